@@ -1,0 +1,50 @@
+# `make repro` and `make test` set up everything they need; `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# stages and hooks find python, ricenet and dvc of this environment first
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+PORT ?= 5000
+
+.PHONY: help setup repro test check format ui lock
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.installed ## Install everything into .venv; again only when the pins change
+
+# torch first: with plain pip a CPU build is taken where one is offered
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+repro: setup ## Run the protocol; on the demo cohort, promote the best set and vote
+	dvc repro
+	ricenet promote best --demo-only --if-none
+	dvc repro
+
+test: setup ## Run the tests, in parallel
+	python -m pytest -n 2 --dist loadfile -q
+
+check: setup ## Lint, types and import contracts
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format: setup ## Format the code
+	ruff check --fix .
+	ruff format .
+
+ui: setup ## Compare runs in the MLflow UI at http://127.0.0.1:5000 (PORT=... for another)
+	ricenet ui --port $(PORT)
+
+lock: setup ## Write requirements.lock from what is installed
+	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock

@@ -1,0 +1,21 @@
+"""The root of the command line."""
+
+from __future__ import annotations
+
+import typer
+
+from ricenet.cli.check import check
+from ricenet.cli.params import params_app
+from ricenet.cli.phantom import phantom
+from ricenet.cli.promote import promote
+from ricenet.cli.ui import ui
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tell tumour recurrence from radiation-induced contrast enhancement. "
+    "Research software, not for clinical use.",
+)
+app.add_typer(params_app, name="params")
+for command in (check, phantom, promote, ui):
+    app.command()(command)

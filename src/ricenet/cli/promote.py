@@ -1,0 +1,49 @@
+"""`ricenet promote`: choosing, knowingly, which ensemble may look at the test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+
+def promote(
+    modality_set: Annotated[
+        str, typer.Argument(help="e.g. post_op+dose; or best: the highest cross-validated macro-F1.")
+    ],
+    version: Annotated[
+        int | None, typer.Option(help="Version of its registered model; the newest if left out.")
+    ] = None,
+    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing where any champion exists.")] = False,
+    demo_only: Annotated[
+        bool, typer.Option("--demo-only", help="Do nothing unless the cohort is data/demo.")
+    ] = False,
+) -> None:
+    """Make a registered ensemble its modality set's champion.
+
+    The next `dvc repro` lets the champion vote on the test set, and records that look in
+    models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same.
+    """
+    from ricenet.config import read_params
+    from ricenet.tracking import registry
+    from ricenet.tracking.store import open_store
+
+    log_to_stderr()
+    with mendable_errors():
+        params = read_params()
+        if demo_only and Path(params.cohort.root) != Path(registry.DEMO_COHORT):
+            typer.echo(f"nothing promoted: the cohort is {params.cohort.root}, not {registry.DEMO_COHORT}")
+            return
+        prefix = params.tracking.model_prefix
+        store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
+        present = registry.champions(store, prefix) if if_none else {}
+        if present:
+            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, present.values()))}")
+            return
+        if modality_set == "best":
+            modality_set = registry.best_set(Path("work/evaluation/metrics.json"))
+        promoted = registry.promote(store, prefix, modality_set, version)
+        typer.echo(f"{promoted} is now the champion; `dvc repro` lets it vote on the test set")

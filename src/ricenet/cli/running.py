@@ -1,0 +1,36 @@
+"""What commands and stages share: logging to stderr, and errors without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+from ricenet.errors import RicenetError
+
+
+def log_to_stderr() -> None:
+    """Send the project's log lines to stderr, leaving stdout to results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("ricenet")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def mendable_errors() -> Iterator[None]:
+    """Turn a RicenetError into its message on stderr and exit status 1."""
+    try:
+        yield
+    except RicenetError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from None
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's main function from the project's folder, as DVC does."""
+    log_to_stderr()
+    with mendable_errors():
+        main()

@@ -1,0 +1,98 @@
+"""The checked cohort: which subjects are used, what they are, and a hash of all that was read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ricenet.cohort.participants import Subset
+from ricenet.errors import CohortError
+from ricenet.files import content_digest, write_json
+from ricenet.modalities import LABELS, Label
+
+CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
+PROBLEMS_FILE = Path("work/cohort/problems.json")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScanDigests(_Record):
+    """SHA-256 of each of a subject's raw files."""
+
+    post_op: str
+    event: str
+    dose: str
+    dose_sidecar: str
+
+
+class CheckedSubject(_Record):
+    """A subject without a problem. label: None if unknown. subset: None if the table names none."""
+
+    participant_id: str
+    label: Label | None
+    subset: Subset | None
+    site: str | None
+    scans: ScanDigests
+
+
+class ExcludedSubject(_Record):
+    """A faulty subject that was left out, and why."""
+
+    participant_id: str
+    problems: tuple[str, ...]
+
+
+class CheckedCohort(_Record):
+    """What every later step may use. subjects: by participant_id, in that order.
+
+    root: as the parameters name it. digest: of the subjects (table values and files), the same
+    wherever the cohort lies and whoever was excluded.
+    """
+
+    root: str
+    digest: str
+    subjects: tuple[CheckedSubject, ...]
+    excluded: tuple[ExcludedSubject, ...] = ()
+
+    @classmethod
+    def of(
+        cls, root: str, subjects: Iterable[CheckedSubject], excluded: Iterable[ExcludedSubject] = ()
+    ) -> Self:
+        """A cohort with its digest computed."""
+        ordered = tuple(sorted(subjects, key=lambda subject: subject.participant_id))
+        digest = content_digest([subject.model_dump(mode="json") for subject in ordered])
+        return cls(root=root, digest=digest, subjects=ordered, excluded=tuple(excluded))
+
+    def summary(self) -> str:
+        """One line: numbers of subjects, labels, subsets and excluded subjects."""
+        labels = Counter(subject.label for subject in self.subjects)
+        subsets = Counter(subject.subset for subject in self.subjects)
+        counts = [f"{labels[label]} {label}" for label in LABELS] + [f"{labels[None]} unlabelled"]
+        split = f"{subsets['train']} train, {subsets['test']} test, {subsets[None]} in no subset"
+        return f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
+
+
+def write_checked_cohort(cohort: CheckedCohort, path: Path = CHECKED_COHORT_FILE) -> None:
+    """Write a checked cohort as JSON, atomically."""
+    write_json(path, cohort.model_dump(mode="json"))
+
+
+def read_checked_cohort(path: Path = CHECKED_COHORT_FILE) -> CheckedCohort:
+    """Read what `write_checked_cohort` wrote.
+
+    Raises CohortError: missing file, or not such a file.
+    """
+    if not path.is_file():
+        raise CohortError(f"{path.name}: not found. Check the cohort first: dvc repro check_cohort")
+    try:
+        return CheckedCohort.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise CohortError(
+            f"{path.name}: not a checked cohort. Write it again: dvc repro -f check_cohort"
+        ) from None

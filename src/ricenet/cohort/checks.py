@@ -1,0 +1,129 @@
+"""Checking a raw cohort before anything else: all problems of all subjects in one report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject, ScanDigests
+from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import Participant, ParticipantsTable, read_participants
+from ricenet.cohort.problems import Problem, report_text
+from ricenet.cohort.scan_checks import check_scan
+from ricenet.errors import CohortError
+from ricenet.files import file_digest, write_json
+from ricenet.modalities import MODALITIES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found in a cohort. subjects: those without a problem. problems: all others' reasons."""
+
+    root: Path
+    subjects: tuple[CheckedSubject, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def faulty(self) -> tuple[str, ...]:
+        """Subjects with at least one problem of their own, in order."""
+        return tuple(sorted({problem.subject for problem in self.problems if problem.subject is not None}))
+
+    def text(self) -> str:
+        """The report for people: every problem, grouped by subject."""
+        # the folder's name only: a whole path may say more than a log should keep
+        return report_text(self.root.absolute().name, self.problems)
+
+
+def check_cohort(root: Path) -> CheckReport:
+    """Read everything in a raw cohort and collect what is wrong with it; raises nothing for its faults.
+
+    Volumes are read one at a time, to their last byte. Files of faultless subjects are hashed.
+    """
+    if not root.is_dir():
+        missing = Problem(None, ".", "the cohort's folder is missing", "Mend cohort.root, or add the folder.")
+        return CheckReport(root, (), (missing,))
+    table = read_participants(root / PARTICIPANTS_TABLE)
+    folders = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
+    problems = [*table.problems, *_mismatches(table, folders)]
+    for subject in folders:
+        problems += _scan_problems(RawSubject(root, subject))
+    faulty = {problem.subject for problem in problems}
+    subjects = (
+        _checked(RawSubject(root, subject), row)
+        for subject, row in table.participants.items()
+        if subject not in faulty
+    )
+    return CheckReport(root, tuple(subjects), tuple(problems))
+
+
+def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
+    """Decide what is used: every subject, or with `exclude_faulty` those without a problem.
+
+    Raises CohortError, its message the whole report: a problem that belongs to no single subject,
+    a faulty subject without `exclude_faulty`, or no subject left.
+    """
+    of_the_whole = any(problem.subject is None for problem in report.problems)
+    if of_the_whole or (report.problems and not exclude_faulty):
+        raise CohortError(report.text())
+    if not report.subjects:
+        raise CohortError(f"{report.text()}\nno subject is left once the faulty ones are excluded")
+    excluded = [_excluded(report, subject) for subject in report.faulty]
+    for subject in excluded:
+        logger.warning("%s is excluded: %s", subject.participant_id, "; ".join(subject.problems))
+    return CheckedCohort.of(report.root.as_posix(), report.subjects, excluded)
+
+
+def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
+    """Write a report's problems as JSON; an empty list where there is none."""
+    content = {"root": report.root.as_posix(), "problems": [asdict(problem) for problem in report.problems]}
+    write_json(path, content)
+
+
+def _mismatches(table: ParticipantsTable, folders: list[str]) -> list[Problem]:
+    """Subjects of the table without a folder, and folders without a row."""
+    if not table.has_ids:
+        return []
+    without_folder = [
+        Problem(subject, subject, "in the table, but without a folder", "Add the folder or remove the row.")
+        for subject in sorted(table.listed.difference(folders))
+    ]
+    without_row = [
+        Problem(subject, PARTICIPANTS_TABLE, "has a folder, but no row", "Add the row or remove the folder.")
+        for subject in folders
+        if subject not in table.listed
+    ]
+    return without_folder + without_row
+
+
+def _scan_problems(raw: RawSubject) -> list[Problem]:
+    problems = []
+    for modality in MODALITIES:
+        path = raw.scan(modality)
+        file = path.relative_to(raw.cohort).as_posix()
+        problems += [finding.of(raw.subject, file) for finding in check_scan(path, modality)]
+    sidecar = parse_dose_sidecar(raw.dose_sidecar)
+    if not isinstance(sidecar, DoseSidecar):
+        file = raw.dose_sidecar.relative_to(raw.cohort).as_posix()
+        problems += [finding.of(raw.subject, file) for finding in sidecar]
+    return problems
+
+
+def _checked(raw: RawSubject, row: Participant) -> CheckedSubject:
+    scans = ScanDigests(
+        post_op=file_digest(raw.scan("post_op")),
+        event=file_digest(raw.scan("event")),
+        dose=file_digest(raw.scan("dose")),
+        dose_sidecar=file_digest(raw.dose_sidecar),
+    )
+    return CheckedSubject(
+        participant_id=row.participant_id, label=row.label, subset=row.subset, site=row.site, scans=scans
+    )
+
+
+def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:
+    reasons = tuple(f"{p.file}: {p.found}" for p in report.problems if p.subject == subject)
+    return ExcludedSubject(participant_id=subject, problems=reasons)

@@ -1,0 +1,105 @@
+"""The JSON beside a dose volume: what its numbers mean, and what makes them the course's dose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
+
+from ricenet.cohort.problems import Finding
+from ricenet.errors import ScanError
+from ricenet.files import read_json
+
+_REMEDIES = {
+    "DoseUnits": "Export the dose in Gy and write GY.",
+    "DoseSummationType": "Write PLAN (dose of the whole course) or FRACTION (dose of one fraction); "
+    "other sums, such as of one beam, cannot be scaled to the course.",
+    "NumberOfFractions": "Write the number of fractions of the course, a positive whole number.",
+    "PrescriptionGy": "Write the prescribed dose of the course in Gy, a positive number, or leave it out.",
+}
+
+
+def _in_any_case(value: Any) -> Any:
+    # another unit stays as it is spelt, for the message
+    return "GY" if isinstance(value, str) and value.upper() == "GY" else value
+
+
+class DoseSidecar(BaseModel):
+    """What a dose file says of itself; keys as in DICOM RT Dose, further keys are ignored (BIDS).
+
+    prescription_gy: of the whole course.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    units: Annotated[Literal["GY"], BeforeValidator(_in_any_case)] = Field(alias="DoseUnits")
+    summation_type: Literal["PLAN", "FRACTION"] = Field(alias="DoseSummationType")
+    fractions: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, alias="NumberOfFractions", validate_default=True
+    )
+    prescription_gy: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, alias="PrescriptionGy"
+    )
+
+    @field_validator("fractions")
+    @classmethod
+    def _needed_to_scale(cls, fractions: int | None, info: Info) -> int | None:
+        if fractions is None and info.data.get("summation_type") == "FRACTION":
+            raise ValueError("without NumberOfFractions, which DoseSummationType FRACTION needs")
+        return fractions
+
+    @property
+    def factor(self) -> float:
+        """What the file's Gy are multiplied by to become the cumulative dose of the course.
+
+        Source: RICE-NET section 2: where only the dose of one fraction is available, it is scaled
+        by the number of fractions.
+        """
+        if self.summation_type == "PLAN" or self.fractions is None:
+            return 1.0
+        return float(self.fractions)
+
+
+def read_dose_sidecar(path: Path) -> DoseSidecar:
+    """Read the sidecar of a subject's dose; the file's name starts with the subject (BIDS).
+
+    Raises ScanError: missing, not JSON, or any refused value, all of them listed.
+    """
+    sidecar = parse_dose_sidecar(path)
+    if isinstance(sidecar, DoseSidecar):
+        return sidecar
+    found = "; ".join(finding.found for finding in sidecar)
+    subject = path.name.partition("_")[0]
+    raise ScanError(subject, path.name, found, " ".join(finding.remedy for finding in sidecar))
+
+
+def parse_dose_sidecar(path: Path) -> DoseSidecar | list[Finding]:
+    """The sidecar at `path`, or all that is wrong with it."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return [Finding("file is missing", f"Write it, with {', '.join(_REMEDIES)}.")]
+    except (OSError, ValueError) as error:
+        return [Finding(f"is not readable JSON ({type(error).__name__})", "Write one JSON object in UTF-8.")]
+    if not isinstance(content, dict):
+        return [Finding("is not a JSON object", f"Write one with {', '.join(_REMEDIES)}.")]
+    try:
+        return DoseSidecar.model_validate(content)
+    except ValidationError as error:
+        return [_finding(dict(e)) for e in error.errors()]
+
+
+def _finding(error: dict[str, Any]) -> Finding:
+    key = str(error["loc"][0])
+    if key in DoseSidecar.model_fields:  # so called where it is the default that was refused
+        key = DoseSidecar.model_fields[key].alias or key
+    match error["type"]:
+        case "missing":
+            found = f"without {key}"
+        case "value_error":
+            found = error["msg"].removeprefix("Value error, ")
+        case _:
+            found = f"{key} is {error['input']!r}"
+    return Finding(found, _REMEDIES[key])

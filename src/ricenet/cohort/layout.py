@@ -1,0 +1,39 @@
+"""Where a raw cohort keeps its files (BIDS where BIDS reaches)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ricenet.modalities import Modality
+
+PARTICIPANTS_TABLE = "participants.tsv"
+GROUND_TRUTH = "ground_truth"
+"""Folder in which a synthetic cohort keeps what only its maker can know."""
+
+
+@dataclass(frozen=True)
+class RawSubject:
+    """Paths of one subject's raw files; nothing is read or checked."""
+
+    cohort: Path
+    subject: str
+
+    @property
+    def folder(self) -> Path:
+        """The subject's folder."""
+        return self.cohort / self.subject
+
+    def scan(self, modality: Modality) -> Path:
+        """The NIfTI file of a modality, on its own grid and in its own space."""
+        session = "ses-event" if modality == "event" else "ses-postop"
+        stem = f"{self.subject}_{session}"
+        if modality == "dose":
+            return self.folder / session / "rt" / f"{stem}_dose.nii.gz"
+        return self.folder / session / "anat" / f"{stem}_ce-gadolinium_T1w.nii.gz"
+
+    @property
+    def dose_sidecar(self) -> Path:
+        """JSON beside the dose: DoseUnits, DoseSummationType, NumberOfFractions, PrescriptionGy."""
+        path = self.scan("dose")
+        return path.with_name(path.name.removesuffix(".nii.gz") + ".json")

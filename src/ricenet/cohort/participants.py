@@ -1,0 +1,207 @@
+"""The participants table: a row's model, and reading `participants.tsv` with every error in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
+
+from ricenet.cohort.problems import Finding, Problem
+from ricenet.modalities import Label
+
+LabelSource = Literal["biopsy", "follow_up", "synthetic"]
+Subset = Literal["train", "test"]
+
+MISSING = "n/a"
+REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
+PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
+
+_EXPECTED = {
+    "label": "recurrence, rice or n/a",
+    "label_source": "biopsy, follow_up, synthetic or n/a",
+    "subset": "train, test or n/a",
+    "age_years": "a number from 0 to 130, or n/a",
+    "rt_end_date": "a date as YYYY-MM-DD, or n/a",
+    "event_date": "a date as YYYY-MM-DD, or n/a",
+    "days_rt_end_to_event": "a whole number of days, 0 or more, or n/a",
+}
+
+
+def _iso_date(value: Any) -> Any:
+    # pydantic alone would read 20240131 as seconds since 1970
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("not YYYY-MM-DD")
+    return value
+
+
+def _not_empty(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("empty")
+    return value
+
+
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+Text = Annotated[str, BeforeValidator(_not_empty)]
+
+
+class ChronologyError(ValueError):
+    """Two columns of one row contradict each other in time."""
+
+
+class Participant(BaseModel):
+    """One row of `participants.tsv`; None where it says `n/a`. Further columns are ignored (BIDS)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    participant_id: Annotated[str, Field(pattern=f"^{PARTICIPANT_ID.pattern}$")]
+    label: Label | None
+    label_source: LabelSource | None
+    subset: Subset | None
+    site: Text | None = None
+    age_years: Annotated[float, Field(ge=0, le=130, allow_inf_nan=False)] | None = None
+    sex: Text | None = None
+    mgmt: Text | None = None
+    idh: Text | None = None
+    rt_end_date: IsoDate | None = None
+    event_date: IsoDate | None = None
+    days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None
+
+    @field_validator("event_date")
+    @classmethod
+    def _after_radiotherapy(cls, event: date | None, info: Info) -> date | None:
+        rt_end = info.data.get("rt_end_date")
+        if event and rt_end and event < rt_end:
+            raise ChronologyError(f"event_date lies {(rt_end - event).days} day(s) before rt_end_date")
+        return event
+
+    @field_validator("days_rt_end_to_event")
+    @classmethod
+    def _as_the_dates_say(cls, days: int | None, info: Info) -> int | None:
+        rt_end, event = info.data.get("rt_end_date"), info.data.get("event_date")
+        if days is not None and rt_end and event and days != (event - rt_end).days:
+            raise ChronologyError(
+                f"days_rt_end_to_event is {days}, but the two dates lie {(event - rt_end).days} day(s) apart"
+            )
+        return days
+
+
+@dataclass(frozen=True)
+class ParticipantsTable:
+    """A participants table as far as it could be read.
+
+    participants: the faultless rows, by participant_id. listed: every participant_id that occurs,
+    faulty rows included. has_ids: False where the table is too broken to say whom it lists.
+    """
+
+    participants: Mapping[str, Participant]
+    listed: frozenset[str]
+    has_ids: bool
+    problems: tuple[Problem, ...]
+
+
+def read_participants(path: Path) -> ParticipantsTable:
+    """Read a tab-separated UTF-8 table; all errors of all rows are collected, none is raised."""
+    try:
+        lines = re.split(r"\r\n|\r|\n", path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return _unusable(
+            path, Finding("not found", "Write it beside the subjects' folders, one row a subject.")
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"cannot be read as UTF-8 text ({type(error).__name__})"
+        return _unusable(path, Finding(found, "Save it as tab-separated text in UTF-8."))
+    header = lines[0].split("\t")
+    faults = _header_findings(header)
+    if faults:
+        return _unusable(path, *faults)
+    rows = [(number, line.split("\t")) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    if not rows:
+        return _unusable(path, Finding("no row under the header", "Write one row a subject."))
+    return _read_rows(path.name, header, rows)
+
+
+def parse_row(cells: Mapping[str, str]) -> Participant | list[Finding]:
+    """A row's participant, or all that is wrong with it. cells: text by column name."""
+    values = {column: None if cell == MISSING else cell for column, cell in cells.items()}
+    try:
+        return Participant.model_validate(values)
+    except ValidationError as error:
+        return [_finding(dict(e)) for e in error.errors()]
+
+
+def _unusable(path: Path, *findings: Finding) -> ParticipantsTable:
+    problems = tuple(finding.of(None, path.name) for finding in findings)
+    return ParticipantsTable({}, frozenset(), has_ids=False, problems=problems)
+
+
+def _header_findings(header: list[str]) -> list[Finding]:
+    missing = [column for column in REQUIRED_COLUMNS if column not in header]
+    findings = [
+        Finding(f"column {column} is missing", "Add it (the table is separated by tabs; n/a where unknown).")
+        for column in missing
+    ]
+    repeated = [column for column, count in Counter(header).items() if count > 1]
+    findings += [Finding(f"column {column!r} occurs twice", "Keep one of them.") for column in repeated]
+    return findings
+
+
+def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) -> ParticipantsTable:
+    id_column = header.index("participant_id")
+    participants: dict[str, Participant] = {}
+    lines_of: dict[str, list[int]] = {}
+    problems: list[Problem] = []
+    for line, cells in rows:
+        subject = cells[id_column] if id_column < len(cells) else ""
+        if not PARTICIPANT_ID.fullmatch(subject):
+            problems.append(_nameless_row(line).of(None, file))
+            continue
+        lines_of.setdefault(subject, []).append(line)
+        parsed = parse_row(dict(zip(header, cells, strict=False))) if len(cells) == len(header) else None
+        match parsed:
+            case Participant():
+                participants[subject] = parsed
+            case None:
+                problems.append(_ragged_row(line, len(cells), len(header)).of(subject, file))
+            case findings:
+                problems += [finding.of(subject, file) for finding in findings]
+    duplicates = {subject: lines for subject, lines in lines_of.items() if len(lines) > 1}
+    problems += [_duplicate(lines).of(subject, file) for subject, lines in duplicates.items()]
+    faulty = {problem.subject for problem in problems}
+    faultless = {subject: row for subject, row in participants.items() if subject not in faulty}
+    return ParticipantsTable(faultless, frozenset(lines_of), has_ids=True, problems=tuple(problems))
+
+
+def _nameless_row(line: int) -> Finding:
+    # the value is left out: where an identifier is malformed, it may be a patient's name
+    return Finding(
+        f"line {line}: participant_id is not sub- followed by letters and digits",
+        "Give the subject such a pseudonym, and its folder the same name.",
+    )
+
+
+def _ragged_row(line: int, cells: int, columns: int) -> Finding:
+    return Finding(
+        f"line {line} has {cells} cell(s) under {columns} column(s)",
+        "Separate cells by single tabs, with n/a where a value is missing.",
+    )
+
+
+def _duplicate(lines: list[int]) -> Finding:
+    found = f"duplicate subject: listed on lines {', '.join(map(str, lines))}"
+    return Finding(found, "Keep one row a subject.")
+
+
+def _finding(error: dict[str, Any]) -> Finding:
+    column = str(error["loc"][0])
+    reason = error.get("ctx", {}).get("error")
+    if isinstance(reason, ChronologyError):
+        return Finding(str(reason), "Correct it, or write n/a where it is not known.")
+    expected = _EXPECTED.get(column, "a value, or n/a where it is missing")
+    return Finding(f"{column} is {error['input']!r}", f"Write {expected}.")

@@ -1,0 +1,94 @@
+"""What can be wrong with one raw volume, found by reading all of it as the later steps will."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.problems import Finding
+from ricenet.modalities import Modality
+from ricenet.volume import Affine, Volume, load_nifti
+
+_CHUNK_BYTES = 1 << 20
+_LEAST_UNIT_VOLUME = 1e-4
+"""Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
+
+
+def check_scan(path: Path, modality: Modality) -> list[Finding]:
+    """All that is wrong with a volume; empty where nothing is. Holds one volume in memory."""
+    if not path.is_file():
+        return [Finding("file is missing", "Add it, or leave the subject out.")]
+    volume = _read(path)
+    if isinstance(volume, Finding):
+        return [volume]
+    findings = [*_affine_findings(volume.grid.affine), *_voxel_findings(volume.data)]
+    if modality == "dose":
+        findings += _dose_findings(volume.data)
+    return findings
+
+
+def _read(path: Path) -> Volume | Finding:
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    unreadable = (
+        *(OSError, EOFError, zlib.error, ValueError, TypeError, OverflowError, MemoryError),
+        *(ImageFileError, HeaderDataError, WrapStructError, np.exceptions.ComplexWarning),
+    )
+    try:
+        _read_to_the_checksum(path)
+        with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return load_nifti(path)
+    except unreadable as error:
+        # a reader's message may hold the whole path, which is the user's own affair
+        reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
+        return Finding(
+            f"cannot be read ({reason})",
+            "Export it again as a three-dimensional NIfTI-1 file of real numbers, compressed by gzip.",
+        )
+
+
+def _read_to_the_checksum(path: Path) -> None:
+    # nibabel stops at the last voxel, before the checksum that tells a damaged file
+    with gzip.open(path) as stream:
+        while stream.read(_CHUNK_BYTES):
+            pass
+
+
+def _affine_findings(affine: Affine) -> list[Finding]:
+    remedy = "Export the volume again with the position of its voxels (qform or sform)."
+    if not np.isfinite(affine).all():
+        return [Finding("the affine holds NaN or infinite values", remedy)]
+    lengths_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    if (lengths_mm == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths_mm)) < _LEAST_UNIT_VOLUME:
+        return [Finding("the affine is singular: its axes do not span space", remedy)]
+    return []
+
+
+def _voxel_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Finding]:
+    findings = []
+    for name, count in (("NaN", np.isnan(data).sum()), ("infinite", np.isinf(data).sum())):
+        if count:
+            findings.append(
+                Finding(
+                    f"{count} {name} voxel(s)", "Export it again, or set what lies outside the scan to 0."
+                )
+            )
+    if not findings and data.min() == data.max():
+        findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by the scan itself."))
+    return findings
+
+
+def _dose_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Finding]:
+    negative = data < 0
+    if not negative.any():
+        return []
+    found = f"{negative.sum()} voxel(s) of negative dose, down to {data[negative].min():g} Gy"
+    return [Finding(found, "Export the dose again without resampling overshoot or offset.")]

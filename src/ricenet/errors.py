@@ -1,0 +1,46 @@
+"""Errors that a user can mend; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RicenetError(Exception):
+    """Base of every problem that the user, not the programmer, has to solve."""
+
+
+class ParamsError(RicenetError):
+    """One or more values in the parameter file are refused; all of them are listed."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {len(self.problems)} problem(s)\n{lines}")
+
+
+class ScanError(RicenetError):
+    """A scan cannot be used: says whose, which file, what was found and what to do."""
+
+    def __init__(self, subject: str, scan: str, found: str, remedy: str) -> None:
+        self.subject, self.scan, self.found, self.remedy = subject, scan, found, remedy
+        super().__init__(f"{subject}: {scan}: {found}. {remedy}")
+
+
+class CohortError(RicenetError):
+    """The cohort as a whole cannot be used (missing table, faulty subjects, no test subjects)."""
+
+
+class SplitError(RicenetError):
+    """Subjects cannot be divided into the folds and test set that were asked for."""
+
+
+class TrainingError(RicenetError):
+    """Training stopped; says which modality set, fold and epoch."""
+
+
+class RegistryError(RicenetError):
+    """A registered model, version or alias is missing or does not fit the data at hand."""
+
+
+class ResultError(RicenetError):
+    """A stage's result is missing or does not fit the others; says which file and who makes it."""

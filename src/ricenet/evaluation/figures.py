@@ -1,0 +1,129 @@
+"""Macro-F1 of the modality sets beside the paper's (its figure 2), and confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ricenet.evaluation import paper
+from ricenet.evaluation.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
+from ricenet.evaluation.metrics import Confusion, SetMetrics, coin_toss_macro_f1
+from ricenet.modalities import LABELS, MODALITY_SETS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BAR = 0.36
+
+
+def in_paper_order(sets: Container[str]) -> list[str]:
+    """The modality sets among `sets`, in the order of the paper's figure 2."""
+    return [name for name in MODALITY_SETS if name in sets]
+
+
+def macro_f1_figure(metrics: Mapping[str, SetMetrics], test_macro_f1: Mapping[str, float]) -> Figure:
+    """Bars of the validation macro-F1 (mean, SD over folds) and, where voted, of the test set's.
+
+    test_macro_f1: by modality set; empty as long as no model has voted.
+    Source: RICE-NET figure 2, with its numbers as diamonds.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(8.4, 4.3), layout="constrained")
+        axes = figure.add_subplot()
+        names = in_paper_order(metrics)
+        for x, name in enumerate(names):
+            centre = x - _BAR / 2 if name in test_macro_f1 else float(x)
+            _validation_bar(axes, centre, metrics[name], name)
+            if name in test_macro_f1:
+                _test_bar(axes, x + _BAR / 2, test_macro_f1[name], name)
+        chance = coin_toss_macro_f1(metrics[names[0]].confusion)
+        axes.axhline(
+            chance, color="black", linestyle=(0, (2, 3)), linewidth=1, label=f"fair coin ({chance:.2f})"
+        )
+        axes.set_xticks(range(len(names)), [set_title(name, "\n+ ") for name in names])
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set_ylim(0, 1)
+        axes.set_ylabel("macro-F1")
+        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        _legend_above(figure, axes)
+    return figure
+
+
+def _validation_bar(axes: Axes, x: float, metrics: SetMetrics, name: str) -> None:
+    axes.bar(
+        x, metrics.macro_f1_mean, _BAR, yerr=metrics.macro_f1_sd, capsize=3,
+        facecolor="#cfe4f2", edgecolor=VALIDATION_COLOUR, hatch="///", error_kw={"elinewidth": 1.2},
+        label="validation, mean and SD over folds",
+    )  # fmt: skip
+    _number_in_bar(axes, x, metrics.macro_f1_mean)
+    axes.plot(x, paper.VALIDATION_MACRO_F1[name], "D", markersize=5.5, markerfacecolor="white",
+              markeredgecolor="black", linestyle="none", zorder=5, label="paper, validation")  # fmt: skip
+
+
+def _test_bar(axes: Axes, x: float, macro_f1: float, name: str) -> None:
+    axes.bar(x, macro_f1, _BAR, facecolor="#fdebc8", edgecolor=TEST_COLOUR, hatch="...",
+             label="test, majority vote of the folds")  # fmt: skip
+    _number_in_bar(axes, x, macro_f1)
+    if name in paper.TEST_MACRO_F1:
+        axes.plot(x, paper.TEST_MACRO_F1[name], "D", markersize=5.5, color="black", linestyle="none",
+                  zorder=5, label="paper, test")  # fmt: skip
+
+
+def _number_in_bar(axes: Axes, x: float, value: float) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+    axes.text(x, 0.045, f"{value:.2f}", ha="center", va="center", fontsize=8, bbox=box)
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True)))}
+    # bars first: matplotlib lists lines before them
+    order = sorted(
+        first, key=lambda label: (not label.startswith(("validation", "test")), labels.index(label))
+    )
+    figure.legend(
+        [first[label] for label in order], order, loc="outside upper center", ncols=3, frameon=False
+    )
+
+
+def confusion_figure(confusions: Mapping[str, Confusion]) -> Figure:
+    """One two-by-two matrix a set: counts, shaded by the share of the true class."""
+    from matplotlib.figure import Figure
+
+    names = in_paper_order(confusions)
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    with style():
+        figure = Figure(figsize=(2.1 * columns + 0.6, 2.35 * rows + 0.2), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(names) :]:
+            axes.remove()
+        for axes, name in zip(grid.flat, names, strict=False):
+            _draw_confusion(axes, np.array(confusions[name]), set_title(name))
+        for axes in grid[:, 0]:
+            axes.set_ylabel("true")
+            axes.set_yticks([0, 1], LABELS, rotation=90, va="center")
+    return figure
+
+
+def _draw_confusion(axes: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.int64]], title: str) -> None:
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        axes.text(column, row - 0.08, str(count), ha="center", va="center", color=colour, fontsize=13)
+        percent = f"{share[row, column]:.0%}"
+        axes.text(column, row + 0.24, percent, ha="center", va="center", color=colour, fontsize=7.5)
+    axes.set_title(title)
+    axes.set_xticks([0, 1], LABELS)
+    axes.set_yticks([])
+    axes.set_xlabel("predicted")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

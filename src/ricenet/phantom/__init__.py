@@ -1,0 +1,1 @@
+"""A synthetic cohort with a documented cause (docs/phantom.md), made from the MNI tissue maps."""

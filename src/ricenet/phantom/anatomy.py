@@ -1,0 +1,185 @@
+"""Heads made from the MNI152 tissue maps: deformed brain, cerebrospinal fluid, skull and scalp.
+
+Template: ICBM 2009a nonlinear symmetric maps as shipped by nilearn. Copyright (C) 1993-2009
+Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University;
+permission to use, copy, modify and distribute is granted without fee, the notice being kept.
+Source: Fonov et al., NeuroImage 54 (2011) 313-327.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
+
+FloatArray = NDArray[np.float32]
+Point = NDArray[np.float64]
+"""(3,), millimetres or degrees."""
+
+MARGIN_MM = 24.0
+"""Room around the brain for skull and scalp."""
+
+SKULL_MM = (2.5, 8.0)
+SCALP_MM = (8.0, 14.0)
+"""Shells by distance from the brain's surface; between brain and skull lies fluid."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Tissue maps on one grid in MNI space; `brain_depth_mm` is positive inside the brain."""
+
+    grid: Grid
+    grey: FloatArray
+    white: FloatArray
+    brain_depth_mm: FloatArray
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One subject's tissues on an isotropic grid in the subject's own space.
+
+    All arrays (X, Y, Z); tissue maps are fractions in [0, 1].
+    """
+
+    grid: Grid
+    grey: FloatArray
+    white: FloatArray
+    brain_depth_mm: FloatArray
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """The brain with its ventricles and sulci."""
+        return self.brain_depth_mm > 0
+
+    @property
+    def points_mm(self) -> FloatArray:
+        """World position of each voxel, (3, X, Y, Z)."""
+        return points_mm(self.grid)
+
+
+def points_mm(grid: Grid) -> FloatArray:
+    """World position of each voxel of a grid along the world axes, (3, X, Y, Z)."""
+    axes = [
+        grid.affine[i, 3] + grid.affine[i, i] * np.arange(grid.shape[i], dtype=np.float32) for i in range(3)
+    ]
+    return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
+
+
+def load_template(spacing_mm: float) -> Template:
+    """The MNI maps averaged onto a grid of the given spacing, with room for skull and scalp."""
+    from nilearn.datasets import struct
+
+    from ricenet.volume import load_nifti
+
+    t1, grey, white = (
+        load_nifti(path)
+        for path in (struct.MNI152_FILE_PATH, struct.GM_MNI152_FILE_PATH, struct.WM_MNI152_FILE_PATH)
+    )
+    grid = _padded(Grid.covering(t1.grid, spacing_mm))
+    k = supersampling_for(t1.grid, grid)
+    t1_, grey_, white_ = (
+        resample(Volume(v.data / v.data.max(), v.grid), grid, supersampling=k).data for v in (t1, grey, white)
+    )
+    return Template(
+        grid, grey_.astype(np.float32), white_.astype(np.float32), _depth_mm(t1_ > 0.05, spacing_mm)
+    )
+
+
+def make_anatomy(template: Template, rng: np.random.Generator) -> Anatomy:
+    """A new head: the template under a random affine and a smooth random deformation.
+
+    The MNI template is larger than an average head, hence scales below one.
+    """
+    scales = rng.uniform(0.88, 0.96) * rng.uniform(0.97, 1.03, size=3)
+    shears = rng.uniform(-0.03, 0.03, size=3)
+    matrix = (np.array([[1, shears[0], shears[1]], [0, 1, shears[2]], [0, 0, 1]]) / scales).astype(np.float32)
+    points = points_mm(template.grid)
+    centre = _centre_mm(template)
+    moved = np.einsum("ij,jxyz->ixyz", matrix, points - centre[:, None, None, None])
+    moved += centre[:, None, None, None] + smooth_field(template.grid, 3, 40.0, 2.5, rng)
+    voxels = (moved - template.grid.affine[:3, 3, None, None, None]) / template.grid.spacing_mm[0]
+
+    def sample(values: FloatArray, outside: float) -> FloatArray:
+        sampled: FloatArray = ndimage.map_coordinates(
+            values, voxels, order=1, cval=outside, output=np.float32
+        )
+        return sampled
+
+    mean_scale = float(scales.mean())
+    return Anatomy(
+        template.grid,
+        sample(template.grey, 0.0),
+        sample(template.white, 0.0),
+        sample(template.brain_depth_mm, -100.0) * np.float32(mean_scale),
+    )
+
+
+def head_bounds_mm(anatomy: Anatomy) -> NDArray[np.float64]:
+    """Corners (8, 3) of the box around the head, scalp included."""
+    inside = np.argwhere(anatomy.brain_depth_mm > -SCALP_MM[1])
+    low, high = anatomy.grid.world_mm(inside.min(axis=0)), anatomy.grid.world_mm(inside.max(axis=0))
+    return np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8).T
+
+
+def smooth_field(
+    grid: Grid, components: int, length_mm: float, amplitude: float, rng: np.random.Generator
+) -> FloatArray:
+    """Smooth random values (components, X, Y, Z) of SD `amplitude`, varying over `length_mm`.
+
+    Drawn on a grid of that length and enlarged by cubic splines, so that the cost does not
+    depend on the length.
+    """
+    spacing = grid.spacing_mm[0]
+    coarse = [int(np.ceil(n * spacing / length_mm)) + 4 for n in grid.shape]
+    values = rng.normal(size=(components, *coarse))
+    zoom_affine = np.diag([spacing / length_mm] * 3)
+    field = np.stack(
+        [
+            ndimage.affine_transform(
+                v, zoom_affine, offset=1.5, output_shape=grid.shape, order=3, mode="nearest"
+            )
+            for v in values
+        ]
+    )
+    scaled: FloatArray = (amplitude * field / max(float(field.std()), 1e-6)).astype(np.float32)
+    return scaled
+
+
+def rigid(
+    rotation_degrees: NDArray[np.float64], translation_mm: NDArray[np.float64], about_mm: NDArray[np.float64]
+) -> Affine:
+    """World transform: rotation (extrinsic x, y, z) about a point, then translation."""
+    from scipy.spatial.transform import Rotation
+
+    transform = np.eye(4)
+    transform[:3, :3] = Rotation.from_euler("xyz", rotation_degrees, degrees=True).as_matrix()
+    transform[:3, 3] = about_mm - transform[:3, :3] @ about_mm + translation_mm
+    return transform
+
+
+def _padded(grid: Grid) -> Grid:
+    spacing = grid.spacing_mm[0]
+    extra = int(np.ceil(MARGIN_MM / spacing))
+    affine = grid.affine.copy()
+    affine[:3, 3] -= extra * spacing
+    x, y, z = (n + 2 * extra for n in grid.shape)
+    return Grid((x, y, z), affine)
+
+
+def _depth_mm(tissue: NDArray[np.bool_], spacing_mm: float) -> FloatArray:
+    reach = int(np.ceil(4.0 / spacing_mm))
+    ball = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), reach)
+    brain = ndimage.binary_fill_holes(ndimage.binary_closing(tissue, ball))
+    inside = ndimage.distance_transform_edt(brain, sampling=spacing_mm)
+    outside = ndimage.distance_transform_edt(~brain, sampling=spacing_mm)
+    depth: FloatArray = (inside - outside).astype(np.float32)
+    return depth
+
+
+def _centre_mm(template: Template) -> NDArray[np.float32]:
+    inside = np.argwhere(template.brain_depth_mm > 0)
+    return template.grid.world_mm((inside.min(axis=0) + inside.max(axis=0)) / 2).astype(np.float32)

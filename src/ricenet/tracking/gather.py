@@ -1,0 +1,155 @@
+"""Gathers from work/ and models/ what the runs in MLflow shall hold."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ricenet.evaluation.predictions import read_rows
+from ricenet.files import content_digest, read_json
+from ricenet.modalities import MODALITY_SETS
+from ricenet.tracking.content import (
+    ArtifactGroup,
+    Epoch,
+    RunContent,
+    flat,
+    fold_params,
+    fold_run_name,
+    set_key,
+)
+from ricenet.voting import read_ledger
+
+DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
+
+
+def trained_sets(project: Path) -> list[str]:
+    """Modality sets of which all folds are trained."""
+    return [name for name in MODALITY_SETS if (ensemble_folder(project, name) / "ensemble.json").is_file()]
+
+
+def read_ensemble_json(project: Path, modality_set: str) -> dict[str, Any]:
+    """The description of a set's ensemble, with its digest and those of what it was trained on."""
+    content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / "ensemble.json")
+    return content
+
+
+def set_content(project: Path, modality_set: str) -> RunContent:
+    """The run of a modality set: cross-validation, figures, occlusion, vote and report."""
+    ensemble = read_ensemble_json(project, modality_set)
+    settings = {key: ensemble[key] for key in ("network", "preprocessing")}
+    work = project / "work"
+    vote_table = work / "vote" / f"{modality_set}.tsv"
+    vote = _vote_metrics(project, modality_set, ensemble["digest"])
+    return RunContent(
+        kind="set",
+        name=modality_set,
+        set_key=set_key(modality_set, ensemble["fold_keys"]),
+        key=set_key(modality_set, ensemble["fold_keys"]),
+        params={"modality_set": modality_set, "folds": str(ensemble["folds"]), **flat(settings)},
+        tags=_tags(ensemble, content_digest(settings)),
+        metrics={**_validation_metrics(work, modality_set), **vote},
+        artifacts=(
+            ArtifactGroup.of_files(
+                "ensemble", {"ensemble.json": ensemble_folder(project, modality_set) / "ensemble.json"}
+            ),
+            ArtifactGroup.of_folder("figures", work / "evaluation" / "figures"),
+            ArtifactGroup.of_folder("occlusion", work / "explain" / modality_set),
+            ArtifactGroup.of_files("vote", _if_there(vote_table) if vote else {}),
+            ArtifactGroup.of_files("report", _if_there(work / "report" / "index.html")),
+        ),
+    )
+
+
+def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
+    """The child runs of a modality set: every fold's settings, epochs, weights and predictions."""
+    ensemble = read_ensemble_json(project, modality_set)
+    scores = evaluated(project / "work", modality_set).get("macro_f1_folds", [])
+    return [
+        _fold_content(project, ensemble, k, {"macro_f1": scores[k]} if k < len(scores) else {})
+        for k in range(ensemble["folds"])
+    ]
+
+
+def _fold_content(
+    project: Path, ensemble: dict[str, Any], fold: int, metrics: dict[str, float]
+) -> RunContent:
+    modality_set = ensemble["modality_set"]
+    folder = project / "work" / "training" / modality_set / f"fold-{fold}"
+    record = read_json(folder / "fold.json")
+    weights = ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors"
+    tables = {name: folder / name for name in ("history.csv", "predictions.tsv", "fold.json")}
+    return RunContent(
+        kind="fold",
+        name=fold_run_name(modality_set, fold),
+        set_key=set_key(modality_set, ensemble["fold_keys"]),
+        key=record["key"],
+        params=fold_params(record),
+        tags=_tags(ensemble, content_digest(record["parameters"])),
+        metrics=metrics,
+        history=_read_history(folder / "history.csv"),
+        artifacts=(
+            ArtifactGroup.of_files("training", tables),
+            # the ensemble's digest covers the weights, which are too large to be read at every run
+            ArtifactGroup("checkpoint", {weights.name: weights}, ensemble["digest"]),
+        ),
+    )
+
+
+def _tags(ensemble: dict[str, Any], params_digest: str) -> dict[str, str]:
+    digests = {f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS}
+    return {
+        **digests,
+        "ricenet.modality_set": ensemble["modality_set"],
+        "ricenet.ensemble_digest": ensemble["digest"],
+        "ricenet.params_digest": params_digest,
+    }
+
+
+def evaluated(work: Path, modality_set: str) -> dict[str, Any]:
+    """A set's entry of metrics.json; empty where it is not evaluated yet."""
+    path = work / "evaluation" / "metrics.json"
+    result: dict[str, Any] = read_json(path).get(modality_set, {}) if path.is_file() else {}
+    return result
+
+
+def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
+    found = evaluated(work, modality_set)
+    metrics = {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    if "confusion" in found:
+        (tn, fp), (fn, tp) = found["confusion"]
+        metrics |= {"confusion_tn": tn, "confusion_fp": fp, "confusion_fn": fn, "confusion_tp": tp}
+    return metrics
+
+
+def _vote_metrics(project: Path, modality_set: str, digest: str) -> dict[str, float]:
+    path = project / "work" / "vote" / "vote.json"
+    vote = read_json(path).get(modality_set) if path.is_file() else None
+    if vote is None or vote["digest"] != digest:
+        return {}
+    looks = [
+        row.look
+        for row in read_ledger(project / "models" / "test_ledger.tsv")
+        if row.digest12 == digest[:12] and row.modality_set == modality_set
+    ]
+    return {"test_macro_f1": vote["macro_f1"], "test_looks": float(max(looks, default=1))}
+
+
+def _read_history(path: Path) -> list[Epoch]:
+    return [
+        (int(row["epoch"]), {name: float(text) for name, text in row.items() if name != "epoch"})
+        for row in read_rows(path, delimiter=",")
+    ]
+
+
+def ensemble_folder(project: Path, modality_set: str) -> Path:
+    """Where a set's weights and their description are kept."""
+    return project / "models" / "ensembles" / modality_set
+
+
+def _if_there(path: Path) -> dict[str, Path]:
+    return {path.name: path} if path.is_file() else {}

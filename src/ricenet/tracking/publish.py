@@ -1,0 +1,74 @@
+"""Makes MLflow agree with the files of work/ and models/; where it agrees already, nothing is written."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ricenet.tracking.content import RunContent
+from ricenet.tracking.gather import fold_contents, set_content, trained_sets
+from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
+from ricenet.tracking.store import TrackingStore, mlflow_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+
+Outcome = Literal["created", "completed", "untouched"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Names of the runs that were missing, and of those that lacked something."""
+
+    created: tuple[str, ...]
+    completed: tuple[str, ...]
+
+
+def publish(project: Path, store: TrackingStore) -> Published:
+    """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
+
+    Raises RegistryError: the store cannot be used.
+    """
+    outcomes: list[tuple[str, Outcome]] = []
+    with mlflow_errors(store.uri):
+        for modality_set in trained_sets(project):
+            outcomes += _publish_set(project, store, modality_set)
+    created, completed = (
+        tuple(name for name, outcome in outcomes if outcome == wanted) for wanted in ("created", "completed")
+    )
+    if created or completed:
+        logger.info("MLflow: %d run(s) created, %d completed", len(created), len(completed))
+    return Published(created, completed)
+
+
+def _publish_set(project: Path, store: TrackingStore, modality_set: str) -> list[tuple[str, Outcome]]:
+    content = set_content(project, modality_set)
+    known = runs_of_set(store, content.set_key)
+    parent, outcome = _publish_run(project, store, content, known, parent=None)
+    outcomes = [(content.name, outcome)]
+    for fold in fold_contents(project, modality_set):
+        _, outcome = _publish_run(project, store, fold, known, parent)
+        outcomes.append((fold.name, outcome))
+    return outcomes
+
+
+def _publish_run(
+    project: Path, store: TrackingStore, content: RunContent, known: dict[str, Run], parent: Run | None
+) -> tuple[Run, Outcome]:
+    run = known.get(content.key)
+    if run is not None and parent is not None and run.data.tags.get(PARENT) != parent.info.run_id:
+        store.client().set_tag(run.info.run_id, PARENT, parent.info.run_id)
+    if run is not None and run.data.tags.get(PUBLISHED) == content.fingerprint:
+        return run, "untouched"
+    if run is not None and contradicts(store, run, content.history):
+        logger.info("MLflow: %s was trained again with another outcome; its old run is deleted", content.name)
+        store.client().delete_run(run.info.run_id)
+        run = None
+    outcome: Outcome = "created" if run is None else "completed"
+    run = run or create_run(store, content, parent, project)
+    fill_run(store, run, content)
+    return run, outcome

@@ -1,0 +1,155 @@
+"""Registering trained ensembles as model versions, each content once."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ricenet
+from ricenet.files import read_json
+from ricenet.modalities import members
+from ricenet.tracking.content import set_key
+from ricenet.tracking.gather import DIGESTS, ensemble_folder, evaluated, read_ensemble_json, trained_sets
+from ricenet.tracking.publish import publish
+from ricenet.tracking.registry import DEMO_COHORT, DIGEST, model_name, versions
+from ricenet.tracking.runs import runs_of_set
+from ricenet.tracking.store import TrackingStore, mlflow_errors, no_advice
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+    from mlflow.models.model import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+
+REQUIREMENTS = ("mlflow", "monai", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "torch")
+
+
+def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict[str, dict[str, str]]:
+    """Publish all runs, and register every trained set whose ensemble is not registered yet, under its run.
+
+    Returns modality set -> {"model", "digest"}, without anything that changes when the store is rebuilt.
+    Raises RegistryError: the store cannot be used.
+    """
+    publish(project, store)
+    registered = {}
+    with mlflow_errors(store.uri):
+        for modality_set in trained_sets(project):
+            ensemble = read_ensemble_json(project, modality_set)
+            name = model_name(prefix, modality_set)
+            if ensemble["digest"] not in {known.digest for known in versions(store, prefix, modality_set)}:
+                number = _register(project, store, name, ensemble)
+                logger.info("MLflow: %s version %s registered", name, number)
+            registered[modality_set] = {"model": name, "digest": ensemble["digest"]}
+    return registered
+
+
+def model_card(
+    modality_set: str, ensemble: dict[str, Any], scores: dict[str, Any], cohort: str | None
+) -> str:
+    """A version's description, as Markdown. scores: the set's entry of metrics.json, or empty."""
+    modalities = members(modality_set)
+    shape = f"(N, {len(modalities)}" + f", {ensemble['preprocessing']['cube_voxels']}" * 3 + ")"
+    paragraphs = [
+        f"**RICE-NET, {modality_set}**: {ensemble['folds']} folds and their majority vote, telling "
+        "recurrence from radiation-induced contrast enhancement (RICE).",
+        "**Research software, not a medical device: not for clinical use.**",
+        f"Input: preprocessed volumes {shape}, float32, in the order {', '.join(modalities)}. Output: each "
+        "fold's probability of RICE, how many folds say RICE, the mean probability, and the label. "
+        f"Loading needs the package ricenet {ricenet.__version__}.",
+    ]
+    if scores:
+        paragraphs.append(
+            f"Cross-validated macro-F1: {scores['macro_f1_mean']:.3f}, SD over folds "
+            f"{scores['macro_f1_sd']:.3f}, {scores['n']} subjects."
+        )
+    if cohort is not None:
+        synthetic = " (synthetic)" if cohort == DEMO_COHORT else ""
+        paragraphs.append(f"Trained on the cohort `{cohort}`{synthetic}.")
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str, Any]) -> str:
+    modality_set = ensemble["modality_set"]
+    client = store.client()
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(
+            name, tags={"ricenet.modality_set": modality_set}, description=_about(modality_set)
+        )
+    key = set_key(modality_set, ensemble["fold_keys"])
+    run_id = runs_of_set(store, key)[key].info.run_id
+    logged = _log_model(store, ensemble_folder(project, modality_set), ensemble, run_id)
+    cohort = project / "work" / "cohort" / "cohort.json"
+    version = client.create_model_version(
+        name,
+        source=logged.model_uri,
+        run_id=run_id,
+        model_id=logged.model_id,
+        tags=_version_tags(ensemble),
+        description=model_card(
+            modality_set, ensemble, evaluated(project / "work", modality_set), _cohort_root(cohort)
+        ),
+    )
+    return str(version.version)
+
+
+def _log_model(store: TrackingStore, weights: Path, ensemble: dict[str, Any], run_id: str) -> ModelInfo:
+    import mlflow
+    from mlflow import pyfunc
+
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
+    with no_advice(), mlflow.start_run(run_id=run_id):
+        logged: ModelInfo = pyfunc.log_model(
+            name="ensemble",
+            python_model=str(Path(__file__).with_name("ensemble_model.py")),
+            artifacts={"ensemble": str(weights)},
+            signature=_signature(ensemble),
+            # inferring them would load the model in another process
+            pip_requirements=[f"{name}=={installed_version(name)}" for name in REQUIREMENTS],
+        )
+    return logged
+
+
+def _signature(ensemble: dict[str, Any]) -> ModelSignature:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    side = ensemble["preprocessing"]["cube_voxels"]
+    shape = (-1, len(members(ensemble["modality_set"])), side, side, side)
+    folds = [ColSpec(DataType.double, f"fold_{k}") for k in range(ensemble["folds"])]
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), shape)]),
+        outputs=Schema(
+            [
+                *folds,
+                ColSpec(DataType.long, "votes_rice"),
+                ColSpec(DataType.double, "p_rice"),
+                ColSpec(DataType.string, "label"),
+            ]
+        ),
+    )
+
+
+def _version_tags(ensemble: dict[str, Any]) -> dict[str, str]:
+    return {
+        DIGEST: ensemble["digest"],
+        "ricenet.modality_set": ensemble["modality_set"],
+        "ricenet.version": ricenet.__version__,
+        **{f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS},
+    }
+
+
+def _about(modality_set: str) -> str:
+    return (
+        f"Recurrence or RICE from {', '.join(members(modality_set))}. "
+        "Research software, not a medical device. "
+        "The version with the alias `champion` votes on the test set and predicts new cases."
+    )
+
+
+def _cohort_root(cohort: Path) -> str | None:
+    return str(read_json(cohort)["root"]) if cohort.is_file() else None

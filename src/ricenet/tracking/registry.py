@@ -1,0 +1,172 @@
+"""Registered models: one a modality set, a version an ensemble, the alias `champion` on the promoted one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.errors import RegistryError, ResultError
+from ricenet.files import read_json
+from ricenet.modalities import MODALITY_SETS
+from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, no_advice, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
+
+    Predict = Callable[[NDArray[np.float32]], pd.DataFrame]
+
+logger = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+DEMO_COHORT = "data/demo"
+DIGEST = "ricenet.digest"
+NO_CHAMPION = (
+    "No champion yet: compare the runs with `make ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
+)
+
+
+@dataclass(frozen=True)
+class RegisteredEnsemble:
+    """One version of a registered model. tags: digests of the data that it was trained on."""
+
+    modality_set: str
+    model: str
+    version: str
+    digest: str
+    run_id: str | None
+    tags: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"
+
+
+def model_name(prefix: str, modality_set: str) -> str:
+    """The registered model of a modality set.
+
+    >>> model_name("rice-net", "post_op+dose")
+    'rice-net-post_op+dose'
+    """
+    return f"{prefix}-{modality_set}"
+
+
+def versions(store: TrackingStore, prefix: str, modality_set: str) -> list[RegisteredEnsemble]:
+    """All ensembles registered for a set, oldest first; versions made by other programs are left out."""
+    name = model_name(prefix, modality_set)
+    found = store.client().search_model_versions(f"name = '{name}'", max_results=1000)
+    ensembles = [_ensemble(modality_set, version) for version in found if DIGEST in version.tags]
+    return sorted(ensembles, key=lambda ensemble: int(ensemble.version))
+
+
+def version_with_digest(
+    store: TrackingStore, prefix: str, modality_set: str, digest: str
+) -> RegisteredEnsemble:
+    """The registered version that holds an ensemble.
+
+    Raises RegistryError: there is none.
+    """
+    for ensemble in versions(store, prefix, modality_set):
+        if ensemble.digest == digest:
+            return ensemble
+    raise RegistryError(
+        f"{model_name(prefix, modality_set)}: no version holds ensemble {digest[:12]}, the champion in "
+        "work/champions.json. Promote another version (`ricenet promote`) and run `dvc repro`"
+    )
+
+
+def champions(store: TrackingStore, prefix: str) -> dict[str, RegisteredEnsemble]:
+    """Modality set -> the version that carries the alias `champion`, whoever moved it.
+
+    Raises RegistryError: the alias is on a version that this project did not register.
+    """
+    promoted: dict[str, RegisteredEnsemble] = {}
+    with mlflow_errors(store.uri):
+        client = store.client()
+        models = client.search_registered_models(f"name LIKE '{prefix}-%'", max_results=1000)
+        by_name = {model.name: model for model in models}
+        for modality_set in MODALITY_SETS:
+            name = model_name(prefix, modality_set)
+            if name not in by_name or CHAMPION not in by_name[name].aliases:
+                continue
+            version = client.get_model_version(name, str(by_name[name].aliases[CHAMPION]))
+            if DIGEST not in version.tags:
+                raise RegistryError(
+                    f"{name} version {version.version} is the champion, but was not registered by this "
+                    f"project (no tag {DIGEST}). Promote another version: `ricenet promote {modality_set}`"
+                )
+            promoted[modality_set] = _ensemble(modality_set, version)
+    return promoted
+
+
+def promote(
+    store: TrackingStore, prefix: str, modality_set: str, version: int | None = None
+) -> RegisteredEnsemble:
+    """Move the alias `champion` of a set to a version; None for the newest.
+
+    Raises RegistryError: unknown set, nothing registered for it, no such version.
+    """
+    if modality_set not in MODALITY_SETS:
+        raise RegistryError(
+            f"unknown modality set {modality_set!r}; expected one of {', '.join(MODALITY_SETS)}, or best"
+        )
+    with mlflow_errors(store.uri):
+        registered = versions(store, prefix, modality_set)
+        if not registered:
+            raise RegistryError(
+                f"no model is registered for {modality_set}. Train and register it first: `dvc repro`"
+            )
+        chosen = [e for e in registered if version is None or e.version == str(version)]
+        if not chosen:
+            raise RegistryError(
+                f"{model_name(prefix, modality_set)} has no version {version}; "
+                f"it has {', '.join(e.version for e in registered)}"
+            )
+        store.client().set_registered_model_alias(chosen[-1].model, CHAMPION, chosen[-1].version)
+    return chosen[-1]
+
+
+def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Predict:
+    """A registered ensemble as a function of volumes (N, C, X, Y, Z); see `EnsembleModel.predict`.
+
+    Raises RegistryError: its files are missing or damaged.
+    """
+    import mlflow
+    from mlflow import pyfunc
+
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
+    try:
+        with no_advice():
+            predict: Predict = pyfunc.load_model(f"models:/{registered.model}/{registered.version}").predict
+    except mlflow_failures() as error:
+        raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
+    return predict
+
+
+def best_set(metrics: Path) -> str:
+    """The modality set with the highest cross-validated macro-F1 (mean over folds).
+
+    metrics: work/evaluation/metrics.json.
+    Raises ResultError: missing file, or no set in it.
+    """
+    scores: dict[str, Any] = read_json(metrics) if metrics.is_file() else {}
+    if not scores:
+        raise ResultError(f"{metrics} is missing or empty. The stage `evaluate` makes it: run `dvc repro`")
+    return max(scores, key=lambda name: float(scores[name]["macro_f1_mean"]))
+
+
+def _ensemble(modality_set: str, version: ModelVersion) -> RegisteredEnsemble:
+    return RegisteredEnsemble(
+        modality_set=modality_set,
+        model=version.name,
+        version=str(version.version),
+        digest=version.tags[DIGEST],
+        run_id=version.run_id,
+        tags=dict(version.tags),
+    )

@@ -1,0 +1,178 @@
+"""The MLflow store: a local sqlite database under mlflow/, or a server named in params.yaml."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import gc
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ricenet.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it the web page opens in the view for language models, where runs cannot be compared."""
+
+REBUILD = (
+    "Delete mlflow/mlflow.db and mlflow/artifacts, then run `dvc repro`: runs and models are "
+    "rebuilt from the files, champions have to be promoted again"
+)
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """Where runs and models are recorded; holds names only, so that it travels between processes."""
+
+    uri: str
+    experiment_id: str
+
+    @property
+    def database(self) -> Path | None:
+        """The sqlite file; None where a server keeps the runs."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+    def client(self) -> MlflowClient:
+        """A client of this store, for both runs and models."""
+        return _client(self.uri)
+
+
+def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore:
+    """Open the store, making database and experiment where they do not exist yet.
+
+    project: the project's folder. uri: None for the local store in `mlflow/`.
+    Safe to call from several processes at once.
+    Raises RegistryError: the store cannot be reached, or belongs to another folder.
+    """
+    home = home_of(project)
+    address = _absolute(uri, home)
+    artifacts = home / "mlflow" / "artifacts" if uri is None else None
+    with _one_at_a_time(home / "mlflow" / "store.lock"), mlflow_errors(address):
+        client = _client(address)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            location = None if artifacts is None else artifacts.as_uri()
+            return TrackingStore(
+                address, client.create_experiment(experiment, location, dict(EXPERIMENT_KIND))
+            )
+        _require_same_folder(found, artifacts)
+        _show_again(client, found)
+        return TrackingStore(address, found.experiment_id)
+
+
+def home_of(project: Path) -> Path:
+    """The folder whose mlflow/ is used: the project's, also from a temporary copy inside `.dvc/tmp`.
+
+    `dvc exp run --temp` and queued experiments work in such a copy, which is deleted afterwards.
+    """
+    absolute = project.absolute()
+    for parent in absolute.parents:
+        if parent.name == ".dvc":
+            return parent.parent
+    return absolute
+
+
+def mlflow_failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises where it refuses, or where its database, server or files cannot be reached."""
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException, OSError
+
+
+@contextmanager
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """Turn a failure to talk to the store into a RegistryError that names it."""
+    try:
+        yield
+    except mlflow_failures() as error:
+        raise RegistryError(
+            f"the MLflow store {uri} cannot be used: {one_line(error)}. Check that it is reachable and "
+            "that tracking.uri in params.yaml is right"
+        ) from error
+
+
+@contextmanager
+def no_advice() -> Iterator[None]:
+    """Leave out MLflow's warnings that a model has no example input and no type hints of its own kind."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks, shortened."""
+    return " ".join(str(error).split())[:500]
+
+
+@functools.lru_cache(maxsize=8)
+def _client(uri: str) -> MlflowClient:
+    collecting = gc.isenabled()
+    # the imports make very many objects and drop few: a fifth of their time is saved
+    gc.disable()
+    try:
+        prepare_mlflow()
+        import mlflow
+
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def prepare_mlflow() -> None:
+    """Keep MLflow from reporting usage to its makers, and from logging or drawing progress bars."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow  # noqa: F401  (it configures its loggers when imported)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _absolute(uri: str | None, home: Path) -> str:
+    if uri is None:
+        return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
+    return uri
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _require_same_folder(experiment: Experiment, artifacts: Path | None) -> None:
+    found = experiment.artifact_location
+    if artifacts is not None and found != artifacts.as_uri():
+        raise RegistryError(
+            f"mlflow/mlflow.db was made in another folder: it keeps artifacts in {found}, expected "
+            f"{artifacts.as_uri()}. {REBUILD}"
+        )
+
+
+def _show_again(client: MlflowClient, experiment: Experiment) -> None:
+    if experiment.lifecycle_stage != "active":
+        logger.info("MLflow: the deleted experiment %s is restored", experiment.name)
+        client.restore_experiment(experiment.experiment_id)
+    for key, value in EXPERIMENT_KIND.items():
+        if experiment.tags.get(key) is None:
+            client.set_experiment_tag(experiment.experiment_id, key, value)

@@ -1,0 +1,157 @@
+"""All folds of all modality sets: what has to be trained, training it, laying out the results."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ricenet.config import (
+    AugmentationParams,
+    ExecutionParams,
+    NetworkParams,
+    PreprocessingParams,
+    TrainingParams,
+)
+from ricenet.ensemble import Provenance, write_ensemble
+from ricenet.errors import ScanError, TrainingError
+from ricenet.execution import Outcome, run_tasks
+from ricenet.files import atomic_folder, source_digest
+from ricenet.splits import Splits
+from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+
+logger = logging.getLogger(__name__)
+
+
+def plan_folds(
+    modality_sets: Sequence[str],
+    splits: Splits,
+    subject_keys: Mapping[str, str],
+    seed: int,
+    preprocessing: PreprocessingParams,
+    training: TrainingParams,
+    augmentation: AugmentationParams,
+    network: NetworkParams,
+    preprocessed: Path,
+    store: Path,
+) -> list[FoldTask]:
+    """Every fold of every set, in this order, with the settings of its set.
+
+    subject_keys: content addresses of preprocessed subjects.
+    Raises ScanError: a subject of the splits that is not preprocessed.
+    """
+    for subject in splits.development:
+        if subject not in subject_keys:
+            raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
+    code = _code_digest()
+    return [
+        FoldTask(
+            modality_set=modality_set,
+            fold=fold,
+            seed=seed,
+            training=training.of_set(modality_set),
+            augmentation=augmentation,
+            network=network,
+            cube_voxels=preprocessing.cube_voxels,
+            spacing_mm=preprocessing.spacing_mm,
+            labels={subject: splits.labels[subject] for subject in splits.development},
+            training_subjects=splits.training_subjects(fold),
+            validation_subjects=splits.validation_subjects(fold),
+            subject_keys={subject: subject_keys[subject] for subject in splits.development},
+            code=code,
+            preprocessed=preprocessed.absolute(),
+            store=store.absolute(),
+        )
+        for modality_set in modality_sets
+        for fold in range(len(splits.folds))
+    ]
+
+
+def train_folds(
+    tasks: Sequence[FoldTask], execution: ExecutionParams, observer: EpochObserver | None = None
+) -> None:
+    """Train what is not in the store yet.
+
+    Raises TrainingError: one or more folds failed, all of them listed; the others are kept.
+    """
+    unfinished = [task for task in tasks if not task.is_finished]
+    logger.info("%d of %d folds are trained already", len(tasks) - len(unfinished), len(tasks))
+    if not unfinished:
+        return
+    from ricenet.training.fold import train_fold
+
+    outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(
+        partial(train_fold, observer=observer or NullObserver()),
+        unfinished,
+        execution.backend,
+        execution.workers,
+        execution.threads_per_worker,
+        "training folds",
+    )
+    failures = [f"  - {_located(outcome)}" for outcome in outcomes if outcome.error is not None]
+    if failures:
+        kept = len(tasks) - len(failures)
+        lines = "\n".join(failures)
+        raise TrainingError(f"{len(failures)} of {len(tasks)} folds failed ({kept} are kept):\n{lines}")
+
+
+def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
+    """Copy history, predictions and record of every fold to <folder>/<set>/fold-<k>, and nothing else."""
+    with atomic_folder(folder) as temporary:
+        for task in tasks:
+            target = temporary / task.modality_set / f"fold-{task.fold}"
+            target.mkdir(parents=True)
+            for name in (HISTORY, PREDICTIONS, RECORD):
+                shutil.copyfile(task.folder / name, target / name)
+
+
+def lay_out_ensembles(
+    tasks: Sequence[FoldTask],
+    folder: Path,
+    data_digest: str,
+    preprocessing_digest: str,
+    splits_digest: str,
+    preprocessing: Mapping[str, Any],
+) -> None:
+    """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
+    with atomic_folder(folder) as temporary:
+        for modality_set in dict.fromkeys(task.modality_set for task in tasks):
+            folds = [task for task in tasks if task.modality_set == modality_set]
+            provenance = Provenance(
+                tuple(task.key for task in folds),
+                data_digest,
+                preprocessing_digest,
+                splits_digest,
+                preprocessing,
+            )
+            weights = [task.folder / WEIGHTS for task in folds]
+            write_ensemble(temporary / modality_set, modality_set, weights, folds[0].network, provenance)
+
+
+def summary(tasks: Sequence[FoldTask]) -> str:
+    """One line: each set with the mean over folds of the last epoch's validation macro-F1."""
+    parts = []
+    for modality_set in dict.fromkeys(task.modality_set for task in tasks):
+        folds = [task for task in tasks if task.modality_set == modality_set]
+        last = [read_history(task.folder / HISTORY)[-1].validation_macro_f1 for task in folds]
+        parts.append(f"{modality_set} {np.mean(last):.2f}")
+    return f"validation macro-F1: {', '.join(parts)}"
+
+
+def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
+    where = str(outcome.task.identity)
+    error = outcome.error or ""
+    return error if error.startswith(where) else f"{where}: {error}"
+
+
+def _code_digest() -> str:
+    from ricenet import augmentation, dataset, network, randomness
+    from ricenet.training import fold, predictions, sampling
+
+    return source_digest(augmentation, dataset, fold, network, predictions, randomness, sampling)

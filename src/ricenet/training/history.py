@@ -1,0 +1,71 @@
+"""What a training tells: who it is, its metrics epoch by epoch, and who listens."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+from ricenet.files import write_text
+
+
+@dataclass(frozen=True)
+class FoldIdentity:
+    """Which training: a modality set, a fold from 0, and the content address of its inputs."""
+
+    modality_set: str
+    fold: int
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.modality_set}, fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """Metrics of one epoch: losses are mean cross-entropies, the training part on augmented samples."""
+
+    train_loss: float
+    train_macro_f1: float
+    validation_loss: float
+    validation_macro_f1: float
+
+
+class EpochObserver(Protocol):
+    """Something that follows trainings; it is called in the process that trains, and has to be picklable."""
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+        """An epoch (from 1) is done."""
+
+    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        """The last epoch is done and the results are written."""
+
+
+class NullObserver:
+    """Follows nothing."""
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+        """Do nothing."""
+
+    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        """Do nothing."""
+
+
+def write_history(history: Sequence[EpochMetrics], path: Path) -> None:
+    """Write a CSV with a row an epoch, counted from 1, and every digit of the metrics."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["epoch", *(field.name for field in fields(EpochMetrics))])
+    for epoch, metrics in enumerate(history, start=1):
+        writer.writerow([epoch, *asdict(metrics).values()])
+    write_text(path, stream.getvalue())
+
+
+def read_history(path: Path) -> list[EpochMetrics]:
+    """Read what `write_history` wrote."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        names = [field.name for field in fields(EpochMetrics)]
+        return [EpochMetrics(**{name: float(row[name]) for name in names}) for row in csv.DictReader(stream)]

@@ -1,0 +1,52 @@
+"""Predictions of a fold's validation subjects, and the figure of merit of the training log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.files import write_text
+from ricenet.modalities import LABELS, Label
+
+COLUMNS = ("participant_id", "label", "fold", "p_rice")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probability of RICE of one held-out subject."""
+
+    participant_id: str
+    label: Label
+    fold: int
+    p_rice: float
+
+
+def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
+    """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
+    rice = np.array([label == "rice" for label in labels], dtype=bool)
+    called = np.asarray(p_rice) >= 0.5
+    return (_f1(rice, called) + _f1(~rice, ~called)) / 2
+
+
+def _f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
+    hits, total = int((truth & called).sum()), int(truth.sum() + called.sum())
+    return 2 * hits / total if total else 0.0
+
+
+def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write a table with a row a subject, and every digit of the probability."""
+    rows = [f"{p.participant_id}\t{p.label}\t{p.fold}\t{p.p_rice!r}" for p in predictions]
+    write_text(path, "\n".join(["\t".join(COLUMNS), *rows]) + "\n")
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote."""
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    return [
+        Prediction(subject, LABELS[LABELS.index(label)], int(fold), float(p))
+        for subject, label, fold, p in rows
+    ]

@@ -1,0 +1,105 @@
+"""What determines one training, and the content address that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ricenet.config import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.files import content_digest
+from ricenet.modalities import Label
+from ricenet.training.history import FoldIdentity
+
+WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
+"""Results of a finished fold; the record is written last."""
+
+CHECKPOINT = "checkpoint.safetensors"
+"""State of an unfinished fold."""
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold of one modality set.
+
+    training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
+    the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
+    modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
+    folder per finished or begun fold, by key.
+    """
+
+    modality_set: str
+    fold: int
+    seed: int
+    training: TrainingParams
+    augmentation: AugmentationParams
+    network: NetworkParams
+    cube_voxels: int
+    spacing_mm: float
+    labels: Mapping[str, Label]
+    training_subjects: tuple[str, ...]
+    validation_subjects: tuple[str, ...]
+    subject_keys: Mapping[str, str]
+    code: str
+    preprocessed: Path
+    store: Path
+
+    @property
+    def parameters(self) -> dict[str, int | float]:
+        """The settings that influence the result, by dotted name."""
+        sections: dict[str, dict[str, Any]] = {
+            "training": self.training.model_dump(exclude={"checkpoint_every_epochs", "overrides"}),
+            "augmentation": self.augmentation.model_dump(),
+            "network": self.network.model_dump(),
+        }
+        return {
+            f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Content address of the result: settings, subjects, their labels and volumes, and the code."""
+        everyone = [*self.training_subjects, *self.validation_subjects]
+        return content_digest(
+            {
+                "modality_set": self.modality_set,
+                "fold": self.fold,
+                "seed": self.seed,
+                "parameters": self.parameters,
+                "cube": [self.cube_voxels, self.spacing_mm],
+                "subjects": {"train": self.training_subjects, "validation": self.validation_subjects},
+                "labels": {subject: self.labels[subject] for subject in everyone},
+                "volumes": {subject: self.subject_keys[subject] for subject in everyone},
+                "code": self.code,
+            }
+        )
+
+    @property
+    def identity(self) -> FoldIdentity:
+        """The name of this training in logs and to observers."""
+        return FoldIdentity(self.modality_set, self.fold, self.key)
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are kept, and the checkpoint until then."""
+        return self.store / self.key
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the results are complete."""
+        return (self.folder / RECORD).is_file()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What fold.json says about the training."""
+        return {
+            "modality_set": self.modality_set,
+            "fold": self.fold,
+            "key": self.key,
+            "seed": self.seed,
+            "parameters": self.parameters,
+            "train_subjects": len(self.training_subjects),
+            "validation_subjects": len(self.validation_subjects),
+        }

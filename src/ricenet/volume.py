@@ -1,0 +1,162 @@
+"""Volumes in world coordinates: reading, writing and resampling through composed transforms.
+
+World coordinates are NIfTI's: millimetres, x to the right, y to the front, z up (RAS+).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.files import atomic_path
+
+Affine = NDArray[np.float64]
+"""(4, 4) homogeneous matrix; named `to_from` by the spaces it maps between."""
+
+
+def inverse(transform: Affine) -> Affine:
+    """The transform that undoes another."""
+    return np.asarray(np.linalg.inv(transform), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: shape (X, Y, Z) and `affine`, world_mm from voxel index."""
+
+    shape: tuple[int, int, int]
+    affine: Affine
+
+    @classmethod
+    def cube(cls, centre_mm: NDArray[np.float64], spacing_mm: float, voxels: int) -> Self:
+        """An isotropic cube along the world axes, its middle at `centre_mm`."""
+        affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+        affine[:3, 3] = np.asarray(centre_mm) - spacing_mm * (voxels - 1) / 2
+        return cls((voxels, voxels, voxels), affine)
+
+    @classmethod
+    def covering(cls, other: Grid, spacing_mm: float) -> Self:
+        """The isotropic grid along the world axes that just covers another, oblique one."""
+        corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in other.shape])).reshape(3, 8)
+        world = other.affine[:3, :3] @ corners + other.affine[:3, 3:]
+        low, high = world.min(axis=1), world.max(axis=1)
+        shape = np.maximum(1, np.ceil((high - low) / spacing_mm)).astype(int)
+        affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+        affine[:3, 3] = (low + high) / 2 - spacing_mm * (shape - 1) / 2
+        return cls((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels along each axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel, in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def world_mm(self, voxel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """World positions (..., 3) of voxel positions (..., 3)."""
+        result: NDArray[np.float64] = voxel @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return result
+
+    def finer(self, factor: int) -> Grid:
+        """The grid that divides every voxel into factor**3 equal ones."""
+        affine = self.affine.copy()
+        affine[:3, :3] /= factor
+        affine[:3, 3] -= affine[:3, :3] @ np.full(3, (factor - 1) / 2)
+        x, y, z = (n * factor for n in self.shape)
+        return Grid((x, y, z), affine)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxel values (X, Y, Z) on a grid; float32 unless it is a mask (bool)."""
+
+    data: NDArray[np.float32] | NDArray[np.bool_]
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.data.shape != self.grid.shape:
+            raise ValueError(f"data of shape {self.data.shape} on a grid of shape {self.grid.shape}")
+
+
+def load_nifti(path: Path) -> Volume:
+    """Read a three-dimensional NIfTI file as float32.
+
+    Errors of nibabel (not NIfTI, truncated) and ValueError (not three-dimensional) pass through;
+    `ricenet.cohort.checks` turns them into a report beforehand.
+    """
+    import nibabel as nib
+
+    image = nib.nifti1.load(path)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    if data.ndim != 3:
+        raise ValueError(f"{path.name}: {data.ndim} dimensions, expected 3")
+    x, y, z = data.shape
+    return Volume(data, Grid((x, y, z), np.asarray(image.affine, np.float64)))
+
+
+def save_nifti(volume: Volume, path: Path) -> None:
+    """Write a volume as NIfTI-1 (float32, or uint8 for a mask), atomically and with repeatable bytes."""
+    import gzip
+
+    import nibabel as nib
+
+    is_mask = volume.data.dtype == np.bool_
+    image = nib.nifti1.Nifti1Image(
+        volume.data.astype(np.uint8 if is_mask else np.float32), volume.grid.affine
+    )
+    image.header.set_xyzt_units("mm")
+    image.set_qform(volume.grid.affine, code=1)
+    image.set_sform(volume.grid.affine, code=1)
+    content = image.to_bytes()
+    if path.name.endswith(".gz"):
+        # mtime=0: the same volume gives the same bytes
+        content = gzip.compress(content, compresslevel=3, mtime=0)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def resample(
+    volume: Volume,
+    grid: Grid,
+    source_from_target: Affine | None = None,
+    order: int = 1,
+    supersampling: int = 1,
+) -> Volume:
+    """Values of `volume` on `grid`, in one interpolation; 0 outside the volume.
+
+    source_from_target: world transform from the target's to the source's space (identity if None).
+    order: 0 nearest, 1 linear, 3 cubic B-spline.
+    supersampling: points along each axis whose mean is a target voxel's value; above 1 it is the
+    low-pass filter that a coarser target grid needs, and it conserves the integral of a dose.
+    """
+    from scipy import ndimage
+
+    fine = grid.finer(supersampling) if supersampling > 1 else grid
+    world = fine.affine if source_from_target is None else source_from_target @ fine.affine
+    source_voxel_from_target_voxel = np.linalg.inv(volume.grid.affine) @ world
+    values = ndimage.affine_transform(
+        np.asarray(volume.data, dtype=np.float32),
+        source_voxel_from_target_voxel[:3, :3],
+        source_voxel_from_target_voxel[:3, 3],
+        output_shape=fine.shape,
+        order=order,
+        mode="constant",
+        cval=0.0,
+    )
+    if supersampling > 1:
+        x, y, z = grid.shape
+        k = supersampling
+        values = values.reshape(x, k, y, k, z, k).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
+    return Volume(values, grid)
+
+
+def supersampling_for(source: Grid, target: Grid) -> int:
+    """Points along each axis so that samples lie no further apart than the source's finest voxels."""
+    return max(1, int(np.ceil(max(target.spacing_mm) / min(source.spacing_mm) - 0.01)))

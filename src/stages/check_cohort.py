@@ -1,0 +1,29 @@
+"""Check the raw cohort before anything else reads it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.cohort.checked import CHECKED_COHORT_FILE, write_checked_cohort
+from ricenet.cohort.checks import admit, check_cohort, write_problems
+from ricenet.config import read_params
+
+logger = logging.getLogger("ricenet.stages.check_cohort")  # __name__ is __main__ here
+
+
+def main() -> None:
+    """Write work/cohort/problems.json, and work/cohort/cohort.json where the cohort is admitted."""
+    params = read_params().cohort
+    # an earlier cohort must not outlive a check that fails
+    CHECKED_COHORT_FILE.unlink(missing_ok=True)
+    report = check_cohort(Path(params.root))
+    write_problems(report)
+    cohort = admit(report, params.exclude_faulty)
+    write_checked_cohort(cohort)
+    logger.info("%s", cohort.summary())
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,54 @@
+"""Score the cross-validation: macro-F1 with intervals, tables and figures."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.config import read_params
+from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
+from ricenet.evaluation.curves import curves_table, learning_curves_figure, read_histories
+from ricenet.evaluation.drawing import save_figure
+from ricenet.evaluation.figures import confusion_figure, in_paper_order, macro_f1_figure
+from ricenet.evaluation.metrics import set_metrics
+from ricenet.evaluation.predictions import read_out_of_fold
+from ricenet.evaluation.tables import metrics_table, out_of_fold_table
+from ricenet.files import write_json, write_text
+from ricenet.splits import read_splits
+
+logger = logging.getLogger("ricenet.stages.evaluate")
+
+WORK = Path("work")
+OUTPUT = WORK / "evaluation"
+
+
+def main() -> None:
+    """Write metrics.json, out_of_fold.tsv, table.csv, curves.csv and figures/."""
+    params = read_params()
+    splits = read_splits(WORK / "splits" / "splits.json")
+    sets = in_paper_order(params.modality_sets)
+    predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
+    histories = {name: read_histories(WORK / "training", name, len(splits.folds)) for name in sets}
+    metrics = {name: set_metrics(predictions[name], params.seed) for name in sets}
+    for name, m in metrics.items():
+        logger.info("%-20s macro-F1 %.3f, SD %.3f over folds", name, m.macro_f1_mean, m.macro_f1_sd)
+
+    write_json(OUTPUT / "metrics.json", {name: m.as_json() for name, m in metrics.items()})
+    write_text(OUTPUT / "out_of_fold.tsv", out_of_fold_table(predictions))
+    write_text(OUTPUT / "table.csv", metrics_table(metrics))
+    write_text(OUTPUT / "curves.csv", curves_table(histories))
+
+    subject = subject_to_show(splits)
+    anatomy = read_anatomy(WORK / "preprocessed", Path(params.cohort.root), subject, splits.labels[subject])
+    for stem, figure in {
+        "macro_f1": macro_f1_figure(metrics, {}),
+        "confusion": confusion_figure({name: m.confusion for name, m in metrics.items()}),
+        "learning_curves": learning_curves_figure(histories),
+        "volumes": volumes_figure(anatomy),
+    }.items():
+        save_figure(figure, OUTPUT / "figures" / f"{stem}.png")
+
+
+if __name__ == "__main__":
+    run_stage(main)

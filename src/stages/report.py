@@ -1,0 +1,34 @@
+"""Write the report page."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.config import read_params
+from ricenet.report.page import write_report
+from ricenet.report.provenance import git_commit, package_versions
+from ricenet.report.results import read_results
+from ricenet.scale import to_yaml
+from ricenet.tracking.publish import publish
+from ricenet.tracking.store import open_store
+
+logger = logging.getLogger("ricenet.stages.report")
+
+PROJECT = Path()
+
+
+def main() -> None:
+    """Write work/report/index.html, and figure 2 with the test vote beside it."""
+    params = read_params()
+    results = read_results(PROJECT, params.seed)
+    settings = to_yaml(params.model_dump(mode="json"))
+    folder = PROJECT / "work" / "report"
+    page = write_report(results, folder, settings, package_versions(), git_commit(PROJECT))
+    publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))
+    logger.info("%s", page)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,35 @@
+"""Stage `resolve`: the aliases `champion` in MLflow -> work/champions.json.
+
+Runs whenever the pipeline does. The file names ensembles by content, so that what depends on it is
+repeated when another ensemble is promoted, and only then.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.config import read_params
+from ricenet.files import write_json
+from ricenet.tracking.registry import NO_CHAMPION, champions
+from ricenet.tracking.store import open_store
+
+logger = logging.getLogger("ricenet.stages.resolve")
+
+
+def main() -> None:
+    """Write which ensemble is each modality set's champion."""
+    tracking = read_params().tracking
+    store = open_store(Path(), tracking.uri, tracking.experiment)
+    promoted = champions(store, tracking.model_prefix)
+    for ensemble in promoted.values():
+        logger.info("champion: %s", ensemble)
+    if not promoted:
+        logger.info("%s", NO_CHAMPION)
+    digests = {modality_set: ensemble.digest for modality_set, ensemble in promoted.items()}
+    write_json(Path("work/champions.json"), digests)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,31 @@
+"""Stage `split`: work/cohort/cohort.json -> work/splits/splits.json."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.config import read_params
+from ricenet.files import read_json
+from ricenet.splits import candidates, make_splits, write_splits
+
+logger = logging.getLogger("ricenet.stages.split")
+
+
+def main() -> None:
+    """Divide the checked cohort once, for every modality set."""
+    params = read_params()
+    cohort = read_json(Path("work/cohort/cohort.json"))
+    splits = make_splits(candidates(cohort), params.split.folds, params.split.test_fraction, params.seed)
+    write_splits(splits, Path("work/splits/splits.json"))
+    logger.info(
+        "%d subjects in %d folds, %d in the test set",
+        len(splits.development),
+        len(splits.folds),
+        len(splits.test),
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,60 @@
+"""Stage `train`: preprocessed subjects and splits -> work/training and models/ensembles."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.config import read_params
+from ricenet.files import read_json
+from ricenet.splits import read_splits
+from ricenet.tracking.live import LiveObserver
+from ricenet.tracking.store import open_store
+from ricenet.training.cross_validation import (
+    lay_out_ensembles,
+    lay_out_training,
+    plan_folds,
+    summary,
+    train_folds,
+)
+
+logger = logging.getLogger("ricenet.stages.train")
+
+
+def main() -> None:
+    """Train every fold of every modality set that the store does not hold, and lay all of them out."""
+    params = read_params()
+    splits = read_splits(Path("work/splits/splits.json"))
+    cohort = read_json(Path("work/cohort/cohort.json"))
+    preprocessed = read_json(Path("work/preprocessed/summary.json"))
+    tasks = plan_folds(
+        params.modality_sets,
+        splits,
+        preprocessed["subjects"],
+        params.seed,
+        params.preprocessing,
+        params.training,
+        params.augmentation,
+        params.network,
+        Path("work/preprocessed"),
+        Path("work/store/folds"),
+    )
+    store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
+    observer = LiveObserver(Path(), store, [task.record for task in tasks if not task.is_finished])
+    observer.start()
+    train_folds(tasks, params.execution, observer)
+    lay_out_training(tasks, Path("work/training"))
+    lay_out_ensembles(
+        tasks,
+        Path("models/ensembles"),
+        cohort["digest"],
+        preprocessed["digest"],
+        splits.digest,
+        params.preprocessing.model_dump(),
+    )
+    logger.info(summary(tasks))
+
+
+if __name__ == "__main__":
+    run_stage(main)

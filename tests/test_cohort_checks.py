@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from cohorts import (
+    FILES,
+    SIDECAR_FILE,
+    change_cell,
+    change_voxels,
+    one_voxel,
+    read_table,
+    refusal,
+    write_participants,
+    write_tiny_cohort,
+    write_tiny_subject,
+)
+
+from ricenet.cohort.checked import read_checked_cohort, write_checked_cohort
+from ricenet.cohort.checks import admit, check_cohort, write_problems
+from ricenet.errors import CohortError
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    return write_tiny_cohort(tmp_path / "tiny")
+
+
+def test_a_valid_cohort_has_no_problem(cohort: Path) -> None:
+    report = check_cohort(cohort)
+    assert report.problems == ()
+    checked = admit(report, exclude_faulty=False)
+    assert [s.participant_id for s in checked.subjects] == ["sub-001", "sub-002", "sub-003", "sub-004"]
+    assert [(s.label, s.subset) for s in checked.subjects] == [
+        ("recurrence", "train"),
+        ("rice", "train"),
+        ("recurrence", "test"),
+        ("rice", "test"),
+    ]
+    assert checked.summary() == (
+        "4 subjects: 2 recurrence, 2 rice, 0 unlabelled; 2 train, 2 test, 0 in no subset; 0 excluded"
+    )
+
+
+# --- table and folders ---
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"label": "progression"}, "label is 'progression'. Write recurrence, rice or n/a"),
+        ({"subset": "both"}, "subset is 'both'. Write train, test or n/a"),
+    ],
+)
+def test_a_refused_cell_is_named_by_subject(cohort: Path, cells: dict[str, str], message: str) -> None:
+    change_cell(cohort, "sub-003", **cells)
+    assert f"sub-003\n  - participants.tsv: {message}" in refusal(cohort)
+
+
+def test_an_event_before_the_end_of_radiotherapy_is_refused(cohort: Path) -> None:
+    dates = {"rt_end_date": "2020-01-31", "event_date": "2020-02-01"}
+    write_participants(cohort, [row | dates for row in read_table(cohort)])
+    change_cell(cohort, "sub-003", event_date="2020-01-01")
+    text = refusal(cohort)
+    assert "sub-003\n  - participants.tsv: event_date lies 30 day(s) before rt_end_date" in text
+    assert "2020" not in text
+
+
+def test_a_subject_listed_twice_is_refused(cohort: Path) -> None:
+    rows = read_table(cohort)
+    write_participants(cohort, [*rows, rows[0]])
+    assert "sub-001\n  - participants.tsv: duplicate subject: listed on lines 2, 6" in refusal(cohort)
+
+
+def test_a_subject_without_a_folder_and_a_folder_without_a_row_are_refused(cohort: Path) -> None:
+    shutil.rmtree(cohort / "sub-001")
+    write_tiny_subject(cohort, "sub-099")
+    text = refusal(cohort)
+    assert "sub-001\n  - sub-001: in the table, but without a folder" in text
+    assert "sub-099\n  - participants.tsv: has a folder, but no row" in text
+    assert text.startswith("tiny: 2 problem(s)\n")
+
+
+@pytest.mark.parametrize("exclude_faulty", [False, True])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "participants.tsv: not found"),
+        ("participant_id\tlabel\tsubset\n", "participants.tsv: column label_source is missing"),
+        ("participant_id\tlabel\tlabel_source\tsubset\n", "participants.tsv: no row under the header"),
+    ],
+)
+def test_a_broken_table_is_never_excluded_away(
+    cohort: Path, text: str | None, message: str, exclude_faulty: bool
+) -> None:
+    table = cohort / "participants.tsv"
+    table.unlink()
+    if text is not None:
+        table.write_text(text)
+    # one problem: nobody can say that a folder lacks its row
+    with pytest.raises(CohortError, match=rf"tiny: 1 problem\(s\)\nthe cohort as a whole\n  - {message}"):
+        admit(check_cohort(cohort), exclude_faulty)
+
+
+def test_a_row_that_names_no_subject_is_never_excluded_away(cohort: Path) -> None:
+    rows = read_table(cohort)
+    write_participants(cohort, [*rows, rows[0] | {"participant_id": "Jane Doe"}])
+    with pytest.raises(
+        CohortError, match=r"the cohort as a whole\n  - participants\.tsv: line 6: participant_id"
+    ):
+        admit(check_cohort(cohort), exclude_faulty=True)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    assert "the cohort's folder is missing" in refusal(tmp_path / "absent")
+
+
+# --- the report and the decision ---
+
+
+def spoil_in_several_places(cohort: Path) -> None:
+    change_cell(cohort, "sub-001", label="?")
+    (cohort / SIDECAR_FILE).write_text("{")
+    change_voxels(cohort / FILES["dose"], one_voxel(-1))
+    change_cell(cohort, "sub-004", subset="?")
+    shutil.rmtree(cohort / "sub-004")
+
+
+def test_all_problems_of_all_subjects_appear_together(cohort: Path) -> None:
+    spoil_in_several_places(cohort)
+    assert refusal(cohort).splitlines()[0] == "tiny: 5 problem(s)"
+    report = check_cohort(cohort)
+    assert [(p.subject, p.file) for p in report.problems] == [
+        ("sub-001", "participants.tsv"),
+        ("sub-004", "participants.tsv"),
+        ("sub-004", "sub-004"),
+        ("sub-002", FILES["dose"]),
+        ("sub-002", SIDECAR_FILE),
+    ]
+    assert all(str(problem) in refusal(cohort) for problem in report.problems)
+
+
+def test_the_report_groups_problems_by_subject(cohort: Path) -> None:
+    spoil_in_several_places(cohort)
+    headings = [line for line in refusal(cohort).splitlines()[1:] if not line.startswith("  - ")]
+    assert headings == ["sub-001", "sub-002", "sub-004"]
+
+
+def test_faulty_subjects_are_left_out_on_demand_and_listed_with_the_reason(
+    cohort: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil_in_several_places(cohort)
+    with caplog.at_level(logging.WARNING, logger="ricenet"):
+        checked = admit(check_cohort(cohort), exclude_faulty=True)
+    assert [s.participant_id for s in checked.subjects] == ["sub-003"]
+    assert {s.participant_id: s.problems for s in checked.excluded} == {
+        "sub-001": ("participants.tsv: label is '?'",),
+        "sub-002": (
+            f"{FILES['dose']}: 1 voxel(s) of negative dose, down to -1 Gy",
+            f"{SIDECAR_FILE}: is not readable JSON (JSONDecodeError)",
+        ),
+        "sub-004": (
+            "participants.tsv: subset is '?'",
+            "sub-004: in the table, but without a folder",
+        ),
+    }
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "sub-001 is excluded",
+        "sub-002 is excluded",
+        "sub-004 is excluded",
+    ]
+
+
+def test_excluding_everybody_is_an_error(cohort: Path) -> None:
+    for row in read_table(cohort):
+        change_cell(cohort, row["participant_id"], label="?")
+    with pytest.raises(CohortError, match="no subject is left"):
+        admit(check_cohort(cohort), exclude_faulty=True)
+
+
+def test_problems_are_written_for_machines_too(cohort: Path, tmp_path: Path) -> None:
+    (cohort / SIDECAR_FILE).unlink()
+    write_problems(check_cohort(cohort), tmp_path / "problems.json")
+    (problem,) = json.loads((tmp_path / "problems.json").read_text())["problems"]
+    assert (problem["subject"], problem["file"], problem["found"]) == (
+        "sub-002",
+        SIDECAR_FILE,
+        "file is missing",
+    )
+
+
+# --- the digest and the file ---
+
+
+def digest(cohort: Path) -> str:
+    return admit(check_cohort(cohort), exclude_faulty=True).digest
+
+
+def test_the_digest_changes_when_a_voxel_a_sidecar_or_a_label_changes(cohort: Path) -> None:
+    digests = [digest(cohort)]
+    change_voxels(cohort / FILES["event"], one_voxel(1.25))
+    digests.append(digest(cohort))
+    sidecar = cohort / SIDECAR_FILE
+    sidecar.write_text(sidecar.read_text().replace("30", "31"))
+    digests.append(digest(cohort))
+    change_cell(cohort, "sub-002", label="recurrence")
+    digests.append(digest(cohort))
+    assert len(set(digests)) == 4
+
+
+def test_the_digest_depends_neither_on_the_place_nor_on_the_order_of_rows(
+    cohort: Path, tmp_path: Path
+) -> None:
+    before = digest(cohort)
+    moved = cohort.rename(tmp_path / "elsewhere")
+    write_participants(moved, read_table(moved)[::-1])
+    assert digest(moved) == before
+
+
+def test_the_digest_of_those_used_is_that_of_a_cohort_without_the_excluded(cohort: Path) -> None:
+    (cohort / SIDECAR_FILE).unlink()
+    excluding = digest(cohort)
+    shutil.rmtree(cohort / "sub-002")
+    write_participants(cohort, [row for row in read_table(cohort) if row["participant_id"] != "sub-002"])
+    assert digest(cohort) == excluding
+
+
+def test_a_checked_cohort_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
+    (cohort / SIDECAR_FILE).unlink()
+    checked = admit(check_cohort(cohort), exclude_faulty=True)
+    write_checked_cohort(checked, tmp_path / "cohort.json")
+    assert read_checked_cohort(tmp_path / "cohort.json") == checked
+
+
+def test_a_missing_or_foreign_checked_cohort_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cohort.json"
+    with pytest.raises(CohortError, match=r"cohort\.json: not found\. .*dvc repro check_cohort"):
+        read_checked_cohort(path)
+    path.write_text("{}")
+    with pytest.raises(CohortError, match=r"cohort\.json: not a checked cohort"):
+        read_checked_cohort(path)

@@ -1,0 +1,230 @@
+"""Tasks fail alone, on every backend, and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ricenet.errors import RicenetError, ScanError
+from ricenet.execution import THREAD_VARIABLES, Outcome, run_tasks
+
+
+def square(task: int) -> int:
+    if task == 2:
+        raise ScanError("sub-002", "dose", "all zero", "Check it")
+    if task == 3:
+        raise ZeroDivisionError("third")
+    return task * task
+
+
+def threads(_: int) -> dict[str, str]:
+    return {name: os.environ[name] for name in THREAD_VARIABLES}
+
+
+def process_id(_: int) -> int:
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def die_on_two(task: int) -> int:
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def die_once(task: tuple[int, Path]) -> int:
+    number, mark = task
+    if number == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("backend", ["serial", "processes"])
+def test_a_failing_task_neither_stops_the_others_nor_vanishes(
+    backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes = run_tasks(square, [0, 1, 2, 3, 4], backend, 2, 1, "squares")
+    assert outcomes == [
+        Outcome(0, 0),
+        Outcome(1, 1),
+        Outcome(2, error="sub-002: dose: all zero. Check it"),
+        Outcome(3, error="ZeroDivisionError: third"),
+        Outcome(4, 16),
+    ]
+    traces = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(traces) == 1
+    assert 'raise ZeroDivisionError("third")' in traces[0].message
+
+
+@pytest.mark.parametrize("backend", ["serial", "processes"])
+def test_workers_get_the_number_of_threads_and_the_parent_keeps_its_own(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    (outcome,) = run_tasks(threads, [0], backend, 2, 3, "threads")
+    assert outcome.result == dict.fromkeys(THREAD_VARIABLES, "3")
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_processes_work_side_by_side_outside_this_one() -> None:
+    ids = {outcome.result for outcome in run_tasks(process_id, range(4), "processes", 2, 1, "ids")}
+    assert len(ids) == 2
+    assert os.getpid() not in ids
+
+
+def test_a_task_that_kills_its_worker_fails_and_the_others_are_completed() -> None:
+    outcomes = run_tasks(die_on_two, range(6), "processes", 2, 1, "deaths")
+    assert [outcome.result for outcome in outcomes] == [0, 1, None, 3, 4, 5]
+    assert outcomes[2].error == "its worker process ended without a word (killed, or out of memory), twice"
+
+
+def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
+    tasks = [(number, tmp_path / "mark") for number in range(5)]
+    outcomes = run_tasks(die_once, tasks, "processes", 2, 1, "deaths")
+    assert [(outcome.result, outcome.error) for outcome in outcomes] == [(k, None) for k in range(5)]
+    assert (tmp_path / "mark").exists()
+
+
+def test_no_tasks_are_no_work() -> None:
+    assert run_tasks(square, [], "processes", 2, 1, "nothing") == []
+
+
+def test_a_log_that_is_no_terminal_gets_a_line_for_each_task(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="ricenet"):
+        run_tasks(square, [0, 1], "serial", 1, 1, "squares")
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "squares: 1 of 2",
+        "squares: 2 of 2",
+    ]
+
+
+SLEEPERS = """
+import sys, time
+from ricenet.execution import run_tasks
+
+def sleep(path):
+    import os, pathlib
+    pathlib.Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    run_tasks(sleep, sys.argv[1:], "processes", 2, 1, "sleep")
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    marks = [tmp_path / "one", tmp_path / "two"]
+    with subprocess.Popen(
+        [sys.executable, str(script), *map(str, marks)], stderr=subprocess.DEVNULL
+    ) as parent:
+        wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks))
+        parent.send_signal(how)
+        parent.wait(timeout=30)
+    assert parent.returncode != 0
+    wait_until(lambda: not any(is_running(int(mark.read_text())) for mark in marks))
+
+
+def wait_until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    status = Path(f"/proc/{process}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_ray_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RicenetError, match=r"pip install 'ricenet\[ray\]'"):
+        run_tasks(square, [1], "ray", 2, 1, "squares")
+
+
+class PretendedRay(types.ModuleType):
+    """The five calls that are made of ray, run at once; the task 5 loses its worker."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, cards: float) -> None:
+        super().__init__("ray")
+        self.cards, self.calls, self.most_in_hand = cards, dict[str, Any](), 0
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        self.calls["init"] = options
+
+    def shutdown(self) -> None:
+        self.calls["shutdown"] = True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"GPU": self.cards}
+
+    def remote(self, **options: Any) -> Any:
+        self.calls["remote"] = options
+        return lambda function: types.SimpleNamespace(remote=lambda *given: (function, given))
+
+    def wait(self, references: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        self.most_in_hand = max(self.most_in_hand, len(references))
+        return references[-num_returns:], references[:-num_returns]
+
+    def get(self, reference: Any) -> Any:
+        function, (wrapped, task) = reference
+        if task == 5:
+            raise self.exceptions.RayError
+        return function(wrapped, task)
+
+
+def test_the_ray_backend_keeps_order_limits_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray = PretendedRay(cards=1)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    outcomes = run_tasks(square, [0, 1, 2, 4, 5, 6], "ray", 2, 3, "squares")
+    assert [outcome.result for outcome in outcomes] == [0, 1, None, 16, None, 36]
+    assert outcomes[2].error == "sub-002: dose: all zero. Check it"
+    assert outcomes[4].error is not None
+    assert "worker process ended" in outcomes[4].error
+    assert ray.most_in_hand == 2
+    assert ray.calls["remote"] == {"num_cpus": 3, "num_gpus": 0.5}
+    assert (ray.calls["init"]["address"], ray.calls["init"]["num_cpus"]) == ("local", 6)
+    assert ray.calls["init"]["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "3"
+    assert ray.calls["shutdown"]
+
+
+def test_a_named_ray_cluster_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    ray = PretendedRay(cards=0)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    run_tasks(square, [1], "ray", 2, 1, "squares")
+    assert ray.calls["init"]["address"] == "auto"
+    assert "num_cpus" not in ray.calls["init"]
+
+
+def test_a_real_ray_gives_the_same_outcomes() -> None:
+    pytest.importorskip("ray")
+    outcomes = run_tasks(square, [0, 1, 2, 3], "ray", 2, 1, "squares")
+    assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
+    assert outcomes[3].error == "ZeroDivisionError: third"

@@ -1,0 +1,175 @@
+"""The synthetic cohort: repeatable, physically plausible, and true to its own documentation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ricenet.cohort.dose_sidecar import read_dose_sidecar
+from ricenet.cohort.layout import RawSubject
+from ricenet.errors import CohortError
+from ricenet.files import file_digest, read_json
+from ricenet.modalities import MODALITIES
+from ricenet.phantom.anatomy import Anatomy, Template, load_template, make_anatomy
+from ricenet.phantom.cohort import write_phantom
+from ricenet.phantom.lesions import Lesions, make_lesions
+from ricenet.phantom.mechanism import Evidence, Weights, probability_of_rice
+from ricenet.phantom.radiotherapy import PRESCRIPTION_GY, make_plan
+from ricenet.phantom.subject import draw_cause, write_subject
+from ricenet.randomness import generator_for
+from ricenet.volume import Volume, load_nifti, resample
+
+WEIGHTS = Weights(dose=3.2, post_op=-2.0, event=1.0, intercept=-0.8)
+NEUTRAL = Evidence(dose=0.0, post_op=0.0, event=0.0)
+SPACING_MM = 4.0
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return load_template(SPACING_MM)
+
+
+@pytest.fixture(scope="module")
+def anatomy(template: Template) -> Anatomy:
+    return make_anatomy(template, generator_for("test", "anatomy"))
+
+
+def lesions_of(anatomy: Anatomy, evidence: Evidence) -> Lesions:
+    return make_lesions(anatomy, evidence, generator_for("test", "lesions"))
+
+
+@pytest.fixture(scope="module")
+def cohort(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three subjects, every one with a single fraction's dose unless re-irradiated."""
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    for subject in ("sub-001", "sub-002", "sub-003"):
+        write_subject(folder, template, draw_cause(subject, 7, WEIGHTS), 7, single_fraction_share=1.0)
+    return folder
+
+
+def test_probability_of_rice_follows_the_documented_equation() -> None:
+    # logit = -0.8 + 3.2 * 0.5 - 2 * 0.25 + 1 * (-0.3) = 0
+    evidence = Evidence(dose=0.5, post_op=0.25, event=-0.3)
+    assert probability_of_rice(evidence, WEIGHTS) == pytest.approx(0.5)
+    assert probability_of_rice(NEUTRAL, WEIGHTS) == pytest.approx(1 / (1 + np.exp(0.8)))
+
+
+def test_more_dose_means_rice_and_more_residual_tumour_means_recurrence() -> None:
+    neutral = probability_of_rice(NEUTRAL, WEIGHTS)
+    assert probability_of_rice(replace(NEUTRAL, dose=1.0), WEIGHTS) > neutral
+    assert probability_of_rice(replace(NEUTRAL, post_op=1.0), WEIGHTS) < neutral
+
+
+def test_features_are_linear_within_their_limits() -> None:
+    assert NEUTRAL.excess_dose_gy == 12.0
+    assert replace(NEUTRAL, dose=1.0).excess_dose_gy == 21.0
+    assert replace(NEUTRAL, dose=-5.0).excess_dose_gy == 1.0
+    assert replace(NEUTRAL, post_op=2.0).residual_thickness_mm == 9.0
+    assert replace(NEUTRAL, post_op=-5.0).residual_thickness_mm == 0.0
+    assert replace(NEUTRAL, event=1.0).core_enhancement == pytest.approx(0.2)
+    assert not NEUTRAL.reirradiated and replace(NEUTRAL, dose=1.0).reirradiated
+
+
+def test_labels_are_drawn_with_the_true_probability() -> None:
+    causes = [draw_cause(f"sub-{i:05d}", 11, WEIGHTS) for i in range(4000)]
+    expected = np.mean([cause.p_rice for cause in causes])
+    found = np.mean([cause.label == "rice" for cause in causes])
+    assert found == pytest.approx(expected, abs=0.025)  # three standard errors
+
+
+def test_the_brain_has_an_adult_size(anatomy: Anatomy) -> None:
+    assert 1100 < anatomy.brain.sum() * anatomy.grid.voxel_ml < 1900
+
+
+def test_the_hottest_dose_is_the_prescription_plus_the_documented_excess(anatomy: Anatomy) -> None:
+    for dose in (-1.0, 0.0, 1.5):
+        evidence = replace(NEUTRAL, dose=dose)
+        plan = make_plan(anatomy, lesions_of(anatomy, evidence), evidence, generator_for("test", "plan"))
+        near_maximum = np.quantile(plan.dose_gy[plan.hot_region & plan.ptv], 0.9)
+        assert near_maximum == pytest.approx(PRESCRIPTION_GY + evidence.excess_dose_gy, rel=0.03)
+
+
+def test_the_target_is_covered_and_the_far_brain_is_spared(anatomy: Anatomy) -> None:
+    plan = make_plan(anatomy, lesions_of(anatomy, NEUTRAL), NEUTRAL, generator_for("test", "plan"))
+    core = plan.ptv & (anatomy.brain_depth_mm > 4)
+    assert np.quantile(plan.dose_gy[core], 0.05) > 0.5 * PRESCRIPTION_GY
+    assert np.median(plan.dose_gy[core]) > 0.93 * PRESCRIPTION_GY
+    assert np.median(plan.dose_gy[anatomy.brain & ~plan.ptv]) < 0.5 * PRESCRIPTION_GY
+    assert plan.dose_gy.min() >= 0
+
+
+def test_residual_tumour_grows_with_its_evidence_and_leaves_the_cavity_alone(anatomy: Anatomy) -> None:
+    little, much = (lesions_of(anatomy, replace(NEUTRAL, post_op=x)) for x in (-1.0, 1.0))
+    assert much.residual.sum() > 2 * little.residual.sum()
+    np.testing.assert_array_equal(much.cavity, little.cavity)
+
+
+def test_evidence_of_one_modality_does_not_show_in_another(anatomy: Anatomy) -> None:
+    neutral, hot = NEUTRAL, replace(NEUTRAL, dose=2.0)
+    for name in ("cavity", "residual", "lesion", "lesion_core"):
+        np.testing.assert_array_equal(
+            getattr(lesions_of(anatomy, neutral), name), getattr(lesions_of(anatomy, hot), name)
+        )
+
+
+def test_the_true_transform_lays_the_event_over_the_post_operative_scan(cohort: Path) -> None:
+    raw = RawSubject(cohort, "sub-001")
+    post_op, event = load_nifti(raw.scan("post_op")), load_nifti(raw.scan("event"))
+    brain = load_nifti(cohort / "ground_truth" / "sub-001" / "brain.nii.gz")
+    inside = resample(brain, post_op.grid).data > 0.5
+    truth = np.array(read_json(cohort / "ground_truth/sub-001/truth.json")["event_world_from_post_op_world"])
+
+    def correlation(moved: Volume) -> float:
+        return float(np.corrcoef(post_op.data[inside], moved.data[inside])[0, 1])
+
+    aligned = correlation(resample(event, post_op.grid, truth))
+    assert aligned > 0.7
+    assert aligned > correlation(resample(event, post_op.grid)) + 0.1
+
+
+def test_every_volume_lies_on_a_grid_of_its_own_and_none_along_the_world_axes(cohort: Path) -> None:
+    affines = [
+        load_nifti(RawSubject(cohort, s).scan(m)).grid.affine
+        for s in ("sub-001", "sub-002")
+        for m in MODALITIES
+    ]
+    for i, affine in enumerate(affines):
+        assert all(not np.allclose(affine, other) for other in affines[:i])
+        axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        assert np.abs(axes).max() < 0.99999
+
+
+def test_a_single_fraction_times_the_fractions_is_the_course(cohort: Path) -> None:
+    factors = {}
+    for subject in ("sub-001", "sub-002", "sub-003"):
+        raw = RawSubject(cohort, subject)
+        factors[subject] = read_dose_sidecar(raw.dose_sidecar).factor
+        excess = read_json(cohort / "ground_truth" / subject / "truth.json")["excess_dose_gy"]
+        maximum = float(load_nifti(raw.scan("dose")).data.max()) * factors[subject]
+        assert maximum == pytest.approx(PRESCRIPTION_GY + excess, rel=0.08)
+        reirradiated = draw_cause(subject, 7, WEIGHTS).evidence.reirradiated
+        assert factors[subject] == (1.0 if reirradiated else 30.0)
+    assert set(factors.values()) == {1.0, 30.0}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
+    cohort: Path, template: Template, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    write_subject(again, template, draw_cause("sub-002", 7, WEIGHTS), 7, single_fraction_share=1.0)
+    other = tmp_path / "other"
+    write_subject(other, template, draw_cause("sub-002", 8, WEIGHTS), 8, single_fraction_share=1.0)
+    for modality in MODALITIES:
+        digest = file_digest(RawSubject(cohort, "sub-002").scan(modality))
+        assert file_digest(RawSubject(again, "sub-002").scan(modality)) == digest
+        assert file_digest(RawSubject(other, "sub-002").scan(modality)) != digest
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(CohortError, match="exists and is not empty"):
+        write_phantom(tmp_path, 2, 7, WEIGHTS, test_fraction=0.1, spacing_mm=4.0, single_fraction_share=0.2)
+    assert (tmp_path / "precious.txt").read_text() == "keep"

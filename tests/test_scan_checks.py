@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cohorts import FILES, SIDECAR_FILE, change_header, change_voxels, one_voxel, refusal, write_tiny_cohort
+
+from ricenet.cohort import scan_checks
+from ricenet.cohort.checks import check_cohort
+from ricenet.modalities import Modality
+from ricenet.volume import Volume
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    return write_tiny_cohort(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("modality", ["post_op", "event", "dose"])
+def test_a_missing_volume_is_named(cohort: Path, modality: Modality) -> None:
+    (cohort / FILES[modality]).unlink()
+    assert f"sub-002\n  - {FILES[modality]}: file is missing" in refusal(cohort)
+
+
+@pytest.mark.parametrize("modality", ["post_op", "event", "dose"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, r"1 NaN voxel\(s\)"), (np.inf, r"1 infinite voxel\(s\)"), (-np.inf, r"1 infinite voxel\(s\)")],
+)
+def test_a_voxel_that_is_no_number_is_found(
+    cohort: Path, modality: Modality, value: float, message: str
+) -> None:
+    change_voxels(cohort / FILES[modality], one_voxel(value))
+    assert re.search(rf"sub-002\n  - {re.escape(FILES[modality])}: {message}", refusal(cohort))
+
+
+def test_a_constant_volume_is_found(cohort: Path) -> None:
+    change_voxels(cohort / FILES["event"], lambda voxels: np.full_like(voxels, 7))
+    assert f"{FILES['event']}: every voxel is 7." in refusal(cohort)
+
+
+def test_negative_dose_is_found_but_a_negative_mri_is_not(cohort: Path) -> None:
+    change_voxels(cohort / FILES["dose"], one_voxel(-0.5))
+    change_voxels(cohort / FILES["event"], one_voxel(-0.5))
+    text = refusal(cohort)
+    assert f"{FILES['dose']}: 1 voxel(s) of negative dose, down to -0.5 Gy" in text
+    assert FILES["event"] not in text
+
+
+def test_a_volume_of_four_dimensions_is_refused(cohort: Path) -> None:
+    voxels = np.arange(12**3, dtype=np.float32).reshape(12, 12, 12, 1)
+    nib.nifti1.Nifti1Image(voxels, np.eye(4)).to_filename(cohort / FILES["event"])
+    assert re.search(
+        rf"{re.escape(FILES['event'])}: cannot be read \(.*4 dimensions, expected 3\)", refusal(cohort)
+    )
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [slice(0, 0), slice(0, 60), slice(0, -2000), slice(0, -4)],
+    ids=["all", "header", "data", "checksum"],
+)
+def test_a_truncated_file_is_refused_wherever_it_ends(cohort: Path, kept: slice) -> None:
+    path = cohort / FILES["post_op"]
+    path.write_bytes(path.read_bytes()[kept])
+    assert f"sub-002\n  - {FILES['post_op']}: cannot be read (" in refusal(cohort)
+
+
+def test_a_file_whose_voxels_end_early_inside_a_sound_gzip_is_refused(cohort: Path) -> None:
+    path = cohort / FILES["post_op"]
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:2000]))
+    text = refusal(cohort)
+    assert f"{FILES['post_op']}: cannot be read (Expected 6912 bytes, got 1648 bytes" in text
+    assert str(cohort) not in text
+
+
+def test_one_damaged_byte_is_found_by_the_checksum(cohort: Path) -> None:
+    path = cohort / FILES["post_op"]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    assert f"{FILES['post_op']}: cannot be read (" in refusal(cohort)
+
+
+def test_a_message_of_the_system_is_told_without_the_whole_path(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> Volume:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(scan_checks, "load_nifti", forbidden)
+    text = refusal(cohort)
+    name = Path(FILES["dose"]).name
+    assert f"{FILES['dose']}: cannot be read ([Errno 13] Permission denied: '{name}')" in text
+    assert str(cohort) not in text
+
+
+@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"not NIfTI")])
+def test_a_file_of_another_kind_is_refused(cohort: Path, content: bytes) -> None:
+    (cohort / FILES["dose"]).write_bytes(content)
+    assert f"{FILES['dose']}: cannot be read (" in refusal(cohort)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_voxels_that_are_no_real_numbers_are_refused(cohort: Path, kind: object) -> None:
+    voxels = np.zeros((4, 4, 4), dtype=kind)  # type: ignore[call-overload]
+    nib.nifti1.Nifti1Image(voxels, np.eye(4)).to_filename(cohort / FILES["event"])
+    assert f"{FILES['event']}: cannot be read (" in refusal(cohort)
+
+
+# byte offsets of NIfTI-1: sform_code 254, srow_y 296
+def test_a_singular_affine_is_found(cohort: Path) -> None:
+    # y lies along x
+    change_header(cohort / FILES["dose"], 296, np.array([2, 0, 0, 0], np.float32).tobytes())
+    assert f"{FILES['dose']}: the affine is singular" in refusal(cohort)
+
+
+def test_an_axis_of_no_length_is_singular(cohort: Path) -> None:
+    change_header(cohort / FILES["dose"], 296, np.zeros(4, np.float32).tobytes())
+    assert f"{FILES['dose']}: the affine is singular" in refusal(cohort)
+
+
+def test_an_affine_that_is_not_finite_is_found(cohort: Path) -> None:
+    change_header(cohort / FILES["event"], 296, np.array([0, np.nan, 0, 0], np.float32).tobytes())
+    assert f"{FILES['event']}: the affine holds NaN or infinite values" in refusal(cohort)
+
+
+def test_a_small_oblique_anisotropic_affine_is_fine(cohort: Path) -> None:
+    rows = np.array([[0.1, 0.02, 0, -10], [-0.02, 0.1, 0, 5], [0, 0, 6, 1]], np.float32)
+    change_header(cohort / FILES["event"], 280, rows.tobytes())
+    assert check_cohort(cohort).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"DoseUnits": None}, "DoseUnits is None"),
+        ({"DoseUnits": "CGY"}, "DoseUnits is 'CGY'"),
+        ({"DoseSummationType": "BEAM"}, "DoseSummationType is 'BEAM'"),
+        ({"DoseSummationType": "FRACTION", "NumberOfFractions": None}, "without NumberOfFractions"),
+        ({"NumberOfFractions": 0}, "NumberOfFractions is 0"),
+        ({"PrescriptionGy": -60.0}, "PrescriptionGy is -60.0"),
+    ],
+)
+def test_a_faulty_sidecar_is_named(cohort: Path, change: dict[str, object], message: str) -> None:
+    path = cohort / SIDECAR_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert f"sub-002\n  - {SIDECAR_FILE}: {message}" in refusal(cohort)
+
+
+def test_a_missing_sidecar_is_named(cohort: Path) -> None:
+    (cohort / SIDECAR_FILE).unlink()
+    assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in refusal(cohort)

@@ -1,0 +1,308 @@
+"""MLflow's runs are a projection of the files, and live epochs are part of the same runs."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_results import write_fold, write_json, write_text
+from tracked_project import EPOCHS, EVALUATION, SETS, make_project, store_of
+
+from ricenet.errors import RegistryError
+from ricenet.files import read_json
+from ricenet.tracking.content import flat
+from ricenet.tracking.live import LiveObserver
+from ricenet.tracking.publish import publish
+from ricenet.tracking.store import TrackingStore, home_of, open_store
+from ricenet.training.history import EpochMetrics, FoldIdentity, read_history
+
+METRICS = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def project(files: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(files, tmp_path / "project"))
+
+
+@pytest.fixture(scope="module")
+def published(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, TrackingStore]]:
+    """Published once; tests that use it change nothing."""
+    project = Path(shutil.copytree(files, tmp_path_factory.mktemp("published") / "project"))
+    store = store_of(project)
+    publish(project, store)
+    yield project, store
+
+
+def runs(store: TrackingStore) -> dict:
+    return {run.info.run_name: run for run in store.client().search_runs([store.experiment_id])}
+
+
+def artifacts(store: TrackingStore, run_name: str, folder: str) -> set[str]:
+    run_id = runs(store)[run_name].info.run_id
+    return {item.path for item in store.client().list_artifacts(run_id, folder)}
+
+
+def history(store: TrackingStore, run_name: str, metric: str) -> list[tuple[int, float]]:
+    run_id = runs(store)[run_name].info.run_id
+    logged = store.client().get_metric_history(run_id, metric)
+    return sorted((m.step, m.value) for m in logged)
+
+
+def test_a_set_is_a_run_and_its_folds_are_its_children(published: tuple[Path, TrackingStore]) -> None:
+    _, store = published
+    by_name = runs(store)
+
+    assert set(by_name) == {*SETS, *(f"{name} fold {k}" for name in SETS for k in (0, 1))}
+    for name in SETS:
+        for k in (0, 1):
+            parent = by_name[f"{name} fold {k}"].data.tags["mlflow.parentRunId"]
+            assert parent == by_name[name].info.run_id
+    assert {run.info.status for run in by_name.values()} == {"FINISHED"}
+
+
+def test_a_set_run_holds_the_cross_validation(published: tuple[Path, TrackingStore]) -> None:
+    _, store = published
+    run = runs(store)["dose"]
+
+    assert run.data.metrics["macro_f1_mean"] == EVALUATION["dose"]["macro_f1_mean"]
+    assert run.data.metrics["macro_f1_sd"] == EVALUATION["dose"]["macro_f1_sd"]
+    assert [run.data.metrics[f"confusion_{cell}"] for cell in ("tn", "fp", "fn", "tp")] == [3, 1, 1, 3]
+    assert run.data.params["preprocessing.cube_voxels"] == "8"
+    assert run.data.params["preprocessing.brain.mode"] == "fast"
+    assert run.data.tags["ricenet.data_digest"] == "d" * 64
+    assert artifacts(store, "dose", "occlusion/sub-001") == {"occlusion/sub-001/figure.png"}
+    assert artifacts(store, "dose", "figures") == {"figures/macro_f1.png"}
+    assert artifacts(store, "post_op+dose", "occlusion") == set()
+
+
+def test_a_fold_run_holds_every_epoch_of_the_table(published: tuple[Path, TrackingStore]) -> None:
+    project, store = published
+    table = read_history(project / "work/training/dose/fold-1/history.csv")
+
+    for metric in METRICS:
+        assert history(store, "dose fold 1", metric) == [
+            (epoch, getattr(values, metric)) for epoch, values in enumerate(table, start=1)
+        ]
+    assert runs(store)["dose fold 1"].data.metrics["macro_f1"] == 0.8
+    assert runs(store)["dose fold 1"].data.params["training.epochs"] == str(EPOCHS)
+    assert artifacts(store, "dose fold 1", "checkpoint") == {"checkpoint/fold-1.safetensors"}
+    assert "training/predictions.tsv" in artifacts(store, "dose fold 1", "training")
+
+
+def test_publishing_again_writes_nothing(published: tuple[Path, TrackingStore]) -> None:
+    project, store = published
+    database = project / "mlflow" / "mlflow.db"
+    before, bytes_before = runs(store), database.read_bytes()
+
+    again = publish(project, store)
+
+    assert (again.created, again.completed) == ((), ())
+    assert {n: r.info.run_id for n, r in runs(store).items()} == {n: r.info.run_id for n, r in before.items()}
+    assert database.read_bytes() == bytes_before
+
+
+def test_a_lost_database_is_rebuilt_from_the_files(
+    published: tuple[Path, TrackingStore], tmp_path: Path
+) -> None:
+    old_project, old_store = published
+    project = tmp_path / "rebuilt"
+    for folder in ("work", "models"):
+        shutil.copytree(old_project / folder, project / folder)
+    store = store_of(project)
+
+    assert len(publish(project, store).created) == 6
+
+    old, new = runs(old_store), runs(store)
+    for name in old:
+        assert new[name].data.metrics == old[name].data.metrics
+        assert new[name].data.params == old[name].data.params
+        assert new[name].data.tags["ricenet.key"] == old[name].data.tags["ricenet.key"]
+    assert history(store, "dose fold 0", "train_loss") == history(old_store, "dose fold 0", "train_loss")
+
+
+def test_later_files_complete_the_runs_that_exist(project: Path) -> None:
+    store = store_of(project)
+    publish(project, store)
+    digest = read_json(project / "models/ensembles/dose/ensemble.json")["digest"]
+    write_text(project / "work/report/index.html", "a page")
+    (project / "work/evaluation/figures/macro_f1.png").rename(
+        project / "work/evaluation/figures/figure_2.png"
+    )
+    write_json(project / "work/vote/vote.json", {"dose": {"macro_f1": 0.5, "digest": digest}})
+    write_text(project / "work/vote/dose.tsv", "votes")
+    store.client().delete_run(runs(store)["dose fold 0"].info.run_id)
+
+    outcome = publish(project, store)
+
+    assert outcome.created == ("dose fold 0",)
+    assert outcome.completed == ("dose", "post_op+dose")
+    assert artifacts(store, "dose", "figures") == {"figures/figure_2.png"}
+    assert artifacts(store, "dose", "report") == {"report/index.html"}
+    assert artifacts(store, "dose", "vote") == {"vote/dose.tsv"}
+    assert runs(store)["dose"].data.metrics["test_macro_f1"] == 0.5
+    assert "test_macro_f1" not in runs(store)["post_op+dose"].data.metrics
+
+
+def test_training_again_with_another_outcome_replaces_the_run(project: Path) -> None:
+    store = store_of(project)
+    publish(project, store)
+    old = runs(store)["dose fold 1"].info.run_id
+    folder = project / "work/training/dose/fold-1"
+    folder.joinpath("history.csv").write_text(folder.joinpath("history.csv").read_text().replace("0.", "0.9"))
+
+    outcome = publish(project, store)
+
+    assert outcome.created == ("dose fold 1",)
+    assert runs(store)["dose fold 1"].info.run_id != old
+    assert len(history(store, "dose fold 1", "train_loss")) == EPOCHS
+
+
+def live_observer(project: Path, store: TrackingStore) -> LiveObserver:
+    records = [read_json(p) for p in sorted((project / "work/training").glob("dose/*/fold.json"))]
+    return LiveObserver(project, store, records, every_epochs=2)
+
+
+def fold_0(project: Path) -> tuple[FoldIdentity, list[EpochMetrics]]:
+    folder = project / "work/training/dose/fold-0"
+    return FoldIdentity("dose", 0, read_json(folder / "fold.json")["key"]), read_history(
+        folder / "history.csv"
+    )
+
+
+def test_epochs_are_shown_while_a_fold_trains_and_not_again_when_it_resumes(project: Path) -> None:
+    store = store_of(project)
+    fold, table = fold_0(project)
+    observer = live_observer(project, store)
+    observer.start()
+    observer = pickle.loads(pickle.dumps(observer))  # noqa: S301  (what a pool of processes does)
+    for epoch in (1, 2, 3):
+        observer.on_epoch(fold, epoch, table[epoch - 1])
+
+    assert [epoch for epoch, _ in history(store, "dose fold 0", "train_loss")] == [1, 2]
+    assert runs(store)["dose fold 0"].info.status == "RUNNING"
+
+    resumed = live_observer(project, store)
+    resumed.start()
+    for epoch in range(2, EPOCHS + 1):
+        resumed.on_epoch(fold, epoch, table[epoch - 1])
+    resumed.on_finished(fold, table)
+    live_id = runs(store)["dose fold 0"].info.run_id
+
+    assert [epoch for epoch, _ in history(store, "dose fold 0", "train_loss")] == [1, 2, 3, 4]
+    assert runs(store)["dose fold 0"].info.status == "FINISHED"
+    assert runs(store)["dose fold 0"].data.tags["mlflow.parentRunId"] == runs(store)["dose"].info.run_id
+
+    outcome = publish(project, store)
+
+    assert "dose fold 0" in outcome.completed
+    assert runs(store)["dose fold 0"].info.run_id == live_id
+    assert len(history(store, "dose fold 0", "train_loss")) == EPOCHS
+
+
+def test_training_goes_on_where_mlflow_fails(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = TrackingStore(f"sqlite:///{tmp_path}/nowhere/mlflow.db", "1")
+    fold, table = fold_0(project)
+    observer = live_observer(project, elsewhere)
+
+    observer.start()
+    for epoch, metrics in enumerate(table, start=1):
+        observer.on_epoch(fold, epoch, metrics)
+    observer.on_finished(fold, table)
+
+    assert [record.message for record in caplog.records if "MLflow fails" in record.message] == [
+        "MLflow fails, so runs appear only when all is trained: "
+        f"{tmp_path}/nowhere/mlflow.db does not exist here"
+    ]
+
+
+def test_runs_name_the_commit_of_the_code(project: Path) -> None:
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(project)]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "start"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    store = store_of(project)
+
+    publish(project, store)
+
+    assert runs(store)["dose"].data.tags["mlflow.source.git.commit"] == head.strip()
+
+
+def test_processes_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from ricenet.tracking.store import open_store; "
+        f"open_store(Path({str(tmp_path)!r}), None, 'rice-net')"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+
+    assert [process.wait() for process in started] == [0, 0]
+    found = [e.name for e in store_of(tmp_path).client().search_experiments()]
+    assert found.count("rice-net") == 1
+
+
+def test_the_experiment_opens_in_the_view_that_compares_runs(published: tuple[Path, TrackingStore]) -> None:
+    _, store = published
+    experiment = store.client().get_experiment(store.experiment_id)
+
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_deleted_experiment_is_restored(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    store.client().delete_experiment(store.experiment_id)
+
+    assert store_of(tmp_path) == store
+    assert store.client().get_experiment(store.experiment_id).lifecycle_stage == "active"
+
+
+def test_a_store_that_was_moved_with_its_folder_is_refused(
+    published: tuple[Path, TrackingStore], tmp_path: Path
+) -> None:
+    old, _ = published
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(old / "mlflow/mlflow.db", tmp_path / "mlflow/mlflow.db")
+
+    with pytest.raises(RegistryError, match=r"made in another folder.*expected .*Delete mlflow/mlflow.db"):
+        store_of(tmp_path)
+
+
+def test_an_unreachable_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    with pytest.raises(RegistryError, match=r"http://127.0.0.1:9 cannot be used.*Check that it is reachable"):
+        open_store(tmp_path, "http://127.0.0.1:9", "rice-net")
+
+
+def test_a_relative_database_lies_in_the_project(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "sqlite:///runs.db", "rice-net")
+
+    assert store.database == tmp_path / "runs.db"
+    assert (tmp_path / "runs.db").is_file()
+
+
+def test_a_temporary_copy_of_dvc_records_in_the_project_itself(tmp_path: Path) -> None:
+    assert home_of(tmp_path / ".dvc" / "tmp" / "exps" / "tmp1") == tmp_path
+    assert home_of(tmp_path) == tmp_path
+
+
+def test_settings_become_dotted_names() -> None:
+    assert flat({"a": {"b": {"c": 1}}, "d": None}) == {"a.b.c": "1", "d": "None"}
+
+
+def test_a_half_trained_set_is_not_published(project: Path) -> None:
+    (project / "models/ensembles/dose/ensemble.json").unlink()
+    write_fold(project, "event", 0)
+    store = store_of(project)
+
+    assert {name.split()[0] for name in publish(project, store).created} == {"post_op+dose"}

@@ -1,0 +1,466 @@
+"""One fold: what it learns, that it resumes bit for bit, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+
+from ricenet.config import (
+    AugmentationParams,
+    ExecutionParams,
+    NetworkParams,
+    PreprocessingParams,
+    TrainingParams,
+)
+from ricenet.ensemble import Ensemble
+from ricenet.errors import ScanError, TrainingError
+from ricenet.modalities import Label
+from ricenet.splits import Splits
+from ricenet.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ricenet.training.cross_validation import (
+    lay_out_ensembles,
+    lay_out_training,
+    plan_folds,
+    summary,
+    train_folds,
+)
+from ricenet.training.fold import train_fold
+from ricenet.training.history import EpochMetrics, FoldIdentity, NullObserver, read_history, write_history
+from ricenet.training.predictions import Prediction, macro_f1, read_predictions, write_predictions
+from ricenet.training.sampling import draw_epoch, in_batches, occurrences
+from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, WEIGHTS, FoldTask
+
+CUBE = 8
+PREPROCESSING = PreprocessingParams.model_validate(
+    {
+        "cube_voxels": CUBE,
+        "spacing_mm": 20.0,
+        "interpolation": "linear",
+        "dose_unit_gy": 60.0,
+        "registration": {"spacing_mm": 2.0, "metric": "mattes"},
+        "brain": {"mode": "fast", "mirroring": False, "precision": "auto"},
+    }
+)
+TRAINING = TrainingParams(
+    epochs=4,
+    batch_size=4,
+    learning_rate=1e-2,
+    weight_decay=1e-4,
+    checkpoint_every_epochs=1,
+    overrides={},
+)
+AUGMENTATION = AugmentationParams(
+    rotation_degrees=15.0,
+    scaling=0.1,
+    elastic_mm=6.0,
+    noise_sd=0.1,
+    brightness=0.1,
+    gamma=0.2,
+    probability=0.5,
+)
+NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+
+
+def write_subjects(folder: Path, count: int = 10) -> Splits:
+    """Random volumes, in which RICE has the higher dose; two folds."""
+    noise = np.random.default_rng(0)
+    labels: dict[str, Label] = {}
+    for number in range(count):
+        subject = f"sub-{number:03d}"
+        labels[subject] = "rice" if number % 2 else "recurrence"
+        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float32)
+        volumes[2] = number % 2 + 0.1 * volumes[2]
+        (folder / subject).mkdir(parents=True)
+        np.save(folder / subject / "volumes.npy", volumes)
+    subjects = tuple(labels)
+    return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
+
+
+def plan(
+    folder: Path,
+    splits: Splits,
+    modality_sets: Sequence[str] = ("dose",),
+    training: TrainingParams = TRAINING,
+    augmentation: AugmentationParams = AUGMENTATION,
+    seed: int = 0,
+) -> list[FoldTask]:
+    keys = {subject: f"volumes of {subject}" for subject in splits.development}
+    return plan_folds(
+        modality_sets,
+        splits,
+        keys,
+        seed,
+        PREPROCESSING,
+        training,
+        augmentation,
+        NETWORK,
+        folder / "preprocessed",
+        folder / "store",
+    )
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Splits:
+    return write_subjects(tmp_path / "preprocessed")
+
+
+@pytest.fixture
+def task(tmp_path: Path, splits: Splits) -> FoldTask:
+    return plan(tmp_path, splits)[0]
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@dataclasses.dataclass
+class InterruptAfter(NullObserver):
+    epoch: int
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+        if epoch == self.epoch:
+            raise Interrupted
+
+
+@dataclasses.dataclass
+class Recorder(NullObserver):
+    seen: list[tuple[str, int, EpochMetrics]] = dataclasses.field(default_factory=list)
+    finished: list[Sequence[EpochMetrics]] = dataclasses.field(default_factory=list)
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+        self.seen.append((str(fold), epoch, metrics))
+
+    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        self.finished.append(history)
+
+
+def results(task: FoldTask) -> dict[str, bytes]:
+    return {name: (task.folder / name).read_bytes() for name in (WEIGHTS, HISTORY, PREDICTIONS)}
+
+
+def elsewhere(task: FoldTask, name: str) -> FoldTask:
+    return dataclasses.replace(task, store=task.store / name)
+
+
+# ---- a fold
+
+
+def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
+    splits = write_subjects(tmp_path / "preprocessed", 20)
+    settings = TRAINING.model_copy(update={"epochs": 20, "batch_size": 8, "checkpoint_every_epochs": 20})
+    plainly = AUGMENTATION.model_copy(update={"probability": 0.0})
+    task = plan(tmp_path, splits, training=settings, augmentation=plainly)[1]
+    train_fold(task)
+    assert read_history(task.folder / HISTORY)[-1].validation_macro_f1 == 1.0
+    for prediction in read_predictions(task.folder / PREDICTIONS):
+        assert (prediction.p_rice >= 0.5) == (prediction.label == "rice")
+
+
+def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) -> None:
+    from ricenet.network import build_network
+
+    train_fold(task)
+    network = build_network("dose", NETWORK.widen_factor, NETWORK.stem_stride).eval()
+    network.load_state_dict(load_file(task.folder / WEIGHTS))
+    rows = read_predictions(task.folder / PREDICTIONS)
+    assert tuple(row.participant_id for row in rows) == task.validation_subjects
+    for row in rows:
+        volumes = np.load(task.preprocessed / row.participant_id / "volumes.npy")[2:]
+        with torch.no_grad():
+            expected = torch.softmax(network(torch.from_numpy(volumes)[None]), 1)[0, 1].item()
+        assert row.p_rice == pytest.approx(expected, abs=1e-5)
+    labels = [row.label for row in rows]
+    last = read_history(task.folder / HISTORY)[-1]
+    assert last.validation_macro_f1 == macro_f1(labels, np.array([row.p_rice for row in rows]))
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(task: FoldTask, epoch: int) -> None:
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(epoch))
+    recorder = Recorder()
+    train_fold(broken, recorder)
+    assert [seen[1] for seen in recorder.seen] == list(range(epoch + 1, 5))
+    assert results(broken) == results(whole)
+    assert not (broken.folder / CHECKPOINT).exists()
+
+
+def test_with_rare_checkpoints_it_resumes_at_the_last_one(task: FoldTask) -> None:
+    rare = dataclasses.replace(task, training=TRAINING.model_copy(update={"checkpoint_every_epochs": 2}))
+    whole, broken = elsewhere(task, "whole"), elsewhere(rare, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(3))
+    recorder = Recorder()
+    train_fold(broken, recorder)
+    assert [seen[1] for seen in recorder.seen] == [3, 4]
+    assert results(broken) == results(whole)
+
+
+KILLED = """
+import pickle, sys
+from ricenet.training.fold import train_fold
+train_fold(pickle.load(open(sys.argv[1], "rb")))
+"""
+
+
+def test_a_killed_process_is_resumed(task: FoldTask, tmp_path: Path) -> None:
+    import pickle
+
+    long = dataclasses.replace(task, training=TRAINING.model_copy(update={"epochs": 40}))
+    whole, broken = elsewhere(long, "whole"), elsewhere(long, "broken")
+    (tmp_path / "task").write_bytes(pickle.dumps(broken))
+    script = [sys.executable, "-c", KILLED, str(tmp_path / "task")]
+    with subprocess.Popen(script, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        while not (broken.folder / CHECKPOINT).exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    checkpoint = read_checkpoint(broken.folder / CHECKPOINT)
+    assert checkpoint is not None
+    assert 1 <= checkpoint.epoch < 40
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        recorder = Recorder()
+        train_fold(broken, recorder)
+        train_fold(whole)
+    finally:
+        torch.set_num_threads(threads)
+    assert recorder.seen[0][1] == checkpoint.epoch + 1
+    assert results(broken) == results(whole)
+
+
+def test_a_finished_fold_is_not_trained_again(task: FoldTask) -> None:
+    train_fold(task)
+    before = (task.folder / WEIGHTS).stat().st_mtime_ns
+    recorder = Recorder()
+    train_fold(task, recorder)
+    assert recorder.seen == []
+    assert (task.folder / WEIGHTS).stat().st_mtime_ns == before
+
+
+def test_the_observer_hears_every_epoch_and_the_end(task: FoldTask) -> None:
+    recorder = Recorder()
+    train_fold(task, recorder)
+    assert [(who, epoch) for who, epoch, _ in recorder.seen] == [("dose, fold 0", k) for k in (1, 2, 3, 4)]
+    assert recorder.finished == [[metrics for *_, metrics in recorder.seen]]
+    assert read_history(task.folder / HISTORY) == recorder.finished[0]
+
+
+def test_a_loss_that_is_not_finite_names_set_fold_epoch_and_subjects(task: FoldTask) -> None:
+    wild = dataclasses.replace(task, training=TRAINING.model_copy(update={"learning_rate": 1e38}))
+    with pytest.raises(
+        TrainingError, match=r"dose, fold 0, epoch 1: the \w+ loss is \w+ for subjects sub-00\d, "
+    ):
+        train_fold(wild)
+    assert not wild.is_finished
+
+
+# ---- the key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"fold": 1},
+        {"modality_set": "event"},
+        {"training": TRAINING.model_copy(update={"learning_rate": 2e-2})},
+        {"augmentation": AUGMENTATION.model_copy(update={"gamma": 0.1})},
+        {"network": NetworkParams(widen_factor=0.05, stem_stride=1)},
+        {"code": "other"},
+        {"subject_keys": {f"sub-{k:03d}": "other" for k in range(10)}},
+        {"labels": {f"sub-{k:03d}": "rice" for k in range(10)}},
+        {"training_subjects": ("sub-005", "sub-006", "sub-007", "sub-008")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_changes_the_result_changes_the_key(task: FoldTask, change: dict[str, object]) -> None:
+    assert dataclasses.replace(task, **change).key != task.key  # type: ignore[arg-type]
+
+
+def test_what_does_not_change_the_result_does_not_change_the_key(task: FoldTask) -> None:
+    often = TRAINING.model_copy(update={"checkpoint_every_epochs": 3})
+    assert dataclasses.replace(task, training=often, store=Path("x"), preprocessed=Path("y")).key == task.key
+    stranger = {**task.subject_keys, "sub-999": "unused"}
+    assert dataclasses.replace(task, subject_keys=stranger).key == task.key
+
+
+def test_an_override_retrains_its_set_alone(tmp_path: Path, splits: Splits) -> None:
+    overridden = TrainingParams.model_validate(
+        {**TRAINING.model_dump(), "overrides": {"event": {"epochs": 9}}}
+    )
+    before = {t.modality_set: t.key for t in plan(tmp_path, splits, ["dose", "event"]) if t.fold == 0}
+    after = {
+        t.modality_set: t.key for t in plan(tmp_path, splits, ["dose", "event"], overridden) if t.fold == 0
+    }
+    assert after["dose"] == before["dose"]
+    assert after["event"] != before["event"]
+
+
+# ---- checkpoints
+
+
+METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
+
+
+def test_a_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
+    tensors = {"network/a": torch.tensor([1 / 3, -0.0]), "optimiser/0/step": torch.tensor(7.0)}
+    write_checkpoint(Checkpoint(1, (METRICS,), tensors), tmp_path / CHECKPOINT)
+    found = read_checkpoint(tmp_path / CHECKPOINT)
+    assert found is not None
+    assert (found.epoch, found.history) == (1, (METRICS,))
+    assert found.tensors.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert found.tensors[name].numpy().tobytes() == value.numpy().tobytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_a_damaged_checkpoint_means_starting_over_with_a_warning(
+    task: FoldTask, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(2))
+    path = broken.folder / CHECKPOINT
+    content = path.read_bytes()
+    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    path.write_bytes({"cut": content[:-9], "flipped": flipped, "empty": b"", "foreign": b"x" * 99}[damage])
+    recorder = Recorder()
+    with caplog.at_level(logging.WARNING):
+        train_fold(broken, recorder)
+    assert "is damaged" in caplog.text
+    assert "starts over from its first epoch" in caplog.text
+    assert recorder.seen[0][1] == 1
+    assert results(broken) == results(whole)
+
+
+# ---- sampling and predictions
+
+
+def test_the_sampler_balances_the_classes() -> None:
+    labels: list[Label] = ["recurrence", "recurrence", "recurrence", "rice"] * 5000
+    drawn = Counter(labels[k] for k in draw_epoch(labels, np.random.default_rng(0)))
+    assert drawn.total() == 20000
+    # binomial SD 0.0035
+    assert drawn["rice"] / 20000 == pytest.approx(0.5, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (3, [3]), (5, [5]), (1, [1])]
+)
+def test_no_batch_of_one_is_left(count: int, sizes: list[int]) -> None:
+    batches = in_batches(np.arange(count), 4)
+    assert [len(batch) for batch in batches] == sizes
+    assert np.concatenate(batches).tolist() == list(range(count))
+
+
+def test_repeats_of_a_subject_are_counted() -> None:
+    assert occurrences(np.array([3, 1, 3, 3, 1])) == [0, 0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_agrees_with_scikit_learn(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    p_rice = draw.random(9)
+    labels: list[Label] = ["rice" if rice else "recurrence" for rice in draw.random(9) < 0.2 * seed]
+    called = np.where(p_rice >= 0.5, "rice", "recurrence")
+    expected = f1_score(labels, called, labels=["recurrence", "rice"], average="macro", zero_division=0)
+    assert macro_f1(labels, p_rice) == pytest.approx(expected)
+
+
+def test_one_half_is_called_rice() -> None:
+    assert macro_f1(["rice", "recurrence"], np.array([0.5, 0.49999])) == 1.0
+
+
+def test_tables_keep_every_digit(tmp_path: Path) -> None:
+    write_history([METRICS, METRICS], tmp_path / "history.csv")
+    assert read_history(tmp_path / "history.csv") == [METRICS, METRICS]
+    header = "epoch,train_loss,train_macro_f1,validation_loss,validation_macro_f1"
+    assert (tmp_path / "history.csv").read_text().splitlines()[:1] == [header]
+    rows = [Prediction("sub-001", "rice", 2, 1 / 3)]
+    write_predictions(rows, tmp_path / "predictions.tsv")
+    assert read_predictions(tmp_path / "predictions.tsv") == rows
+    assert (tmp_path / "predictions.tsv").read_text().startswith("participant_id\tlabel\tfold\tp_rice\n")
+
+
+# ---- all folds
+
+
+def test_all_folds_of_all_sets_are_laid_out(tmp_path: Path, splits: Splits) -> None:
+    short = TRAINING.model_copy(update={"epochs": 1})
+    tasks = plan(tmp_path, splits, ["dose", "post_op+event"], short)
+    train_folds(tasks, SERIAL)
+    lay_out_training(tasks, tmp_path / "training")
+    lay_out_ensembles(
+        tasks, tmp_path / "ensembles", "data", "preprocessing", splits.digest, {"cube_voxels": 8}
+    )
+    for task in tasks:
+        folder = tmp_path / "training" / task.modality_set / f"fold-{task.fold}"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "fold.json",
+            "history.csv",
+            "predictions.tsv",
+        ]
+    for modality_set in ("dose", "post_op+event"):
+        record = Ensemble.load(tmp_path / "ensembles" / modality_set).record
+        assert record["fold_keys"] == [task.key for task in tasks if task.modality_set == modality_set]
+        assert (record["data_digest"], record["splits_digest"]) == ("data", splits.digest)
+    assert summary(tasks).startswith("validation macro-F1: dose 0.")
+
+
+def test_sets_no_longer_trained_disappear_from_the_outputs(tmp_path: Path, splits: Splits) -> None:
+    short = TRAINING.model_copy(update={"epochs": 1})
+    for modality_sets in (["dose", "event"], ["event"]):
+        tasks = plan(tmp_path, splits, modality_sets, short)
+        train_folds(tasks, SERIAL)
+        lay_out_training(tasks, tmp_path / "training")
+    assert [path.name for path in (tmp_path / "training").iterdir()] == ["event"]
+
+
+def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
+    tmp_path: Path, splits: Splits
+) -> None:
+    volumes = np.load(tmp_path / "preprocessed" / "sub-000" / "volumes.npy")
+    volumes[0, 0, 0, 0] = np.nan
+    np.save(tmp_path / "preprocessed" / "sub-000" / "volumes.npy", volumes)
+    tasks = plan(tmp_path, splits, ["post_op", "dose"], TRAINING.model_copy(update={"epochs": 1}))
+    with pytest.raises(TrainingError, match=r"2 of 4 folds failed \(2 are kept\)") as caught:
+        train_folds(tasks, SERIAL)
+    assert "post_op, fold 1: sub-000: volumes.npy: 1 voxel(s) of post_op are not finite" in str(caught.value)
+    assert [task.is_finished for task in tasks] == [False, False, True, True]
+
+
+def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Splits) -> None:
+    with pytest.raises(ScanError, match="sub-000: volumes: not preprocessed"):
+        plan_folds(
+            ["dose"],
+            splits,
+            {},
+            0,
+            PREPROCESSING,
+            TRAINING,
+            AUGMENTATION,
+            NETWORK,
+            tmp_path,
+            tmp_path / "store",
+        )

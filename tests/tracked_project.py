@@ -1,0 +1,92 @@
+"""A project folder after training and evaluation of two modality sets, with networks as small as they get."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from small_results import write_fold, write_json, write_splits, write_text
+
+from ricenet.config import NetworkParams
+from ricenet.ensemble import Provenance, write_ensemble
+from ricenet.files import read_json
+from ricenet.network import initial_network
+from ricenet.tracking.store import TrackingStore, open_store
+
+SETS = ("dose", "post_op+dose")
+NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)
+CUBE_VOXELS = 8
+PREFIX = "rice-net"
+EPOCHS = 4
+EVALUATION = {
+    "dose": {
+        "macro_f1_mean": 0.75,
+        "macro_f1_sd": 0.05,
+        "macro_f1_folds": [0.7, 0.8],
+        "macro_f1_pooled": 0.74,
+        "confusion": [[3, 1], [1, 3]],
+        "n": 8,
+    },
+    "post_op+dose": {
+        "macro_f1_mean": 0.8,
+        "macro_f1_sd": 0.1,
+        "macro_f1_folds": [0.7, 0.9],
+        "macro_f1_pooled": 0.79,
+        "confusion": [[4, 0], [2, 2]],
+        "n": 8,
+    },
+}
+
+
+def make_project(project: Path) -> Path:
+    """Everything that the stages up to `explain` leave behind."""
+    write_splits(project)
+    write_json(project / "work/preprocessed/summary.json", {"digest": "p" * 64, "subjects": {}})
+    write_json(project / "work/cohort/cohort.json", {"root": "data/demo", "digest": "d" * 64})
+    write_volumes(project)
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
+    for name in SETS:
+        train(project, name, seed=7)
+    write_json(project / "work/evaluation/metrics.json", EVALUATION)
+    write_text(project / "work/evaluation/figures/macro_f1.png", "a figure")
+    write_text(project / "work/explain/dose/sub-001/figure.png", "an occlusion map")
+    return project
+
+
+def write_volumes(project: Path) -> None:
+    for subject in ("sub-009", "sub-010"):
+        folder = project / "work/preprocessed" / subject
+        folder.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(int(subject[-3:])).normal(size=(3, *[CUBE_VOXELS] * 3))
+        np.save(folder / "volumes.npy", values.astype(np.float32))
+
+
+def train(project: Path, modality_set: str, seed: int) -> str:
+    """What the training of a set leaves; another seed is another training. Returns the ensemble's digest."""
+    from safetensors.torch import save_file
+
+    keys = [f"key-{modality_set}-{fold}-{seed}" for fold in range(2)]
+    weights = []
+    for fold, key in enumerate(keys):
+        write_fold(project, modality_set, fold, EPOCHS)
+        record = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
+        record |= {"parameters": {"training.epochs": EPOCHS}, "train_subjects": 4, "validation_subjects": 4}
+        write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", record)
+        network = initial_network(modality_set, fold, seed, NETWORK.widen_factor, NETWORK.stem_stride)
+        weights.append(project / f"fold-{fold}.safetensors")
+        save_file(network.state_dict(), weights[-1])
+    provenance = Provenance(
+        fold_keys=tuple(keys),
+        data_digest="d" * 64,
+        preprocessing_digest="p" * 64,
+        splits_digest=read_json(project / "work/splits/splits.json")["digest"],
+        preprocessing={"cube_voxels": CUBE_VOXELS, "brain": {"mode": "fast"}},
+    )
+    return write_ensemble(
+        project / "models/ensembles" / modality_set, modality_set, weights, NETWORK, provenance
+    )
+
+
+def store_of(project: Path) -> TrackingStore:
+    return open_store(project, None, "rice-net")
