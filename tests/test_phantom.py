@@ -22,7 +22,7 @@ from ricenet.phantom.subject import draw_cause, write_subject
 from ricenet.randomness import generator_for
 from ricenet.volume import Volume, load_nifti, resample
 
-WEIGHTS = Weights(dose=3.2, post_op=-2.0, event=1.0, intercept=-0.8)
+WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
 NEUTRAL = Evidence(dose=0.0, post_op=0.0, event=0.0)
 SPACING_MM = 4.0
 
@@ -51,10 +51,10 @@ def cohort(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_probability_of_rice_follows_the_documented_equation() -> None:
-    # logit = -0.8 + 3.2 * 0.5 - 2 * 0.25 + 1 * (-0.3) = 0
-    evidence = Evidence(dose=0.5, post_op=0.25, event=-0.3)
+    # logit = -1 + 4.5 * 0.5 - 2.5 * 0.26 + 1.2 * (-0.5) = 0
+    evidence = Evidence(dose=0.5, post_op=0.26, event=-0.5)
     assert probability_of_rice(evidence, WEIGHTS) == pytest.approx(0.5)
-    assert probability_of_rice(NEUTRAL, WEIGHTS) == pytest.approx(1 / (1 + np.exp(0.8)))
+    assert probability_of_rice(NEUTRAL, WEIGHTS) == pytest.approx(1 / (1 + np.exp(1.0)))
 
 
 def test_more_dose_means_rice_and_more_residual_tumour_means_recurrence() -> None:
@@ -64,8 +64,8 @@ def test_more_dose_means_rice_and_more_residual_tumour_means_recurrence() -> Non
 
 
 def test_features_are_linear_within_their_limits() -> None:
-    assert NEUTRAL.excess_dose_gy == 12.0
-    assert replace(NEUTRAL, dose=1.0).excess_dose_gy == 21.0
+    assert NEUTRAL.excess_dose_gy == 18.0
+    assert replace(NEUTRAL, dose=1.0).excess_dose_gy == 32.0
     assert replace(NEUTRAL, dose=-5.0).excess_dose_gy == 1.0
     assert replace(NEUTRAL, post_op=2.0).residual_thickness_mm == 9.0
     assert replace(NEUTRAL, post_op=-5.0).residual_thickness_mm == 0.0
@@ -84,20 +84,21 @@ def test_the_brain_has_an_adult_size(anatomy: Anatomy) -> None:
     assert 1100 < anatomy.brain.sum() * anatomy.grid.voxel_ml < 1900
 
 
-def test_the_hottest_dose_is_the_prescription_plus_the_documented_excess(anatomy: Anatomy) -> None:
+def test_the_target_gets_sixty_gray_plus_the_documented_excess(anatomy: Anatomy) -> None:
     for dose in (-1.0, 0.0, 1.5):
         evidence = replace(NEUTRAL, dose=dose)
         plan = make_plan(anatomy, lesions_of(anatomy, evidence), evidence, generator_for("test", "plan"))
-        near_maximum = np.quantile(plan.dose_gy[plan.hot_region & plan.ptv], 0.9)
-        assert near_maximum == pytest.approx(PRESCRIPTION_GY + evidence.excess_dose_gy, rel=0.03)
+        core = plan.ptv & (lesions_of(anatomy, evidence).cavity_distance_mm < 4) & anatomy.brain
+        assert np.median(plan.dose_gy[core]) == pytest.approx(
+            PRESCRIPTION_GY + evidence.excess_dose_gy, rel=0.03
+        )
+        assert plan.dose_gy.max() < 1.15 * plan.prescription_gy
 
 
 def test_the_target_is_covered_and_the_far_brain_is_spared(anatomy: Anatomy) -> None:
     plan = make_plan(anatomy, lesions_of(anatomy, NEUTRAL), NEUTRAL, generator_for("test", "plan"))
-    core = plan.ptv & (anatomy.brain_depth_mm > 4)
-    assert np.quantile(plan.dose_gy[core], 0.05) > 0.5 * PRESCRIPTION_GY
-    assert np.median(plan.dose_gy[core]) > 0.93 * PRESCRIPTION_GY
-    assert np.median(plan.dose_gy[anatomy.brain & ~plan.ptv]) < 0.5 * PRESCRIPTION_GY
+    assert np.quantile(plan.dose_gy[plan.ptv & anatomy.brain], 0.05) > 0.5 * plan.prescription_gy
+    assert np.median(plan.dose_gy[anatomy.brain & ~plan.ptv]) < 0.5 * plan.prescription_gy
     assert plan.dose_gy.min() >= 0
 
 
@@ -149,7 +150,7 @@ def test_a_single_fraction_times_the_fractions_is_the_course(cohort: Path) -> No
         factors[subject] = read_dose_sidecar(raw.dose_sidecar).factor
         excess = read_json(cohort / "ground_truth" / subject / "truth.json")["excess_dose_gy"]
         maximum = float(load_nifti(raw.scan("dose")).data.max()) * factors[subject]
-        assert maximum == pytest.approx(PRESCRIPTION_GY + excess, rel=0.08)
+        assert maximum == pytest.approx(1.05 * (PRESCRIPTION_GY + excess), rel=0.06)
         reirradiated = draw_cause(subject, 7, WEIGHTS).evidence.reirradiated
         assert factors[subject] == (1.0 if reirradiated else 30.0)
     assert set(factors.values()) == {1.0, 30.0}

@@ -29,7 +29,7 @@ from ricenet.evaluation.metrics import set_metrics
 from ricenet.evaluation.predictions import read_out_of_fold, table_text
 from ricenet.modalities import MODALITY_SETS
 from ricenet.report.page import write_report
-from ricenet.report.provenance import git_commit, package_versions
+from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import count_subjects, is_synthetic, read_results
 from ricenet.splits import read_splits
 
@@ -243,7 +243,7 @@ def test_missing_cohort_is_refused(project):
 
 
 def test_commit_of_a_folder_and_of_changed_parameters(tmp_path):
-    assert git_commit(tmp_path) == "not a git repository, or no commit yet"
+    assert described_commit(tmp_path) == "not a git repository, or no commit yet"
 
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
@@ -253,9 +253,9 @@ def test_commit_of_a_folder_and_of_changed_parameters(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 1\n")
     git("add", ".")
     git("commit", "-m", "first")
-    assert re.fullmatch(r"[0-9a-f]{40}", git_commit(tmp_path))
+    assert re.fullmatch(r"[0-9a-f]{40}", described_commit(tmp_path))
     (tmp_path / "params.yaml").write_text("seed: 2\n")
-    assert git_commit(tmp_path).endswith(", with uncommitted changes in src or params.yaml")
+    assert described_commit(tmp_path).endswith(", with uncommitted changes in src or params.yaml")
 
 
 def test_versions_are_those_installed():

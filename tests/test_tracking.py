@@ -13,7 +13,7 @@ import pytest
 from small_results import write_fold, write_json, write_text
 from tracked_project import EPOCHS, EVALUATION, SETS, make_project, store_of
 
-from ricenet.errors import RegistryError
+from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
 from ricenet.tracking.content import flat
 from ricenet.tracking.live import LiveObserver
@@ -298,6 +298,13 @@ def test_a_temporary_copy_of_dvc_records_in_the_project_itself(tmp_path: Path) -
 
 def test_settings_become_dotted_names() -> None:
     assert flat({"a": {"b": {"c": 1}}, "d": None}) == {"a.b.c": "1", "d": "None"}
+
+
+def test_a_fold_without_its_record_is_named(project: Path) -> None:
+    (project / "work/training/dose/fold-1/fold.json").unlink()
+
+    with pytest.raises(ResultError, match=r"dose/fold-1/fold.json is missing. The stage `train` makes it"):
+        publish(project, store_of(project))
 
 
 def test_a_half_trained_set_is_not_published(project: Path) -> None:

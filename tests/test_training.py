@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import pickle
+import runpy
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from ricenet.config import (
     NetworkParams,
     PreprocessingParams,
     TrainingParams,
+    read_params,
 )
 from ricenet.ensemble import Ensemble
 from ricenet.errors import ScanError, TrainingError
+from ricenet.files import write_json
 from ricenet.modalities import Label
-from ricenet.splits import Splits
+from ricenet.splits import Splits, read_splits
 from ricenet.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ricenet.training.cross_validation import (
     lay_out_ensembles,
@@ -124,6 +127,14 @@ def task(tmp_path: Path, splits: Splits) -> FoldTask:
     return plan(tmp_path, splits)[0]
 
 
+@pytest.fixture
+def single_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class Interrupted(Exception):
     """Stands for a kill."""
 
@@ -214,38 +225,39 @@ def test_with_rare_checkpoints_it_resumes_at_the_last_one(task: FoldTask) -> Non
     assert results(broken) == results(whole)
 
 
-KILLED = """
-import pickle, sys
+KILLED_AFTER_TWO_EPOCHS = """
+import os, pickle, signal, sys
 from ricenet.training.fold import train_fold
-train_fold(pickle.load(open(sys.argv[1], "rb")))
+from ricenet.training.history import NullObserver
+
+class Kill(NullObserver):
+    def on_epoch(self, fold, epoch, metrics):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with open(sys.argv[1], "rb") as stream:
+    train_fold(pickle.load(stream), Kill())
 """
 
 
-def test_a_killed_process_is_resumed(task: FoldTask, tmp_path: Path) -> None:
-    import pickle
-
-    long = dataclasses.replace(task, training=TRAINING.model_copy(update={"epochs": 40}))
-    whole, broken = elsewhere(long, "whole"), elsewhere(long, "broken")
+def test_a_killed_process_is_resumed(
+    task: FoldTask, tmp_path: Path, single_thread: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
     (tmp_path / "task").write_bytes(pickle.dumps(broken))
-    script = [sys.executable, "-c", KILLED, str(tmp_path / "task")]
-    with subprocess.Popen(script, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
-        while not (broken.folder / CHECKPOINT).exists() and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    script = [sys.executable, "-c", KILLED_AFTER_TWO_EPOCHS, str(tmp_path / "task")]
+    process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     assert process.returncode == -signal.SIGKILL
-    checkpoint = read_checkpoint(broken.folder / CHECKPOINT)
-    assert checkpoint is not None
-    assert 1 <= checkpoint.epoch < 40
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        recorder = Recorder()
+    half_written = broken.folder / ".partial-checkpoint"
+    half_written.write_bytes(b"what a kill in the middle of a write leaves")
+    recorder = Recorder()
+    with caplog.at_level(logging.INFO):
         train_fold(broken, recorder)
-        train_fold(whole)
-    finally:
-        torch.set_num_threads(threads)
-    assert recorder.seen[0][1] == checkpoint.epoch + 1
+    train_fold(whole)
+    assert "dose, fold 0: resumed after epoch 2" in caplog.text
+    assert [seen[1] for seen in recorder.seen] == [3, 4]
     assert results(broken) == results(whole)
+    assert not half_written.exists()
 
 
 def test_a_finished_fold_is_not_trained_again(task: FoldTask) -> None:
@@ -464,3 +476,39 @@ def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Spl
             tmp_path,
             tmp_path / "store",
         )
+
+
+# ---- the stages
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_the_stages_write_what_the_next_ones_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_subjects(tmp_path / "work" / "preprocessed", 12).labels
+    subjects = [{"participant_id": s, "label": label, "subset": None} for s, label in labels.items()]
+    write_json(tmp_path / "work/cohort/cohort.json", {"digest": "cohort", "subjects": subjects})
+    keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
+    write_json(tmp_path / "work/preprocessed/summary.json", keys)
+    params = read_params(PROJECT / "params.yaml").model_dump()
+    params["preprocessing"] |= {"cube_voxels": CUBE}
+    params["split"] = {"folds": 2, "test_fraction": 0.3}
+    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
+    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
+    params["network"] = NETWORK.model_dump()
+    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
+    params["execution"] = SERIAL.model_dump()
+    write_json(tmp_path / "params.yaml", params)
+    monkeypatch.chdir(tmp_path)
+    for stage in ("split", "train"):
+        runpy.run_path(str(PROJECT / "src" / "stages" / f"{stage}.py"), run_name="__main__")
+    told = capsys.readouterr().err
+    assert "8 subjects in 2 folds, 4 in the test set" in told
+    assert "validation macro-F1: dose 0." in told
+    record = Ensemble.load(tmp_path / "models/ensembles/dose").record
+    splits = read_splits(tmp_path / "work/splits/splits.json")
+    assert record["splits_digest"] == splits.digest
+    assert (record["data_digest"], record["preprocessing_digest"]) == ("cohort", "volumes")
+    rows = read_predictions(tmp_path / "work/training/dose/fold-1/predictions.tsv")
+    assert tuple(row.participant_id for row in rows) == splits.validation_subjects(1)

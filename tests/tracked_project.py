@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -88,5 +90,18 @@ def train(project: Path, modality_set: str, seed: int) -> str:
     )
 
 
+@functools.cache
+def empty_database() -> bytes:
+    """A database with MLflow's tables, which take a second to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        open_store(Path(folder), "sqlite:///empty.db", "another experiment")
+        return (Path(folder) / "empty.db").read_bytes()
+
+
 def store_of(project: Path) -> TrackingStore:
+    """The project's own store, with its experiment."""
+    database = project / "mlflow" / "mlflow.db"
+    if not database.exists():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        database.write_bytes(empty_database())
     return open_store(project, None, "rice-net")

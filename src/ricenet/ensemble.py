@@ -128,8 +128,10 @@ def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
     p_rice: (N, folds). Returns (N,).
     Source: RICE-NET section 2 (majority vote of five folds); the tie rule, for even numbers, is ours.
 
-    >>> majority_vote(np.array([[0.6, 0.6, 0.1], [0.9, 0.4, 0.4], [0.9, 0.4, 0.3, 0.6]]))
-    array([ True, False,  True])
+    >>> majority_vote(np.array([[0.6, 0.6, 0.1], [0.9, 0.4, 0.4]]))
+    array([ True, False])
+    >>> majority_vote(np.array([[0.9, 0.4, 0.4, 0.6]]))
+    array([ True])
     """
     votes = (p_rice >= 0.5).sum(axis=1) * 2
     folds = p_rice.shape[1]

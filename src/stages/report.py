@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.config import read_params
 from ricenet.report.page import write_report
-from ricenet.report.provenance import git_commit, package_versions
+from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import read_results
 from ricenet.scale import to_yaml
 from ricenet.tracking.publish import publish
@@ -25,7 +25,7 @@ def main() -> None:
     results = read_results(PROJECT, params.seed)
     settings = to_yaml(params.model_dump(mode="json"))
     folder = PROJECT / "work" / "report"
-    page = write_report(results, folder, settings, package_versions(), git_commit(PROJECT))
+    page = write_report(results, folder, settings, package_versions(), described_commit(PROJECT))
     publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))
     logger.info("%s", page)
 

@@ -24,7 +24,9 @@ def ui(
     with mendable_errors():
         params = read_params(file).tracking
         store = open_store(Path(), params.uri, params.experiment)
-    typer.echo(f"MLflow UI: http://127.0.0.1:{port}/#/experiments/{store.experiment_id} (starting, Ctrl-C stops it)")
+    typer.echo(
+        f"MLflow UI: http://127.0.0.1:{port}/#/experiments/{store.experiment_id} (starting, Ctrl-C stops it)"
+    )
     sys.stdout.flush()
     # one worker and no job executor: a third of the start-up time and memory, enough for one person
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

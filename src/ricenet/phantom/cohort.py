@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.errors import CohortError
-from ricenet.execution import run_tasks
+from ricenet.execution import Backend, run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.subject import Cause, draw_cause
@@ -35,7 +35,7 @@ def write_phantom(
     test_fraction: float,
     spacing_mm: float,
     single_fraction_share: float,
-    backend: str = "processes",
+    backend: Backend = "processes",
     workers: int = 2,
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.

@@ -33,7 +33,7 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
     core carry the evidence of the post-operative and event scans.
     """
     centre = _lobar_point(anatomy, rng)
-    radius = float(rng.uniform(11.0, 16.0))
+    radius = float(rng.uniform(12.0, 15.0))
     wobble = smooth_field(anatomy.grid, 1, 14.0, 1.2, rng)[0]
     distance = _distance_mm(anatomy, centre) - np.float32(radius) + wobble
     direction = _direction(rng)

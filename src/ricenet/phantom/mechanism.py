@@ -40,13 +40,13 @@ class Evidence:
 
     @property
     def excess_dose_gy(self) -> float:
-        """Dose of the hottest region above the prescription: 12 Gy, 9 Gy a SD, within 1 to 40 Gy."""
-        return float(np.clip(12.0 + 9.0 * self.dose, 1.0, 40.0))
+        """Cumulative dose to the target above 60 Gy: 18 Gy, 14 Gy a SD, within 1 to 48 Gy."""
+        return float(np.clip(18.0 + 14.0 * self.dose, 1.0, 48.0))
 
     @property
     def reirradiated(self) -> bool:
-        """An excess beyond 16 Gy is a second course, below it an inhomogeneity or integrated boost."""
-        return self.excess_dose_gy > 16.0
+        """An excess beyond 20 Gy is a second course, one below it an escalated first one."""
+        return self.excess_dose_gy > 20.0
 
     @property
     def residual_thickness_mm(self) -> float:

@@ -98,7 +98,7 @@ def _write_ground_truth(
         "brain": anatomy.brain,
         "cavity": lesions.cavity >= 0.5,
         "lesion": lesions.lesion >= 0.5,
-        "hot_region": plan.hot_region & plan.ptv,
+        "ptv": plan.ptv,
     }
     # the anatomy's grid moved into the post-operative world: no interpolation touches the truth
     grid = type(anatomy.grid)(anatomy.grid.shape, post_op @ anatomy.grid.affine)

@@ -114,9 +114,8 @@ def write_subject(
     result: PreprocessedSubject, folder: Path, dose_unit_gy: float, provenance: dict[str, object]
 ) -> None:
     """Write the network's array, NIfTI files for people, and how they were made."""
-    stacked = np.stack(
-        [result.post_op.data, result.event.data, dose_in_units(result.dose.data, dose_unit_gy)]
-    )
+    dose = dose_in_units(np.asarray(result.dose.data, dtype=np.float32), dose_unit_gy)
+    stacked = np.stack([result.post_op.data, result.event.data, dose])
     with atomic_path(folder / "volumes.npy") as path:
         np.save(path, stacked.astype(np.float32), allow_pickle=False)
     for name in ("post_op", "event", "dose", "brain"):

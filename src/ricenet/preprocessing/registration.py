@@ -41,6 +41,8 @@ def register_rigid(fixed: Volume, moving: Volume, metric: str, seed: int) -> Rig
     """
     import ants
 
+    # the argument random_seed is not handed on to ANTs; this is. ITK takes 0 for "seed from the clock"
+    ants.config.set_ants_deterministic(on=False, seed_value=seed % (2**31 - 1) + 1)
     fixed_image, moving_image = _to_ants(fixed), _to_ants(moving)
     with tempfile.TemporaryDirectory(prefix="ricenet-ants-") as folder:
         result = ants.registration(
@@ -49,12 +51,10 @@ def register_rigid(fixed: Volume, moving: Volume, metric: str, seed: int) -> Rig
             type_of_transform="Rigid",
             aff_metric=METRICS[metric],
             outprefix=f"{folder}/",
-            # ITK takes 0 for "seed from the clock"
-            random_seed=seed % (2**31 - 1) + 1,
         )
         transform = ants.read_transform(str(_only(result["fwdtransforms"])))
         moving_from_fixed = _matrix(transform)
-    return RigidResult(moving_from_fixed, _normalised_mutual_information(fixed, moving, moving_from_fixed))
+    return RigidResult(moving_from_fixed, normalised_mutual_information(fixed, moving, moving_from_fixed))
 
 
 def _to_ants(volume: Volume) -> ants.ANTsImage:
@@ -87,7 +87,7 @@ def _only(paths: list[str]) -> Path:
     return Path(paths[0])
 
 
-def _normalised_mutual_information(fixed: Volume, moving: Volume, moving_from_fixed: Affine) -> float:
+def normalised_mutual_information(fixed: Volume, moving: Volume, moving_from_fixed: Affine) -> float:
     """(H(A) + H(B)) / H(A, B) over the fixed image's grid (Studholme et al., 1999)."""
     from ricenet.volume import resample
 

@@ -1,0 +1,1 @@
+"""MLflow: runs, registered models and champions; the only package that imports it."""

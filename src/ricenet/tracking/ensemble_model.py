@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class EnsembleModel(PythonModel):
@@ -26,15 +23,13 @@ class EnsembleModel(PythonModel):
     def predict(
         self,
         context: PythonModelContext,
-        model_input: NDArray[np.float32],
+        model_input: np.ndarray,  # MLflow knows no other spelling
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Predict preprocessed volumes (N, C, X, Y, Z), C the set's modalities.
 
         Returns a row a volume: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice, label.
         """
-        import pandas as pd
-
         from ricenet.ensemble import majority_vote
         from ricenet.modalities import LABELS
         from ricenet.voting import votes_for_rice

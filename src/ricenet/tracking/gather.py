@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ricenet.evaluation.predictions import read_rows
+from ricenet.evaluation.predictions import read_rows, require
 from ricenet.files import content_digest, read_json
 from ricenet.modalities import MODALITY_SETS
 from ricenet.tracking.content import (
@@ -62,7 +62,10 @@ def set_content(project: Path, modality_set: str) -> RunContent:
 
 
 def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
-    """The child runs of a modality set: every fold's settings, epochs, weights and predictions."""
+    """The child runs of a modality set: every fold's settings, epochs, weights and predictions.
+
+    Raises ResultError: a fold's files are missing.
+    """
     ensemble = read_ensemble_json(project, modality_set)
     scores = evaluated(project / "work", modality_set).get("macro_f1_folds", [])
     return [
@@ -76,7 +79,7 @@ def _fold_content(
 ) -> RunContent:
     modality_set = ensemble["modality_set"]
     folder = project / "work" / "training" / modality_set / f"fold-{fold}"
-    record = read_json(folder / "fold.json")
+    record = read_json(require(folder / "fold.json", "train"))
     weights = ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors"
     tables = {name: folder / name for name in ("history.csv", "predictions.tsv", "fold.json")}
     return RunContent(

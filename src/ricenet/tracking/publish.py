@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,12 +32,13 @@ class Published:
 def publish(project: Path, store: TrackingStore) -> Published:
     """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
 
-    Raises RegistryError: the store cannot be used.
+    Raises RegistryError: the store cannot be used. ResultError: a trained fold's files are missing.
     """
+    contents = [(set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)]
     outcomes: list[tuple[str, Outcome]] = []
     with mlflow_errors(store.uri):
-        for modality_set in trained_sets(project):
-            outcomes += _publish_set(project, store, modality_set)
+        for of_set, of_folds in contents:
+            outcomes += _publish_set(project, store, of_set, of_folds)
     created, completed = (
         tuple(name for name, outcome in outcomes if outcome == wanted) for wanted in ("created", "completed")
     )
@@ -45,12 +47,13 @@ def publish(project: Path, store: TrackingStore) -> Published:
     return Published(created, completed)
 
 
-def _publish_set(project: Path, store: TrackingStore, modality_set: str) -> list[tuple[str, Outcome]]:
-    content = set_content(project, modality_set)
+def _publish_set(
+    project: Path, store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
+) -> list[tuple[str, Outcome]]:
     known = runs_of_set(store, content.set_key)
     parent, outcome = _publish_run(project, store, content, known, parent=None)
     outcomes = [(content.name, outcome)]
-    for fold in fold_contents(project, modality_set):
+    for fold in folds:
         _, outcome = _publish_run(project, store, fold, known, parent)
         outcomes.append((fold.name, outcome))
     return outcomes

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
 from ricenet.modalities import MODALITY_SETS
-from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, no_advice, one_line
+from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,8 +142,7 @@ def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Pre
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
     try:
-        with no_advice():
-            predict: Predict = pyfunc.load_model(f"models:/{registered.model}/{registered.version}").predict
+        predict: Predict = pyfunc.load_model(f"models:/{registered.model}/{registered.version}").predict
     except mlflow_failures() as error:
         raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
     return predict

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ricenet.tracking.content import ArtifactGroup, Epoch, RunContent
 from ricenet.tracking.store import TrackingStore
+from ricenet.version_control import head_commit
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -46,20 +46,9 @@ def create_run(store: TrackingStore, content: RunContent, parent: Run | None, pr
     tags = {KIND: content.kind, KEY: content.key, SET_KEY: content.set_key, **content.tags}
     if parent is not None:
         tags[PARENT] = parent.info.run_id
-    if commit := git_commit(project):
+    if commit := head_commit(project):
         tags[COMMIT] = commit
     return store.client().create_run(store.experiment_id, tags=tags, run_name=content.name)
-
-
-def git_commit(project: Path) -> str | None:
-    """The commit that is checked out in the project's folder; None outside a git repository."""
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"], cwd=project, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() or None
 
 
 def fill_run(store: TrackingStore, run: Run, content: RunContent) -> None:

@@ -106,7 +106,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def no_advice() -> Iterator[None]:
-    """Leave out MLflow's warnings that a model has no example input and no type hints of its own kind."""
+    """Leave out MLflow's warning that a model comes without an example of its input."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -136,6 +136,7 @@ def prepare_mlflow() -> None:
     """Keep MLflow from reporting usage to its makers, and from logging or drawing progress bars."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow  # noqa: F401  (it configures its loggers when imported)

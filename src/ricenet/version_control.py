@@ -1,0 +1,26 @@
+"""Which commit of the project is checked out."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def head_commit(project: Path) -> str | None:
+    """The commit that is checked out in the project's folder; None without git or a commit."""
+    return _git(project, "rev-parse", "--verify", "HEAD")
+
+
+def has_changes(project: Path, *paths: str) -> bool:
+    """Whether files under some paths of the project differ from the commit."""
+    return bool(_git(project, "status", "--porcelain", "--", *paths))
+
+
+def _git(project: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,92 @@
+"""From raw volumes to the cube: geometry, intensities and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ricenet.errors import ScanError
+from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
+from ricenet.preprocessing.pipeline import brain_cube, cumulative_dose_gy
+from ricenet.store import Store
+from ricenet.volume import Grid, Volume
+
+
+def mask_of(grid: Grid, low: int, high: int) -> Volume:
+    mask = np.zeros(grid.shape, bool)
+    mask[low:high, low:high, low:high] = True
+    return Volume(mask, grid)
+
+
+def test_zscores_use_brain_voxels_only_and_background_becomes_zero() -> None:
+    values = np.array([[[1.0, 3.0, 1000.0]]], np.float32)
+    brain = np.array([[[True, True, False]]])
+    # mean 2, SD 1 of the two brain voxels
+    np.testing.assert_allclose(zscore_in_brain(values, brain, "sub-1", "event"), [[[-1.0, 1.0, 0.0]]])
+
+
+def test_zscores_do_not_depend_on_the_scanners_units() -> None:
+    rng = np.random.default_rng(0)
+    values, brain = rng.normal(size=(5, 5, 5)).astype(np.float32), rng.uniform(size=(5, 5, 5)) > 0.3
+    np.testing.assert_allclose(
+        zscore_in_brain(values, brain, "s", "x"),
+        zscore_in_brain(400 * values + 90, brain, "s", "x"),
+        atol=1e-4,
+    )
+
+
+def test_an_empty_mask_and_a_constant_brain_are_refused_by_name() -> None:
+    values = np.full((2, 2, 2), 7.0, np.float32)
+    with pytest.raises(ScanError, match=r"sub-007: event: the brain mask is empty within the cube"):
+        zscore_in_brain(values, np.zeros((2, 2, 2), bool), "sub-007", "event")
+    with pytest.raises(ScanError, match=r"sub-007: event: every brain voxel is 7"):
+        zscore_in_brain(values, np.ones((2, 2, 2), bool), "sub-007", "event")
+
+
+def test_the_dose_keeps_its_absolute_level() -> None:
+    np.testing.assert_allclose(
+        dose_in_units(np.array([[[0.0, 30.0, 66.0]]], np.float32), 60.0), [[[0, 0.5, 1.1]]]
+    )
+
+
+def test_the_cube_is_centred_on_the_brains_bounding_box() -> None:
+    grid = Grid.cube(np.zeros(3), 2.0, 20)
+    cube = brain_cube(mask_of(grid, 4, 10), 3.0, 8, "sub-1")
+    np.testing.assert_allclose(cube.world_mm(np.full(3, 3.5)), grid.world_mm(np.full(3, 6.5)))
+    assert cube.shape == (8, 8, 8) and cube.spacing_mm == (3.0, 3.0, 3.0)
+
+
+def test_a_brain_that_the_cube_would_cut_is_refused() -> None:
+    brain = mask_of(Grid.cube(np.zeros(3), 2.0, 40), 0, 40)
+    with pytest.raises(ScanError, match=r"sub-9: brain mask: the brain is 78 mm long, the cube 60 mm"):
+        brain_cube(brain, 2.0, 30, "sub-9")
+
+
+def test_one_fractions_dose_is_scaled_to_the_course_and_never_negative() -> None:
+    cube = Grid.cube(np.zeros(3), 1.0, 4)
+    data = np.full((4, 4, 4), 2.0, np.float32)
+    data[0, 0, 0] = -0.1  # what interpolation by a treatment planning system may leave
+    dose = cumulative_dose_gy(Volume(data, cube), cube, 30.0, np.ones((4, 4, 4), bool), "sub-1")
+    assert dose[0, 0, 0] == 0.0
+    np.testing.assert_allclose(dose[1:], 60.0)
+
+
+def test_a_dose_that_misses_the_brain_is_refused() -> None:
+    cube = Grid.cube(np.zeros(3), 1.0, 4)
+    elsewhere = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
+    with pytest.raises(ScanError, match=r"sub-3: dose: no dose within the brain.*this patient's"):
+        cumulative_dose_gy(elsewhere, cube, 1.0, np.ones((4, 4, 4), bool), "sub-3")
+
+
+def test_a_store_holds_complete_results_only(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(RuntimeError, match="killed"), store.writing("abcd") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError("killed")
+    assert not store.has("abcd")
+    with store.writing("abcd") as folder:
+        (folder / "whole").write_text("x")
+    assert store.has("abcd") and [p.name for p in store.path("abcd").iterdir()] == ["whole"]
+    assert [p.name for p in store.path("abcd").parent.iterdir()] == ["abcd"]

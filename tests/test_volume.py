@@ -1,0 +1,119 @@
+"""Grids and resampling, with hand-computed numbers and conserved integrals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from ricenet.volume import Grid, Volume, load_nifti, resample, save_nifti, supersampling_for
+
+
+def oblique(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [10, -20, 35], degrees=True).as_matrix() * spacing
+    affine[:3, 3] = [5.0, -7.0, 11.0]
+    return Grid(shape, affine)
+
+
+def test_a_cube_lies_around_its_centre() -> None:
+    grid = Grid.cube(np.array([1.0, 2.0, 3.0]), 2.0, 4)
+    np.testing.assert_allclose(grid.world_mm(np.zeros(3)), [-2.0, -1.0, 0.0])
+    np.testing.assert_allclose(grid.world_mm(np.full(3, 1.5)), [1.0, 2.0, 3.0])
+
+
+def test_spacing_and_voxel_volume_do_not_depend_on_orientation() -> None:
+    grid = oblique((3, 4, 5), (1.0, 2.0, 2.5))
+    np.testing.assert_allclose(grid.spacing_mm, (1.0, 2.0, 2.5))
+    assert grid.voxel_ml == pytest.approx(0.005)
+
+
+def test_a_finer_grid_covers_the_same_space() -> None:
+    grid = oblique((2, 3, 4), (2.0, 2.0, 3.0))
+    fine = grid.finer(3)
+    assert fine.shape == (6, 9, 12)
+    low, high = np.full(3, -0.5), np.array(grid.shape) - 0.5
+    np.testing.assert_allclose(fine.world_mm(np.full(3, -0.5)), grid.world_mm(low))
+    np.testing.assert_allclose(fine.world_mm(np.array(fine.shape) - 0.5), grid.world_mm(high))
+
+
+def test_a_covering_grid_holds_every_corner_of_an_oblique_one() -> None:
+    grid = oblique((6, 7, 8), (1.0, 1.5, 3.0))
+    cover = Grid.covering(grid, 1.3)
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, 8).T
+    voxels = (grid.world_mm(corners) - cover.affine[:3, 3]) / 1.3
+    assert voxels.min() > -0.51 and (voxels < np.array(cover.shape) - 0.49).all()
+
+
+def test_resampling_interpolates_linearly_between_voxel_centres() -> None:
+    data = np.zeros((3, 1, 1), np.float32)
+    data[:, 0, 0] = [0.0, 10.0, 20.0]
+    volume = Volume(data, Grid((3, 1, 1), np.diag([2.0, 1.0, 1.0, 1.0])))
+    target = Grid((2, 1, 1), np.array([[1.0, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    np.testing.assert_allclose(resample(volume, target).data[:, 0, 0], [2.5, 7.5])  # at 0.5 and 1.5 mm
+
+
+def test_resampling_through_a_transform_equals_resampling_point_by_point() -> None:
+    rng = np.random.default_rng(3)
+    volume = Volume(
+        ndimage.gaussian_filter(rng.normal(size=(9, 10, 11)), 1).astype(np.float32),
+        oblique((9, 10, 11), (1, 2, 1.5)),
+    )
+    affine = np.diag([1.7, 1.7, 1.7, 1.0])
+    affine[:3, 3] = [4.0, -5.0, 13.0]
+    target = Grid((6, 5, 4), affine)
+    transform = np.eye(4)
+    transform[:3, :3] = Rotation.from_euler("z", 12, degrees=True).as_matrix()
+    transform[:3, 3] = [1.0, 0.5, -2.0]
+    slow = np.zeros(target.shape, np.float32)
+    for index in np.ndindex(*target.shape):
+        world = transform @ target.affine @ np.array([*index, 1.0])
+        voxel = np.linalg.solve(volume.grid.affine, world)[:3]
+        slow[index] = ndimage.map_coordinates(volume.data, voxel[:, None], order=1, cval=0.0)[0]
+    np.testing.assert_allclose(resample(volume, target, transform).data, slow, atol=1e-5)
+
+
+def test_supersampling_conserves_the_integral_on_a_coarser_grid() -> None:
+    rng = np.random.default_rng(4)
+    dose = np.zeros((24, 24, 24), np.float32)
+    dose[6:18, 6:18, 6:18] = rng.uniform(10, 60, (12, 12, 12))
+    fine = Volume(dose, Grid.cube(np.zeros(3), 1.0, 24))
+    coarse_grid = Grid.cube(np.array([0.4, -0.3, 0.2]), 4.0, 8)
+    k = supersampling_for(fine.grid, coarse_grid)
+    assert k == 4
+    coarse = resample(fine, coarse_grid, supersampling=k)
+    assert coarse.data.sum() * coarse_grid.voxel_ml == pytest.approx(
+        dose.sum() * fine.grid.voxel_ml, rel=0.01
+    )
+
+
+def test_a_finer_target_needs_no_supersampling() -> None:
+    assert supersampling_for(Grid.cube(np.zeros(3), 2.0, 4), Grid.cube(np.zeros(3), 1.0, 8)) == 1
+    assert supersampling_for(Grid.cube(np.zeros(3), 1.0, 4), Grid.cube(np.zeros(3), 1.0, 8)) == 1
+
+
+def test_nifti_keeps_values_and_positions_and_repeats_its_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    volume = Volume(rng.normal(size=(3, 4, 5)).astype(np.float32), oblique((3, 4, 5), (1, 2, 3)))
+    for name in ("a.nii.gz", "b.nii.gz"):
+        save_nifti(volume, tmp_path / name)
+    again = load_nifti(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(again.data, volume.data)
+    np.testing.assert_allclose(again.grid.affine, volume.grid.affine, atol=1e-5)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_mask_is_stored_in_one_byte_a_voxel(tmp_path: Path) -> None:
+    mask = np.zeros((4, 4, 4), bool)
+    mask[1, 2, 3] = True
+    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 1.0, 4)), tmp_path / "mask.nii")
+    assert (tmp_path / "mask.nii").stat().st_size == 352 + 64
+    assert np.argwhere(load_nifti(tmp_path / "mask.nii").data).tolist() == [[1, 2, 3]]
+
+
+def test_data_that_does_not_fit_its_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data of shape \(2, 2, 2\) on a grid of shape \(3, 3, 3\)"):
+        Volume(np.zeros((2, 2, 2), np.float32), Grid.cube(np.zeros(3), 1.0, 3))
