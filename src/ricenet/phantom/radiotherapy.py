@@ -83,8 +83,8 @@ def _beams_gy(
         across = np.sqrt(np.maximum(np.einsum("ixyz,ixyz->xyz", delta, delta) - along**2, 0))
         inside = _sigmoid((np.float32(aperture_mm) - across) / np.float32(PENUMBRA_MM / 2))
         total = (total + inside * np.exp(-attenuation * along)).astype(np.float32)
-    blurred: FloatArray = ndimage.gaussian_filter(total * np.float32(BEAM_ENTRANCE_GY / 2.2), 1.0)
-    limited: FloatArray = np.minimum(blurred, np.float32(0.8 * PRESCRIPTION_GY))
+    blurred = ndimage.gaussian_filter(total * np.float32(BEAM_ENTRANCE_GY / 2.2), 1.0)
+    limited: FloatArray = np.minimum(blurred, np.float32(0.8 * PRESCRIPTION_GY)).astype(np.float32)
     return limited
 
 
