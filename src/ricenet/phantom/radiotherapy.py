@@ -84,10 +84,8 @@ def _beams_gy(
         inside = _sigmoid((np.float32(aperture_mm) - across) / np.float32(PENUMBRA_MM / 2))
         total = (total + inside * np.exp(-attenuation * along)).astype(np.float32)
     blurred = ndimage.gaussian_filter(total * np.float32(BEAM_ENTRANCE_GY / 2.2), 1.0)
-    limited: FloatArray = np.minimum(blurred, np.float32(0.8 * PRESCRIPTION_GY)).astype(np.float32)
-    return limited
+    return np.asarray(np.minimum(blurred, 0.8 * PRESCRIPTION_GY), dtype=np.float32)
 
 
 def _sigmoid(values: FloatArray) -> FloatArray:
-    result: FloatArray = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
-    return result
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), dtype=np.float32)

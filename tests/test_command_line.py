@@ -1,0 +1,109 @@
+"""The command `ricenet`: quick help on everything, switching scales, errors without a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ricenet.cli import app
+from ricenet.config import read_params
+
+PROJECT = Path(__file__).parents[1]
+HEAVY = ("torch", "monai", "ants", "mlflow", "nibabel", "scipy", "pandas", "sklearn", "matplotlib")
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    copy = tmp_path / "params.yaml"
+    copy.write_text((PROJECT / "params.yaml").read_text())
+    return copy
+
+
+def commands() -> list[list[str]]:
+    root = typer.main.get_command(app)
+    found: list[list[str]] = []
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        found += [[name, sub] for sub in getattr(command, "commands", {})] or [[name]]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_has_help_and_is_documented(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0 and "Usage:" in result.output
+    docs = "".join(path.read_text() for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+    assert f"ricenet {' '.join(command)}" in docs
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom ricenet.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_committed_parameters_are_the_demo_scale(params: Path) -> None:
+    before = params.read_text()
+    result = CliRunner().invoke(app, ["params", "use", "demo", "--file", str(params)])
+    assert result.exit_code == 0 and "0 setting(s) changed" in result.output
+    assert params.read_text() == before
+
+
+def test_the_paper_scale_is_the_papers_protocol_and_changes_nothing_but_scale(params: Path) -> None:
+    demo = read_params(params)
+    assert CliRunner().invoke(app, ["params", "use", "paper", "--file", str(params)]).exit_code == 0
+    paper = read_params(params)
+    assert (paper.preprocessing.cube_voxels, paper.training.epochs, paper.split.folds) == (224, 800, 5)
+    assert paper.network.widen_factor == 1.0
+    for section in ("seed", "cohort", "phantom", "split", "modality_sets", "augmentation", "tracking"):
+        assert getattr(paper, section) == getattr(demo, section)
+    assert "# of the copies on which the rigid transform is estimated" in params.read_text()
+
+
+def test_going_to_the_paper_scale_and_back_restores_the_file(params: Path) -> None:
+    before = params.read_text()
+    for scale in ("paper", "demo"):
+        assert CliRunner().invoke(app, ["params", "use", scale, "--file", str(params)]).exit_code == 0
+    assert params.read_text() == before
+
+
+def test_settings_that_are_not_scale_survive_a_change_of_scale(params: Path) -> None:
+    params.write_text(params.read_text().replace("root: data/demo", "root: data/mine"))
+    CliRunner().invoke(app, ["params", "use", "paper", "--file", str(params)])
+    assert read_params(params).cohort.root == "data/mine"
+
+
+def test_an_unknown_scale_is_refused(params: Path) -> None:
+    result = CliRunner().invoke(app, ["params", "use", "huge", "--file", str(params)])
+    assert result.exit_code == 1
+    assert "unknown scale 'huge'; expected demo or paper" in result.output
+
+
+def test_a_misspelt_key_ends_a_command_with_its_path_and_no_traceback(params: Path) -> None:
+    params.write_text(params.read_text().replace("epochs: 60", "epohs: 60"))
+    result = CliRunner().invoke(app, ["params", "show", "--file", str(params)])
+    assert result.exit_code == 1
+    assert "training.epohs: unknown key" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_shown_parameters_are_a_valid_parameter_file(params: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["params", "show", "--file", str(params)])
+    (tmp_path / "shown.yaml").write_text(result.stdout)
+    assert read_params(tmp_path / "shown.yaml") == read_params(params)
+
+
+def test_a_phantom_is_not_written_over_existing_files(params: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "scan.nii.gz").write_text("precious")
+    result = CliRunner().invoke(app, ["phantom", str(tmp_path / "mine"), "--params", str(params)])
+    assert result.exit_code == 1
+    assert "exists and is not empty" in result.output

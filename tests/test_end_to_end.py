@@ -1,0 +1,177 @@
+"""The whole protocol by `dvc repro` in a scratch clone, with the real ANTs, HD-BET, ResNet and MLflow."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from ricenet.config import read_params
+from ricenet.files import read_json
+from ricenet.modalities import MODALITY_SETS
+from ricenet.tracking.store import open_store
+
+PROJECT = Path(__file__).parents[1]
+SUBJECTS, FOLDS, EPOCHS = 8, 2, 2
+TINY = {
+    # with this seed the eight subjects are four of each label, and the two for the test one of each
+    "phantom": {"subjects": SUBJECTS, "seed": 2, "test_fraction": 0.25, "spacing_mm": 3.0},
+    "preprocessing": {"cube_voxels": 24, "spacing_mm": 8.0},
+    "split": {"folds": FOLDS},
+    "network": {"widen_factor": 0.0625},
+    "training": {"epochs": EPOCHS, "batch_size": 4, "checkpoint_every_epochs": 1},
+    "explain": {"cube_voxels": 8, "stride_voxels": 8},
+}
+
+
+class Clone:
+    """A copy of the project's files in a folder and repository of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = self.run("git", "-C", str(PROJECT), "ls-files", "-co", "--exclude-standard", at=PROJECT)
+        for name in listed.stdout.splitlines():
+            if (PROJECT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name)
+        self.set(TINY)
+        self.run("git", "init", "--quiet")
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "scratch")
+
+    def set(self, changes: dict[str, dict[str, object]]) -> None:
+        yaml = YAML()
+        content = yaml.load(self.folder / "params.yaml")
+        for section, values in changes.items():
+            content[section].update(values)
+        yaml.dump(content, self.folder / "params.yaml")
+
+    def run(
+        self, *command: str, at: Path | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "true",
+            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "dvc-site-cache"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(
+            command, cwd=at or self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+        return done
+
+    def repro(self) -> str:
+        done = self.run("dvc", "repro")
+        return done.stdout + done.stderr
+
+    def json(self, name: str):  # type: ignore[no-untyped-def]
+        return read_json(self.folder / name)
+
+    def runs(self) -> list[str]:
+        """Names of all runs in MLflow."""
+        tracking = read_params(self.folder / "params.yaml").tracking
+        store = open_store(self.folder, tracking.uri, tracking.experiment)
+        return sorted(run.info.run_name for run in store.client().search_runs([store.experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The clone after its first `dvc repro`."""
+    clone = Clone(tmp_path_factory.mktemp("scratch") / "clone")
+    clone.first_output = clone.repro()  # type: ignore[attr-defined]
+    return clone
+
+
+def stages_run(output: str) -> set[str]:
+    """Names of the stages that DVC ran."""
+    lines = [line for line in output.splitlines() if line.startswith("Running stage '")]
+    return {line.split("'")[1].removesuffix("'").split(":")[-1] for line in lines}
+
+
+@pytest.mark.timeout(900)
+def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> None:
+    assert "ricenet promote" in clone.first_output  # type: ignore[attr-defined]
+    assert clone.json("work/champions.json") == {} and clone.json("work/vote/vote.json") == {}
+    cohort = clone.json("work/cohort/cohort.json")
+    assert len(cohort["subjects"]) == SUBJECTS and cohort["excluded"] == []
+    for subject in cohort["subjects"]:
+        volumes = np.load(clone.folder / "work/preprocessed" / subject["participant_id"] / "volumes.npy")
+        assert volumes.shape == (3, 24, 24, 24) and np.isfinite(volumes).all()
+        assert 0.9 < volumes[2].max() < 2.0  # dose in units of 60 Gy, whichever way it was stored
+    assert set(clone.json("work/evaluation/metrics.json")) == set(MODALITY_SETS)
+    assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == 7 * FOLDS
+    assert len(list((clone.folder / "work/explain").rglob("occlusion.nii.gz"))) == 2
+    assert not list(clone.folder.glob("work/store/**/.partial*"))
+
+
+@pytest.mark.timeout(900)
+def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
+    assert len(clone.runs()) == 7 + 7 * FOLDS
+    metrics = clone.run("dvc", "metrics", "show").stdout
+    assert "macro_f1_mean" in metrics
+
+
+@pytest.mark.timeout(900)
+def test_without_a_change_nothing_is_done_again(clone: Clone) -> None:
+    runs, report = clone.runs(), (clone.folder / "work/report/index.html").read_bytes()
+    assert stages_run(clone.repro()) == {"register", "resolve"}
+    assert clone.runs() == runs
+    assert (clone.folder / "work/report/index.html").read_bytes() == report
+
+
+@pytest.mark.timeout(900)
+def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
+    before = clone.runs()
+    (clone.folder / "mlflow/mlflow.db").unlink()
+    shutil.rmtree(clone.folder / "mlflow/artifacts")
+    assert "train" not in stages_run(clone.repro())
+    assert clone.runs() == before
+
+
+@pytest.mark.timeout(900)
+def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> None:
+    clone.run("ricenet", "promote", "dose")
+    assert stages_run(clone.repro()) == {"register", "resolve", "vote", "report"}
+    vote = clone.json("work/vote/vote.json")["dose"]
+    assert vote["n"] == 2 and 0 <= vote["macro_f1"] <= 1
+    assert stages_run(clone.repro()) == {"register", "resolve"}
+    with (clone.folder / "models/test_ledger.tsv").open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert [(row["modality_set"], row["n"], row["look"]) for row in rows] == [("dose", "2", "1")]
+
+
+@pytest.mark.timeout(900)
+def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> None:
+    def keys() -> dict[str, list[str]]:
+        return {
+            name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"] for name in MODALITY_SETS
+        }
+
+    before = keys()
+    stored = set((clone.folder / "work/store/folds").iterdir())
+    clone.set({"training": {"overrides": {"event": {"learning_rate": 3e-4}}}})
+    clone.repro()
+    assert {name for name in MODALITY_SETS if keys()[name] != before[name]} == {"event"}
+    assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
+
+
+@pytest.mark.timeout(900)
+def test_a_faulty_subject_of_an_own_cohort_stops_the_pipeline_by_name(clone: Clone) -> None:
+    mine = clone.folder / "data/mine"
+    shutil.copytree(clone.folder / "data/demo", mine)
+    dose = mine / "sub-003/ses-postop/rt/sub-003_ses-postop_dose.json"
+    dose.unlink()
+    clone.set({"cohort": {"root": "data/mine"}})
+    done = clone.run("dvc", "repro", check=False)
+    assert done.returncode != 0
+    assert "sub-003" in done.stderr and "Traceback" not in done.stderr
+    assert (mine / "sub-001").is_dir()  # the user's folder is not touched
+    clone.set({"cohort": {"root": "data/demo"}})
