@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from cohorts import SIDECAR_FILE, write_tiny_cohort
+from cohorts import SIDECAR_FILE, change_cell, write_tiny_cohort
 from typer.testing import CliRunner
 
 from ricenet.cli.check import check
@@ -56,6 +57,18 @@ def test_the_stage_leaves_problems_and_no_earlier_cohort_where_it_fails(project:
     assert "Traceback" not in done.stderr
     assert not (project / "work/cohort/cohort.json").exists()
     assert len(json.loads((project / "work/cohort/problems.json").read_text())["problems"]) == 1
+
+
+def test_the_stage_tells_nothing_of_a_patient(project: Path) -> None:
+    cohort = project / "data/demo"
+    change_cell(cohort, "sub-001", label="Hans Mueller")
+    (cohort / "sub-003").rename(cohort / "sub-Hans_Mueller_1951")
+    done = run_in_project(project, STAGE)
+    assert done.returncode == 1
+    assert "sub-001\n  - participants.tsv: label is none of recurrence, rice, n/a (line 2)" in done.stderr
+    assert "1 folder whose name is not sub-<letters and digits>" in done.stderr
+    told = done.stdout + done.stderr + (project / "work/cohort/problems.json").read_text()
+    assert not re.search("Hans|Mueller|1951", told)
 
 
 def command_app() -> typer.Typer:

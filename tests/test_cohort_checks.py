@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def test_a_valid_cohort_has_no_problem(cohort: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ({"label": "progression"}, "label is 'progression'. Write recurrence, rice or n/a"),
-        ({"subset": "both"}, "subset is 'both'. Write train, test or n/a"),
+        ({"label": "progression"}, "label is none of recurrence, rice, n/a (line 4). Write one of them"),
+        ({"subset": "both"}, "subset is none of train, test, n/a (line 4). Write one of them"),
     ],
 )
 def test_a_refused_cell_is_named_by_subject(cohort: Path, cells: dict[str, str], message: str) -> None:
@@ -114,6 +115,68 @@ def test_a_row_that_names_no_subject_is_never_excluded_away(cohort: Path) -> Non
         admit(check_cohort(cohort), exclude_faulty=True)
 
 
+@pytest.mark.parametrize("exclude_faulty", [False, True])
+def test_folders_that_may_be_called_after_patients_are_counted_and_not_named(
+    cohort: Path, exclude_faulty: bool
+) -> None:
+    message = r"the cohort as a whole\n  - sub-\*: {} not sub-<letters and digits>\. Rename to a pseudonym"
+    write_tiny_subject(cohort, "sub-Hans_Mueller_1951")
+    with pytest.raises(CohortError, match=message.format("1 folder whose name is")):
+        admit(check_cohort(cohort), exclude_faulty)
+    write_tiny_subject(cohort, "sub-Jane Doe")
+    with pytest.raises(CohortError, match=message.format("2 folders whose names are")) as refused:
+        admit(check_cohort(cohort), exclude_faulty)
+    assert not {"Mueller", "1951", "Jane"} & set(re.findall(r"[A-Za-z]+|\d+", str(refused.value)))
+    assert str(refused.value).startswith("tiny: 1 problem(s)\n")
+
+
+def test_no_text_of_a_table_or_sidecar_reaches_what_is_logged_or_written(
+    cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change_cell(cohort, "sub-001", label="Hans Mueller")
+    rows = [row | {"event_date": "n/a", "sex": "n/a"} for row in read_table(cohort)]
+    write_participants(cohort, rows)
+    change_cell(cohort, "sub-002", event_date="03.02.1951", site="")
+    (cohort / SIDECAR_FILE).write_text('{"DoseUnits": "Mueller", "DoseSummationType": ["Hans"]}')
+    report = check_cohort(cohort)
+    write_problems(report, tmp_path / "problems.json")
+    with caplog.at_level(logging.INFO, logger="ricenet"):
+        checked = admit(report, exclude_faulty=True)
+    write_checked_cohort(checked, tmp_path / "cohort.json")
+    assert len(report.problems) == 5
+    told = report.text() + caplog.text + "".join(path.read_text() for path in tmp_path.glob("*.json"))
+    assert not re.search(r"Hans|Mueller|1951", told)
+
+
+# --- the description ---
+
+
+@pytest.mark.parametrize("exclude_faulty", [False, True])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{'Name': 1}", r"is not readable JSON \(JSONDecodeError\)\. Write one JSON object"),
+        ("", r"is not readable JSON \(JSONDecodeError\)"),
+        ("[]", r"is not a JSON object\. Write one JSON object in UTF-8, or leave the file out"),
+        ("null", r"is not a JSON object"),
+        (b"\xff", r"is not readable JSON \(UnicodeDecodeError\)"),
+    ],
+)
+def test_a_malformed_description_is_a_problem_of_the_cohort(
+    cohort: Path, text: str | bytes, message: str, exclude_faulty: bool
+) -> None:
+    (cohort / "dataset_description.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(
+        CohortError, match=rf"the cohort as a whole\n  - dataset_description\.json: {message}"
+    ):
+        admit(check_cohort(cohort), exclude_faulty)
+
+
+def test_a_sound_description_is_accepted(cohort: Path) -> None:
+    (cohort / "dataset_description.json").write_text('{"Name": "tiny"}')
+    assert check_cohort(cohort).problems == ()
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "the cohort's folder is missing" in refusal(tmp_path / "absent")
 
@@ -157,13 +220,13 @@ def test_faulty_subjects_are_left_out_on_demand_and_listed_with_the_reason(
         checked = admit(check_cohort(cohort), exclude_faulty=True)
     assert [s.participant_id for s in checked.subjects] == ["sub-003"]
     assert {s.participant_id: s.problems for s in checked.excluded} == {
-        "sub-001": ("participants.tsv: label is '?'",),
+        "sub-001": ("participants.tsv: label is none of recurrence, rice, n/a (line 2)",),
         "sub-002": (
             f"{FILES['dose']}: 1 voxel(s) of negative dose, down to -1 Gy",
             f"{SIDECAR_FILE}: is not readable JSON (JSONDecodeError)",
         ),
         "sub-004": (
-            "participants.tsv: subset is '?'",
+            "participants.tsv: subset is none of train, test, n/a (line 5)",
             "sub-004: in the table, but without a folder",
         ),
     }

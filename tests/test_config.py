@@ -34,7 +34,14 @@ def spoil(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def test_the_committed_parameters_are_valid() -> None:
     params = read_params(PROJECT / "params.yaml")
     assert params.modality_sets == list(MODALITY_SETS)
-    assert params.training.learning_rate == 1e-3  # YAML 1.2: 1e-3 is a number
+    assert params.training.learning_rate == 5e-4  # YAML 1.2: 5e-4 is a number
+
+
+def problems(content: dict[str, Any]) -> list[str]:
+    """Each problem for which the content is refused."""
+    with pytest.raises(ParamsError) as refused:
+        parse_params(content, "params.yaml")
+    return refused.value.problems
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,32 @@ def test_the_committed_parameters_are_valid() -> None:
             "cohort.exclude_faulty: Input should be a valid boolean (found 'no')",
         ),
         ("cohort", {"root": "data/x"}, "cohort.exclude_faulty: missing; add it"),
-        ("preprocessing.spacing_mm", 0.0, "preprocessing.spacing_mm: Input should be greater than 0"),
+        (
+            "preprocessing.spacing_mm",
+            0.09,
+            "preprocessing.spacing_mm: Input should be greater than or equal to 0.1 (found 0.09)",
+        ),
+        (
+            "preprocessing.spacing_mm",
+            20.1,
+            "preprocessing.spacing_mm: Input should be less than or equal to 20 (found 20.1)",
+        ),
+        (
+            "preprocessing.registration.spacing_mm",
+            0.01,
+            "preprocessing.registration.spacing_mm: Input should be greater than or equal to 0.1",
+        ),
+        (
+            "preprocessing.registration.spacing_mm",
+            float("nan"),
+            "preprocessing.registration.spacing_mm: Input should be",
+        ),
+        (
+            "network.widen_factor",
+            0.0156,
+            "network.widen_factor: Input should be greater than or equal to 0.015625 (found 0.0156)",
+        ),
+        ("network.widen_factor", float("inf"), "network.widen_factor: Input should be a finite number"),
         (
             "preprocessing.brain.mode",
             "quick",
@@ -77,6 +109,16 @@ def test_the_committed_parameters_are_valid() -> None:
         ("split.test_fraction", 1.0, "split.test_fraction: Input should be less than 1 (found 1.0)"),
         ("modality_sets", [], "modality_sets: List should have at least 1 item"),
         ("modality_sets", ["dose+post_op"], "modality_sets: unknown modality set 'dose+post_op'"),
+        (
+            "modality_sets",
+            ["dse", "dose", "evnt"],
+            "modality_sets: unknown modality sets 'dse', 'evnt'; expected one of post_op, event, dose,",
+        ),
+        (
+            "explain.modality_sets",
+            ["dse", "evnt"],
+            "explain.modality_sets: unknown modality sets 'dse', 'evnt'; expected one of",
+        ),
         ("modality_sets", ["dose", "dose"], "modality_sets: a modality set is named twice: dose, dose"),
         ("modality_sets", ["dose"], "explain.modality_sets: post_op+event+dose is not trained"),
         (
@@ -84,7 +126,11 @@ def test_the_committed_parameters_are_valid() -> None:
             1.1,
             "augmentation.probability: Input should be less than or equal to 1",
         ),
-        ("explain.stride_voxels", 7, "explain: stride_voxels 7 is larger than cube_voxels 6"),
+        (
+            "explain.stride_voxels",
+            7,
+            "explain.stride_voxels: 7 is larger than explain.cube_voxels 6: the cubes would leave gaps",
+        ),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),
         ("execution.backend", "threads", "Input should be 'serial', 'processes' or 'ray' (found 'threads')"),
         ("execution.workers", 0, "execution.workers: Input should be greater than or equal to 1 (found 0)"),
@@ -112,6 +158,81 @@ def test_all_problems_are_listed_at_once(content: dict[str, Any]) -> None:
         "split.folds",
         "network",
     }
+
+
+def test_values_that_do_not_fit_one_another_are_told_beside_all_other_problems(
+    content: dict[str, Any],
+) -> None:
+    spoil(content, "modality_sets", ["event", "dose"])
+    spoil(content, "explain.modality_sets", ["post_op", "post_op+dose"])
+    spoil(content, "explain.cube_voxels", 33)
+    spoil(content, "explain.subjects_per_label", -1)
+    spoil(content, "preprocessing.dose_unit_gy", 0.0)
+    spoil(content, "training.overrides", {"dose": {}, "post_op": {"epochs": 3}})
+    assert problems(content) == [
+        "preprocessing.dose_unit_gy: Input should be greater than 0 (found 0.0)",
+        "explain.subjects_per_label: Input should be greater than or equal to 0 (found -1)",
+        "explain.modality_sets: post_op is not trained (modality_sets)",
+        "explain.modality_sets: post_op+dose is not trained (modality_sets)",
+        "training.overrides.post_op: post_op is not trained (modality_sets)",
+        "explain.cube_voxels: 33 is larger than the volume (preprocessing.cube_voxels 32)",
+    ]
+
+
+@pytest.mark.parametrize("section", ["preprocessing", "training", "explain", "modality_sets"])
+def test_a_refused_or_missing_value_is_compared_with_nothing(content: dict[str, Any], section: str) -> None:
+    assert problems(spoil(dict(content), section, 5))[0].startswith(f"{section}: Input should be a valid")
+    del content[section]
+    assert problems(content) == [
+        f"{section}: missing; add it (`git diff params.yaml` shows what was removed)"
+    ]
+
+
+def test_gaps_between_cubes_are_told_beside_another_problem_of_the_section(content: dict[str, Any]) -> None:
+    spoil(content, "explain.stride_voxels", 7)
+    spoil(content, "explain.subjects_per_label", -1)
+    assert [problem.split(":")[0] for problem in problems(content)] == [
+        "explain.subjects_per_label",
+        "explain.stride_voxels",
+    ]
+
+
+@pytest.mark.parametrize("root", ["", " ", ".", "/data/mine", "../mine", "data/../../mine"])
+def test_a_cohort_outside_the_project_is_refused(content: dict[str, Any], root: str) -> None:
+    (problem,) = problems(spoil(content, "cohort.root", root))
+    assert problem.startswith("cohort.root: not a folder inside the project; write it relative to")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "mlruns", "runs.db", "localhost:5000", "http://", "http:/host", "postgresql:user:secret@host/db"],
+)
+def test_an_address_without_a_scheme_is_refused_without_repeating_it(
+    content: dict[str, Any], uri: str
+) -> None:
+    (problem,) = problems(spoil(content, "tracking.uri", uri))
+    assert problem.startswith("tracking.uri: an address without a scheme; write null")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        None,
+        "sqlite:///mlflow/mlflow.db",
+        "http://127.0.0.1:5000",
+        "https://mlflow.example.org/base",
+        "postgresql://user@host/db",
+        "mysql+pymysql://user@host/db",
+    ],
+)
+def test_local_and_remote_stores_are_accepted(content: dict[str, Any], uri: str | None) -> None:
+    assert parse_params(spoil(content, "tracking.uri", uri), "params.yaml").tracking.uri == uri
+
+
+@pytest.mark.parametrize("factor", [1 / 64, 1.0, 2.0])
+def test_the_narrowest_network_is_accepted(content: dict[str, Any], factor: float) -> None:
+    assert parse_params(spoil(content, "network.widen_factor", factor), "x").network.widen_factor == factor
 
 
 def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:

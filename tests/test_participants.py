@@ -40,27 +40,32 @@ def test_a_full_row_is_read_with_its_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
+    ("column", "value", "refusal"),
     [
-        ("label", "RICE"),
-        ("label", "rice "),
-        ("label", ""),
-        ("label_source", "guess"),
-        ("subset", "validation"),
-        ("site", " "),
-        ("age_years", "old"),
-        ("age_years", "nan"),
-        ("age_years", "-1"),
-        ("rt_end_date", "31.01.2020"),
-        ("rt_end_date", "20200131"),
-        ("rt_end_date", "86400"),  # not the second day of 1970
-        ("event_date", "2020-02-30"),
-        ("days_rt_end_to_event", "-1"),
-        ("days_rt_end_to_event", "1.5"),
+        ("label", "RICE", "is none of recurrence, rice, n/a"),
+        ("label", "rice ", "is none of recurrence, rice, n/a"),
+        ("label", "", "is none of recurrence, rice, n/a"),
+        ("label", "Hans Mueller", "is none of recurrence, rice, n/a"),
+        ("label_source", "guess", "is none of biopsy, follow_up, synthetic, n/a"),
+        ("subset", "validation", "is none of train, test, n/a"),
+        ("site", " ", "is empty"),
+        ("sex", "", "is empty"),
+        ("age_years", "old", "is no number from 0 to 130"),
+        ("age_years", "nan", "is no number from 0 to 130"),
+        ("age_years", "-1", "is no number from 0 to 130"),
+        ("age_years", "19510203", "is no number from 0 to 130"),
+        ("rt_end_date", "31.01.2020", "is no ISO date (YYYY-MM-DD)"),
+        ("rt_end_date", "20200131", "is no ISO date (YYYY-MM-DD)"),
+        ("rt_end_date", "86400", "is no ISO date (YYYY-MM-DD)"),  # not the second day of 1970
+        ("event_date", "2020-02-30", "is no ISO date (YYYY-MM-DD)"),
+        ("days_rt_end_to_event", "-1", "is no whole number of days, 0 or more"),
+        ("days_rt_end_to_event", "1.5", "is no whole number of days, 0 or more"),
     ],
 )
-def test_a_refused_value_is_named_with_its_column(column: str, value: str) -> None:
-    assert found(**{column: value}) == [f"{column} is {value!r}"]
+def test_a_refused_value_is_told_by_its_column_and_never_repeated(
+    column: str, value: str, refusal: str
+) -> None:
+    assert found(**{column: value}) == [f"{column} {refusal}"]
 
 
 def test_an_event_on_the_last_day_of_radiotherapy_is_allowed_and_a_day_before_is_not() -> None:
@@ -73,7 +78,7 @@ def test_an_event_on_the_last_day_of_radiotherapy_is_allowed_and_a_day_before_is
 
 def test_days_must_be_what_the_two_dates_say() -> None:
     assert found(rt_end_date="2020-01-31", event_date="2020-03-01", days_rt_end_to_event="31") == [
-        "days_rt_end_to_event is 31, but the two dates lie 30 day(s) apart"
+        "days_rt_end_to_event is not the 30 day(s) between the two dates"
     ]
 
 
@@ -85,7 +90,11 @@ def test_days_are_believed_where_a_date_is_missing() -> None:
 
 def test_all_errors_of_a_row_are_found_together() -> None:
     messages = found(label="?", rt_end_date="2020-01-02", event_date="2020-01-01", age_years="x")
-    assert messages == ["label is '?'", "age_years is 'x'", "event_date lies 1 day(s) before rt_end_date"]
+    assert messages == [
+        "label is none of recurrence, rice, n/a",
+        "age_years is no number from 0 to 130",
+        "event_date lies 1 day(s) before rt_end_date",
+    ]
 
 
 HEADER = "participant_id\tlabel\tlabel_source\tsubset\n"
@@ -97,8 +106,8 @@ def test_errors_of_all_rows_are_collected_and_faultless_rows_kept(tmp_path: Path
         HEADER + "sub-1\trice\tbiopsy\ttrain\nsub-2\tx\tbiopsy\ttrain\nsub-3\trice\tbiopsy\tx\n",
     )
     assert [(p.subject, p.found) for p in result.problems] == [
-        ("sub-2", "label is 'x'"),
-        ("sub-3", "subset is 'x'"),
+        ("sub-2", "label is none of recurrence, rice, n/a (line 3)"),
+        ("sub-3", "subset is none of train, test, n/a (line 4)"),
     ]
     assert list(result.participants) == ["sub-1"]
     assert result.listed == {"sub-1", "sub-2", "sub-3"}
@@ -137,7 +146,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     [
         ("participant_id\tlabel\n", "column label_source is missing"),
         (HEADER.replace("\t", ","), "column participant_id is missing"),
-        (HEADER.replace("subset", "subset\tlabel"), "column 'label' occurs twice"),
+        (HEADER.replace("subset", "subset\tlabel"), "column label occurs twice"),
         (HEADER, "no row under the header"),
         ("", "column participant_id is missing"),
         (HEADER.encode() + b"sub-1\t\xff\n", "cannot be read as UTF-8 text"),
@@ -148,6 +157,15 @@ def test_a_broken_table_belongs_to_no_single_subject(tmp_path: Path, text: str |
     assert message in result.problems[0].found
     assert not result.has_ids
     assert {p.subject for p in result.problems} == {None}
+
+
+def test_cells_in_the_place_of_a_header_are_not_repeated(tmp_path: Path) -> None:
+    result = table(tmp_path, "sub-1\tHans Mueller\t1951-02-03\tHans Mueller\n")
+    told = [problem.found for problem in result.problems]
+    assert told == [
+        *(f"column {column} is missing" for column in ROW),
+        "columns 2, 4 have the same name",
+    ]
 
 
 def test_a_missing_table_is_a_problem_of_the_cohort(tmp_path: Path) -> None:

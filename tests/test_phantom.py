@@ -71,6 +71,7 @@ def test_features_are_linear_within_their_limits() -> None:
     assert replace(NEUTRAL, post_op=-5.0).residual_thickness_mm == 0.0
     assert replace(NEUTRAL, event=1.0).core_enhancement == pytest.approx(0.2)
     assert not NEUTRAL.reirradiated and replace(NEUTRAL, dose=1.0).reirradiated
+    assert NEUTRAL.fractions == 30 and replace(NEUTRAL, dose=1.0).fractions == 46
 
 
 def test_labels_are_drawn_with_the_true_probability() -> None:
@@ -174,3 +175,16 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> Non
     with pytest.raises(CohortError, match="exists and is not empty"):
         write_phantom(tmp_path, 2, 7, WEIGHTS, test_fraction=0.1, spacing_mm=4.0, single_fraction_share=0.2)
     assert (tmp_path / "precious.txt").read_text() == "keep"
+
+
+def test_a_subject_that_cannot_be_made_is_named_and_no_cohort_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("ricenet.phantom.cohort._write_one", fail)
+    options = {"test_fraction": 0.1, "spacing_mm": 4.0, "single_fraction_share": 0.2}
+    with pytest.raises(CohortError, match="sub-001: OSError: disk full"):
+        write_phantom(tmp_path / "new", 2, 7, WEIGHTS, backend="serial", **options)
+    assert list(tmp_path.iterdir()) == []

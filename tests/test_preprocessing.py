@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from ricenet.errors import ScanError
+from ricenet.files import atomic_folder
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.pipeline import brain_cube, cumulative_dose_gy
+from ricenet.preprocessing.pipeline import (
+    brain_cube,
+    cumulative_dose_gy,
+    require_coverage,
+    require_registered,
+)
+from ricenet.preprocessing.registration import RigidResult
 from ricenet.store import Store
 from ricenet.volume import Grid, Volume
 
@@ -90,3 +97,31 @@ def test_a_store_holds_complete_results_only(tmp_path: Path) -> None:
         (folder / "whole").write_text("x")
     assert store.has("abcd") and [p.name for p in store.path("abcd").iterdir()] == ["whole"]
     assert [p.name for p in store.path("abcd").parent.iterdir()] == ["abcd"]
+
+
+def test_a_registration_that_explains_nothing_is_refused() -> None:
+    with pytest.raises(ScanError, match=r"sub-4: event T1ce: registration .* failed .*1.020, 1.010 before"):
+        require_registered(RigidResult(np.eye(4), similarity=1.02, similarity_before=1.01), "sub-4")
+
+
+def test_a_registration_worse_than_the_headers_is_refused() -> None:
+    with pytest.raises(ScanError, match="sub-4: event T1ce: registration to the post-op scan failed"):
+        require_registered(RigidResult(np.eye(4), similarity=1.20, similarity_before=1.30), "sub-4")
+    require_registered(RigidResult(np.eye(4), similarity=1.29, similarity_before=1.30), "sub-4")
+
+
+def test_an_event_scan_of_half_the_brain_is_refused() -> None:
+    cube = Grid.cube(np.zeros(3), 1.0, 10)
+    upper_half = Grid((10, 10, 5), cube.affine + np.array([[0] * 4, [0] * 4, [0, 0, 0, 5.0], [0] * 4]))
+    brain = np.ones(cube.shape, bool)
+    with pytest.raises(ScanError, match="sub-4: event T1ce: the scan covers 50% of the brain"):
+        require_coverage(upper_half, cube, brain, np.eye(4), "sub-4")
+    require_coverage(cube, cube, brain, np.eye(4), "sub-4")
+
+
+def test_replacing_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / content).write_text(content)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["new"]

@@ -9,7 +9,9 @@ import pytest
 from heads import write_head
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.errors import ScanError
 from ricenet.files import read_json
+from ricenet.preprocessing.pipeline import require_registered
 from ricenet.preprocessing.registration import RigidResult, register_rigid
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample
 
@@ -78,3 +80,11 @@ def test_the_same_seed_gives_the_same_transform_to_the_last_bit(
 ) -> None:
     again = register_rigid(*scans, metric="mattes", seed=3)
     np.testing.assert_array_equal(again.moving_from_fixed, result.moving_from_fixed)
+
+
+def test_a_head_and_noise_share_too_little_to_pass_as_registered(scans: tuple[Volume, Volume]) -> None:
+    fixed = scans[0]
+    noise = np.random.default_rng(1).normal(300, 100, fixed.grid.shape).astype(np.float32)
+    result = register_rigid(fixed, Volume(noise, fixed.grid), metric="mattes", seed=3)
+    with pytest.raises(ScanError, match="sub-2: event T1ce: registration to the post-op scan failed"):
+        require_registered(result, "sub-2")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
-from tracked_project import EVALUATION, PREFIX, SETS, make_project, store_of, train
+from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, make_project, store_of, train
 from typer.testing import CliRunner
 
 from ricenet.cli.promote import promote as promote_command
@@ -21,13 +22,14 @@ from ricenet.files import read_json, write_json
 from ricenet.modalities import channels
 from ricenet.tracking.looking import vote
 from ricenet.tracking.publish import publish
-from ricenet.tracking.registration import model_card, register_ensembles
+from ricenet.tracking.registration import model_card, register_ensembles, version_at_hand
 from ricenet.tracking.registry import best_set, champions, load_registered, promote, versions
 from ricenet.tracking.store import TrackingStore
 from ricenet.voting import read_ledger
 
 STAGES = Path(__file__).parents[1] / "src" / "stages"
 DOSE = "rice-net-dose"
+GIT_COMMIT = "mlflow.source.git.commit"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,12 @@ def test_a_set_is_a_model_and_its_ensemble_a_version(registered: tuple[Path, Tra
         assert version.model == f"rice-net-{name}"
         assert version.digest == ensemble["digest"]
         assert version.tags["ricenet.splits_digest"] == ensemble["splits_digest"]
-        assert store.client().get_run(version.run_id).info.run_name == name
+        run = store.client().get_run(version.run_id)
+        assert run.info.run_name == name
+        (logged,) = store.client().search_logged_models(
+            [store.experiment_id], f"source_run_id='{version.run_id}'"
+        )
+        assert logged.tags[GIT_COMMIT] == run.data.tags[GIT_COMMIT] == COMMIT
 
 
 def test_an_ensemble_is_registered_once_and_another_training_is_a_new_version(
@@ -98,6 +105,25 @@ def test_an_ensemble_is_registered_once_and_another_training_is_a_new_version(
     assert promote(store, PREFIX, "dose").version == "2"
     assert promote(store, PREFIX, "dose", 1).version == "1"
     assert champions(store, PREFIX)["dose"].version == "1"
+    assert version_at_hand(project, store, PREFIX, "dose") == 2
+
+    train(project, "dose", seed=7)
+    register_ensembles(project, store, PREFIX)
+
+    assert version_at_hand(project, store, PREFIX, "dose") == 1
+    assert version_at_hand(project, store, PREFIX, "event") is None
+
+
+def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(files: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(files, tmp_path / "project"))
+    shutil.rmtree(project / "models/ensembles/post_op+dose")
+    for path in (project / "work/training/dose").rglob("fold.json"):
+        write_json(path, {**read_json(path), "commit": None})
+    store = store_of(project)
+    register_ensembles(project, store, PREFIX)
+
+    (logged,) = store.client().search_logged_models([store.experiment_id])
+    assert GIT_COMMIT not in logged.tags
 
 
 def test_a_registered_version_predicts_what_the_files_predict(registered: tuple[Path, TrackingStore]) -> None:
@@ -130,7 +156,16 @@ def test_the_model_card_says_what_it_is_not_for() -> None:
     assert "not for clinical use" in card
     assert "macro-F1: 0.750, SD over folds 0.050, 8 subjects" in card
     assert "(N, 2, 32, 32, 32), float32, in the order post_op, dose" in card
-    assert "`data/demo` (synthetic)" in card
+    assert "`demo` (synthetic)" in card
+
+
+def test_the_model_card_does_not_say_where_the_cohort_lies() -> None:
+    ensemble = {"folds": 5, "preprocessing": {"cube_voxels": 32}}
+
+    card = model_card("dose", ensemble, {}, "/home/dr.example/patients/centre-3/")
+
+    assert "Trained on the cohort `centre-3`." in card
+    assert "dr.example" not in card and "synthetic" not in card
 
 
 def test_without_a_champion_the_next_step_is_said(
@@ -253,7 +288,7 @@ def test_the_command_leaves_other_cohorts_than_the_demo_alone(
     assert command("nonsense").exit_code == 1
 
 
-def test_every_vote_is_a_row_in_the_ledger_and_a_metric_of_the_run(
+def test_every_ensemble_that_votes_is_a_row_in_the_ledger_and_a_metric_of_the_run(
     registered: tuple[Path, TrackingStore],
 ) -> None:
     project, store = registered
@@ -263,18 +298,21 @@ def test_every_vote_is_a_row_in_the_ledger_and_a_metric_of_the_run(
     rice = majority_vote(ensemble.predict(volumes[:, channels("post_op+dose")]))
 
     first = vote(project, store, PREFIX)["post_op+dose"]
-    vote(project, store, PREFIX)
+    ledger = (project / "models/test_ledger.tsv").read_bytes()
+    vote(project, store, PREFIX)  # as after a change of a comment in the code
     publish(project, store)
+
+    assert (project / "models/test_ledger.tsv").read_bytes() == ledger
 
     rows = read_ledger(project / "models/test_ledger.tsv")
     assert [(row.look, row.model, row.version, row.n) for row in rows] == [
-        (look, "rice-net-post_op+dose", "1", 2) for look in (1, 2)
+        (1, "rice-net-post_op+dose", "1", 2)
     ]
     # sub-009 is rice, sub-010 is recurrence
     assert first.confusion == ((int(not rice[1]), int(rice[1])), (int(not rice[0]), int(rice[0])))
     run = store.client().get_run(versions(store, PREFIX, "post_op+dose")[0].run_id)
     assert run.data.metrics["test_macro_f1"] == first.macro_f1
-    assert run.data.metrics["test_looks"] == 2
+    assert run.data.metrics["test_looks"] == 1
     table = (project / "work/vote/post_op+dose.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in table] == ["participant_id", "sub-009", "sub-010"]
 
@@ -295,19 +333,65 @@ def test_without_test_subjects_nobody_votes(
     assert not (project / "models/test_ledger.tsv").exists()
 
 
-def test_a_champion_trained_on_other_data_does_not_look(registered: tuple[Path, TrackingStore]) -> None:
+@pytest.fixture
+def stale_dose(registered: tuple[Path, TrackingStore]) -> Iterator[None]:
+    """The version of the dose as if it had been trained on other volumes."""
+    client = registered[1].client()
+    before = client.get_model_version(DOSE, "1").tags["ricenet.preprocessing_digest"]
+    client.set_model_version_tag(DOSE, "1", "ricenet.preprocessing_digest", "q" * 64)
+    yield
+    client.set_model_version_tag(DOSE, "1", "ricenet.preprocessing_digest", before)
+
+
+@pytest.mark.usefixtures("stale_dose")
+def test_a_champion_of_other_data_does_not_vote_and_does_not_keep_the_others_from_it(
+    registered: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     project, store = registered
     crown(project, store, "dose")
-    summary = project / "work/preprocessed/summary.json"
-    before = summary.read_text()
-    write_json(summary, {"digest": "q" * 64, "subjects": {}})
+    crown(project, store, "post_op+dose")
 
-    with pytest.raises(
-        RegistryError, match=r"preprocessing_digest pppppppppppp, at hand is qqqqqqqqqqqq\. Promote a version"
-    ):
-        vote(project, store, PREFIX)
-    summary.write_text(before)
+    run_stage("vote", project, monkeypatch)
+
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert (
+        "of dose does not vote: its preprocessing_digest is qqqqqqqqqqqq, at hand is pppppppppppp" in warning
+    )
+    assert "(`ricenet promote dose`), then `dvc repro`" in warning
+    assert set(read_json(project / "work/vote/vote.json")) == {"post_op+dose"}
+    assert [row.modality_set for row in read_ledger(project / "models/test_ledger.tsv")] == ["post_op+dose"]
+
+
+def test_a_champion_that_does_not_say_what_it_was_trained_on_does_not_vote(
+    registered: tuple[Path, TrackingStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    project, store = registered
+    crown(project, store, "dose")
+    client = store.client()
+    tag = "ricenet.splits_digest"
+    before = client.get_model_version(DOSE, "1").tags[tag]
+    client.delete_model_version_tag(DOSE, "1", tag)
+
+    outcome = vote(project, store, PREFIX)
+    client.set_model_version_tag(DOSE, "1", tag, before)
+
+    assert outcome == {}
+    assert f"its splits_digest is unknown, at hand is {before[:12]}" in caplog.text
     assert not (project / "models/test_ledger.tsv").exists()
+
+
+@pytest.mark.usefixtures("stale_dose")
+def test_a_champion_of_other_data_does_not_keep_the_best_set_from_promotion(
+    registered: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, store = registered
+    monkeypatch.chdir(project)
+    promote(store, PREFIX, "dose")
+
+    outcome = command("best", "--if-none")
+
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("rice-net-post_op+dose version 1 (ensemble ")
 
 
 def test_a_champion_that_is_not_registered_is_named(registered: tuple[Path, TrackingStore]) -> None:

@@ -160,6 +160,15 @@ def test_any_mark_of_a_synthetic_cohort_is_enough(tmp_path):
     assert is_synthetic(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"), [("{", r"is not readable JSON \(JSONDecodeError\)"), ("[]", "is not a JSON object")]
+)
+def test_a_malformed_description_is_refused(tmp_path, text, found):
+    (tmp_path / "dataset_description.json").write_text(text)
+    with pytest.raises(CohortError, match=rf"^dataset_description\.json: {found}\. Write one JSON object"):
+        is_synthetic(tmp_path)
+
+
 def test_what_users_wrote_is_escaped(project):
     html = page_of(project)
     assert "&lt;b&gt;Site &amp; Sons&lt;/b&gt;" in html

@@ -130,6 +130,22 @@ def test_an_affine_that_is_not_finite_is_found(cohort: Path) -> None:
     assert f"{FILES['event']}: the affine holds NaN or infinite values" in refusal(cohort)
 
 
+# byte offsets of NIfTI-1: qform_code 252, sform_code 254
+@pytest.mark.parametrize("modality", ["post_op", "event", "dose"])
+def test_a_volume_without_spatial_reference_is_refused(cohort: Path, modality: Modality) -> None:
+    change_header(cohort / FILES[modality], 252, np.zeros(2, np.int16).tobytes())
+    (problem,) = check_cohort(cohort).problems
+    assert (problem.subject, problem.file) == ("sub-002", FILES[modality])
+    assert problem.found.startswith("no spatial reference: sform_code and qform_code are both 0")
+    assert problem.remedy.startswith("Export the volume again from its DICOM series")
+
+
+@pytest.mark.parametrize("offset", [252, 254])
+def test_one_of_the_two_references_is_enough(cohort: Path, offset: int) -> None:
+    change_header(cohort / FILES["dose"], offset, np.zeros(1, np.int16).tobytes())
+    assert check_cohort(cohort).problems == ()
+
+
 def test_a_small_oblique_anisotropic_affine_is_fine(cohort: Path) -> None:
     rows = np.array([[0.1, 0.02, 0, -10], [-0.02, 0.1, 0, 5], [0, 0, 6, 1]], np.float32)
     change_header(cohort / FILES["event"], 280, rows.tobytes())
@@ -156,3 +172,69 @@ def test_a_faulty_sidecar_is_named(cohort: Path, change: dict[str, object], mess
 def test_a_missing_sidecar_is_named(cohort: Path) -> None:
     (cohort / SIDECAR_FILE).unlink()
     assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in refusal(cohort)
+
+
+# --- the dose against its prescription ---
+
+
+def set_dose(cohort: Path, maximum_gy: float, **sidecar: object) -> None:
+    """A dose of one hot voxel, and its sidecar's further values."""
+    change_voxels(cohort / FILES["dose"], lambda voxels: one_voxel(maximum_gy)(np.zeros_like(voxels)))
+    path = cohort / SIDECAR_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | sidecar))
+
+
+FRACTION = {"DoseSummationType": "FRACTION", "NumberOfFractions": 30}
+
+
+@pytest.mark.parametrize(
+    ("maximum_gy", "sidecar"),
+    [
+        (36.0, {}),  # 60 % of 60 Gy
+        (78.0, {}),  # 130 %
+        (2.1, FRACTION),  # 63 Gy
+        (500.0, {"PrescriptionGy": None}),
+    ],
+)
+def test_a_dose_near_its_prescription_or_without_one_is_fine(
+    cohort: Path, maximum_gy: float, sidecar: dict[str, object]
+) -> None:
+    set_dose(cohort, maximum_gy, **sidecar)
+    assert check_cohort(cohort).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("maximum_gy", "sidecar", "message", "cause"),
+    [
+        (
+            2.0,
+            {},
+            "the course's dose reaches 2.0 Gy (2.00 Gy in the file times 1), 3% of PrescriptionGy 60; "
+            "60% to 130% is expected",
+            "Likely one fraction's dose is called PLAN",
+        ),
+        (
+            60.0,
+            FRACTION,
+            "the course's dose reaches 1800.0 Gy (60.00 Gy in the file times 30), 3000% of PrescriptionGy 60",
+            "Likely the whole course's dose is called FRACTION",
+        ),
+        (6000.0, {}, "reaches 6000.0 Gy", "the voxels are cGy"),
+        (35.9, {}, "reaches 35.9 Gy", "another course's"),
+        (78.1, {}, "reaches 78.1 Gy", "a course is missing in PrescriptionGy"),
+    ],
+)
+def test_a_dose_far_from_its_prescription_names_both_and_the_likely_cause(
+    cohort: Path, maximum_gy: float, sidecar: dict[str, object], message: str, cause: str
+) -> None:
+    set_dose(cohort, maximum_gy, **sidecar)
+    (problem,) = check_cohort(cohort).problems
+    assert (problem.subject, problem.file) == ("sub-002", FILES["dose"])
+    assert message in problem.found
+    assert cause in problem.remedy
+
+
+def test_a_prescription_is_not_compared_with_voxels_that_are_no_numbers(cohort: Path) -> None:
+    set_dose(cohort, np.nan)
+    (problem,) = check_cohort(cohort).problems
+    assert problem.found == "1 NaN voxel(s)"

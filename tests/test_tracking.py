@@ -11,16 +11,20 @@ from pathlib import Path
 
 import pytest
 from small_results import write_fold, write_json, write_text
-from tracked_project import EPOCHS, EVALUATION, SETS, make_project, store_of
+from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, make_project, store_of
 
+from ricenet.config import read_params
 from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
-from ricenet.tracking.content import flat
+from ricenet.tracking.content import code_tags, common_params, flat
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.publish import publish
-from ricenet.tracking.store import TrackingStore, home_of, open_store
+from ricenet.tracking.store import TrackingStore, mlflow_errors, open_store, redacted
 from ricenet.training.history import EpochMetrics, FoldIdentity, read_history
+from ricenet.training.task import FoldTask
+from ricenet.version_control import home_of
 
+GIT_COMMIT = "mlflow.source.git.commit"
 METRICS = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
 
 
@@ -83,6 +87,42 @@ def test_a_set_run_holds_the_cross_validation(published: tuple[Path, TrackingSto
     assert artifacts(store, "dose", "occlusion/sub-001") == {"occlusion/sub-001/figure.png"}
     assert artifacts(store, "dose", "figures") == {"figures/macro_f1.png"}
     assert artifacts(store, "post_op+dose", "occlusion") == set()
+
+
+def test_a_set_run_holds_the_settings_that_its_folds_share(published: tuple[Path, TrackingStore]) -> None:
+    _, store = published
+    params = runs(store)["dose"].data.params
+
+    assert {
+        name: params[name] for name in ("training.epochs", "training.learning_rate", "seed", "folds")
+    } == {
+        "training.epochs": str(EPOCHS),
+        "training.learning_rate": "0.001",
+        "seed": "7",
+        "folds": "2",
+    }
+    assert "fold" not in params
+
+
+def test_a_setting_in_which_folds_differ_is_not_the_sets() -> None:
+    records = [
+        {"modality_set": "dose", "fold": k, "seed": 7, "parameters": {"training": {"epochs": 4 + k, "lr": 1}}}
+        for k in (0, 1)
+    ]
+
+    assert common_params(records) == {"modality_set": "dose", "seed": "7", "training.lr": "1"}
+
+
+def test_other_training_settings_are_another_digest_of_the_settings(project: Path) -> None:
+    store = store_of(project)
+    publish(project, store)
+    before = runs(store)["dose"].data.tags["ricenet.params_digest"]
+    for k in (0, 1):
+        path = project / f"work/training/dose/fold-{k}/fold.json"
+        path.write_text(path.read_text().replace("0.001", "0.002"))
+    publish(project, store)
+
+    assert runs(store)["dose"].data.tags["ricenet.params_digest"] != before
 
 
 def test_a_fold_run_holds_every_epoch_of_the_table(published: tuple[Path, TrackingStore]) -> None:
@@ -169,7 +209,7 @@ def test_training_again_with_another_outcome_replaces_the_run(project: Path) -> 
 
 def live_observer(project: Path, store: TrackingStore) -> LiveObserver:
     records = [read_json(p) for p in sorted((project / "work/training").glob("dose/*/fold.json"))]
-    return LiveObserver(project, store, records, every_epochs=2)
+    return LiveObserver(store, records, every_epochs=2)
 
 
 def fold_0(project: Path) -> tuple[FoldIdentity, list[EpochMetrics]]:
@@ -189,6 +229,9 @@ def test_epochs_are_shown_while_a_fold_trains_and_not_again_when_it_resumes(proj
         observer.on_epoch(fold, epoch, table[epoch - 1])
 
     assert [epoch for epoch, _ in history(store, "dose fold 0", "train_loss")] == [1, 2]
+    live = runs(store)
+    assert live["dose"].data.params["training.learning_rate"] == "0.001"
+    assert live["dose"].data.tags[GIT_COMMIT] == live["dose fold 0"].data.tags[GIT_COMMIT] == COMMIT
     assert runs(store)["dose fold 0"].info.status == "RUNNING"
 
     resumed = live_observer(project, store)
@@ -227,16 +270,77 @@ def test_training_goes_on_where_mlflow_fails(
     ]
 
 
-def test_runs_name_the_commit_of_the_code(project: Path) -> None:
-    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(project)]
+def fold_task(folder: Path) -> FoldTask:
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    return FoldTask(
+        modality_set="dose",
+        fold=0,
+        seed=7,
+        training=params.training,
+        augmentation=params.augmentation,
+        network=params.network,
+        cube_voxels=8,
+        spacing_mm=6.0,
+        labels={"sub-001": "rice", "sub-002": "recurrence"},
+        training_subjects=("sub-001",),
+        validation_subjects=("sub-002",),
+        subject_keys={"sub-001": "one", "sub-002": "two"},
+        code="code",
+        preprocessed=folder,
+        store=folder / "store",
+    )
+
+
+def test_a_training_records_the_commit_that_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(tmp_path)]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "start"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    elsewhere = fold_task(tmp_path)
+    write_text(tmp_path / "params.yaml", "seed: 7")
+    monkeypatch.chdir(tmp_path)
+    task = fold_task(tmp_path)
+
+    assert (task.record["commit"], task.record["uncommitted_changes"]) == (head.strip(), True)
+    assert pickle.loads(pickle.dumps(task)).record == task.record  # noqa: S301
+    assert task.key == elsewhere.key
+
+
+def test_a_finished_training_keeps_the_commit_of_then(tmp_path: Path) -> None:
+    task = fold_task(tmp_path)
+    write_json(task.folder / "fold.json", {**task.record, "commit": "then"})
+
+    assert fold_task(tmp_path).record["commit"] == "then"
+
+
+def test_runs_name_the_commit_that_trained_them_and_not_the_present_one(
+    published: tuple[Path, TrackingStore],
+) -> None:
+    _, store = published
+
+    for run in runs(store).values():
+        assert run.data.tags[GIT_COMMIT] == COMMIT
+        assert run.data.tags["ricenet.uncommitted_changes"] == "false"
+
+
+def test_folds_of_two_commits_leave_their_set_without_one(project: Path) -> None:
     store = store_of(project)
+    publish(project, store)
+    path = project / "work/training/dose/fold-1/fold.json"
+    write_json(path, {**read_json(path), "commit": "b" * 40, "uncommitted_changes": True})
 
     publish(project, store)
 
-    assert runs(store)["dose"].data.tags["mlflow.source.git.commit"] == head.strip()
+    assert runs(store)["dose fold 1"].data.tags[GIT_COMMIT] == "b" * 40
+    assert GIT_COMMIT not in runs(store)["dose"].data.tags
+    assert runs(store)["dose"].data.tags["ricenet.uncommitted_changes"] == "true"
+
+
+def test_without_git_no_commit_is_claimed() -> None:
+    assert code_tags([{"commit": None, "uncommitted_changes": False}]) == {
+        "ricenet.uncommitted_changes": "false"
+    }
+    assert code_tags([{}]) == {}
 
 
 def test_processes_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:
@@ -291,6 +395,48 @@ def test_a_relative_database_lies_in_the_project(tmp_path: Path) -> None:
     assert (tmp_path / "runs.db").is_file()
 
 
+def test_the_files_of_every_sqlite_store_lie_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    store = open_store(project, f"sqlite:///{tmp_path}/runs.db", "rice-net")
+
+    experiment = store.client().get_experiment(store.experiment_id)
+    assert experiment.artifact_location == (project / "mlflow" / "artifacts").as_uri()
+    assert list(elsewhere.iterdir()) == []
+    with pytest.raises(RegistryError, match=r"another folder.*is this project's alone.*tracking.experiment"):
+        open_store(elsewhere, f"sqlite:///{tmp_path}/runs.db", "rice-net")
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://ann:se/cret@127.0.0.1:9", "https://ann:se@cret@127.0.0.1:9", "HTTP://se:cret@host/x"]
+)
+def test_an_address_with_a_password_is_refused_without_repeating_it(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(
+        RegistryError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    ) as caught:
+        open_store(tmp_path, uri, "rice-net")
+
+    assert "cret" not in str(caught.value)
+    assert "ann" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_passwords_of_databases_are_left_out_of_errors() -> None:
+    uri = "postgresql://ann:secret@db.example.org/runs"
+
+    with (
+        pytest.raises(RegistryError, match=r"store postgresql://\*\*\*@db.example.org/runs cannot") as caught,
+        mlflow_errors(uri),
+    ):
+        raise ConnectionError(f"no answer from {uri}")
+    assert "secret" not in str(caught.value)
+    assert redacted("http://127.0.0.1:5000 of ann@example.org") == "http://127.0.0.1:5000 of ann@example.org"
+
+
 def test_a_temporary_copy_of_dvc_records_in_the_project_itself(tmp_path: Path) -> None:
     assert home_of(tmp_path / ".dvc" / "tmp" / "exps" / "tmp1") == tmp_path
     assert home_of(tmp_path) == tmp_path
@@ -305,6 +451,28 @@ def test_a_fold_without_its_record_is_named(project: Path) -> None:
 
     with pytest.raises(ResultError, match=r"dose/fold-1/fold.json is missing. The stage `train` makes it"):
         publish(project, store_of(project))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "work/training/dose/fold-1/history.csv",
+        "work/training/dose/fold-1/predictions.tsv",
+        "models/ensembles/dose/fold-1.safetensors",
+    ],
+)
+def test_a_missing_file_of_the_project_is_not_taken_for_a_fault_of_mlflow(project: Path, name: str) -> None:
+    (project / name).unlink()
+
+    with pytest.raises(ResultError, match=rf"{name} .*The stage `train` makes it: run `dvc repro`"):
+        publish(project, store_of(project))
+
+
+def test_a_project_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_text(tmp_path / "mlflow", "a file where the folder should be")
+
+    with pytest.raises(RegistryError, match=r"mlflow.db cannot be used"):
+        open_store(tmp_path, None, "rice-net")
 
 
 def test_a_half_trained_set_is_not_published(project: Path) -> None:

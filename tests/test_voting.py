@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ricenet.voting import (
     VoteResult,
     count_votes,
     identify_test_set,
+    ledger_path,
     read_ledger,
     record_look,
     vote_result,
@@ -56,26 +59,61 @@ def test_vote_table_has_a_row_a_subject_and_a_column_a_fold() -> None:
     ]
 
 
-def look(ledger: Path, test_set: str, modality_set: str = "dose") -> int:
+def look(ledger: Path, test_set: str, digest: str, modality_set: str = "dose") -> int:
     result = VoteResult(0.75, ((1, 0), (0, 1)), 2)
-    return record_look(ledger, modality_set, f"rice-net-{modality_set}", "3", "a" * 64, result, test_set).look
+    name = f"rice-net-{modality_set}"
+    return record_look(ledger, modality_set, name, "3", digest * 64, result, test_set).look
 
 
 def test_every_look_is_counted_for_the_test_set_whichever_model_looks(tmp_path: Path) -> None:
     ledger = tmp_path / "models" / "test_ledger.tsv"
 
-    assert look(ledger, "one") == 1
-    assert look(ledger, "one", "event") == 2
-    assert look(ledger, "another") == 1
-    assert look(ledger, "one") == 3
+    assert look(ledger, "one", "a") == 1
+    assert look(ledger, "one", "b", "event") == 2
+    assert look(ledger, "another", "a") == 1
+    assert look(ledger, "one", "c") == 3
     assert [row.look for row in read_ledger(ledger)] == [1, 2, 1, 3]
+
+
+def test_an_ensemble_that_looks_again_learns_nothing_new(tmp_path: Path) -> None:
+    ledger = tmp_path / "test_ledger.tsv"
+    look(ledger, "one", "a")
+    look(ledger, "one", "b")
+    before = ledger.read_bytes()
+
+    assert look(ledger, "one", "a") == 1
+    assert ledger.read_bytes() == before
+
+
+def test_looks_of_several_processes_at_once_are_all_kept(tmp_path: Path) -> None:
+    ledger = tmp_path / "test_ledger.tsv"
+    code = (
+        "import sys; from pathlib import Path; from ricenet.voting import VoteResult, record_look\n"
+        "for digest in sys.argv[2]:\n"
+        "    result = VoteResult(0.75, ((1, 0), (0, 1)), 2)\n"
+        "    record_look(Path(sys.argv[1]), 'dose', 'm', '1', digest * 64, result, 'one')\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(ledger), digests])
+        for digests in ("0123456789", "abcdefghij")
+    ]
+
+    assert [process.wait() for process in started] == [0, 0]
+    assert sorted(row.digest12[0] for row in read_ledger(ledger)) == list("0123456789abcdefghij")
+    assert [row.look for row in read_ledger(ledger)] == list(range(1, 21))
+
+
+def test_a_temporary_copy_of_dvc_writes_into_the_ledger_of_the_project(tmp_path: Path) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
+
+    assert ledger_path(copy) == ledger_path(tmp_path) == tmp_path / "models" / "test_ledger.tsv"
 
 
 def test_the_ledger_only_grows(tmp_path: Path) -> None:
     ledger = tmp_path / "test_ledger.tsv"
-    look(ledger, "one")
+    look(ledger, "one", "a")
     before = ledger.read_text()
-    look(ledger, "one")
+    look(ledger, "one", "b")
 
     assert ledger.read_text().startswith(before)
     assert read_ledger(ledger)[0].digest12 == "a" * 12
@@ -86,7 +124,7 @@ def test_a_ledger_without_its_columns_is_refused(tmp_path: Path) -> None:
     ledger.write_text("utc\tmodality_set\n2026-01-01\tdose\n")
 
     with pytest.raises(ResultError, match=r"no column model, version.*restore it from git"):
-        look(ledger, "one")
+        look(ledger, "one", "a")
 
 
 def test_a_test_set_is_its_subjects_and_labels_in_any_order() -> None:

@@ -21,6 +21,8 @@ NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)
 CUBE_VOXELS = 8
 PREFIX = "rice-net"
 EPOCHS = 4
+PARAMETERS = {"training.epochs": EPOCHS, "training.learning_rate": 1e-3}
+COMMIT = "c" * 40
 EVALUATION = {
     "dose": {
         "macro_f1_mean": 0.75,
@@ -73,7 +75,8 @@ def train(project: Path, modality_set: str, seed: int) -> str:
     for fold, key in enumerate(keys):
         write_fold(project, modality_set, fold, EPOCHS)
         record = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
-        record |= {"parameters": {"training.epochs": EPOCHS}, "train_subjects": 4, "validation_subjects": 4}
+        record |= {"parameters": PARAMETERS, "train_subjects": 4, "validation_subjects": 4}
+        record |= {"commit": COMMIT, "uncommitted_changes": False}
         write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", record)
         network = initial_network(modality_set, fold, seed, NETWORK.widen_factor, NETWORK.stem_stride)
         weights.append(project / f"fold-{fold}.safetensors")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
 
+from ricenet.config_problems import (
+    address_with_scheme,
+    distinct_known_sets,
+    folder_of_the_project,
+    known_sets,
+    problems_in,
+)
 from ricenet.errors import ParamsError
-from ricenet.modalities import MODALITY_SETS
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -18,6 +25,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Spacing = Annotated[float, Field(ge=0.1, le=20)]
+"""In mm; beyond these it is no voxel of a head, but a wrong unit or a slip."""
+
+ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
 
 
 class Section(BaseModel):
@@ -27,9 +38,12 @@ class Section(BaseModel):
 
 
 class CohortParams(Section):
-    """Which raw cohort is used, and what happens to its faulty subjects."""
+    """Which raw cohort is used, and what happens to its faulty subjects.
 
-    root: str
+    root: a folder inside the project, since DVC follows what it holds.
+    """
+
+    root: Annotated[str, AfterValidator(folder_of_the_project)]
     exclude_faulty: bool
 
 
@@ -56,7 +70,7 @@ class PhantomParams(Section):
 class RegistrationParams(Section):
     """Rigid registration by ANTs."""
 
-    spacing_mm: Positive
+    spacing_mm: Spacing
     metric: Literal["mattes", "cross_correlation"]
 
 
@@ -72,7 +86,7 @@ class PreprocessingParams(Section):
     """From raw grids to the network's cube."""
 
     cube_voxels: Annotated[int, Field(ge=8)]
-    spacing_mm: Positive
+    spacing_mm: Spacing
     interpolation: Literal["linear", "bspline"]
     dose_unit_gy: Positive
     registration: RegistrationParams
@@ -87,9 +101,9 @@ class SplitParams(Section):
 
 
 class NetworkParams(Section):
-    """Width and stem of the 3D ResNet-18."""
+    """Width and stem of the 3D ResNet-18; its 64 channels of the first stage allow 1/64 at least."""
 
-    widen_factor: Positive
+    widen_factor: Annotated[float, Field(ge=1 / 64, allow_inf_nan=False)]
     stem_stride: Annotated[int, Field(ge=1, le=4)]
 
 
@@ -115,8 +129,7 @@ class TrainingParams(Section):
     @field_validator("overrides")
     @classmethod
     def _known_sets(cls, value: dict[str, TrainingOverride]) -> dict[str, TrainingOverride]:
-        for name in value:
-            _require_known_set(name)
+        known_sets(list(value))
         return value
 
     def of_set(self, modality_set: str) -> TrainingParams:
@@ -140,24 +153,21 @@ class AugmentationParams(Section):
 class ExplainParams(Section):
     """Occlusion sensitivity."""
 
-    modality_sets: list[str]
+    modality_sets: ModalitySets
     subjects_per_label: Annotated[int, Field(ge=0)]
     cube_voxels: Count
     stride_voxels: Count
 
-    @field_validator("modality_sets")
+    @field_validator("stride_voxels")
     @classmethod
-    def _known_sets(cls, value: list[str]) -> list[str]:
-        return _distinct_known_sets(value)
-
-    @model_validator(mode="after")
-    def _no_gaps(self) -> Self:
-        if self.stride_voxels > self.cube_voxels:
+    def _no_gaps(cls, stride_voxels: int, info: Info) -> int:
+        cube_voxels = info.data.get("cube_voxels", stride_voxels)
+        if stride_voxels > cube_voxels:
             raise ValueError(
-                f"stride_voxels {self.stride_voxels} is larger than cube_voxels {self.cube_voxels}: "
+                f"{stride_voxels} is larger than explain.cube_voxels {cube_voxels}: "
                 "the cubes would leave gaps"
             )
-        return self
+        return stride_voxels
 
 
 class ExecutionParams(Section):
@@ -172,7 +182,7 @@ class TrackingParams(Section):
     """Where runs and models are recorded."""
 
     experiment: Annotated[str, Field(min_length=1)]
-    uri: str | None
+    uri: Annotated[str, AfterValidator(address_with_scheme)] | None
     model_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -184,34 +194,13 @@ class Params(Section):
     phantom: PhantomParams
     preprocessing: PreprocessingParams
     split: SplitParams
-    modality_sets: Annotated[list[str], Field(min_length=1)]
+    modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_known_sets)]
     network: NetworkParams
     training: TrainingParams
     augmentation: AugmentationParams
     explain: ExplainParams
     execution: ExecutionParams
     tracking: TrackingParams
-
-    @field_validator("modality_sets")
-    @classmethod
-    def _known_sets(cls, value: list[str]) -> list[str]:
-        return _distinct_known_sets(value)
-
-    @model_validator(mode="after")
-    def _sections_fit(self) -> Self:
-        problems = [
-            f"explain.modality_sets: {name} is not trained (modality_sets)"
-            for name in self.explain.modality_sets
-            if name not in self.modality_sets
-        ]
-        if self.explain.cube_voxels > self.preprocessing.cube_voxels:
-            problems.append(
-                f"explain.cube_voxels: {self.explain.cube_voxels} is larger than the volume "
-                f"(preprocessing.cube_voxels {self.preprocessing.cube_voxels})"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
@@ -227,10 +216,11 @@ def parse_params(content: Any, source: str) -> Params:
 
     Raises ParamsError: any refused value, all listed with dotted paths.
     """
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise ParamsError(source, [_describe(dict(e)) for e in error.errors()]) from None
+    params, errors = _validated(content)
+    problems = problems_in(content, errors)
+    if params is None or problems:
+        raise ParamsError(source, problems)
+    return params
 
 
 def read_yaml(path: Path) -> Any:
@@ -255,28 +245,8 @@ def read_yaml(path: Path) -> Any:
         raise ParamsError(path.name, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
 
 
-def _describe(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{where}: unknown key; remove it or mend its spelling"
-        case "missing":
-            return f"{where}: missing; add it (docs/protocol.md lists every key)"
-        case "value_error":
-            message = error["msg"].removeprefix("Value error, ")
-            return f"{where}: {message}" if where else message
-        case _:
-            return f"{where}: {error['msg']} (found {error['input']!r})"
-
-
-def _require_known_set(name: str) -> None:
-    if name not in MODALITY_SETS:
-        raise ValueError(f"unknown modality set {name!r}; expected one of {', '.join(MODALITY_SETS)}")
-
-
-def _distinct_known_sets(value: list[str]) -> list[str]:
-    for name in value:
-        _require_known_set(name)
-    if len(set(value)) < len(value):
-        raise ValueError(f"a modality set is named twice: {', '.join(value)}")
-    return value
+def _validated(content: Any) -> tuple[Params | None, list[dict[str, Any]]]:
+    try:
+        return Params.model_validate(content), []
+    except ValidationError as error:
+        return None, [dict(e) for e in error.errors()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -42,10 +43,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+            # two renames: a kill leaves the old folder, the new one or none, never half of one
+            replaced = Path(tempfile.mkdtemp(prefix=f".partial-{path.name}-", dir=path.parent))
+            path.replace(replaced)
+            temporary.replace(path)
+            shutil.rmtree(replaced)
+        else:
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(lock: Path) -> Iterator[None]:
+    """Let one process at a time do the block. lock: an empty file for this alone, made where missing."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,3 @@ class Store:
         """A temporary folder that becomes the key's result when the block ends well."""
         with atomic_folder(self.path(key)) as folder:
             yield folder
-
-    def copy_to(self, key: str, destination: Path) -> None:
-        """Copy a result into a folder, which it replaces.
-
-        A copy, not a link: DVC and users may change files in the working folder.
-        """
-        with atomic_folder(destination) as folder:
-            shutil.copytree(self.path(key), folder, dirs_exist_ok=True)

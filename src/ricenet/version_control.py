@@ -1,4 +1,4 @@
-"""Which commit of the project is checked out."""
+"""Which commit of the project is checked out, and where the project itself lies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ def head_commit(project: Path) -> str | None:
 def has_changes(project: Path, *paths: str) -> bool:
     """Whether files under some paths of the project differ from the commit."""
     return bool(_git(project, "status", "--porcelain", "--", *paths))
+
+
+def home_of(project: Path) -> Path:
+    """The folder of the project itself, also from a temporary copy inside `.dvc/tmp`.
+
+    `dvc exp run --temp` and queued experiments work in such a copy, which is deleted afterwards.
+    """
+    absolute = project.absolute()
+    for parent in absolute.parents:
+        if parent.name == ".dvc":
+            return parent.parent
+    return absolute
 
 
 def _git(project: Path, *arguments: str) -> str | None:

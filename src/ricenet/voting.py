@@ -17,8 +17,9 @@ from ricenet.ensemble import majority_vote
 from ricenet.errors import ResultError
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
 from ricenet.evaluation.predictions import THRESHOLD, read_rows, table_text
-from ricenet.files import content_digest, write_text
+from ricenet.files import content_digest, locked, write_text
 from ricenet.modalities import LABELS
+from ricenet.version_control import home_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class VoteResult:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One look at the test set; `look` counts all looks at these test subjects, this one included."""
+    """One ensemble's look at the test set; `look` counts all looks there, this one included."""
 
     utc: str
     modality_set: str
@@ -114,6 +115,11 @@ def identify_test_set(labels: Mapping[str, str]) -> str:
     return content_digest(labels)[:12]
 
 
+def ledger_path(project: Path) -> Path:
+    """The ledger of a project: one for all its copies, so that none of their looks is lost."""
+    return home_of(project) / "models" / "test_ledger.tsv"
+
+
 def read_ledger(path: Path) -> list[LedgerRow]:
     """All looks so far, oldest first; none where the file does not exist yet.
 
@@ -149,22 +155,27 @@ def record_look(
 ) -> LedgerRow:
     """Append one look to the ledger, atomically, and return its row.
 
+    An ensemble that looks at the same test set again learns nothing new: its row stays as it was.
     digest: the ensemble's full content digest. test_set: as `identify_test_set` gives it.
     """
-    rows = read_ledger(path)
-    row = LedgerRow(
-        utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        modality_set=modality_set,
-        model=model,
-        version=version,
-        digest12=digest[:12],
-        n=result.n,
-        macro_f1=_probability(result.macro_f1),
-        look=1 + sum(earlier.test_set == test_set for earlier in rows),
-        test_set=test_set,
-    )
-    header = [field.name for field in fields(LedgerRow)]
-    write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))
+    with locked(path.with_suffix(".lock")):
+        rows = read_ledger(path)
+        for earlier in rows:
+            if (earlier.digest12, earlier.test_set) == (digest[:12], test_set):
+                return earlier
+        row = LedgerRow(
+            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            modality_set=modality_set,
+            model=model,
+            version=version,
+            digest12=digest[:12],
+            n=result.n,
+            macro_f1=_probability(result.macro_f1),
+            look=1 + sum(earlier.test_set == test_set for earlier in rows),
+            test_set=test_set,
+        )
+        header = [field.name for field in fields(LedgerRow)]
+        write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))
     return row
 
 

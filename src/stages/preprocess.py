@@ -18,7 +18,7 @@ def main() -> None:
         params.preprocessing,
         params.seed,
         params.execution,
-        Store(Path("work/store/subjects")),
+        Store(Path("work/store/subjects").absolute()),
         Path("work/preprocessed"),
         tool_versions(params.preprocessing.brain.precision),
     )

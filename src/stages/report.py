@@ -12,7 +12,7 @@ from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import read_results
 from ricenet.scale import to_yaml
 from ricenet.tracking.publish import publish
-from ricenet.tracking.store import open_store
+from ricenet.tracking.store import open_store, redacted
 
 logger = logging.getLogger("ricenet.stages.report")
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Write work/report/index.html, and figure 2 with the test vote beside it."""
     params = read_params()
     results = read_results(PROJECT, params.seed)
-    settings = to_yaml(params.model_dump(mode="json"))
+    settings = redacted(to_yaml(params.model_dump(mode="json")))
     folder = PROJECT / "work" / "report"
     page = write_report(results, folder, settings, package_versions(), described_commit(PROJECT))
     publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))

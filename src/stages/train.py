@@ -41,7 +41,7 @@ def main() -> None:
         Path("work/store/folds"),
     )
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-    observer = LiveObserver(Path(), store, [task.record for task in tasks])
+    observer = LiveObserver(store, [task.record for task in tasks])
     observer.start()
     train_folds(tasks, params.execution, observer)
     lay_out_training(tasks, Path("work/training"))

@@ -17,7 +17,9 @@ def promote(
     version: Annotated[
         int | None, typer.Option(help="Version of its registered model; the newest if left out.")
     ] = None,
-    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing where any champion exists.")] = False,
+    if_none: Annotated[
+        bool, typer.Option("--if-none", help="Do nothing where any champion fits the data at hand.")
+    ] = False,
     demo_only: Annotated[
         bool, typer.Option("--demo-only", help="Do nothing unless the cohort is data/demo.")
     ] = False,
@@ -28,7 +30,7 @@ def promote(
     models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same.
     """
     from ricenet.config import read_params
-    from ricenet.tracking import registry
+    from ricenet.tracking import looking, registration, registry
     from ricenet.tracking.store import open_store
 
     log_to_stderr()
@@ -39,11 +41,14 @@ def promote(
             return
         prefix = params.tracking.model_prefix
         store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-        present = registry.champions(store, prefix) if if_none else {}
-        if present:
-            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, present.values()))}")
+        promoted = registry.champions(store, prefix) if if_none else {}
+        if promoted and (fitting := looking.fitting_champions(Path(), promoted.values())):
+            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, fitting))}")
             return
         if modality_set == "best":
             modality_set = registry.best_set(Path("work/evaluation/metrics.json"))
-        promoted = registry.promote(store, prefix, modality_set, version)
-        typer.echo(f"{promoted} is now the champion; `dvc repro` lets it vote on the test set")
+        if if_none and version is None:
+            # the newest one may be of other settings, to which the project has since turned back
+            version = registration.version_at_hand(Path(), store, prefix, modality_set)
+        champion = registry.promote(store, prefix, modality_set, version)
+        typer.echo(f"{champion} is now the champion; `dvc repro` lets it vote on the test set")

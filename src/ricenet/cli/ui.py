@@ -16,20 +16,31 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
     file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Open the MLflow UI on this computer; stop it with Ctrl-C."""
+    """Open the MLflow UI on this computer; stop it with Ctrl-C.
+
+    Where tracking.uri names a server, that server has the page: its address is printed.
+    """
     from ricenet.config import read_params
-    from ricenet.tracking.store import open_store
+    from ricenet.tracking.store import is_server, open_store, refuse_credentials
 
     log_to_stderr()
     with mendable_errors():
         params = read_params(file).tracking
+        refuse_credentials(params.uri)
+        if is_server(params.uri):
+            typer.echo(f"MLflow UI: {params.uri}")
+            return
         store = open_store(Path(), params.uri, params.experiment)
     typer.echo(
         f"MLflow UI: http://127.0.0.1:{port}/#/experiments/{store.experiment_id} (starting, Ctrl-C stops it)"
     )
     sys.stdout.flush()
     # one worker and no job executor: a third of the start-up time and memory, enough for one person
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # not an argument, which the list of processes would show: a database's address may hold a password
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1"]
     os.execve(sys.executable, command, environment)

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject, ScanDigests
+from ricenet.cohort.description import parse_description
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
-from ricenet.cohort.participants import Participant, ParticipantsTable, read_participants
-from ricenet.cohort.problems import Problem, report_text
+from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
+from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.scan_checks import check_scan
 from ricenet.errors import CohortError
 from ricenet.files import file_digest, write_json
@@ -47,8 +48,12 @@ def check_cohort(root: Path) -> CheckReport:
         missing = Problem(None, ".", "the cohort's folder is missing", "Mend cohort.root, or add the folder.")
         return CheckReport(root, (), (missing,))
     table = read_participants(root / PARTICIPANTS_TABLE)
-    folders = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
-    problems = [*table.problems, *_mismatches(table, folders)]
+    names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
+    folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
+    problems = [*table.problems, *_misnamed(len(names) - len(folders)), *_mismatches(table, folders)]
+    description = parse_description(root)
+    if isinstance(description, Finding):
+        problems.append(description.of(None, DATASET_DESCRIPTION))
     for subject in folders:
         problems += _scan_problems(RawSubject(root, subject))
     faulty = {problem.subject for problem in problems}
@@ -83,6 +88,21 @@ def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
     write_json(path, content)
 
 
+def _misnamed(count: int) -> list[Problem]:
+    if count == 0:
+        return []
+    found = "1 folder whose name is" if count == 1 else f"{count} folders whose names are"
+    # counted and not named: such a name may be a patient's
+    return [
+        Problem(
+            subject=None,
+            file="sub-*",
+            found=f"{found} not sub-<letters and digits>",
+            remedy="Rename to a pseudonym, the same as in the table and in the names of the files.",
+        )
+    ]
+
+
 def _mismatches(table: ParticipantsTable, folders: list[str]) -> list[Problem]:
     """Subjects of the table without a folder, and folders without a row."""
     if not table.has_ids:
@@ -101,11 +121,12 @@ def _mismatches(table: ParticipantsTable, folders: list[str]) -> list[Problem]:
 
 def _scan_problems(raw: RawSubject) -> list[Problem]:
     problems = []
+    sidecar = parse_dose_sidecar(raw.dose_sidecar)
+    known = sidecar if isinstance(sidecar, DoseSidecar) else None
     for modality in MODALITIES:
         path = raw.scan(modality)
         file = path.relative_to(raw.cohort).as_posix()
-        problems += [finding.of(raw.subject, file) for finding in check_scan(path, modality)]
-    sidecar = parse_dose_sidecar(raw.dose_sidecar)
+        problems += [finding.of(raw.subject, file) for finding in check_scan(path, modality, known)]
     if not isinstance(sidecar, DoseSidecar):
         file = raw.dose_sidecar.relative_to(raw.cohort).as_posix()
         problems += [finding.of(raw.subject, file) for finding in sidecar]

@@ -20,6 +20,13 @@ _REMEDIES = {
     "PrescriptionGy": "Write the prescribed dose of the course in Gy, a positive number, or leave it out.",
 }
 
+_UNITS = {"GY", "CGY", "RELATIVE"}
+_SUMMATION_TYPES = {
+    *("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "FRACTION", "BEAM", "BRACHY", "RECORD"),
+    *("FRACTION_SESSION", "BEAM_SESSION", "BRACHY_SESSION", "CONTROL_POINT"),
+}
+"""Those of RT Dose (DICOM PS3.3 C.8.8.3), and cGy: texts that are safe to repeat."""
+
 
 def _in_any_case(value: Any) -> Any:
     # another unit stays as it is spelt, for the message
@@ -101,5 +108,12 @@ def _finding(error: dict[str, Any]) -> Finding:
         case "value_error":
             found = error["msg"].removeprefix("Value error, ")
         case _:
-            found = f"{key} is {error['input']!r}"
+            found = f"{key} is {_told(error['input'])}"
     return Finding(found, _REMEDIES[key])
+
+
+def _told(value: Any) -> str:
+    """A refused value as far as it cannot identify a patient: numbers and DICOM's words."""
+    if isinstance(value, str):
+        return repr(value) if value.strip().upper() in _UNITS | _SUMMATION_TYPES else "some other text"
+    return repr(value) if value is None or isinstance(value, int | float) else "a list or an object"

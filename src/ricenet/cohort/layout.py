@@ -8,6 +8,7 @@ from pathlib import Path
 from ricenet.modalities import Modality
 
 PARTICIPANTS_TABLE = "participants.tsv"
+DATASET_DESCRIPTION = "dataset_description.json"
 GROUND_TRUTH = "ground_truth"
 """Folder in which a synthetic cohort keeps what only its maker can know."""
 

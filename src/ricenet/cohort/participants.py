@@ -23,15 +23,18 @@ MISSING = "n/a"
 REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
 PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
 
-_EXPECTED = {
-    "label": "recurrence, rice or n/a",
-    "label_source": "biopsy, follow_up, synthetic or n/a",
-    "subset": "train, test or n/a",
-    "age_years": "a number from 0 to 130, or n/a",
-    "rt_end_date": "a date as YYYY-MM-DD, or n/a",
-    "event_date": "a date as YYYY-MM-DD, or n/a",
-    "days_rt_end_to_event": "a whole number of days, 0 or more, or n/a",
+_CORRECT = "Correct it, or write n/a where it is not known."
+_WORD = "Write one of them, in lower case and without spaces around it."
+_REFUSALS = {
+    "label": ("is none of recurrence, rice, n/a", _WORD),
+    "label_source": ("is none of biopsy, follow_up, synthetic, n/a", _WORD),
+    "subset": ("is none of train, test, n/a", _WORD),
+    "age_years": ("is no number from 0 to 130", _CORRECT),
+    "rt_end_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
+    "event_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
+    "days_rt_end_to_event": ("is no whole number of days, 0 or more", _CORRECT),
 }
+"""Of each column, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 
 
 def _iso_date(value: Any) -> Any:
@@ -87,7 +90,7 @@ class Participant(BaseModel):
         rt_end, event = info.data.get("rt_end_date"), info.data.get("event_date")
         if days is not None and rt_end and event and days != (event - rt_end).days:
             raise ChronologyError(
-                f"days_rt_end_to_event is {days}, but the two dates lie {(event - rt_end).days} day(s) apart"
+                f"days_rt_end_to_event is not the {(event - rt_end).days} day(s) between the two dates"
             )
         return days
 
@@ -148,8 +151,17 @@ def _header_findings(header: list[str]) -> list[Finding]:
         for column in missing
     ]
     repeated = [column for column, count in Counter(header).items() if count > 1]
-    findings += [Finding(f"column {column!r} occurs twice", "Keep one of them.") for column in repeated]
-    return findings
+    return findings + [_repeated_column(header, column) for column in repeated]
+
+
+def _repeated_column(header: list[str], column: str) -> Finding:
+    if column in Participant.model_fields:
+        return Finding(f"column {column} occurs twice", "Keep one of them.")
+    # in a table without a header these are a patient's cells
+    positions = ", ".join(str(index) for index, name in enumerate(header, start=1) if name == column)
+    return Finding(
+        f"columns {positions} have the same name", "Keep one of them; the first line names the columns."
+    )
 
 
 def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) -> ParticipantsTable:
@@ -170,7 +182,7 @@ def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) 
             case None:
                 problems.append(_ragged_row(line, len(cells), len(header)).of(subject, file))
             case findings:
-                problems += [finding.of(subject, file) for finding in findings]
+                problems += [finding.on_line(line).of(subject, file) for finding in findings]
     duplicates = {subject: lines for subject, lines in lines_of.items() if len(lines) > 1}
     problems += [_duplicate(lines).of(subject, file) for subject, lines in duplicates.items()]
     faulty = {problem.subject for problem in problems}
@@ -179,7 +191,7 @@ def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) 
 
 
 def _nameless_row(line: int) -> Finding:
-    # the value is left out: where an identifier is malformed, it may be a patient's name
+    # without the value: where an identifier is malformed, it may be a patient's name
     return Finding(
         f"line {line}: participant_id is not sub- followed by letters and digits",
         "Give the subject such a pseudonym, and its folder the same name.",
@@ -202,6 +214,6 @@ def _finding(error: dict[str, Any]) -> Finding:
     column = str(error["loc"][0])
     reason = error.get("ctx", {}).get("error")
     if isinstance(reason, ChronologyError):
-        return Finding(str(reason), "Correct it, or write n/a where it is not known.")
-    expected = _EXPECTED.get(column, "a value, or n/a where it is missing")
-    return Finding(f"{column} is {error['input']!r}", f"Write {expected}.")
+        return Finding(str(reason), _CORRECT)
+    refusal, remedy = _REFUSALS.get(column, ("is empty", "Write a value, or n/a where it is missing."))
+    return Finding(f"{column} {refusal}", remedy)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in a file and how to mend it; the file is known to whoever looked into it."""
+    """What was found in a file and how to mend it; the file is known to whoever looked into it.
+
+    Findings reach logs, the report and MLflow: no free text of a file is repeated in one, since
+    it may identify a patient.
+    """
 
     found: str
     remedy: str
+
+    def on_line(self, line: int) -> Finding:
+        """The same finding, saying where in a table it was made."""
+        return replace(self, found=f"{self.found} (line {line})")
 
     def of(self, subject: str | None, file: str) -> Problem:
         """The finding as a problem of a subject's file."""
@@ -23,7 +31,7 @@ class Finding:
 class Problem:
     """One reason why a subject, or the cohort as a whole (`subject` None), cannot be used.
 
-    file: relative to the cohort's folder. found: without any of the file's values but the faulty one.
+    subject: a well-formed participant_id. file: relative to the cohort's folder.
     """
 
     subject: str | None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.problems import Finding
 from ricenet.modalities import Modality
 from ricenet.volume import Affine, Volume, load_nifti
@@ -18,17 +19,28 @@ _CHUNK_BYTES = 1 << 20
 _LEAST_UNIT_VOLUME = 1e-4
 """Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
 
+_LEAST_OF_PRESCRIPTION, _MOST_OF_PRESCRIPTION = 0.6, 1.3
+"""Between these the largest dose of a course lies, as a share of what was prescribed: above it by the
+hot spots of a plan, below it where the volume is coarse or does not hold the whole target."""
 
-def check_scan(path: Path, modality: Modality) -> list[Finding]:
-    """All that is wrong with a volume; empty where nothing is. Holds one volume in memory."""
+
+def check_scan(path: Path, modality: Modality, sidecar: DoseSidecar | None = None) -> list[Finding]:
+    """All that is wrong with a volume; empty where nothing is. Holds one volume in memory.
+
+    sidecar: of the dose, where it is sound; its prescription is compared with the voxels.
+    """
     if not path.is_file():
         return [Finding("file is missing", "Add it, or leave the subject out.")]
     volume = _read(path)
     if isinstance(volume, Finding):
         return [volume]
-    findings = [*_affine_findings(volume.grid.affine), *_voxel_findings(volume.data)]
+    # without a reference, the affine is a guess that nibabel makes
+    findings = _reference_findings(path) or _affine_findings(volume.grid.affine)
+    findings += _voxel_findings(volume.data)
     if modality == "dose":
         findings += _dose_findings(volume.data)
+        if sidecar is not None:
+            findings += _prescription_findings(float(volume.data.max()), sidecar)
     return findings
 
 
@@ -62,6 +74,20 @@ def _read_to_the_checksum(path: Path) -> None:
             pass
 
 
+def _reference_findings(path: Path) -> list[Finding]:
+    import nibabel as nib
+
+    header = nib.nifti1.load(path).header
+    if int(header["sform_code"]) != 0 or int(header["qform_code"]) != 0:
+        return []
+    return [
+        Finding(
+            "no spatial reference: sform_code and qform_code are both 0, so that left could be right",
+            "Export the volume again from its DICOM series with an orientation; do not set a code by guess.",
+        )
+    ]
+
+
 def _affine_findings(affine: Affine) -> list[Finding]:
     remedy = "Export the volume again with the position of its voxels (qform or sform)."
     if not np.isfinite(affine).all():
@@ -92,3 +118,28 @@ def _dose_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Findin
         return []
     found = f"{negative.sum()} voxel(s) of negative dose, down to {data[negative].min():g} Gy"
     return [Finding(found, "Export the dose again without resampling overshoot or offset.")]
+
+
+def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
+    """A course whose largest dose is far from its prescription. maximum_gy: of the file, unscaled."""
+    prescription_gy = sidecar.prescription_gy
+    if prescription_gy is None or not np.isfinite(maximum_gy):
+        return []
+    course_gy = maximum_gy * sidecar.factor
+    share = course_gy / prescription_gy
+    if _LEAST_OF_PRESCRIPTION <= share <= _MOST_OF_PRESCRIPTION:
+        return []
+    cause = (
+        "one fraction's dose is called PLAN, it is another course's (a boost), or it is cut off"
+        if share < 1
+        else "the whole course's dose is called FRACTION, the voxels are cGy, or a course is missing in "
+        "PrescriptionGy"
+    )
+    return [
+        Finding(
+            f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
+            f"{sidecar.factor:g}), {share:.0%} of PrescriptionGy {prescription_gy:g}; "
+            f"{_LEAST_OF_PRESCRIPTION:.0%} to {_MOST_OF_PRESCRIPTION:.0%} is expected",
+            f"Likely {cause}. Correct the sidecar or export the dose again.",
+        )
+    ]

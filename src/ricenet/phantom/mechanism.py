@@ -49,6 +49,11 @@ class Evidence:
         return self.excess_dose_gy > 20.0
 
     @property
+    def fractions(self) -> int:
+        """30 of the first course, and those of a second one at 2 Gy each."""
+        return 30 + (round(self.excess_dose_gy / 2) if self.reirradiated else 0)
+
+    @property
     def residual_thickness_mm(self) -> float:
         """Thickness of enhancing residual tumour at the cavity's wall: 4 mm, 2.5 mm a SD, 0 to 9 mm."""
         return float(np.clip(4.0 + 2.5 * self.post_op, 0.0, 9.0))

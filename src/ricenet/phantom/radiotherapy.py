@@ -13,7 +13,6 @@ from ricenet.phantom.lesions import Lesions
 from ricenet.phantom.mechanism import Evidence
 
 PRESCRIPTION_GY = 60.0
-FRACTIONS = 30
 """60 Gy in 30 fractions: the standard course for glioblastoma (Stupp et al., NEJM 352, 2005)."""
 
 PENUMBRA_MM = 5.0

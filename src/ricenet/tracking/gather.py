@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ricenet.errors import ResultError
 from ricenet.evaluation.predictions import read_rows, require
 from ricenet.files import content_digest, read_json
 from ricenet.modalities import MODALITY_SETS
@@ -13,12 +16,14 @@ from ricenet.tracking.content import (
     ArtifactGroup,
     Epoch,
     RunContent,
+    code_tags,
+    common_params,
     flat,
     fold_params,
     fold_run_name,
     set_key,
 )
-from ricenet.voting import read_ledger
+from ricenet.voting import ledger_path, read_ledger
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 
@@ -30,14 +35,31 @@ def trained_sets(project: Path) -> list[str]:
 
 def read_ensemble_json(project: Path, modality_set: str) -> dict[str, Any]:
     """The description of a set's ensemble, with its digest and those of what it was trained on."""
-    content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / "ensemble.json")
+    with made_by("train"):
+        content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / "ensemble.json")
     return content
 
 
+@contextmanager
+def made_by(stage: str) -> Iterator[None]:
+    """Turn a failure to read the project's own files into a ResultError that names file and stage."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultError(
+            f"{error.filename} cannot be read: {error.strerror}. "
+            f"The stage `{stage}` makes it: run `dvc repro`"
+        ) from error
+
+
 def set_content(project: Path, modality_set: str) -> RunContent:
-    """The run of a modality set: cross-validation, figures, occlusion, vote and report."""
+    """The run of a modality set: settings, cross-validation, figures, occlusion, vote and report.
+
+    Raises ResultError: a fold's record is missing.
+    """
     ensemble = read_ensemble_json(project, modality_set)
-    settings = {key: ensemble[key] for key in ("network", "preprocessing")}
+    records = read_records(project, ensemble)
+    params = {**common_params(records), **flat({k: ensemble[k] for k in ("network", "preprocessing")})}
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
     vote = _vote_metrics(project, modality_set, ensemble["digest"])
@@ -46,8 +68,8 @@ def set_content(project: Path, modality_set: str) -> RunContent:
         name=modality_set,
         set_key=set_key(modality_set, ensemble["fold_keys"]),
         key=set_key(modality_set, ensemble["fold_keys"]),
-        params={"modality_set": modality_set, "folds": str(ensemble["folds"]), **flat(settings)},
-        tags=_tags(ensemble, content_digest(settings)),
+        params={**params, "folds": str(ensemble["folds"])},
+        tags=_tags(ensemble, content_digest(params), records),
         metrics={**_validation_metrics(work, modality_set), **vote},
         artifacts=(
             ArtifactGroup.of_files(
@@ -68,19 +90,33 @@ def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
     """
     ensemble = read_ensemble_json(project, modality_set)
     scores = evaluated(project / "work", modality_set).get("macro_f1_folds", [])
-    return [
-        _fold_content(project, ensemble, k, {"macro_f1": scores[k]} if k < len(scores) else {})
-        for k in range(ensemble["folds"])
-    ]
+    with made_by("train"):
+        return [
+            _fold_content(project, ensemble, record, {"macro_f1": scores[k]} if k < len(scores) else {})
+            for k, record in enumerate(read_records(project, ensemble))
+        ]
+
+
+def read_records(project: Path, ensemble: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The content of fold.json of every fold of an ensemble.
+
+    Raises ResultError: one of them is missing.
+    """
+    folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble["folds"])]
+    with made_by("train"):
+        return [read_json(require(folder / "fold.json", "train")) for folder in folders]
+
+
+def _fold_folder(project: Path, ensemble: Mapping[str, Any], fold: int) -> Path:
+    return project / "work" / "training" / str(ensemble["modality_set"]) / f"fold-{fold}"
 
 
 def _fold_content(
-    project: Path, ensemble: dict[str, Any], fold: int, metrics: dict[str, float]
+    project: Path, ensemble: dict[str, Any], record: dict[str, Any], metrics: dict[str, float]
 ) -> RunContent:
-    modality_set = ensemble["modality_set"]
-    folder = project / "work" / "training" / modality_set / f"fold-{fold}"
-    record = read_json(require(folder / "fold.json", "train"))
-    weights = ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors"
+    modality_set, fold = ensemble["modality_set"], record["fold"]
+    folder = _fold_folder(project, ensemble, fold)
+    weights = require(ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors", "train")
     tables = {name: folder / name for name in ("history.csv", "predictions.tsv", "fold.json")}
     return RunContent(
         kind="fold",
@@ -88,7 +124,7 @@ def _fold_content(
         set_key=set_key(modality_set, ensemble["fold_keys"]),
         key=record["key"],
         params=fold_params(record),
-        tags=_tags(ensemble, content_digest(record["parameters"])),
+        tags=_tags(ensemble, content_digest(record["parameters"]), [record]),
         metrics=metrics,
         history=_read_history(folder / "history.csv"),
         artifacts=(
@@ -99,10 +135,13 @@ def _fold_content(
     )
 
 
-def _tags(ensemble: dict[str, Any], params_digest: str) -> dict[str, str]:
+def _tags(
+    ensemble: dict[str, Any], params_digest: str, records: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
     digests = {f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS}
     return {
         **digests,
+        **code_tags(records),
         "ricenet.modality_set": ensemble["modality_set"],
         "ricenet.ensemble_digest": ensemble["digest"],
         "ricenet.params_digest": params_digest,
@@ -112,7 +151,8 @@ def _tags(ensemble: dict[str, Any], params_digest: str) -> dict[str, str]:
 def evaluated(work: Path, modality_set: str) -> dict[str, Any]:
     """A set's entry of metrics.json; empty where it is not evaluated yet."""
     path = work / "evaluation" / "metrics.json"
-    result: dict[str, Any] = read_json(path).get(modality_set, {}) if path.is_file() else {}
+    with made_by("evaluate"):
+        result: dict[str, Any] = read_json(path).get(modality_set, {}) if path.is_file() else {}
     return result
 
 
@@ -136,7 +176,7 @@ def _vote_metrics(project: Path, modality_set: str, digest: str) -> dict[str, fl
         return {}
     looks = [
         row.look
-        for row in read_ledger(project / "models" / "test_ledger.tsv")
+        for row in read_ledger(ledger_path(project))
         if row.digest12 == digest[:12] and row.modality_set == modality_set
     ]
     return {"test_macro_f1": vote["macro_f1"], "test_looks": float(max(looks, default=1))}

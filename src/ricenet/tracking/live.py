@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ricenet.tracking.content import Epoch, RunContent, fold_params, fold_run_name, set_key
+from ricenet.tracking.content import (
+    Epoch,
+    RunContent,
+    code_tags,
+    common_params,
+    fold_params,
+    fold_run_name,
+    set_key,
+)
 from ricenet.tracking.runs import create_run, log_epochs, log_params, runs_of_set
 from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
 
@@ -34,7 +41,6 @@ class LiveObserver:
     epochs are sent together. Training goes on without MLflow when it fails.
     """
 
-    project: Path
     store: TrackingStore
     records: Sequence[Mapping[str, Any]]
     every_epochs: int = 10
@@ -92,12 +98,15 @@ class LiveObserver:
     def _set_run(self, modality_set: str) -> tuple[Run, dict[str, Run]]:
         content = self._content(modality_set)
         known = runs_of_set(self.store, content.set_key)
-        return known.get(content.key) or create_run(self.store, content, None, self.project), known
+        if content.key not in known:
+            known[content.key] = create_run(self.store, content, None)
+            log_params(self.store, known[content.key], content.params)
+        return known[content.key], known
 
     def _fold_run(self, fold: FoldIdentity) -> Run:
         parent, known = self._set_run(fold.modality_set)
         content = self._content(fold.modality_set, fold)
-        run = known.get(content.key) or create_run(self.store, content, parent, self.project)
+        run = known.get(content.key) or create_run(self.store, content, parent)
         log_params(self.store, run, content.params)
         return run
 
@@ -113,6 +122,9 @@ class LiveObserver:
             name=modality_set if fold is None else fold_run_name(modality_set, fold.fold),
             set_key=key,
             key=key if fold is None else fold.key,
-            params={} if record is None else fold_params(record),
-            tags={"ricenet.modality_set": modality_set},
+            params=common_params(of_set) if record is None else fold_params(record),
+            tags={
+                "ricenet.modality_set": modality_set,
+                **code_tags(of_set if record is None else [record]),
+            },
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.errors import RegistryError
 from ricenet.evaluation.predictions import require
 from ricenet.files import read_json, write_json, write_text
 from ricenet.modalities import channels
@@ -23,6 +22,7 @@ from ricenet.voting import (
     VoteResult,
     count_votes,
     identify_test_set,
+    ledger_path,
     record_look,
     vote_result,
     vote_table,
@@ -35,9 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 def vote(project: Path, store: TrackingStore, prefix: str) -> dict[str, VoteResult]:
-    """Let every champion vote on the test set; writes work/vote/ and a ledger row a champion.
+    """Let every champion of the data at hand vote on the test set; writes work/vote/ and the ledger.
 
-    Raises RegistryError: a champion that is not registered, does not load, or was trained on other data.
+    Champions of other data are named in a warning, and do not vote.
+    Raises RegistryError: a champion that is not registered, or does not load.
     Raises ResultError: a missing file of an earlier stage.
     """
     digests = read_json(require(project / "work" / "champions.json", "resolve"))
@@ -50,9 +51,8 @@ def vote(project: Path, store: TrackingStore, prefix: str) -> dict[str, VoteResu
     else:
         with mlflow_errors(store.uri):
             voters = [version_with_digest(store, prefix, name, digest) for name, digest in digests.items()]
-        for voter in voters:
-            require_same_data(project, voter, splits)
-        results = {voter.modality_set: _look(project, store, voter, splits) for voter in voters}
+        fitting = fitting_champions(project, voters)
+        results = {voter.modality_set: _look(project, store, voter, splits) for voter in fitting}
     write_json(
         project / "work" / "vote" / "vote.json",
         {name: {**asdict(result), "digest": digests[name]} for name, result in results.items()},
@@ -60,25 +60,47 @@ def vote(project: Path, store: TrackingStore, prefix: str) -> dict[str, VoteResu
     return results
 
 
-def require_same_data(project: Path, voter: RegisteredEnsemble, splits: Splits) -> None:
-    """Refuse a champion of other preprocessing or splits than those at hand.
+def fitting_champions(project: Path, champions: Iterable[RegisteredEnsemble]) -> list[RegisteredEnsemble]:
+    """The champions of the preprocessing and splits in work/; the others are named in a warning each.
 
-    Its training subjects could be among the test subjects, and its volumes would look different.
-    Raises RegistryError: they differ.
+    Training subjects of the others could be among the test subjects, and volumes would look different.
+    Raises ResultError: a missing file of an earlier stage.
+    """
+    at_hand = data_at_hand(project)
+    fitting = []
+    for champion in champions:
+        if differences := data_differences(champion, at_hand):
+            logger.warning(
+                "The champion %s of %s does not vote: %s. Promote a version of the data at hand "
+                "(`ricenet promote %s`), then `dvc repro`",
+                champion,
+                champion.modality_set,
+                ", ".join(differences),
+                champion.modality_set,
+            )
+        else:
+            fitting.append(champion)
+    return fitting
+
+
+def data_at_hand(project: Path) -> dict[str, str]:
+    """Digests of the preprocessing and the splits in work/, by the names that ensembles know them by.
+
+    Raises ResultError: a missing file of an earlier stage.
     """
     summary = read_json(require(project / "work" / "preprocessed" / "summary.json", "preprocess"))
-    current = {"preprocessing_digest": summary["digest"], "splits_digest": splits.digest}
-    differing = [
-        f"{name} {voter.tags[f'ricenet.{name}'][:12]}, at hand is {digest[:12]}"
-        for name, digest in current.items()
-        if voter.tags[f"ricenet.{name}"] != digest
+    splits = read_splits(project / "work" / "splits" / "splits.json")
+    return {"preprocessing_digest": str(summary["digest"]), "splits_digest": splits.digest}
+
+
+def data_differences(champion: RegisteredEnsemble, at_hand: Mapping[str, str]) -> list[str]:
+    """In words, what a champion was trained on and what of it is another now; empty where it fits."""
+    trained_on = {name: champion.tags.get(f"ricenet.{name}", "unknown") for name in at_hand}
+    return [
+        f"its {name} is {trained_on[name][:12]}, at hand is {digest[:12]}"
+        for name, digest in at_hand.items()
+        if trained_on[name] != digest
     ]
-    if differing:
-        raise RegistryError(
-            f"the champion {voter} was trained on other data: {'; '.join(differing)}. "
-            f"Promote a version trained on the data at hand (`ricenet promote {voter.modality_set}`), "
-            "or go back to the champion's data and settings"
-        )
 
 
 def _look(project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits: Splits) -> VoteResult:
@@ -91,7 +113,7 @@ def _look(project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits
     votes = count_votes(splits.test, list(labels.values()), p_rice_folds)
     result = vote_result(votes)
     row = record_look(
-        project / "models" / "test_ledger.tsv",
+        ledger_path(project),
         voter.modality_set,
         voter.model,
         voter.version,

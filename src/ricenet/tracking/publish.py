@@ -38,7 +38,7 @@ def publish(project: Path, store: TrackingStore) -> Published:
     outcomes: list[tuple[str, Outcome]] = []
     with mlflow_errors(store.uri):
         for of_set, of_folds in contents:
-            outcomes += _publish_set(project, store, of_set, of_folds)
+            outcomes += _publish_set(store, of_set, of_folds)
     created, completed = (
         tuple(name for name, outcome in outcomes if outcome == wanted) for wanted in ("created", "completed")
     )
@@ -48,19 +48,19 @@ def publish(project: Path, store: TrackingStore) -> Published:
 
 
 def _publish_set(
-    project: Path, store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
+    store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
 ) -> list[tuple[str, Outcome]]:
     known = runs_of_set(store, content.set_key)
-    parent, outcome = _publish_run(project, store, content, known, parent=None)
+    parent, outcome = _publish_run(store, content, known, parent=None)
     outcomes = [(content.name, outcome)]
     for fold in folds:
-        _, outcome = _publish_run(project, store, fold, known, parent)
+        _, outcome = _publish_run(store, fold, known, parent)
         outcomes.append((fold.name, outcome))
     return outcomes
 
 
 def _publish_run(
-    project: Path, store: TrackingStore, content: RunContent, known: dict[str, Run], parent: Run | None
+    store: TrackingStore, content: RunContent, known: dict[str, Run], parent: Run | None
 ) -> tuple[Run, Outcome]:
     run = known.get(content.key)
     if run is not None and parent is not None and run.data.tags.get(PARENT) != parent.info.run_id:
@@ -72,6 +72,6 @@ def _publish_run(
         store.client().delete_run(run.info.run_id)
         run = None
     outcome: Outcome = "created" if run is None else "completed"
-    run = run or create_run(store, content, parent, project)
+    run = run or create_run(store, content, parent)
     fill_run(store, run, content)
     return run, outcome

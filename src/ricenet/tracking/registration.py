@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 import ricenet
 from ricenet.files import read_json
 from ricenet.modalities import members
-from ricenet.tracking.content import set_key
-from ricenet.tracking.gather import DIGESTS, ensemble_folder, evaluated, read_ensemble_json, trained_sets
+from ricenet.tracking.content import COMMIT, code_tags, set_key
+from ricenet.tracking.gather import (
+    DIGESTS,
+    ensemble_folder,
+    evaluated,
+    made_by,
+    read_ensemble_json,
+    read_records,
+    trained_sets,
+)
 from ricenet.tracking.publish import publish
 from ricenet.tracking.registry import DEMO_COHORT, DIGEST, model_name, versions
 from ricenet.tracking.runs import runs_of_set
@@ -46,10 +54,23 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
     return registered
 
 
+def version_at_hand(project: Path, store: TrackingStore, prefix: str, modality_set: str) -> int | None:
+    """The version that holds a set's ensemble as it lies in models/; None where there is none."""
+    if modality_set not in trained_sets(project):
+        return None
+    digest = read_ensemble_json(project, modality_set)["digest"]
+    with mlflow_errors(store.uri):
+        known = versions(store, prefix, modality_set)
+    return next((int(ensemble.version) for ensemble in known if ensemble.digest == digest), None)
+
+
 def model_card(
     modality_set: str, ensemble: dict[str, Any], scores: dict[str, Any], cohort: str | None
 ) -> str:
-    """A version's description, as Markdown. scores: the set's entry of metrics.json, or empty."""
+    """A version's description, as Markdown.
+
+    scores: the set's entry of metrics.json, or empty. cohort: the raw cohort's folder.
+    """
     modalities = members(modality_set)
     shape = f"(N, {len(modalities)}" + f", {ensemble['preprocessing']['cube_voxels']}" * 3 + ")"
     paragraphs = [
@@ -66,8 +87,9 @@ def model_card(
             f"{scores['macro_f1_sd']:.3f}, {scores['n']} subjects."
         )
     if cohort is not None:
-        synthetic = " (synthetic)" if cohort == DEMO_COHORT else ""
-        paragraphs.append(f"Trained on the cohort `{cohort}`{synthetic}.")
+        synthetic = " (synthetic)" if Path(cohort) == Path(DEMO_COHORT) else ""
+        # the folder's name alone: its place may name a person or an institution
+        paragraphs.append(f"Trained on the cohort `{Path(cohort).name}`{synthetic}.")
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -80,7 +102,8 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str
         )
     key = set_key(modality_set, ensemble["fold_keys"])
     run_id = runs_of_set(store, key)[key].info.run_id
-    logged = _log_model(store, ensemble_folder(project, modality_set), ensemble, run_id)
+    code = code_tags(read_records(project, ensemble))
+    logged = _log_model(store, ensemble_folder(project, modality_set), ensemble, run_id, code)
     cohort = project / "work" / "cohort" / "cohort.json"
     version = client.create_model_version(
         name,
@@ -95,7 +118,9 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str
     return str(version.version)
 
 
-def _log_model(store: TrackingStore, weights: Path, ensemble: dict[str, Any], run_id: str) -> ModelInfo:
+def _log_model(
+    store: TrackingStore, weights: Path, ensemble: dict[str, Any], run_id: str, code: dict[str, str]
+) -> ModelInfo:
     import mlflow
     from mlflow import pyfunc
 
@@ -107,10 +132,19 @@ def _log_model(store: TrackingStore, weights: Path, ensemble: dict[str, Any], ru
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
             artifacts={"ensemble": str(weights)},
             signature=_signature(ensemble),
+            tags=code,
             # inferring them would load the model in another process
             pip_requirements=[f"{name}=={installed_version(name)}" for name in REQUIREMENTS],
         )
+    if COMMIT not in code:
+        _forget_commit(store, str(logged.model_id))
     return logged
+
+
+def _forget_commit(store: TrackingStore, model_id: str) -> None:
+    """Remove the commit that MLflow notes by itself: that of registering, not that of training."""
+    if COMMIT in store.client().get_logged_model(model_id).tags:
+        store.client().delete_logged_model_tag(model_id, COMMIT)
 
 
 def _signature(ensemble: dict[str, Any]) -> ModelSignature:
@@ -152,4 +186,5 @@ def _about(modality_set: str) -> str:
 
 
 def _cohort_root(cohort: Path) -> str | None:
-    return str(read_json(cohort)["root"]) if cohort.is_file() else None
+    with made_by("check_cohort"):
+        return str(read_json(cohort)["root"]) if cohort.is_file() else None

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ricenet.tracking.content import ArtifactGroup, Epoch, RunContent
+from ricenet.tracking.content import COMMIT, UNCOMMITTED, ArtifactGroup, Epoch, RunContent
 from ricenet.tracking.store import TrackingStore
-from ricenet.version_control import head_commit
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -22,7 +21,7 @@ KIND, KEY, SET_KEY, MODALITY_SET = "ricenet.kind", "ricenet.key", "ricenet.set_k
 PUBLISHED = "ricenet.published"
 """Fingerprint of the content that a run is known to hold in full."""
 FILES = "ricenet.files."
-PARENT, COMMIT = "mlflow.parentRunId", "mlflow.source.git.commit"
+PARENT = "mlflow.parentRunId"
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
@@ -41,13 +40,11 @@ def runs_of_set(store: TrackingStore, set_key: str) -> dict[str, Run]:
     return {run.data.tags[KEY]: run for run in found}
 
 
-def create_run(store: TrackingStore, content: RunContent, parent: Run | None, project: Path) -> Run:
-    """A new run with the keys by which it will be found, and the commit of the code."""
+def create_run(store: TrackingStore, content: RunContent, parent: Run | None) -> Run:
+    """A new run with the keys by which it will be found."""
     tags = {KIND: content.kind, KEY: content.key, SET_KEY: content.set_key, **content.tags}
     if parent is not None:
         tags[PARENT] = parent.info.run_id
-    if commit := head_commit(project):
-        tags[COMMIT] = commit
     return store.client().create_run(store.experiment_id, tags=tags, run_name=content.name)
 
 
@@ -64,6 +61,9 @@ def fill_run(store: TrackingStore, run: Run, content: RunContent) -> None:
     for name, text in {**content.tags, PUBLISHED: content.fingerprint}.items():
         if run.data.tags.get(name) != text:
             client.set_tag(run_id, name, text)
+    for name in {COMMIT, UNCOMMITTED} & run.data.tags.keys() - content.tags.keys():
+        # of a training that was stopped, and finished by other code
+        client.delete_tag(run_id, name)
     if run.info.status == "RUNNING":
         client.set_terminated(run_id)
 

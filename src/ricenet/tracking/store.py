@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import gc
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ricenet.errors import RegistryError
+from ricenet.files import locked
+from ricenet.version_control import home_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
+USER_INFO = re.compile(r"://[^\s'\"]*@")
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the web page opens in the view for language models, where runs cannot be compared."""
 
@@ -54,12 +57,15 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
 
     project: the project's folder. uri: None for the local store in `mlflow/`.
     Safe to call from several processes at once.
-    Raises RegistryError: the store cannot be reached, or belongs to another folder.
+    Raises RegistryError: the store cannot be reached, belongs to another folder, or its address holds
+    a password.
     """
+    refuse_credentials(uri)
     home = home_of(project)
     address = _absolute(uri, home)
-    artifacts = home / "mlflow" / "artifacts" if uri is None else None
-    with _one_at_a_time(home / "mlflow" / "store.lock"), mlflow_errors(address):
+    # without a place of its own, a database's experiment keeps its files below the working folder
+    artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
+    with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
         client = _client(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -67,21 +73,36 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
             return TrackingStore(
                 address, client.create_experiment(experiment, location, dict(EXPERIMENT_KIND))
             )
-        _require_same_folder(found, artifacts)
+        _require_same_folder(found, artifacts, REBUILD if uri is None else _foreign(address))
         _show_again(client, found)
         return TrackingStore(address, found.experiment_id)
 
 
-def home_of(project: Path) -> Path:
-    """The folder whose mlflow/ is used: the project's, also from a temporary copy inside `.dvc/tmp`.
+def is_server(uri: str | None) -> bool:
+    """Whether an address is that of an MLflow server, not of a database."""
+    return uri is not None and uri.lower().startswith(("http://", "https://"))
 
-    `dvc exp run --temp` and queued experiments work in such a copy, which is deleted afterwards.
+
+def refuse_credentials(uri: str | None) -> None:
+    """Refuse a server's address that holds a user's name or password, without repeating them.
+
+    Raises RegistryError.
     """
-    absolute = project.absolute()
-    for parent in absolute.parents:
-        if parent.name == ".dvc":
-            return parent.parent
-    return absolute
+    if uri is not None and is_server(uri) and "@" in uri:
+        raise RegistryError(
+            f"tracking.uri {redacted(uri)} holds a user name or password, which logs and reports would "
+            "show. Leave it out up to the @, and set the environment variables MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD instead"
+        )
+
+
+def redacted(text: str) -> str:
+    """A text without the user names and passwords of the addresses in it.
+
+    >>> redacted("cannot reach postgresql://ann:secret@db.example.org/runs")
+    'cannot reach postgresql://***@db.example.org/runs'
+    """
+    return USER_INFO.sub("://***@", text)
 
 
 def mlflow_failures() -> tuple[type[Exception], ...]:
@@ -99,8 +120,8 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         yield
     except mlflow_failures() as error:
         raise RegistryError(
-            f"the MLflow store {uri} cannot be used: {one_line(error)}. Check that it is reachable and "
-            "that tracking.uri in params.yaml is right"
+            f"the MLflow store {redacted(uri)} cannot be used: {one_line(error)}. Check that it is reachable "
+            "and that tracking.uri in params.yaml is right"
         ) from error
 
 
@@ -113,8 +134,8 @@ def no_advice() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """An error's message without line breaks, shortened."""
-    return " ".join(str(error).split())[:500]
+    """An error's message without line breaks or passwords, shortened."""
+    return redacted(" ".join(str(error).split()))[:500]
 
 
 @functools.lru_cache(maxsize=8)
@@ -153,20 +174,19 @@ def _absolute(uri: str | None, home: Path) -> str:
     return uri
 
 
-@contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def _foreign(address: str) -> str:
+    return (
+        f"If {address.removeprefix(SQLITE)} is this project's alone, delete it and run `dvc repro`; "
+        "otherwise give the project's runs another name in tracking.experiment"
+    )
 
 
-def _require_same_folder(experiment: Experiment, artifacts: Path | None) -> None:
+def _require_same_folder(experiment: Experiment, artifacts: Path | None, remedy: str) -> None:
     found = experiment.artifact_location
     if artifacts is not None and found != artifacts.as_uri():
         raise RegistryError(
-            f"mlflow/mlflow.db was made in another folder: it keeps artifacts in {found}, expected "
-            f"{artifacts.as_uri()}. {REBUILD}"
+            f"the MLflow database was made in another folder: its experiment {experiment.name} keeps "
+            f"artifacts in {found}, expected {artifacts.as_uri()}. {remedy}"
         )
 
 

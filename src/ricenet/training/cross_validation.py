@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ricenet.config import (
 from ricenet.ensemble import Provenance, write_ensemble
 from ricenet.errors import ScanError, TrainingError
 from ricenet.execution import Outcome, run_tasks
-from ricenet.files import atomic_folder, source_digest
+from ricenet.files import atomic_folder, content_digest, source_digest
 from ricenet.splits import Splits
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
@@ -151,7 +152,9 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
 
 
 def _code_digest() -> str:
-    from ricenet import augmentation, dataset, network, randomness
+    from ricenet import augmentation, dataset, modalities, network, randomness
     from ricenet.training import fold, predictions, sampling
 
-    return source_digest(augmentation, dataset, fold, network, predictions, randomness, sampling)
+    steps = (augmentation, dataset, fold, network, predictions, sampling)
+    versions = {name: version(name) for name in ("torch", "monai")}
+    return content_digest({"source": source_digest(modalities, randomness, *steps), "versions": versions})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from ricenet.config import AugmentationParams, NetworkParams, TrainingParams
-from ricenet.files import content_digest
+from ricenet.files import content_digest, read_json
 from ricenet.modalities import Label
 from ricenet.training.history import FoldIdentity
+from ricenet.version_control import has_changes, head_commit
 
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
 """Results of a finished fold; the record is written last."""
@@ -21,13 +22,27 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
+class CodeState:
+    """The code that trains. uncommitted_changes: whether src or params.yaml differ from the commit."""
+
+    commit: str | None
+    uncommitted_changes: bool
+
+
+@cache
+def code_state(project: Path) -> CodeState:
+    """The code of a project's folder, as it was when this process first asked."""
+    return CodeState(head_commit(project), has_changes(project, "src", "params.yaml"))
+
+
+@dataclass(frozen=True)
 class FoldTask:
     """One fold of one modality set.
 
     training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
     the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
     modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
-    folder per finished or begun fold, by key.
+    folder per finished or begun fold, by key. code_state: recorded, but no part of the key.
     """
 
     modality_set: str
@@ -45,6 +60,7 @@ class FoldTask:
     code: str
     preprocessed: Path
     store: Path
+    code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
 
     @property
     def parameters(self) -> dict[str, int | float]:
@@ -93,7 +109,10 @@ class FoldTask:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What fold.json says about the training."""
+        """What fold.json says about the training; of a finished one, as it was written then."""
+        if self.is_finished:
+            written: dict[str, Any] = read_json(self.folder / RECORD)
+            return written
         return {
             "modality_set": self.modality_set,
             "fold": self.fold,
@@ -102,4 +121,6 @@ class FoldTask:
             "parameters": self.parameters,
             "train_subjects": len(self.training_subjects),
             "validation_subjects": len(self.validation_subjects),
+            "commit": self.code_state.commit,
+            "uncommitted_changes": self.code_state.uncommitted_changes,
         }

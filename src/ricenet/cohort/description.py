@@ -1,0 +1,35 @@
+"""The cohort's description, `dataset_description.json`: optional here, although BIDS requires it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ricenet.cohort.layout import DATASET_DESCRIPTION
+from ricenet.cohort.problems import Finding
+from ricenet.errors import CohortError
+from ricenet.files import read_json
+
+
+def read_description(cohort: Path) -> Mapping[str, Any]:
+    """What a cohort says of itself; empty where it has no description.
+
+    Raises CohortError: not JSON, or not an object.
+    """
+    description = parse_description(cohort)
+    if isinstance(description, Finding):
+        raise CohortError(str(description.of(None, DATASET_DESCRIPTION)))
+    return description
+
+
+def parse_description(cohort: Path) -> Mapping[str, Any] | Finding:
+    """The description of a cohort, or what is wrong with it; empty where there is none."""
+    remedy = "Write one JSON object in UTF-8, or leave the file out."
+    try:
+        content = read_json(cohort / DATASET_DESCRIPTION)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        return Finding(f"is not readable JSON ({type(error).__name__})", remedy)
+    return content if isinstance(content, dict) else Finding("is not a JSON object", remedy)

@@ -1,0 +1,76 @@
+"""`ricenet ui` starts a page for a database, and none over a server that has its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tracked_project import store_of
+from typer.testing import CliRunner
+
+from ricenet.cli import app
+
+Started = list[tuple[str, list[str], dict[str, str]]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Programs that would have replaced this one."""
+    programs: Started = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: programs.append(arguments))
+    return programs
+
+
+def track_at(project: Path, uri: str) -> None:
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("uri: null", f"uri: {uri}"))
+
+
+def test_the_page_of_the_local_store_is_started_on_this_computer_only(
+    project: Path, started: Started
+) -> None:
+    store = store_of(project)
+
+    outcome = CliRunner().invoke(app, ["ui", "--port", "5123"])
+
+    assert outcome.exit_code == 0
+    assert f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}" in outcome.stdout
+    ((program, command, environment),) = started
+    assert program == sys.executable
+    assert command[1:4] == ["-m", "mlflow", "ui"]
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--port") + 1] == "5123"
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store.uri == f"sqlite:///{project}/mlflow/mlflow.db"
+    assert not any(store.uri in argument for argument in command)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "https://mlflow.example.org"])
+def test_of_a_server_the_address_is_printed(project: Path, started: Started, uri: str) -> None:
+    track_at(project, uri)
+
+    outcome = CliRunner().invoke(app, ["ui"])
+
+    assert (outcome.exit_code, outcome.stdout) == (0, f"MLflow UI: {uri}\n")
+    assert started == []
+    assert not (project / "mlflow").exists()
+
+
+def test_a_server_address_with_a_password_is_not_printed(project: Path, started: Started) -> None:
+    track_at(project, "http://ann:secret@127.0.0.1:9")
+
+    outcome = CliRunner().invoke(app, ["ui"])
+
+    assert outcome.exit_code == 1
+    assert "MLFLOW_TRACKING_PASSWORD" in outcome.stderr
+    assert "secret" not in outcome.output
+    assert started == []
