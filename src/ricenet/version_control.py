@@ -12,8 +12,8 @@ def head_commit(project: Path) -> str | None:
 
 
 def has_changes(project: Path, *paths: str) -> bool:
-    """Whether files under some paths of the project differ from the commit."""
-    return bool(_git(project, "status", "--porcelain", "--", *paths))
+    """Whether files under some paths differ from the commit; DVC's lock files, which runs write, apart."""
+    return bool(_git(project, "status", "--porcelain", "--", *paths, ":(exclude)*.lock"))
 
 
 def home_of(project: Path) -> Path:

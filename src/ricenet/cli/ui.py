@@ -31,9 +31,9 @@ def ui(
             typer.echo(f"MLflow UI: {params.uri}")
             return
         store = open_store(Path(), params.uri, params.experiment)
-    typer.echo(
-        f"MLflow UI: http://127.0.0.1:{port}/#/experiments/{store.experiment_id} (starting, Ctrl-C stops it)"
-    )
+    # without workflowType the page opens in its view for language models, whatever the experiment says
+    page = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
+    typer.echo(f"MLflow UI: http://127.0.0.1:{port}/{page} (starting, Ctrl-C stops it)")
     sys.stdout.flush()
     # one worker and no job executor: a third of the start-up time and memory, enough for one person
     environment = os.environ | {

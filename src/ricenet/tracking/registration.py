@@ -181,7 +181,7 @@ def _about(modality_set: str) -> str:
     return (
         f"Recurrence or RICE from {', '.join(members(modality_set))}. "
         "Research software, not a medical device. "
-        "The version with the alias `champion` votes on the test set and predicts new cases."
+        "The version with the alias `champion` votes on the test set."
     )
 
 
