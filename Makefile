@@ -43,7 +43,7 @@ format: setup ## Format the code
 	ruff check --fix .
 	ruff format .
 
-ui: setup ## Compare runs in the MLflow UI at http://127.0.0.1:5000 (PORT=... for another)
+ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another than 5000)
 	ricenet ui --port $(PORT)
 
 lock: setup ## Write requirements.lock from what is installed
