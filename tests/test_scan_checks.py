@@ -100,7 +100,7 @@ def test_a_message_of_the_system_is_told_without_the_whole_path(
     assert str(cohort) not in text
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"not NIfTI")])
+@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"not NIfTI")], ids=["text", "gzip"])
 def test_a_file_of_another_kind_is_refused(cohort: Path, content: bytes) -> None:
     (cohort / FILES["dose"]).write_bytes(content)
     assert f"{FILES['dose']}: cannot be read (" in refusal(cohort)
