@@ -7,6 +7,7 @@ import typer
 from ricenet.cli.check import check
 from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
+from ricenet.cli.predict import predict, predict_cohort
 from ricenet.cli.promote import promote
 from ricenet.cli.ui import ui
 
@@ -17,5 +18,5 @@ app = typer.Typer(
     "Research software, not for clinical use.",
 )
 app.add_typer(params_app, name="params")
-for command in (check, phantom, promote, ui):
+for command in (check, phantom, predict, predict_cohort, promote, ui):
     app.command()(command)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
 from ricenet.modalities import MODALITY_SETS
+from ricenet.store import Store
 from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ logger = logging.getLogger(__name__)
 CHAMPION = "champion"
 DEMO_COHORT = "data/demo"
 DIGEST = "ricenet.digest"
+ENSEMBLES = Path("work") / "store" / "ensembles"
+MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 NO_CHAMPION = (
     "No champion yet: compare the runs with `make ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
 )
@@ -148,6 +154,66 @@ def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Pre
     return predict
 
 
+def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> RegisteredEnsemble:
+    """The ensemble at `models:/NAME@ALIAS` or `models:/NAME/VERSION`; None for the only champion.
+
+    Raises RegistryError: another form of address, no such model, alias or version, a version that this
+    project did not register; without an address, no champion or several.
+    """
+    if uri is None:
+        return _only_champion(champions(store, prefix))
+    address = MODEL_URI.fullmatch(uri)
+    if address is None:
+        raise RegistryError(f"{uri!r} is no model; expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, alias = address["model"], address["alias"]
+    with mlflow_errors(store.uri):
+        client = store.client()
+        models = client.search_registered_models(f"name = '{name}'")
+        if not models:
+            registered = [model.name for model in client.search_registered_models(max_results=1000)]
+            raise RegistryError(f"no registered model {name}; there is {', '.join(registered) or 'none'}")
+        aliases = {key: str(value) for key, value in models[0].aliases.items()}
+        if alias is not None and alias not in aliases:
+            raise RegistryError(f"{name} has no alias {alias}; it has {', '.join(aliases) or 'none'}")
+        number = address["version"] if alias is None else aliases[alias]
+        found = client.search_model_versions(f"name = '{name}'", max_results=1000)
+        for version in found:
+            if str(version.version) == number and DIGEST in version.tags:
+                return _ensemble(version.tags["ricenet.modality_set"], version)
+    known = sorted((str(v.version) for v in found if DIGEST in v.tags), key=int)
+    raise RegistryError(
+        f"{name} has no version {number} that this project registered; it has {', '.join(known) or 'none'}"
+    )
+
+
+def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
+    """The folder with a version's weights and ensemble.json, fetched once into work/store.
+
+    Raises RegistryError: its files are missing, or its tag is no digest.
+    """
+    import mlflow.artifacts
+    from mlflow.models import Model
+
+    if not re.fullmatch(r"[0-9a-f]{64}", registered.digest):
+        # it names a folder, and anyone may write tags in a shared registry
+        raise RegistryError(f"{registered.model} version {registered.version}: tag {DIGEST} is no digest")
+    kept = Store(project / ENSEMBLES)
+    if kept.has(registered.digest):
+        return kept.path(registered.digest)
+    uri = f"models:/{registered.model}/{registered.version}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
+            model = mlflow.artifacts.download_artifacts(
+                artifact_uri=uri, dst_path=folder, tracking_uri=store.uri, registry_uri=store.uri
+            )
+            artifacts = Model.load(model).flavors["python_function"]["artifacts"]
+            with kept.writing(registered.digest) as target:
+                shutil.copytree(Path(model) / artifacts["ensemble"]["path"], target, dirs_exist_ok=True)
+    except mlflow_failures() as error:
+        raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
+    return kept.path(registered.digest)
+
+
 def best_set(metrics: Path) -> str:
     """The modality set with the highest cross-validated macro-F1 (mean over folds).
 
@@ -158,6 +224,17 @@ def best_set(metrics: Path) -> str:
     if not scores:
         raise ResultError(f"{metrics} is missing or empty. The stage `evaluate` makes it: run `dvc repro`")
     return max(scores, key=lambda name: float(scores[name]["macro_f1_mean"]))
+
+
+def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnsemble:
+    if not promoted:
+        raise RegistryError(
+            "no champion: promote a version (`ricenet promote MODALITY_SET`), or name a model"
+        )
+    if len(promoted) > 1:
+        names = ", ".join(f"models:/{champion.model}@{CHAMPION}" for champion in promoted.values())
+        raise RegistryError(f"{len(promoted)} champions, name one of them as the model: {names}")
+    return next(iter(promoted.values()))
 
 
 def _ensemble(modality_set: str, version: ModelVersion) -> RegisteredEnsemble:

@@ -1,0 +1,119 @@
+"""`ricenet predict` and `ricenet predict-cohort`: what a registered model says of new cases."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.config import Params
+    from ricenet.tracking.registry import RegisteredEnsemble
+
+logger = logging.getLogger(__name__)
+
+ModelUri = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="models:/NAME@ALIAS or models:/NAME/VERSION [default: the champion, where one set has one].",
+    ),
+]
+
+
+def predict(
+    post_op: Annotated[Path, typer.Option(metavar="FILE", help="Post-operative T1ce, NIfTI (.nii.gz).")],
+    event: Annotated[Path, typer.Option(metavar="FILE", help="T1ce at the event.")],
+    dose: Annotated[Path, typer.Option(metavar="FILE", help="Dose in Gy, in the post-op scan's space.")],
+    fractions: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The dose is that of one of N fractions [default: the whole course]."),
+    ] = None,
+    prescription: Annotated[
+        float | None, typer.Option(metavar="GY", help="Prescribed dose of the course, checked with the dose.")
+    ] = None,
+    model: ModelUri = None,
+) -> None:
+    """Predict a new case from three files; JSON on stdout. Research use only.
+
+    The files are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
+    cohort, says what the dose is; the options must not contradict it.
+    """
+    from ricenet.config import read_params
+    from ricenet.ensemble import Ensemble
+    from ricenet.prediction.case import CaseFiles
+    from ricenet.prediction.subject import NOTICE, predict_case
+    from ricenet.prediction.training_ranges import training_ranges
+
+    log_to_stderr()
+    with mendable_errors():
+        params = read_params()
+        registered, folder = _model(params, model)
+        ensemble = Ensemble.load(folder)
+        files = CaseFiles(post_op, event, dose, fractions, prescription)
+        ranges = training_ranges(Path(), ensemble.record)
+        prediction = predict_case(files, ensemble, params.seed, ranges)
+    for warning in prediction.warnings:
+        logger.warning("warning: %s", warning)
+    origin = {
+        "notice": NOTICE,
+        "model": registered.model,
+        "version": registered.version,
+        "digest": ensemble.digest,
+        "modality_set": ensemble.modality_set,
+        "seed": params.seed,
+    }
+    typer.echo(json.dumps(origin | prediction.as_json(), indent=2, allow_nan=False))
+
+
+def predict_cohort(
+    folder: Annotated[
+        Path, typer.Argument(help="Subjects in the layout of docs/own-cohort.md; no table is needed.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The table to write (.tsv).")],
+    model: ModelUri = None,
+) -> None:
+    """Predict every subject of a folder into a table; exit status 1 if any failed. Research use only."""
+    from ricenet.config import read_params
+    from ricenet.ensemble import Ensemble
+    from ricenet.errors import CohortError, ResultError
+    from ricenet.files import write_text
+    from ricenet.prediction import cohort
+    from ricenet.prediction.subject import NOTICE, require_known_preprocessing
+    from ricenet.prediction.training_ranges import training_ranges
+
+    log_to_stderr()
+    with mendable_errors():
+        if output.is_dir():
+            raise ResultError(f"{output} is a folder; name the table to write with --output")
+        params = read_params()
+        registered, files = _model(params, model)
+        ensemble = Ensemble.load(files)
+        require_known_preprocessing(ensemble.record)
+        ranges = training_ranges(Path(), ensemble.record)
+        for reason in ranges.not_compared:
+            logger.warning("warning: %s", reason)
+        outcomes = cohort.predict_cohort(folder, files, params.seed, ranges, params.execution)
+        uri = f"models:/{registered.model}/{registered.version}"
+        write_text(output, cohort.prediction_table(outcomes, len(ensemble.networks), uri, ensemble.digest))
+        for subject, warning in cohort.case_warnings(outcomes, ranges):
+            logger.warning("warning: %s: %s", subject, warning)
+        logger.info("%s: %d subject(s). %s", output, len(outcomes), NOTICE)
+        if failed := [f"  - {o.task}: {o.error}" for o in outcomes if o.result is None]:
+            lines = "\n".join(failed)
+            raise CohortError(f"{len(failed)} of {len(outcomes)} subjects could not be predicted:\n{lines}")
+
+
+def _model(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Path]:
+    """The registered version that is asked for, and the folder of its files."""
+    from ricenet.tracking import registry
+    from ricenet.tracking.store import open_store
+
+    store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
+    registered = registry.find_registered(store, params.tracking.model_prefix, uri)
+    return registered, registry.ensemble_files(Path(), store, registered)

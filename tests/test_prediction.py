@@ -1,0 +1,501 @@
+"""New cases: fed as in training, compared with it, refused by name, and none of a folder's lost."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny_cohort, write_tiny_subject
+from heads import write_head
+from tracked_project import CUBE_VOXELS, NETWORK, PREFIX, make_project, store_of, train
+from typer.testing import CliRunner, Result
+
+from ricenet.cli import app
+from ricenet.cohort.dose_sidecar import DoseSidecar
+from ricenet.cohort.layout import RawSubject
+from ricenet.config import PreprocessingParams, read_params
+from ricenet.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
+from ricenet.errors import CohortError, RegistryError, ScanError
+from ricenet.files import read_json, write_json
+from ricenet.modalities import MODALITIES, channels
+from ricenet.prediction.case import CASE, CaseFiles, course_of, laid_out
+from ricenet.prediction.subject import predict_case, require_known_preprocessing
+from ricenet.prediction.training_ranges import SPACING, TrainingRanges, training_ranges
+from ricenet.preprocessing import pipeline
+from ricenet.preprocessing.registration import RigidResult
+from ricenet.tracking.registration import register_ensembles
+from ricenet.tracking.registry import ENSEMBLES, champions, ensemble_files, find_registered, promote
+from ricenet.tracking.store import TrackingStore
+from ricenet.volume import Volume
+
+DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
+TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 4.0})
+HEAD = DEMO.preprocessing.model_copy(update={"cube_voxels": 24, "spacing_mm": 8.0})
+SMALL, WHOLE = "post_op+dose", "post_op+event+dose"
+NO_RANGES = TrainingRanges.unknown("a test")
+SIMILARITY = "registration_normalised_mutual_information"
+
+
+def write_trained(project: Path, modality_set: str, preprocessing: PreprocessingParams) -> None:
+    """What training leaves of a set: random weights, but settings of preprocessing that are really used."""
+    train(project, modality_set, seed=7)
+    folder = project / "models/ensembles" / modality_set
+    record = read_json(folder / "ensemble.json")
+    weights = [shutil.copy(path, project / path.name) for path in sorted(folder.glob("*.safetensors"))]
+    digests = [record[name] for name in ("data_digest", "preprocessing_digest", "splits_digest")]
+    provenance = Provenance(tuple(record["fold_keys"]), *digests, preprocessing.model_dump())
+    write_ensemble(folder, modality_set, weights, NETWORK, provenance)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrackingStore]:
+    project = make_project(tmp_path_factory.mktemp("registered") / "project")
+    shutil.rmtree(project / "models/ensembles/dose")
+    write_trained(project, SMALL, TINY)
+    write_trained(project, WHOLE, HEAD)
+    write_tiny_cohort(project / "data/demo", subjects=10)
+    for number in range(1, 11):
+        measured = {"brain_ml": 1000.0 + number, "dose_max_gy": 60.0 + number, SIMILARITY: 1.2 + number / 100}
+        write_json(project / f"work/preprocessed/sub-{number:03d}/provenance.json", measured)
+    register_ensembles(project, store_of(project), PREFIX)
+    return project, store_of(project)
+
+
+@pytest.fixture
+def project(registered: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project, entered, with the small set's champion alone."""
+    path, store = registered
+    for champion in champions(store, PREFIX).values():
+        store.client().delete_registered_model_alias(champion.model, "champion")
+    promote(store, PREFIX, SMALL)
+    monkeypatch.chdir(path)
+    return path
+
+
+@pytest.fixture
+def small(project: Path) -> Ensemble:
+    return Ensemble.load(project / "models/ensembles" / SMALL)
+
+
+@pytest.fixture
+def quick_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 12 mm block in the middle.
+
+    In voxels of 4 mm it has 8 whole ones and 24 halved by a face, 2.048 ml.
+    """
+
+    def brain(t1: Volume, subject: str, **settings: Any) -> Volume:
+        mask = np.zeros(t1.grid.shape, bool)
+        mask[3:9, 3:9, 3:9] = True
+        return Volume(mask, t1.grid)
+
+    monkeypatch.setattr(pipeline, "extract_brain", brain)
+    monkeypatch.setattr(pipeline, "register_rigid", lambda *_: RigidResult(np.eye(4), 1.25, 1.2))
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> CaseFiles:
+    """Three sound files without a sidecar, under names of their own."""
+    write_tiny_subject(tmp_path / "raw", "sub-001")
+    raw, folder = RawSubject(tmp_path / "raw", "sub-001"), tmp_path / "files"
+    folder.mkdir()
+    files = CaseFiles(*(folder / f"{modality}.nii.gz" for modality in MODALITIES))
+    for modality, path in files.scans.items():
+        shutil.copy(raw.scan(modality), path)
+    return files
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def predict(files: CaseFiles, *options: object) -> Result:
+    scans = ("--post-op", files.post_op, "--event", files.event, "--dose", files.dose)
+    return run("predict", *scans, *options)
+
+
+# --- what the dose means ---
+
+
+def factor(files: CaseFiles) -> float:
+    course = course_of(files)
+    assert isinstance(course, DoseSidecar), course
+    return course.factor
+
+
+def write_sidecar(files: CaseFiles, **changes: object) -> None:
+    write_json(files.dose_sidecar, SIDECAR | changes)
+
+
+def test_a_dose_is_the_whole_courses_unless_stated_or_written_otherwise(case: CaseFiles) -> None:
+    assert factor(case) == 1.0
+    assert factor(dataclasses.replace(case, fractions=30)) == 30.0
+    write_sidecar(case, DoseSummationType="FRACTION", NumberOfFractions=33)
+    assert factor(case) == 33.0
+    assert factor(dataclasses.replace(case, fractions=33, prescription_gy=60.0)) == 33.0
+
+
+def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
+    write_sidecar(case, PrescriptionGy=None)
+    course = course_of(dataclasses.replace(case, prescription_gy=60.0))
+    assert isinstance(course, DoseSidecar) and course.prescription_gy == 60.0
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "stated", "message"),
+    [
+        ({}, {"fractions": 30}, r"DoseSummationType is PLAN \(the whole course\), but one of 30 fractions"),
+        ({"DoseSummationType": "FRACTION"}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated"),
+        ({}, {"prescription_gy": 54.0}, "PrescriptionGy is 60, but 54 is stated. Correct the file or --pre"),
+        ({"DoseUnits": "CGY"}, {}, r"dose.json: DoseUnits is 'CGY'\. Export the dose in Gy"),
+        (None, {"fractions": 0}, "0 fractions are stated. State a positive whole number"),
+        (None, {"prescription_gy": float("nan")}, "a prescription of nan Gy is stated. State the prescribed"),
+        (None, {"prescription_gy": 20.0}, r"dose \(dose.nii.gz\): the course's dose reaches 59.9 Gy"),
+        (
+            None,
+            {"fractions": 30, "prescription_gy": 60.0},
+            r"reaches 179\d\.\d Gy \(59.93 Gy in the file times",
+        ),
+    ],
+)
+def test_contradictions_about_the_dose_are_refused(
+    case: CaseFiles, sidecar: dict[str, object] | None, stated: dict[str, Any], message: str
+) -> None:
+    if sidecar is not None:
+        write_sidecar(case, **sidecar)
+    with pytest.raises(CohortError, match=message), laid_out(dataclasses.replace(case, **stated)):
+        pass
+
+
+# --- files that cannot be used ---
+
+
+def four_dimensional(path: Path) -> None:
+    nib.nifti1.Nifti1Image(np.ones((3, 3, 3, 2), np.float32), np.eye(4)).to_filename(path)
+
+
+@pytest.mark.parametrize(
+    ("modality", "spoil", "message"),
+    [
+        ("post_op", Path.unlink, "post_op (post_op.nii.gz): file is missing"),
+        ("event", lambda path: path.write_bytes(b"no NIfTI"), "event (event.nii.gz): cannot be read ("),
+        ("event", four_dimensional, "4 dimensions, expected 3"),
+        (
+            "event",
+            lambda path: change_voxels(path, one_voxel(np.nan)),
+            "event (event.nii.gz): 1 NaN voxel(s)",
+        ),
+        ("post_op", lambda path: change_header(path, 252, bytes(4)), "post_op.nii.gz): no spatial reference"),
+        (
+            "dose",
+            lambda path: change_voxels(path, one_voxel(-2.0)),
+            "1 voxel(s) of negative dose, down to -2 Gy",
+        ),
+    ],
+)
+def test_a_faulty_file_ends_the_command_with_its_name_and_reason(
+    project: Path, case: CaseFiles, modality: str, spoil: Callable[[Path], object], message: str
+) -> None:
+    spoil(getattr(case, modality))
+    outcome = predict(case)
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert outcome.stderr.startswith("error: case: 1 problem(s)\n") and message in outcome.stderr
+
+
+def test_all_problems_of_a_case_are_told_together(case: CaseFiles) -> None:
+    case.post_op.unlink()
+    change_voxels(case.dose, one_voxel(np.inf))
+    case.dose_sidecar.write_text("no JSON")
+    with pytest.raises(CohortError, match=r"case: 3 problem\(s\)"), laid_out(case):
+        pass
+
+
+@pytest.mark.usefixtures("quick_tools")
+def test_a_dose_that_misses_the_brain_is_refused(project: Path, case: CaseFiles) -> None:
+    # byte offset of NIfTI-1: srow_x 280, its fourth number is the origin
+    change_header(case.dose, 280, np.array([2, 0, 0, 500], np.float32).tobytes())
+    outcome = predict(case)
+    assert outcome.exit_code == 1 and "case: dose: no dose within the brain" in outcome.stderr
+
+
+# --- which model ---
+
+
+def test_a_model_is_found_by_alias_version_or_as_the_only_champion(
+    project: Path, registered: tuple[Path, TrackingStore]
+) -> None:
+    store = registered[1]
+    (number,) = {champions(store, PREFIX)[SMALL].version}
+    addresses = (None, f"models:/rice-net-{SMALL}@champion", f"models:/rice-net-{SMALL}/{number}")
+    found = [find_registered(store, PREFIX, address) for address in addresses]
+    assert found[0] == found[1] == found[2] and found[0].modality_set == SMALL
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("rice-net-dose", "'rice-net-dose' is no model; expected models:/NAME@ALIAS or models:/NAME/VERSION"),
+        ("models:/rice-net-nose/1", "no registered model rice-net-nose; there is rice-net-post_op"),
+        (f"models:/rice-net-{SMALL}@best", r"has no alias best; it has champion$"),
+        (f"models:/rice-net-{WHOLE}@best", r"has no alias best; it has none$"),
+        (f"models:/rice-net-{SMALL}/9", r"has no version 9 that this project registered; it has 1$"),
+    ],
+)
+def test_an_unknown_model_is_refused(project: Path, uri: str, message: str) -> None:
+    with pytest.raises(RegistryError, match=message):
+        find_registered(store_of(project), PREFIX, uri)
+
+
+def test_without_an_address_there_has_to_be_one_champion(project: Path, case: CaseFiles) -> None:
+    store = store_of(project)
+    promote(store, PREFIX, WHOLE)
+    several = predict(case)
+    for modality_set in (SMALL, WHOLE):
+        store.client().delete_registered_model_alias(f"rice-net-{modality_set}", "champion")
+    none = predict(case)
+    assert several.exit_code == none.exit_code == 1
+    named = f"models:/rice-net-{SMALL}@champion, models:/rice-net-{WHOLE}@champion"
+    assert several.stderr == f"error: 2 champions, name one of them as the model: {named}\n"
+    assert none.stderr.startswith("error: no champion: promote a version (`ricenet promote MODALITY_SET`)")
+
+
+def test_a_versions_files_are_the_ensemble_and_are_fetched_once(project: Path) -> None:
+    store = store_of(project)
+    shutil.rmtree(project / ENSEMBLES, ignore_errors=True)
+    found = find_registered(store, PREFIX, None)
+    with pytest.raises(RegistryError, match=r"version 1: tag ricenet\.digest is no digest"):
+        ensemble_files(project, store, dataclasses.replace(found, digest="../elsewhere"))
+    artifacts = project / "mlflow/artifacts"
+    artifacts.rename(project / "mlflow/elsewhere")
+    with pytest.raises(RegistryError, match=r"version 1 .* cannot be loaded: .*Delete mlflow"):
+        ensemble_files(project, store, found)
+    (project / "mlflow/elsewhere").rename(artifacts)
+
+    folder = ensemble_files(project, store, found)
+    written = (folder / "ensemble.json").stat().st_mtime_ns
+    assert Ensemble.load(folder).digest == found.digest
+    assert ensemble_files(project, store, found) == folder
+    assert (folder / "ensemble.json").stat().st_mtime_ns == written
+
+
+def test_a_model_of_unknown_preprocessing_is_refused() -> None:
+    settings = TINY.model_dump() | {"cube_voxels": "wide", "histogram": True}
+    record = {"modality_set": "dose", "digest": "d" * 64, "preprocessing": settings}
+    with pytest.raises(RegistryError, match=r"model dose \(dddd.*does not know \(cube_voxels, histogram\)"):
+        require_known_preprocessing(record)
+
+
+# --- the prediction ---
+
+
+@pytest.mark.usefixtures("quick_tools")
+def test_a_case_is_fed_as_a_training_subject_of_its_name_would_be(
+    small: Ensemble, case: CaseFiles, tmp_path: Path
+) -> None:
+    prediction = predict_case(dataclasses.replace(case, fractions=2), small, 7, NO_RANGES)
+    write_tiny_subject(tmp_path / "raw", CASE)
+    raw = RawSubject(tmp_path / "raw", CASE)
+    for modality, path in case.scans.items():
+        shutil.copy(path, raw.scan(modality))
+    write_json(raw.dose_sidecar, SIDECAR | {"DoseSummationType": "FRACTION", "NumberOfFractions": 2})
+    pipeline.write_subject(pipeline.preprocess(raw, TINY, 7), tmp_path / "out", TINY.dose_unit_gy, {})
+    volumes = np.load(tmp_path / "out/volumes.npy")[channels(SMALL)][np.newaxis]
+    assert prediction.vote.p_rice_folds == tuple(small.predict(volumes)[0])
+    assert prediction.measurements["dose_factor"] == 2.0
+    assert (
+        prediction.measurements["dose_max_gy"] == read_json(tmp_path / "out/provenance.json")["dose_max_gy"]
+    )
+
+
+@pytest.mark.usefixtures("quick_tools")
+def test_settings_come_from_the_model_and_the_seed_is_that_of_a_subject_called_case(
+    small: Ensemble, case: CaseFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    real = pipeline.preprocess
+
+    def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> pipeline.PreprocessedSubject:
+        given.extend([raw.subject, params, seed])
+        return real(raw, params, seed)
+
+    monkeypatch.setattr(pipeline, "preprocess", preprocess)
+    predict_case(case, small, 11, NO_RANGES)
+    assert given == ["case", TINY, 11]
+
+
+@pytest.mark.usefixtures("quick_tools")
+def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: CaseFiles) -> None:
+    outcome = predict(case, "--prescription", 60)
+    assert outcome.exit_code == 0, outcome.stderr
+    answer = json.loads(outcome.stdout)
+    assert answer["notice"] == "Research use only: not a medical device, not for clinical use."
+    assert (answer["model"], answer["version"], answer["modality_set"]) == (f"rice-net-{SMALL}", "1", SMALL)
+    assert answer["digest"] == read_json(project / f"models/ensembles/{SMALL}/ensemble.json")["digest"]
+    folds = np.array([answer["p_rice_folds"]])
+    assert answer["p_rice"] == folds.mean() and answer["folds"] == 2
+    assert answer["votes_rice"] == (folds >= 0.5).sum()
+    assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
+    assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
+    assert answer["warnings"][0].startswith("brain volume in ml is 2.048, outside")
+    assert all(f"warning: {warning}\n" in outcome.stderr for warning in answer["warnings"])
+
+
+# --- the training subjects' ranges ---
+
+
+def test_ranges_are_those_of_the_training_subjects_without_the_test_set(
+    project: Path, small: Ensemble
+) -> None:
+    ranges = training_ranges(project, small.record)
+    assert (ranges.subjects, ranges.not_compared) == (8, ())
+    assert ranges.limits["brain_ml"] == (1001.0, 1008.0)  # sub-009 and sub-010 are the test set
+    assert ranges.limits["dose_max_gy"] == (61.0, 68.0)
+    # the tiny cohort's voxels are 2 x 2 x 2, 2 x 2 x 3 and 2 x 2 x 4 mm
+    coarsest = [ranges.limits[f"{modality}_coarsest_spacing_mm"] for modality in MODALITIES]
+    assert coarsest == [(2.0, 2.0), (3.0, 3.0), (4.0, 4.0)]
+
+
+def test_a_case_is_warned_of_below_and_above_a_range_but_not_at_its_ends() -> None:
+    ranges = TrainingRanges({"brain_ml": (1000.0, 1500.0), "dose_max_gy": (60.0, 66.0)}, 40)
+    assert ranges.warnings({"brain_ml": 1000.0, "dose_max_gy": 66.0}) == ()
+    assert ranges.warnings({"brain_ml": 999.5, "dose_max_gy": 70.0}) == (
+        "brain volume in ml is 999.5, outside the range of the 40 training subjects, 1000 to 1500",
+        "largest dose in Gy is 70, outside the range of the 40 training subjects, 60 to 66",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"preprocessing_digest": "q" * 64}, r"what the model was trained on \(preprocessing_digest\)"),
+        ({"splits_digest": "q" * 64}, r"what the model was trained on \(splits_digest\)"),
+    ],
+)
+def test_ranges_of_other_data_are_not_used(
+    project: Path, small: Ensemble, change: dict[str, str], reason: str
+) -> None:
+    ranges = training_ranges(project, {**small.record, **change})
+    (warning,) = ranges.warnings({})
+    assert warning.startswith("not compared with the training subjects: work/ is not ") and not ranges.limits
+    assert reason.replace("\\", "") in warning
+
+
+def test_what_is_missing_in_work_is_told_and_not_compared(small: Ensemble, tmp_path: Path) -> None:
+    bare = training_ranges(tmp_path, small.record)
+    assert bare.not_compared[0].startswith("not compared with the training subjects: ")
+    assert "splits.json" in bare.not_compared[0]
+
+
+def test_without_the_raw_cohort_all_but_the_spacing_is_compared(
+    project: Path, small: Ensemble, tmp_path: Path
+) -> None:
+    shutil.copytree(project / "work", tmp_path / "work")
+    told = "voxel spacing is not compared with the training subjects: "
+    missing = training_ranges(tmp_path, small.record)
+    assert missing.not_compared == (f"{told}sub-001_ses-postop_ce-gadolinium_T1w.nii.gz cannot be read",)
+    assert missing.limits["brain_ml"] == (1001.0, 1008.0)
+    other = training_ranges(project, {**small.record, "data_digest": "q" * 64})
+    assert other.not_compared == (f"{told}work/cohort is not what the model was trained on (data_digest)",)
+    assert not set(SPACING) & set(other.limits)
+
+
+# --- a folder of subjects ---
+
+
+@pytest.fixture
+def serial(project: Path) -> None:
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("backend: processes", "backend: serial"))
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+@pytest.mark.usefixtures("quick_tools", "serial")
+def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
+    small: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = write_tiny_cohort(tmp_path / "new", subjects=4)
+    (cohort / "participants.tsv").unlink()
+    RawSubject(cohort, "sub-002").scan("event").unlink()
+    real = pipeline.preprocess
+
+    def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> pipeline.PreprocessedSubject:
+        if raw.subject == "sub-003":
+            raise ScanError("sub-003", "event T1ce", "registration failed", "Look at both.")
+        return real(raw, params, seed)
+
+    monkeypatch.setattr(pipeline, "preprocess", preprocess)
+    outcome = run("predict-cohort", cohort, "--output", tmp_path / "out/predictions.tsv")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "error: 2 of 4 subjects could not be predicted:\n  - sub-002: sub-002: 1 problem" in outcome.stderr
+    assert "predicting: 4 of 4" in outcome.stderr and "not for clinical use" in outcome.stderr
+    rows = {row["participant_id"]: row for row in rows_of(tmp_path / "out/predictions.tsv")}
+    assert list(rows) == ["sub-001", "sub-002", "sub-003", "sub-004"]
+    assert rows["sub-002"]["error"].endswith("file is missing. Add it, or leave the subject out.")
+    assert rows["sub-003"]["error"] == "sub-003: event T1ce: registration failed. Look at both."
+    assert rows["sub-003"]["label"] == rows["sub-003"]["fold_1"] == rows["sub-001"]["error"] == "n/a"
+    assert {row["digest"] for row in rows.values()} == {small.digest}
+    assert "brain volume in ml is 2.048" in rows["sub-001"]["warnings"]
+    assert "warning: sub-001: brain volume in ml" in outcome.stderr
+    folds = [float(rows["sub-004"][name]) for name in ("fold_0", "fold_1")]
+    assert float(rows["sub-004"]["p_rice"]) == pytest.approx(np.mean(folds), abs=1e-6)
+    assert int(rows["sub-004"]["votes_rice"]) == sum(p >= 0.5 for p in folds)
+
+
+@pytest.mark.usefixtures("quick_tools", "serial")
+def test_a_folder_without_a_fault_ends_well(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "data/demo/sub-001", tmp_path / "new/sub-001")
+    outcome = run("predict-cohort", tmp_path / "new", "--output", tmp_path / "out.tsv")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert [row["error"] for row in rows_of(tmp_path / "out.tsv")] == ["n/a"]
+
+
+def test_a_folder_that_holds_no_subjects_is_refused(project: Path, tmp_path: Path) -> None:
+    table = tmp_path / "out.tsv"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "named/sub-Hans_Mueller").mkdir(parents=True)
+    messages = {
+        "absent": "absent: no such folder of subjects",
+        "empty": "empty: no folder sub-* in it; docs/own-cohort.md shows the layout",
+        "named": "named: 1 folder(s) not named sub-<letters and digits>. Rename to a pseudonym",
+    }
+    for name, message in messages.items():
+        outcome = run("predict-cohort", tmp_path / name, "--output", table)
+        assert outcome.exit_code == 1 and message in outcome.stderr and "Mueller" not in outcome.stderr
+    as_folder = run("predict-cohort", tmp_path / "named", "--output", tmp_path / "empty")
+    assert as_folder.exit_code == 1 and "empty is a folder; name the table to write" in as_folder.stderr
+    assert not table.exists()
+
+
+# --- the real tools ---
+
+
+@pytest.mark.slow
+def test_a_real_head_is_predicted_as_the_training_pipeline_would_feed_it(
+    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = RawSubject(write_head(tmp_path / "phantom", subject=CASE), CASE)
+    pipeline.write_subject(pipeline.preprocess(raw, HEAD, 7), tmp_path / "out", HEAD.dose_unit_gy, {})
+    volumes = np.load(tmp_path / "out/volumes.npy")
+    expected = Ensemble.load(project / "models/ensembles" / WHOLE).predict(volumes[np.newaxis])
+
+    capfd.readouterr()
+    files = CaseFiles(raw.scan("post_op"), raw.scan("event"), raw.scan("dose"))
+    outcome = predict(files, "--model", f"models:/rice-net-{WHOLE}/1")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert capfd.readouterr().out == ""  # compiled tools write past Python
+    answer = json.loads(outcome.stdout)
+    assert answer["p_rice_folds"] == list(expected[0])
+    assert volumes.shape == (3, 24, 24, 24) and 1000 < answer["measurements"]["brain_ml"] < 2000
