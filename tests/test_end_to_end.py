@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from ricenet.cohort.layout import RawSubject
 from ricenet.config import read_params
 from ricenet.files import read_json
-from ricenet.modalities import MODALITY_SETS
+from ricenet.modalities import MODALITIES, MODALITY_SETS
 from ricenet.tracking.store import open_store
 
 PROJECT = Path(__file__).parents[1]
@@ -146,6 +148,21 @@ def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> Non
     with (clone.folder / "models/test_ledger.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert [(row["modality_set"], row["n"], row["look"]) for row in rows] == [("dose", "2", "1")]
+
+
+@pytest.mark.timeout(900)
+def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Clone) -> None:
+    with (clone.folder / "work/vote/dose.tsv").open() as stream:
+        voted = next(csv.DictReader(stream, delimiter="\t"))
+    raw = RawSubject(clone.folder / "data/demo", voted["participant_id"])
+    files = {f"--{m.replace('_', '-')}": str(raw.scan(m)) for m in MODALITIES}
+    options = [part for pair in files.items() for part in pair]
+    answer = json.loads(clone.run("ricenet", "predict", *options).stdout)
+    assert answer["model"] == "rice-net-dose" and answer["label"] == voted["predicted"]
+    # the cube is the post-op scan's, so nothing but the file's six digits is lost
+    assert answer["p_rice_folds"] == pytest.approx(
+        [float(voted[f"fold_{k}"]) for k in range(FOLDS)], abs=1e-5
+    )
 
 
 @pytest.mark.timeout(900)

@@ -142,11 +142,9 @@ def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Pre
 
     Raises RegistryError: its files are missing or damaged.
     """
-    import mlflow
     from mlflow import pyfunc
 
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
+    _resolve_models_in(store)
     try:
         predict: Predict = pyfunc.load_model(f"models:/{registered.model}/{registered.version}").predict
     except mlflow_failures() as error:
@@ -201,11 +199,10 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
     if kept.has(registered.digest):
         return kept.path(registered.digest)
     uri = f"models:/{registered.model}/{registered.version}"
+    _resolve_models_in(store)
     try:
         with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
-            model = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, dst_path=folder, tracking_uri=store.uri, registry_uri=store.uri
-            )
+            model = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
             artifacts = Model.load(model).flavors["python_function"]["artifacts"]
             with kept.writing(registered.digest) as target:
                 shutil.copytree(Path(model) / artifacts["ensemble"]["path"], target, dirs_exist_ok=True)
@@ -224,6 +221,14 @@ def best_set(metrics: Path) -> str:
     if not scores:
         raise ResultError(f"{metrics} is missing or empty. The stage `evaluate` makes it: run `dvc repro`")
     return max(scores, key=lambda name: float(scores[name]["macro_f1_mean"]))
+
+
+def _resolve_models_in(store: TrackingStore) -> None:
+    """Let `models:/` addresses mean this store; MLflow looks them up in the process's own one only."""
+    import mlflow
+
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
 
 
 def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnsemble:
