@@ -1,8 +1,9 @@
-"""The two scales of the one protocol: presets that are written into the parameter file."""
+"""Writing settings into the parameter file, above all the two scales of the one protocol."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,19 @@ def use_scale(scale: str, path: Path) -> int:
     """
     if scale not in SCALES:
         raise ParamsError(path.name, [f"unknown scale {scale!r}; expected {' or '.join(SCALES)}"])
+    preset = resources.files("ricenet.presets").joinpath(f"{scale}.yaml").read_text(encoding="utf-8")
+    return change_settings(path, _round_trip_yaml().load(preset))
+
+
+def change_settings(path: Path, changes: Mapping[str, Any]) -> int:
+    """Write some settings into a parameter file, keeping its comments and all else.
+
+    changes: nested as in the file. Returns how many settings changed.
+    Raises ParamsError: a file that is not valid before or after; it is then left as it was.
+    """
     read_params(path)
-    yaml = _round_trip_yaml()
-    content = yaml.load(path)
-    preset = yaml.load(
-        resources.files("ricenet.presets").joinpath(f"{scale}.yaml").read_text(encoding="utf-8")
-    )
-    changed = _merge(content, preset)
+    content = _round_trip_yaml().load(path)
+    changed = _merge(content, changes)
     parse_params(content, path.name)
     write_text(path, _dump(content))
     return changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ricenet.cli.check import check
+from ricenet.cli.cohort import cohort_app
 from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import predict, predict_cohort
@@ -18,5 +19,6 @@ app = typer.Typer(
     "Research software, not for clinical use.",
 )
 app.add_typer(params_app, name="params")
+app.add_typer(cohort_app, name="cohort")
 for command in (check, phantom, predict, predict_cohort, promote, ui):
     app.command()(command)

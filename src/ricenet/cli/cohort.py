@@ -1,0 +1,60 @@
+"""`ricenet cohort`: taking a cohort into the project, and seeing whom one holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ricenet.cli.check import CohortFolder
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or see whom a cohort holds.")
+
+
+@cohort_app.command("add")
+def add(
+    folder: Annotated[Path, typer.Argument(help="A raw cohort (docs/own-cohort.md), anywhere.")],
+    name: Annotated[
+        str | None, typer.Option(help="It becomes data/NAME [default: the folder's own name].")
+    ] = None,
+) -> None:
+    """Check a cohort, copy it to data/NAME, version it with DVC, and let params.yaml name it.
+
+    A cohort that lies in data/NAME already is not copied. With a problem, nothing is changed.
+    """
+    from ricenet.cohort.adoption import adopt_cohort
+
+    log_to_stderr()
+    with mendable_errors():
+        adoption = adopt_cohort(folder, name or folder.absolute().name)
+        root, left_out = adoption.root, len(adoption.cohort.excluded)
+        typer.echo(adoption.cohort.summary())
+        if adoption.exclude_faulty:
+            typer.echo(f"cohort.exclude_faulty is true: faulty subjects are left out, {left_out} for now")
+        typer.echo(f"{root}: {'copied' if adoption.copied else 'already there'}, versioned by DVC")
+        typer.echo(f"params.yaml: cohort.root is {root}")
+        ignored = root.with_name(".gitignore")
+        files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), "params.yaml"]
+        typer.echo(f"Next:\n  git add {' '.join(map(str, files))}\n  dvc repro")
+
+
+@cohort_app.command("summary")
+def summary(
+    folder: CohortFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Count subjects by label, subset, source and site, with missing data, dose and intervals.
+
+    Reads the participants table and the dose sidecars only; `ricenet check` reads everything.
+    """
+    from ricenet.cohort.summary import summarise_cohort, summary_table
+    from ricenet.config import read_params
+
+    log_to_stderr()
+    with mendable_errors():
+        summarised = summarise_cohort(folder or Path(read_params().cohort.root))
+        as_text = json.dumps(summarised.as_json(), indent=2, allow_nan=False) if as_json else None
+        typer.echo(as_text or summary_table(summarised))

@@ -1,0 +1,133 @@
+"""Taking a cohort into the project: checked, copied below data/, versioned by DVC, set as cohort.root."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.checks import admit, check_cohort
+from ricenet.config import PARAMS_FILE, read_params
+from ricenet.errors import CohortError
+from ricenet.files import atomic_folder
+from ricenet.scale import change_settings
+
+logger = logging.getLogger(__name__)
+
+DATA = Path("data")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_DEMO = "demo"
+_NOT_COPIED = (".git", ".dvc", ".datalad", ".partial-*")
+"""What versions a cohort elsewhere is no part of it, and DVC refuses a repository inside its own."""
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What was done. root: as cohort.root now says. copied: False where the cohort lay there already."""
+
+    root: Path
+    copied: bool
+    exclude_faulty: bool
+    cohort: CheckedCohort
+
+    @property
+    def dvc_file(self) -> Path:
+        """The file that stands for the cohort in git."""
+        return self.root.with_name(f"{self.root.name}.dvc")
+
+
+def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
+    """Make a raw cohort the one that the project uses, as data/<name>.
+
+    Everything is checked before anything is written, and the parameter file is written last: after a
+    failure or a kill it is as it was. The same call with data/<name> itself goes on from there, and
+    versions the folder anew where its files have changed.
+    Raises CohortError: the name, the target or the cohort is refused, it cannot be copied, or DVC
+    refuses it. ParamsError: the parameter file is not valid.
+    """
+    exclude_faulty = read_params(project / PARAMS_FILE).cohort.exclude_faulty
+    root = DATA / _accepted(name)
+    is_in_place = _is_target(folder, project / root)
+    if not (project / ".dvc").is_dir():
+        raise CohortError("no folder .dvc here; run the command in the project's folder")
+    logger.info("checking every file of the cohort")
+    cohort = admit(check_cohort(folder), exclude_faulty)
+    if not is_in_place:
+        logger.info("copying it to %s", root)
+        _copy(folder, project / root)
+    logger.info("versioning it: dvc add %s", root)
+    _dvc_add(project, root)
+    change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
+    return Adoption(root, not is_in_place, exclude_faulty, cohort)
+
+
+def _accepted(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise CohortError(f"the name {name!r} is not made of letters, digits, _ and -; give one with --name")
+    # some file systems do not tell Demo from demo
+    if name.lower() == _DEMO:
+        raise CohortError(
+            f"data/{_DEMO} is the synthetic cohort, which dvc repro replaces; give another --name"
+        )
+    return name
+
+
+def _is_target(folder: Path, target: Path) -> bool:
+    """Whether the cohort lies where it should; False where that place is free for it."""
+    place = DATA / target.name
+    if target.exists() and folder.exists() and target.samefile(folder):
+        return True
+    if target.exists() or target.is_symlink():
+        raise CohortError(
+            f"{place} exists and is another folder; give another --name, or use what lies there: "
+            f"ricenet cohort add {place}"
+        )
+    if target.with_name(f"{target.name}.dvc").exists():
+        raise CohortError(
+            f"{place}.dvc exists, its folder does not; give another --name, or fetch it: dvc pull {place}.dvc"
+        )
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise CohortError(
+            f"{place} lies inside the folder to be added; move the cohort into a folder of its own"
+        )
+    return False
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        with atomic_folder(target) as temporary:
+            # links are followed: DVC and the stages need the files themselves
+            shutil.copytree(
+                folder,
+                temporary,
+                ignore=shutil.ignore_patterns(*_NOT_COPIED),
+                copy_function=shutil.copyfile,
+                dirs_exist_ok=True,
+            )
+            # a source is often protected; the copy has to let subjects be added
+            for path in (temporary, *(path for path in temporary.rglob("*") if path.is_dir())):
+                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+    except OSError as error:
+        # without the files' names, which may be a patient's
+        reason = error.strerror or f"{type(error).__name__}: a file could not be read or written"
+        raise CohortError(
+            f"{DATA / target.name}: the cohort could not be copied ({reason}); params.yaml is unchanged. "
+            "Mend the cause, such as a full disk or a dangling link, and add it again"
+        ) from None
+
+
+def _dvc_add(project: Path, root: Path) -> None:
+    # not `dvc`, which may be another environment's
+    command = [sys.executable, "-m", "dvc", "add", root.as_posix()]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CohortError(
+            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Mend the cause "
+            f"and go on: ricenet cohort add {root}\n{done.stderr.strip()}"
+        )

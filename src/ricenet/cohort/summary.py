@@ -1,0 +1,178 @@
+"""A cohort at a glance, from its table and dose sidecars alone: whom it holds and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Self, get_args
+
+from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import MISSING, LabelSource, Participant, Subset, read_participants
+from ricenet.cohort.problems import report_text
+from ricenet.errors import CohortError
+from ricenet.modalities import LABELS
+
+ALL, UNLABELLED = "all", "unlabelled"
+_OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh")
+
+_COUNTED = {"subset": "subsets", "label by": "label_sources", "site": "sites", "without": "missing"}
+_TOLD = {
+    "dose of one fraction": "single_fraction",
+    "dose sidecar faulty": "faulty_sidecars",
+    "prescription, Gy": "prescription_gy",
+    "days from RT to event": "days_rt_end_to_event",
+}
+"""Rows of the table for people, by the field that they show."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of n values: the least, the median (the mean of the middle two where n is even) and the largest."""
+
+    n: int
+    minimum: float
+    median: float
+    maximum: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self | None:
+        """The spread of some values; None where there is none."""
+        return cls(len(values), min(values), median(values), max(values)) if values else None
+
+    def __str__(self) -> str:
+        return f"{self.median:g} ({self.minimum:g} to {self.maximum:g})"
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """Subjects of one label, or all. Counts are by value, `n/a` among them where the table may say so.
+
+    missing: how many subjects lack an optional value; sites count theirs themselves. faulty_sidecars: absent
+    ones included; nothing is known of such a dose. single_fraction: doses that are scaled to the course.
+    prescription_gy: of the course. days_rt_end_to_event: by the column, or else by the two dates.
+    """
+
+    subjects: int
+    subsets: Mapping[str, int]
+    label_sources: Mapping[str, int]
+    sites: Mapping[str, int]
+    missing: Mapping[str, int]
+    single_fraction: int
+    faulty_sidecars: int
+    prescription_gy: Spread | None
+    days_rt_end_to_event: Spread | None
+
+
+@dataclass(frozen=True)
+class CohortSummary:
+    """groups: by label, then `unlabelled`, then `all`. faulty_rows: of the table, left out of all counts."""
+
+    cohort: str
+    faulty_rows: int
+    groups: Mapping[str, GroupSummary]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same numbers for JSON; null where a spread has no value."""
+        return asdict(self)
+
+
+def summarise_cohort(root: Path) -> CohortSummary:
+    """Count what a cohort's table and dose sidecars say; no volume is read, nothing else is checked.
+
+    Raises CohortError: the table cannot be read, or not one of its rows.
+    """
+    table = read_participants(root / PARTICIPANTS_TABLE)
+    # the folder's name only: a whole path may say more than a log should keep
+    name = root.absolute().name
+    if not table.participants:
+        raise CohortError(report_text(name, table.problems))
+    nameless = sum(problem.subject is None for problem in table.problems)
+    rows = list(table.participants.values())
+    sidecars = {row.participant_id: _sidecar(root, row) for row in rows}
+    by_label = {label or UNLABELLED: [r for r in rows if r.label == label] for label in (*LABELS, None)}
+    groups = {key: _group(group, sidecars) for key, group in (by_label | {ALL: rows}).items()}
+    return CohortSummary(name, len(table.listed) - len(rows) + nameless, groups)
+
+
+def summary_table(summary: CohortSummary) -> str:
+    """A table for people: a row a number, a column a label; rows and columns without a subject are left out.
+
+    Spreads are median (least to largest).
+    """
+    total = summary.groups[ALL]
+    columns = {name: group for name, group in summary.groups.items() if group.subjects}
+    cells = [["", *columns], ["subjects", *(str(group.subjects) for group in columns.values())]]
+    for title, field in _COUNTED.items():
+        cells += _count_rows(title, field, list(columns.values()), getattr(total, field))
+    for title, field in _TOLD.items():
+        if getattr(total, field):
+            values = [getattr(group, field) for group in columns.values()]
+            cells.append([title, *("-" if value is None else str(value) for value in values)])
+    lines = [f"{summary.cohort}: {total.subjects} subjects", *_aligned(cells)]
+    if total.prescription_gy or total.days_rt_end_to_event:
+        lines.append("Prescription and days: median (least to largest).")
+    if summary.faulty_rows:
+        lines.append(
+            f"{summary.faulty_rows} faulty row(s) of the table are left out; ricenet check says why."
+        )
+    return "\n".join(lines)
+
+
+def _count_rows(
+    title: str, field: str, groups: Sequence[GroupSummary], totals: Mapping[str, int]
+) -> list[list[str]]:
+    return [
+        [f"{title} {value}", *(str(getattr(group, field).get(value, 0)) for group in groups)]
+        for value, total in totals.items()
+        if total
+    ]
+
+
+def _sidecar(root: Path, row: Participant) -> DoseSidecar | None:
+    sidecar = parse_dose_sidecar(RawSubject(root, row.participant_id).dose_sidecar)
+    return sidecar if isinstance(sidecar, DoseSidecar) else None
+
+
+def _group(rows: Sequence[Participant], sidecars: Mapping[str, DoseSidecar | None]) -> GroupSummary:
+    doses = [sidecar for row in rows if (sidecar := sidecars[row.participant_id])]
+    prescriptions_gy = [dose.prescription_gy for dose in doses if dose.prescription_gy is not None]
+    intervals_days = [days for row in rows if (days := _interval_days(row)) is not None]
+    missing = {column: sum(getattr(row, column) is None for row in rows) for column in _OPTIONAL_COLUMNS}
+    return GroupSummary(
+        subjects=len(rows),
+        subsets=_counts((row.subset for row in rows), get_args(Subset)),
+        label_sources=_counts((row.label_source for row in rows), get_args(LabelSource)),
+        sites=_counts((row.site for row in rows), sorted({row.site for row in rows if row.site})),
+        missing=missing
+        | {
+            "days_rt_end_to_event": len(rows) - len(intervals_days),
+            "PrescriptionGy": len(rows) - len(prescriptions_gy),
+        },
+        single_fraction=sum(dose.summation_type == "FRACTION" for dose in doses),
+        faulty_sidecars=len(rows) - len(doses),
+        prescription_gy=Spread.of(prescriptions_gy),
+        days_rt_end_to_event=Spread.of(intervals_days),
+    )
+
+
+def _counts(values: Iterable[str | None], expected: Sequence[str]) -> dict[str, int]:
+    counted = Counter(values)
+    return {value: counted[value] for value in expected} | {MISSING: counted[None]}
+
+
+def _interval_days(row: Participant) -> int | None:
+    if row.days_rt_end_to_event is not None or row.rt_end_date is None or row.event_date is None:
+        return row.days_rt_end_to_event
+    return (row.event_date - row.rt_end_date).days
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
