@@ -26,6 +26,21 @@ class ScanError(RicenetError):
         super().__init__(f"{subject}: {scan}: {found}. {remedy}")
 
 
+class SourceError(RicenetError):
+    """Something in the files to be imported cannot be used; the importer adds whose it is.
+
+    found, remedy: free of names, identifiers, dates, UIDs and paths, since they reach logs and tables.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        self.found, self.remedy = found, remedy
+        super().__init__(f"{found}. {remedy}")
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str]]:
+        # exceptions with two arguments are not rebuilt from their message alone
+        return SourceError, (self.found, self.remedy)
+
+
 class CohortError(RicenetError):
     """The cohort as a whole cannot be used (missing table, faulty subjects, no test subjects)."""
 

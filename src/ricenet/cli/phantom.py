@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +14,21 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the cohort.")],
     subjects: Annotated[
-        int | None, typer.Option(min=2, help="How many heads [default: phantom.subjects].")
+        int | None, typer.Option(min=2, help="How many heads (default: phantom.subjects).")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same seed, same bytes [default: phantom.seed].")
+        int | None, typer.Option(min=0, help="Same seed, same bytes (default: phantom.seed).")
     ] = None,
+    dicom: Annotated[
+        bool,
+        typer.Option("--dicom", help="Write an archive's export in DICOM instead, to practise the import."),
+    ] = False,
     file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Write a synthetic cohort with a documented cause and its ground truth (docs/phantom.md)."""
     from ricenet.config import read_params
     from ricenet.phantom.cohort import write_phantom
+    from ricenet.phantom.dicom_export import write_dicom_phantom
     from ricenet.phantom.mechanism import Weights
 
     log_to_stderr()
@@ -30,15 +36,19 @@ def phantom(
         params = read_params(file)
         settings = params.phantom
         count = settings.subjects if subjects is None else subjects
-        write_phantom(
+        write, what = (
+            (write_dicom_phantom, "patients as DICOM")
+            if dicom
+            else (partial(write_phantom, single_fraction_share=settings.single_fraction_share), "subjects")
+        )
+        write(
             folder,
             count,
             settings.seed if seed is None else seed,
             Weights(**settings.evidence.model_dump()),
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
-            single_fraction_share=settings.single_fraction_share,
             backend=params.execution.backend,
             workers=params.execution.workers,
         )
-        typer.echo(f"{count} synthetic subjects in {folder}")
+        typer.echo(f"{count} synthetic {what} in {folder}")

@@ -20,8 +20,8 @@ from ricenet.phantom.anatomy import (
 from ricenet.phantom.lesions import Lesions
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
-WHITE, GREY, FLUID, SKULL, SCALP, ENHANCING = 1.0, 0.78, 0.32, 0.12, 1.05, 1.75
-"""Relative T1ce signal."""
+ENHANCING, UNENHANCED = 1.75, 0.68
+"""Relative T1 signal of vital tumour after and before contrast agent."""
 
 SCANNER_UNITS = 600.0
 NOISE_SD = 0.025
@@ -33,6 +33,24 @@ ORIENTATIONS = {
     "sagittal": np.array([[0, 0, -1.0], [-1.0, 0, 0], [0, -1.0, 0]]),
 }
 """Columns: world direction (RAS) of the first, second and slice axis."""
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """A value for each tissue of the head."""
+
+    white: float
+    grey: float
+    fluid: float
+    skull: float
+    scalp: float
+
+
+T1CE = Tissues(white=1.0, grey=0.78, fluid=0.32, skull=0.12, scalp=1.05)
+"""Relative signal."""
+
+T2 = Tissues(white=0.55, grey=0.75, fluid=1.6, skull=0.1, scalp=0.8)
+"""Relative signal."""
 
 
 @dataclass(frozen=True)
@@ -81,36 +99,40 @@ def scan(signal: FloatArray, anatomy: Anatomy, placement: Placement, rng: np.ran
     return Volume(np.rint(magnitude).astype(np.float32), placement.grid)
 
 
-def post_op_signal(anatomy: Anatomy, lesions: Lesions) -> FloatArray:
-    """After surgery: a fluid-filled cavity with enhancing residual tumour at its wall."""
-    signal = _overlay(_tissue_signal(anatomy), lesions.residual, ENHANCING)
-    return _overlay(signal, lesions.cavity, FLUID)
+def post_op_signal(anatomy: Anatomy, lesions: Lesions, residual: float = ENHANCING) -> FloatArray:
+    """After surgery: a fluid-filled cavity with residual tumour at its wall, by default enhancing."""
+    signal = overlay(mix_tissues(anatomy, T1CE), lesions.residual, residual)
+    return overlay(signal, lesions.cavity, T1CE.fluid)
 
 
-def event_signal(anatomy: Anatomy, lesions: Lesions, core_enhancement: float) -> FloatArray:
+def event_signal(
+    anatomy: Anatomy, lesions: Lesions, core_enhancement: float, lesion: float = ENHANCING
+) -> FloatArray:
     """At the event: the cavity has shrunk, the residual no longer shows, a new lesion enhances."""
-    core = 0.45 + core_enhancement * (ENHANCING - 0.45)
-    signal = _overlay(_tissue_signal(anatomy), lesions.cavity_at_event, FLUID)
-    return _overlay(_overlay(signal, lesions.lesion, ENHANCING), lesions.lesion_core, core)
+    core = 0.45 + core_enhancement * (lesion - 0.45)
+    signal = overlay(mix_tissues(anatomy, T1CE), lesions.cavity_at_event, T1CE.fluid)
+    return overlay(overlay(signal, lesions.lesion, lesion), lesions.lesion_core, core)
 
 
-def _tissue_signal(anatomy: Anatomy) -> FloatArray:
+def mix_tissues(anatomy: Anatomy, tissues: Tissues) -> FloatArray:
+    """The undisturbed head, each voxel the mean of its tissues; 0 outside."""
     depth = anatomy.brain_depth_mm
     fluid = np.clip(1 - anatomy.grey - anatomy.white, 0, 1) * (depth > -SKULL_MM[0])
     skull = _shell(depth, SKULL_MM)
     scalp = _shell(depth, SCALP_MM)
     outside = 1 - np.clip(skull + scalp, 0, 1)
-    inside = WHITE * anatomy.white + GREY * anatomy.grey + FLUID * fluid
-    signal: FloatArray = (inside * outside + SKULL * skull + SCALP * scalp).astype(np.float32)
+    inside = tissues.white * anatomy.white + tissues.grey * anatomy.grey + tissues.fluid * fluid
+    signal: FloatArray = (inside * outside + tissues.skull * skull + tissues.scalp * scalp).astype(np.float32)
     return signal
+
+
+def overlay(signal: FloatArray, mask: FloatArray, value: float) -> FloatArray:
+    """Replace the signal by a value, by the fraction in [0, 1] that a soft mask says."""
+    result: FloatArray = signal + mask * (np.float32(value) - signal)
+    return result
 
 
 def _shell(depth_mm: FloatArray, bounds_mm: tuple[float, float]) -> FloatArray:
     near, far = bounds_mm
     fraction: FloatArray = np.clip(-depth_mm - near + 0.5, 0, 1) * np.clip(far + depth_mm + 0.5, 0, 1)
     return fraction
-
-
-def _overlay(signal: FloatArray, mask: FloatArray, value: float) -> FloatArray:
-    result: FloatArray = signal + mask * (np.float32(value) - signal)
-    return result

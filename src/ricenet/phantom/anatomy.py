@@ -8,6 +8,7 @@ Source: Fonov et al., NeuroImage 54 (2011) 313-327.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,12 @@ def load_template(spacing_mm: float) -> Template:
     return Template(
         grid, grey_.astype(np.float32), white_.astype(np.float32), _depth_mm(t1_ > 0.05, spacing_mm)
     )
+
+
+@functools.cache
+def shared_template(spacing_mm: float) -> Template:
+    """One template a worker process: it takes longer to load than a subject takes to make."""
+    return load_template(spacing_mm)
 
 
 def make_anatomy(template: Template, rng: np.random.Generator) -> Anatomy:

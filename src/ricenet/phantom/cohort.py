@@ -10,8 +10,9 @@ from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.errors import CohortError
 from ricenet.execution import Backend, run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
+from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import Cause, draw_cause
+from ricenet.phantom.subject import Cause, draw_cause, write_subject
 from ricenet.randomness import generator_for, seed_for
 
 COLUMNS = {
@@ -42,11 +43,10 @@ def write_phantom(
 
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CohortError(f"{folder} exists and is not empty; name a new folder or remove it first")
+    require_new_folder(folder)
     names = [f"sub-{index:03d}" for index in range(1, subjects + 1)]
     causes = [draw_cause(name, seed, weights) for name in names]
-    test = _test_subjects(causes, test_fraction, seed)
+    test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary:
         task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects")
@@ -56,23 +56,16 @@ def write_phantom(
         _write_tables(temporary, causes, test, seed)
 
 
-def _write_one(
-    folder: Path, spacing_mm: float, seed: int, single_fraction_share: float, cause: Cause
-) -> None:
-    from ricenet.phantom.subject import write_subject
+def require_new_folder(folder: Path) -> None:
+    """Refuse to write over what somebody has.
 
-    write_subject(folder, _template(spacing_mm), cause, seed, single_fraction_share)
-
-
-@functools.cache
-def _template(spacing_mm: float):  # type: ignore[no-untyped-def]
-    """One template a worker process: it takes longer to load than a subject takes to make."""
-    from ricenet.phantom.anatomy import load_template
-
-    return load_template(spacing_mm)
+    Raises CohortError: the folder exists and holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CohortError(f"{folder} exists and is not empty; name a new folder or remove it first")
 
 
-def _test_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> set[str]:
+def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> set[str]:
     """The same share of each label, ordered by a draw of each subject's own."""
     chosen: set[str] = set()
     total = round(fraction * len(causes))
@@ -81,6 +74,12 @@ def _test_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> set[s
         of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
         chosen.update(of_label[: round(total * len(of_label) / len(causes))])
     return chosen
+
+
+def _write_one(
+    folder: Path, spacing_mm: float, seed: int, single_fraction_share: float, cause: Cause
+) -> None:
+    write_subject(folder, shared_template(spacing_mm), cause, seed, single_fraction_share)
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int) -> None:

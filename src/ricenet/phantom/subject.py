@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import GROUND_TRUTH, RawSubject
 from ricenet.files import write_json
 from ricenet.modalities import Label
-from ricenet.phantom.acquisition import event_signal, oblique_grid, place, post_op_signal, scan
+from ricenet.phantom.acquisition import (
+    Placement,
+    event_signal,
+    oblique_grid,
+    place,
+    post_op_signal,
+    scan,
+)
 from ricenet.phantom.anatomy import Anatomy, FloatArray, Template, head_bounds_mm, make_anatomy
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, draw_label, probability_of_rice
@@ -39,10 +46,27 @@ def draw_cause(subject: str, seed: int, weights: Weights) -> Cause:
     )
 
 
-def write_subject(
-    cohort: Path, template: Template, cause: Cause, seed: int, single_fraction_share: float
-) -> None:
-    """Make a subject's three volumes and its ground truth, and write them into a cohort folder.
+@dataclass(frozen=True)
+class SyntheticSubject:
+    """A head and its three volumes. dose: Gy, cumulative, in the post-operative scan's space.
+
+    anatomy, lesions and plan lie on one grid in the head's own space; the placements lead from there
+    into each scan's.
+    """
+
+    cause: Cause
+    anatomy: Anatomy
+    lesions: Lesions
+    plan: Plan
+    at_post_op: Placement
+    at_event: Placement
+    post_op: Volume
+    event: Volume
+    dose: Volume
+
+
+def make_subject(template: Template, cause: Cause, seed: int) -> SyntheticSubject:
+    """Make a subject's volumes; nothing is written.
 
     Every part draws from its own stream, so that changing one leaves the others as they were.
     """
@@ -61,18 +85,25 @@ def write_subject(
     event = scan(
         event_signal(anatomy, lesions, cause.evidence.core_enhancement), anatomy, at_event, rng("scan-event")
     )
-    raw = RawSubject(cohort, cause.subject)
-    save_nifti(post_op, raw.scan("post_op"))
-    save_nifti(event, raw.scan("event"))
     dose_grid = oblique_grid(
         head_bounds_mm(anatomy), at_post_op.world_from_anatomy, 1.25 * spacing_mm, rng("dose-grid")
     )
     dose = resample(Volume(plan.dose_gy, anatomy.grid), dose_grid, inverse(at_post_op.world_from_anatomy))
-    single = not cause.evidence.reirradiated and rng("single-fraction").uniform() < single_fraction_share
-    _write_dose(raw, dose, plan, cause.evidence.fractions, single)
-    _write_ground_truth(
-        cohort, cause, anatomy, lesions, plan, at_post_op.world_from_anatomy, at_event.world_from_anatomy
-    )
+    return SyntheticSubject(cause, anatomy, lesions, plan, at_post_op, at_event, post_op, event, dose)
+
+
+def write_subject(
+    cohort: Path, template: Template, cause: Cause, seed: int, single_fraction_share: float
+) -> None:
+    """Make a subject's three volumes and its ground truth, and write them into a cohort folder."""
+    subject = make_subject(template, cause, seed)
+    raw = RawSubject(cohort, cause.subject)
+    save_nifti(subject.post_op, raw.scan("post_op"))
+    save_nifti(subject.event, raw.scan("event"))
+    draw = generator_for("phantom", seed, cause.subject, "single-fraction").uniform()
+    single = not cause.evidence.reirradiated and draw < single_fraction_share
+    _write_dose(raw, subject.dose, subject.plan, cause.evidence.fractions, single)
+    _write_ground_truth(cohort, subject)
 
 
 def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, fractions: int, single_fraction: bool) -> None:
@@ -90,9 +121,9 @@ def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, fractions: int, singl
     )
 
 
-def _write_ground_truth(
-    cohort: Path, cause: Cause, anatomy: Anatomy, lesions: Lesions, plan: Plan, post_op: Affine, event: Affine
-) -> None:
+def _write_ground_truth(cohort: Path, subject: SyntheticSubject) -> None:
+    cause, anatomy, lesions, plan = subject.cause, subject.anatomy, subject.lesions, subject.plan
+    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
     folder = cohort / GROUND_TRUTH / cause.subject
     masks: dict[str, FloatArray | NDArray[np.bool_]] = {
         "brain": anatomy.brain,

@@ -1,0 +1,1 @@
+"""Reading DICOM: files to series, series to volumes, radiotherapy objects to what they state."""

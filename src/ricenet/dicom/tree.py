@@ -1,0 +1,116 @@
+"""Reading the headers of every file below a folder, whatever the folders are called."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+from ricenet.dicom.datasets import quietly
+from ricenet.dicom.duplicates import consistent
+from ricenet.dicom.headers import read_header
+from ricenet.dicom.instances import DicomTree, Instance, Series, Unusable
+from ricenet.errors import CohortError, SourceError
+
+logger = logging.getLogger(__name__)
+
+_INDEX = "DICOMDIR"
+
+
+@quietly()
+def read_tree(root: Path) -> DicomTree:
+    """Index every file below `root` by its tags, with a progress bar on stderr.
+
+    Names of files and folders mean nothing, except that an index (DICOMDIR) and hidden files that are no
+    DICOM are passed over. Links are followed, each folder once. One SeriesInstanceUID with objects of
+    several kinds gives a series for each kind. Copies of one object count once; objects that contradict
+    each other about what a UID means are all unusable (`duplicates.consistent`).
+    Raises CohortError: no such folder, it cannot be opened, or not one file in it can be used.
+    """
+    _check_root(root)
+    paths, unusable = _files_below(root)
+    found: list[Instance] = []
+    for path in _with_progress(paths):
+        try:
+            instance = read_header(path)
+        except SourceError as error:
+            unusable.append(Unusable(path, error.found, error.remedy))
+        else:
+            found += [instance] if instance else []
+    usable, contradictory = consistent(found)
+    unusable += contradictory
+    if not usable:
+        raise CohortError(_nothing_found(len(paths), unusable))
+    logger.info("%d DICOM files in %d files", len(usable), len(paths))
+    return DicomTree(root, _series(usable), tuple(sorted(unusable, key=lambda file: file.path)))
+
+
+def _check_root(root: Path) -> None:
+    if not root.is_dir():
+        raise CohortError("the source is not a folder. Give the folder that holds the DICOM files")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise CohortError("the source folder cannot be opened. Give yourself the right to read it")
+
+
+def _files_below(root: Path) -> tuple[list[Path], list[Unusable]]:
+    """Every file in order of its path, and the folders that cannot be opened."""
+    paths: list[Path] = []
+    closed: list[Unusable] = []
+
+    def refuse(error: OSError) -> None:
+        closed.append(Unusable(Path(error.filename), "a folder cannot be opened", "Check its permissions"))
+
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        place = Path(folder).stat()
+        if (place.st_dev, place.st_ino) in seen:
+            # a link back, or a second one to the same folder
+            subfolders.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        subfolders.sort()
+        paths += [Path(folder, name) for name in names if name.upper() != _INDEX]
+    return sorted(paths), closed
+
+
+def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
+    """A bar with the time left; on a terminal only, for a log file would get a line for every file."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield from bar.track(paths, description="reading headers")
+
+
+def _nothing_found(files: int, unusable: Iterable[Unusable]) -> str:
+    reasons = Counter(file.found for file in unusable).most_common(5)
+    listed = "".join(f"\n  - {count} x {found}" for found, count in reasons)
+    return (
+        f"no usable DICOM file among {files} in the source folder. "
+        f"Give the folder that holds the DICOM files themselves, unpacked{listed}"
+    )
+
+
+def _series(instances: Iterable[Instance]) -> tuple[Series, ...]:
+    groups: dict[tuple[str, str, str], list[Instance]] = {}
+    for instance in instances:
+        key = (instance.patient_id, instance.series_uid, instance.kind)
+        groups.setdefault(key, []).append(instance)
+    series = [Series(tuple(sorted(group, key=lambda one: one.path))) for group in groups.values()]
+    return tuple(sorted(series, key=_place))
+
+
+def _place(series: Series) -> tuple[str, date, float, str, str]:
+    first = series.first
+    number = float("inf") if first.series_number is None else float(first.series_number)
+    return first.patient_id, first.date or date.max, number, series.uid, series.kind
