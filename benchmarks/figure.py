@@ -8,7 +8,7 @@ import sys
 
 def report(name: str, value: float, goal: str, agreement: str, met: bool) -> None:
     """Print one figure. agreement: what was compared with what, and how well it agrees."""
-    print(
-        json.dumps({"name": name, "value": round(value, 4), "goal": goal, "agreement": agreement, "met": met})
-    )
+    # numpy's numbers are taken too
+    figure = {"name": name, "value": round(float(value), 4), "goal": goal, "agreement": agreement}
+    print(json.dumps(figure | {"met": bool(met)}))
     sys.stdout.flush()

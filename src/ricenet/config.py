@@ -14,6 +14,7 @@ from ricenet.config_problems import (
     folder_of_the_project,
     known_sets,
     problems_in,
+    rising_pair,
 )
 from ricenet.errors import ParamsError
 
@@ -27,6 +28,9 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Spacing = Annotated[float, Field(ge=0.1, le=20)]
 """In mm; beyond these it is no voxel of a head, but a wrong unit or a slip."""
+
+Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(rising_pair)]
+"""The least and the largest value that is not remarkable."""
 
 ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
 
@@ -83,14 +87,32 @@ class BrainParams(Section):
 
 
 class PreprocessingParams(Section):
-    """From raw grids to the network's cube."""
+    """From raw grids to the network's cube.
+
+    eqd2_alpha_beta_gy: left out of records and content keys where it is off, so that they are those of
+    versions that did not know it.
+    """
 
     cube_voxels: Annotated[int, Field(ge=8)]
     spacing_mm: Spacing
     interpolation: Literal["linear", "bspline"]
     dose_unit_gy: Positive
+    eqd2_alpha_beta_gy: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
     registration: RegistrationParams
     brain: BrainParams
+
+
+class QualityParams(Section):
+    """Limits of quality control (docs/quality.md); a subject beyond one is marked, never excluded by it."""
+
+    least_mutual_information: Annotated[float, Field(ge=1, le=2)]
+    most_rotation_deg: Annotated[float, Field(gt=0, le=180)]
+    most_shift_mm: Positive
+    brain_ml: Limits
+    least_brain_overlap: Probability
+    least_coverage: Probability
+    dose_of_prescription: Limits
+    most_dose_outside_brain: Probability
 
 
 class SplitParams(Section):
@@ -193,6 +215,7 @@ class Params(Section):
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams
+    quality: QualityParams
     split: SplitParams
     modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_known_sets)]
     network: NetworkParams

@@ -64,6 +64,14 @@ def address_with_scheme(uri: str) -> str:
     return uri
 
 
+def rising_pair(limits: list[float]) -> list[float]:
+    """Two limits, unless the first is not below the second. Raises ValueError."""
+    low, high = limits
+    if not low < high:
+        raise ValueError(f"{low:g} is not below {high:g}; write the lower limit first")
+    return limits
+
+
 def _describe(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:

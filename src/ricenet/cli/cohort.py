@@ -18,7 +18,7 @@ cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or see
 def add(
     folder: Annotated[Path, typer.Argument(help="A raw cohort (docs/own-cohort.md), anywhere.")],
     name: Annotated[
-        str | None, typer.Option(help="It becomes data/NAME [default: the folder's own name].")
+        str | None, typer.Option(help="It becomes data/NAME (default: the folder's own name).")
     ] = None,
 ) -> None:
     """Check a cohort, copy it to data/NAME, version it with DVC, and let params.yaml name it.

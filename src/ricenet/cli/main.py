@@ -6,6 +6,7 @@ import typer
 
 from ricenet.cli.check import check
 from ricenet.cli.cohort import cohort_app
+from ricenet.cli.imports import import_app
 from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import predict, predict_cohort
@@ -20,5 +21,6 @@ app = typer.Typer(
 )
 app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
+app.add_typer(import_app, name="import")
 for command in (check, phantom, predict, predict_cohort, promote, ui):
     app.command()(command)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from ricenet.cohort.participants import Subset
 from ricenet.errors import CohortError
@@ -23,12 +23,18 @@ class _Record(BaseModel):
 
 
 class ScanDigests(_Record):
-    """SHA-256 of each of a subject's raw files."""
+    """SHA-256 of each of a subject's raw files. brain_mask: None where HD-BET has to make one."""
 
     post_op: str
     event: str
     dose: str
     dose_sidecar: str
+    brain_mask: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
+        # so that a cohort without masks keeps the digest that it had before there were any
+        return {name: digest for name, digest in handler(self).items() if digest is not None}
 
 
 class CheckedSubject(_Record):
@@ -42,7 +48,7 @@ class CheckedSubject(_Record):
 
 
 class ExcludedSubject(_Record):
-    """A faulty subject that was left out, and why."""
+    """A faulty or quarantined subject that was left out, and why."""
 
     participant_id: str
     problems: tuple[str, ...]

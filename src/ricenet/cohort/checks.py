@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject, ScanDigests
@@ -12,7 +13,8 @@ from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
-from ricenet.cohort.scan_checks import check_scan
+from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
+from ricenet.cohort.scan_checks import check_mask, check_scan
 from ricenet.errors import CohortError
 from ricenet.files import file_digest, write_json
 from ricenet.modalities import MODALITIES
@@ -22,11 +24,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found in a cohort. subjects: those without a problem. problems: all others' reasons."""
+    """What was found in a cohort. subjects: those without a problem. problems: all others' reasons.
+
+    quarantined: subjects that exclude.tsv leaves out, and why; nothing of theirs is a problem.
+    """
 
     root: Path
     subjects: tuple[CheckedSubject, ...]
     problems: tuple[Problem, ...]
+    quarantined: Mapping[str, Reason] = field(default_factory=dict)
 
     @property
     def faulty(self) -> tuple[str, ...]:
@@ -43,6 +49,7 @@ def check_cohort(root: Path) -> CheckReport:
     """Read everything in a raw cohort and collect what is wrong with it; raises nothing for its faults.
 
     Volumes are read one at a time, to their last byte. Files of faultless subjects are hashed.
+    Files of subjects that exclude.tsv lists are not read.
     """
     if not root.is_dir():
         missing = Problem(None, ".", "the cohort's folder is missing", "Mend cohort.root, or add the folder.")
@@ -54,20 +61,26 @@ def check_cohort(root: Path) -> CheckReport:
     description = parse_description(root)
     if isinstance(description, Finding):
         problems.append(description.of(None, DATASET_DESCRIPTION))
+    quarantine = read_quarantine(root, {*table.listed, *folders} if table.has_ids else None)
+    left_out = quarantine.reasons
     for subject in folders:
-        problems += _scan_problems(RawSubject(root, subject))
-    faulty = {problem.subject for problem in problems}
+        if subject not in left_out:
+            problems += _scan_problems(RawSubject(root, subject))
+    problems = [problem for problem in problems if problem.subject not in left_out]
+    problems += quarantine.problems
+    unused = {problem.subject for problem in problems} | left_out.keys()
     subjects = (
         _checked(RawSubject(root, subject), row)
         for subject, row in table.participants.items()
-        if subject not in faulty
+        if subject not in unused
     )
-    return CheckReport(root, tuple(subjects), tuple(problems))
+    return CheckReport(root, tuple(subjects), tuple(problems), left_out)
 
 
 def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
     """Decide what is used: every subject, or with `exclude_faulty` those without a problem.
 
+    Quarantined subjects are left out either way, and listed with the excluded ones.
     Raises CohortError, its message the whole report: a problem that belongs to no single subject,
     a faulty subject without `exclude_faulty`, or no subject left.
     """
@@ -75,8 +88,10 @@ def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
     if of_the_whole or (report.problems and not exclude_faulty):
         raise CohortError(report.text())
     if not report.subjects:
-        raise CohortError(f"{report.text()}\nno subject is left once the faulty ones are excluded")
-    excluded = [_excluded(report, subject) for subject in report.faulty]
+        raise CohortError(
+            f"{report.text()}\nno subject is left once the faulty and the quarantined ones are left out"
+        )
+    excluded = [_excluded(report, subject) for subject in sorted({*report.faulty, *report.quarantined})]
     for subject in excluded:
         logger.warning("%s is excluded: %s", subject.participant_id, "; ".join(subject.problems))
     return CheckedCohort.of(report.root.as_posix(), report.subjects, excluded)
@@ -127,6 +142,9 @@ def _scan_problems(raw: RawSubject) -> list[Problem]:
         path = raw.scan(modality)
         file = path.relative_to(raw.cohort).as_posix()
         problems += [finding.of(raw.subject, file) for finding in check_scan(path, modality, known)]
+    if raw.brain_mask.is_file():
+        file = raw.brain_mask.relative_to(raw.cohort).as_posix()
+        problems += [finding.of(raw.subject, file) for finding in check_mask(raw.brain_mask)]
     if not isinstance(sidecar, DoseSidecar):
         file = raw.dose_sidecar.relative_to(raw.cohort).as_posix()
         problems += [finding.of(raw.subject, file) for finding in sidecar]
@@ -139,6 +157,7 @@ def _checked(raw: RawSubject, row: Participant) -> CheckedSubject:
         event=file_digest(raw.scan("event")),
         dose=file_digest(raw.scan("dose")),
         dose_sidecar=file_digest(raw.dose_sidecar),
+        brain_mask=file_digest(raw.brain_mask) if raw.brain_mask.is_file() else None,
     )
     return CheckedSubject(
         participant_id=row.participant_id, label=row.label, subset=row.subset, site=row.site, scans=scans
@@ -146,5 +165,8 @@ def _checked(raw: RawSubject, row: Participant) -> CheckedSubject:
 
 
 def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:
-    reasons = tuple(f"{p.file}: {p.found}" for p in report.problems if p.subject == subject)
+    if subject in report.quarantined:
+        reasons: tuple[str, ...] = (quarantined_because(report.quarantined[subject]),)
+    else:
+        reasons = tuple(f"{p.file}: {p.found}" for p in report.problems if p.subject == subject)
     return ExcludedSubject(participant_id=subject, problems=reasons)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ricenet.cohort.layout import DATASET_DESCRIPTION
+from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANTS_TABLE
 from ricenet.cohort.problems import Finding
 from ricenet.errors import CohortError
 from ricenet.files import read_json
@@ -21,6 +22,25 @@ def read_description(cohort: Path) -> Mapping[str, Any]:
     if isinstance(description, Finding):
         raise CohortError(str(description.of(None, DATASET_DESCRIPTION)))
     return description
+
+
+def is_synthetic(cohort: Path) -> bool:
+    """Whether any mark in a raw cohort says that it is made up: one is enough.
+
+    Raises CohortError: a description that is not a JSON object; without one the other marks decide.
+    """
+    return (
+        (cohort / GROUND_TRUTH).is_dir()
+        or read_description(cohort).get("Synthetic") is True
+        or _has_synthetic_label(cohort / PARTICIPANTS_TABLE)
+    )
+
+
+def _has_synthetic_label(table: Path) -> bool:
+    if not table.is_file():
+        return False
+    with table.open(newline="", encoding="utf-8") as stream:
+        return any(row.get("label_source") == "synthetic" for row in csv.DictReader(stream, delimiter="\t"))
 
 
 def parse_description(cohort: Path) -> Mapping[str, Any] | Finding:

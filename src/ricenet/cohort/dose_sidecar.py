@@ -19,9 +19,15 @@ _REMEDIES = {
     "NumberOfFractions": "Write the number of fractions of the course, a positive whole number.",
     "PrescriptionGy": "Write the prescribed dose of the course in Gy, a positive number, or leave it out.",
 }
+_REMEDIES_OF_FURTHER_KEYS = {
+    "DoseType": "Write PHYSICAL or EFFECTIVE, or leave it out.",
+    "PlansSummed": "Write the number of plans whose doses were summed, or leave it out.",
+    "SourceSummationType": "Write the RTDOSE's own DoseSummationType, or leave it out.",
+}
 
 _UNITS = {"GY", "CGY", "RELATIVE"}
-_SUMMATION_TYPES = {
+_DOSE_TYPES = {"PHYSICAL", "EFFECTIVE", "ERROR"}
+SUMMATION_TYPES = {
     *("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "FRACTION", "BEAM", "BRACHY", "RECORD"),
     *("FRACTION_SESSION", "BEAM_SESSION", "BRACHY_SESSION", "CONTROL_POINT"),
 }
@@ -29,14 +35,16 @@ _SUMMATION_TYPES = {
 
 
 def _in_any_case(value: Any) -> Any:
-    # another unit stays as it is spelt, for the message
-    return "GY" if isinstance(value, str) and value.upper() == "GY" else value
+    # another word stays as it is spelt, for the message
+    known = {"GY", *_DOSE_TYPES}
+    return value.upper() if isinstance(value, str) and value.upper() in known else value
 
 
 class DoseSidecar(BaseModel):
     """What a dose file says of itself; keys as in DICOM RT Dose, further keys are ignored (BIDS).
 
-    prescription_gy: of the whole course.
+    prescription_gy: of the whole course. dose_type: EFFECTIVE where weighted by biological effect.
+    plans_summed, source_summation_type: written by an import, where the dose is one of several plans.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -49,6 +57,11 @@ class DoseSidecar(BaseModel):
     prescription_gy: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, alias="PrescriptionGy"
     )
+    dose_type: Annotated[Literal["PHYSICAL", "EFFECTIVE"] | None, BeforeValidator(_in_any_case)] = Field(
+        default=None, alias="DoseType"
+    )
+    plans_summed: Annotated[int, Field(gt=0)] | None = Field(default=None, alias="PlansSummed")
+    source_summation_type: str | None = Field(default=None, alias="SourceSummationType")
 
     @field_validator("fractions")
     @classmethod
@@ -56,6 +69,11 @@ class DoseSidecar(BaseModel):
         if fractions is None and info.data.get("summation_type") == "FRACTION":
             raise ValueError("without NumberOfFractions, which DoseSummationType FRACTION needs")
         return fractions
+
+    @property
+    def of_several_plans(self) -> bool:
+        """Whether doses of several plans were added up, as far as the file says."""
+        return (self.plans_summed or 1) > 1 or "MULTI_PLAN" in (self.source_summation_type or "")
 
     @property
     def factor(self) -> float:
@@ -109,11 +127,15 @@ def _finding(error: dict[str, Any]) -> Finding:
             found = error["msg"].removeprefix("Value error, ")
         case _:
             found = f"{key} is {_told(error['input'])}"
-    return Finding(found, _REMEDIES[key])
+    return Finding(found, (_REMEDIES | _REMEDIES_OF_FURTHER_KEYS)[key])
 
 
 def _told(value: Any) -> str:
     """A refused value as far as it cannot identify a patient: numbers and DICOM's words."""
     if isinstance(value, str):
-        return repr(value) if value.strip().upper() in _UNITS | _SUMMATION_TYPES else "some other text"
+        return (
+            repr(value)
+            if value.strip().upper() in _UNITS | _DOSE_TYPES | SUMMATION_TYPES
+            else "some other text"
+        )
     return repr(value) if value is None or isinstance(value, int | float) else "a list or an object"

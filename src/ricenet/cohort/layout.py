@@ -38,3 +38,14 @@ class RawSubject:
         """JSON beside the dose: DoseUnits, DoseSummationType, NumberOfFractions, PrescriptionGy."""
         path = self.scan("dose")
         return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+
+    @property
+    def brain_mask(self) -> Path:
+        """A brain mask on a grid in the post-op scan's space; optional, for scans without their skull."""
+        anat = self.scan("post_op")
+        return anat.with_name(f"{self.subject}_ses-postop_desc-brain_mask.nii.gz")
+
+    @property
+    def planning_ct(self) -> Path:
+        """A copy of the planning CT in the post-op scan's space; optional, to check the dose by."""
+        return self.scan("dose").with_name(f"{self.subject}_ses-postop_ct.nii.gz")

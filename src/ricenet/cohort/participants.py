@@ -76,6 +76,13 @@ class Participant(BaseModel):
     event_date: IsoDate | None = None
     days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None
 
+    @property
+    def interval_days(self) -> int | None:
+        """Days from the end of radiotherapy to the event: by their column, or else by the two dates."""
+        if self.days_rt_end_to_event is not None or self.rt_end_date is None or self.event_date is None:
+            return self.days_rt_end_to_event
+        return (self.event_date - self.rt_end_date).days
+
     @field_validator("event_date")
     @classmethod
     def _after_radiotherapy(cls, event: date | None, info: Info) -> date | None:

@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 20
 _LEAST_UNIT_VOLUME = 1e-4
 """Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
 
-_LEAST_OF_PRESCRIPTION, _MOST_OF_PRESCRIPTION = 0.6, 1.3
+LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION = 0.6, 1.3
 """Between these the largest dose of a course lies, as a share of what was prescribed: above it by the
 hot spots of a plan, below it where the volume is coarse or does not hold the whole target."""
 
@@ -41,6 +41,20 @@ def check_scan(path: Path, modality: Modality, sidecar: DoseSidecar | None = Non
         findings += _dose_findings(volume.data)
         if sidecar is not None:
             findings += _prescription_findings(float(volume.data.max()), sidecar)
+    return findings
+
+
+def check_mask(path: Path) -> list[Finding]:
+    """All that is wrong with a brain mask that a cohort brings: unreadable, without a place, not 0 and 1."""
+    volume = _read(path)
+    if isinstance(volume, Finding):
+        return [volume]
+    findings = _reference_findings(path) or _affine_findings(volume.grid.affine)
+    findings += _voxel_findings(volume.data)
+    if not findings and not np.isin(volume.data, (0, 1)).all():
+        findings.append(
+            Finding("holds values other than 0 and 1", "Write 1 in the brain and 0 elsewhere, or remove it.")
+        )
     return findings
 
 
@@ -127,7 +141,7 @@ def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Find
         return []
     course_gy = maximum_gy * sidecar.factor
     share = course_gy / prescription_gy
-    if _LEAST_OF_PRESCRIPTION <= share <= _MOST_OF_PRESCRIPTION:
+    if LEAST_OF_PRESCRIPTION <= share <= MOST_OF_PRESCRIPTION:
         return []
     cause = (
         "one fraction's dose is called PLAN, it is another course's (a boost), or it is cut off"
@@ -139,7 +153,7 @@ def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Find
         Finding(
             f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
             f"{sidecar.factor:g}), {share:.0%} of PrescriptionGy {prescription_gy:g}; "
-            f"{_LEAST_OF_PRESCRIPTION:.0%} to {_MOST_OF_PRESCRIPTION:.0%} is expected",
+            f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected",
             f"Likely {cause}. Correct the sidecar or export the dose again.",
         )
     ]

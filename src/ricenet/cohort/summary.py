@@ -13,6 +13,7 @@ from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, LabelSource, Participant, Subset, read_participants
 from ricenet.cohort.problems import report_text
+from ricenet.cohort.quarantine import QUARANTINE_TABLE, read_quarantine
 from ricenet.errors import CohortError
 from ricenet.modalities import LABELS
 
@@ -69,11 +70,15 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """groups: by label, then `unlabelled`, then `all`. faulty_rows: of the table, left out of all counts."""
+    """groups: by label, then `unlabelled`, then `all`. faulty_rows: of the table, left out of all counts.
+
+    quarantined: subjects that exclude.tsv leaves out of the pipeline; they are counted all the same.
+    """
 
     cohort: str
     faulty_rows: int
     groups: Mapping[str, GroupSummary]
+    quarantined: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The same numbers for JSON; null where a spread has no value."""
@@ -95,7 +100,8 @@ def summarise_cohort(root: Path) -> CohortSummary:
     sidecars = {row.participant_id: _sidecar(root, row) for row in rows}
     by_label = {label or UNLABELLED: [r for r in rows if r.label == label] for label in (*LABELS, None)}
     groups = {key: _group(group, sidecars) for key, group in (by_label | {ALL: rows}).items()}
-    return CohortSummary(name, len(table.listed) - len(rows) + nameless, groups)
+    quarantined = len(read_quarantine(root, table.listed).reasons)
+    return CohortSummary(name, len(table.listed) - len(rows) + nameless, groups, quarantined)
 
 
 def summary_table(summary: CohortSummary) -> str:
@@ -119,6 +125,8 @@ def summary_table(summary: CohortSummary) -> str:
         lines.append(
             f"{summary.faulty_rows} faulty row(s) of the table are left out; ricenet check says why."
         )
+    if summary.quarantined:
+        lines.append(f"{summary.quarantined} of them are quarantined: {QUARANTINE_TABLE} leaves them out.")
     return "\n".join(lines)
 
 
@@ -140,7 +148,7 @@ def _sidecar(root: Path, row: Participant) -> DoseSidecar | None:
 def _group(rows: Sequence[Participant], sidecars: Mapping[str, DoseSidecar | None]) -> GroupSummary:
     doses = [sidecar for row in rows if (sidecar := sidecars[row.participant_id])]
     prescriptions_gy = [dose.prescription_gy for dose in doses if dose.prescription_gy is not None]
-    intervals_days = [days for row in rows if (days := _interval_days(row)) is not None]
+    intervals_days = [days for row in rows if (days := row.interval_days) is not None]
     missing = {column: sum(getattr(row, column) is None for row in rows) for column in _OPTIONAL_COLUMNS}
     return GroupSummary(
         subjects=len(rows),
@@ -162,12 +170,6 @@ def _group(rows: Sequence[Participant], sidecars: Mapping[str, DoseSidecar | Non
 def _counts(values: Iterable[str | None], expected: Sequence[str]) -> dict[str, int]:
     counted = Counter(values)
     return {value: counted[value] for value in expected} | {MISSING: counted[None]}
-
-
-def _interval_days(row: Participant) -> int | None:
-    if row.days_rt_end_to_event is not None or row.rt_end_date is None or row.event_date is None:
-        return row.days_rt_end_to_event
-    return (row.event_date - row.rt_end_date).days
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -30,16 +30,27 @@ PLAUSIBLE_BRAIN_ML = (600.0, 2400.0)
 """Outside, the extraction has failed; adult brains hold 900 to 1900 ml."""
 
 
-def extract_brain(t1: Volume, subject: str, *, mode: str, mirroring: bool, precision: str) -> Volume:
-    """The brain mask of a T1-weighted head, on an isotropic 1.5 mm grid along the world axes.
+def extract_brain(
+    t1: Volume,
+    subject: str,
+    *,
+    mode: str,
+    mirroring: bool,
+    precision: str,
+    spacing_mm: float = MODEL_SPACING_MM,
+    scan: str = "post_op T1ce",
+) -> Volume:
+    """The brain mask of a T1-weighted head, on an isotropic grid along the world axes.
 
     t1: skull-on, scanner units, any grid. mode: "fast" (one network) or "accurate" (mean of five).
     precision: "float32", "bfloat16" or "auto" (bfloat16 where the CPU computes it natively).
+    spacing_mm: of that grid; the network was trained at its default, coarser is quicker and less exact.
+    scan: what errors call the image.
     Raises ScanError: no head in the image, or a mask no brain can have.
     """
-    grid = Grid.covering(t1.grid, MODEL_SPACING_MM)
+    grid = Grid.covering(t1.grid, spacing_mm)
     image = resample(t1, grid, supersampling=supersampling_for(t1.grid, grid)).data.astype(np.float32)
-    box = _head_box(image, subject)
+    box = _head_box(image, subject, scan)
     normalised = (image - image.mean()) / image.std()
     zyx = np.ascontiguousarray(normalised[box].transpose(2, 1, 0))
     probability = _brain_probability(zyx, 5 if mode == "accurate" else 1, mirroring, use_bfloat16(precision))
@@ -50,7 +61,7 @@ def extract_brain(t1: Volume, subject: str, *, mode: str, mirroring: bool, preci
     if not low <= volume_ml <= high:
         raise ScanError(
             subject,
-            "post_op T1ce",
+            scan,
             f"HD-BET found a brain of {volume_ml:.0f} ml, expected {low:.0f} to {high:.0f} ml",
             "Check orientation and field of view; the image must show a whole head with its skull.",
         )
@@ -117,7 +128,7 @@ def _package_silenced() -> Iterator[None]:
         yield
 
 
-def _head_box(image: NDArray[np.float32], subject: str) -> tuple[slice, slice, slice]:
+def _head_box(image: NDArray[np.float32], subject: str, scan: str) -> tuple[slice, slice, slice]:
     """The head's bounding box with a margin: air costs time and tells the network nothing."""
     from scipy import ndimage
     from skimage.filters import threshold_otsu
@@ -125,9 +136,7 @@ def _head_box(image: NDArray[np.float32], subject: str) -> tuple[slice, slice, s
     head = ndimage.binary_opening(image > 0.5 * threshold_otsu(image), iterations=2)
     found = ndimage.find_objects(_largest_component(head).astype(np.int8))
     if not found:
-        raise ScanError(
-            subject, "post_op T1ce", "no head in the image", "Check that the file holds a head MRI."
-        )
+        raise ScanError(subject, scan, "no head in the image", "Check that the file holds a head MRI.")
     margin = 3
     x, y, z = (
         slice(max(0, axis.start - margin), min(size, axis.stop + margin))

@@ -106,7 +106,7 @@ def _lay_out(tasks: list[SubjectTask], store: Store, output: Path) -> None:
 def _code_digest() -> str:
     from ricenet import modalities, randomness, volume
     from ricenet.cohort import dose_sidecar, layout
-    from ricenet.preprocessing import brain, intensity, pipeline, registration
+    from ricenet.preprocessing import brain, eqd2, given_mask, intensity, pipeline, registration
 
-    steps = (brain, intensity, pipeline, registration)
+    steps = (brain, eqd2, given_mask, intensity, pipeline, registration)
     return source_digest(modalities, randomness, volume, dose_sidecar, layout, *steps)

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.cohort.dose_sidecar import read_dose_sidecar
+from ricenet.cohort.dose_sidecar import DoseSidecar, read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import PreprocessingParams
+from ricenet.config import BrainParams, PreprocessingParams
 from ricenet.errors import ScanError
 from ricenet.files import atomic_path, write_json
 from ricenet.modalities import MODALITIES
 from ricenet.preprocessing.brain import extract_brain, use_bfloat16
+from ricenet.preprocessing.eqd2 import course_as_eqd2
+from ricenet.preprocessing.given_mask import read_given_mask
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
 from ricenet.preprocessing.registration import RigidResult, register_rigid
 from ricenet.randomness import seed_for
@@ -27,11 +29,16 @@ LEAST_SIMILARITY = 1.08
 SIMILARITY_TOLERANCE = 0.02
 LEAST_COVERAGE = 0.95
 INTERPOLATION_ORDER = {"linear": 1, "bspline": 3}
+BRAIN_MASK = "brain_mask.nii.gz"
 
 
 @dataclass(frozen=True)
 class PreprocessedSubject:
-    """Volumes on the cube's grid: MRIs in SDs of the brain, dose in Gy (cumulative)."""
+    """Volumes on the cube's grid: MRIs in SDs of the brain, dose in Gy (cumulative).
+
+    eqd2_alpha_beta_gy: by which the dose became EQD2; None where it is the dose as it was given.
+    brain_mask: the brain as it was found, on its own grid, which may be finer than the cube; for people.
+    """
 
     post_op: Volume
     event: Volume
@@ -39,6 +46,8 @@ class PreprocessedSubject:
     brain: Volume
     registration: RigidResult
     dose_factor: float
+    brain_mask: Volume | None = None
+    eqd2_alpha_beta_gy: float | None = None
 
 
 def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
@@ -47,19 +56,18 @@ def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> Prepr
     The post-operative scan is the fixed image and the dose's planning image: the dose file lies in
     its world space and follows it. Transforms are estimated on isotropic copies; the cube's values
     come from the raw grids through the composed transform.
-    Raises ScanError: failed brain extraction or registration, brain larger than the cube.
+    Raises ScanError: failed brain extraction or registration, brain larger than the cube, a dose that
+    cannot become EQD2 where that is asked for.
     Source: RICE-NET 2.1.
     """
     post_op, event, dose = (load_nifti(raw.scan(m)) for m in MODALITIES)
     sidecar = read_dose_sidecar(raw.dose_sidecar)
+    dose, factor = _course_dose(dose, sidecar, params.eqd2_alpha_beta_gy, raw.subject)
     fixed, moving = (_isotropic_copy(v, params.registration.spacing_mm) for v in (post_op, event))
     registration_seed = seed_for("registration", seed, raw.subject)
     registration = register_rigid(fixed, moving, params.registration.metric, registration_seed)
     require_registered(registration, raw.subject)
-    settings = params.brain
-    head_mask = extract_brain(
-        post_op, raw.subject, mode=settings.mode, mirroring=settings.mirroring, precision=settings.precision
-    )
+    head_mask = _brain_mask(raw, post_op, params.brain)
     cube = brain_cube(head_mask, params.spacing_mm, params.cube_voxels, raw.subject)
     brain = _on_cube(head_mask, cube, 1) >= 0.5
     order = INTERPOLATION_ORDER[params.interpolation]
@@ -72,10 +80,29 @@ def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> Prepr
     return PreprocessedSubject(
         post_op=Volume(zscored["post_op"], cube),
         event=Volume(zscored["event"], cube),
-        dose=Volume(cumulative_dose_gy(dose, cube, sidecar.factor, brain, raw.subject), cube),
+        dose=Volume(cumulative_dose_gy(dose, cube, factor, brain, raw.subject), cube),
         brain=Volume(brain, cube),
         registration=registration,
         dose_factor=sidecar.factor,
+        brain_mask=head_mask,
+        eqd2_alpha_beta_gy=params.eqd2_alpha_beta_gy,
+    )
+
+
+def _course_dose(
+    dose: Volume, sidecar: DoseSidecar, alpha_beta_gy: float | None, subject: str
+) -> tuple[Volume, float]:
+    """The dose on its own grid, and what it is multiplied by once it is on the cube."""
+    if alpha_beta_gy is None:
+        return dose, sidecar.factor
+    return course_as_eqd2(dose, sidecar, alpha_beta_gy, subject), 1.0
+
+
+def _brain_mask(raw: RawSubject, post_op: Volume, settings: BrainParams) -> Volume:
+    if raw.brain_mask.is_file():
+        return read_given_mask(raw.brain_mask, raw.subject)
+    return extract_brain(
+        post_op, raw.subject, mode=settings.mode, mirroring=settings.mirroring, precision=settings.precision
     )
 
 
@@ -160,11 +187,14 @@ def write_subject(
         np.save(path, stacked.astype(np.float32), allow_pickle=False)
     for name in ("post_op", "event", "dose", "brain"):
         save_nifti(getattr(result, name), folder / f"{name}.nii.gz")
+    if result.brain_mask is not None:
+        save_nifti(result.brain_mask, folder / BRAIN_MASK)
     write_json(folder / "provenance.json", provenance | measurements(result))
 
 
 def measurements(result: PreprocessedSubject) -> dict[str, object]:
     """What was estimated and found for a subject: transforms, brain volume, dose."""
+    eqd2 = result.eqd2_alpha_beta_gy
     return {
         "event_world_from_post_op_world": result.registration.moving_from_fixed.tolist(),
         "registration_normalised_mutual_information": result.registration.similarity,
@@ -172,6 +202,7 @@ def measurements(result: PreprocessedSubject) -> dict[str, object]:
         "dose_factor": result.dose_factor,
         "dose_max_gy": float(result.dose.data.max()),
         "cube_affine": result.brain.grid.affine.tolist(),
+        **({} if eqd2 is None else {"dose_eqd2_alpha_beta_gy": eqd2}),
     }
 
 

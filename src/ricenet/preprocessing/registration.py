@@ -6,9 +6,10 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ricenet.volume import Affine, Volume
 
@@ -96,8 +97,12 @@ def normalised_mutual_information(fixed: Volume, moving: Volume, moving_from_fix
     """(H(A) + H(B)) / H(A, B) over the fixed image's grid (Studholme et al., 1999)."""
     from ricenet.volume import resample
 
-    moved = resample(moving, fixed.grid, moving_from_fixed)
-    joint, _, _ = np.histogram2d(fixed.data.ravel(), moved.data.ravel(), bins=48)
+    return shared_information(fixed.data, resample(moving, fixed.grid, moving_from_fixed).data)
+
+
+def shared_information(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """(H(A) + H(B)) / H(A, B) of paired values; 1 where neither tells anything of the other."""
+    joint, _, _ = np.histogram2d(first.ravel(), second.ravel(), bins=48)
     joint /= joint.sum()
 
     def entropy(p: np.ndarray) -> float:

@@ -1,0 +1,122 @@
+"""`ricenet import burdenko` and `ricenet import cfb-gbm`: public collections that are on the user's disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.importing.collection import ImportedCollection
+
+OutputFolder = Annotated[
+    Path, typer.Argument(metavar="OUT", help="The cohort's folder; an import goes on where it was killed.")
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", metavar="FILE", help="Which patient is which subject (default: OUT.key.csv beside OUT)."
+    ),
+]
+ParameterFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
+
+
+def burdenko(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder of the collection's DICOM files, any layout.")
+    ],
+    clinical_table: Annotated[
+        Path, typer.Argument(metavar="CLINICAL_CSV", help="The collection's clinical table.")
+    ],
+    output: OutputFolder,
+    key: KeyFile = None,
+    follow_up: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Take first events at follow-up N alone (default: at any)."),
+    ] = None,
+    include_distant: Annotated[
+        bool, typer.Option("--include-distant", help="Take distant progression as recurrence.")
+    ] = False,
+    include_low_confidence: Annotated[
+        bool,
+        typer.Option("--include-low-confidence", help="Take `response, pseudo progression` as RICE."),
+    ] = False,
+    date_tolerance: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="DAYS",
+            help="How far an event's MRI may be from its follow-up's date, if none is on it.",
+        ),
+    ] = 0,
+    file: ParameterFile = Path("params.yaml"),
+) -> None:
+    """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
+    from ricenet.config import read_params
+    from ricenet.importing.burdenko.importer import import_burdenko
+    from ricenet.importing.burdenko.labels import LabelRules
+
+    log_to_stderr()
+    with mendable_errors():
+        params = read_params(file)
+        rules = LabelRules(include_distant, include_low_confidence, follow_up)
+        imported = import_burdenko(
+            source,
+            clinical_table,
+            output,
+            key or _beside(output),
+            rules,
+            date_tolerance,
+            params.seed,
+            params.execution,
+        )
+        _tell(imported, output)
+
+
+def cfb_gbm(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder of the patients' folders (001, 002, ...).")
+    ],
+    tables: Annotated[
+        Path, typer.Argument(metavar="TABLES", help="Folder of the collection's .tsv tables, any versions.")
+    ],
+    output: OutputFolder,
+    key: KeyFile = None,
+    follow_up: Annotated[
+        int | None,
+        typer.Option(min=1, max=2, metavar="N", help="Take events at visit tN alone (default: t1, else t2)."),
+    ] = None,
+    weak_labels: Annotated[
+        bool,
+        typer.Option(
+            "--weak-labels", help="Write the weak labels as labels; never quote an accuracy on them."
+        ),
+    ] = False,
+    file: ParameterFile = Path("params.yaml"),
+) -> None:
+    """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
+    from ricenet.config import read_params
+    from ricenet.importing.cfb_gbm.importer import import_cfb_gbm
+
+    log_to_stderr()
+    with mendable_errors():
+        execution = read_params(file).execution
+        imported = import_cfb_gbm(
+            source, tables, output, key or _beside(output), follow_up, weak_labels, execution
+        )
+        _tell(imported, output)
+
+
+def _tell(imported: ImportedCollection, output: Path) -> None:
+    # a patient whose files cannot be used is told of and no failure: the archive's files are as they are
+    typer.echo(imported.text())
+    typer.echo(f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}")
+
+
+def _beside(output: Path) -> Path:
+    """The key's place where none is named: *.key.csv is kept out of git."""
+    place = output.absolute()
+    return place.with_name(f"{place.name}.key.csv")

@@ -1,0 +1,90 @@
+"""`ricenet import`: raw cohorts from what hospitals and archives have on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ricenet.cli.import_collections import burdenko, cfb_gbm
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.importing.cohort import PatientOutcome
+
+import_app = typer.Typer(
+    no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk."
+)
+
+import_app.command("burdenko")(burdenko)
+import_app.command("cfb-gbm")(cfb_gbm)
+
+
+@import_app.command("dicom")
+def dicom(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder of the DICOM export.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The cohort's folder, such as data/mine.")],
+    map_file: Annotated[
+        Path,
+        typer.Option(
+            "--map", metavar="FILE", help="Which series are used for what (.csv); proposed if missing."
+        ),
+    ],
+    clinical: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="patient_id with labels, rt_end_date and more (.csv or .tsv)."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Who is which subject (default: beside the map, its name with .key.csv)."
+        ),
+    ] = None,
+    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+) -> None:
+    """Import MRI and dose from DICOM; the first call proposes the map, the second imports (docs/import.md).
+
+    Names, identifiers, dates and UIDs stay behind. A faulty patient does not stop the others; exit status
+    1 says that there was one.
+    """
+    from ricenet.config import read_params
+    from ricenet.errors import CohortError
+    from ricenet.importing.cohort import reasons
+    from ricenet.importing.dicom_export import ImportPaths, import_export, propose
+
+    log_to_stderr()
+    with mendable_errors():
+        params = read_params(file)
+        paths = ImportPaths(source, map_file, key or map_file.with_name(f"{map_file.stem}.key.csv"), output)
+        if not map_file.exists():
+            typer.echo(_proposed(propose(paths), map_file))
+            return
+        outcomes = import_export(paths, clinical, params.seed, params.execution)
+        typer.echo(_imported(outcomes, output))
+        if missing := reasons(outcomes):
+            typer.echo(f"Not in the cohort:\n{missing}", err=True)
+        if failed := sum(outcome.status == "failed" for outcome in outcomes):
+            raise CohortError(
+                f"{failed} of {len(outcomes)} patient(s) could not be imported; the others are complete"
+            )
+
+
+def _proposed(progress: Counter[str], map_file: Path) -> str:
+    return (
+        f"{map_file}: a proposal for {progress.total()} patient(s); nothing is imported yet\n"
+        f"  {progress['complete']} complete: post_op, event and dose are proposed\n"
+        f"  {progress['undecided']} undecided: rows with the role ? wait for your decision\n"
+        f"  {progress['incomplete']} incomplete: no candidate for post_op, event or dose\n"
+        "Look over every row, correct the column role (post_op, event, dose, planning_ct, or nothing),\n"
+        "and give the same command again."
+    )
+
+
+def _imported(outcomes: Sequence[PatientOutcome], output: Path) -> str:
+    counts = Counter(outcome.status for outcome in outcomes)
+    told = ", ".join(f"{counts[status]} {status}" for status in ("imported", "excluded", "failed"))
+    steps = f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}"
+    return f"{len(outcomes)} patient(s): {told}\n{steps}"

@@ -1,0 +1,101 @@
+"""The clinical table that a user may bring along: labels and what else is known of each patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ricenet.cohort.participants import MISSING, parse_row
+from ricenet.errors import CohortError
+from ricenet.importing.tables import Fault, Row, problem_list, read_table
+
+COLUMNS = {
+    "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
+    "label_source": "How that is known: biopsy or follow_up.",
+    "subset": "train (cross-validation) or test (independent).",
+    "site": "Where the patient was treated or scanned.",
+    "age_years": "Age in years.",
+    "sex": "Sex.",
+    "mgmt": "MGMT promoter methylation.",
+    "idh": "IDH mutation.",
+}
+"""Columns that reach the cohort, and what they mean there; the rest are read and left behind."""
+
+RT_END = "rt_end_date"
+PATIENT = "patient_id"
+
+
+@dataclass(frozen=True)
+class ClinicalRow:
+    """What is known of a patient. columns: of participants.tsv, where known. rt_end: never written."""
+
+    columns: Mapping[str, str]
+    rt_end: date | None
+
+
+@dataclass(frozen=True)
+class ClinicalTable:
+    """Rows by patient_id; one row at least."""
+
+    rows: Mapping[str, ClinicalRow]
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Columns that say something of somebody, in the order of the cohort's table."""
+        return tuple(name for name in COLUMNS if any(name in row.columns for row in self.rows.values()))
+
+    @property
+    def dates_radiotherapy(self) -> bool:
+        """Whether the end of radiotherapy is known of anybody."""
+        return any(row.rt_end is not None for row in self.rows.values())
+
+
+def read_clinical(path: Path) -> ClinicalTable:
+    """Read a table of patient_id and any of COLUMNS and rt_end_date; an empty cell or n/a is not known.
+
+    Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
+    """
+    table = read_table(path, [PATIENT], [*COLUMNS, RT_END])
+    faults = list(table.faults)
+    rows: dict[str, ClinicalRow] = {}
+    lines: dict[str, list[int]] = {}
+    for row in table.rows:
+        patient = row.cells[PATIENT]
+        lines.setdefault(patient, []).append(row.line)
+        of_row = _faults(row)
+        faults += [Fault((row.line,), text) for text in of_row]
+        if not of_row:
+            rows[patient] = _parsed(row)
+    faults += [
+        Fault(tuple(at), "the same patient_id. Keep one row a patient")
+        for at in lines.values()
+        if len(at) > 1
+    ]
+    if faults:
+        raise CohortError(problem_list(path, sorted(faults)))
+    return ClinicalTable(rows)
+
+
+def _faults(row: Row) -> list[str]:
+    faults = [] if row.cells[PATIENT] else ["patient_id is empty. Fill it in"]
+    # read as a row of the cohort's own table, so that both refuse the same
+    parsed = parse_row({"participant_id": "sub-001", **_known(row), **_needed(row)})
+    if isinstance(parsed, list):
+        faults += [f"{finding.found}. {finding.remedy}" for finding in parsed]
+    return faults
+
+
+def _needed(row: Row) -> dict[str, str]:
+    return {name: row.cells[name] or MISSING for name in ("label", "label_source", "subset")}
+
+
+def _known(row: Row) -> dict[str, str]:
+    return {name: cell for name, cell in row.cells.items() if name != PATIENT and cell not in ("", MISSING)}
+
+
+def _parsed(row: Row) -> ClinicalRow:
+    known = _known(row)
+    rt_end = known.pop(RT_END, None)
+    return ClinicalRow(known, None if rt_end is None else date.fromisoformat(rt_end))

@@ -1,0 +1,100 @@
+"""The planning CT as the registration needs it: the head alone, without couch, headrest and mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.errors import SourceError
+from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
+
+SPACING_MM = 2.0
+AIR_HU = -1000.0
+BODY_HU = -300.0
+"""Above it lies the body; below it air, and most of cushions."""
+
+WINDOW_HU = (-200.0, 1000.0)
+"""Beyond these, values are cut, so that soft tissue and bone get most of the histogram's bins."""
+
+SHEET_MM = 6.0
+"""What comes off the body where it is thinner than twice this: couch, headrest, mask."""
+
+HEAD_MM = 220.0
+"""From the vertex to below the chin; what lies further down is in no scan of the head."""
+
+LEAST_HEAD_ML = 1500.0
+"""Half of an adult's head, well below a child's; fixation devices are smaller."""
+
+MARGIN_MM = 20.0
+"""Air that is kept around the head, so that its outline counts in the registration."""
+
+
+def head_of(ct: Volume) -> Volume:
+    """Where the head is: the largest body without thin sheets, down to HEAD_MM below its top.
+
+    ct: (X, Y, Z) HU on any grid, world axes of the patient (RAS).
+    Returns (X', Y', Z') bool, SPACING_MM along the world axes, with a margin.
+    Raises SourceError: no body of a head's size.
+    """
+    grid = Grid.covering(ct.grid, SPACING_MM)
+    body = _largest_body(_hu_on(ct, grid, supersampling=1) > BODY_HU)
+    top = int(np.flatnonzero(body.any(axis=(0, 1)))[-1]) if body.any() else 0
+    body[:, :, : max(0, top + 1 - round(HEAD_MM / SPACING_MM))] = False
+    if body.sum() * grid.voxel_ml < LEAST_HEAD_ML:
+        raise SourceError(
+            f"the planning CT shows no head: its largest body is {body.sum() * grid.voxel_ml:.0f} ml, at "
+            f"least {LEAST_HEAD_ML:.0f} ml is expected",
+            "Choose the planning CT of the head in the map (planning_ct).",
+        )
+    return _cropped(Volume(body, grid))
+
+
+def prepared(ct: Volume, head: Volume) -> Volume:
+    """The head's CT on the grid of its mask, cut to WINDOW_HU; 0 is its lower end, and the surroundings."""
+    low, high = WINDOW_HU
+    values = np.clip(_hu_on(ct, head.grid, supersampling_for(ct.grid, head.grid)), low, high) - low
+    return Volume(np.where(head.data, values, 0).astype(np.float32), head.grid)
+
+
+def copy_for_people(ct: Volume, head: Volume, post_op_from_ct: Affine) -> Volume:
+    """The CT around the head in the post-op scan's space, SPACING_MM along that space's axes, in HU."""
+    moved = Grid(head.grid.shape, post_op_from_ct @ head.grid.affine)
+    grid = Grid.covering(moved, SPACING_MM)
+    there = Volume(ct.data, Grid(ct.grid.shape, post_op_from_ct @ ct.grid.affine))
+    return Volume(_hu_on(there, grid, supersampling_for(ct.grid, grid)), grid)
+
+
+def _hu_on(ct: Volume, grid: Grid, supersampling: int) -> NDArray[np.float32]:
+    # air is 0 while resampling, which fills what lies outside the scan with 0
+    above_air = Volume((ct.data - np.float32(AIR_HU)).astype(np.float32), ct.grid)
+    hu = resample(above_air, grid, supersampling=supersampling).data + np.float32(AIR_HU)
+    return hu.astype(np.float32)
+
+
+def _largest_body(dense: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected part of what is left by a morphological opening; with its holes filled."""
+    from scipy import ndimage
+
+    # by distances, since opening by a ball of many voxels is slow
+    core = ndimage.distance_transform_edt(np.pad(dense, 1), sampling=SPACING_MM)[1:-1, 1:-1, 1:-1] > SHEET_MM
+    labels, count = ndimage.label(core)
+    if not count:
+        return np.zeros_like(dense)
+    largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    near = ndimage.distance_transform_edt(~largest, sampling=SPACING_MM) <= SHEET_MM
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(near & dense)
+    return filled
+
+
+def _cropped(mask: Volume) -> Volume:
+    """The mask within its bounding box and a margin, which may reach beyond its grid."""
+    inside = np.argwhere(mask.data)
+    extra = round(MARGIN_MM / SPACING_MM)
+    low, high = inside.min(axis=0) - extra, inside.max(axis=0) + extra + 1
+    affine = mask.grid.affine.copy()
+    affine[:3, 3] = mask.grid.world_mm(low.astype(np.float64))
+    shape = tuple(int(n) for n in high - low)
+    data = np.zeros(shape, dtype=np.bool_)
+    start = inside - low
+    data[tuple(start.T)] = True
+    return Volume(data, Grid((shape[0], shape[1], shape[2]), affine))

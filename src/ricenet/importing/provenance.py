@@ -1,0 +1,29 @@
+"""The code that makes a raw subject from its source, as a digest: what other code made is made anew."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import version
+from pathlib import Path
+
+import ricenet
+from ricenet.files import content_digest, file_digest
+
+_SOURCE = Path(ricenet.__file__).parent
+_CODE = (
+    *("dicom/**/*.py", "importing/**/*.py", "cohort/layout.py"),
+    *("preprocessing/registration.py", "randomness.py", "volume.py"),
+)
+_TOOLS = ("antspyx", "nibabel", "numpy", "pydicom", "python-gdcm", "scipy")
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest of every module that reads, judges, places or writes, and of their tools' versions."""
+    files = sorted(path for pattern in _CODE for path in _SOURCE.glob(pattern))
+    return content_digest(
+        {
+            "source": {path.relative_to(_SOURCE).as_posix(): file_digest(path) for path in files},
+            "tools": {tool: version(tool) for tool in _TOOLS},
+        }
+    )

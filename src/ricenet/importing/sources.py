@@ -1,0 +1,39 @@
+"""What one subject of the raw cohort is made from: the chosen objects of one patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ricenet.dicom.instances import Instance, Series
+
+
+@dataclass(frozen=True)
+class DoseChoice:
+    """One RTDOSE, and what the user states of it (None: as its tags and its plan say).
+
+    course: doses of different plans with the same course are summed. dose_of: what the voxels hold.
+    fractions, prescription_gy: of the plan or course that this dose belongs to.
+    """
+
+    instance: Instance
+    course: str | None = None
+    dose_of: Literal["course", "fraction"] | None = None
+    fractions: int | None = None
+    prescription_gy: float | None = None
+
+
+@dataclass(frozen=True)
+class PatientSource:
+    """The chosen images and doses of one patient, and all that they may refer to.
+
+    plans, structures: every RTPLAN and RTSTRUCT of the patient. planning_cts: candidates; where the map
+    names one, that alone.
+    """
+
+    post_op: Series
+    event: Series
+    doses: tuple[DoseChoice, ...]
+    plans: tuple[Instance, ...]
+    structures: tuple[Instance, ...]
+    planning_cts: tuple[Series, ...]
