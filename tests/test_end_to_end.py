@@ -115,8 +115,16 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
 
 
 @pytest.mark.timeout(900)
+def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: Clone) -> None:
+    pages = sorted(path.name for path in (clone.folder / "work/quality").glob("sub-*.html"))
+    assert pages == [f"sub-{i:03d}.html" for i in range(1, SUBJECTS + 1)]
+    assert clone.json("work/quality/marked.json") == {}
+
+
+@pytest.mark.timeout(900)
 def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
-    assert len(clone.runs()) == 7 + 7 * FOLDS
+    # and one of quality control
+    assert len(clone.runs()) == 7 + 7 * FOLDS + 1
     metrics = clone.run("dvc", "metrics", "show").stdout
     assert "macro_f1_mean" in metrics
 
@@ -178,6 +186,18 @@ def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> Non
     clone.repro()
     assert {name for name in MODALITY_SETS if keys()[name] != before[name]} == {"event"}
     assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
+
+
+@pytest.mark.timeout(900)
+def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> None:
+    stored = set((clone.folder / "work/store/quality").glob("*/*"))
+    clone.set({"quality": {"most_rotation_deg": 1e-3}})
+    assert stages_run(clone.repro()) == {"quality", "register", "resolve"}
+    marked = clone.json("work/quality/marked.json")
+    assert {m["measure"] for marks in marked.values() for m in marks} == {"rotation_deg"}
+    assert len(marked) == SUBJECTS
+    assert len(stored) == SUBJECTS and set((clone.folder / "work/store/quality").glob("*/*")) == stored
+    assert clone.runs().count("quality") == 2
 
 
 @pytest.mark.timeout(900)

@@ -22,6 +22,7 @@ from ricenet.cohort.checked import (
     ScanDigests,
     write_checked_cohort,
 )
+from ricenet.cohort.description import is_synthetic
 from ricenet.errors import CohortError, ResultError
 from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
 from ricenet.evaluation.drawing import save_figure
@@ -30,7 +31,7 @@ from ricenet.evaluation.predictions import read_out_of_fold, table_text
 from ricenet.modalities import MODALITY_SETS
 from ricenet.report.page import write_report
 from ricenet.report.provenance import described_commit, package_versions
-from ricenet.report.results import count_subjects, is_synthetic, read_results
+from ricenet.report.results import count_subjects, read_results
 from ricenet.splits import read_splits
 
 ALL_THREE = "post_op+event+dose"

@@ -21,32 +21,40 @@ ModelUri = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="models:/NAME@ALIAS or models:/NAME/VERSION [default: the champion, where one set has one].",
+        help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
 
 
 def predict(
-    post_op: Annotated[Path, typer.Option(metavar="FILE", help="Post-operative T1ce, NIfTI (.nii.gz).")],
-    event: Annotated[Path, typer.Option(metavar="FILE", help="T1ce at the event.")],
-    dose: Annotated[Path, typer.Option(metavar="FILE", help="Dose in Gy, in the post-op scan's space.")],
+    post_op: Annotated[
+        Path, typer.Option(metavar="PATH", help="Post-operative T1ce: NIfTI, or a DICOM folder.")
+    ],
+    event: Annotated[Path, typer.Option(metavar="PATH", help="T1ce at the event.")],
+    dose: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", help="Dose in Gy, in the post-op scan's space; or RTDOSE, RTPLAN and planning CT."
+        ),
+    ],
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The dose is that of one of N fractions [default: the whole course]."),
+        typer.Option(metavar="N", help="The dose is that of one of N fractions (default: the whole course)."),
     ] = None,
     prescription: Annotated[
         float | None, typer.Option(metavar="GY", help="Prescribed dose of the course, checked with the dose.")
     ] = None,
     model: ModelUri = None,
 ) -> None:
-    """Predict a new case from three files; JSON on stdout. Research use only.
+    """Predict a new case from three NIfTI files or three DICOM folders; JSON on stdout. Research use only.
 
-    The files are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
-    cohort, says what the dose is; the options must not contradict it.
+    The volumes are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
+    cohort, or the RTDOSE and RTPLAN say what the dose is; the options must not contradict them.
     """
     from ricenet.config import read_params
     from ricenet.ensemble import Ensemble
     from ricenet.prediction.case import CaseFiles
+    from ricenet.prediction.dicom_case import case_files
     from ricenet.prediction.subject import NOTICE, predict_case
     from ricenet.prediction.training_ranges import training_ranges
 
@@ -55,9 +63,9 @@ def predict(
         params = read_params()
         registered, folder = _model(params, model)
         ensemble = Ensemble.load(folder)
-        files = CaseFiles(post_op, event, dose, fractions, prescription)
         ranges = training_ranges(Path(), ensemble.record)
-        prediction = predict_case(files, ensemble, params.seed, ranges)
+        with case_files(CaseFiles(post_op, event, dose, fractions, prescription), params.seed) as files:
+            prediction = predict_case(files, ensemble, params.seed, ranges)
     for warning in prediction.warnings:
         logger.warning("warning: %s", warning)
     origin = {

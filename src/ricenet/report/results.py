@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.cohort.checked import CheckedCohort, read_checked_cohort
-from ricenet.cohort.description import read_description
-from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE
+from ricenet.cohort.description import is_synthetic
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import Confusion, SetMetrics, bootstrap_interval
 from ricenet.evaluation.predictions import read_rows, require
@@ -74,19 +73,6 @@ def read_results(project: Path, seed: int) -> Results:
         explanations=_explanations(require(work / "explain", "explain")),
         votes=_votes(work / "vote", seed),
         ledger=tuple(read_ledger(ledger_path(project))),
-    )
-
-
-def is_synthetic(cohort: Path) -> bool:
-    """Whether any mark in a raw cohort says that it is made up: one is enough.
-
-    Raises CohortError: a description that is not a JSON object; without one the other marks decide.
-    """
-    table = cohort / PARTICIPANTS_TABLE
-    return (
-        (cohort / GROUND_TRUTH).is_dir()
-        or read_description(cohort).get("Synthetic") is True
-        or (table.is_file() and any(row.get("label_source") == "synthetic" for row in read_rows(table)))
     )
 
 

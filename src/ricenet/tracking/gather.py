@@ -97,6 +97,34 @@ def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
         ]
 
 
+def quality_content(project: Path) -> RunContent | None:
+    """The run of quality control: its pages and tables, the group's medians; None where there is none yet.
+
+    Other measures or other limits make another run; pages that only look different do not.
+    """
+    folder = project / "work" / "quality"
+    if not (folder / "summary.json").is_file():
+        return None
+    with made_by("quality"):
+        summary = read_json(folder / "summary.json")
+        key = content_digest({"quality": summary["digest"]})
+        counts = {name: float(summary[name]) for name in ("subjects", "marked", "excluded")}
+        medians = {f"median_{name}": float(value) for name, value in summary["medians"].items()}
+        return RunContent(
+            kind="quality",
+            name="quality",
+            set_key=key,
+            key=key,
+            params=flat(summary["limits"]),
+            tags={
+                "ricenet.data_digest": summary["cohort_digest"],
+                "ricenet.preprocessing_digest": summary["preprocessing_digest"],
+            },
+            metrics=counts | medians,
+            artifacts=(ArtifactGroup.of_folder("quality", folder),),
+        )
+
+
 def read_records(project: Path, ensemble: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The content of fold.json of every fold of an ensemble.
 

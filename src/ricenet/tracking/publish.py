@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ricenet.tracking.content import RunContent
-from ricenet.tracking.gather import fold_contents, set_content, trained_sets
+from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets
 from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
 from ricenet.tracking.store import TrackingStore, mlflow_errors
 
@@ -32,11 +32,15 @@ class Published:
 def publish(project: Path, store: TrackingStore) -> Published:
     """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
 
+    Quality control of the subjects is a run of its own.
     Raises RegistryError: the store cannot be used. ResultError: a trained fold's files are missing.
     """
     contents = [(set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)]
+    of_quality = quality_content(project)
     outcomes: list[tuple[str, Outcome]] = []
     with mlflow_errors(store.uri):
+        if of_quality is not None:
+            outcomes += _publish_set(store, of_quality, ())
         for of_set, of_folds in contents:
             outcomes += _publish_set(store, of_set, of_folds)
     created, completed = (

@@ -1,0 +1,39 @@
+"""Stage `quality`: raw and preprocessed subjects -> work/quality, pages and measures to look at."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_checked_cohort
+from ricenet.config import read_params
+from ricenet.evaluation.predictions import require
+from ricenet.files import read_json
+from ricenet.quality.cohort import examine_cohort
+from ricenet.quality.pages import write_pages
+from ricenet.store import Store
+
+logger = logging.getLogger("ricenet.stages.quality")
+
+PREPROCESSED = Path("work/preprocessed")
+
+
+def main() -> None:
+    """Examine every subject of the checked cohort, and write the pages."""
+    params = read_params()
+    cohort = read_checked_cohort()
+    digest = read_json(require(PREPROCESSED / "summary.json", "preprocess"))["digest"]
+    store = Store(Path("work/store/quality").absolute())
+    precision = params.preprocessing.brain.precision
+    examined = examine_cohort(cohort, PREPROCESSED, precision, params.execution, store)
+    marks = write_pages(examined, cohort, params.quality, digest, Path("work/quality"))
+    for subject, found in marks.items():
+        if found:
+            logger.info("%s is marked: %s", subject, "; ".join(mark.reason for mark in found))
+    marked = sum(bool(found) for found in marks.values())
+    logger.info("quality: %d of %d subjects are marked; see work/quality/index.html", marked, len(marks))
+
+
+if __name__ == "__main__":
+    run_stage(main)

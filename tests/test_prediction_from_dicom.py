@@ -1,0 +1,124 @@
+"""A new case from three DICOM folders: the same volumes as from an import, and nothing guessed."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dicom_edits import assert_same_places
+from dicom_trees import TinyExport, write_tiny_export
+
+from ricenet.cohort.dose_sidecar import parse_dose_sidecar, read_dose_sidecar
+from ricenet.errors import CohortError
+from ricenet.prediction.case import CaseFiles
+from ricenet.prediction.dicom_case import case_files
+from ricenet.volume import load_nifti
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> TinyExport:
+    return write_tiny_export(tmp_path / "export")
+
+
+def folders(export: TinyExport, **options: Any) -> CaseFiles:
+    return CaseFiles(
+        export.post_op_files[0].parent, export.event_files[0].parent, export.dose_file.parent, **options
+    )
+
+
+def refused(given: CaseFiles) -> str:
+    with pytest.raises(CohortError) as error, case_files(given, seed=7):
+        pass
+    message = str(error.value)
+    assert "ANON" not in message and "Sibylle" not in message
+    return message
+
+
+def test_folders_become_the_volumes_that_they_hold(export: TinyExport) -> None:
+    with case_files(folders(export), seed=7) as files:
+        for path, written in ((files.post_op, export.post_op), (files.event, export.event)):
+            assert_same_places(load_nifti(path), written)
+        dose = load_nifti(files.dose)
+        assert float(dose.data.max()) == pytest.approx(62.0, rel=1e-3)
+        sidecar = read_dose_sidecar(files.dose_sidecar)
+        assert (sidecar.fractions, sidecar.prescription_gy, sidecar.factor) == (30, 60.0, 1.0)
+        kept = files.post_op
+    assert not kept.exists()
+
+
+def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    given = CaseFiles(*(tmp_path / f"{name}.nii.gz" for name in ("a", "b", "c")), fractions=5)
+    with case_files(given, seed=7) as files:
+        assert files is given
+
+
+def test_the_dose_of_one_fraction_is_scaled_as_its_plan_says(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, summation_type="FRACTION", dose_max_gy=2.05)
+    with case_files(folders(export), seed=7) as files:
+        sidecar = parse_dose_sidecar(files.dose_sidecar)
+        assert getattr(sidecar, "factor", None) == 30.0
+
+
+def test_files_and_folders_are_not_mixed(export: TinyExport, tmp_path: Path) -> None:
+    given = CaseFiles(export.post_op_files[0].parent, tmp_path / "event.nii.gz", tmp_path / "dose.nii.gz")
+    assert "--post-op is a folder (DICOM), the others are files" in refused(given)
+
+
+def test_two_series_in_a_folder_are_not_chosen_between(export: TinyExport) -> None:
+    given = CaseFiles(export.folder, export.event_files[0].parent, export.dose_file.parent)
+    assert "2 MR series in the folder of --post-op (12 slices, 15 slices)" in refused(given)
+
+
+def test_a_folder_without_an_mri_is_refused(export: TinyExport) -> None:
+    given = CaseFiles(export.dose_file.parent, export.event_files[0].parent, export.dose_file.parent)
+    assert "no MR series in the folder of --post-op" in refused(given)
+
+
+def test_a_folder_without_a_dose_is_refused(export: TinyExport) -> None:
+    given = CaseFiles(
+        export.post_op_files[0].parent, export.event_files[0].parent, export.event_files[0].parent
+    )
+    assert "no RTDOSE in the folder of --dose" in refused(given)
+
+
+def test_objects_of_two_patients_are_refused(export: TinyExport, tmp_path: Path) -> None:
+    other = write_tiny_export(tmp_path / "other", "ANON-18")
+    given = CaseFiles(export.post_op_files[0].parent, other.event_files[0].parent, export.dose_file.parent)
+    assert "objects of 2 PatientIDs" in refused(given)
+
+
+def test_dates_out_of_order_are_refused(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, event_date=date(2020, 2, 1))
+    assert "event" in refused(folders(export))
+
+
+def test_what_is_no_dicom_is_left_out_and_counted(
+    export: TinyExport, caplog: pytest.LogCaptureFixture
+) -> None:
+    (export.dose_file.parent / "Sibylle.txt").write_text("notes")
+    with caplog.at_level(logging.WARNING), case_files(folders(export), seed=7):
+        pass
+    assert "--dose: 1 file(s) left out" in caplog.text and "Sibylle" not in caplog.text
+
+
+def test_a_prescription_that_contradicts_the_plan_is_refused(export: TinyExport) -> None:
+    assert "59" in refused(folders(export, prescription_gy=59.0))
+
+
+def test_a_missing_slice_is_refused(export: TinyExport) -> None:
+    export.event_files[6].unlink()
+    assert "missing" in refused(folders(export))
+
+
+def test_the_dose_of_another_space_without_a_ct_is_refused(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, shared_frame=False)
+    assert "frame of reference" in refused(folders(export))
+
+
+def test_an_empty_folder_is_refused(export: TinyExport, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    given = CaseFiles(tmp_path / "empty", export.event_files[0].parent, export.dose_file.parent)
+    assert "--post-op: no usable DICOM file" in refused(given)
