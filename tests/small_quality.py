@@ -38,6 +38,7 @@ PARAMS = QualityParams(
     brain_ml=[900, 1900],
     least_brain_overlap=0.92,
     least_coverage=0.98,
+    dose_max_gy=[30, 80],
     dose_of_prescription=[0.9, 1.2],
     most_dose_outside_brain=0.5,
 )

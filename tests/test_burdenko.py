@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -392,6 +393,15 @@ def test_images_that_leave_a_choice_or_a_gap_exclude_their_patient(
     tmp_path: Path, series: list[Series], reason: str
 ) -> None:
     assert chosen(tmp_path, series) == Exclusion(reason)
+
+
+def test_studies_whose_uid_was_lost_are_not_one_study(tmp_path: Path) -> None:
+    lost = [one for one in the_series() if one.first.study_uid == "plan"]
+    lost = [Series(tuple(replace(i, study_uid="") for i in one.instances)) for one in lost]
+    other = a_series("MR", "", date(2003, 1, 1), "CET1")
+    series = [*lost, other, *(one for one in the_series() if one.first.study_uid == "control")]
+    source = chosen(tmp_path, series)
+    assert isinstance(source, PatientSource) and source.post_op.first.date == PLANNING
 
 
 def test_a_missing_topometric_date_leaves_nothing_to_fall_back_on(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -511,6 +511,55 @@ def test_weak_labels_without_the_rano_table_are_refused(tmp_path: Path) -> None:
         import_cfb_gbm(
             tmp_path / "images", tables, tmp_path / "cohort", tmp_path / "key.csv", None, True, SERIAL
         )
+
+
+def test_a_patient_whose_folder_cannot_be_opened_is_left_out_and_the_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_tables(write_cfb_tables(tmp_path / "tables", [cfb_patient(7), cfb_patient(8)]))
+    write_cfb_patient(tmp_path / "images", 8)
+    closed = write_cfb_patient(tmp_path / "images", 7) / "t0"
+    folders, real = patient_folders(tmp_path / "images"), Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    left_out, taken = cfb_candidates(read.patients, folders, None, weak_labels=False)
+    assert left_out.exclusion == "a folder or file cannot be opened (Permission denied)"
+    assert taken.exclusion is None
+
+
+def test_a_collection_that_cannot_be_opened_is_told_without_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(CohortError) as refused:
+        patient_folders(tmp_path)
+    assert str(refused.value) == (
+        "the folder of CFB-GBM's images cannot be opened (Permission denied). "
+        "Mend the cause, and give the same command again"
+    )
+
+
+def test_of_an_unforeseen_error_the_command_tells_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path) -> None:
+        raise KeyError(str(folder))
+
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ricenet.importing.cfb_gbm.importer.read_tables", broken)
+    result = CliRunner().invoke(IMPORT, ["cfb-gbm", "images", "patient 7", "cohort"])
+    assert result.exit_code == 1
+    assert "error: an unforeseen KeyError, a fault of the program" in result.output
+    assert "in broken" in result.output and "patient 7" not in result.output
 
 
 def test_the_content_of_a_candidate_changes_with_its_files(tmp_path: Path) -> None:

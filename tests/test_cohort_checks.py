@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cohorts import (
     FILES,
@@ -22,6 +23,7 @@ from cohorts import (
 
 from ricenet.cohort.checked import read_checked_cohort, write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort, write_problems
+from ricenet.cohort.layout import RawSubject
 from ricenet.errors import CohortError
 
 
@@ -255,6 +257,32 @@ def test_problems_are_written_for_machines_too(cohort: Path, tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"garbage", "cannot be read"), (b"", "cannot be read")],
+)
+def test_a_copy_of_the_planning_ct_that_cannot_be_read_is_refused(
+    cohort: Path, content: bytes, found: str
+) -> None:
+    RawSubject(cohort, "sub-002").planning_ct.write_bytes(content)
+    assert f"sub-002\n  - sub-002/ses-postop/rt/sub-002_ses-postop_ct.nii.gz: {found}" in refusal(cohort)
+
+
+def test_a_copy_of_the_planning_ct_without_a_voxel_of_a_head_is_refused(cohort: Path) -> None:
+    ct = RawSubject(cohort, "sub-002").planning_ct
+    shutil.copy(cohort / FILES["post_op"], ct)
+    change_voxels(ct, lambda voxels: np.full_like(voxels, -1000.0))
+    assert "sub-002_ses-postop_ct.nii.gz: every voxel is -1000" in refusal(cohort)
+
+
+def test_a_cohort_whose_import_was_killed_is_refused_as_a_whole(cohort: Path) -> None:
+    (cohort / "IMPORTING").touch()
+    assert (
+        "the cohort as a whole\n  - IMPORTING: import unfinished: it was killed, or is still under way. "
+        "Give the same ricenet import command again"
+    ) in refusal(cohort)
+
+
 # --- the digest and the file ---
 
 
@@ -272,6 +300,19 @@ def test_the_digest_changes_when_a_voxel_a_sidecar_or_a_label_changes(cohort: Pa
     change_cell(cohort, "sub-002", label="recurrence")
     digests.append(digest(cohort))
     assert len(set(digests)) == 4
+
+
+def test_the_digest_changes_with_the_copy_of_the_planning_ct_alone_where_there_is_one(cohort: Path) -> None:
+    without = digest(cohort)
+    ct = RawSubject(cohort, "sub-002").planning_ct
+    shutil.copy(cohort / FILES["post_op"], ct)
+    first = digest(cohort)
+    change_voxels(ct, one_voxel(900.0))
+    assert len({without, first, digest(cohort)}) == 3
+    ct.unlink()
+    assert digest(cohort) == without
+    subject = admit(check_cohort(cohort), exclude_faulty=False).subjects[0]
+    assert set(subject.scans.model_dump()) == {"post_op", "event", "dose", "dose_sidecar"}
 
 
 def test_the_digest_depends_neither_on_the_place_nor_on_the_order_of_rows(

@@ -94,15 +94,21 @@ def _z_of_frames(dose: DoseObject) -> list[float]:
     return [float(heights[frames.tolist().index(k)]) for k in range(6)]
 
 
-def test_offsets_from_zero_are_relative_even_where_the_first_plane_is_at_z_zero(tmp_path: Path) -> None:
+@pytest.mark.parametrize("z_mm", ["0", "0.01", "-0.005"])
+def test_offsets_from_zero_at_z_zero_say_nothing_of_the_direction_if_the_normal_points_down(
+    tmp_path: Path, z_mm: str
+) -> None:
+    """Relative ones would count down from there, absolute ones up."""
     path = write_dose(tmp_path, gray())
-    change(
-        path,
-        setting(
-            ImageOrientationPatient=["1", "0", "0", "0", "-1", "0"], ImagePositionPatient=["0", "0", "0"]
-        ),
+    change(path, setting(ImagePositionPatient=["0", "0", z_mm]))
+    assert _z_of_frames(read(tmp_path)) == pytest.approx([float(z_mm) + 2.5 * k for k in range(6)])
+    change(path, setting(ImageOrientationPatient=["1", "0", "0", "0", "-1", "0"]))
+    refused(
+        tmp_path, "may count upwards or downwards: the dose grid starts at z = 0 mm and its normal points"
     )
-    assert _z_of_frames(read(tmp_path)) == pytest.approx([0, -2.5, -5, -7.5, -10, -12.5])
+    # in an oblique grid they can only be relative
+    change(path, setting(ImageOrientationPatient=["1", "0", "0", "0", "-0.8", "0.6"]))
+    assert _z_of_frames(read(tmp_path)) == pytest.approx([float(z_mm) - 2 * k for k in range(6)])
 
 
 def test_32_bit_integers_are_scaled_before_they_are_rounded_to_float32(tmp_path: Path) -> None:

@@ -70,11 +70,11 @@ def test_many_gaps_are_not_all_listed(tmp_path: Path) -> None:
 
 
 def test_repeated_positions_are_counted_with_what_differs(tmp_path: Path) -> None:
-    for echo in (1, 2):
-        files = write_series(tmp_path / f"{echo}", numbered())
+    for number in (1, 2):
+        files = write_series(tmp_path / f"{number}", numbered())
         for k, path in enumerate(files):
-            change(path, setting(EchoTime=str(10 * echo), SOPInstanceUID=uid("echo", echo, k)))
-    refused(tmp_path, r"12 slices lie at 6 positions \(2 echo times\): several echoes")
+            change(path, setting(AcquisitionNumber=number, SOPInstanceUID=uid("repeat", number, k)))
+    refused(tmp_path, r"12 slices lie at 6 positions \(2 acquisitions\): several echoes")
 
 
 def test_unevenly_spaced_slices_are_refused_with_the_range(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def _without_position(frame: Dataset, k: int) -> None:
     ("edit", "match"),
     [
         (_in_each_frame(_second_stack), "2 stacks in one series"),
-        (_doubled, r"12 slices lie at 6 positions \(2 time points\)"),
+        (_doubled, "12 slices of 2 time points in one series"),
         (_in_each_frame(_without_position), "ImagePositionPatient is missing"),
         (lambda d: d.PerFrameFunctionalGroupsSequence.pop(), "5 frames are described, 6 are stated"),
         (setting(PerFrameFunctionalGroupsSequence=None), "does not say where its frames lie"),

@@ -41,7 +41,29 @@ def test_a_plan_states_its_fractions_prescription_beams_and_references(tmp_path:
         beams=frozenset({3, 5}),
         structure_set_uids=("1.2.9",),
         frame_of_reference_uid=FRAME,
+        approval="APPROVED",
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*VR CS")
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (("REJECTED", "VERIFICATION"), ("REJECTED", "VERIFICATION")),
+        (("unapproved", "machine_qa"), ("UNAPPROVED", "MACHINE_QA")),
+        (("APPROVED BY DR MILLER", "SMITH 2ND TRY"), ("", "")),
+        (("", ""), ("", "")),
+        ((None, None), ("", "")),
+    ],
+)
+def test_a_plans_approval_and_intent_are_passed_on_in_dicoms_own_terms(
+    tmp_path: Path, written: tuple[str | None, str | None], expected: tuple[str, str]
+) -> None:
+    path = write_plan(tmp_path)
+    change(path, setting(ApprovalStatus="", PlanIntent=""))
+    change(path, setting(ApprovalStatus=written[0], PlanIntent=written[1]))
+    plan = read(tmp_path)
+    assert (plan.approval, plan.intent) == expected
 
 
 def test_what_a_plan_does_not_state_is_not_invented(tmp_path: Path) -> None:

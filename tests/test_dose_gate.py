@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from dicom_trees import write_tiny_export
+from dicom_trees import edit, write_tiny_export
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.dicom.dose import DoseObject
@@ -23,6 +24,7 @@ from ricenet.errors import SourceError
 from ricenet.importing.dose_gate import CourseDose, judge_course, judge_dose
 from ricenet.importing.dose_objects import ChosenDose
 from ricenet.importing.sources import DoseChoice, PatientSource
+from ricenet.phantom.dicom_radiotherapy import write_rtplan
 from ricenet.volume import Grid, Volume
 
 SHAPE = (4, 3, 2)
@@ -143,11 +145,54 @@ def test_a_plans_dose_that_only_fits_as_one_fraction_is_refused_with_the_way_out
     refused(r"2\.05 Gy, 3% .* Times 30 fractions it would fit.*dose_of=fraction", dose(2.05), plan())
 
 
-def test_a_plan_without_prescription_is_accepted_and_says_that_nothing_was_compared(tmp_path: Path) -> None:
-    course = judged(dose(20.0), plan(prescription_gy=None))
+@pytest.mark.parametrize("maximum", [20.0, 150.0])
+def test_a_plan_without_prescription_is_accepted_within_what_courses_reach(
+    maximum: float, tmp_path: Path
+) -> None:
+    course = judged(dose(maximum), plan(prescription_gy=None))
     assert "PrescriptionGy" not in course.sidecar
-    assert "Prescription not stated: the maximum is not compared." in decisions(course)
+    assert (
+        f"Prescription not stated: of the largest dose of all fractions, {maximum:.1f} Gy, only that it lies "
+        "within 20 to 150 Gy was checked."
+    ) in decisions(course)
     assert as_read_back(course, tmp_path).prescription_gy is None
+
+
+@pytest.mark.parametrize(
+    ("maximum", "stated", "message"),
+    [
+        (
+            2.07,
+            {},
+            r"2\.07 Gy, and no prescription.* 20 to 150 Gy .* Times 30 fractions .*dose_of=fraction",
+        ),
+        (6200.0, {}, r"reaches 6200\.00 Gy, .*If its voxels are cGy, export it in Gy"),
+        (62.0, {"dose_of": "fraction"}, r"reaches 1860\.00 Gy, .*Unscaled it would fit.*dose_of=course in"),
+        (
+            0.5,
+            {},
+            r"reaches 0\.50 Gy, .*state dose_of=fraction and fractions; .* state prescription_gy",
+        ),
+        (16000.0, {}, r"reaches 16000\.00 Gy, .*state prescription_gy, in the map"),
+    ],
+)
+def test_without_a_prescription_a_dose_that_no_course_has_is_refused(
+    maximum: float, stated: dict[str, Any], message: str
+) -> None:
+    refused(message, ChosenDose(dose(maximum), **stated), plan(prescription_gy=None))
+
+
+def test_an_unusual_course_is_accepted_by_the_users_prescription() -> None:
+    palliative = ChosenDose(dose(8.4), prescription_gy=8.0)
+    assert judged(palliative, plan(prescription_gy=None)).sidecar["PrescriptionGy"] == 8.0
+
+
+def test_the_whole_course_has_to_be_plausible_and_not_each_of_its_plans() -> None:
+    chosen = [of_course(dose(50.0, "A")), of_course(dose(10.0, "B"))]
+    unprescribed = replace(BOOST, prescription_gy=None)
+    assert judged(chosen, plan(prescription_gy=50.0), unprescribed).dose.data.max() == pytest.approx(60.0)
+    small = [of_course(dose(5.0, "A")), of_course(dose(10.0, "B"))]
+    refused(r"reaches 15\.00 Gy, and no prescription", small, plan(prescription_gy=None), unprescribed)
 
 
 def test_the_map_says_what_the_plan_lacks() -> None:
@@ -283,9 +328,9 @@ def test_the_users_word_overrides_plan_but_not_the_prescription() -> None:
 # units, type, values, space
 
 
-def test_a_relative_dose_is_a_share_of_the_prescription() -> None:
+def test_a_relative_dose_is_a_share_of_the_prescription_where_the_user_says_so() -> None:
     for maximum, word in ((1.05, "as a fraction"), (105.0, "in percent")):
-        course = judged(dose(maximum, units="RELATIVE"), plan())
+        course = judged(ChosenDose(dose(maximum, units="RELATIVE"), prescription_gy=60.0), plan())
         assert course.dose.data.max() == pytest.approx(63.0)
         assert word in decisions(course) and course.sidecar["DoseUnits"] == "GY"
 
@@ -312,12 +357,14 @@ def test_a_relative_dose_takes_the_maps_prescription_where_the_plan_has_none() -
     ],
 )
 def test_a_dose_that_means_something_else_is_refused(chosen: DoseObject, message: str) -> None:
-    refused(message, chosen, plan())
+    stated = ChosenDose(chosen, prescription_gy=60.0)
+    refused(message, stated, plan())
 
 
-def test_a_relative_dose_without_prescription_is_refused() -> None:
-    message = "RELATIVE units without a prescription. Export the dose in Gy, or state prescription_gy"
-    refused(message, dose(1.0, units="RELATIVE"), plan(prescription_gy=None))
+def test_a_relative_dose_is_refused_without_the_users_word_whatever_the_plan_prescribes() -> None:
+    message = "do not say what the dose is relative to. Export the dose in Gy; or, .* state prescription_gy"
+    for prescription_gy in (60.0, None):
+        refused(message, dose(1.0, units="RELATIVE"), plan(prescription_gy=prescription_gy))
 
 
 @pytest.mark.parametrize(
@@ -545,6 +592,25 @@ def test_a_dose_of_several_plans_cannot_be_one_fractions() -> None:
     refused("dose_of=fraction is stated of an RTDOSE of summation type MULTI_PLAN", chosen, plan(), BOOST)
 
 
+# approval and intent
+
+
+def test_a_rejected_plans_dose_is_refused() -> None:
+    message = "RTPLAN is rejected .ApprovalStatus REJECTED.*Choose the dose of the plan that was delivered"
+    refused(message, dose(), plan(approval="REJECTED"))
+
+
+@pytest.mark.parametrize("intent", ["VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE"])
+def test_the_dose_of_a_plan_that_is_not_for_treatment_is_refused(intent: str) -> None:
+    refused(rf"RTPLAN is not for treatment \(PlanIntent {intent}\)", dose(), plan(intent=intent))
+
+
+def test_an_unapproved_plan_is_used_and_told() -> None:
+    told = "1 of 1 RTPLAN(s) are not approved (UNAPPROVED), used as they are."
+    assert told in decisions(judged(dose(), plan(approval="UNAPPROVED", intent="CURATIVE")))
+    assert "UNAPPROVED" not in decisions(judged(dose(), plan(approval="APPROVED", intent="PALLIATIVE")))
+
+
 # from files
 
 
@@ -563,6 +629,51 @@ def test_an_exports_objects_are_read_and_judged_together(tmp_path: Path) -> None
     without_plan = replace(source, plans=())
     with pytest.raises(SourceError, match="RTPLAN is not in the export"):
         judge_dose(without_plan)
+
+
+def with_second_plan(tmp_path: Path) -> tuple[PatientSource, Path]:
+    """An export of 46 Gy with a boost's RTPLAN of 14 Gy in 7 fractions, whose dose is not there."""
+    export = write_tiny_export(tmp_path, prescription_gy=46.0, fractions=23, dose_max_gy=48.0)
+    boost = write_rtplan(
+        export.dose_file.parent / "p2.bin", export.patient.study("rt", date(2020, 3, 20)),
+        sop_instance_uid="2.25.777", frame_of_reference_uid=export.rt_frame_uid, fractions=7,
+        prescription_gy=14.0,
+    )  # fmt: skip
+    return source_of(tmp_path), boost
+
+
+def source_of(folder: Path) -> PatientSource:
+    series = read_tree(folder).series
+    of_kind = {
+        kind: tuple(i for s in series if s.kind == kind for i in s.instances)
+        for kind in ("MR", "RTDOSE", "RTPLAN", "RTSTRUCT")
+    }
+    mri = Series(of_kind["MR"])
+    doses = tuple(DoseChoice(one) for one in of_kind["RTDOSE"])
+    return PatientSource(mri, mri, doses, of_kind["RTPLAN"], of_kind["RTSTRUCT"], ())
+
+
+FURTHER = "1 further RTPLAN(s) of the patient without a dose in the course"
+
+
+def test_a_plan_without_a_dose_in_the_course_is_told(tmp_path: Path) -> None:
+    source, _ = with_second_plan(tmp_path)
+    assert FURTHER in decisions(judge_dose(source))
+    alone = replace(source, plans=tuple(p for p in source.plans if p.sop_instance_uid != "2.25.777"))
+    assert "further RTPLAN" not in decisions(judge_dose(alone))
+
+
+@pytest.mark.parametrize("stated", [{"ApprovalStatus": "REJECTED"}, {"PlanIntent": "VERIFICATION"}])
+def test_plans_that_were_not_delivered_lack_no_dose(tmp_path: Path, stated: dict[str, str]) -> None:
+    _, boost = with_second_plan(tmp_path)
+    edit(boost, **stated)
+    assert "further RTPLAN" not in decisions(judge_dose(source_of(tmp_path)))
+
+
+def test_a_further_plan_that_cannot_be_read_may_have_been_delivered(tmp_path: Path) -> None:
+    source, boost = with_second_plan(tmp_path)
+    boost.write_bytes(b"no DICOM")
+    assert FURTHER in decisions(judge_dose(source))
 
 
 # what reaches the cohort

@@ -17,7 +17,7 @@ from ricenet.dicom.images import read_image
 from ricenet.dicom.instances import DicomTree, Instance, Kind, Series
 from ricenet.dicom.tree import read_tree
 from ricenet.errors import SourceError
-from ricenet.importing import planning_ct, planning_registration
+from ricenet.importing import dose_space, planning_ct, planning_registration
 from ricenet.importing.dose_gate import CourseDose, judge_dose
 from ricenet.importing.dose_space import PlacedDose, choose_planning_ct, place_dose, require_over
 from ricenet.importing.planning_registration import register_to_post_op, similarity_within
@@ -86,6 +86,105 @@ def test_a_dose_in_the_post_op_scans_own_space_is_used_where_it_lies() -> None:
         "The dose shares the post-op scan's frame of reference and is used where it lies.",
     ]
     assert given.sidecar["Decisions"] == ["first decision"]
+
+
+def test_a_frame_that_the_event_of_another_examination_shares_is_trusted_with_a_warning() -> None:
+    shared = replace(source(), event=series("e", MRI_FRAME, "MR"))
+    placed = place_dose(course(MRI_FRAME), shared, scan(), seed=7)
+    decisions = placed.sidecar["Decisions"]
+    assert isinstance(decisions, list)
+    assert "as careless anonymisers write it, and no planning CT can tell: look at" in decisions[-1]
+
+
+@pytest.fixture
+def body_ct(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A CT of a body, and the registration's result in place of a registration."""
+    ct, _ = body_on_a_couch()
+    monkeypatch.setattr(dose_space, "read_image", lambda _: ct)
+
+    def registers(shift_mm: float = 0.0, degrees: float = 0.0) -> None:
+        middle = middle_of_its_head(ct)
+        angle = np.deg2rad(degrees)
+        found = np.eye(4)
+        found[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        found[:3, 3] = middle - found[:3, :3] @ middle + np.array([0, 0, shift_mm])
+        monkeypatch.setattr(dose_space, "register_to_post_op", lambda *_: RigidResult(found, 1.12, 1.1))
+
+    return registers
+
+
+def middle_of_its_head(ct: Volume) -> np.ndarray:
+    head = planning_ct.head_of(ct)
+    return head.grid.world_mm(np.argwhere(head.data).mean(axis=0))
+
+
+@pytest.mark.parametrize(("shift_mm", "degrees"), [(0.0, 0.0), (2.9, 0.0), (0.0, 1.9)])
+def test_a_shared_frame_is_trusted_where_its_ct_confirms_it(
+    body_ct: Callable[..., None], shift_mm: float, degrees: float
+) -> None:
+    body_ct(shift_mm, degrees)
+    event_too = replace(source(series("ct", MRI_FRAME)), event=series("e", MRI_FRAME, "MR"))
+    given = course(MRI_FRAME)
+    placed = place_dose(given, event_too, scan(), seed=7)
+    assert placed.dose is given.dose and placed.planning_ct is None
+    assert placed.sidecar["DosePlacement"] == {
+        "Method": "shared frame of reference",
+        "Similarity": 1.12,
+        "SimilarityBefore": 1.1,
+        "RotationDegrees": degrees,
+        "ShiftMm": shift_mm,
+    }
+    decisions = placed.sidecar["Decisions"]
+    assert isinstance(decisions, list)
+    assert decisions[-1].endswith(f"the planning CT moves by {shift_mm} mm and {degrees} degrees.")
+
+
+@pytest.mark.parametrize(("shift_mm", "degrees", "told"), [(3.2, 0.0, "3.2 mm"), (0.0, 2.2, "2.2 degrees")])
+def test_a_shared_frame_that_its_ct_contradicts_is_the_users_choice(
+    body_ct: Callable[..., None], shift_mm: float, degrees: float, told: str
+) -> None:
+    body_ct(shift_mm, degrees)
+    message = rf"state one frame of reference, but .* moves by .*{told}.* in the map as planning_ct"
+    with pytest.raises(SourceError, match=message):
+        place_dose(course(MRI_FRAME), source(series("ct", MRI_FRAME)), scan(), seed=7)
+
+
+def test_a_shared_frame_that_its_ct_cannot_confirm_is_the_users_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    air = Volume(np.full((20, 20, 20), -1000, np.float32), Grid.cube(np.zeros(3), 8.0, 20))
+    monkeypatch.setattr(dose_space, "read_image", lambda _: air)
+    message = "which the CT cannot confirm: the planning CT shows no head.*leave the CT out of the export"
+    with pytest.raises(SourceError, match=message):
+        place_dose(course(MRI_FRAME), source(series("ct", MRI_FRAME)), scan(), seed=7)
+
+
+def test_a_named_ct_is_followed_even_in_a_shared_frame(body_ct: Callable[..., None]) -> None:
+    body_ct(shift_mm=11.5)
+    named = replace(source(series("ct", MRI_FRAME)), planning_ct_named=True)
+    given = course(MRI_FRAME)
+    placed = place_dose(given, named, scan(), seed=7)
+    moved = placed.dose.grid.affine[:3, 3] - given.dose.grid.affine[:3, 3]
+    np.testing.assert_allclose(moved, [0, 0, -11.5], atol=1e-9)
+    assert placed.planning_ct is not None
+    decisions = placed.sidecar["Decisions"]
+    assert isinstance(decisions, list) and "the planning CT that the map names" in decisions[-1]
+
+
+def test_a_named_ct_of_another_frame_is_refused_as_such() -> None:
+    named = replace(source(series("ct", "2.25.99")), planning_ct_named=True)
+    for frame in (MRI_FRAME, CT_FRAME):
+        with pytest.raises(SourceError, match="names as planning_ct lies in another frame of reference than"):
+            place_dose(course(frame), named, scan(), seed=7)
+
+
+def test_another_persons_ct_is_refused() -> None:
+    def of(person: str, one: Series) -> Series:
+        return Series(tuple(replace(instance, person=person) for instance in one.instances))
+
+    mixed = replace(source(of("b", series("ct", CT_FRAME))), post_op=of("a", series("m", MRI_FRAME, "MR")))
+    with pytest.raises(SourceError, match="state 2 different pairs of birth date and sex"):
+        place_dose(course(), mixed, scan(), seed=7)
 
 
 def test_a_dose_far_from_the_scan_is_refused_with_the_distance() -> None:
@@ -270,6 +369,15 @@ def test_the_dose_follows_the_ct_to_within_a_millimetre(planned: Planned) -> Non
     distances = np.linalg.norm(planned.points_mm @ error[:3, :3].T + error[:3, 3], axis=1)
     assert np.abs(planned.post_op_from_ct - np.eye(4)).max() > 5  # there was something to find
     assert distances.mean() < 0.5 and distances.max() < 1.0
+
+
+@pytest.mark.slow
+def test_one_frame_for_all_studies_is_found_out_by_the_ct(planned: Planned) -> None:
+    careless = replace(planned.source, post_op=series("m", CT_FRAME, "MR"))
+    true_mm = np.abs(planned.post_op_from_ct - np.eye(4)).max()
+    assert true_mm > 5
+    with pytest.raises(SourceError, match=r"the CT's head moves by \d+\.\d mm and \d+\.\d degrees"):
+        place_dose(planned.course, careless, planned.subject.post_op, seed=7)
 
 
 @pytest.mark.slow

@@ -15,10 +15,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import read_params
 from ricenet.files import read_json
 from ricenet.modalities import MODALITIES, MODALITY_SETS
-from ricenet.tracking.store import open_store
 
 PROJECT = Path(__file__).parents[1]
 SUBJECTS, FOLDS, EPOCHS = 8, 2, 2
@@ -31,6 +29,17 @@ TINY = {
     "training": {"epochs": EPOCHS, "batch_size": 4, "checkpoint_every_epochs": 1},
     "explain": {"cube_voxels": 8, "stride_voxels": 8},
 }
+
+NAMES_OF_RUNS = """
+import json
+from pathlib import Path
+from ricenet.config import read_params
+from ricenet.tracking.store import open_store
+
+tracking = read_params().tracking
+store = open_store(Path(), tracking.uri, tracking.experiment)
+print(json.dumps(sorted(run.info.run_name for run in store.client().search_runs([store.experiment_id]))))
+"""
 
 
 class Clone:
@@ -78,10 +87,8 @@ class Clone:
         return read_json(self.folder / name)
 
     def runs(self) -> list[str]:
-        """Names of all runs in MLflow."""
-        tracking = read_params(self.folder / "params.yaml").tracking
-        store = open_store(self.folder, tracking.uri, tracking.experiment)
-        return sorted(run.info.run_name for run in store.client().search_runs([store.experiment_id]))
+        """Names of all runs in MLflow, as a new process sees them: this one would keep a deleted database."""
+        return [str(name) for name in json.loads(self.run(sys.executable, "-c", NAMES_OF_RUNS).stdout)]
 
 
 @pytest.fixture(scope="module")

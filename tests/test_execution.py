@@ -66,6 +66,30 @@ def test_a_failing_task_neither_stops_the_others_nor_vanishes(
     assert 'raise ZeroDivisionError("third")' in traces[0].message
 
 
+def fail_of(task: str) -> None:
+    try:
+        raise KeyError(f"/export/{task}")
+    except KeyError as error:
+        raise ValueError(task) from error
+
+
+@pytest.mark.parametrize("backend", ["serial", "processes"])
+def test_of_a_private_tasks_unforeseen_error_kind_and_frames_are_told(
+    backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (outcome,) = run_tasks(fail_of, ["Sibylle"], backend, 1, 1, "private", private=True)
+    assert outcome.error == "an unforeseen ValueError"
+    assert "Sibylle" not in caplog.text
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    for told in ("in fail_of", "KeyError\nwhich led to", "raise ValueError(task) from error", "ValueError"):
+        assert told in record.message
+
+
+def test_what_the_user_can_mend_is_told_of_a_private_task_too() -> None:
+    outcomes = run_tasks(square, [2], "serial", 1, 1, "private", private=True)
+    assert outcomes[0].error == "sub-002: dose: all zero. Check it"
+
+
 @pytest.mark.parametrize("backend", ["serial", "processes"])
 def test_workers_get_the_number_of_threads_and_the_parent_keeps_its_own(
     backend: Any, monkeypatch: pytest.MonkeyPatch

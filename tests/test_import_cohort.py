@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from cohorts import read_table, write_tiny_subject
+from test_stage_dependencies import INDIFFERENT, SOURCE, closure
 
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config import ExecutionParams
 from ricenet.errors import CohortError, SourceError
 from ricenet.files import read_json
+from ricenet.importing import cohort as cohort_module
+from ricenet.importing import cohort_folder as folder_module
+from ricenet.importing import key_file as key_module
+from ricenet.importing import provenance
 from ricenet.importing.cohort import Candidate, PatientOutcome, import_cohort, reasons
-from ricenet.importing.key_file import UNFINISHED, read_key
+from ricenet.importing.key_file import read_key
 
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 PROCESSES = ExecutionParams(backend="processes", workers=2, threads_per_worker=1)
@@ -183,14 +189,15 @@ def test_an_error_of_the_file_system_is_told_without_the_files_name(tmp_path: Pa
 
 @pytest.mark.parametrize("execution", [SERIAL, PROCESSES], ids=["serial", "processes"])
 def test_an_unforeseen_error_is_told_by_its_kind_alone(
-    tmp_path: Path, calls: Path, execution: ExecutionParams
+    tmp_path: Path, calls: Path, execution: ExecutionParams, caplog: pytest.LogCaptureFixture
 ) -> None:
     faulty = Candidate("Meier", {}, Fail(ZeroDivisionError("Meier")))
     outcomes = run([candidate("A", calls), faulty], tmp_path, execution)
     assert outcomes[1].reason == (
         "an unforeseen ZeroDivisionError, a fault of the program. Report it with the log"
     )
-    assert "Meier" not in all_text(tmp_path / "mine")
+    assert "Meier" not in all_text(tmp_path / "mine") + caplog.text
+    assert "raise self.error" in caplog.text
 
 
 def test_an_unchanged_subject_is_kept_with_its_columns(
@@ -265,23 +272,203 @@ def test_a_second_call_goes_on_where_a_killed_one_stopped(tmp_path: Path, calls:
 def test_a_folder_replaced_just_before_a_kill_is_not_taken_for_the_old_one(
     tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ricenet.importing import cohort
-
     run([candidate("A", calls)], tmp_path)
-    real = cohort.record_digest
 
     def killed_after_the_exchange(key: Path, subject: str, digest: str) -> None:
-        if digest != UNFINISHED:
-            raise KeyboardInterrupt
-        real(key, subject, digest)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(cohort, "record_digest", killed_after_the_exchange)
+    monkeypatch.setattr(cohort_module, "record_digest", killed_after_the_exchange)
     with pytest.raises(KeyboardInterrupt):
         run([candidate("A", calls, content=2)], tmp_path)
     monkeypatch.undo()
     told(calls)
     run([candidate("A", calls)], tmp_path)
     assert told(calls) == ["sub-001"]
+
+
+def kill_before_the_tables(
+    candidates: Sequence[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(cohort_module, "write_tables", killed)
+        run(candidates, tmp_path)
+
+
+def test_a_cohort_whose_import_was_killed_before_the_tables_is_refused_until_it_is_ended(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run([candidate("A", calls)], tmp_path)
+    changed = [replace(candidate("A", calls, content=2), columns=LABELLED | {"label": "recurrence"})]
+    kill_before_the_tables(changed, tmp_path, monkeypatch)
+    assert read_table(tmp_path / "mine")[0]["label"] == "rice"
+    with pytest.raises(CohortError, match=r"IMPORTING: import unfinished: it was killed"):
+        admit(check_cohort(tmp_path / "mine"), exclude_faulty=True)
+    told(calls)
+    run(changed, tmp_path)
+    assert told(calls) == []
+    assert admit(check_cohort(tmp_path / "mine"), exclude_faulty=False).subjects[0].label == "recurrence"
+
+
+def test_the_mark_is_there_before_the_first_subject_is_replaced(tmp_path: Path, calls: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run([Candidate("A", {}, Fail(KeyboardInterrupt()))], tmp_path)
+    assert (tmp_path / "mine" / "IMPORTING").is_file()
+
+
+def test_a_first_import_that_was_killed_at_once_may_be_given_again(tmp_path: Path, calls: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "IMPORTING").touch()
+    assert run([candidate("A", calls)], tmp_path)[0].status == "imported"
+    assert not (tmp_path / "mine" / "IMPORTING").exists()
+
+
+def test_what_a_killed_import_noted_may_get_lost_without_an_old_digest_counting(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run([candidate("A", calls)], tmp_path)
+    kill_before_the_tables([candidate("A", calls, content=2)], tmp_path, monkeypatch)
+    shutil.rmtree(tmp_path / ".map.key.csv.digests")
+    told(calls)
+    run([candidate("A", calls)], tmp_path)
+    assert told(calls) == ["sub-001"]
+
+
+def test_a_key_is_written_as_often_for_many_subjects_as_for_one(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = key_module.write_private_table, list[int]()
+
+    def counted(path: Path, header: Sequence[str], rows: object) -> None:
+        written.append(1)
+        real(path, header, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(key_module, "write_private_table", counted)
+    run([candidate("A", calls)], tmp_path)
+    of_one = len(written)
+    run([candidate(name, calls) for name in "ABCDEF"], tmp_path)
+    assert of_one == len(written) - of_one == 2
+
+
+@dataclass(frozen=True)
+class ImportMeanwhile:
+    """Writes a subject, and while it does starts another import into the same folder with another key."""
+
+    calls: Path
+    root: Path
+
+    def __call__(self, raw: RawSubject) -> Mapping[str, str]:
+        with pytest.raises(CohortError, match=r"another import is using mine. Wait for its end"):
+            import_cohort(
+                [candidate("B", self.calls)],
+                self.root / "mine",
+                self.root / "b.csv",
+                DESCRIPTIONS,
+                {},
+                SERIAL,
+            )
+        return Write(self.calls)(raw)
+
+
+def test_a_folder_serves_one_import_at_a_time_whatever_their_keys(tmp_path: Path, calls: Path) -> None:
+    (outcome,) = run([Candidate("A", LABELLED, ImportMeanwhile(calls, tmp_path))], tmp_path)
+    assert outcome.status == "imported"
+    assert (
+        admit(check_cohort(tmp_path / "mine"), exclude_faulty=False).subjects[0].participant_id == "sub-001"
+    )
+    assert not list(tmp_path.glob("**/*.lock"))
+
+
+@dataclass(frozen=True)
+class Lose:
+    """Writes a subject of which another program then takes a file away."""
+
+    calls: Path
+    lost: str
+
+    def __call__(self, raw: RawSubject) -> Mapping[str, str]:
+        columns = Write(self.calls)(raw)
+        next(raw.folder.rglob(self.lost)).unlink()
+        return columns
+
+
+@pytest.mark.parametrize("lost", ["*_dose.nii.gz", "*_dose.json", "sub-*_ses-event_*"])
+def test_a_subject_of_which_a_file_vanished_is_not_put_in_its_place(
+    tmp_path: Path, calls: Path, lost: str
+) -> None:
+    outcomes = run([candidate("A", calls), Candidate("B", LABELLED, Lose(calls, lost))], tmp_path)
+    assert outcomes[1].reason.startswith(
+        "files of the subject vanished while they were written. Let no other program work in the cohort's"
+    )
+    assert not (tmp_path / "mine" / "sub-002").exists()
+
+
+def test_tables_that_cannot_be_written_are_told_without_a_path(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_module, "_write_tsv", full)
+        assert refusal([candidate("A", calls)], tmp_path) == (
+            "mine: its tables cannot be written (No space left on device). "
+            "Mend the cause, and give the same command again"
+        )
+    told(calls)
+    run([candidate("A", calls)], tmp_path)
+    assert told(calls) == [] and len(read_table(tmp_path / "mine")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("write_text", "mine: cannot be written into"),
+        ("write_json", "dataset_description.json: cannot be written"),
+    ],
+)
+def test_a_full_disk_is_told_without_a_path(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch, name: str, failed: str
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(folder_module, name, full)
+    assert refusal([candidate("A", calls)], tmp_path).startswith(f"{failed} (No space left on device). Mend")
+
+
+def test_a_folder_that_cannot_be_made_or_opened_is_told_without_a_path(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Meier").touch()
+    message = refusal([candidate("A", calls)], tmp_path, out="Meier/mine")
+    assert message.startswith("mine: cannot be made (Not a directory). Mend the cause")
+
+    def closed(_: Path) -> None:
+        raise PermissionError(13, "Permission denied", "/export/Meier")
+
+    monkeypatch.setattr(folder_module, "_contents", closed)
+    (tmp_path / "mine").mkdir()
+    message = refusal([candidate("A", calls)], tmp_path)
+    assert message.startswith("mine: cannot be opened (Permission denied). Mend the cause")
+
+
+def test_a_patient_who_fails_in_one_cohort_keeps_the_folder_in_another(tmp_path: Path, calls: Path) -> None:
+    run([candidate("A", calls), candidate("B", calls)], tmp_path)
+    faulty = Candidate("B", {}, Fail(SourceError("no dose", "Add it")), content=2)
+    run([candidate("A", calls), faulty], tmp_path, out="second")
+    outcomes = run([candidate("A", calls), candidate("B", calls)], tmp_path)
+    assert [outcome.status for outcome in outcomes] == ["imported", "imported"]
+
+
+def test_whatever_decides_a_subjects_files_counts_in_the_codes_digest() -> None:
+    covered = {path for pattern in provenance.CODE for path in (SOURCE / "ricenet").glob(pattern)}
+    writers = ("importing/subject.py", "importing/cfb_gbm/subject.py")
+    reached = set().union(*(closure(SOURCE / "ricenet" / name, INDIFFERENT) for name in writers))
+    assert len(reached) > 20
+    assert sorted(str(path) for path in reached - covered) == []
 
 
 def test_a_subject_that_can_no_longer_be_made_leaves_the_table_and_its_old_folder_is_told(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 import shutil
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.dicom.tree import read_tree
 from ricenet.errors import SourceError
 from ricenet.files import read_json
+from ricenet.importing import dicom_export
 from ricenet.importing import subject as subject_module
 from ricenet.importing.dose_space import PlacedDose
 from ricenet.importing.key_file import read_key
@@ -279,6 +282,99 @@ def test_files_that_cannot_be_used_are_listed_beside_the_map_and_counted(
     assert listed.read_text(encoding="utf-8-sig") == "path,found,remedy\n"
 
 
+def test_a_file_whose_name_is_not_utf_8_is_listed(export: TinyExport, run: Import, tmp_path: Path) -> None:
+    name = os.fsdecode("Befund M\xfcller.txt".encode("latin-1"))
+    (tmp_path / "export" / name).write_text("no image")
+    assert run().exit_code == 0
+    listed = (tmp_path / "map.files.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert listed[1].startswith("Befund M\\xfcller.txt,no DICOM file")
+
+
+def test_a_file_name_that_a_spreadsheet_would_calculate_is_guarded(
+    export: TinyExport, run: Import, tmp_path: Path
+) -> None:
+    (tmp_path / "export" / "=1+1.txt").write_text("no image")
+    run()
+    listed = (tmp_path / "map.files.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert listed[1].startswith("'=1+1.txt,")
+
+
+def test_a_patient_who_lacks_a_role_and_has_files_that_cannot_be_used_fails_and_says_so(
+    export: TinyExport, run: Import, tmp_path: Path
+) -> None:
+    write_tiny_export(tmp_path / "export", "ANON-18")
+    for file in export.event_files:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 4 // 5])
+    run()
+    result = run()
+    assert result.exit_code == 1
+    status, reason = import_table(tmp_path / "mine")["sub-001"]
+    assert (status, reason) == (
+        "failed",
+        "no row of the map has the role event, and 15 file(s) of this patient cannot be used (*.files.csv "
+        "beside the map lists them). Export them again and propose a map under another name, or remove the "
+        "patient from the map",
+    )
+    assert f"sub-001 (line 2 of map.csv): {reason}" in result.stderr
+
+
+@pytest.mark.parametrize("options", [{"map_file": "Meier/map.csv"}, {"out": "Meier/mine"}])
+def test_a_place_that_cannot_be_written_is_told_without_its_path(
+    export: TinyExport, run: Import, tmp_path: Path, options: dict[str, str]
+) -> None:
+    (tmp_path / "Meier").touch()
+    run()
+    result = run(**options)
+    assert result.exit_code == 1
+    assert re.search(
+        r"error: (map.csv: cannot be written|mine: cannot be made) \((Not a directory|File exists)\). Mend",
+        result.stderr,
+    )
+    assert "Meier" not in result.output and str(tmp_path) not in result.output
+
+
+def test_a_map_or_an_export_that_may_not_be_looked_at_is_told_without_its_path(
+    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dicom_export.Path, "is_dir", closed)
+        assert "error: export: cannot be opened (Permission denied). Mend" in run().stderr
+    monkeypatch.setattr(dicom_export.Path, "exists", closed)
+    assert "error: map.csv: cannot be looked for (Permission denied). Mend" in run().stderr
+
+
+def test_of_an_unforeseen_error_the_screen_tells_kind_and_frames_alone(
+    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError(str(export.event_files[0]))
+
+    monkeypatch.setattr(dicom_export, "propose_map", broken)
+    result = run()
+    assert result.exit_code == 1
+    assert "error: an unforeseen KeyError, a fault of the program. Report the lines above" in result.stderr
+    assert "in broken" in result.stderr
+    assert re.findall(IDENTIFYING, result.output) == []
+
+
+def test_a_file_that_the_file_system_refuses_is_told_without_its_name(
+    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/export/Secret^Sibylle.dcm")
+
+    monkeypatch.setattr(dicom_export, "read_tree", closed)
+    result = run()
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: a file or folder could not be read or written (Permission denied). "
+        "Mend the cause, and try again\n",
+    )
+
+
 def test_patients_whom_one_source_does_not_know_are_counted(
     export: TinyExport, run: Import, tmp_path: Path
 ) -> None:
@@ -404,6 +500,54 @@ def test_an_event_before_the_end_of_radiotherapy_is_refused_in_days(
     assert message.startswith("the event lies 10 day(s) before the end of radiotherapy. Choose a later")
 
 
+def test_a_post_op_after_the_end_of_radiotherapy_is_refused_in_days(
+    export: TinyExport, tmp_path: Path
+) -> None:
+    message = refusal(source_of(export, tmp_path), tmp_path, rt_end=date(2020, 2, 20))
+    assert message.startswith(
+        "the scan post_op was taken 10 day(s) after the end of radiotherapy. Choose the"
+    )
+
+
+@pytest.mark.parametrize(("day", "accepted"), [(date(2020, 3, 24), True), (date(2020, 3, 25), False)])
+def test_a_post_op_more_than_14_days_after_the_plan_is_refused(
+    tmp_path: Path, day: date, accepted: bool
+) -> None:
+    source = source_of(write_tiny_export(tmp_path / "export", post_op_date=day), tmp_path)
+    if accepted:
+        assert write_raw_subject(source, RawSubject(tmp_path / "raw", "sub-001"), 7).planning_to_event == 175
+    else:
+        assert refusal(source, tmp_path).startswith(
+            "the scan post_op was taken 15 day(s) after the radiotherapy plan, so during or after treatment; "
+            "at most 14 are expected. Choose the scan between surgery and radiotherapy"
+        )
+
+
+@pytest.mark.parametrize("of", ["event", "dose", "plan"])
+def test_objects_of_two_people_under_one_patient_id_are_refused(
+    export: TinyExport, tmp_path: Path, of: str
+) -> None:
+    files = {"event": export.event_files, "dose": [export.dose_file], "plan": [export.plan_file or Path()]}
+    for file in files[of]:
+        edit(file, PatientName="Mueller^Hans", PatientBirthDate="19300101", PatientSex="M")
+    message = refusal(source_of(export, tmp_path), tmp_path)
+    assert message.startswith("objects of one PatientID, chosen together, state 2 different pairs of birth")
+
+
+def test_objects_that_state_neither_birth_date_nor_sex_contradict_nobody(
+    export: TinyExport, tmp_path: Path
+) -> None:
+    for file in export.event_files:
+        edit(file, PatientBirthDate="", PatientSex="")
+    write_raw_subject(source_of(export, tmp_path), RawSubject(tmp_path / "raw", "sub-001"), 7)
+
+
+def test_scans_that_state_no_study_are_not_of_one(export: TinyExport, tmp_path: Path) -> None:
+    for file in (*export.post_op_files, *export.event_files):
+        edit(file, StudyInstanceUID=None)
+    write_raw_subject(source_of(export, tmp_path), RawSubject(tmp_path / "raw", "sub-001"), 7)
+
+
 def test_two_series_of_one_study_are_one_examination(export: TinyExport, tmp_path: Path) -> None:
     for file in export.event_files:
         edit(file, StudyInstanceUID=export.patient.uid("post_op-study"), StudyDate="20200301")
@@ -425,7 +569,7 @@ def test_a_follow_up_that_was_registered_to_the_first_scan_is_taken(
 def test_one_series_in_both_roles_is_refused(export: TinyExport, tmp_path: Path) -> None:
     source = source_of(export, tmp_path)
     twice = PatientSource(source.post_op, source.post_op, source.doses, source.plans, (), ())
-    assert refusal(twice, tmp_path) == "post_op and event are the same series. Choose two scans in the map"
+    assert refusal(twice, tmp_path).startswith("post_op and event are the same series. Choose two scans in")
 
 
 @pytest.mark.parametrize("role", ["post_op", "event"])
@@ -468,8 +612,9 @@ def test_what_a_subject_depends_on_is_told_apart(export: TinyExport, tmp_path: P
         SubjectWriter(source, 7).content,
         SubjectWriter(source, 8).content,
         SubjectWriter(source, 7, date(2020, 4, 21)).content,
+        SubjectWriter(replace(source, planning_ct_named=True), 7).content,
     ]
     assert contents[0] == SubjectWriter(source_of(export, tmp_path), 7).content
-    assert len({str(content) for content in contents}) == 3
+    assert len({str(content) for content in contents}) == 4
     export.event_files[0].unlink()
     assert SubjectWriter(source, 7).content != contents[0]

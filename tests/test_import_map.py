@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
-from dicom_trees import TinyExport, tiny_ct, tiny_dose, tiny_event, write_tiny_export
+from dicom_trees import TinyExport, edit, tiny_ct, tiny_dose, tiny_event, write_tiny_export
 
-from ricenet.dicom.instances import DicomTree
+from ricenet.dicom.instances import DicomTree, Instance, Series
 from ricenet.dicom.tree import read_tree
 from ricenet.errors import CohortError
 from ricenet.importing.clinical import read_clinical
 from ricenet.importing.contrast_t1 import says_contrast_t1
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
-from ricenet.importing.series_map import COLUMNS, ProposedRow, read_map, write_map
+from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
 from ricenet.phantom.dicom_images import write_image_series
 from ricenet.phantom.dicom_radiotherapy import write_rtdose, write_rtplan
 from ricenet.volume import Volume
@@ -319,6 +320,108 @@ def test_doses_of_several_plans_are_undecided_and_the_note_says_how_to_sum_them(
         assert "write the same course in each if they were delivered as one" in found[uid].note
 
 
+def add_plan(export: TinyExport, name: str, **elements: object) -> Path:
+    """One more RTPLAN (14 Gy in 7 fractions); elements: changed by keyword."""
+    path = write_rtplan(
+        export.folder / f"{name}.dcm",
+        export.patient.study("rt", PLANNED),
+        sop_instance_uid=export.patient.uid(name),
+        frame_of_reference_uid=export.rt_frame_uid,
+        fractions=7,
+        prescription_gy=14.0,
+    )
+    edit(path, **elements)
+    return path
+
+
+def test_a_plan_without_a_dose_leaves_open_whether_the_course_is_complete(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    add_plan(export, "boost")
+    found = proposals(export)
+    row = found[export.patient.uid("dose")]
+    assert (row.role, row.note) == (
+        "?",
+        "a further RTPLAN of the patient has no RTDOSE: is the course complete? "
+        "Keep as dose what was delivered",
+    )
+    assert found[export.patient.uid("event")].role == "event"
+    assert progress(found.values()) == {"undecided": 1}
+
+
+def test_the_user_may_say_that_the_course_is_complete_all_the_same(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path / "export")
+    add_plan(export, "boost")
+    tree = read_tree(export.folder)
+    rows = proposed_map(tree, tmp_path / "map.csv")
+    row_of(rows, "?")["role"] = "dose"
+    (one,) = selected(tree, written_rows(tmp_path / "map.csv", rows))
+    assert one.source is not None
+    assert len(one.source.doses) == 1 and len(one.source.plans) == 2
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ApprovalStatus": "REJECTED"},
+        *({"PlanIntent": name} for name in ("VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE")),
+    ],
+    ids=lambda elements: "".join(elements.values()),
+)
+def test_a_plan_that_treats_nobody_does_not_make_a_course_incomplete(
+    tmp_path: Path, elements: dict[str, object]
+) -> None:
+    export = write_tiny_export(tmp_path)
+    add_plan(export, "other", **elements)
+    assert roles(export)[export.patient.uid("dose")] == "dose"
+
+
+def test_a_further_plan_that_cannot_be_read_may_be_a_part_of_the_course(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    empty = {"FractionGroupSequence": None, "DoseReferenceSequence": None, "BeamSequence": None}
+    add_plan(export, "other", **empty)
+    assert roles(export)[export.patient.uid("dose")] == "?"
+
+
+@pytest.mark.parametrize(
+    ("status", "role"), [("REJECTED", "?"), ("APPROVED", "dose"), ("UNAPPROVED", "dose")]
+)
+def test_the_dose_of_a_rejected_plan_is_undecided(tmp_path: Path, status: str, role: str) -> None:
+    export = write_tiny_export(tmp_path)
+    edit(export.plan_file or Path(), ApprovalStatus=status)
+    row = proposals(export)[export.patient.uid("dose")]
+    assert row.role == role
+    rejected = "its RTPLAN is REJECTED: choose the dose of the plan that was delivered"
+    assert (row.note == rejected) == (role == "?")
+
+
+def test_the_dose_of_a_plan_that_treats_nobody_is_undecided(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    edit(export.plan_file or Path(), PlanIntent="VERIFICATION")
+    row = proposals(export)[export.patient.uid("dose")]
+    assert (row.role, row.note) == (
+        "?",
+        "its RTPLAN is not for treatment (PlanIntent): choose the dose of the plan that was delivered",
+    )
+
+
+def test_all_doubts_about_a_dose_are_told_together(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    edit(export.plan_file or Path(), ApprovalStatus="REJECTED")
+    add_dose(export, "again", "PLAN")
+    add_plan(export, "boost")
+    note = proposals(export)[export.patient.uid("dose")].note
+    assert note.startswith("its RTPLAN is REJECTED: choose the dose")
+    assert "; a further RTPLAN of the patient has no RTDOSE: is" in note
+    assert note.endswith("; 2 doses of the whole plan: keep one as dose")
+
+
+def test_a_dose_that_is_not_used_anyway_raises_no_doubt(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    beam = add_dose(export, "beam", "BEAM", beam=1)
+    add_plan(export, "boost")
+    assert roles(export)[beam] == ""
+
+
 def test_a_dose_in_the_scans_own_frame_needs_no_ct(tmp_path: Path) -> None:
     export = write_tiny_export(tmp_path, with_ct=True)
     assert roles(export)[export.patient.uid("ct")] == ""
@@ -442,6 +545,100 @@ def test_patient_role_and_uid_are_enough_in_a_map_written_by_hand(
     short = [{name: row[name] for name in ("patient_id", "role", "uid")} for row in rows]
     path = written_rows(tmp_path / "map.csv", short)
     assert all(one.source is not None for one in selected(tree, path))
+
+
+def test_a_planning_ct_that_the_map_names_is_known_as_such(
+    tree: DicomTree, rows: list[dict[str, str]], tmp_path: Path
+) -> None:
+    first, second = selected(tree, written_rows(tmp_path / "map.csv", rows))
+    assert first.source is not None and second.source is not None
+    assert not first.source.planning_ct_named
+    assert second.source.planning_ct_named and len(second.source.planning_cts) == 1
+    row_of(rows, "planning_ct", "ANON-18")["role"] = ""
+    _, without = selected(tree, written_rows(tmp_path / "map.csv", rows))
+    assert without.source is not None
+    assert not without.source.planning_ct_named and len(without.source.planning_cts) == 1
+
+
+AWKWARD = ["=HYPERLINK(1)", "+1", "-1", "@x", "'=1", "''", "17\u00a0", "\u00a017", "17\t", "a\rb", 'q"u,o;te']
+
+
+def renamed(tree: DicomTree, patient_id: str) -> DicomTree:
+    """The tree of one patient of another PatientID."""
+    of_first = [one for one in tree.series if one.first.patient_id == "ANON-17"]
+    series = tuple(
+        replace(one, instances=tuple(replace(i, patient_id=patient_id) for i in one.instances))
+        for one in of_first
+    )
+    return replace(tree, series=series)
+
+
+@pytest.mark.parametrize("patient_id", AWKWARD)
+def test_whatever_a_patient_id_holds_the_proposed_map_is_read_back(
+    tree: DicomTree, tmp_path: Path, patient_id: str
+) -> None:
+    of_one = renamed(tree, patient_id)
+    write_map(tmp_path / "map.csv", propose_map(of_one))
+    (one,) = selected(of_one, tmp_path / "map.csv")
+    assert one.patient_id == patient_id and one.source is not None
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+C AX T1", "-x", "@SUM(A1)", "\uff1d1+1"])
+def test_no_cell_of_a_proposed_map_is_calculated_by_a_spreadsheet(
+    tree: DicomTree, tmp_path: Path, text: str
+) -> None:
+    of_one = renamed(tree, text)
+    series = tuple(
+        replace(one, instances=tuple(replace(i, series_description=text) for i in one.instances))
+        for one in of_one.series
+    )
+    rows = proposed_map(replace(of_one, series=series), tmp_path / "map.csv")
+    assert {row["patient_id"] for row in rows} == {row["description"] for row in rows} == {f"'{text}"}
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@\t\r\n")]
+
+
+def test_an_apostrophe_that_a_spreadsheet_kept_to_itself_makes_no_difference(
+    tree: DicomTree, tmp_path: Path
+) -> None:
+    """Saving a guarded cell from a spreadsheet may drop its guard."""
+    of_one = renamed(tree, "=17")
+    rows = [row | {"patient_id": "=17"} for row in proposed_map(of_one, tmp_path / "map.csv")]
+    (one,) = selected(of_one, written_rows(tmp_path / "map.csv", rows))
+    assert one.source is not None
+
+
+class Counted(tuple[Series, ...]):
+    """A tree's series, counting how often they are walked through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[Series]:
+        Counted.walks += 1
+        return super().__iter__()
+
+
+def walks(patients: int, known: bool) -> int:
+    """How often selecting from a map of so many patients walks through the export's series."""
+    one = Instance(Path("x"), "MR", "", "", "", "", "", "", date(2020, 1, 1), 1, "", "", contrast_agent=True)
+    series: list[Series] = []
+    rows: list[MapRow] = []
+    for n in range(patients):
+        patient = f"P{n}" if known else f"0P{n}"
+        for kind, role in (("MR", "post_op"), ("MR", "event"), ("RTDOSE", "dose")):
+            uid = f"{n}.{role}"
+            found = replace(one, kind=kind, patient_id=f"P{n}", series_uid=uid, sop_instance_uid=uid)
+            series.append(Series((found,)))
+            rows.append(MapRow(len(rows) + 2, patient, role, uid if known else f"{uid}.9"))  # type: ignore[arg-type]
+    Counted.walks = 0
+    tree = DicomTree(Path("x"), Counted(series), ())
+    with contextlib.nullcontext() if known else pytest.raises(CohortError):
+        select(tree, SeriesMap(tuple(rows), ()), Path("map.csv"))
+    return Counted.walks
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_an_export_of_many_patients_is_not_searched_anew_for_each(known: bool) -> None:
+    assert walks(30, known) == walks(2, known)
 
 
 def test_what_is_stated_of_a_dose_reaches_it(
@@ -627,6 +824,30 @@ def test_a_clinical_cell_that_the_cohort_would_refuse_is_told_by_its_line(
     told = clinical_refusal(tmp_path, [{"patient_id": "A"} | cells])
     assert told.startswith(f"clinical.csv: 1 problem(s)\n  - {message}")
     assert "Meier" not in told and "20.04" not in told
+
+
+@pytest.mark.parametrize("column", ["site", "sex", "mgmt", "idh"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("Secret^Sibylle", "2020-03-01", "1.3.2020", "01/03/20", "20200301", "born 19570401", "3 Mar 2020"),
+        *("1. März 2020", "seen by Dr Meier in the ward on Monday"),
+    ],
+)
+def test_a_clinical_word_that_may_identify_is_refused(tmp_path: Path, column: str, cell: str) -> None:
+    told = clinical_refusal(tmp_path, [{"patient_id": "A", column: cell}])
+    assert told == (
+        f"clinical.csv: 1 problem(s)\n  - line 2: {column} holds a name, a date or more than 32 characters, "
+        "and would reach the cohort. Write a short word"
+    )
+
+
+@pytest.mark.parametrize(
+    "cell", ["Ulm", "site 3", "unmethylated (12.5 %)", "IDH1 R132H", "IDH-wildtype", "1-2-3", "HD 2020", "m"]
+)
+def test_a_clinical_word_is_taken_as_it_is(tmp_path: Path, cell: str) -> None:
+    table = read_clinical(written_rows(tmp_path / "clinical.csv", [{"patient_id": "A", "idh": cell}]))
+    assert table.rows["A"].columns == {"idh": cell}
 
 
 def test_a_patient_is_listed_once_in_the_clinical_table(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from ricenet.errors import CohortError
 from ricenet.importing.key_file import (
+    UNFINISHED,
     KeyEntry,
     enrolled,
     held,
@@ -91,10 +93,50 @@ def test_all_faults_of_a_key_are_told_together(tmp_path: Path) -> None:
         read_key(key)
 
 
-def test_a_subject_that_vanished_from_the_key_is_an_error(tmp_path: Path) -> None:
+def test_a_digest_of_a_subject_that_the_key_does_not_know_counts_for_nobody(tmp_path: Path) -> None:
     key = key_with(tmp_path / "map.key.csv", "A")
-    with pytest.raises(CohortError, match=r"sub-002 vanished during the import. Restore the key file"):
-        record_digest(key, "sub-002", DIGEST)
+    record_digest(key, "sub-002", DIGEST)
+    assert read_key(key) == {"A": KeyEntry("A", "sub-001")}
+
+
+def test_noting_a_digest_does_not_write_the_key_itself(tmp_path: Path) -> None:
+    key = key_with(tmp_path / "map.key.csv", *"ABCD")
+    before = key.stat()
+    record_digest(key, "sub-001", DIGEST)
+    after = key.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_digests_noted_before_the_key_was_written_count_no_longer(tmp_path: Path) -> None:
+    key = key_with(tmp_path / "map.key.csv", "A")
+    record_digest(key, "sub-001", DIGEST)
+    write_key(key, {"A": KeyEntry("A", "sub-001", UNFINISHED)})
+    assert read_key(key)["A"].digest == UNFINISHED
+    assert [path.name for path in tmp_path.iterdir()] == ["map.key.csv"]
+
+
+def test_a_note_that_is_no_digest_is_passed_over(tmp_path: Path) -> None:
+    key = key_with(tmp_path / "map.key.csv", "A")
+    write_key(key, {"A": KeyEntry("A", "sub-001", UNFINISHED)})
+    record_digest(key, "sub-001", DIGEST[:-1])
+    assert read_key(key)["A"].digest == UNFINISHED
+
+
+@pytest.mark.parametrize("patient_id", ["=1+1", "'=1", "''", "-7", "@a", "17\u00a0", "17\t", "a\rb", "a\nb"])
+def test_no_patient_id_changes_on_its_way_through_the_key(tmp_path: Path, patient_id: str) -> None:
+    key = key_with(tmp_path / "map.key.csv", patient_id, "B")
+    assert pseudonyms(read_key(key)) == pseudonyms(enrolled({}, [patient_id, "B"]))
+
+
+def test_a_key_that_cannot_be_written_is_told_without_its_path(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Meier").touch()
+    with pytest.raises(CohortError) as refused:
+        key_with(tmp_path / "Meier" / "map.key.csv", "A")
+    assert str(refused.value) == (
+        "map.key.csv: cannot be written (File exists). Mend the cause, and give the same command again"
+    )
 
 
 def note_digest(key: Path, participant_id: str) -> None:
@@ -120,4 +162,36 @@ def test_a_key_serves_one_import_at_a_time(tmp_path: Path) -> None:
         with held(tmp_path / "other.key.csv"):
             pass
     with held(key):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_its_last_user_just_removed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, path = fcntl.flock, tmp_path / ".map.key.csv.import.lock"
+    calls: list[int] = []
+
+    def removed_meanwhile(stream: object, operation: int) -> None:
+        calls.append(operation)
+        if len(calls) == 1:
+            path.unlink()
+        real(stream, operation)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    with held(tmp_path / "map.key.csv"):
+        assert len(calls) == 2 and path.exists()
+        with (
+            pytest.raises(CohortError, match=r"another import is using map.key.csv"),
+            held(tmp_path / "map.key.csv"),
+        ):
+            pass
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Meier").touch()
+    with (
+        pytest.raises(CohortError, match=r"^map.key.csv: cannot be locked \(File exists\)"),
+        held(tmp_path / "Meier" / "map.key.csv"),
+    ):
         pass

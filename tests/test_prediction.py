@@ -137,22 +137,34 @@ def write_sidecar(files: CaseFiles, **changes: object) -> None:
 
 def test_a_dose_is_the_whole_courses_unless_stated_or_written_otherwise(case: CaseFiles) -> None:
     assert factor(case) == 1.0
-    assert factor(dataclasses.replace(case, fractions=30)) == 30.0
+    assert factor(dataclasses.replace(case, fractions=30, dose_of="fraction")) == 30.0
+    assert factor(dataclasses.replace(case, fractions=30, dose_of="course")) == 1.0
     write_sidecar(case, DoseSummationType="FRACTION", NumberOfFractions=33)
     assert factor(case) == 33.0
-    assert factor(dataclasses.replace(case, fractions=33, prescription_gy=60.0)) == 33.0
+    repeated = dataclasses.replace(case, fractions=33, prescription_gy=60.0)
+    assert factor(repeated) == factor(dataclasses.replace(repeated, dose_of="fraction")) == 33.0
 
 
 def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
-    write_sidecar(case, PrescriptionGy=None)
-    course = course_of(dataclasses.replace(case, prescription_gy=60.0))
-    assert isinstance(course, DoseSidecar) and course.prescription_gy == 60.0
+    write_sidecar(case, PrescriptionGy=None, NumberOfFractions=None)
+    course = course_of(dataclasses.replace(case, prescription_gy=60.0, fractions=30))
+    assert isinstance(course, DoseSidecar)
+    assert (course.prescription_gy, course.fractions, course.factor) == (60.0, 30, 1.0)
 
 
 @pytest.mark.parametrize(
     ("sidecar", "stated", "message"),
     [
-        ({}, {"fractions": 30}, r"DoseSummationType is PLAN \(the whole course\), but one of 30 fractions"),
+        ({}, {"dose_of": "fraction"}, "DoseSummationType is PLAN, but --dose-of fraction is stated"),
+        (
+            {"DoseSummationType": "FRACTION"},
+            {"dose_of": "course"},
+            "FRACTION, but --dose-of course is stated",
+        ),
+        ({}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated. Correct the file or --fractions"),
+        (None, {"fractions": 30}, "that of one or of all. State --dose-of fraction or --dose-of course"),
+        (None, {"dose_of": "fraction"}, "not of how many. State the number of fractions of the course"),
+        (None, {"dose_of": "fraction", "fractions": 30}, r"without PrescriptionGy 20 to 150 Gy is expected"),
         ({"DoseSummationType": "FRACTION"}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated"),
         ({}, {"prescription_gy": 54.0}, "PrescriptionGy is 60, but 54 is stated. Correct the file or --pre"),
         ({"DoseUnits": "CGY"}, {}, r"dose.json: DoseUnits is 'CGY'\. Export the dose in Gy"),
@@ -161,7 +173,7 @@ def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
         (None, {"prescription_gy": 20.0}, r"dose \(dose.nii.gz\): the course's dose reaches 59.9 Gy"),
         (
             None,
-            {"fractions": 30, "prescription_gy": 60.0},
+            {"fractions": 30, "dose_of": "fraction", "prescription_gy": 60.0},
             r"reaches 179\d\.\d Gy \(59.93 Gy in the file times",
         ),
     ],
@@ -300,7 +312,7 @@ def test_a_model_of_unknown_preprocessing_is_refused() -> None:
 def test_a_case_is_fed_as_a_training_subject_of_its_name_would_be(
     small: Ensemble, case: CaseFiles, tmp_path: Path
 ) -> None:
-    prediction = predict_case(dataclasses.replace(case, fractions=2), small, 7, NO_RANGES)
+    prediction = predict_case(dataclasses.replace(case, fractions=2, dose_of="fraction"), small, 7, NO_RANGES)
     write_tiny_subject(tmp_path / "raw", CASE)
     raw = RawSubject(tmp_path / "raw", CASE)
     for modality, path in case.scans.items():
@@ -344,7 +356,7 @@ def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: 
     assert answer["votes_rice"] == (folds >= 0.5).sum()
     assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
     assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
-    assert answer["warnings"][0].startswith("brain volume in ml is 2.048, outside")
+    assert answer["warnings"][0] == "brain volume in ml is 2.048, but 900 to 2000 is plausible"
     assert all(f"warning: {warning}\n" in outcome.stderr for warning in answer["warnings"])
 
 
@@ -366,9 +378,24 @@ def test_ranges_are_those_of_the_training_subjects_without_the_test_set(
 def test_a_case_is_warned_of_below_and_above_a_range_but_not_at_its_ends() -> None:
     ranges = TrainingRanges({"brain_ml": (1000.0, 1500.0), "dose_max_gy": (60.0, 66.0)}, 40)
     assert ranges.warnings({"brain_ml": 1000.0, "dose_max_gy": 66.0}) == ()
-    assert ranges.warnings({"brain_ml": 999.5, "dose_max_gy": 70.0}) == (
-        "brain volume in ml is 999.5, outside the range of the 40 training subjects, 1000 to 1500",
+    assert ranges.warnings({"brain_ml": 998.5, "dose_max_gy": 70.0}) == (
+        "brain volume in ml is 998.5, outside the range of the 40 training subjects, 1000 to 1500",
         "largest dose in Gy is 70, outside the range of the 40 training subjects, 60 to 66",
+    )
+
+
+def test_the_last_digits_of_a_header_are_no_reason_to_warn() -> None:
+    ranges = TrainingRanges({"dose_finest_spacing_mm": (3.75, 3.75)}, 5)
+    assert ranges.warnings({"dose_finest_spacing_mm": 3.7499998}) == ()
+
+
+def test_what_no_head_can_be_is_told_even_where_no_training_subject_is_known() -> None:
+    ranges = NO_RANGES.with_plausible(DEMO.quality)
+    sound = {"brain_ml": 1400.0, SIMILARITY: 1.3}
+    assert ranges.warnings(sound) == NO_RANGES.not_compared
+    assert ranges.warnings(sound | {"brain_ml": 641.0, SIMILARITY: 1.081})[:2] == (
+        "brain volume in ml is 641, but 900 to 2000 is plausible",
+        "similarity of event and post-op scan once registered is 1.081, but 1.15 or more is plausible",
     )
 
 

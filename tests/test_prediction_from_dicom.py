@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from dicom_edits import assert_same_places
-from dicom_trees import TinyExport, write_tiny_export
+from dicom_trees import TinyExport, edit, write_tiny_export
 
 from ricenet.cohort.dose_sidecar import parse_dose_sidecar, read_dose_sidecar
 from ricenet.errors import CohortError
+from ricenet.phantom.dicom_radiotherapy import write_rtdose
 from ricenet.prediction.case import CaseFiles
 from ricenet.prediction.dicom_case import case_files
 from ricenet.volume import load_nifti
@@ -60,6 +61,46 @@ def test_the_dose_of_one_fraction_is_scaled_as_its_plan_says(tmp_path: Path) -> 
     with case_files(folders(export), seed=7) as files:
         sidecar = parse_dose_sidecar(files.dose_sidecar)
         assert getattr(sidecar, "factor", None) == 30.0
+
+
+def test_a_number_of_fractions_does_not_make_a_plans_dose_one_fractions(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, prescription_gy=None)
+    with case_files(folders(export, fractions=30), seed=7) as files:
+        sidecar = read_dose_sidecar(files.dose_sidecar)
+        assert (sidecar.fractions, sidecar.factor) == (30, 1.0)
+
+
+def test_what_the_dose_holds_is_stated_by_an_option(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, summation_type="FRACTION")
+    message = refused(folders(export))
+    assert "dose_of=course in the map (for predict: --dose-of, --fractions, --prescription)" in message
+    with case_files(folders(export, dose_of="course"), seed=7) as files:
+        assert read_dose_sidecar(files.dose_sidecar).factor == 1.0
+    assert "Unscaled it would fit" in refused(folders(export, dose_of="fraction"))
+
+
+def test_a_dose_without_its_plan_is_used_as_the_options_say(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, with_plan=False)
+    assert "state prescription_gy and fractions" in refused(folders(export))
+    with case_files(folders(export, fractions=30, prescription_gy=60.0), seed=7) as files:
+        sidecar = read_dose_sidecar(files.dose_sidecar)
+        assert (sidecar.fractions, sidecar.prescription_gy, sidecar.factor) == (30, 60.0, 1.0)
+
+
+def test_doses_of_several_plans_are_left_to_the_import(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    write_rtdose(
+        export.dose, export.dose_file.parent / "d2.bin", export.patient.study("rt", date(2020, 3, 10)),
+        sop_instance_uid="2.25.7", frame_of_reference_uid=export.rt_frame_uid, plan_uid="2.25.8",
+    )  # fmt: skip
+    stated = folders(export, fractions=30, prescription_gy=60.0)
+    assert "for predict: leave them out of the folder, or use ricenet import dicom" in refused(stated)
+
+
+def test_two_people_under_one_patient_id_are_refused(export: TinyExport) -> None:
+    for file in export.event_files:
+        edit(file, PatientBirthDate="19300101", PatientSex="M")
+    assert "2 different pairs of birth date and sex" in refused(folders(export))
 
 
 def test_files_and_folders_are_not_mixed(export: TinyExport, tmp_path: Path) -> None:

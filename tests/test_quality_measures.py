@@ -49,6 +49,7 @@ LIMITS = limits_of(
         brain_ml=[900, 1900],
         least_brain_overlap=0.92,
         least_coverage=0.98,
+        dose_max_gy=[30, 80],
         dose_of_prescription=[0.9, 1.2],
         most_dose_outside_brain=0.5,
     )
@@ -177,6 +178,20 @@ def test_a_value_on_its_limit_is_within(name: str, limit: Limit) -> None:
     for bound in (limit.low, limit.high):
         if bound is not None:
             assert marks_of(SubjectQuality(**{**QUIET.as_json(), name: bound}), LIMITS) == ()
+
+
+@pytest.mark.parametrize(
+    ("dose_max_gy", "marked"), [(2.07, True), (30.0, False), (80.0, False), (6200.0, True)]
+)
+def test_the_largest_dose_is_judged_in_gy_only_where_no_prescription_is_known(
+    dose_max_gy: float, marked: bool
+) -> None:
+    values = QUIET.as_json() | {"dose_max_gy": dose_max_gy}
+    assert marks_of(SubjectQuality(**values), LIMITS) == ()
+    reasons = [
+        mark.reason for mark in marks_of(SubjectQuality(**values | {"dose_of_prescription": None}), LIMITS)
+    ]
+    assert reasons == ([f"Largest dose {dose_max_gy:.1f} Gy, expected 30 to 80 Gy"] if marked else [])
 
 
 def test_without_a_prescription_or_days_nobody_is_marked() -> None:

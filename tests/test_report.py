@@ -146,6 +146,15 @@ def test_synthetic_cohort_is_announced(project):
     assert "SYNTHETIC" not in page_of(project)
     write_ground_truth(project / "data/phantom", "sub-001")
     assert "SYNTHETIC PHANTOM COHORT" in page_of(project)
+    assert "Cavity and lesion are outlined" in page_of(project)
+
+
+def test_an_imported_phantom_has_no_outlines_of_its_maker(project):
+    table = project / "data/phantom/participants.tsv"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_text("participant_id\tlabel_source\nsub-001\tsynthetic\n")
+    page = page_of(project)
+    assert "SYNTHETIC PHANTOM COHORT" in page and "are outlined" not in page
 
 
 def test_any_mark_of_a_synthetic_cohort_is_enough(tmp_path):

@@ -193,7 +193,9 @@ FRACTION = {"DoseSummationType": "FRACTION", "NumberOfFractions": 30}
         (36.0, {}),  # 60 % of 60 Gy
         (78.0, {}),  # 130 %
         (2.1, FRACTION),  # 63 Gy
-        (500.0, {"PrescriptionGy": None}),
+        (20.0, {"PrescriptionGy": None}),
+        (150.0, {"PrescriptionGy": None}),
+        (1.0, FRACTION | {"PrescriptionGy": None}),
     ],
 )
 def test_a_dose_near_its_prescription_or_without_one_is_fine(
@@ -222,6 +224,20 @@ def test_a_dose_near_its_prescription_or_without_one_is_fine(
         (6000.0, {}, "reaches 6000.0 Gy", "the voxels are cGy"),
         (35.9, {}, "reaches 35.9 Gy", "another course's"),
         (78.1, {}, "reaches 78.1 Gy", "a course is missing in PrescriptionGy"),
+        (
+            2.07,
+            {"PrescriptionGy": None},
+            "the course's dose reaches 2.1 Gy (2.07 Gy in the file times 1); without PrescriptionGy 20 to "
+            "150 Gy is expected",
+            "Likely one fraction's dose is called PLAN",
+        ),
+        (6200.0, {"PrescriptionGy": None}, "reaches 6200.0 Gy", "the voxels are cGy"),
+        (
+            62.0,
+            FRACTION | {"PrescriptionGy": None},
+            "reaches 1860.0 Gy (62.00 Gy in the file times 30)",
+            "the whole course's dose is called FRACTION",
+        ),
     ],
 )
 def test_a_dose_far_from_its_prescription_names_both_and_the_likely_cause(

@@ -111,6 +111,7 @@ class QualityParams(Section):
     brain_ml: Limits
     least_brain_overlap: Probability
     least_coverage: Probability
+    dose_max_gy: Limits
     dose_of_prescription: Limits
     most_dose_outside_brain: Probability
 

@@ -37,6 +37,9 @@ THREAD_VARIABLES = (
 )
 """Numerical libraries read them when they load, so they are set before a worker starts."""
 
+UNFORESEEN = "an unforeseen "
+"""What the outcome of a private task starts with that ended by an error of the program."""
+
 _DIED = "its worker process ended without a word (killed, or out of memory)"
 
 
@@ -69,17 +72,20 @@ def run_tasks(
     workers: int,
     threads_per_worker: int,
     description: str,
+    private: bool = False,
 ) -> list[Outcome[Task, Result]]:
     """Apply a function to every task, with a progress bar and the time left on stderr.
 
     function and tasks have to be picklable, except for `serial`, which works in this process alone.
-    A task whose worker dies is tried once more, alone. Returns the outcomes in the order of tasks.
+    private: tasks handle what identifies patients, so of an unforeseen error outcome and log tell the kind
+    and the frames, not the message. A task whose worker dies is tried once more, alone.
+    Returns the outcomes in the order of tasks.
     Raises RicenetError: `ray` is asked for and not installed.
     """
     run = {"serial": _serial, "processes": _processes, "ray": _ray}[backend]
     done: dict[int, _Attempt] = {}
     with _thread_limits(threads_per_worker) as limits, _progress(description, len(tasks)) as advance:
-        for position, attempt in run(function, tasks, workers, limits):
+        for position, attempt in run(_Call(function, private), tasks, workers, limits):
             done[position] = attempt
             if attempt.trace is not None:
                 logger.error("%s: %s\n%s", description, attempt.error, attempt.trace)
@@ -102,44 +108,58 @@ class _Capture:
         return self.error is not None
 
 
-def _attempt(function: Callable[[Any], Any], task: Any) -> _Attempt:
-    with _Capture() as capture:
-        return _Attempt(function(task))
-    assert capture.error is not None
-    return _failure(capture.error)
+@dataclass(frozen=True)
+class _Call:
+    """What is done with each task, and how its unforeseen errors are told."""
+
+    function: Callable[[Any], Any]
+    private: bool
+
+    def __call__(self, task: Any) -> _Attempt:
+        with _Capture() as capture:
+            return _Attempt(self.function(task))
+        assert capture.error is not None
+        return self.failure(capture.error)
+
+    def failure(self, error: BaseException) -> _Attempt:
+        if isinstance(error, RicenetError):
+            return _Attempt(error=str(error))
+        kind = type(error).__name__
+        if self.private:
+            return _Attempt(error=f"{UNFORESEEN}{kind}", trace=trace_without_messages(error))
+        return _Attempt(error=f"{kind}: {error}", trace="".join(traceback.format_exception(error)))
 
 
-def _failure(error: BaseException) -> _Attempt:
-    if isinstance(error, RicenetError):
-        return _Attempt(error=str(error))
-    return _Attempt(
-        error=f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error))
-    )
+def trace_without_messages(error: BaseException) -> str:
+    """Where an error came from, its causes first: frames and kinds, no message, for it may hold anything."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = "" if cause is None else f"{trace_without_messages(cause)}\nwhich led to\n"
+    return f"{before}{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
 
 
-def _serial(
-    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, limits: Mapping[str, str]
-) -> _Attempts:
+def _attempt(call: _Call, task: Any) -> _Attempt:
+    return call(task)
+
+
+def _serial(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
     with _torch_threads(int(limits["OMP_NUM_THREADS"])):
         for position, task in enumerate(tasks):
-            yield position, _attempt(function, task)
+            yield position, call(task)
 
 
-def _processes(
-    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, limits: Mapping[str, str]
-) -> _Attempts:
+def _processes(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
     waiting, suspects = deque(range(len(tasks))), list[int]()
     while waiting:
-        suspects += yield from _pool(function, tasks, waiting, workers)
+        suspects += yield from _pool(call, tasks, waiting, workers)
     # one of these killed its worker and took the others along; alone, each answers for itself
     for position in suspects:
         logger.warning("a task is tried once more: %s", _DIED)
-        if (yield from _pool(function, tasks, deque([position]), 1)):
+        if (yield from _pool(call, tasks, deque([position]), 1)):
             yield position, _Attempt(error=f"{_DIED}, twice")
 
 
 def _pool(
-    function: Callable[[Any], Any], tasks: Sequence[Any], waiting: deque[int], workers: int
+    call: _Call, tasks: Sequence[Any], waiting: deque[int], workers: int
 ) -> Generator[tuple[int, _Attempt], None, list[int]]:
     """Work off `waiting` with one pool; returns the tasks in hand when a worker died, which ends it."""
     lost: list[int] = []
@@ -150,7 +170,7 @@ def _pool(
             while waiting and not lost and len(running) < workers:
                 position = waiting.popleft()
                 try:
-                    running[pool.submit(_attempt, function, tasks[position])] = position
+                    running[pool.submit(call, tasks[position])] = position
                 except BrokenProcessPool:
                     lost.append(position)
             for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
@@ -158,7 +178,7 @@ def _pool(
                 if isinstance(error, BrokenProcessPool):
                     lost.append(position)
                 else:
-                    yield position, _failure(error) if error else future.result()
+                    yield position, call.failure(error) if error else future.result()
     return lost
 
 
@@ -195,9 +215,7 @@ def _prepare_worker(level: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _ray(
-    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, limits: Mapping[str, str]
-) -> _Attempts:
+def _ray(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
     try:
         import ray
     except ImportError:
@@ -214,7 +232,7 @@ def _ray(
         while waiting or running:
             while waiting and len(running) < workers:
                 position = waiting.popleft()
-                running[remote.remote(function, tasks[position])] = position
+                running[remote.remote(call, tasks[position])] = position
             (reference, *_), _ = ray.wait(list(running), num_returns=1)
             position = running.pop(reference)
             try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.private_errors import PrivateErrors
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def burdenko(
     from ricenet.importing.burdenko.labels import LabelRules
 
     log_to_stderr()
-    with mendable_errors():
+    with mendable_errors(), PrivateErrors():
         params = read_params(file)
         rules = LabelRules(include_distant, include_low_confidence, follow_up)
         imported = import_burdenko(
@@ -102,7 +103,7 @@ def cfb_gbm(
     from ricenet.importing.cfb_gbm.importer import import_cfb_gbm
 
     log_to_stderr()
-    with mendable_errors():
+    with mendable_errors(), PrivateErrors():
         execution = read_params(file).execution
         imported = import_cfb_gbm(
             source, tables, output, key or _beside(output), follow_up, weak_labels, execution

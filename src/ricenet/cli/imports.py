@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ricenet.cli.import_collections import burdenko, cfb_gbm
+from ricenet.cli.private_errors import PrivateErrors
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def dicom(
     from ricenet.importing.dicom_export import ImportPaths, import_export, propose
 
     log_to_stderr()
-    with mendable_errors():
+    with mendable_errors(), PrivateErrors():
         params = read_params(file)
         paths = ImportPaths(source, map_file, key or map_file.with_name(f"{map_file.stem}.key.csv"), output)
-        if not map_file.exists():
+        if not paths.is_mapped:
             typer.echo(_proposed(propose(paths), map_file))
             return
         outcomes = import_export(paths, clinical, params.seed, params.execution)

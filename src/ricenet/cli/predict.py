@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,7 +39,11 @@ def predict(
     ],
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The dose is that of one of N fractions (default: the whole course)."),
+        typer.Option(metavar="N", help="Number of fractions of the course."),
+    ] = None,
+    dose_of: Annotated[
+        Literal["course", "fraction"] | None,
+        typer.Option(help="What the dose holds, where no JSON or RTDOSE says it (default: the course)."),
     ] = None,
     prescription: Annotated[
         float | None, typer.Option(metavar="GY", help="Prescribed dose of the course, checked with the dose.")
@@ -59,12 +63,13 @@ def predict(
     from ricenet.prediction.training_ranges import training_ranges
 
     log_to_stderr()
+    given = CaseFiles(post_op, event, dose, fractions, prescription, dose_of)
     with mendable_errors():
         params = read_params()
         registered, folder = _model(params, model)
         ensemble = Ensemble.load(folder)
-        ranges = training_ranges(Path(), ensemble.record)
-        with case_files(CaseFiles(post_op, event, dose, fractions, prescription), params.seed) as files:
+        ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
+        with case_files(given, params.seed) as files:
             prediction = predict_case(files, ensemble, params.seed, ranges)
     for warning in prediction.warnings:
         logger.warning("warning: %s", warning)
@@ -103,7 +108,7 @@ def predict_cohort(
         registered, files = _model(params, model)
         ensemble = Ensemble.load(files)
         require_known_preprocessing(ensemble.record)
-        ranges = training_ranges(Path(), ensemble.record)
+        ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
         for reason in ranges.not_compared:
             logger.warning("warning: %s", reason)
         outcomes = cohort.predict_cohort(folder, files, params.seed, ranges, params.execution)

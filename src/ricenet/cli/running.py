@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ricenet.errors import RicenetError
 
@@ -21,12 +22,24 @@ def log_to_stderr() -> None:
 
 @contextlib.contextmanager
 def mendable_errors() -> Iterator[None]:
-    """Turn a RicenetError into its message on stderr and exit status 1."""
+    """Turn a RicenetError, or what the file system refuses, into a message on stderr and exit status 1."""
     try:
         yield
     except RicenetError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
+        told = str(error)
+    except BrokenPipeError:
+        # whoever read the output has gone
+        raise
+    except OSError as error:
+        # the name alone: where a file lies may say whose it is
+        name = Path(error.filename).name if isinstance(error.filename, str) else "a file"
+        told = (
+            f"{name}: {error.strerror or type(error).__name__}. Name a place that exists and is yours to use"
+        )
+    else:
+        return
+    sys.stderr.write(f"error: {told}\n")
+    raise SystemExit(1)
 
 
 def run_stage(main: Callable[[], None]) -> None:

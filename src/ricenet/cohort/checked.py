@@ -23,17 +23,21 @@ class _Record(BaseModel):
 
 
 class ScanDigests(_Record):
-    """SHA-256 of each of a subject's raw files. brain_mask: None where HD-BET has to make one."""
+    """SHA-256 of each of a subject's raw files. brain_mask: None where HD-BET has to make one.
+
+    planning_ct: None where the cohort has no copy of it.
+    """
 
     post_op: str
     event: str
     dose: str
     dose_sidecar: str
     brain_mask: str | None = None
+    planning_ct: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
-        # so that a cohort without masks keeps the digest that it had before there were any
+        # so that a cohort without them keeps the digest that it had before there were any
         return {name: digest for name, digest in handler(self).items() if digest is not None}
 
 

@@ -21,6 +21,9 @@ from ricenet.modalities import MODALITIES
 
 logger = logging.getLogger(__name__)
 
+IMPORTING = "IMPORTING"
+"""A file that is there while an import writes, and after one that was killed: files may not fit together."""
+
 
 @dataclass(frozen=True)
 class CheckReport:
@@ -57,7 +60,8 @@ def check_cohort(root: Path) -> CheckReport:
     table = read_participants(root / PARTICIPANTS_TABLE)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
-    problems = [*table.problems, *_misnamed(len(names) - len(folders)), *_mismatches(table, folders)]
+    problems = [*_unfinished(root), *table.problems, *_misnamed(len(names) - len(folders))]
+    problems += _mismatches(table, folders)
     description = parse_description(root)
     if isinstance(description, Finding):
         problems.append(description.of(None, DATASET_DESCRIPTION))
@@ -103,6 +107,15 @@ def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
     write_json(path, content)
 
 
+def _unfinished(root: Path) -> list[Problem]:
+    if not (root / IMPORTING).exists():
+        return []
+    # subjects are written before the tables, which may tell of what they replaced
+    found = "import unfinished: it was killed, or is still under way"
+    remedy = "Give the same ricenet import command again, and wait for its end."
+    return [Problem(None, IMPORTING, found, remedy)]
+
+
 def _misnamed(count: int) -> list[Problem]:
     if count == 0:
         return []
@@ -145,6 +158,10 @@ def _scan_problems(raw: RawSubject) -> list[Problem]:
     if raw.brain_mask.is_file():
         file = raw.brain_mask.relative_to(raw.cohort).as_posix()
         problems += [finding.of(raw.subject, file) for finding in check_mask(raw.brain_mask)]
+    if raw.planning_ct.is_file():
+        file = raw.planning_ct.relative_to(raw.cohort).as_posix()
+        # no more is asked of it than of a scan: to be readable, to have a place, and to show something
+        problems += [finding.of(raw.subject, file) for finding in check_scan(raw.planning_ct, "post_op")]
     if not isinstance(sidecar, DoseSidecar):
         file = raw.dose_sidecar.relative_to(raw.cohort).as_posix()
         problems += [finding.of(raw.subject, file) for finding in sidecar]
@@ -158,6 +175,7 @@ def _checked(raw: RawSubject, row: Participant) -> CheckedSubject:
         dose=file_digest(raw.scan("dose")),
         dose_sidecar=file_digest(raw.dose_sidecar),
         brain_mask=file_digest(raw.brain_mask) if raw.brain_mask.is_file() else None,
+        planning_ct=file_digest(raw.planning_ct) if raw.planning_ct.is_file() else None,
     )
     return CheckedSubject(
         participant_id=row.participant_id, label=row.label, subset=row.subset, site=row.site, scans=scans

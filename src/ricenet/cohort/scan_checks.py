@@ -23,11 +23,20 @@ LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION = 0.6, 1.3
 """Between these the largest dose of a course lies, as a share of what was prescribed: above it by the
 hot spots of a plan, below it where the volume is coarse or does not hold the whole target."""
 
+LEAST_COURSE_GY, MOST_COURSE_GY = 20.0, 150.0
+"""Between these the largest dose of a course lies that states no prescription. The shortest courses for
+glioblastoma prescribe 25 Gy in 5 fractions (Roa et al., J Clin Oncol 33 (2015) 4145-4150); a full course
+and a re-irradiation together reach about 115 Gy. One fraction's dose and a dose in cGy lie far outside."""
+
+
+_CORRECT = "Correct the sidecar (for predict: or the options), or export the dose again."
+
 
 def check_scan(path: Path, modality: Modality, sidecar: DoseSidecar | None = None) -> list[Finding]:
     """All that is wrong with a volume; empty where nothing is. Holds one volume in memory.
 
-    sidecar: of the dose, where it is sound; its prescription is compared with the voxels.
+    sidecar: of the dose, where it is sound; its prescription is compared with the voxels, or without one
+    their maximum with LEAST_COURSE_GY and MOST_COURSE_GY.
     """
     if not path.is_file():
         return [Finding("file is missing", "Add it, or leave the subject out.")]
@@ -135,11 +144,13 @@ def _dose_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Findin
 
 
 def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
-    """A course whose largest dose is far from its prescription. maximum_gy: of the file, unscaled."""
+    """A course whose largest dose cannot be that of its prescription. maximum_gy: of the file, unscaled."""
     prescription_gy = sidecar.prescription_gy
-    if prescription_gy is None or not np.isfinite(maximum_gy):
+    if not np.isfinite(maximum_gy):
         return []
     course_gy = maximum_gy * sidecar.factor
+    if prescription_gy is None:
+        return _plausibility_findings(course_gy, maximum_gy, sidecar)
     share = course_gy / prescription_gy
     if LEAST_OF_PRESCRIPTION <= share <= MOST_OF_PRESCRIPTION:
         return []
@@ -154,6 +165,25 @@ def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Find
             f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
             f"{sidecar.factor:g}), {share:.0%} of PrescriptionGy {prescription_gy:g}; "
             f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected",
-            f"Likely {cause}. Correct the sidecar or export the dose again.",
+            f"Likely {cause}. {_CORRECT}",
+        )
+    ]
+
+
+def _plausibility_findings(course_gy: float, maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
+    """A course without a prescription, whose largest dose no course of a brain tumour has."""
+    if LEAST_COURSE_GY <= course_gy <= MOST_COURSE_GY:
+        return []
+    cause = (
+        "one fraction's dose is called PLAN, or it is a boost's alone"
+        if course_gy < LEAST_COURSE_GY
+        else "the whole course's dose is called FRACTION, or the voxels are cGy"
+    )
+    return [
+        Finding(
+            f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
+            f"{sidecar.factor:g}); without PrescriptionGy {LEAST_COURSE_GY:g} to {MOST_COURSE_GY:g} Gy is "
+            "expected",
+            f"Likely {cause}. {_CORRECT} Where it is right, write PrescriptionGy (--prescription).",
         )
     ]

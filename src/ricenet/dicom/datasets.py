@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 EXPORT_AGAIN = "Export it again from the system that it comes from"
 
+_REPLACED = ("\ufffd", "\u00ef\u00bf\u00bd")
+"""What stands for an undecodable character; the second is the first in UTF-8, taken for Latin-1."""
+
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
@@ -79,7 +82,7 @@ def parse(stream: BinaryIO, keywords: Sequence[str] = (), pixels: bool = False) 
     tags = list(_tags(tuple(keywords))) or None
     with faults_as("a DICOM file cannot be read: it is damaged or cut short"):
         dataset = dcmread(stream, stop_before_pixels=not pixels, force=True, specific_tags=tags)
-        if _is_cut_short(dataset, stream):
+        if is_cut_short(dataset, stream):
             raise EOFError
     _name_transfer_syntax(dataset)
     return dataset
@@ -93,8 +96,11 @@ def _tags(keywords: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(tag for tag in tags if tag is not None)
 
 
-def _is_cut_short(dataset: FileDataset, stream: BinaryIO) -> bool:
-    """pydicom skips and reads beyond the end of a file, or forgets all of it, without a word."""
+def is_cut_short(dataset: FileDataset, stream: BinaryIO) -> bool:
+    """Whether a file ends within an element.
+
+    pydicom skips and reads beyond the end of a file, or forgets all of it, without a word.
+    """
     from pydicom.dataelem import RawDataElement
 
     if stream.tell() > os.fstat(stream.fileno()).st_size:
@@ -134,6 +140,11 @@ def text(dataset: Dataset, keyword: str) -> str:
             return ""
         parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
         return "\\".join(str(part).strip(" \0") for part in parts)
+
+
+def is_decoded(value: str) -> bool:
+    """Whether a text is without characters that stand for undecodable ones, here or where it was written."""
+    return not any(character in value for character in _REPLACED)
 
 
 def code(dataset: Dataset, keyword: str) -> str:

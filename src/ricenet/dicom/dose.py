@@ -141,7 +141,9 @@ def _positions(dataset: FileDataset, orientation: tuple[float, ...], frames: int
     """Position of each frame's first voxel, (frames, 3), LPS.
 
     Source: DICOM PS3.3 C.8.8.3.2: offsets from the first plane along its normal (a), or the planes' z (b).
-    Deviation: (b) is taken for every transverse orientation, as planning systems write it.
+    Deviation: (b) is taken for every transverse orientation, as planning systems write it; where a
+    transverse grid starts at z = 0 and its normal points down, (a) and (b) contradict each other unseen,
+    so it is refused.
     """
     offsets = np.array(numbers(dataset, "GridFrameOffsetVector"))
     if len(offsets) != frames:
@@ -155,15 +157,22 @@ def _positions(dataset: FileDataset, orientation: tuple[float, ...], frames: int
 
 def _direction(first_offset: float, z_mm: float, orientation: tuple[float, ...]) -> NDArray[np.float64]:
     """Along what GridFrameOffsetVector counts."""
+    is_axial = max(abs(orientation[2]), abs(orientation[5])) <= 1e-6
     if abs(first_offset) <= _SAME_POSITION_MM:
         normal: NDArray[np.float64] = np.cross(np.array(orientation[:3]), np.array(orientation[3:]))
+        if is_axial and normal[2] < 0 and abs(z_mm) <= _SAME_POSITION_MM:
+            raise SourceError(
+                "GridFrameOffsetVector may count upwards or downwards: the dose grid starts at z = 0 mm and "
+                "its normal points to the feet",
+                "Export the dose on axial planes whose normal points to the head",
+            )
         return normal
     if abs(first_offset - z_mm) > _SAME_POSITION_MM:
         raise SourceError(
             f"GridFrameOffsetVector starts at {first_offset:.2f} mm, neither 0 nor the first plane's z",
             EXPORT_AGAIN,
         )
-    if max(abs(orientation[2]), abs(orientation[5])) > 1e-6:
+    if not is_axial:
         raise SourceError(
             "GridFrameOffsetVector holds z coordinates, but the dose planes are not axial", EXPORT_AGAIN
         )

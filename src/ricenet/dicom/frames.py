@@ -6,7 +6,7 @@ A single-frame file is one frame; an enhanced one holds many, and says some thin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ricenet.dicom.datasets import EXPORT_AGAIN, has, items, number, numbers, re
 from ricenet.dicom.geometry import Plane
 from ricenet.dicom.instances import Instance
 from ricenet.dicom.pixels import check_grey
+from ricenet.dicom.variants import VARIANT_KEYWORDS, variants_of
 from ricenet.errors import SourceError
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ _SHARED = "SharedFunctionalGroupsSequence"
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
 
 _KEYWORDS = (
-    "ImageType",
-    "EchoTime",
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
+    *VARIANT_KEYWORDS,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "SamplesPerPixel",
@@ -42,22 +40,10 @@ _KEYWORDS = (
     _PER_FRAME,
 )
 
-_VARIANTS = {
-    "EchoTime": "echo times",
-    "EffectiveEchoTime": "echo times",
-    "TemporalPositionIdentifier": "time points",
-    "TemporalPositionIndex": "time points",
-    "AcquisitionNumber": "acquisitions",
-    "ImageType": "image types",
-    "FrameType": "image types",
-    "ComplexImageComponent": "image components",
-}
-"""What tells images at one place apart, and what to call it."""
-
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a file. value = stored * slope + intercept. variants: by keyword of _VARIANTS."""
+    """One image of a file. value = stored * slope + intercept. variants: as `variants_of` gives them."""
 
     instance: Instance
     index: int
@@ -65,7 +51,7 @@ class Frame:
     slope: float
     intercept: float
     stack_id: str
-    variants: tuple[tuple[str, str], ...]
+    variants: dict[str, str]
 
 
 def frames_of(instance: Instance) -> list[Frame]:
@@ -106,7 +92,7 @@ def _frame(instance: Instance, index: int, dataset: FileDataset, sources: Sequen
         slope=slope,
         intercept=intercept,
         stack_id=text(contents[0], "StackID") if contents else "",
-        variants=tuple(_variants(sources)),
+        variants=variants_of(sources),
     )
 
 
@@ -141,26 +127,3 @@ def _rescaling(source: Dataset, instance: Instance) -> tuple[float, float]:
     if slope == 0:
         raise SourceError("RescaleSlope is 0", EXPORT_AGAIN)
     return slope, intercept
-
-
-def _variants(sources: Sequence[Dataset]) -> Iterator[tuple[str, str]]:
-    groups = (
-        "MREchoSequence",
-        "FrameContentSequence",
-        "MRImageFrameTypeSequence",
-        "CTImageFrameTypeSequence",
-    )
-    speaking = [*sources, *(item for s in sources for group in groups for item in items(s, group))]
-    for keyword in _VARIANTS:
-        for source in speaking:
-            if has(source, keyword):
-                yield keyword, text(source, keyword)
-
-
-def describe_variants(frames: Sequence[Frame]) -> str:
-    """What differs between frames, as `` (2 echo times, 3 time points)``; empty if nothing does."""
-    values: dict[str, set[str]] = {}
-    for keyword, value in (pair for frame in frames for pair in frame.variants):
-        values.setdefault(_VARIANTS[keyword], set()).add(value)
-    differing = [f"{len(found)} {name}" for name, found in values.items() if len(found) > 1]
-    return f" ({', '.join(differing)})" if differing else ""

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ricenet.dicom.datasets import EXPORT_AGAIN, quietly, read_dataset
-from ricenet.dicom.frames import Frame, describe_variants, frames_of
+from ricenet.dicom.frames import Frame, frames_of
 from ricenet.dicom.geometry import stack
 from ricenet.dicom.instances import Instance, Series
 from ricenet.dicom.pixels import PIXEL_KEYWORDS, stored_values
+from ricenet.dicom.variants import describe_repeats, require_one_volume
 from ricenet.errors import SourceError
 from ricenet.volume import Grid, Volume
+
+_LISTED_REASONS = 2
 
 
 @quietly()
@@ -23,20 +26,25 @@ def read_image(series: Series) -> Volume:
     rescaled by its own slope and intercept; real-world value mappings are not used. Single-frame,
     enhanced and legacy converted enhanced objects; every compression that pydicom and GDCM decode.
     Raises SourceError: anything that keeps the slices from being one regular stack (`geometry.stack`),
-    several multi-frame files or stacks, colour, missing tags, pixel data cut short or not decodable.
+    files of the series that cannot be used, several multi-frame files, stacks or contrasts
+    (`variants.require_one_volume`), colour, missing tags, pixel data cut short or not decodable.
     """
     _check_series(series)
     frames = [frame for instance in series.instances for frame in frames_of(instance)]
     stacks = len({frame.stack_id for frame in frames})
     if stacks > 1:
         raise SourceError(f"{stacks} stacks in one series", "Choose a series that is one volume")
-    order, grid = stack([frame.plane for frame in frames], repeats=describe_variants(frames))
+    variants = [frame.variants for frame in frames]
+    require_one_volume(variants)
+    order, grid = stack([frame.plane for frame in frames], repeats=describe_repeats(variants))
     return _filled(grid, [frames[i] for i in order])
 
 
 def _check_series(series: Series) -> None:
     if series.kind not in ("MR", "CT"):
         raise SourceError("a series that is neither MR nor CT images", "Choose an MR or CT series")
+    if series.unusable:
+        raise _incomplete(series)
     spaces = len({instance.frame_of_reference_uid for instance in series.instances})
     if spaces > 1:
         raise SourceError(f"slices in {spaces} frames of reference", EXPORT_AGAIN)
@@ -46,6 +54,16 @@ def _check_series(series: Series) -> None:
             f"{len(series.instances)} files in one series, {many} of them multi-frame",
             "Split the series, or choose one that holds a single volume",
         )
+
+
+def _incomplete(series: Series) -> SourceError:
+    reasons = "; ".join(series.reasons[:_LISTED_REASONS])
+    more = "; and for other reasons" if len(series.reasons) > _LISTED_REASONS else ""
+    return SourceError(
+        f"{series.unusable} of {len(series.instances) + series.unusable} files of the series cannot be used: "
+        f"{reasons}{more}",
+        "Export the complete series again, or remove from its folder what is no part of it",
+    )
 
 
 def _filled(grid: Grid, frames: Sequence[Frame]) -> Volume:

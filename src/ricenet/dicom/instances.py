@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -33,13 +34,22 @@ class Instance:
     frame_of_reference_uid: str
     contrast_agent: bool
     frames: int = 1
+    person: str = ""
+    """Birth date and sex as a digest, empty without both: two of them under one PatientID are two people
+    (`people`). Names are left out of it, since systems spell them differently."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Instances of one SeriesInstanceUID and one patient, by path; at least one, each SOP instance once."""
+    """Instances of one SeriesInstanceUID and one patient, by path; at least one, each SOP instance once.
+
+    unusable: how many further files of the series cannot be used; an image is not read without them.
+    reasons: why, each once; as harmless as `Unusable.found`.
+    """
 
     instances: tuple[Instance, ...]
+    unusable: int = 0
+    reasons: tuple[str, ...] = ()
 
     @property
     def first(self) -> Instance:
@@ -64,11 +74,18 @@ class Series:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A file that is left out: `found` and `remedy` without anything that identifies a patient."""
+    """A file that is left out: `found` and `remedy` without anything that identifies a patient.
+
+    patient_id, series_uid, sop_instance_uid: what it was part of, empty where nothing says so; that series
+    is incomplete (`remains`).
+    """
 
     path: Path
     found: str
     remedy: str
+    patient_id: str = ""
+    series_uid: str = ""
+    sop_instance_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,11 +96,18 @@ class DicomTree:
     series: tuple[Series, ...]
     unusable: tuple[Unusable, ...]
 
-    @property
+    @cached_property
     def patient_ids(self) -> tuple[str, ...]:
         """Every PatientID, sorted."""
-        return tuple(sorted({series.first.patient_id for series in self.series}))
+        return tuple(sorted(self._by_patient))
 
     def of_patient(self, patient_id: str) -> tuple[Series, ...]:
-        """One patient's series."""
-        return tuple(series for series in self.series if series.first.patient_id == patient_id)
+        """One patient's series; none of a patient who is not there."""
+        return tuple(self._by_patient.get(patient_id, ()))
+
+    @cached_property
+    def _by_patient(self) -> dict[str, list[Series]]:
+        found: dict[str, list[Series]] = {}
+        for series in self.series:
+            found.setdefault(series.first.patient_id, []).append(series)
+        return found

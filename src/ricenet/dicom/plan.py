@@ -19,6 +19,8 @@ _KEYWORDS = (
     "SOPInstanceUID",
     "FrameOfReferenceUID",
     "RTPlanDate",
+    "ApprovalStatus",
+    "PlanIntent",
     "DoseReferenceSequence",
     "FractionGroupSequence",
     "BeamSequence",
@@ -30,6 +32,15 @@ _TREATS = frozenset({"", "TREATMENT", "CONTINUATION"})
 """TreatmentDeliveryTypes of beams that give dose; the others image or verify. Old plans state none."""
 
 
+_APPROVALS = frozenset({"APPROVED", "UNAPPROVED", "REJECTED"})
+"""Defined terms of ApprovalStatus. Source: DICOM PS3.3 C.8.8.16."""
+
+_INTENTS = frozenset(
+    {"CURATIVE", "PALLIATIVE", "PROPHYLACTIC", "VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE"}
+)
+"""Defined terms of PlanIntent. Source: DICOM PS3.3 C.8.8.9."""
+
+
 @dataclass(frozen=True)
 class PlanObject:
     """One RTPLAN. fractions: NumberOfFractionsPlanned of its one fraction group, None where not stated;
@@ -38,6 +49,7 @@ class PlanObject:
     date: RTPlanDate, None where missing.
     prescription_gy: the largest TargetPrescriptionDose of a TARGET dose reference, None where none is stated.
     beams: numbers of the treatment beams (set-up beams are left out).
+    approval, intent: ApprovalStatus and PlanIntent; empty where absent or no term that DICOM defines.
     """
 
     sop_instance_uid: str
@@ -48,6 +60,8 @@ class PlanObject:
     beams: frozenset[int]
     structure_set_uids: tuple[str, ...]
     frame_of_reference_uid: str
+    approval: str = ""
+    intent: str = ""
 
 
 @quietly()
@@ -75,7 +89,15 @@ def read_plan(instance: Instance) -> PlanObject:
             items(dataset, "ReferencedStructureSetSequence"), "ReferencedSOPInstanceUID"
         ),
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
+        approval=_defined(dataset, "ApprovalStatus", _APPROVALS),
+        intent=_defined(dataset, "PlanIntent", _INTENTS),
     )
+
+
+def _defined(dataset: Dataset, keyword: str, terms: frozenset[str]) -> str:
+    # free text, as some systems write there, may say more than whether a plan was used
+    term = code(dataset, keyword)
+    return term if term in terms else ""
 
 
 def _prescription_gy(references: Sequence[Dataset]) -> float | None:

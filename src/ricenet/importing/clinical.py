@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ricenet.cohort.participants import MISSING, parse_row
 from ricenet.errors import CohortError
-from ricenet.importing.tables import Fault, Row, problem_list, read_table
+from ricenet.importing.tables import PATIENT_ID, Fault, Row, problem_list, read_table
 
 COLUMNS = {
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
@@ -24,7 +25,18 @@ COLUMNS = {
 """Columns that reach the cohort, and what they mean there; the rest are read and left behind."""
 
 RT_END = "rt_end_date"
-PATIENT = "patient_id"
+
+_FREE = ("site", "sex", "mgmt", "idh")
+"""Columns that may hold any word."""
+
+_LONGEST = 32
+_IDENTIFYING = re.compile(
+    r"\^"  # DICOM's separator of a name's parts
+    r"|\b\d{4}[-./]\d{1,2}[-./]\d{1,2}\b|\b\d{1,2}[-./]\s?\d{1,2}[-./]\s?\d{2,4}\b|\b(19|20)\d{6}\b"
+    r"|\b\d{1,2}\W?\s?(jan|feb|m[aä]r|apr|ma[iy]|ju[nl]|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\W?\s?\d{2,4}\b",
+    re.IGNORECASE,
+)
+"""A name or a date that slipped into a column which reaches the cohort."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,12 @@ def read_clinical(path: Path) -> ClinicalTable:
 
     Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
     """
-    table = read_table(path, [PATIENT], [*COLUMNS, RT_END])
+    table = read_table(path, [PATIENT_ID], [*COLUMNS, RT_END])
     faults = list(table.faults)
     rows: dict[str, ClinicalRow] = {}
     lines: dict[str, list[int]] = {}
     for row in table.rows:
-        patient = row.cells[PATIENT]
+        patient = row.cells[PATIENT_ID]
         lines.setdefault(patient, []).append(row.line)
         of_row = _faults(row)
         faults += [Fault((row.line,), text) for text in of_row]
@@ -79,7 +91,13 @@ def read_clinical(path: Path) -> ClinicalTable:
 
 
 def _faults(row: Row) -> list[str]:
-    faults = [] if row.cells[PATIENT] else ["patient_id is empty. Fill it in"]
+    faults = [] if row.cells[PATIENT_ID] else ["patient_id is empty. Fill it in"]
+    faults += [
+        f"{name} holds a name, a date or more than {_LONGEST} characters, and would reach the cohort. "
+        "Write a short word"
+        for name in _FREE
+        if len(row.cells[name]) > _LONGEST or _IDENTIFYING.search(row.cells[name])
+    ]
     # read as a row of the cohort's own table, so that both refuse the same
     parsed = parse_row({"participant_id": "sub-001", **_known(row), **_needed(row)})
     if isinstance(parsed, list):
@@ -92,7 +110,9 @@ def _needed(row: Row) -> dict[str, str]:
 
 
 def _known(row: Row) -> dict[str, str]:
-    return {name: cell for name, cell in row.cells.items() if name != PATIENT and cell not in ("", MISSING)}
+    return {
+        name: cell for name, cell in row.cells.items() if name != PATIENT_ID and cell not in ("", MISSING)
+    }
 
 
 def _parsed(row: Row) -> ClinicalRow:

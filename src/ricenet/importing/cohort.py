@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config import ExecutionParams
 from ricenet.errors import CohortError, RicenetError
-from ricenet.execution import Outcome, run_tasks
+from ricenet.execution import UNFORESEEN, Outcome, run_tasks
 from ricenet.files import atomic_folder, content_digest, read_json, write_json
 from ricenet.importing.cohort_folder import (
-    prepare_folder,
+    held_folder,
     refuse_foreign_folder,
     refuse_left_behind,
+    unfinished,
     write_description,
     write_tables,
 )
@@ -79,25 +79,26 @@ def import_cohort(
     """Write every candidate that can be imported into the cohort folder `output`.
 
     A subject's folder appears by one rename, complete; the tables (participants.tsv with participants.json,
-    import.tsv with every patient's outcome) are written at the end, atomically. A second call goes on where
-    a killed one stopped. key: the key file, outside `output`. descriptions: what each column means, in the
-    order of the columns. description: further content of dataset_description.json.
+    import.tsv with every patient's outcome) are written at the end, atomically. Until then a file IMPORTING
+    says that they may not fit the subjects. A second call goes on where a killed one stopped. key: the key
+    file, outside `output`. descriptions: what each column means, in the order of the columns. description:
+    further content of dataset_description.json.
     Returns the outcomes in the order of candidates.
-    Raises CohortError: the key lies inside the cohort, is malformed or in use, `output` holds something that
-    is no imported cohort, or subjects that no candidate is imported to, or not one patient could be imported.
+    Raises CohortError: the key lies inside the cohort or is malformed, another import uses it or `output`,
+    `output` holds something that is no imported cohort, or subjects that no candidate is imported to, the
+    file system refuses a table, or not one patient could be imported.
     """
     refuse_foreign_folder(output, key)
     with held(key):
         before = read_key(key)
         entries = enrolled(before, [candidate.patient_id for candidate in candidates])
-        written = {e.participant_id for e in before.values() if e.digest}
-        wanted = {entries[c.patient_id].participant_id for c in candidates if c.write is not None}
-        refuse_left_behind(output, key, written, wanted)
-        write_key(key, entries)
-        prepare_folder(output)
-        write_description(output, description)
-        outcomes = _outcomes(candidates, entries, output, key, descriptions, execution)
-        write_tables(output, outcomes, descriptions)
+        with held_folder(output):
+            # again: another import may just have ended
+            refuse_foreign_folder(output, key)
+            written = {e.participant_id for e in before.values() if e.digest}
+            wanted = {entries[c.patient_id].participant_id for c in candidates if c.write is not None}
+            refuse_left_behind(output, key, written, wanted)
+            outcomes = _import(candidates, entries, output, key, descriptions, description, execution)
     if not any(outcome.status == "imported" for outcome in outcomes):
         raise CohortError(f"not one of {len(outcomes)} patient(s) could be imported\n{reasons(outcomes)}")
     return outcomes
@@ -129,14 +130,16 @@ class _Written:
     failure: str | None = None
 
 
-def _outcomes(
+def _import(
     candidates: Sequence[Candidate],
     entries: Mapping[str, KeyEntry],
     output: Path,
     key: Path,
     descriptions: Mapping[str, str],
+    description: Mapping[str, object],
     execution: ExecutionParams,
 ) -> tuple[PatientOutcome, ...]:
+    """Write what is missing, then the tables; key and folder are this import's alone."""
     subjects = {c.patient_id: entries[c.patient_id].participant_id for c in candidates}
     if len(subjects) < len(candidates):
         raise ValueError("a patient_id occurs twice among the candidates")
@@ -144,20 +147,58 @@ def _outcomes(
         _Task(subjects[c.patient_id], _digest(c, output), c.write) for c in candidates if c.write is not None
     ]
     recorded = {entry.participant_id: entry.digest for entry in entries.values()}
-    kept = {t.subject: _kept_columns(output, t, recorded[t.subject]) for t in tasks}
-    missing = [task for task in tasks if kept[task.subject] is None]
+    results = _kept(tasks, recorded, output)
+    missing = [task for task in tasks if task.subject not in results]
     logger.info("import: %d of %d subjects are unchanged and kept", len(tasks) - len(missing), len(tasks))
-    written = run_tasks(
-        functools.partial(_write_one, output.absolute(), key.absolute(), frozenset(descriptions)),
-        missing,
+    # before any folder is exchanged: a kill must not leave the old folder's digest with the new one
+    write_key(key, _with_digests(entries, dict.fromkeys((task.subject for task in missing), UNFINISHED)))
+    with unfinished(output):
+        write_description(output, description)
+        results |= _written(missing, output, key, frozenset(descriptions), execution)
+        outcomes = tuple(_outcome(c, subjects[c.patient_id], results, output) for c in candidates)
+        write_tables(output, outcomes, descriptions)
+        digests = {task.subject: _digest_after(task, results, recorded, output) for task in missing}
+        write_key(key, _with_digests(entries, digests))
+    return outcomes
+
+
+def _with_digests(entries: Mapping[str, KeyEntry], digests: Mapping[str, str]) -> dict[str, KeyEntry]:
+    """The entries with digests of some subjects changed. digests: by participant_id."""
+    return {
+        patient: replace(entry, digest=digests.get(entry.participant_id, entry.digest))
+        for patient, entry in entries.items()
+    }
+
+
+def _digest_after(
+    task: _Task, results: Mapping[str, _Written], recorded: Mapping[str, str], output: Path
+) -> str:
+    if results[task.subject].failure is None:
+        return task.digest
+    # without a folder here, the former digest may still be that of a folder in another cohort
+    return UNFINISHED if (output / task.subject).exists() else recorded[task.subject]
+
+
+def _kept(tasks: Sequence[_Task], recorded: Mapping[str, str], output: Path) -> dict[str, _Written]:
+    """The subjects whose folders are complete and as they would be written."""
+    columns = {task.subject: _kept_columns(output, task, recorded[task.subject]) for task in tasks}
+    return {subject: _Written(known) for subject, known in columns.items() if known is not None}
+
+
+def _written(
+    tasks: Sequence[_Task], output: Path, key: Path, known_columns: frozenset[str], execution: ExecutionParams
+) -> dict[str, _Written]:
+    """Write subjects, side by side, and say what became of each."""
+    outcomes = run_tasks(
+        functools.partial(_write_one, output.absolute(), key.absolute(), known_columns),
+        tasks,
         execution.backend,
         execution.workers,
         execution.threads_per_worker,
         "importing",
+        private=True,
     )
-    results = {subject: _Written(columns) for subject, columns in kept.items() if columns is not None}
-    results |= {outcome.task.subject: _result(outcome) for outcome in written}
-    return tuple(_outcome(c, subjects[c.patient_id], results, output) for c in candidates)
+    return {outcome.task.subject: _result(outcome) for outcome in outcomes}
 
 
 def _digest(candidate: Candidate, output: Path) -> str:
@@ -171,11 +212,15 @@ def _columns_file(raw: RawSubject) -> Path:
     return raw.folder / f"{raw.subject}_import.json"
 
 
+def _is_complete(raw: RawSubject) -> bool:
+    files = [_columns_file(raw), raw.dose_sidecar, *(raw.scan(modality) for modality in MODALITIES)]
+    return all(path.is_file() for path in files)
+
+
 def _kept_columns(output: Path, task: _Task, recorded: str) -> Mapping[str, str] | None:
     """The columns of a subject whose folder is complete and as it would be written; else None."""
     raw = RawSubject(output, task.subject)
-    files = [_columns_file(raw), raw.dose_sidecar, *(raw.scan(modality) for modality in MODALITIES)]
-    if recorded != task.digest or not all(path.is_file() for path in files):
+    if recorded != task.digest or not _is_complete(raw):
         return None
     try:
         columns: Mapping[str, str] = read_json(_columns_file(raw))
@@ -194,9 +239,12 @@ def _write_one(output: Path, key: Path, known_columns: frozenset[str], task: _Ta
             if unknown := columns.keys() - known_columns:
                 raise ValueError(f"columns without a description: {sorted(unknown)}")
             write_json(_columns_file(raw), columns)
+            if not _is_complete(raw):
+                raise CohortError(
+                    "files of the subject vanished while they were written. "
+                    "Let no other program work in the cohort's folder, and import again"
+                )
             _lift(raw.folder, folder)
-            # a kill after the exchange of folders must not leave the old folder's digest with the new one
-            record_digest(key, task.subject, UNFINISHED)
         record_digest(key, task.subject, task.digest)
     except RicenetError as error:
         return _Written(failure=str(error))
@@ -220,9 +268,8 @@ def _result(outcome: Outcome[_Task, _Written]) -> _Written:
     if outcome.result is not None:
         return outcome.result
     error = outcome.error or "no result"
-    if kind := re.match(r"([A-Z]\w*): ", error):
-        # the text of an unforeseen error may hold anything; the log has it
-        return _Written(failure=f"an unforeseen {kind[1]}, a fault of the program. Report it with the log")
+    if error.startswith(UNFORESEEN):
+        return _Written(failure=f"{error}, a fault of the program. Report it with the log")
     return _Written(failure=error)
 
 

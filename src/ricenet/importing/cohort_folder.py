@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ricenet import __version__
+from ricenet.cohort.checks import IMPORTING
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
 from ricenet.errors import CohortError
 from ricenet.files import write_json, write_text
+from ricenet.importing.file_errors import file_errors_told
+from ricenet.importing.sole_use import sole_use
 
 IMPORT_TABLE = "import.tsv"
 GENERATOR = "ricenet import"
-_PARTIAL = ".partial-*"
+_PARTIAL, _LOCK = ".partial-*", ".import.lock"
+
+_WARNING = """\
+An import is under way here, or was killed: volumes and tables may not belong together.
+Give the same ricenet import command again. This file goes when that has ended well.
+"""
 
 REQUIRED_DESCRIPTIONS = {
     "participant_id": "Subject: a pseudonym; who it is, only the key file says, which lies elsewhere.",
@@ -45,11 +54,13 @@ class Listed(Protocol):
 def refuse_foreign_folder(output: Path, key: Path) -> None:
     """Raise CohortError unless `output` is new, empty or an imported cohort, and the key lies elsewhere."""
     refuse_inside(key, output, "the key file")
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise CohortError(f"{output.name} is a file. Name a new folder for the cohort")
-    if _contents(output) and not _is_imported(output):
+    with file_errors_told(f"{output.name}: cannot be opened"):
+        if not output.exists():
+            return
+        if not output.is_dir():
+            raise CohortError(f"{output.name} is a file. Name a new folder for the cohort")
+        is_foreign = bool(_contents(output)) and not _is_imported(output)
+    if is_foreign:
         raise CohortError(
             f"{output.name} holds files, and is no cohort that {GENERATOR} wrote. Name a new folder for it"
         )
@@ -82,18 +93,43 @@ def refuse_left_behind(output: Path, key: Path, written: set[str], wanted: set[s
         )
 
 
-def prepare_folder(output: Path) -> None:
-    """Make the folder, and clear away what a killed import left half written."""
-    output.mkdir(parents=True, exist_ok=True)
-    for path in output.glob(_PARTIAL):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+@contextlib.contextmanager
+def held_folder(output: Path) -> Iterator[None]:
+    """Make the cohort's folder, and keep other imports out of it, whatever key they use.
+
+    Raises CohortError: another one writes into it at the moment, or the file system refuses it.
+    """
+    with file_errors_told(f"{output.name}: cannot be made"):
+        output.mkdir(parents=True, exist_ok=True)
+    with sole_use(output / _LOCK, output.name):
+        yield
+
+
+@contextlib.contextmanager
+def unfinished(output: Path) -> Iterator[None]:
+    """Mark the cohort as unfinished (IMPORTING) until the block ends well; the check refuses it so long.
+
+    Subjects are replaced before the tables that tell of them, so a kill leaves what does not fit together.
+    Clears away what a killed import left half written.
+    Raises CohortError: the file system refuses it.
+    """
+    with file_errors_told(f"{output.name}: cannot be written into"):
+        for path in output.glob(_PARTIAL):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        write_text(output / IMPORTING, _WARNING)
+    yield
+    with file_errors_told(f"{output.name}: cannot be written into"):
+        (output / IMPORTING).unlink(missing_ok=True)
 
 
 def write_description(output: Path, description: Mapping[str, object]) -> None:
-    """Write dataset_description.json: first of all, for it is what a later call knows the cohort by."""
+    """Write dataset_description.json: first of all, for it is what a later call knows the cohort by.
+
+    Raises CohortError: the file system refuses it.
+    """
     content = {
         "Name": output.resolve().name,
         "BIDSVersion": "1.10.0",
@@ -101,11 +137,15 @@ def write_description(output: Path, description: Mapping[str, object]) -> None:
         **description,
         "GeneratedBy": [{"Name": GENERATOR, "Version": __version__}],
     }
-    write_json(output / DATASET_DESCRIPTION, content)
+    with file_errors_told(f"{DATASET_DESCRIPTION}: cannot be written"):
+        write_json(output / DATASET_DESCRIPTION, content)
 
 
 def write_tables(output: Path, outcomes: Sequence[Listed], descriptions: Mapping[str, str]) -> None:
-    """Write participants.tsv (imported patients), participants.json, and import.tsv (every patient)."""
+    """Write participants.tsv (imported patients), participants.json, and import.tsv (every patient).
+
+    Raises CohortError: the file system refuses one of them.
+    """
     meanings = REQUIRED_DESCRIPTIONS | dict(descriptions)
     columns = [*REQUIRED_COLUMNS, *(name for name in meanings if name not in REQUIRED_COLUMNS)]
     ordered = sorted(outcomes, key=lambda outcome: outcome.participant_id)
@@ -114,14 +154,15 @@ def write_tables(output: Path, outcomes: Sequence[Listed], descriptions: Mapping
         for outcome in ordered
         if outcome.status == "imported"
     ]
-    _write_tsv(output / PARTICIPANTS_TABLE, columns, rows)
     meaning = {name: {"Description": meanings[name]} for name in columns}
-    write_json(output / "participants.json", meaning)
     told = [
         {"participant_id": outcome.participant_id, "status": outcome.status, "reason": outcome.reason}
         for outcome in ordered
     ]
-    _write_tsv(output / IMPORT_TABLE, ["participant_id", "status", "reason"], told)
+    with file_errors_told(f"{output.name}: its tables cannot be written"):
+        _write_tsv(output / PARTICIPANTS_TABLE, columns, rows)
+        write_json(output / "participants.json", meaning)
+        _write_tsv(output / IMPORT_TABLE, ["participant_id", "status", "reason"], told)
 
 
 def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
@@ -131,7 +172,7 @@ def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, s
 
 
 def _contents(output: Path) -> list[Path]:
-    left = set(output.glob(_PARTIAL))
+    left = {*output.glob(_PARTIAL), output / _LOCK, output / IMPORTING}
     return [path for path in output.iterdir() if path not in left]
 
 

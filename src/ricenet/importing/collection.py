@@ -13,6 +13,7 @@ from ricenet.errors import CohortError
 from ricenet.files import write_json
 from ricenet.importing.cohort import PatientOutcome, reasons
 from ricenet.importing.cohort_folder import refuse_foreign_folder
+from ricenet.importing.file_errors import file_errors_told
 from ricenet.importing.time_baseline import TimeBaseline, time_baseline
 
 IMPORTED, FAILED = "imported", "failed"
@@ -61,10 +62,14 @@ def with_time_baselines(
     label_column: str = "label",
     labels: tuple[str, str] = ("recurrence", "rice"),
 ) -> ImportedCollection:
-    """Compute the time-only AUC of the imported subjects and write it into the cohort's description."""
+    """Compute the time-only AUC of the imported subjects and write it into the cohort's description.
+
+    Raises CohortError: the file system refuses it.
+    """
     rows = [outcome.columns for outcome in outcomes if outcome.status == IMPORTED]
     baselines = {column: time_baseline(rows, column, label_column, labels) for column in columns}
     content = {column: baseline and baseline.as_json() for column, baseline in baselines.items()}
     description = {**read_description(cohort), "TimeOnlyAUC": content}
-    write_json(cohort / DATASET_DESCRIPTION, description)
+    with file_errors_told(f"{DATASET_DESCRIPTION}: cannot be written"):
+        write_json(cohort / DATASET_DESCRIPTION, description)
     return ImportedCollection(tuple(outcomes), baselines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ricenet.errors import CohortError, SourceError
 from ricenet.importing.clinical import COLUMNS, ClinicalRow, ClinicalTable, read_clinical
 from ricenet.importing.cohort import Candidate, PatientOutcome, import_cohort
 from ricenet.importing.cohort_folder import refuse_foreign_folder, refuse_inside
+from ricenet.importing.file_errors import file_errors_told
 from ricenet.importing.private_file import write_private_table
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import NEEDED, Selection, select
@@ -39,9 +41,17 @@ class ImportPaths:
         """The list of files of the export that could not be used, beside the map."""
         return self.map.with_name(f"{self.map.stem}.files.csv")
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether there is a map. Raises CohortError: its folder cannot be looked into."""
+        with file_errors_told(f"{self.map.name}: cannot be looked for"):
+            return self.map.exists()
+
     def refuse_unsafe(self) -> None:
         """Raise CohortError where the paths would mix what identifies patients with what does not."""
-        if not self.source.is_dir():
+        with file_errors_told(f"{self.source.name}: cannot be opened"):
+            is_folder = self.source.is_dir()
+        if not is_folder:
             raise CohortError(f"{self.source.name}: no such folder. Name the folder of the DICOM export")
         source, output = self.source.resolve(), self.output.resolve()
         if output.is_relative_to(source) or source.is_relative_to(output):
@@ -85,7 +95,11 @@ def import_export(
     tree = _read(paths)
     selections = select(tree, series_map, paths.map)
     _tell_strangers(selections, tree, clinical)
-    candidates = [_candidate(one, clinical.rows.get(one.patient_id), paths, seed) for one in selections]
+    unusable = Counter(file.patient_id for file in tree.unusable if file.patient_id)
+    candidates = [
+        _candidate(one, clinical.rows.get(one.patient_id), unusable[one.patient_id], paths, seed)
+        for one in selections
+    ]
     names = [name for name in INTERVALS if clinical.dates_radiotherapy or name != "days_rt_end_to_event"]
     descriptions = {name: COLUMNS[name] for name in clinical.present}
     descriptions |= {name: INTERVALS[name] for name in names}
@@ -106,13 +120,18 @@ class _Refusal:
 def _read(paths: ImportPaths) -> DicomTree:
     tree = read_tree(paths.source)
     if tree.unusable or paths.unusable.exists():
-        rows = [(str(one.path.relative_to(tree.root)), one.found, one.remedy) for one in tree.unusable]
+        rows = [(_path_below(tree.root, one.path), one.found, one.remedy) for one in tree.unusable]
         write_private_table(paths.unusable, ("path", "found", "remedy"), rows, encoding="utf-8-sig")
     if tree.unusable:
         logger.warning(
             "%d file(s) of the export cannot be used; %s lists them", len(tree.unusable), paths.unusable.name
         )
     return tree
+
+
+def _path_below(root: Path, path: Path) -> str:
+    # names from another system need not be UTF-8
+    return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
 
 
 def _tell_strangers(selections: Sequence[Selection], tree: DicomTree, clinical: ClinicalTable) -> None:
@@ -128,13 +147,24 @@ def _tell_strangers(selections: Sequence[Selection], tree: DicomTree, clinical: 
         logger.warning("%d patient(s) of the map are not in the clinical table", without)
 
 
-def _candidate(one: Selection, clinical: ClinicalRow | None, paths: ImportPaths, seed: int) -> Candidate:
+def _candidate(
+    one: Selection, clinical: ClinicalRow | None, unusable: int, paths: ImportPaths, seed: int
+) -> Candidate:
+    """unusable: how many files of the patient cannot be used."""
     origin = f"line {one.line} of {paths.map.name}"
     if one.undecided:
         lines = ", ".join(map(str, one.undecided))
         refusal = _Refusal(
             f"{len(one.undecided)} row(s) of the map are undecided (lines {lines})",
             "Write a role in place of each ?, or nothing where the row is not used",
+        )
+        return Candidate(one.patient_id, {}, refusal, origin=origin)
+    if one.source is None and unusable:
+        # no choice of the user's: what the role needs may be among these files
+        refusal = _Refusal(
+            f"{_lacking(one)}, and {unusable} file(s) of this patient cannot be used (*.files.csv beside the "
+            "map lists them)",
+            "Export them again and propose a map under another name, or remove the patient from the map",
         )
         return Candidate(one.patient_id, {}, refusal, origin=origin)
     if one.source is None:

@@ -10,7 +10,8 @@ import numpy as np
 from ricenet.dicom.plan import PlanObject
 from ricenet.errors import SourceError
 from ricenet.importing.dose_meaning import Extent, extent_of, in_gy, require_prescribed
-from ricenet.importing.dose_objects import ChosenDose
+from ricenet.importing.dose_objects import BY_IMPORT, ChosenDose
+from ricenet.importing.dose_plans import require_deliverable
 from ricenet.importing.dose_schedule import Schedule, agreed, schedule_of
 from ricenet.importing.dose_sums import sum_of_beams
 from ricenet.volume import Volume
@@ -33,6 +34,11 @@ class PlanDose:
     decisions: tuple[str, ...]
 
     @property
+    def maximum_gy(self) -> float:
+        """The largest dose, of one fraction or of all, as `extent` says."""
+        return float(self.dose.data.max())
+
+    @property
     def of_all_fractions(self) -> Volume:
         """The dose of the whole plan, in Gy."""
         if self.extent == "course" or self.schedule.fractions is None:
@@ -45,8 +51,8 @@ def judge_plan(group: Sequence[ChosenDose], plans: Mapping[str, PlanObject]) -> 
     """Decide what the doses that belong to one plan (or one set of plans) are together.
 
     group: several only where they are of beams. plans: RTPLANs at hand, by SOP instance UID.
-    Raises SourceError: as `schedule_of`, `sum_of_beams`, `in_gy`, `extent_of` and `require_prescribed`;
-    more or fewer plans than the summation type means.
+    Raises SourceError: as `require_deliverable`, `schedule_of`, `sum_of_beams`, `in_gy`, `extent_of` and
+    `require_prescribed`; more or fewer plans than the summation type means.
     """
     first = group[0].dose
     kind = first.summation_type
@@ -59,17 +65,24 @@ def judge_plan(group: Sequence[ChosenDose], plans: Mapping[str, PlanObject]) -> 
             f"{len(group)} RTDOSE of summation type BEAM whose RTPLAN is not in the export",
             "Add the RTPLAN: only it says which beams there are.",
         )
+    approval = require_deliverable(at_hand)
     schedule = schedule_of(group, at_hand, several_plans=kind == "MULTI_PLAN")
     values, beams = (
         (sum_of_beams(group, at_hand[0]), len(at_hand[0].beams)) if kind == "BEAM" else (first.values, 0)
     )
-    dose, taken_in_gy = in_gy(values, _only_units(group), schedule.prescription_gy)
+    dose, taken_in_gy = in_gy(values, _only_units(group), _stated_gy(group))
     maximum_gy = float(dose.data.max())
     extent, why = extent_of(kind, stated, maximum_gy, schedule)
-    compared = require_prescribed(maximum_gy, extent, schedule)
     summed = (f"The doses of all {beams} treatment beams are summed.",) if beams else ()
-    decisions = (*summed, *schedule.decisions, *taken_in_gy, why, compared)
-    return PlanDose(dose, extent, schedule, kind, max(len(plan_uids), 1), beams, decisions)
+    decisions = [*approval, *summed, *schedule.decisions, *taken_in_gy, why]
+    if schedule.prescription_gy is not None:
+        decisions.append(require_prescribed(maximum_gy, extent, schedule, schedule.prescription_gy))
+    return PlanDose(dose, extent, schedule, kind, max(len(plan_uids), 1), beams, tuple(decisions))
+
+
+def _stated_gy(group: Sequence[ChosenDose]) -> float | None:
+    """The prescription by the user's word alone."""
+    return agreed("prescription_gy", [one.prescription_gy for one in group])
 
 
 def _require_plans_as_meant(kind: str, referenced: int, stated: Extent | None) -> None:
@@ -81,7 +94,8 @@ def _require_plans_as_meant(kind: str, referenced: int, stated: Extent | None) -
     if kind == "MULTI_PLAN" and stated == "fraction":
         raise SourceError(
             "dose_of=fraction is stated of an RTDOSE of summation type MULTI_PLAN",
-            "Choose the doses of the plans instead: fractions of several plans cannot be scaled together.",
+            "Choose the doses of the plans instead: fractions of several plans cannot be scaled together "
+            f"{BY_IMPORT}.",
         )
 
 

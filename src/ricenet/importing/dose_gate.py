@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ricenet.dicom.dose import read_dose
@@ -12,8 +12,9 @@ from ricenet.dicom.plan import PlanObject, read_plan
 from ricenet.dicom.structures import StructureSet, read_structures
 from ricenet.errors import SourceError
 from ricenet.importing.dose_decisions import PlanDose, judge_plan
-from ricenet.importing.dose_meaning import require_prescribed
-from ricenet.importing.dose_objects import IN_THE_MAP, ChosenDose, require_one_frame, require_usable
+from ricenet.importing.dose_meaning import require_plausible, require_prescribed
+from ricenet.importing.dose_objects import BY_IMPORT, ChosenDose, require_one_frame, require_usable
+from ricenet.importing.dose_plans import told_of_further
 from ricenet.importing.dose_schedule import Schedule, agreed
 from ricenet.importing.dose_sums import sum_of_plans
 from ricenet.importing.sources import PatientSource
@@ -36,6 +37,12 @@ class CourseDose:
     sidecar: Mapping[str, object]
     structure_set_uids: tuple[str, ...]
 
+    def with_decision(self, decision: str) -> CourseDose:
+        """The same, with one more decision written down."""
+        decisions = self.sidecar.get("Decisions", [])
+        assert isinstance(decisions, list)
+        return replace(self, sidecar={**self.sidecar, "Decisions": [*decisions, decision]})
+
 
 def judge_dose(source: PatientSource) -> CourseDose:
     """Read the chosen doses and decide what they mean together.
@@ -50,7 +57,9 @@ def judge_dose(source: PatientSource) -> CourseDose:
     plans = _read_those(source.plans, plan_uids, read_plan)
     structure_set_uids = structure_sets_of(chosen, plans)
     structures = _read_those(source.structures, structure_set_uids, read_structures)
-    return judge_course(chosen, plans, structures)
+    course = judge_course(chosen, plans, structures)
+    further = told_of_further(one for one in source.plans if one.sop_instance_uid not in plan_uids)
+    return course if further is None else course.with_decision(further)
 
 
 def judge_course(
@@ -69,6 +78,8 @@ def judge_course(
     if len(parts) == 1:
         (part,) = parts
         dose, schedule, decisions = part.dose, part.schedule, part.decisions
+        if schedule.prescription_gy is None:
+            decisions = (*decisions, require_plausible(part.maximum_gy, part.extent, schedule))
     else:
         _require_one_course(chosen, len(parts))
         dose, schedule, decisions = _sum_of(parts)
@@ -133,7 +144,8 @@ def _require_one_course(chosen: Sequence[ChosenDose], plans: int) -> None:
     if courses & {None, ""} or len(courses) > 1:
         raise SourceError(
             f"{len(chosen)} RTDOSE of {plans} plans, not all of the same course",
-            f"Give all doses that add up the same course {IN_THE_MAP}, or choose those of one plan.",
+            "Give all doses that add up the same course in the map, or choose those of one plan "
+            f"{BY_IMPORT}.",
         )
 
 
@@ -146,7 +158,11 @@ def _sum_of(parts: Sequence[PlanDose]) -> tuple[Volume, Schedule, tuple[str, ...
         None if None in fractions else sum(n for n in fractions if n is not None),
         None if None in prescriptions else round(sum(gy for gy in prescriptions if gy is not None), 6),
     )
-    compared = require_prescribed(float(dose.data.max()), "course", schedule)
+    maximum_gy = float(dose.data.max())
+    if schedule.prescription_gy is None:
+        compared = require_plausible(maximum_gy, "course", schedule)
+    else:
+        compared = require_prescribed(maximum_gy, "course", schedule, schedule.prescription_gy)
     decisions = [f"Plan {n}: {text}" for n, part in enumerate(parts, start=1) for text in part.decisions]
     summed = (
         f"The doses of {len(parts)} plans of one course are summed {how}; fractions and prescriptions add."

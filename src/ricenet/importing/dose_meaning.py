@@ -6,7 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from ricenet.cohort.scan_checks import LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION
+from ricenet.cohort.scan_checks import (
+    LEAST_COURSE_GY,
+    LEAST_OF_PRESCRIPTION,
+    MOST_COURSE_GY,
+    MOST_OF_PRESCRIPTION,
+)
 from ricenet.errors import SourceError
 from ricenet.importing.dose_objects import IN_THE_MAP
 from ricenet.importing.dose_schedule import Schedule
@@ -15,25 +20,27 @@ from ricenet.volume import Volume
 Extent = Literal["course", "fraction"]
 
 
-def in_gy(values: Volume, units: str, prescription_gy: float | None) -> tuple[Volume, tuple[str, ...]]:
+def in_gy(values: Volume, units: str, stated_gy: float | None) -> tuple[Volume, tuple[str, ...]]:
     """Values in Gy, and what was decided; relative ones are taken as shares of the prescription.
 
-    Raises SourceError: relative values without a prescription, or with a maximum that is neither
+    stated_gy: the prescription by the user's word; a plan's own does not say that the dose refers to it.
+    Raises SourceError: relative values without the user's word, or with a maximum that is neither
     near 1 nor near 100.
     Source: DICOM PS3.3 C.8.8.3 (RELATIVE: "dose relative to implicit reference value").
     """
     if units == "GY":
         return values, ()
-    if prescription_gy is None:
+    if stated_gy is None:
         raise SourceError(
-            "an RTDOSE in RELATIVE units without a prescription",
-            f"Export the dose in Gy, or state prescription_gy {IN_THE_MAP}.",
+            "an RTDOSE in RELATIVE units, which do not say what the dose is relative to",
+            "Export the dose in Gy; or, if it is relative to the prescription, state prescription_gy "
+            f"{IN_THE_MAP}.",
         )
     maximum = float(values.data.max())
     for whole, word in ((1.0, "as a fraction"), (100.0, "in percent")):
         if fits(maximum, whole):
-            gy = (values.data.astype(np.float64) * (prescription_gy / whole)).astype(np.float32)
-            note = f"Relative dose (maximum {maximum:.4g}) taken {word} of the prescription."
+            gy = (values.data.astype(np.float64) * (stated_gy / whole)).astype(np.float32)
+            note = f"Relative dose (maximum {maximum:.4g}) taken {word} of the stated prescription."
             return Volume(gy, values.grid), (note,)
     least, most = LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION
     raise SourceError(
@@ -74,15 +81,13 @@ def extent_of(
     )
 
 
-def require_prescribed(maximum_gy: float, extent: Extent, schedule: Schedule) -> str:
+def require_prescribed(maximum_gy: float, extent: Extent, schedule: Schedule, prescription_gy: float) -> str:
     """Compare the largest dose of all fractions with the prescription, and say how they compare.
 
     Raises SourceError: it lies outside LEAST_ to MOST_OF_PRESCRIPTION.
     """
-    prescription_gy, fractions = schedule.prescription_gy, schedule.fractions
-    if prescription_gy is None:
-        return "Prescription not stated: the maximum is not compared."
-    course_gy = maximum_gy * (fractions or 1) if extent == "fraction" else maximum_gy
+    fractions = schedule.fractions
+    course_gy = _of_all_fractions(maximum_gy, extent, schedule)
     if fits(course_gy, prescription_gy):
         return f"The largest dose of all fractions is {course_gy / prescription_gy:.0%} of the prescription."
     found = (
@@ -100,6 +105,46 @@ def require_prescribed(maximum_gy: float, extent: Extent, schedule: Schedule) ->
     else:
         remedy = "Check that the dose and the plan or prescription_gy are of the same course, and whole."
     raise SourceError(found, remedy)
+
+
+def require_plausible(maximum_gy: float, extent: Extent, schedule: Schedule) -> str:
+    """Compare the largest dose of a course without a prescription with what courses reach.
+
+    Raises SourceError: it lies outside LEAST_COURSE_GY to MOST_COURSE_GY.
+    """
+    course_gy, fractions = _of_all_fractions(maximum_gy, extent, schedule), schedule.fractions
+    if _plausible(course_gy):
+        return (
+            f"Prescription not stated: of the largest dose of all fractions, {course_gy:.1f} Gy, only that "
+            f"it lies within {LEAST_COURSE_GY:g} to {MOST_COURSE_GY:g} Gy was checked."
+        )
+    found = (
+        f"the dose of all fractions reaches {course_gy:.2f} Gy, and no prescription is stated; "
+        f"{LEAST_COURSE_GY:g} to {MOST_COURSE_GY:g} Gy is expected of a course for a brain tumour"
+    )
+    if extent == "fraction" and _plausible(maximum_gy):
+        remedy = f"Unscaled it would fit: if it is the course's dose, state dose_of=course {IN_THE_MAP}."
+    elif extent == "course" and fractions and _plausible(maximum_gy * fractions):
+        remedy = (
+            f"Times {fractions} fractions it would fit: if it is one fraction's dose, state "
+            f"dose_of=fraction {IN_THE_MAP}."
+        )
+    elif _plausible(course_gy / 100):
+        remedy = "If its voxels are cGy, export it in Gy."
+    else:
+        remedy = (
+            "If it is one fraction's dose, state dose_of=fraction and fractions; if it is the whole "
+            f"course's, state prescription_gy, {IN_THE_MAP}."
+        )
+    raise SourceError(found, remedy)
+
+
+def _plausible(course_gy: float) -> bool:
+    return LEAST_COURSE_GY <= course_gy <= MOST_COURSE_GY
+
+
+def _of_all_fractions(maximum_gy: float, extent: Extent, schedule: Schedule) -> float:
+    return maximum_gy * (schedule.fractions or 1) if extent == "fraction" else maximum_gy
 
 
 def fits(maximum: float, prescription: float) -> bool:

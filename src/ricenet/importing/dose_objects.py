@@ -15,7 +15,8 @@ from ricenet.dicom.plan import PlanObject
 from ricenet.dicom.structures import StructureSet
 from ricenet.errors import SourceError
 
-IN_THE_MAP = "in the map (for predict: by its options)"
+IN_THE_MAP = "in the map (for predict: --dose-of, --fractions, --prescription)"
+BY_IMPORT = "(for predict: leave them out of the folder, or use ricenet import dicom and predict-cohort)"
 
 _UNITS = {"GY", "RELATIVE"}
 _TYPES = {"PHYSICAL", "EFFECTIVE"}

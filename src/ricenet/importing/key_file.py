@@ -1,27 +1,29 @@
 """The key: which patient is which subject. It stays outside the cohort.
 
 A table of patient_id, participant_id and digest, readable by its owner alone. The digest is that of what
-the subject's folder was made from; so an unchanged subject is not written again.
+the subject's folder was made from; so an unchanged subject is not written again. While an import runs, a
+hidden folder beside the key takes the digests, a file each; so none costs more in a larger cohort.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
-from collections.abc import Collection, Iterable, Iterator
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.errors import CohortError
-from ricenet.files import locked
-from ricenet.importing.private_file import write_private_table
+from ricenet.importing.file_errors import file_errors_told
+from ricenet.importing.private_file import write_private, write_private_table
+from ricenet.importing.sole_use import sole_use
 from ricenet.importing.tables import Fault, Row, problem_list, read_table
 
 COLUMNS = ("patient_id", "participant_id", "digest")
 UNFINISHED = "unfinished"
-"""In place of a digest: the folder was about to be replaced, so what it holds is not known."""
+"""In place of a digest: the folder was to be replaced, so what it holds is not known."""
 
 _DIGEST = re.compile(rf"|{UNFINISHED}|[0-9a-f]{{64}}")
 _RESTORE = "Restore the key file from your backup"
@@ -39,6 +41,7 @@ class KeyEntry:
 def read_key(path: Path) -> dict[str, KeyEntry]:
     """The entries of a key file by patient_id, in their order; none where there is no file.
 
+    With the digests that an import noted before it was killed.
     Raises CohortError: malformed, all faults listed with their lines.
     """
     if not path.exists():
@@ -56,7 +59,11 @@ def read_key(path: Path) -> dict[str, KeyEntry]:
         subjects.add(entry.participant_id.lower())
     if faults:
         raise CohortError(problem_list(path, sorted(faults)))
-    return entries
+    noted = _noted_digests(path)
+    return {
+        patient: replace(entry, digest=noted.get(entry.participant_id, entry.digest))
+        for patient, entry in entries.items()
+    }
 
 
 def enrolled(entries: dict[str, KeyEntry], patient_ids: Iterable[str]) -> dict[str, KeyEntry]:
@@ -72,40 +79,43 @@ def enrolled(entries: dict[str, KeyEntry], patient_ids: Iterable[str]) -> dict[s
     }
 
 
-def write_key(path: Path, entries: dict[str, KeyEntry]) -> None:
-    """Write a key file, atomically and for its owner alone."""
+def write_key(path: Path, entries: Mapping[str, KeyEntry]) -> None:
+    """Write a key file, atomically and for its owner alone; digests noted before count no longer."""
     rows = [(entry.patient_id, entry.participant_id, entry.digest) for entry in entries.values()]
     write_private_table(path, COLUMNS, rows)
+    with file_errors_told(f"{path.name}: cannot be brought up to date"):
+        if _notes(path).exists():
+            shutil.rmtree(_notes(path))
 
 
 def record_digest(path: Path, participant_id: str, digest: str) -> None:
-    """Note what a subject's folder holds; several processes may do so at once.
+    """Note what a subject's folder holds now; several processes may do so at once.
 
-    Raises CohortError: the key file no longer knows the subject, or is malformed.
+    It counts in place of what the key file says, until that is written again.
+    Raises CohortError: the file system refuses it.
     """
-    with locked(path.with_name(f".{path.name}.lock")):
-        entries = read_key(path)
-        known = [entry for entry in entries.values() if entry.participant_id == participant_id]
-        if not known:
-            raise CohortError(f"{path.name}: {participant_id} vanished during the import. {_RESTORE}")
-        write_key(path, entries | {known[0].patient_id: replace(known[0], digest=digest)})
+    write_private(_notes(path) / participant_id, digest)
 
 
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> AbstractContextManager[None]:
     """Keep other imports from using a key file.
 
     Raises CohortError: another one does at the moment.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.import.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CohortError(
-                f"another import is using {path.name}. Wait for its end, then import again"
-            ) from None
-        yield
+    return sole_use(path.with_name(f".{path.name}.import.lock"), path.name)
+
+
+def _notes(path: Path) -> Path:
+    return path.with_name(f".{path.name}.digests")
+
+
+def _noted_digests(path: Path) -> dict[str, str]:
+    """By participant_id; what a kill left half written is passed over."""
+    if not _notes(path).is_dir():
+        return {}
+    with file_errors_told(f"{path.name}: what the last import noted cannot be read"):
+        noted = {note.name: note.read_text("latin-1") for note in _notes(path).iterdir()}
+    return {name: digest for name, digest in noted.items() if digest and _DIGEST.fullmatch(digest)}
 
 
 def _fault(entry: KeyEntry, row: Row, known: Collection[str], subjects: Collection[str]) -> Fault | None:

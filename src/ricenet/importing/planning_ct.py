@@ -44,7 +44,8 @@ def head_of(ct: Volume) -> Volume:
         raise SourceError(
             f"the planning CT shows no head: its largest body is {body.sum() * grid.voxel_ml:.0f} ml, at "
             f"least {LEAST_HEAD_ML:.0f} ml is expected",
-            "Choose the planning CT of the head in the map (planning_ct).",
+            "Choose the planning CT of the head in the map (planning_ct); for predict, leave other CTs out "
+            "of the folder.",
         )
     return _cropped(Volume(body, grid))
 

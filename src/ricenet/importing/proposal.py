@@ -46,7 +46,7 @@ def _state(roles: set[Role]) -> str:
 def _propose_patient(series: Sequence[Series]) -> list[ProposedRow]:
     therapy = read_radiotherapy(series)
     scans = propose_scans(series, reference_dates(series, therapy))
-    doses = propose_doses(therapy.doses)
+    doses = propose_doses(therapy)
     possible = [one for one in series if scans.get(one.uid, ("", ""))[0] == "post_op"] or [
         one for one in series if scans.get(one.uid, ("", ""))[0] == "?"
     ]

@@ -10,17 +10,20 @@ import ricenet
 from ricenet.files import content_digest, file_digest
 
 _SOURCE = Path(ricenet.__file__).parent
-_CODE = (
-    *("dicom/**/*.py", "importing/**/*.py", "cohort/layout.py"),
-    *("preprocessing/registration.py", "randomness.py", "volume.py"),
+CODE = (
+    *("dicom/**/*.py", "importing/**/*.py"),
+    *(f"cohort/{name}.py" for name in ("dose_sidecar", "layout", "participants", "problems", "scan_checks")),
+    *("preprocessing/registration.py", "modalities.py", "randomness.py", "volume.py"),
 )
+"""What decides a subject's files, below the package's folder."""
+
 _TOOLS = ("antspyx", "nibabel", "numpy", "pydicom", "python-gdcm", "scipy")
 
 
 @functools.cache
 def code_digest() -> str:
     """Digest of every module that reads, judges, places or writes, and of their tools' versions."""
-    files = sorted(path for pattern in _CODE for path in _SOURCE.glob(pattern))
+    files = sorted(path for pattern in CODE for path in _SOURCE.glob(pattern))
     return content_digest(
         {
             "source": {path.relative_to(_SOURCE).as_posix(): file_digest(path) for path in files},

@@ -50,6 +50,15 @@ class Radiotherapy:
         uids = {uid for dose in self.doses if dose.header for uid in dose.header.plan_uids}
         return tuple(plan for plan in self.plans if plan.instance.sop_instance_uid in uids)
 
+    @property
+    def planned_on(self) -> tuple[date, date] | None:
+        """First and last date on which the doses were planned: by their plans, or else by their studies."""
+        planned = [plan.date for plan in self.referenced_plans]
+        for dates in (planned, [dose.instance.date for dose in self.doses]):
+            if known := [day for day in dates if day is not None]:
+                return min(known), max(known)
+        return None
+
     def drawn_on(self, doses: Sequence[KnownDose]) -> frozenset[str]:
         """Series on which the structure sets of these doses, and of their plans, were drawn."""
         headers = [dose.header for dose in doses if dose.header]
@@ -73,15 +82,13 @@ def read_radiotherapy(series: Sequence[Series]) -> Radiotherapy:
     )
 
 
-def planning_date(source: PatientSource) -> date | None:
-    """When the chosen doses were planned: the first of their plans' dates, or else of their studies'."""
-    doses = tuple(KnownDose(one.instance, _dose(one.instance)) for one in source.doses)
-    plans = tuple(KnownPlan(one, _plan(one)) for one in source.plans)
-    planned = [plan.date for plan in Radiotherapy(doses, plans, ()).referenced_plans]
-    for dates in (planned, [dose.instance.date for dose in doses]):
-        if known := [day for day in dates if day is not None]:
-            return min(known)
-    return None
+def treatment_of(source: PatientSource) -> Radiotherapy:
+    """The chosen doses and the patient's plans, as they state each other."""
+    return Radiotherapy(
+        tuple(KnownDose(one.instance, _dose(one.instance)) for one in source.doses),
+        tuple(KnownPlan(one, _plan(one)) for one in source.plans),
+        (),
+    )
 
 
 def instances_of(series: Sequence[Series], kind: Kind) -> tuple[Instance, ...]:

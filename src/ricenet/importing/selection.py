@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from ricenet.dicom.instances import DicomTree, Instance, Kind, Series
@@ -35,16 +36,33 @@ class Selection:
     missing: tuple[Role, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Export:
+    """An export, looked up by what rows of a map say. objects: by patient and uid."""
+
+    objects: Mapping[tuple[str, str], Series | Instance]
+    uids: frozenset[str]
+    series: Mapping[str, Sequence[Series]]
+
+    @classmethod
+    def of(cls, tree: DicomTree) -> _Export:
+        objects = {(_patient(one), _uid(one)): one for one in _listable(tree)}
+        # one walk through the series, since every patient's are looked up
+        in_order = sorted(tree.series, key=_patient)
+        series = {patient: tuple(of_patient) for patient, of_patient in groupby(in_order, key=_patient)}
+        return cls(objects, frozenset(uid for _, uid in objects), series)
+
+
 def select(tree: DicomTree, series_map: SeriesMap, path: Path) -> tuple[Selection, ...]:
     """Each patient's chosen objects, in the order of the map. path: of the map, for messages.
 
     Raises CohortError: rows that are malformed, contradict each other or do not fit the export; all of
     them together, by line, without what a cell says.
     """
-    known = {(_patient(one), _uid(one)): one for one in _listable(tree)}
+    export = _Export.of(tree)
     faults = [*series_map.faults, *_repeated(series_map.rows)]
     for row in series_map.rows:
-        faults += [Fault((row.line,), text) for text in _faults(row, known, tree)]
+        faults += [Fault((row.line,), text) for text in _faults(row, export)]
     if faults:
         raise CohortError(problem_list(path, sorted(faults)))
     if not series_map.rows:
@@ -52,7 +70,7 @@ def select(tree: DicomTree, series_map: SeriesMap, path: Path) -> tuple[Selectio
     of_patient: dict[str, list[MapRow]] = {}
     for row in series_map.rows:
         of_patient.setdefault(row.patient_id, []).append(row)
-    return tuple(_selection(patient, rows, tree, known) for patient, rows in of_patient.items())
+    return tuple(_selection(patient, rows, export) for patient, rows in of_patient.items())
 
 
 def _listable(tree: DicomTree) -> list[Series | Instance]:
@@ -69,11 +87,11 @@ def _uid(one: Series | Instance) -> str:
     return one.uid if isinstance(one, Series) else one.sop_instance_uid
 
 
-def _faults(row: MapRow, known: Mapping[tuple[str, str], Series | Instance], tree: DicomTree) -> list[str]:
+def _faults(row: MapRow, export: _Export) -> list[str]:
     """What keeps a row, taken alone, from standing for something in the export."""
-    found = known.get((row.patient_id, row.uid))
+    found = export.objects.get((row.patient_id, row.uid))
     if found is None:
-        return [_unknown(row, known, tree)]
+        return [_unknown(row, export)]
     faults = []
     kind = _KINDS.get(row.role)
     if kind is not None and found.kind != kind:
@@ -88,13 +106,13 @@ def _faults(row: MapRow, known: Mapping[tuple[str, str], Series | Instance], tre
     return faults
 
 
-def _unknown(row: MapRow, known: Mapping[tuple[str, str], object], tree: DicomTree) -> str:
-    if any(uid == row.uid for _, uid in known):
+def _unknown(row: MapRow, export: _Export) -> str:
+    if row.uid in export.uids:
         return (
             "the uid is another patient's than the patient_id says. Correct one of them "
             "(spreadsheets drop zeros at the start of a number)"
         )
-    if row.patient_id not in tree.patient_ids:
+    if row.patient_id not in export.series:
         return (
             "the export holds neither this patient_id nor this uid. Correct or remove the row, "
             "or name the export that the map was made for"
@@ -118,29 +136,19 @@ def _repeated(rows: Sequence[MapRow]) -> list[Fault]:
     ]
 
 
-def _selection(
-    patient: str,
-    rows: Sequence[MapRow],
-    tree: DicomTree,
-    known: Mapping[tuple[str, str], Series | Instance],
-) -> Selection:
+def _selection(patient: str, rows: Sequence[MapRow], export: _Export) -> Selection:
     line = rows[0].line
     undecided = tuple(row.line for row in rows if row.role == UNDECIDED)
     roles = {row.role for row in rows}
     missing = tuple(role for role in NEEDED if role not in roles)
     if undecided or missing:
         return Selection(patient, line, None, undecided, missing)
-    return Selection(patient, line, _source(patient, rows, tree, known))
+    return Selection(patient, line, _source(patient, rows, export))
 
 
-def _source(
-    patient: str,
-    rows: Sequence[MapRow],
-    tree: DicomTree,
-    known: Mapping[tuple[str, str], Series | Instance],
-) -> PatientSource:
-    series = tree.of_patient(patient)
-    chosen = {row.uid: (row, known[patient, row.uid]) for row in rows}
+def _source(patient: str, rows: Sequence[MapRow], export: _Export) -> PatientSource:
+    series = export.series[patient]
+    chosen = {row.uid: (row, export.objects[patient, row.uid]) for row in rows}
     images = {row.role: one for row, one in chosen.values() if isinstance(one, Series)}
     doses = [(row, one) for row, one in chosen.values() if isinstance(one, Instance) and row.role == "dose"]
     planning_ct = images.get("planning_ct")
@@ -153,4 +161,5 @@ def _source(
         plans=instances_of(series, "RTPLAN"),
         structures=instances_of(series, "RTSTRUCT"),
         planning_cts=(planning_ct,) if planning_ct else tuple(one for one in series if one.kind == "CT"),
+        planning_ct_named=planning_ct is not None,
     )

@@ -14,8 +14,8 @@ from ricenet.errors import SourceError
 from ricenet.files import write_json
 from ricenet.importing.dose_gate import judge_dose
 from ricenet.importing.dose_space import place_dose
-from ricenet.importing.radiotherapy import planning_date
-from ricenet.importing.sources import PatientSource
+from ricenet.importing.radiotherapy import Radiotherapy, treatment_of
+from ricenet.importing.sources import PatientSource, require_one_person
 from ricenet.volume import Volume, save_nifti
 
 INTERVALS = {
@@ -24,6 +24,10 @@ INTERVALS = {
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event's scan.",
 }
 """Columns of the cohort that only the dates of the files tell; the dates themselves stay behind."""
+
+MOST_DAYS_AFTER_PLANNING = 14
+"""By which the post-operative scan may be younger than the last plan: treatment starts within two weeks of
+it, as a rule, and a later scan shows what radiotherapy has done."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ def write_raw_subject(source: PatientSource, raw: RawSubject, seed: int) -> Inte
     Raises SourceError: the first thing that keeps the patient from being imported.
     """
     _require_two_examinations(source)
-    intervals = _intervals(source)
+    treatment = treatment_of(source)
+    _require_one_person(source, treatment)
+    intervals = _intervals(source, treatment)
     course = judge_dose(source)
     post_op = _scan(source.post_op, "post_op")
     placed = place_dose(course, source, post_op, seed)
@@ -65,8 +71,16 @@ class SubjectWriter:
     def __call__(self, raw: RawSubject) -> Mapping[str, str]:
         """Write the subject; return the columns of INTERVALS that are known.
 
-        Raises SourceError: as `write_raw_subject`, or an event before the end of radiotherapy.
+        Raises SourceError: as `write_raw_subject`, or an event before the end of radiotherapy, or post_op
+        after it.
         """
+        rt_end_to_post_op = _days(self.rt_end, self.source.post_op.first.date)
+        if rt_end_to_post_op is not None and rt_end_to_post_op > 0:
+            raise SourceError(
+                f"the scan post_op was taken {rt_end_to_post_op} day(s) after the end of radiotherapy",
+                "Choose the scan between surgery and radiotherapy, or correct rt_end_date in the clinical "
+                "table",
+            )
         rt_end_to_event = _days(self.rt_end, self.source.event.first.date)
         if rt_end_to_event is not None and rt_end_to_event < 0:
             raise SourceError(
@@ -91,6 +105,7 @@ class SubjectWriter:
             "plans": _files(source.plans),
             "structures": _files(source.structures),
             "planning_cts": [_files(one.instances) for one in source.planning_cts],
+            "planning_ct_named": source.planning_ct_named,
             "seed": self.seed,
             "rt_end": None if self.rt_end is None else self.rt_end.isoformat(),
         }
@@ -119,26 +134,44 @@ def _scan(series: Series, role: str) -> Volume:
 def _require_two_examinations(source: PatientSource) -> None:
     post_op, event = source.post_op, source.event
     if post_op.uid == event.uid:
-        raise SourceError("post_op and event are the same series", "Choose two scans in the map")
+        raise SourceError(
+            "post_op and event are the same series", "Choose two scans in the map (for predict: two folders)"
+        )
     # a shared frame of reference alone is no sign: a follow-up that was registered to the first keeps it
-    if post_op.first.study_uid == event.first.study_uid:
+    # and what states no study may be of any
+    if post_op.first.study_uid and post_op.first.study_uid == event.first.study_uid:
         raise SourceError(
             "post_op and event are series of one study, so of one examination",
-            "Choose scans of two visits in the map",
+            "Choose scans of two visits",
         )
 
 
-def _intervals(source: PatientSource) -> Intervals:
+def _require_one_person(source: PatientSource, treatment: Radiotherapy) -> None:
+    # the planning CT is compared once it is chosen
+    chosen = [*source.post_op.instances, *source.event.instances]
+    chosen += [dose.instance for dose in source.doses]
+    chosen += [plan.instance for plan in treatment.referenced_plans]
+    require_one_person(chosen)
+
+
+def _intervals(source: PatientSource, treatment: Radiotherapy) -> Intervals:
     """Raises SourceError: the dates are not in order."""
-    event = source.event.first.date
-    post_op_to_event = _days(source.post_op.first.date, event)
-    planning_to_event = _days(planning_date(source), event)
+    post_op, event = source.post_op.first.date, source.event.first.date
+    first_plan, last_plan = treatment.planned_on or (None, None)
+    post_op_to_event, planning_to_event = _days(post_op, event), _days(first_plan, event)
     for days, what in ((post_op_to_event, "post_op"), (planning_to_event, "the radiotherapy plan")):
         if days is not None and days < 0:
             raise SourceError(
                 f"the event lies {-days} day(s) before {what}",
                 "Choose a later scan as event, or the right post_op and dose",
             )
+    planning_to_post_op = _days(last_plan, post_op)
+    if planning_to_post_op is not None and planning_to_post_op > MOST_DAYS_AFTER_PLANNING:
+        raise SourceError(
+            f"the scan post_op was taken {planning_to_post_op} day(s) after the radiotherapy plan, so during "
+            f"or after treatment; at most {MOST_DAYS_AFTER_PLANNING} are expected",
+            "Choose the scan between surgery and radiotherapy, or the dose of the right plan",
+        )
     return Intervals(post_op_to_event, planning_to_event)
 
 

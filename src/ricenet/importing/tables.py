@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.errors import CohortError
+from ricenet.importing.spreadsheet_cells import plain
 
 DELIMITERS = (",", ";", "\t")
 """Which of them a table has, its header says: a spreadsheet's depends on the language of the computer."""
 
+PATIENT_ID = "patient_id"
+"""Kept but for spaces around it, as DICOM reads it; other cells lose tabs and other white space too."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row. line: where it starts in the file, the header being line 1. cells: stripped, by column."""
+    """One row. line: where it starts in the file, the header being line 1. cells: by column, stripped."""
 
     line: int
     cells: Mapping[str, str]
@@ -51,17 +55,17 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> 
     lines = _lines(path, _text(path), [*required, *optional])
     if not lines:
         raise CohortError(f"{path.name}: is empty. The first line names the columns: {', '.join(required)}")
-    header = lines[0][1]
+    header = [cell.strip() for cell in lines[0][1]]
     if faults := _header_faults(header, required, optional):
         raise CohortError(problem_list(path, faults))
     rows, ragged = [], []
     for line, cells in lines[1:]:
-        if not any(cells):
+        if not any(cell.strip() for cell in cells):
             continue
-        if any(cells[len(header) :]) or len(cells) < len(header):
+        if any(cell.strip() for cell in cells[len(header) :]) or len(cells) < len(header):
             ragged.append(_ragged(line, len(cells), len(header)))
             continue
-        present = dict(zip(header, cells, strict=False))
+        present = {column: _cell(column, cell) for column, cell in zip(header, cells, strict=False)}
         rows.append(Row(line, {column: present.get(column, "") for column in (*required, *optional)}))
     return Table(tuple(rows), tuple(ragged))
 
@@ -70,6 +74,10 @@ def problem_list(path: Path, problems: Iterable[object]) -> str:
     """All problems of a table as one message."""
     told = list(problems)
     return f"{path.name}: {len(told)} problem(s)\n" + "\n".join(f"  - {problem}" for problem in told)
+
+
+def _cell(column: str, cell: str) -> str:
+    return plain(cell.strip(" ") if column == PATIENT_ID else cell.strip())
 
 
 def _ragged(line: int, cells: int, columns: int) -> Fault:
@@ -105,7 +113,7 @@ def _lines(path: Path, text: str, known: Sequence[str]) -> list[tuple[int, list[
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
-            lines.append((start, [cell.strip() for cell in cells]))
+            lines.append((start, cells))
             start = reader.line_num + 1
     except csv.Error:
         raise CohortError(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ricenet.dicom.instances import Series
 from ricenet.importing.contrast_t1 import LEAST_SLICES
-from ricenet.importing.radiotherapy import KnownDose, Radiotherapy
+from ricenet.importing.dose_plans import NOT_FOR_TREATMENT
+from ricenet.importing.radiotherapy import KnownDose, KnownPlan, Radiotherapy
 from ricenet.importing.series_map import Role
 
 Proposals = dict[str, tuple[Role, str]]
@@ -16,10 +17,54 @@ SEVERAL_PLANS = (
     "doses of several plans: keep those of the course as dose, and write the same course in each "
     "if they were delivered as one"
 )
+REJECTED = "its RTPLAN is REJECTED: choose the dose of the plan that was delivered"
+NO_TREATMENT = "its RTPLAN is not for treatment (PlanIntent): choose the dose of the plan that was delivered"
+MORE_PLANS = (
+    "a further RTPLAN of the patient has no RTDOSE: is the course complete? Keep as dose what was delivered"
+)
 
 
-def propose_doses(doses: Sequence[KnownDose]) -> Proposals:
-    """Roles of RTDOSE instances, by uid: one plan's whole dose, or all of its beams; else ?."""
+def propose_doses(therapy: Radiotherapy) -> Proposals:
+    """Roles of RTDOSE instances, by uid: one plan's whole dose, or all of its beams; else ?.
+
+    Also ? where the plan is rejected or treats nobody, or where a further one without a dose may be a part
+    of the course.
+    """
+    proposals = _by_type(therapy.doses)
+    for dose in therapy.doses:
+        role, note = proposals[_uid(dose)]
+        if doubts := _doubts(dose, therapy) if role else []:
+            undecided = [note] if role == "?" else []
+            proposals[_uid(dose)] = ("?", "; ".join([*doubts, *undecided]))
+    return proposals
+
+
+def _doubts(dose: KnownDose, therapy: Radiotherapy) -> list[str]:
+    """Why the dose may not be the course that was delivered, whatever it holds."""
+    own = [plan for plan in therapy.plans if plan.instance.sop_instance_uid in _plans(dose)]
+    further = [plan for plan in therapy.plans if plan not in therapy.referenced_plans and _may_treat(plan)]
+    doubts = {
+        REJECTED: any(map(_is_rejected, own)),
+        NO_TREATMENT: any(map(_treats_nobody, own)),
+        MORE_PLANS: bool(further),
+    }
+    return [doubt for doubt, applies in doubts.items() if applies]
+
+
+def _may_treat(plan: KnownPlan) -> bool:
+    """Whether somebody may have been treated by a plan, as far as it can be read."""
+    return not _is_rejected(plan) and not _treats_nobody(plan)
+
+
+def _is_rejected(plan: KnownPlan) -> bool:
+    return plan.content is not None and plan.content.approval == "REJECTED"
+
+
+def _treats_nobody(plan: KnownPlan) -> bool:
+    return plan.content is not None and plan.content.intent in NOT_FOR_TREATMENT
+
+
+def _by_type(doses: Sequence[KnownDose]) -> Proposals:
     proposals: Proposals = {}
     readable: list[KnownDose] = []
     for dose in doses:

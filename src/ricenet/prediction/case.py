@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import RawSubject
@@ -25,8 +26,8 @@ CASE = "case"
 class CaseFiles:
     """Three compressed NIfTI files, wherever they lie; the dose in Gy, in the post-op scan's space.
 
-    fractions: the dose file holds one of so many; None: it holds the whole course, or its sidecar
-    says what it holds. prescription_gy: of the whole course.
+    What the user states of the dose, beside its sidecar or its RTDOSE (None: nothing). fractions,
+    prescription_gy: of the whole course. dose_of: what the voxels hold.
     """
 
     post_op: Path
@@ -34,6 +35,7 @@ class CaseFiles:
     dose: Path
     fractions: int | None = None
     prescription_gy: float | None = None
+    dose_of: Literal["course", "fraction"] | None = None
 
     @property
     def scans(self) -> dict[Modality, Path]:
@@ -77,21 +79,14 @@ def course_of(files: CaseFiles) -> DoseSidecar | list[Finding]:
     if faults := _faults(files):
         return faults
     if not files.dose_sidecar.exists():
-        return DoseSidecar.model_validate(
-            {
-                "DoseUnits": "GY",
-                "DoseSummationType": "PLAN" if files.fractions is None else "FRACTION",
-                "NumberOfFractions": files.fractions,
-                "PrescriptionGy": files.prescription_gy,
-            }
-        )
+        return _as_stated(files)
     beside = parse_dose_sidecar(files.dose_sidecar)
     if isinstance(beside, list):
         return beside
     if contradictions := _contradictions(files, beside):
         return contradictions
-    prescription_gy = beside.prescription_gy if files.prescription_gy is None else files.prescription_gy
-    return beside.model_copy(update={"prescription_gy": prescription_gy})
+    stated = {"prescription_gy": files.prescription_gy, "fractions": files.fractions}
+    return beside.model_copy(update={name: value for name, value in stated.items() if value is not None})
 
 
 @contextlib.contextmanager
@@ -128,14 +123,31 @@ def _faults(files: CaseFiles) -> list[Finding]:
     return findings
 
 
+def _as_stated(files: CaseFiles) -> DoseSidecar | list[Finding]:
+    """What a dose file without a sidecar means."""
+    if files.fractions is not None and files.dose_of is None:
+        found = f"{files.fractions} fractions are stated, but not whether the dose is that of one or of all"
+        return [Finding(found, "State --dose-of fraction or --dose-of course.")]
+    if files.fractions is None and files.dose_of == "fraction":
+        found = "the dose is said to be one fraction's, but not of how many"
+        return [Finding(found, "State the number of fractions of the course (--fractions).")]
+    return DoseSidecar.model_validate(
+        {
+            "DoseUnits": "GY",
+            "DoseSummationType": "FRACTION" if files.dose_of == "fraction" else "PLAN",
+            "NumberOfFractions": files.fractions,
+            "PrescriptionGy": files.prescription_gy,
+        }
+    )
+
+
 def _contradictions(files: CaseFiles, beside: DoseSidecar) -> list[Finding]:
     findings = []
-    if files.fractions is not None and beside.summation_type == "PLAN":
-        found = (
-            f"DoseSummationType is PLAN (the whole course), but one of {files.fractions} fractions is stated"
-        )
-        findings.append(Finding(found, "Correct the file, or leave --fractions out."))
-    elif files.fractions is not None and beside.fractions != files.fractions:
+    written_of = "course" if beside.summation_type == "PLAN" else "fraction"
+    if files.dose_of not in (None, written_of):
+        found = f"DoseSummationType is {beside.summation_type}, but --dose-of {files.dose_of} is stated"
+        findings.append(Finding(found, "Correct the file, or leave --dose-of out."))
+    if None not in (files.fractions, beside.fractions) and beside.fractions != files.fractions:
         found = f"NumberOfFractions is {beside.fractions}, but {files.fractions} is stated"
         findings.append(Finding(found, "Correct the file or --fractions."))
     stated_gy, written_gy = files.prescription_gy, beside.prescription_gy

@@ -28,7 +28,7 @@ def case_files(given: CaseFiles, seed: int) -> Iterator[CaseFiles]:
     """The case's NIfTI files for as long as the block lasts: those given, or made from DICOM folders.
 
     Folders hold one MR series each, and under `dose` the RTDOSE with its RTPLAN, and the planning CT
-    where the dose lies in its space. fractions, prescription_gy: as for files; the plan must agree.
+    where the dose lies in its space. fractions, prescription_gy, dose_of: as for files; the plan must agree.
     Raises CohortError: files and folders mixed, or what the folders hold cannot be used.
     """
     folders = [modality for modality in MODALITIES if given.scans[modality].is_dir()]
@@ -65,7 +65,7 @@ def _source(given: CaseFiles) -> PatientSource:
     doses = tuple(
         DoseChoice(
             instance,
-            dose_of=None if given.fractions is None else "fraction",
+            dose_of=given.dose_of,
             fractions=given.fractions,
             prescription_gy=given.prescription_gy,
         )

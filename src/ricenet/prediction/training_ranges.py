@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.config import QualityParams
 from ricenet.errors import SplitError
 from ricenet.files import read_json
 from ricenet.modalities import MODALITIES, Modality
@@ -29,17 +30,22 @@ SPACING = {
 }
 """Quantities of the raw files, in words; a scan's axes differ, so both ends count."""
 
+TOLERANCE = 1e-3
+"""By which share of itself an end of a range may be passed without a word."""
+
 
 @dataclass(frozen=True)
 class TrainingRanges:
     """Smallest and largest value of each quantity among the training subjects.
 
-    not_compared: why some quantities have no range, to be told with every prediction.
+    not_compared: why some quantities have no range, to be told with every prediction. plausible: limits that
+    hold for any head, whatever the training subjects were (None where there is none of the two).
     """
 
     limits: Mapping[str, tuple[float, float]]
     subjects: int
     not_compared: tuple[str, ...] = ()
+    plausible: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     @classmethod
     def unknown(cls, reason: str) -> Self:
@@ -47,14 +53,39 @@ class TrainingRanges:
         return cls({}, 0, (f"not compared with the training subjects: {reason}",))
 
     def warnings(self, measured: Mapping[str, Any]) -> tuple[str, ...]:
-        """What of a case lies outside the ranges, and what could not be compared."""
+        """What of a case is implausible, what lies outside the ranges, and what could not be compared."""
+        implausible = (
+            f"{PREPROCESSED[name]} is {measured[name]:.6g}, but {_limit_text(low, high)} is plausible"
+            for name, (low, high) in self.plausible.items()
+            if not (low is None or low <= measured[name]) or not (high is None or measured[name] <= high)
+        )
         outside = (
             f"{words} is {measured[name]:.6g}, outside the range of the {self.subjects} training subjects, "
             f"{self.limits[name][0]:.6g} to {self.limits[name][1]:.6g}"
             for name, words in (PREPROCESSED | SPACING).items()
-            if name in self.limits and not self.limits[name][0] <= measured[name] <= self.limits[name][1]
+            if name in self.limits and not _within(measured[name], *self.limits[name])
         )
-        return (*outside, *self.not_compared)
+        return (*implausible, *outside, *self.not_compared)
+
+    def with_plausible(self, quality: QualityParams) -> TrainingRanges:
+        """These ranges with the limits of quality control, which need no training subject."""
+        least_ml, most_ml = quality.brain_ml
+        limits: dict[str, tuple[float | None, float | None]] = {
+            "brain_ml": (least_ml, most_ml),
+            "registration_normalised_mutual_information": (quality.least_mutual_information, None),
+        }
+        return replace(self, plausible=limits)
+
+
+def _limit_text(low: float | None, high: float | None) -> str:
+    return (
+        f"{low:g} or more" if high is None else f"{high:g} or less" if low is None else f"{low:g} to {high:g}"
+    )
+
+
+def _within(value: float, low: float, high: float) -> bool:
+    # spacings come from headers of few digits, and differ in the last ones
+    return low - TOLERANCE * abs(low) <= value <= high + TOLERANCE * abs(high)
 
 
 def training_ranges(project: Path, ensemble: Mapping[str, Any]) -> TrainingRanges:

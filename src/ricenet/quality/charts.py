@@ -15,6 +15,9 @@ WIDTH, HEIGHT = 520.0, 240.0
 STRIP_WIDTH, STRIP_HEIGHT, STRIP_SIDE = 300.0, 62.0, 10.0
 STRIP_FLOOR = 40.0
 STRIP_MIDDLE, STRIP_SPREAD = 21.0, 12.0
+FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM}
+STRIP_FRAME = {"width": STRIP_WIDTH, "height": STRIP_HEIGHT, "side": STRIP_SIDE, "floor": STRIP_FLOOR}
+"""What a template has to know of the positions."""
 
 
 @dataclass(frozen=True)

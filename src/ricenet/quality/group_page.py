@@ -41,12 +41,7 @@ def group_page(
         strips=[strip for strip in strips if strip is not None],
         measures=MEASURES,
         reasons=REASONS,
-        frame={
-            "width": charts.STRIP_WIDTH,
-            "height": charts.STRIP_HEIGHT,
-            "side": charts.STRIP_SIDE,
-            "floor": charts.STRIP_FLOOR,
-        },
+        frame=charts.STRIP_FRAME,
         digests=digests,
     )
 

@@ -18,6 +18,7 @@ QUARANTINE_REASONS = {
     "brain_overlap": "brain_mask",
     "brain_ml": "brain_mask",
     "coverage": "image_quality",
+    "dose_max_gy": "dose",
     "dose_of_prescription": "dose",
     "dose_outside_brain": "dose",
 }
@@ -65,17 +66,21 @@ def limits_of(params: QualityParams) -> dict[str, Limit]:
         "brain_ml": Limit(*params.brain_ml),
         "brain_overlap": Limit(low=params.least_brain_overlap),
         "coverage": Limit(low=params.least_coverage),
+        "dose_max_gy": Limit(*params.dose_max_gy),
         "dose_of_prescription": Limit(*params.dose_of_prescription),
         "dose_outside_brain": Limit(high=params.most_dose_outside_brain),
     }
 
 
 def marks_of(quality: SubjectQuality, limits: Mapping[str, Limit]) -> tuple[Mark, ...]:
-    """Everything that is remarkable about a subject, in the order of MEASURES; empty where nothing is."""
+    """Everything that is remarkable about a subject, in the order of MEASURES; empty where nothing is.
+
+    The largest dose is judged in Gy only where its share of the prescription is not known.
+    """
     marks = []
     for measure in MEASURES:
         limit, value = limits.get(measure.name), quality.value(measure.name)
-        if limit is None:
+        if limit is None or (measure.name == "dose_max_gy" and quality.dose_of_prescription is not None):
             continue
         if value is None and measure.name in NEEDED:
             marks.append(Mark(measure.name, None, f"{measure.title} could not be measured"))

@@ -56,7 +56,10 @@ MEASURES: tuple[Measure, ...] = (
         "Dice coefficient of that mask and the event scan's own brain, once registered",
     ),
     Measure("coverage", "Coverage", "%", 1, "share of the brain that the event scan shows", percent=True),
-    Measure("dose_max_gy", "Largest dose", "Gy", 1, "of the whole course, anywhere in the file"),
+    Measure(
+        *("dose_max_gy", "Largest dose", "Gy", 1),
+        "of the whole course, anywhere in the file; its limit counts where no PrescriptionGy is stated",
+    ),
     Measure(
         *("dose_of_prescription", "Of prescription", "%", 0),
         "the largest dose as a share of PrescriptionGy",

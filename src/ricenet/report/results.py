@@ -10,6 +10,7 @@ from typing import Any
 
 from ricenet.cohort.checked import CheckedCohort, read_checked_cohort
 from ricenet.cohort.description import is_synthetic
+from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import Confusion, SetMetrics, bootstrap_interval
 from ricenet.evaluation.predictions import read_rows, require
@@ -41,10 +42,11 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the page tells of a run."""
+    """Everything that the page tells of a run. truth_known: the cohort holds its maker's ground truth."""
 
     cohort: CheckedCohort
     synthetic: bool
+    truth_known: bool
     splits: Splits
     preprocessing_digest: str
     metrics: Mapping[str, SetMetrics]
@@ -66,6 +68,7 @@ def read_results(project: Path, seed: int) -> Results:
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),
+        truth_known=(project / cohort.root / GROUND_TRUTH).is_dir(),
         splits=read_splits(work / "splits" / "splits.json"),
         preprocessing_digest=preprocessed["digest"],
         metrics={name: SetMetrics.from_json(metrics[name]) for name in in_paper_order(metrics)},

@@ -59,7 +59,8 @@ def _instances(series: Sequence[Series], kind: Kind) -> tuple[Instance, ...]:
 
 
 def _post_op(scans: Sequence[Series], planning_study: str, topometric: date | None) -> Series | Exclusion:
-    in_study = [scan for scan in scans if scan.first.study_uid == planning_study]
+    # an empty study UID is nobody's: it would join all studies whose UID was lost
+    in_study = [scan for scan in scans if planning_study and scan.first.study_uid == planning_study]
     if in_study:
         return _only(in_study, "in the planning study")
     if topometric is None:

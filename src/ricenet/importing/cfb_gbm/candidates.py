@@ -58,7 +58,12 @@ def _candidate(
     patient: CfbPatient, folders: Mapping[int, Sequence[Path]], follow_up: int | None, weak_labels: bool
 ) -> Candidate:
     event = choose_event(patient, follow_up)
-    files = event if isinstance(event, Exclusion) else find_files(folders, patient, event.visit)
+    try:
+        files = event if isinstance(event, Exclusion) else find_files(folders, patient, event.visit)
+        content = [] if isinstance(files, Exclusion) else _content(files)
+    except OSError as error:
+        # without the path, which holds the patient's number
+        files = Exclusion(f"a folder or file cannot be opened ({error.strerror or type(error).__name__})")
     if isinstance(event, Exclusion) or isinstance(files, Exclusion):
         reason = next(found.reason for found in (event, files) if isinstance(found, Exclusion))
         return Candidate(_patient_id(patient.number), _columns(patient.columns), exclusion=reason)
@@ -67,7 +72,7 @@ def _candidate(
         _patient_id(patient.number),
         _columns({**patient.columns, **_event_columns(event, weak_labels)}),
         write=partial(write_cfb_subject, files, *stated),
-        content=[*stated, _content(files)],
+        content=[*stated, content],
     )
 
 

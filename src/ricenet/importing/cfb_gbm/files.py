@@ -10,6 +10,7 @@ from pathlib import Path
 from ricenet.errors import CohortError
 from ricenet.importing.cfb_gbm.tables import CfbPatient, Visit
 from ricenet.importing.exclusion import Exclusion
+from ricenet.importing.file_errors import file_errors_told
 
 _FOLDER = re.compile(r"\d+")
 
@@ -34,12 +35,13 @@ class CfbFiles:
 def patient_folders(source: Path) -> dict[int, list[Path]]:
     """Folders whose name is a number, by that number: `1` and `001` are the same patient's.
 
-    Raises CohortError: there is none.
+    Raises CohortError: there is none, or the folder cannot be opened.
     """
     folders: dict[int, list[Path]] = {}
-    for path in sorted(source.iterdir()) if source.is_dir() else ():
-        if path.is_dir() and _FOLDER.fullmatch(path.name):
-            folders.setdefault(int(path.name), []).append(path)
+    with file_errors_told("the folder of CFB-GBM's images cannot be opened"):
+        for path in sorted(source.iterdir()) if source.is_dir() else ():
+            if path.is_dir() and _FOLDER.fullmatch(path.name):
+                folders.setdefault(int(path.name), []).append(path)
     if not folders:
         raise CohortError(
             "no folder of a patient (001, 002, ...) in the folder of CFB-GBM's images; give the folder "
