@@ -177,6 +177,17 @@ def test_without_a_clinical_table_labels_are_not_available(
     assert "days_rt_end_to_event" not in row
 
 
+def test_labels_are_not_lost_by_an_import_without_their_table(
+    export: TinyExport, run: Import, tmp_path: Path
+) -> None:
+    run()
+    run("--clinical", write_clinical(tmp_path, "ANON-17,rice,biopsy,Ulm,2020-04-21"))
+    result = run()
+    assert result.exit_code == 1 and "labels or subsets of 1 subject(s)" in result.output
+    (row,) = read_table(tmp_path / "mine")
+    assert row["label"] == "rice"
+
+
 def test_nothing_that_identifies_a_patient_reaches_the_cohort_or_the_screen(
     export: TinyExport, run: Import, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ def write_sidecar(files: CaseFiles, **changes: object) -> None:
 
 def test_a_dose_is_the_whole_courses_unless_stated_or_written_otherwise(case: CaseFiles) -> None:
     assert factor(case) == 1.0
+    assert factor(dataclasses.replace(case, fractions=30)) == 30.0
     assert factor(dataclasses.replace(case, fractions=30, dose_of="fraction")) == 30.0
     assert factor(dataclasses.replace(case, fractions=30, dose_of="course")) == 1.0
     write_sidecar(case, DoseSummationType="FRACTION", NumberOfFractions=33)
@@ -162,7 +163,7 @@ def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
             "FRACTION, but --dose-of course is stated",
         ),
         ({}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated. Correct the file or --fractions"),
-        (None, {"fractions": 30}, "that of one or of all. State --dose-of fraction or --dose-of course"),
+        (None, {"fractions": 30}, "without PrescriptionGy 20 to 150 Gy is expected"),
         (None, {"dose_of": "fraction"}, "not of how many. State the number of fractions of the course"),
         (None, {"dose_of": "fraction", "fractions": 30}, r"without PrescriptionGy 20 to 150 Gy is expected"),
         ({"DoseSummationType": "FRACTION"}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated"),

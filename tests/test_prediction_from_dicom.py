@@ -104,8 +104,16 @@ def test_two_people_under_one_patient_id_are_refused(export: TinyExport) -> None
 
 
 def test_files_and_folders_are_not_mixed(export: TinyExport, tmp_path: Path) -> None:
-    given = CaseFiles(export.post_op_files[0].parent, tmp_path / "event.nii.gz", tmp_path / "dose.nii.gz")
+    event, dose = tmp_path / "event.nii.gz", tmp_path / "dose.nii.gz"
+    event.touch()
+    dose.touch()
+    given = CaseFiles(export.post_op_files[0].parent, event, dose)
     assert "--post-op is a folder (DICOM), the others are files" in refused(given)
+
+
+def test_a_folder_that_is_not_there_is_named_by_its_option(export: TinyExport, tmp_path: Path) -> None:
+    given = CaseFiles(tmp_path / "nope", export.event_files[0].parent, export.dose_file.parent)
+    assert "--post-op: no such file or folder" in refused(given)
 
 
 def test_two_series_in_a_folder_are_not_chosen_between(export: TinyExport) -> None:

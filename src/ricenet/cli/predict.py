@@ -39,11 +39,13 @@ def predict(
     ],
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Number of fractions of the course."),
+        typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
     ] = None,
     dose_of: Annotated[
         Literal["course", "fraction"] | None,
-        typer.Option(help="What the dose holds, where no JSON or RTDOSE says it (default: the course)."),
+        typer.Option(
+            help="What the dose holds, if no file says (default: course; with --fractions, fraction)."
+        ),
     ] = None,
     prescription: Annotated[
         float | None, typer.Option(metavar="GY", help="Prescribed dose of the course, checked with the dose.")

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import read_participants
 from ricenet.config import ExecutionParams
 from ricenet.dicom.instances import DicomTree
 from ricenet.dicom.tree import read_tree
@@ -90,6 +91,8 @@ def import_export(
     Raises CohortError: unsafe paths, a map or clinical table that is refused, or what `import_cohort` says.
     """
     paths.refuse_unsafe()
+    if clinical_file is None:
+        _refuse_forgetting(paths.output / PARTICIPANTS_TABLE)
     series_map = read_map(paths.map)
     clinical = read_clinical(clinical_file) if clinical_file else ClinicalTable({})
     tree = _read(paths)
@@ -104,6 +107,17 @@ def import_export(
     descriptions = {name: COLUMNS[name] for name in clinical.present}
     descriptions |= {name: INTERVALS[name] for name in names}
     return import_cohort(candidates, paths.output, paths.key, descriptions, {}, execution)
+
+
+def _refuse_forgetting(table: Path) -> None:
+    """Raise CohortError where an earlier import's labels would be replaced by none."""
+    rows = read_participants(table).participants.values() if table.is_file() else ()
+    labelled = sum(row.label is not None or row.subset is not None for row in rows)
+    if labelled:
+        raise CohortError(
+            f"the cohort has labels or subsets of {labelled} subject(s), which an import without a clinical "
+            "table would remove. Give the table again (--clinical), or a folder for a new cohort"
+        )
 
 
 @dataclass(frozen=True)

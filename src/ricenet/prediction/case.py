@@ -124,17 +124,18 @@ def _faults(files: CaseFiles) -> list[Finding]:
 
 
 def _as_stated(files: CaseFiles) -> DoseSidecar | list[Finding]:
-    """What a dose file without a sidecar means."""
-    if files.fractions is not None and files.dose_of is None:
-        found = f"{files.fractions} fractions are stated, but not whether the dose is that of one or of all"
-        return [Finding(found, "State --dose-of fraction or --dose-of course.")]
+    """What a dose file without a sidecar means; fractions alone are stated for a dose that is one's.
+
+    Source: RICE-NET section 2 (where only one fraction's dose is available, it is scaled by their number).
+    """
+    dose_of = files.dose_of or ("course" if files.fractions is None else "fraction")
     if files.fractions is None and files.dose_of == "fraction":
         found = "the dose is said to be one fraction's, but not of how many"
         return [Finding(found, "State the number of fractions of the course (--fractions).")]
     return DoseSidecar.model_validate(
         {
             "DoseUnits": "GY",
-            "DoseSummationType": "FRACTION" if files.dose_of == "fraction" else "PLAN",
+            "DoseSummationType": "FRACTION" if dose_of == "fraction" else "PLAN",
             "NumberOfFractions": files.fractions,
             "PrescriptionGy": files.prescription_gy,
         }

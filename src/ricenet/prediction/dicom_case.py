@@ -35,6 +35,8 @@ def case_files(given: CaseFiles, seed: int) -> Iterator[CaseFiles]:
     if not folders:
         yield given
         return
+    if missing := [_OPTION[modality] for modality in MODALITIES if not given.scans[modality].exists()]:
+        raise CohortError(f"{CASE}: {', '.join(missing)}: no such file or folder. Correct the path")
     if len(folders) < len(MODALITIES):
         names = ", ".join(_OPTION[modality] for modality in folders)
         raise CohortError(
