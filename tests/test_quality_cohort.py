@@ -73,9 +73,10 @@ def test_who_is_preprocessed_anew_is_examined_anew(bench: Workbench) -> None:
 def test_a_planning_ct_that_comes_or_changes_is_examined(bench: Workbench) -> None:
     bench.run()
     path = RawSubject(bench.root, "sub-003").planning_ct
-    save_nifti(Volume(np.zeros((2, 2, 2), np.float32), Grid((2, 2, 2), np.eye(4))), path)
+    values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    save_nifti(Volume(values, Grid((2, 2, 2), np.eye(4))), path)
     assert bench.run() == ["sub-003"]
-    save_nifti(Volume(np.ones((2, 2, 2), np.float32), Grid((2, 2, 2), np.eye(4))), path)
+    save_nifti(Volume(values + 1, Grid((2, 2, 2), np.eye(4))), path)
     assert bench.run() == ["sub-003"] and bench.run() == []
 
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
 from ricenet.errors import RicenetError
+from ricenet.task_progress import task_progress
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def run_tasks(
     """
     run = {"serial": _serial, "processes": _processes, "ray": _ray}[backend]
     done: dict[int, _Attempt] = {}
-    with _thread_limits(threads_per_worker) as limits, _progress(description, len(tasks)) as advance:
+    with _thread_limits(threads_per_worker) as limits, task_progress(description, len(tasks)) as advance:
         for position, attempt in run(_Call(function, private), tasks, workers, limits):
             done[position] = attempt
             if attempt.trace is not None:
@@ -284,32 +285,3 @@ def _torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar with the time left on a terminal; elsewhere (a log file) a line for each finished task."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    # tasks may take hours, so the speed is that of the whole run
-    with Progress(
-        *columns, console=console, speed_estimate_period=float("inf"), disable=not console.is_terminal
-    ) as bar:
-        shown = bar.add_task(description, total=total)
-
-        def advance() -> None:
-            bar.advance(shown)
-            if not console.is_terminal:
-                task = bar.tasks[shown]
-                left = "" if task.time_remaining is None else f", about {task.time_remaining:.0f} s left"
-                logger.info("%s: %d of %d%s", description, task.completed, total, left)
-
-        yield advance

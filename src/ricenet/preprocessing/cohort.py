@@ -37,7 +37,8 @@ def subject_key(
     return content_digest(
         {
             "subject": subject.participant_id,
-            "scans": subject.scans.model_dump(),
+            # the planning CT is for people to look at; no result depends on it
+            "scans": subject.scans.model_dump(exclude={"planning_ct"}),
             "params": params.model_dump(),
             "seed": seed,
             "versions": dict(versions),
