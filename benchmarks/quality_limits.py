@@ -18,12 +18,12 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config import read_params
 from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.brain import extract_brain
-from ricenet.preprocessing.registration import normalised_mutual_information
-from ricenet.quality.examination import MARGIN_MM, SIMILARITY_SPACING_MM, SPACING_MM
+from ricenet.preprocessing.similarity import similarity_within_head
+from ricenet.quality.examination import MARGIN_MM, SPACING_MM
 from ricenet.quality.geometry import bounding_box_mm, box_grid, dice, mask_on
 from ricenet.quality.scans import Scans, read_scans
 from ricenet.randomness import generator_for
-from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for
+from ricenet.volume import Grid, Volume, load_nifti
 
 SPACINGS_MM = (2.0, 2.25, 2.5, 2.75, 3.0)
 OFFSETS = (
@@ -61,11 +61,7 @@ def misregistered(scans: Scans, kind: str, amount: float) -> tuple[float, float]
     step = amount * direction / np.linalg.norm(direction)
     turn, shift = (step, np.zeros(3)) if kind == "deg" else (np.zeros(3), step)
     off = rigid(turn, shift, (low + high) / 2)
-    copies = []
-    for scan in (scans.post_op, scans.event):
-        coarse = Grid.covering(scan.grid, SIMILARITY_SPACING_MM)
-        copies.append(resample(scan, coarse, supersampling=supersampling_for(scan.grid, coarse)))
-    similarity = normalised_mutual_information(*copies, scans.event_from_post_op @ off)
+    similarity = similarity_within_head(scans.post_op, scans.event)(scans.event_from_post_op @ off)
     return similarity, dice(mask_on(scans.brain, grid), mask_on(scans.brain, grid, off))
 
 

@@ -70,7 +70,7 @@ def write_preprocessed(project: Path, subject: str) -> None:
     dose_gy = np.where(plateau, 60, 60 * np.exp(-np.maximum(distance - 3, 0) / 3)).astype(np.float32)
     for name, data in (("post_op", mri), ("event", mri), ("dose", dose_gy), ("brain", brain)):
         save_nifti(Volume(data, GRID), folder / f"{name}.nii.gz")
-    volumes = np.stack([mri, mri, dose_gy / 60]).astype(np.float32)
+    volumes = np.stack([mri, mri, dose_gy / 60]).astype(np.float16)
     np.save(folder / "volumes.npy", volumes)
 
 

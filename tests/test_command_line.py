@@ -65,7 +65,7 @@ def test_the_paper_scale_is_the_papers_protocol_and_changes_nothing_but_scale(pa
     assert paper.network.widen_factor == 1.0
     for section in ("seed", "cohort", "phantom", "split", "modality_sets", "augmentation", "tracking"):
         assert getattr(paper, section) == getattr(demo, section)
-    assert "# of the copies on which the rigid transform is estimated" in params.read_text()
+    assert "# of the finest copies on which the transform is estimated" in params.read_text()
 
 
 def test_going_to_the_paper_scale_and_back_restores_the_file(params: Path) -> None:

@@ -145,7 +145,12 @@ def problems(content: dict[str, Any]) -> list[str]:
         ),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),
         ("execution.backend", "threads", "Input should be 'serial', 'processes' or 'ray' (found 'threads')"),
-        ("execution.workers", 0, "execution.workers: Input should be greater than or equal to 1 (found 0)"),
+        ("execution.workers", 0, "execution.workers: expected auto or a whole number of at least 1, found 0"),
+        (
+            "execution.threads_per_worker",
+            "all",
+            "execution.threads_per_worker: expected auto or a whole number of at least 1, found 'all'",
+        ),
         ("tracking.model_prefix", "a/b", "tracking.model_prefix: String should match pattern"),
         ("phantom.subjects", 1, "phantom.subjects: Input should be greater than or equal to 2 (found 1)"),
     ],

@@ -12,7 +12,8 @@ from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.config import PreprocessingParams, parse_params, read_params, read_yaml
 from ricenet.errors import ParamsError, ScanError
 from ricenet.files import write_json
-from ricenet.preprocessing import pipeline
+from ricenet.preprocessing import brain_mask, event_registration, pipeline, subject_files
+from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.eqd2 import course_as_eqd2
 from ricenet.preprocessing.registration import RigidResult
 from ricenet.volume import Grid, Volume
@@ -161,10 +162,10 @@ def pipeline_on_a_cube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         raw.dose_sidecar, {"DoseUnits": "GY", "DoseSummationType": "FRACTION", "NumberOfFractions": 25}
     )
     registered = RigidResult(np.eye(4), similarity=1.9, similarity_before=1.9)
-    monkeypatch.setattr(pipeline, "register_rigid", lambda *_, **__: registered)
-    monkeypatch.setattr(pipeline, "extract_brain", lambda *_, **__: Volume(np.ones(cube.shape, bool), cube))
+    monkeypatch.setattr(event_registration, "register_rigid", lambda *_, **__: registered)
+    monkeypatch.setattr(brain_mask, "extract_brain", lambda *_, **__: Volume(np.ones(cube.shape, bool), cube))
 
-    def run(alpha_beta_gy: float | None) -> pipeline.PreprocessedSubject:
+    def run(alpha_beta_gy: float | None) -> PreprocessedSubject:
         return pipeline.preprocess(raw, params(alpha_beta_gy), seed=7)
 
     return run
@@ -178,6 +179,6 @@ def test_the_dose_is_converted_before_it_is_averaged_to_the_cube(pipeline_on_a_c
 
 
 def test_the_measurements_tell_it_only_where_it_was_done(pipeline_on_a_cube: Any) -> None:
-    assert pipeline.measurements(pipeline_on_a_cube(3.0))["dose_eqd2_alpha_beta_gy"] == 3.0
-    assert "dose_eqd2_alpha_beta_gy" not in pipeline.measurements(pipeline_on_a_cube(None))
-    assert pipeline.measurements(pipeline_on_a_cube(3.0))["dose_factor"] == 25.0
+    assert subject_files.measurements(pipeline_on_a_cube(3.0))["dose_eqd2_alpha_beta_gy"] == 3.0
+    assert "dose_eqd2_alpha_beta_gy" not in subject_files.measurements(pipeline_on_a_cube(None))
+    assert subject_files.measurements(pipeline_on_a_cube(3.0))["dose_factor"] == 25.0

@@ -12,7 +12,7 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config import read_params
 from ricenet.errors import ScanError
-from ricenet.preprocessing import pipeline
+from ricenet.preprocessing import brain_mask, pipeline
 from ricenet.preprocessing.given_mask import read_given_mask
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
@@ -46,7 +46,7 @@ def test_preprocessing_takes_the_given_mask_and_leaves_hd_bet_alone(
     def never(*_: object, **__: object) -> Volume:
         raise AssertionError("HD-BET was asked")
 
-    monkeypatch.setattr(pipeline, "extract_brain", never)
+    monkeypatch.setattr(brain_mask, "extract_brain", never)
     raw = RawSubject(tmp_path, "sub-001")
     rng = np.random.default_rng(3)
     mask = box(108.0)

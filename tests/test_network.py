@@ -82,7 +82,7 @@ def write_volumes(folder: Path, subject: str, volumes: np.ndarray) -> None:
 
 def test_volumes_keep_the_order_of_subjects_and_modalities(tmp_path: Path) -> None:
     for number in (1, 2):
-        values = np.stack([np.full((4, 4, 4), 10 * number + k) for k in range(3)]).astype(np.float32)
+        values = np.stack([np.full((4, 4, 4), 10 * number + k) for k in range(3)]).astype(np.float16)
         write_volumes(tmp_path, f"sub-00{number}", values)
     volumes = load_volumes(tmp_path, ["sub-002", "sub-001"], "post_op+dose", 4)
     assert volumes[:, :, 0, 0, 0].tolist() == [[20, 22], [10, 12]]
@@ -94,13 +94,19 @@ def test_a_missing_subject_is_named(tmp_path: Path) -> None:
 
 
 def test_a_cube_of_another_size_is_refused(tmp_path: Path) -> None:
-    write_volumes(tmp_path, "sub-001", np.zeros((3, 5, 5, 5), np.float32))
-    with pytest.raises(ScanError, match=r"shape \(3, 5, 5, 5\), expected \(3, 4, 4, 4\)"):
+    write_volumes(tmp_path, "sub-001", np.zeros((3, 5, 5, 5), np.float16))
+    with pytest.raises(ScanError, match=r"shape \(3, 5, 5, 5\) of float16, expected \(3, 4, 4, 4\)"):
+        load_volumes(tmp_path, ["sub-001"], "dose", 4)
+
+
+def test_an_array_of_another_type_is_refused(tmp_path: Path) -> None:
+    write_volumes(tmp_path, "sub-001", np.zeros((3, 4, 4, 4), np.float32))
+    with pytest.raises(ScanError, match=r"of float32, expected .* of float16\. Run `dvc repro preprocess`"):
         load_volumes(tmp_path, ["sub-001"], "dose", 4)
 
 
 def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
-    volumes = np.zeros((3, 4, 4, 4), np.float32)
+    volumes = np.zeros((3, 4, 4, 4), np.float16)
     volumes[2, 0, 0, :2] = np.nan, np.inf
     write_volumes(tmp_path, "sub-001", volumes)
     with pytest.raises(ScanError, match=r"2 voxel\(s\) of dose are not finite"):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ricenet.errors import ScanError
-from ricenet.files import atomic_folder
+from ricenet.preprocessing.cube import brain_cube, cumulative_dose_gy, require_coverage
+from ricenet.preprocessing.event_registration import require_registered
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.pipeline import (
-    brain_cube,
-    cumulative_dose_gy,
-    require_coverage,
-    require_registered,
-)
 from ricenet.preprocessing.registration import RigidResult
-from ricenet.store import Store
 from ricenet.volume import Grid, Volume
 
 
@@ -65,6 +57,19 @@ def test_the_cube_is_centred_on_the_brains_bounding_box() -> None:
     assert cube.shape == (8, 8, 8) and cube.spacing_mm == (3.0, 3.0, 3.0)
 
 
+def test_a_brain_on_an_oblique_grid_is_as_long_as_it_is_along_the_world_axes() -> None:
+    # a ball of 20 mm radius, on a grid turned by 45 degrees: the box of its voxels would be 1.4 times as long
+    half = np.sqrt(0.5)
+    affine = np.array([[half, -half, 0, 0], [half, half, 0, -28.0], [0, 0, 1, -20.0], [0, 0, 0, 1]])
+    grid = Grid((41, 41, 41), affine)
+    x, y, z = np.indices(grid.shape) - 20.0
+    ball = Volume(x**2 + y**2 + z**2 <= 400, grid)
+    cube = brain_cube(ball, 1.0, 42, "sub-1")
+    np.testing.assert_allclose(cube.world_mm(np.full(3, 20.5)), grid.world_mm(np.full(3, 20.0)), atol=0.5)
+    with pytest.raises(ScanError, match="the brain is 40 mm long, the cube 39 mm"):
+        brain_cube(ball, 1.0, 39, "sub-1")
+
+
 def test_a_brain_that_the_cube_would_cut_is_refused() -> None:
     brain = mask_of(Grid.cube(np.zeros(3), 2.0, 40), 0, 40)
     with pytest.raises(ScanError, match=r"sub-9: brain mask: the brain is 78 mm long, the cube 60 mm"):
@@ -87,18 +92,6 @@ def test_a_dose_that_misses_the_brain_is_refused() -> None:
         cumulative_dose_gy(elsewhere, cube, 1.0, np.ones((4, 4, 4), bool), "sub-3")
 
 
-def test_a_store_holds_complete_results_only(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    with pytest.raises(RuntimeError, match="killed"), store.writing("abcd") as folder:
-        (folder / "half").write_text("x")
-        raise RuntimeError("killed")
-    assert not store.has("abcd")
-    with store.writing("abcd") as folder:
-        (folder / "whole").write_text("x")
-    assert store.has("abcd") and [p.name for p in store.path("abcd").iterdir()] == ["whole"]
-    assert [p.name for p in store.path("abcd").parent.iterdir()] == ["abcd"]
-
-
 def test_a_registration_that_explains_nothing_is_refused() -> None:
     with pytest.raises(ScanError, match=r"sub-4: event T1ce: registration .* failed .*1.020, 1.010 before"):
         require_registered(RigidResult(np.eye(4), similarity=1.02, similarity_before=1.01), "sub-4")
@@ -117,11 +110,3 @@ def test_an_event_scan_of_half_the_brain_is_refused() -> None:
     with pytest.raises(ScanError, match="sub-4: event T1ce: the scan covers 50% of the brain"):
         require_coverage(upper_half, cube, brain, np.eye(4), "sub-4")
     require_coverage(cube, cube, brain, np.eye(4), "sub-4")
-
-
-def test_replacing_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
-    for content in ("old", "new"):
-        with atomic_folder(tmp_path / "out") as folder:
-            (folder / content).write_text(content)
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["new"]

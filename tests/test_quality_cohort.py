@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from cohorts import write_tiny_cohort
 from small_quality import PARAMS, checked, write_examination
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import ExecutionParams
+from ricenet.config import BrainParams, ExecutionParams
 from ricenet.errors import CohortError, ResultError, ScanError
 from ricenet.files import write_json
 from ricenet.quality import cohort as quality_cohort
@@ -36,19 +37,20 @@ class Workbench:
         self.keys = {f"sub-00{i}": str(i) * 64 for i in (1, 2, 3)}
         monkeypatch.setattr(examination, "examine", self.examine)
 
-    def examine(self, raw: RawSubject, preprocessed: Path, precision: str, folder: Path) -> None:
+    def examine(self, raw: RawSubject, preprocessed: Path, brain: BrainParams, folder: Path) -> None:
         assert preprocessed == self.preprocessed / raw.subject
         self.worked_on.append(raw.subject)
         if raw.subject in self.faulty:
             raise self.faulty[raw.subject]
         write_examination(folder, raw.subject)
 
-    def run(self, precision: str = "float32") -> list[str]:
+    def run(self, precision: Literal["float32", "bfloat16"] = "float32") -> list[str]:
         """Examine and write the pages; returns who was worked on."""
         self.worked_on = []
         write_json(self.preprocessed / "summary.json", {"digest": "d" * 64, "subjects": self.keys})
         cohort = checked(self.root)
-        examined = examine_cohort(cohort, self.preprocessed, precision, SERIAL, self.store)
+        brain = BrainParams(mode="fast", mirroring=False, precision=precision)
+        examined = examine_cohort(cohort, self.preprocessed, brain, SERIAL, self.store)
         write_pages(examined, cohort, PARAMS, "d" * 64, self.output)
         return self.worked_on
 

@@ -17,7 +17,8 @@ from ricenet.config import BrainParams, PreprocessingParams, RegistrationParams,
 from ricenet.errors import ResultError
 from ricenet.files import read_json, write_json
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.pipeline import preprocess, write_subject
+from ricenet.preprocessing.pipeline import preprocess
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.quality import scans as quality_scans
 from ricenet.quality.examination import RECORD, examine
 from ricenet.quality.limits import limits_of, marks_of
@@ -54,14 +55,15 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def preprocessed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("preprocessed") / SUBJECT
     result = preprocess(RawSubject(cohort, SUBJECT), PARAMS, seed=7)
-    write_subject(result, folder, PARAMS.dose_unit_gy, {"seed": 7, "key": "k", "versions": {"antspyx": "0"}})
+    provenance = {"seed": 7, "key": "k", "versions": {"antspyx": "0"}}
+    write_subject(result, folder, SUBJECT, PARAMS.dose_unit_gy, provenance)
     return folder
 
 
 @pytest.fixture(scope="module")
 def examined(cohort: Path, preprocessed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examined")
-    examine(RawSubject(cohort, SUBJECT), preprocessed, "auto", folder)
+    examine(RawSubject(cohort, SUBJECT), preprocessed, PARAMS.brain, folder)
     return folder
 
 
@@ -105,7 +107,7 @@ def test_a_registration_that_is_off_is_marked(
     write_json(
         wrong / "provenance.json", provenance | {"event_world_from_post_op_world": (right @ off).tolist()}
     )
-    examine(RawSubject(cohort, SUBJECT), wrong, "auto", tmp_path / "out")
+    examine(RawSubject(cohort, SUBJECT), wrong, PARAMS.brain, tmp_path / "out")
     quality, _ = read_examination(tmp_path / "out")
     assert {"mutual_information", "brain_overlap"} <= {mark.measure for mark in marks_of(quality, LIMITS)}
     assert quality.mutual_information < read_examination(examined)[0].mutual_information
@@ -114,7 +116,7 @@ def test_a_registration_that_is_off_is_marked(
 def test_an_event_scan_without_a_brain_is_told_and_not_raised(cohort: Path, preprocessed: Path) -> None:
     scans = read_scans(RawSubject(cohort, SUBJECT), preprocessed)
     empty = Volume(np.zeros_like(scans.event.data), scans.event.grid)
-    found = find_event_brain(replace(scans, event=empty), skull_stripped=False, precision="auto")
+    found = find_event_brain(replace(scans, event=empty), skull_stripped=False, settings=PARAMS.brain)
     assert found.mask is None and found.origin.startswith("not found: ")
 
 
@@ -125,7 +127,7 @@ def test_where_the_events_brain_is_not_found_the_subject_is_marked_and_pictured(
         "ricenet.quality.examination.find_event_brain",
         lambda *_, **__: EventBrain(None, "not found: no head in the image"),
     )
-    examine(RawSubject(cohort, SUBJECT), preprocessed, "auto", tmp_path)
+    examine(RawSubject(cohort, SUBJECT), preprocessed, PARAMS.brain, tmp_path)
     quality, record = read_examination(tmp_path)
     assert [mark.measure for mark in marks_of(quality, LIMITS)] == ["brain_overlap"]
     assert quality.brain_overlap is None and "event_brain" not in record["outlines"]["head"]
@@ -143,7 +145,7 @@ def test_scans_without_a_skull_are_compared_by_what_is_not_zero(
     inside = resample(brain, event.grid, np.linalg.inv(known)).data > 0.5
     save_nifti(Volume(np.where(inside, event.data, 0).astype(np.float32), event.grid), raw.scan("event"))
     save_nifti(Volume(brain.data > 0.5, brain.grid), raw.brain_mask)
-    examine(raw, preprocessed, "auto", tmp_path / "out")
+    examine(raw, preprocessed, PARAMS.brain, tmp_path / "out")
     quality, record = read_examination(tmp_path / "out")
     assert quality.brain_overlap is not None and quality.brain_overlap > 0.95
     assert "without their skull" in record["event_brain"]
@@ -163,7 +165,7 @@ def test_what_is_written_is_a_record_and_its_pictures(examined: Path) -> None:
 def test_an_examination_repeats_byte_by_byte(
     cohort: Path, preprocessed: Path, examined: Path, tmp_path: Path
 ) -> None:
-    examine(RawSubject(cohort, SUBJECT), preprocessed, "auto", tmp_path)
+    examine(RawSubject(cohort, SUBJECT), preprocessed, PARAMS.brain, tmp_path)
     for path in examined.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 

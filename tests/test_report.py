@@ -21,6 +21,7 @@ from ricenet.cohort.checked import (
     ExcludedSubject,
     ScanDigests,
     write_checked_cohort,
+    write_left_out,
 )
 from ricenet.cohort.description import is_synthetic
 from ricenet.errors import CohortError, ResultError
@@ -46,6 +47,7 @@ def write_cohort(project):
     excluded = [ExcludedSubject(participant_id="sub-666", problems=("dose in cGy <not Gy>", "no event"))]
     cohort = CheckedCohort.of("data/phantom", subjects, excluded)
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
+    write_left_out([], project / "work/cohort/left_out.json")
 
 
 def write_evaluation(project):

@@ -20,6 +20,13 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
+from ricenet.cohort.checked import (
+    CheckedCohort,
+    CheckedSubject,
+    ScanDigests,
+    write_checked_cohort,
+    write_left_out,
+)
 from ricenet.config import (
     AugmentationParams,
     ExecutionParams,
@@ -86,7 +93,7 @@ def write_subjects(folder: Path, count: int = 10) -> Splits:
     for number in range(count):
         subject = f"sub-{number:03d}"
         labels[subject] = "rice" if number % 2 else "recurrence"
-        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float32)
+        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float16)
         volumes[2] = number % 2 + 0.1 * volumes[2]
         (folder / subject).mkdir(parents=True)
         np.save(folder / subject / "volumes.npy", volumes)
@@ -173,7 +180,7 @@ def elsewhere(task: FoldTask, name: str) -> FoldTask:
 
 def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
     splits = write_subjects(tmp_path / "preprocessed", 20)
-    settings = TRAINING.model_copy(update={"epochs": 20, "batch_size": 8, "checkpoint_every_epochs": 20})
+    settings = TRAINING.model_copy(update={"epochs": 30, "batch_size": 8, "checkpoint_every_epochs": 30})
     plainly = AUGMENTATION.model_copy(update={"probability": 0.0})
     task = plan(tmp_path, splits, training=settings, augmentation=plainly)[1]
     train_fold(task)
@@ -191,7 +198,7 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
     rows = read_predictions(task.folder / PREDICTIONS)
     assert tuple(row.participant_id for row in rows) == task.validation_subjects
     for row in rows:
-        volumes = np.load(task.preprocessed / row.participant_id / "volumes.npy")[2:]
+        volumes = np.load(task.preprocessed / row.participant_id / "volumes.npy")[2:].astype(np.float32)
         with torch.no_grad():
             expected = torch.softmax(network(torch.from_numpy(volumes)[None]), 1)[0, 1].item()
         assert row.p_rice == pytest.approx(expected, abs=1e-5)
@@ -487,8 +494,16 @@ def test_the_stages_write_what_the_next_ones_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = write_subjects(tmp_path / "work" / "preprocessed", 12).labels
-    subjects = [{"participant_id": s, "label": label, "subset": None} for s, label in labels.items()]
-    write_json(tmp_path / "work/cohort/cohort.json", {"digest": "cohort", "subjects": subjects})
+    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
+    cohort = CheckedCohort.of(
+        "data/demo",
+        [
+            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
+            for s, label in labels.items()
+        ],
+    )
+    write_checked_cohort(cohort, tmp_path / "work/cohort/cohort.json")
+    write_left_out([], tmp_path / "work/cohort/left_out.json")
     keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
     write_json(tmp_path / "work/preprocessed/summary.json", keys)
     params = read_params(PROJECT / "params.yaml").model_dump()
@@ -509,6 +524,6 @@ def test_the_stages_write_what_the_next_ones_read(
     record = Ensemble.load(tmp_path / "models/ensembles/dose").record
     splits = read_splits(tmp_path / "work/splits/splits.json")
     assert record["splits_digest"] == splits.digest
-    assert (record["data_digest"], record["preprocessing_digest"]) == ("cohort", "volumes")
+    assert (record["data_digest"], record["preprocessing_digest"]) == (cohort.digest, "volumes")
     rows = read_predictions(tmp_path / "work/training/dose/fold-1/predictions.tsv")
     assert tuple(row.participant_id for row in rows) == splits.validation_subjects(1)

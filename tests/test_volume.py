@@ -33,7 +33,7 @@ def test_spacing_and_voxel_volume_do_not_depend_on_orientation() -> None:
 
 def test_a_finer_grid_covers_the_same_space() -> None:
     grid = oblique((2, 3, 4), (2.0, 2.0, 3.0))
-    fine = grid.finer(3)
+    fine = grid.divided((3, 3, 3))
     assert fine.shape == (6, 9, 12)
     low, high = np.full(3, -0.5), np.array(grid.shape) - 0.5
     np.testing.assert_allclose(fine.world_mm(np.full(3, -0.5)), grid.world_mm(low))
@@ -83,16 +83,45 @@ def test_supersampling_conserves_the_integral_on_a_coarser_grid() -> None:
     fine = Volume(dose, Grid.cube(np.zeros(3), 1.0, 24))
     coarse_grid = Grid.cube(np.array([0.4, -0.3, 0.2]), 4.0, 8)
     k = supersampling_for(fine.grid, coarse_grid)
-    assert k == 4
+    assert k == (4, 4, 4)
     coarse = resample(fine, coarse_grid, supersampling=k)
     assert coarse.data.sum() * coarse_grid.voxel_ml == pytest.approx(
         dose.sum() * fine.grid.voxel_ml, rel=0.01
     )
 
 
-def test_a_finer_target_needs_no_supersampling() -> None:
-    assert supersampling_for(Grid.cube(np.zeros(3), 2.0, 4), Grid.cube(np.zeros(3), 1.0, 8)) == 1
-    assert supersampling_for(Grid.cube(np.zeros(3), 1.0, 4), Grid.cube(np.zeros(3), 1.0, 8)) == 1
+def test_supersampling_follows_the_source_along_each_axis_of_the_target() -> None:
+    target = Grid.cube(np.zeros(3), 1.0, 8)
+    assert supersampling_for(Grid.cube(np.zeros(3), 2.0, 4), target) == (1, 1, 1)
+    assert supersampling_for(Grid.cube(np.zeros(3), 0.9, 4), target) == (1, 1, 1)
+    slices = Grid((8, 8, 2), np.diag([0.5, 0.4, 6.5, 1.0]))
+    assert supersampling_for(slices, target) == (2, 3, 1)
+    lying = np.eye(4)
+    lying[:3, :3] = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # its slices face the front
+    assert supersampling_for(slices, target, lying) == (2, 1, 3)
+
+
+def test_slabs_meet_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    volume = Volume(rng.normal(size=(12, 9, 10)).astype(np.float32), oblique((12, 9, 10), (1, 2, 1.5)))
+    target = Grid.covering(volume.grid, 3.0)
+    for order in (0, 1, 3):
+        whole = resample(volume, target, order=order, supersampling=(3, 2, 2))
+        with monkeypatch.context() as patch:
+            patch.setattr("ricenet.volume.SLAB_POINTS", 1)  # a plane of the target at a time
+            np.testing.assert_allclose(
+                resample(volume, target, order=order, supersampling=(3, 2, 2)).data, whole.data, atol=1e-6
+            )
+
+
+def test_a_spline_goes_through_the_voxels_and_keeps_a_cubic_curve() -> None:
+    data = np.broadcast_to((np.arange(24.0) / 10)[:, None, None] ** 3, (24, 8, 8)).astype(np.float32)
+    volume = Volume(np.ascontiguousarray(data), Grid((24, 8, 8), np.eye(4)))
+    np.testing.assert_allclose(resample(volume, volume.grid, order=3).data, data, atol=1e-5)
+    between = Grid((4, 1, 1), np.eye(4) + np.array([[0, 0, 0, 10.5], [0, 0, 0, 4], [0, 0, 0, 4], [0] * 4]))
+    expected = (np.array([10.5, 11.5, 12.5, 13.5]) / 10) ** 3
+    np.testing.assert_allclose(resample(volume, between, order=3).data[:, 0, 0], expected, atol=1e-4)
+    assert np.abs(resample(volume, between, order=1).data[:, 0, 0] - expected).max() > 2e-3
 
 
 def test_nifti_keeps_values_and_positions_and_repeats_its_bytes(tmp_path: Path) -> None:

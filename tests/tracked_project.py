@@ -47,7 +47,9 @@ def make_project(project: Path) -> Path:
     """Everything that the stages up to `explain` leave behind."""
     write_splits(project)
     write_json(project / "work/preprocessed/summary.json", {"digest": "p" * 64, "subjects": {}})
-    write_json(project / "work/cohort/cohort.json", {"root": "data/demo", "digest": "d" * 64})
+    cohort = {"root": "data/demo", "digest": "d" * 64, "subjects": [], "excluded": []}
+    write_json(project / "work/cohort/cohort.json", cohort)
+    write_json(project / "work/cohort/left_out.json", [])
     write_volumes(project)
     shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
     for name in SETS:
@@ -63,7 +65,7 @@ def write_volumes(project: Path) -> None:
         folder = project / "work/preprocessed" / subject
         folder.mkdir(parents=True, exist_ok=True)
         values = np.random.default_rng(int(subject[-3:])).normal(size=(3, *[CUBE_VOXELS] * 3))
-        np.save(folder / "volumes.npy", values.astype(np.float32))
+        np.save(folder / "volumes.npy", values.astype(np.float16))
 
 
 def train(project: Path, modality_set: str, seed: int) -> str:

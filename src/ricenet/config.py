@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from pydantic import ValidationInfo as Info
 
 from ricenet.config_problems import (
     address_with_scheme,
+    count_or_auto,
     distinct_known_sets,
     folder_of_the_project,
     known_sets,
@@ -31,6 +40,9 @@ Spacing = Annotated[float, Field(ge=0.1, le=20)]
 
 Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(rising_pair)]
 """The least and the largest value that is not remarkable."""
+
+Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
+"""Of the machine: a number, or as many as it has."""
 
 ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
 
@@ -72,18 +84,21 @@ class PhantomParams(Section):
 
 
 class RegistrationParams(Section):
-    """Rigid registration by ANTs."""
+    """Registration by ANTs."""
 
     spacing_mm: Spacing
     metric: Literal["mattes", "cross_correlation"]
+    transform: Literal["rigid", "affine"] = "rigid"
 
 
 class BrainParams(Section):
-    """Brain extraction by HD-BET."""
+    """Brain extraction by HD-BET; mode and precision are those of the engine `minimal`."""
 
     mode: Literal["fast", "accurate"]
     mirroring: bool
     precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["minimal", "original"] = "minimal"
 
 
 class PreprocessingParams(Section):
@@ -197,8 +212,8 @@ class ExecutionParams(Section):
     """How independent work (subjects, folds) is spread."""
 
     backend: Literal["serial", "processes", "ray"]
-    workers: Count
-    threads_per_worker: Count
+    workers: Share
+    threads_per_worker: Share
 
 
 class TrackingParams(Section):

@@ -51,6 +51,13 @@ def folder_of_the_project(folder: str) -> str:
     return folder
 
 
+def count_or_auto(value: Any) -> Any:
+    """A number of at least 1, or "auto". Raises ValueError."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"expected auto or a whole number of at least 1, found {value!r}")
+
+
 def address_with_scheme(uri: str) -> str:
     """The address of an MLflow store, unless it does not say how to reach it. Raises ValueError.
 

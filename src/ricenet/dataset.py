@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.errors import ScanError
-from ricenet.modalities import MODALITIES, channels
+from ricenet.modalities import channels
+from ricenet.network_input import read_network_input
 
 if TYPE_CHECKING:
     import torch
-
-VOLUMES_FILE = "volumes.npy"
-_REMEDY = "Run `dvc repro preprocess`; if it stays, delete the subject's folder under work/preprocessed first"
 
 
 def load_volumes(
@@ -43,20 +40,5 @@ def load_subject(
 
     Raises ScanError: a missing, unreadable or misshapen file, or values that are not finite.
     """
-    path = preprocessed / subject / VOLUMES_FILE
-    if not path.is_file():
-        raise ScanError(subject, VOLUMES_FILE, f"not found in {path.parent}", _REMEDY)
-    try:
-        # mapped, so that only the channels of the set are read
-        volumes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ScanError(subject, VOLUMES_FILE, f"cannot be read ({error})", _REMEDY) from None
-    expected = (len(MODALITIES), *(cube_voxels,) * 3)
-    if volumes.shape != expected:
-        raise ScanError(subject, VOLUMES_FILE, f"shape {volumes.shape}, expected {expected}", _REMEDY)
-    chosen = np.asarray(volumes[channels(modality_set)], dtype=np.float32)
-    for index, values in zip(channels(modality_set), chosen, strict=True):
-        if not np.isfinite(values).all():
-            found = f"{int((~np.isfinite(values)).sum())} voxel(s) of {MODALITIES[index]} are not finite"
-            raise ScanError(subject, VOLUMES_FILE, found, _REMEDY)
-    return chosen
+    chosen = read_network_input(preprocessed / subject, subject, channels(modality_set), cube_voxels)
+    return chosen.astype(np.float32)

@@ -101,10 +101,10 @@ class Ensemble:
         """Content address of weights and provenance."""
         return str(self.record["digest"])
 
-    def predict(self, volumes: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float64]:
+    def predict(self, volumes: NDArray[np.floating] | torch.Tensor) -> NDArray[np.float64]:
         """Each fold's probability of RICE.
 
-        volumes: (N, C, X, Y, Z) float32, C the members of the modality set. Returns (N, folds).
+        volumes: (N, C, X, Y, Z), C the members of the modality set. Returns (N, folds).
         Raises RegistryError: volumes of another number of dimensions or channels.
         """
         import torch

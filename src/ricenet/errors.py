@@ -45,6 +45,10 @@ class CohortError(RicenetError):
     """The cohort as a whole cannot be used (missing table, faulty subjects, no test subjects)."""
 
 
+class StoreError(RicenetError):
+    """The store of finished results cannot be written or cleaned; it is no subject's fault."""
+
+
 class SplitError(RicenetError):
     """Subjects cannot be divided into the folds and test set that were asked for."""
 

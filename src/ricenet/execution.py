@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Backend = Literal["serial", "processes", "ray"]
+Share = int | Literal["auto"]
+
+WORKER_BYTES = 4 * 2**30
+"""What one worker may need: preprocessing stays below it for any scan (benchmarks/preprocess_subject.py)."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -70,14 +74,15 @@ def run_tasks(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     backend: Backend,
-    workers: int,
-    threads_per_worker: int,
+    workers: Share,
+    threads_per_worker: Share,
     description: str,
     private: bool = False,
 ) -> list[Outcome[Task, Result]]:
     """Apply a function to every task, with a progress bar and the time left on stderr.
 
     function and tasks have to be picklable, except for `serial`, which works in this process alone.
+    workers, threads_per_worker: numbers, or "auto" (`shares`).
     private: tasks handle what identifies patients, so of an unforeseen error outcome and log tell the kind
     and the frames, not the message. A task whose worker dies is tried once more, alone.
     Returns the outcomes in the order of tasks.
@@ -85,13 +90,45 @@ def run_tasks(
     """
     run = {"serial": _serial, "processes": _processes, "ray": _ray}[backend]
     done: dict[int, _Attempt] = {}
-    with _thread_limits(threads_per_worker) as limits, task_progress(description, len(tasks)) as advance:
-        for position, attempt in run(_Call(function, private), tasks, workers, limits):
+    side_by_side, threads = shares(backend, workers, threads_per_worker)
+    with _thread_limits(threads) as limits, task_progress(description, len(tasks)) as advance:
+        for position, attempt in run(_Call(function, private), tasks, side_by_side, limits):
             done[position] = attempt
             if attempt.trace is not None:
                 logger.error("%s: %s\n%s", description, attempt.error, attempt.trace)
             advance()
     return [Outcome(task, done[i].result, done[i].error) for i, task in enumerate(tasks)]
+
+
+def shares(backend: Backend, workers: Share, threads_per_worker: Share) -> tuple[int, int]:
+    """How many workers, and threads for each, so that together they take no more cores than there are.
+
+    "auto" workers: one a core, as far as memory allows (WORKER_BYTES each). "auto" threads: the cores that a
+    worker has to itself; one for Ray, whose cores are elsewhere.
+    """
+    cores = _cores()
+    if backend == "serial":
+        side_by_side = 1
+    elif workers == "auto":
+        side_by_side = max(1, min(cores, _available_bytes() // WORKER_BYTES))
+    else:
+        side_by_side = workers
+    if threads_per_worker != "auto":
+        return side_by_side, threads_per_worker
+    return side_by_side, 1 if backend == "ray" else max(1, cores // side_by_side)
+
+
+def _cores() -> int:
+    """Cores that this process may use, as its affinity and its container's quota have it."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _available_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 class _Capture:

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+PARTIAL = ".partial-"
+"""What temporary names begin with: whatever has it was left behind by a kill."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -23,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -38,28 +41,44 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".partial-{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
     temporary.chmod(0o755)
     try:
         yield temporary
-        if path.exists():
-            # two renames: a kill leaves the old folder, the new one or none, never half of one
-            replaced = Path(tempfile.mkdtemp(prefix=f".partial-{path.name}-", dir=path.parent))
-            path.replace(replaced)
-            temporary.replace(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.replace(path)
+        with _one_at_a_time(path.parent):
+            if path.exists():
+                # two renames: a kill leaves the old folder, the new one or none, never half of one
+                replaced = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
+                path.replace(replaced)
+                temporary.replace(path)
+                shutil.rmtree(replaced)
+            else:
+                temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def locked(lock: Path) -> Iterator[None]:
-    """Let one process at a time do the block. lock: an empty file for this alone, made where missing."""
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes from replacing something in the same folder meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time do the block; or several that share it, and none that does not.
+
+    lock: an empty file for this alone, made where missing. The system releases it when the process ends.
+    Raises BlockingIOError: another process has it, and `wait` is False.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with lock.open("a") as stream:
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
 
 

@@ -17,6 +17,15 @@ from ricenet.files import atomic_path
 Affine = NDArray[np.float64]
 """(4, 4) homogeneous matrix; named `to_from` by the spaces it maps between."""
 
+Supersampling = tuple[int, int, int]
+"""Points along the target's x, y and z axis whose mean is one voxel's value."""
+
+SLAB_POINTS = 2**24
+"""Points that are interpolated at a time, 64 MiB of them."""
+
+MOST_STEP_BEYOND_VOXEL = 0.25
+"""By this share of a source voxel, neighbouring points may lie further apart than one."""
+
 
 def inverse(transform: Affine) -> Affine:
     """The transform that undoes another."""
@@ -64,12 +73,12 @@ class Grid:
         result: NDArray[np.float64] = voxel @ self.affine[:3, :3].T + self.affine[:3, 3]
         return result
 
-    def finer(self, factor: int) -> Grid:
-        """The grid that divides every voxel into factor**3 equal ones."""
+    def divided(self, parts: Supersampling) -> Grid:
+        """The grid that divides every voxel into so many equal parts along each axis."""
         affine = self.affine.copy()
-        affine[:3, :3] /= factor
-        affine[:3, 3] -= affine[:3, :3] @ np.full(3, (factor - 1) / 2)
-        x, y, z = (n * factor for n in self.shape)
+        affine[:3, :3] /= parts
+        affine[:3, 3] -= affine[:3, :3] @ ((np.array(parts) - 1) / 2)
+        x, y, z = (n * k for n, k in zip(self.shape, parts, strict=True))
         return Grid((x, y, z), affine)
 
 
@@ -127,36 +136,49 @@ def resample(
     grid: Grid,
     source_from_target: Affine | None = None,
     order: int = 1,
-    supersampling: int = 1,
+    supersampling: Supersampling = (1, 1, 1),
 ) -> Volume:
     """Values of `volume` on `grid`, in one interpolation; 0 outside the volume.
 
     source_from_target: world transform from the target's to the source's space (identity if None).
     order: 0 nearest, 1 linear, 3 cubic B-spline.
-    supersampling: points along each axis whose mean is a target voxel's value; above 1 it is the
+    supersampling: points along each axis of the target whose mean is a voxel's value; above 1 it is the
     low-pass filter that a coarser target grid needs, and it conserves the integral of a dose.
+    Memory beside both volumes: that of a slab of points, and one copy of the source for B-splines.
     """
     from scipy import ndimage
 
-    fine = grid.finer(supersampling) if supersampling > 1 else grid
+    fine = grid.divided(supersampling)
     world = fine.affine if source_from_target is None else source_from_target @ fine.affine
-    source_voxel_from_target_voxel = np.linalg.inv(volume.grid.affine) @ world
-    values = ndimage.affine_transform(
-        np.asarray(volume.data, dtype=np.float32),
-        source_voxel_from_target_voxel[:3, :3],
-        source_voxel_from_target_voxel[:3, 3],
-        output_shape=fine.shape,
-        order=order,
-        mode="constant",
-        cval=0.0,
-    )
-    if supersampling > 1:
-        x, y, z = grid.shape
-        k = supersampling
-        values = values.reshape(x, k, y, k, z, k).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
+    source_from_fine = inverse(volume.grid.affine) @ world
+    source = np.asarray(volume.data, dtype=np.float32)
+    if order > 1:
+        source = ndimage.spline_filter(source, order, output=np.float32)
+    values = np.empty(grid.shape, dtype=np.float32)
+    k = supersampling
+    planes = max(1, SLAB_POINTS // (k[0] * fine.shape[1] * fine.shape[2]))
+    for first in range(0, grid.shape[0], planes):
+        slab = values[first : first + planes]
+        points = ndimage.affine_transform(
+            source,
+            source_from_fine[:3, :3],
+            source_from_fine[:3, 3] + source_from_fine[:3, 0] * first * k[0],
+            output_shape=(len(slab) * k[0], *fine.shape[1:]),
+            order=order,
+            mode="constant",
+            cval=0.0,
+            prefilter=False,
+        )
+        blocks = points.reshape(len(slab), k[0], slab.shape[1], k[1], slab.shape[2], k[2])
+        slab[...] = points if max(k) == 1 else blocks.mean(axis=(1, 3, 5), dtype=np.float64)
     return Volume(values, grid)
 
 
-def supersampling_for(source: Grid, target: Grid) -> int:
-    """Points along each axis so that samples lie no further apart than the source's finest voxels."""
-    return max(1, int(np.ceil(max(target.spacing_mm) / min(source.spacing_mm) - 0.01)))
+def supersampling_for(source: Grid, target: Grid, source_from_target: Affine | None = None) -> Supersampling:
+    """Points along each axis of the target, so that no two neighbours lie much further apart than the
+    source's voxels do in that direction.
+    """
+    world = target.affine if source_from_target is None else source_from_target @ target.affine
+    step_voxels = np.abs((inverse(source.affine) @ world)[:3, :3]).max(axis=0)
+    x, y, z = np.maximum(1, np.ceil(step_voxels - MOST_STEP_BEYOND_VOXEL)).astype(int)
+    return int(x), int(y), int(z)

@@ -3,25 +3,29 @@
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.checked import read_checked_cohort
+from ricenet.cohort.checked import LEFT_OUT_FILE, read_checked_cohort, write_left_out
 from ricenet.config import read_params
 from ricenet.preprocessing.cohort import preprocess_cohort
-from ricenet.preprocessing.pipeline import tool_versions
+from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.store import Store
 
 
 def main() -> None:
-    """Preprocess every subject of the checked cohort into work/preprocessed."""
+    """Preprocess every subject of the checked cohort into work/preprocessed; list whom it left out."""
     params = read_params()
-    preprocess_cohort(
+    # an earlier list must not outlive a run that fails
+    LEFT_OUT_FILE.unlink(missing_ok=True)
+    left_out = preprocess_cohort(
         read_checked_cohort(),
         params.preprocessing,
         params.seed,
         params.execution,
         Store(Path("work/store/subjects").absolute()),
         Path("work/preprocessed"),
-        tool_versions(params.preprocessing.brain.precision),
+        tool_versions(params.preprocessing.brain),
+        exclude_faulty=params.cohort.exclude_faulty,
     )
+    write_left_out(left_out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.checked import read_checked_cohort
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config import read_params
 from ricenet.evaluation.predictions import require
 from ricenet.files import read_json
@@ -22,11 +22,10 @@ PREPROCESSED = Path("work/preprocessed")
 def main() -> None:
     """Examine every subject of the checked cohort, and write the pages."""
     params = read_params()
-    cohort = read_checked_cohort()
+    cohort = read_usable_cohort()
     digest = read_json(require(PREPROCESSED / "summary.json", "preprocess"))["digest"]
     store = Store(Path("work/store/quality").absolute())
-    precision = params.preprocessing.brain.precision
-    examined = examine_cohort(cohort, PREPROCESSED, precision, params.execution, store)
+    examined = examine_cohort(cohort, PREPROCESSED, params.preprocessing.brain, params.execution, store)
     marks = write_pages(examined, cohort, params.quality, digest, Path("work/quality"))
     for subject, found in marks.items():
         if found:

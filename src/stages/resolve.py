@@ -12,7 +12,8 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.config import read_params
 from ricenet.files import write_json
-from ricenet.tracking.registry import NO_CHAMPION, champions
+from ricenet.store import Store
+from ricenet.tracking.registry import ENSEMBLES, NO_CHAMPION, champions
 from ricenet.tracking.store import open_store
 
 logger = logging.getLogger("ricenet.stages.resolve")
@@ -29,6 +30,7 @@ def main() -> None:
         logger.info("%s", NO_CHAMPION)
     digests = {modality_set: ensemble.digest for modality_set, ensemble in promoted.items()}
     write_json(Path("work/champions.json"), digests)
+    Store(ENSEMBLES).use(digests.values())
 
 
 if __name__ == "__main__":

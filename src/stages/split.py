@@ -1,4 +1,4 @@
-"""Stage `split`: work/cohort/cohort.json -> work/splits/splits.json."""
+"""Stage `split`: work/cohort -> work/splits/splits.json."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config import read_params
-from ricenet.files import read_json
 from ricenet.splits import candidates, make_splits, write_splits
 
 logger = logging.getLogger("ricenet.stages.split")
@@ -16,7 +16,7 @@ logger = logging.getLogger("ricenet.stages.split")
 def main() -> None:
     """Divide the checked cohort once, for every modality set."""
     params = read_params()
-    cohort = read_json(Path("work/cohort/cohort.json"))
+    cohort = read_usable_cohort().model_dump(mode="json")
     splits = make_splits(candidates(cohort), params.split.folds, params.split.test_fraction, params.seed)
     write_splits(splits, Path("work/splits/splits.json"))
     logger.info(

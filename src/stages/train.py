@@ -6,9 +6,11 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config import read_params
 from ricenet.files import read_json
 from ricenet.splits import read_splits
+from ricenet.store import Store
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.store import open_store
 from ricenet.training.cross_validation import (
@@ -26,8 +28,9 @@ def main() -> None:
     """Train every fold of every modality set that the store does not hold, and lay all of them out."""
     params = read_params()
     splits = read_splits(Path("work/splits/splits.json"))
-    cohort = read_json(Path("work/cohort/cohort.json"))
+    cohort = read_usable_cohort()
     preprocessed = read_json(Path("work/preprocessed/summary.json"))
+    folds = Path("work/store/folds")
     tasks = plan_folds(
         params.modality_sets,
         splits,
@@ -38,9 +41,10 @@ def main() -> None:
         params.augmentation,
         params.network,
         Path("work/preprocessed"),
-        Path("work/store/folds"),
+        folds,
     )
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
+    Store(folds).use(task.key for task in tasks)
     observer = LiveObserver(store, [task.record for task in tasks])
     observer.start()
     train_folds(tasks, params.execution, observer)
@@ -48,7 +52,7 @@ def main() -> None:
     lay_out_ensembles(
         tasks,
         Path("models/ensembles"),
-        cohort["digest"],
+        cohort.digest,
         preprocessed["digest"],
         splits.digest,
         params.preprocessing.model_dump(),

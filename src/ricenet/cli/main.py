@@ -11,6 +11,7 @@ from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import predict, predict_cohort
 from ricenet.cli.promote import promote
+from ricenet.cli.store import store_app
 from ricenet.cli.ui import ui
 
 app = typer.Typer(
@@ -22,5 +23,6 @@ app = typer.Typer(
 app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
+app.add_typer(store_app, name="store")
 for command in (check, phantom, predict, predict_cohort, promote, ui):
     app.command()(command)

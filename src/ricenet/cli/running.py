@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ricenet.errors import RicenetError
+from ricenet.files import locked
+from ricenet.store_sweep import STAGE_LOCK, STORE
 
 
 def log_to_stderr() -> None:
@@ -45,5 +47,6 @@ def mendable_errors() -> Iterator[None]:
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function from the project's folder, as DVC does."""
     log_to_stderr()
-    with mendable_errors():
+    # held by all running stages together, so that nothing is swept from under them
+    with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True):
         main()

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from ricenet.cohort.participants import Subset
 from ricenet.errors import CohortError
@@ -16,6 +23,8 @@ from ricenet.modalities import LABELS, Label
 
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")
+LEFT_OUT_FILE = Path("work/cohort/left_out.json")
+"""Whom preprocessing left out, so that a change of it alone changes what is split and trained."""
 
 
 class _Record(BaseModel):
@@ -58,6 +67,9 @@ class ExcludedSubject(_Record):
     problems: tuple[str, ...]
 
 
+_LEFT_OUT = TypeAdapter(tuple[ExcludedSubject, ...])
+
+
 class CheckedCohort(_Record):
     """What every later step may use. subjects: by participant_id, in that order.
 
@@ -78,6 +90,13 @@ class CheckedCohort(_Record):
         ordered = tuple(sorted(subjects, key=lambda subject: subject.participant_id))
         digest = content_digest([subject.model_dump(mode="json") for subject in ordered])
         return cls(root=root, digest=digest, subjects=ordered, excluded=tuple(excluded))
+
+    def without(self, left_out: Iterable[ExcludedSubject]) -> CheckedCohort:
+        """The cohort after later steps had to leave subjects out."""
+        excluded = tuple(left_out)
+        names = {subject.participant_id for subject in excluded}
+        kept = (subject for subject in self.subjects if subject.participant_id not in names)
+        return CheckedCohort.of(self.root, kept, (*self.excluded, *excluded)) if names else self
 
     def summary(self) -> str:
         """One line: numbers of subjects, labels, subsets and excluded subjects."""
@@ -105,4 +124,25 @@ def read_checked_cohort(path: Path = CHECKED_COHORT_FILE) -> CheckedCohort:
     except (ValidationError, UnicodeDecodeError):
         raise CohortError(
             f"{path.name}: not a checked cohort. Write it again: dvc repro -f check_cohort"
+        ) from None
+
+
+def write_left_out(left_out: Iterable[ExcludedSubject], path: Path = LEFT_OUT_FILE) -> None:
+    """Write whom preprocessing left out as JSON, atomically."""
+    write_json(path, [subject.model_dump(mode="json") for subject in left_out])
+
+
+def read_usable_cohort(checked: Path = CHECKED_COHORT_FILE, left_out: Path = LEFT_OUT_FILE) -> CheckedCohort:
+    """The checked cohort without whom preprocessing left out.
+
+    Raises CohortError: a missing file, or not such a file.
+    """
+    cohort = read_checked_cohort(checked)
+    if not left_out.is_file():
+        raise CohortError(f"{left_out.name}: not found. Preprocess the cohort first: dvc repro preprocess")
+    try:
+        return cohort.without(_LEFT_OUT.validate_json(left_out.read_bytes()))
+    except ValidationError:
+        raise CohortError(
+            f"{left_out.name}: not a list of subjects. Write it again: dvc repro -f preprocess"
         ) from None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.errors import SourceError
-from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
+from ricenet.volume import Affine, Grid, Supersampling, Volume, resample, supersampling_for
 
 SPACING_MM = 2.0
 AIR_HU = -1000.0
@@ -37,7 +37,7 @@ def head_of(ct: Volume) -> Volume:
     Raises SourceError: no body of a head's size.
     """
     grid = Grid.covering(ct.grid, SPACING_MM)
-    body = _largest_body(_hu_on(ct, grid, supersampling=1) > BODY_HU)
+    body = _largest_body(_hu_on(ct, grid, supersampling=(1, 1, 1)) > BODY_HU)
     top = int(np.flatnonzero(body.any(axis=(0, 1)))[-1]) if body.any() else 0
     body[:, :, : max(0, top + 1 - round(HEAD_MM / SPACING_MM))] = False
     if body.sum() * grid.voxel_ml < LEAST_HEAD_ML:
@@ -65,7 +65,7 @@ def copy_for_people(ct: Volume, head: Volume, post_op_from_ct: Affine) -> Volume
     return Volume(_hu_on(there, grid, supersampling_for(ct.grid, grid)), grid)
 
 
-def _hu_on(ct: Volume, grid: Grid, supersampling: int) -> NDArray[np.float32]:
+def _hu_on(ct: Volume, grid: Grid, supersampling: Supersampling) -> NDArray[np.float32]:
     # air is 0 while resampling, which fills what lies outside the scan with 0
     above_air = Volume((ct.data - np.float32(AIR_HU)).astype(np.float32), ct.grid)
     hu = resample(above_air, grid, supersampling=supersampling).data + np.float32(AIR_HU)

@@ -6,12 +6,18 @@ import numpy as np
 
 from ricenet.errors import SourceError
 from ricenet.importing.planning_ct import SPACING_MM
-from ricenet.preprocessing.registration import RigidResult, register_rigid, shared_information
+from ricenet.preprocessing.coarse import averaged
+from ricenet.preprocessing.registration import RigidResult, register_rigid
+from ricenet.preprocessing.similarity import shared_information
 from ricenet.randomness import seed_for
-from ricenet.volume import Affine, Grid, Volume, inverse, resample, supersampling_for
+from ricenet.volume import Affine, Volume, inverse, resample
 
 LEAST_SIMILARITY = 1.03
 SIMILARITY_TOLERANCE = 0.01
+MOST_TURNED_DEG = 60.0
+"""Of the head between CT and scan. Both headers say where the patient's front, left and top are; where they
+contradict each other, an axis may as well be mirrored, and the dose would land on the other side."""
+
 LEAST_OVERLAP = 0.2
 """Of the head's voxels in the CT that the post-op scan has to show; of fewer, chance tells too much."""
 
@@ -20,11 +26,20 @@ OUTLIERS_PERCENT = 0.5
 
 
 def register_to_post_op(head_ct: Volume, head: Volume, post_op: Volume, seed: int) -> RigidResult:
-    """`register_head`, refused where it explains nothing, or less than the headers alone did.
+    """`register_head`, refused where it is not plausible.
+
+    Raises SourceError: as `require_plausible`.
+    """
+    result = register_head(head_ct, head, post_op, seed)
+    require_plausible(result)
+    return result
+
+
+def require_plausible(result: RigidResult) -> None:
+    """Refuse what explains nothing, less than the headers alone did, or needs a turn that headers exclude.
 
     Raises SourceError.
     """
-    result = register_head(head_ct, head, post_op, seed)
     after, before = result.similarity, result.similarity_before
     if after < max(LEAST_SIMILARITY, before - SIMILARITY_TOLERANCE):
         raise SourceError(
@@ -32,7 +47,19 @@ def register_to_post_op(head_ct: Volume, head: Volume, post_op: Volume, seed: in
             f"within the head {after:.3f}, {before:.3f} before it, expected at least {LEAST_SIMILARITY:.2f})",
             "Check that both are this patient's, whole heads, and not upside down.",
         )
-    return result
+    turned_deg = _turned_degrees(result.moving_from_fixed)
+    if turned_deg > MOST_TURNED_DEG:
+        raise SourceError(
+            f"the CT's head lies over the post-op scan's only when turned by {turned_deg:.0f} degrees "
+            f"(at most {MOST_TURNED_DEG:.0f} are expected): one of them states a wrong orientation, and may "
+            "be mirrored as well",
+            "Export both again with their original orientation.",
+        )
+
+
+def _turned_degrees(transform: Affine) -> float:
+    cosine = (np.trace(transform[:3, :3]) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def register_head(head_ct: Volume, head: Volume, post_op: Volume, seed: int) -> RigidResult:
@@ -41,11 +68,9 @@ def register_head(head_ct: Volume, head: Volume, post_op: Volume, seed: int) -> 
     head_ct, head: as `planning_ct.prepared` and `planning_ct.head_of` make them. post_op: on any grid.
     The similarities of the result are those within the head (`similarity_within`).
     """
-    grid = Grid.covering(post_op.grid, SPACING_MM)
-    fixed = resample(post_op, grid, supersampling=supersampling_for(post_op.grid, grid))
-    ct_from_post_op = register_rigid(
-        fixed, head_ct, "mattes", seed_for("planning_ct", seed)
-    ).moving_from_fixed
+    fixed = averaged(post_op, SPACING_MM)
+    registration_seed = seed_for("planning_ct", seed)
+    ct_from_post_op = register_rigid(fixed, head_ct, "mattes", registration_seed).moving_from_fixed
     after, before = (similarity_within(head, head_ct, fixed, t) for t in (ct_from_post_op, np.eye(4)))
     return RigidResult(ct_from_post_op, similarity=after, similarity_before=before)
 

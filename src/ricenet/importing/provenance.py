@@ -13,7 +13,11 @@ _SOURCE = Path(ricenet.__file__).parent
 CODE = (
     *("dicom/**/*.py", "importing/**/*.py"),
     *(f"cohort/{name}.py" for name in ("dose_sidecar", "layout", "participants", "problems", "scan_checks")),
-    *("preprocessing/registration.py", "modalities.py", "randomness.py", "volume.py"),
+    *(
+        f"preprocessing/{name}.py"
+        for name in ("alignment", "coarse", "disagreement", "registration", "similarity")
+    ),
+    *("modalities.py", "randomness.py", "volume.py"),
 )
 """What decides a subject's files, below the package's folder."""
 

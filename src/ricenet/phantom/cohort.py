@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.errors import CohortError
-from ricenet.execution import Backend, run_tasks
+from ricenet.execution import Backend, Share, run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
@@ -37,7 +37,7 @@ def write_phantom(
     spacing_mm: float,
     single_fraction_share: float,
     backend: Backend = "processes",
-    workers: int = 2,
+    workers: Share = 2,
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 

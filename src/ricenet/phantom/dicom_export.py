@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.errors import CohortError
-from ricenet.execution import Backend, run_tasks
+from ricenet.execution import Backend, Share, run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.cohort import held_out_subjects, require_new_folder
@@ -35,7 +35,7 @@ def write_dicom_phantom(
     test_fraction: float,
     spacing_mm: float,
     backend: Backend = "processes",
-    workers: int = 2,
+    workers: Share = 2,
 ) -> None:
     """Write `subjects` patients into a new folder; the same arguments give the same bytes.
 

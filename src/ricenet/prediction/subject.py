@@ -17,9 +17,10 @@ from ricenet.ensemble import Ensemble
 from ricenet.errors import RegistryError
 from ricenet.files import read_json
 from ricenet.modalities import channels
+from ricenet.network_input import read_network_input
 from ricenet.prediction.case import CaseFiles, laid_out
 from ricenet.prediction.training_ranges import PREPROCESSED, TrainingRanges, spacings_mm
-from ricenet.preprocessing import pipeline
+from ricenet.preprocessing import pipeline, subject_files
 from ricenet.voting import SubjectVote, count_votes
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
@@ -69,10 +70,11 @@ def predict_subject(raw: RawSubject, ensemble: Ensemble, seed: int, ranges: Trai
     with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
         folder = Path(name)
         # by way of the files: whatever training is fed, a prediction is fed
-        pipeline.write_subject(result, folder, params.dose_unit_gy, {})
-        volumes = np.load(folder / "volumes.npy", allow_pickle=False)
+        subject_files.write_subject(result, folder, raw.subject, params.dose_unit_gy, {})
+        chosen = channels(ensemble.modality_set)
+        volumes = read_network_input(folder, raw.subject, chosen, params.cube_voxels)
         measured = read_json(folder / "provenance.json")
-    p_rice_folds = ensemble.predict(volumes[channels(ensemble.modality_set)][np.newaxis])
+    p_rice_folds = ensemble.predict(volumes[np.newaxis])
     (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds)
     kept = {name: float(measured[name]) for name in (*PREPROCESSED, "dose_factor")}
     measurements = kept | spacings_mm(raw)

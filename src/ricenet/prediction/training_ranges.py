@@ -9,9 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from ricenet.cohort.checked import CHECKED_COHORT_FILE, LEFT_OUT_FILE, read_usable_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config import QualityParams
-from ricenet.errors import SplitError
+from ricenet.errors import CohortError, SplitError
 from ricenet.files import read_json
 from ricenet.modalities import MODALITIES, Modality
 from ricenet.splits import Splits, read_splits
@@ -151,12 +152,12 @@ def _spacing_limits(
     """Ranges of the raw scans' spacings, where the raw cohort is still there, and why they are not."""
     told = "voxel spacing is not compared with the training subjects: "
     try:
-        cohort = read_json(project / "work" / "cohort" / "cohort.json")
-        if cohort["digest"] != ensemble.get("data_digest"):
+        cohort = read_usable_cohort(project / CHECKED_COHORT_FILE, project / LEFT_OUT_FILE)
+        if cohort.digest != ensemble.get("data_digest"):
             return {}, (f"{told}work/cohort is not what the model was trained on (data_digest)",)
-        root = project / cohort["root"]
+        root = project / cohort.root
         return _limits([spacings_mm(RawSubject(root, subject)) for subject in splits.development]), ()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, CohortError) as error:
         return {}, (f"{told}{_reason(error)}",)
 
 

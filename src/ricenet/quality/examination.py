@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.config import BrainParams
 from ricenet.evaluation.anatomy_figure import isocentre_voxel
 from ricenet.evaluation.drawing import PLANES, Plane
 from ricenet.files import atomic_path, write_json
-from ricenet.preprocessing.registration import normalised_mutual_information
+from ricenet.preprocessing.similarity import similarity_within_head
 from ricenet.quality import geometry
 from ricenet.quality.measures import SubjectQuality
 from ricenet.quality.mosaic import Sheet, around, draw, encode, lay_out, outlines, spread
@@ -23,9 +24,6 @@ from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
 RECORD = "examination.json"
 SPACING_MM = 2.0
 """Of the grid around the brain on which masks and dose are compared."""
-SIMILARITY_SPACING_MM = 3.0
-"""Of the copies whose mutual information is measured: the same at every scale of the protocol, since
-mutual information depends on it."""
 MARGIN_MM = 12.0
 """Around the brain: pictures show the skull, and little of the face."""
 ISODOSES_GY = (20.0, 40.0, 60.0)
@@ -49,14 +47,14 @@ class Layer(NamedTuple):
     window: tuple[float, float]
 
 
-def examine(raw: RawSubject, preprocessed: Path, precision: str, folder: Path) -> None:
+def examine(raw: RawSubject, preprocessed: Path, settings: BrainParams, folder: Path) -> None:
     """Measure and picture one subject, and write all of it into a folder.
 
-    preprocessed: the subject's folder there. precision: of HD-BET.
+    preprocessed: the subject's folder there. settings: how HD-BET runs.
     Raises ResultError: a file of preprocessing is missing.
     """
     scans = read_scans(raw, preprocessed)
-    event_brain = find_event_brain(scans, skull_stripped=raw.brain_mask.is_file(), precision=precision)
+    event_brain = find_event_brain(scans, skull_stripped=raw.brain_mask.is_file(), settings=settings)
     low, high = geometry.bounding_box_mm(scans.brain)
     grid = geometry.box_grid(low - MARGIN_MM, high + MARGIN_MM, SPACING_MM)
     brain = geometry.mask_on(scans.brain, grid)
@@ -111,16 +109,9 @@ def _measure(
 
 
 def _similarity(scans: Scans) -> tuple[float, float]:
-    """Normalised mutual information where the headers put both scans, and once they are registered."""
-    fixed, moving = (
-        _on_grid_volume(scan, Grid.covering(scan.grid, SIMILARITY_SPACING_MM))
-        for scan in (scans.post_op, scans.event)
-    )
-    before, after = (
-        normalised_mutual_information(fixed, moving, transform)
-        for transform in (np.eye(4), scans.event_from_post_op)
-    )
-    return before, after
+    """Normalised mutual information within the head: as the headers put both scans, and registered."""
+    within = similarity_within_head(scans.post_op, scans.event)
+    return within(np.eye(4)), within(scans.event_from_post_op)
 
 
 def _sheets(

@@ -11,14 +11,15 @@ import numpy as np
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
+from ricenet.config import BrainParams
 from ricenet.errors import ScanError
 from ricenet.evaluation.predictions import require
 from ricenet.files import read_json
 from ricenet.preprocessing.brain import extract_brain
-from ricenet.preprocessing.pipeline import BRAIN_MASK
+from ricenet.preprocessing.brain_mask import BRAIN_MASK
 from ricenet.volume import Affine, Volume, load_nifti
 
-EVENT_BRAIN_SPACING_MM = 2.5
+EVENT_BRAIN_SPACING_MM = 2.0
 """Of the grid on which HD-BET looks for the event scan's brain: coarse, being a check (docs/quality.md)."""
 
 SIDECAR_KEYS = (
@@ -84,10 +85,11 @@ def read_scans(raw: RawSubject, preprocessed: Path) -> Scans:
     )
 
 
-def find_event_brain(scans: Scans, *, skull_stripped: bool, precision: str) -> EventBrain:
+def find_event_brain(scans: Scans, *, skull_stripped: bool, settings: BrainParams) -> EventBrain:
     """The event scan's own brain: by HD-BET's fast network, or where there is no skull, all that is not 0.
 
-    precision: as `extract_brain` takes it. A failure is an answer here, so none is raised.
+    settings: precision and device are taken from it; the engine is always the quick one.
+    A failure is an answer here, so none is raised.
     """
     if skull_stripped:
         mask = Volume(scans.event.data > 0, scans.event.grid)
@@ -98,7 +100,8 @@ def find_event_brain(scans: Scans, *, skull_stripped: bool, precision: str) -> E
             scans.subject,
             mode="fast",
             mirroring=False,
-            precision=precision,
+            precision=settings.precision,
+            device=settings.device,
             spacing_mm=EVENT_BRAIN_SPACING_MM,
             scan="event T1ce",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ricenet.cohort.checked import CheckedCohort, read_checked_cohort
+from ricenet.cohort.checked import CheckedCohort, read_usable_cohort
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.evaluation.figures import in_paper_order
@@ -63,7 +63,7 @@ def read_results(project: Path, seed: int) -> Results:
     """
     work = project / "work"
     metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
-    cohort = read_checked_cohort(work / "cohort" / "cohort.json")
+    cohort = read_usable_cohort(work / "cohort" / "cohort.json", work / "cohort" / "left_out.json")
     preprocessed = read_json(require(work / "preprocessed" / "summary.json", "preprocess"))
     return Results(
         cohort=cohort,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ricenet.evaluation.predictions import require
 from ricenet.files import read_json, write_json, write_text
 from ricenet.modalities import channels
+from ricenet.network_input import VOLUMES_FILE
 from ricenet.splits import Splits, read_splits
 from ricenet.tracking.registry import NO_CHAMPION, RegisteredEnsemble, load_registered, version_with_digest
 from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures, one_line
@@ -130,9 +131,9 @@ def _look(project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits
 
 
 def _volumes(project: Path, subject: str, modality_set: str) -> NDArray[np.float32]:
-    path = require(project / "work" / "preprocessed" / subject / "volumes.npy", "preprocess")
+    path = require(project / "work" / "preprocessed" / subject / VOLUMES_FILE, "preprocess")
     stacked = np.load(path, mmap_mode="r", allow_pickle=False)
-    selected: NDArray[np.float32] = np.ascontiguousarray(stacked[channels(modality_set)][np.newaxis])
+    selected: NDArray[np.float32] = stacked[channels(modality_set)][np.newaxis].astype(np.float32)
     return selected
 
 

@@ -195,20 +195,19 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
     if not re.fullmatch(r"[0-9a-f]{64}", registered.digest):
         # it names a folder, and anyone may write tags in a shared registry
         raise RegistryError(f"{registered.model} version {registered.version}: tag {DIGEST} is no digest")
-    kept = Store(project / ENSEMBLES)
-    if kept.has(registered.digest):
-        return kept.path(registered.digest)
-    uri = f"models:/{registered.model}/{registered.version}"
-    _resolve_models_in(store)
-    try:
+
+    def fetch(target: Path) -> None:
+        uri = f"models:/{registered.model}/{registered.version}"
         with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
             model = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
             artifacts = Model.load(model).flavors["python_function"]["artifacts"]
-            with kept.writing(registered.digest) as target:
-                shutil.copytree(Path(model) / artifacts["ensemble"]["path"], target, dirs_exist_ok=True)
+            shutil.copytree(Path(model) / artifacts["ensemble"]["path"], target, dirs_exist_ok=True)
+
+    _resolve_models_in(store)
+    try:
+        return Store(project / ENSEMBLES).get(registered.digest, fetch)
     except mlflow_failures() as error:
         raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
-    return kept.path(registered.digest)
 
 
 def best_set(metrics: Path) -> str:

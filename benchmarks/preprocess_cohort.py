@@ -1,0 +1,100 @@
+"""A phantom cohort through preprocessing: two workers against one, and one more subject.
+
+    python benchmarks/preprocess_cohort.py             # 46 subjects of the demo, half an hour
+    python benchmarks/preprocess_cohort.py --subjects 4
+
+The same subjects, at the demo's settings, into a fresh store each time: in one process with one thread,
+then by two worker processes with one thread each, whose start and imports count. Then one subject joins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from figure import report
+
+from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.checks import admit, check_cohort
+from ricenet.config import ExecutionParams, Params, read_params
+from ricenet.files import read_json
+from ricenet.phantom.cohort import write_phantom
+from ricenet.phantom.mechanism import Weights
+from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.preprocessing.step_keys import tool_versions
+from ricenet.store import Store
+
+PROJECT = Path(__file__).parents[1]
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+TWO_WORKERS = ExecutionParams(backend="processes", workers=2, threads_per_worker=1)
+
+
+def write_cohort(folder: Path, subjects: int, params: Params) -> CheckedCohort:
+    """A phantom cohort of the demo's kind, checked."""
+    settings = params.phantom
+    write_phantom(
+        folder,
+        subjects,
+        settings.seed,
+        Weights(**settings.evidence.model_dump()),
+        test_fraction=settings.test_fraction,
+        spacing_mm=settings.spacing_mm,
+        single_fraction_share=settings.single_fraction_share,
+    )
+    return admit(check_cohort(folder), exclude_faulty=False)
+
+
+def seconds(
+    cohort: CheckedCohort, params: Params, execution: ExecutionParams, store: Store, output: Path
+) -> float:
+    """How long it takes to preprocess a cohort with what is in the store."""
+    versions = tool_versions(params.preprocessing.brain)
+    begun = time.perf_counter()
+    preprocess_cohort(cohort, params.preprocessing, params.seed, execution, store, output, versions)
+    return time.perf_counter() - begun
+
+
+def same_volumes(one: Path, other: Path) -> bool:
+    """Whether two outputs hold the same network input, byte for byte."""
+    subjects = sorted(read_json(one / "summary.json")["subjects"])
+    return subjects == sorted(read_json(other / "summary.json")["subjects"]) and all(
+        (one / s / "volumes.npy").read_bytes() == (other / s / "volumes.npy").read_bytes() for s in subjects
+    )
+
+
+def main() -> None:
+    """Measure, compare, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=46)
+    parser.add_argument("--keep", type=Path, help="a folder for the outputs, e.g. for preprocess_accuracy.py")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    params = read_params(PROJECT / "params.yaml")
+    with tempfile.TemporaryDirectory(prefix="ricenet-benchmark-") as name:
+        folder = arguments.keep or Path(name)
+        larger = write_cohort(folder / "raw", arguments.subjects + 1, params)
+        cohort = CheckedCohort.of(larger.root, larger.subjects[:-1])
+        one, two = Store(folder / "one"), Store(folder / "two")
+        serial = seconds(cohort, params, SERIAL, one, folder / "serial")
+        parallel = seconds(cohort, params, TWO_WORKERS, two, folder / "parallel")
+        alike = same_volumes(folder / "serial", folder / "parallel")
+        again = seconds(cohort, params, TWO_WORKERS, two, folder / "again")
+        adding = seconds(larger, params, TWO_WORKERS, two, folder / "larger")
+        if not arguments.keep:
+            shutil.rmtree(folder / "raw")
+    a_subject, ratio = serial / len(cohort.subjects), serial / parallel
+    told = f"{len(cohort.subjects)} subjects, volumes byte for byte the same: {alike}"
+    print(f"serial {serial:.0f} s, two workers {parallel:.0f} s, {a_subject:.1f} s a subject")
+    print(f"one more subject {adding:.1f} s, none {again:.1f} s")
+    report("preprocess_cohort_two_workers", ratio, ">= 1.7x", told, ratio >= 1.7 and alike)
+    report(
+        "preprocess_cohort_one_more", adding / a_subject, "< 2 subjects' time", told, adding < 2 * a_subject
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""What real cohorts and real machines do to preprocessing, with the real ANTs and HD-BET."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+from heads import WEIGHTS, write_head
+
+from ricenet.cohort.layout import RawSubject
+from ricenet.files import read_json
+from ricenet.phantom.cohort import write_phantom
+from ricenet.volume import Grid, Volume, load_nifti, resample
+
+pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).parents[1]
+SUBJECTS = ("sub-001", "sub-002")
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two heads of 3 mm as a cohort."""
+    folder = tmp_path_factory.mktemp("heads") / "cohort"
+    write_phantom(
+        folder, 2, 7, WEIGHTS, test_fraction=0.0, spacing_mm=3.0, single_fraction_share=0.0, workers=1
+    )
+    return folder
+
+
+@pytest.fixture
+def project(heads: Path, tmp_path: Path) -> Path:
+    """A folder in which the stage `preprocess` can run."""
+    shutil.copytree(heads, tmp_path / "data" / "demo")
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    subprocess.run([sys.executable, PROJECT / "src/stages/check_cohort.py"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def start(project: Path, *, read_only_data: bool = False) -> subprocess.Popen[str]:
+    """Start the stage."""
+    command = [sys.executable, str(PROJECT / "src/stages/preprocess.py")]
+    if read_only_data:
+        mount = 'mount --bind data data && mount -o remount,ro,bind data && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *command]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def first_registration(project: Path, stage: subprocess.Popen[str]) -> Path:
+    """Wait until a subject's first step is in the store: its worker is then in mid-subject."""
+    while True:
+        found = list((project / "work/store/subjects").glob("??/[0-9a-f]*/registration.json"))
+        if found:
+            return found[0]
+        assert stage.poll() is None, stage.communicate()
+        time.sleep(0.02)
+
+
+def workers_of(stage: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(stage.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def is_complete(project: Path) -> bool:
+    summary = read_json(project / "work/preprocessed/summary.json")
+    return sorted(summary["subjects"]) == list(SUBJECTS) and all(
+        np.isfinite(np.load(project / "work/preprocessed" / subject / "volumes.npy")).all()
+        for subject in SUBJECTS
+    )
+
+
+def left_behind(project: Path) -> list[Path]:
+    return list((project / "work/store").rglob(".partial-*"))
+
+
+def test_a_worker_killed_in_mid_subject_costs_that_step_alone(project: Path) -> None:
+    stage = start(project)
+    registration = first_registration(project, stage)
+    made = registration.stat().st_mtime_ns
+    workers_of(stage)[0].kill()
+    _, told = stage.communicate(timeout=300)
+    assert stage.returncode == 0, told
+    assert "a task is tried once more: its worker process ended without a word" in told
+    assert is_complete(project)
+    assert registration.stat().st_mtime_ns == made
+
+
+def test_a_killed_run_goes_on_where_it_was_and_two_at_once_share_the_work(project: Path) -> None:
+    raw = {path: path.stat().st_mtime_ns for path in (project / "data").rglob("*")}
+    killed = start(project)
+    registration = first_registration(project, killed)
+    made = registration.stat().st_mtime_ns
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (project / "work/preprocessed").exists()
+
+    probe = start(project, read_only_data=True) if shutil.which("unshare") else None
+    both = [probe or start(project), start(project)]
+    told = [stage.communicate(timeout=300)[1] for stage in both]
+    if probe is not None and ("unshare:" in told[0] or "mount:" in told[0]):
+        pytest.skip(f"no file system can be made read-only here: {told[0].strip()}")
+    assert [stage.returncode for stage in both] == [0, 0], told
+    assert is_complete(project) and registration.stat().st_mtime_ns == made
+    entries = list((project / "work/store/subjects").glob("??/[0-9a-f]*"))
+    assert len(entries) == 6  # registration, brain and cube of two subjects
+    assert {path: path.stat().st_mtime_ns for path in (project / "data").rglob("*")} == raw
+
+
+PREPROCESS = """
+import json, resource, sys
+from pathlib import Path
+from ricenet.cohort.layout import RawSubject
+from ricenet.config import read_params
+from ricenet.preprocessing.pipeline import preprocess
+from ricenet.preprocessing.subject_files import write_subject
+
+made = preprocess(RawSubject(Path(sys.argv[1]), "sub-001"), read_params(Path(sys.argv[2])).preprocessing, 7)
+write_subject(made, Path(sys.argv[3]), "sub-001", 60.0, {})
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2))
+"""
+
+
+def resampled_to(scan: Path, grid_shape: tuple[int, int, int], spacing_mm: tuple[float, ...]) -> None:
+    """Replace a scan by itself on another grid around its middle, whole numbers as a scanner writes them."""
+    volume = load_nifti(scan)
+    affine = np.diag([*spacing_mm, 1.0])
+    middle = volume.grid.world_mm((np.array(volume.grid.shape) - 1) / 2)
+    affine[:3, 3] = middle - np.array(spacing_mm) * (np.array(grid_shape) - 1) / 2
+    values = resample(volume, Grid(grid_shape, affine)).data
+    image = nib.nifti1.Nifti1Image(np.rint(values).astype(np.int16), affine)
+    scan.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1))
+
+
+def test_a_very_fine_scan_and_one_of_thick_slices_stay_within_memory_and_come_out_right(
+    tmp_path: Path,
+) -> None:
+    head = write_head(tmp_path / "raw")
+    raw = RawSubject(head, "sub-001")
+    resampled_to(raw.scan("post_op"), (512, 512, 400), (0.4, 0.4, 0.4))
+    resampled_to(raw.scan("event"), (448, 512, 30), (0.5, 0.5, 6.5))
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", PREPROCESS, str(head), str(PROJECT / "params.yaml"), str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) < 4.0  # GiB
+
+    truth = head / "ground_truth/sub-001"
+    found = np.array(read_json(out / "provenance.json")["event_world_from_post_op_world"])
+    true = np.array(read_json(truth / "truth.json")["event_world_from_post_op_world"])
+    brain = load_nifti(truth / "brain.nii.gz")
+    points = brain.grid.world_mm(np.argwhere(brain.data > 0).astype(np.float64))
+    error = points @ (found - true)[:3, :3].T + (found - true)[:3, 3]
+    assert np.linalg.norm(error, axis=1).mean() < 1.0
+    mask = resample(load_nifti(out / "brain_mask.nii.gz"), brain.grid).data > 0.5
+    inside = brain.data > 0.5
+    assert 2 * (mask & inside).sum() / (mask.sum() + inside.sum()) > 0.95
+
+
+def test_the_doses_integral_in_the_brain_is_kept_on_a_finer_and_on_a_coarser_cube(heads: Path) -> None:
+    from ricenet.preprocessing.cube import on_cube
+
+    raw = RawSubject(heads, "sub-001")
+    dose = load_nifti(raw.scan("dose"))
+    brain = load_nifti(heads / "ground_truth/sub-001/brain.nii.gz")
+    points = brain.grid.world_mm(np.argwhere(brain.data > 0.5).astype(np.float64))
+    expected = resample(dose, brain.grid).data[brain.data > 0.5].sum() * brain.grid.voxel_ml
+    for spacing_mm, voxels in ((1.5, 140), (3.0, 70), (6.0, 35)):
+        cube = Grid.cube((points.min(axis=0) + points.max(axis=0)) / 2, spacing_mm, voxels)
+        values = on_cube(dose, cube, 1)
+        share = on_cube(Volume((brain.data > 0.5).astype(np.float32), brain.grid), cube, 1)
+        assert values.min() >= 0
+        assert (values * share).sum() * cube.voxel_ml == pytest.approx(expected, rel=0.01)
