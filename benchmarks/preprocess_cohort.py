@@ -72,9 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--subjects", type=int, default=46)
     parser.add_argument("--serial", type=int, help="subjects of the serial side; all by default")
-    parser.add_argument(
-        "--keep", type=Path, help="a folder to leave all in, for preprocess_accuracy.py"
-    )
+    parser.add_argument("--keep", type=Path, help="a folder to leave all in, for preprocess_accuracy.py")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     params = read_params(PROJECT / "params.yaml")
