@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from ricenet import execution
 from ricenet.errors import RicenetError, ScanError
-from ricenet.execution import THREAD_VARIABLES, WORKER_BYTES, Outcome, run_tasks, shares
+from ricenet.execution import THREAD_VARIABLES, Outcome, run_tasks
 
 
 def square(task: int) -> int:
@@ -253,37 +252,3 @@ def test_a_real_ray_gives_the_same_outcomes() -> None:
     outcomes = run_tasks(square, [0, 1, 2, 3], "ray", 2, 1, "squares")
     assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
     assert outcomes[3].error == "ZeroDivisionError: third"
-
-
-@pytest.mark.parametrize(
-    ("backend", "asked", "expected"),
-    [
-        ("processes", ("auto", "auto"), (8, 1)),  # one worker a core
-        ("processes", (3, "auto"), (3, 2)),  # 8 cores between 3: two each, two idle
-        ("processes", (16, "auto"), (16, 1)),  # as told, and never less than a thread
-        ("processes", ("auto", 4), (8, 4)),
-        ("serial", ("auto", "auto"), (1, 8)),
-        ("serial", (5, 2), (1, 2)),
-        ("ray", ("auto", "auto"), (8, 1)),  # cores of other machines are not counted
-    ],
-)
-def test_workers_and_threads_share_the_cores(
-    backend: Any, asked: tuple[Any, Any], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(execution, "_cores", lambda: 8)
-    monkeypatch.setattr(execution, "_available_bytes", lambda: 100 * WORKER_BYTES)
-    assert shares(backend, *asked) == expected
-
-
-@pytest.mark.parametrize(("available", "workers"), [(0.5, 1), (3.9, 3), (50, 8)])
-def test_workers_are_no_more_than_memory_allows(
-    available: float, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(execution, "_cores", lambda: 8)
-    monkeypatch.setattr(execution, "_available_bytes", lambda: int(available * WORKER_BYTES))
-    assert shares("processes", "auto", "auto") == (workers, 8 // workers)
-
-
-def test_this_machine_has_cores_and_memory() -> None:
-    workers, threads = shares("processes", "auto", "auto")
-    assert 1 <= workers * threads <= (os.cpu_count() or 1)

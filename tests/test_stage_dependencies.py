@@ -19,6 +19,7 @@ INDIFFERENT = (
     "errors",
     "execution",
     "files",
+    "machine",
     "scale",
     "store",
     "version_control",

@@ -19,21 +19,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ricenet.errors import RicenetError
+from ricenet.machine import Backend, Share, shares
 from ricenet.task_progress import task_progress
 
 logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Backend = Literal["serial", "processes", "ray"]
-Share = int | Literal["auto"]
-
-WORKER_BYTES = 4 * 2**30
-"""What one worker may need: preprocessing stays below it for any scan (benchmarks/preprocess_subject.py)."""
-
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -98,37 +93,6 @@ def run_tasks(
                 logger.error("%s: %s\n%s", description, attempt.error, attempt.trace)
             advance()
     return [Outcome(task, done[i].result, done[i].error) for i, task in enumerate(tasks)]
-
-
-def shares(backend: Backend, workers: Share, threads_per_worker: Share) -> tuple[int, int]:
-    """How many workers, and threads for each, so that together they take no more cores than there are.
-
-    "auto" workers: one a core, as far as memory allows (WORKER_BYTES each). "auto" threads: the cores that a
-    worker has to itself; one for Ray, whose cores are elsewhere.
-    """
-    cores = _cores()
-    if backend == "serial":
-        side_by_side = 1
-    elif workers == "auto":
-        side_by_side = max(1, min(cores, _available_bytes() // WORKER_BYTES))
-    else:
-        side_by_side = workers
-    if threads_per_worker != "auto":
-        return side_by_side, threads_per_worker
-    return side_by_side, 1 if backend == "ray" else max(1, cores // side_by_side)
-
-
-def _cores() -> int:
-    """Cores that this process may use, as its affinity and its container's quota have it."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
-
-
-def _available_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 class _Capture:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.errors import CohortError
-from ricenet.execution import Backend, Share, run_tasks
+from ricenet.execution import run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
+from ricenet.machine import Backend, Share
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.subject import Cause, draw_cause, write_subject

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.errors import CohortError
-from ricenet.execution import Backend, Share, run_tasks
+from ricenet.execution import run_tasks
 from ricenet.files import atomic_folder, write_json, write_text
+from ricenet.machine import Backend, Share
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.cohort import held_out_subjects, require_new_folder
 from ricenet.phantom.dicom_patient import DicomPatient, draw_patient

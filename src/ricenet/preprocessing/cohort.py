@@ -14,8 +14,8 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config import ExecutionParams, PreprocessingParams
 from ricenet.errors import CohortError, ScanError
 from ricenet.execution import Outcome, run_tasks
-from ricenet.files import atomic_folder, write_json
-from ricenet.preprocessing.step_keys import StepKeys, digest_of_cubes, step_keys
+from ricenet.files import atomic_folder, content_digest, write_json
+from ricenet.preprocessing.step_keys import StepKeys, step_keys
 from ricenet.store import Store
 
 logger = logging.getLogger(__name__)
@@ -135,9 +135,8 @@ def _preprocess_into_store(
 
 
 def _lay_out(tasks: Sequence[SubjectTask], store: Store, output: Path) -> None:
-    keys = {task.subject: task.keys for task in tasks}
+    cubes = {task.subject: task.keys.cube for task in tasks}
     with atomic_folder(output) as folder:
-        for task in tasks:
-            store.lay_out(task.keys.cube, folder / task.subject)
-        cubes = {subject: of.cube for subject, of in keys.items()}
-        write_json(folder / SUMMARY, {"digest": digest_of_cubes(keys), "subjects": cubes})
+        for subject, key in cubes.items():
+            store.lay_out(key, folder / subject)
+        write_json(folder / SUMMARY, {"digest": content_digest(cubes), "subjects": cubes})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from ricenet.cohort.checked import CheckedSubject
@@ -73,11 +73,6 @@ def step_keys(
         }
     )
     return StepKeys(registration, brain, cube)
-
-
-def digest_of_cubes(keys: Mapping[str, StepKeys]) -> str:
-    """The content address of a preprocessed cohort."""
-    return content_digest({subject: asdict(k)["cube"] for subject, k in keys.items()})
 
 
 def _brain_inputs(
