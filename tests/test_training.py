@@ -179,14 +179,19 @@ def elsewhere(task: FoldTask, name: str) -> FoldTask:
 
 
 def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
+    """Judged by ranks and by the batches' own statistics: the running ones of ten subjects are unsteady."""
     splits = write_subjects(tmp_path / "preprocessed", 20)
-    settings = TRAINING.model_copy(update={"epochs": 30, "batch_size": 8, "checkpoint_every_epochs": 30})
+    settings = TRAINING.model_copy(update={"epochs": 40, "batch_size": 10, "checkpoint_every_epochs": 40})
     plainly = AUGMENTATION.model_copy(update={"probability": 0.0})
-    task = plan(tmp_path, splits, training=settings, augmentation=plainly)[1]
-    train_fold(task)
-    assert read_history(task.folder / HISTORY)[-1].validation_macro_f1 == 1.0
-    for prediction in read_predictions(task.folder / PREDICTIONS):
-        assert (prediction.p_rice >= 0.5) == (prediction.label == "rice")
+    for task in plan(tmp_path, splits, training=settings, augmentation=plainly, seed=3):
+        train_fold(task)
+        p_rice = {
+            label: [row.p_rice for row in read_predictions(task.folder / PREDICTIONS) if row.label == label]
+            for label in ("rice", "recurrence")
+        }
+        assert min(p_rice["rice"]) > max(p_rice["recurrence"])
+        losses = [epoch.train_loss for epoch in read_history(task.folder / HISTORY)]
+        assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
 def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) -> None:
