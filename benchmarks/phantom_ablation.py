@@ -23,7 +23,7 @@ from ricenet.modalities import members
 from ricenet.phantom.cohort import write_phantom
 from ricenet.phantom.mechanism import Weights
 from ricenet.preprocessing.cohort import preprocess_cohort
-from ricenet.preprocessing.pipeline import tool_versions
+from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.splits import candidates, make_splits
 from ricenet.store import Store
 from ricenet.training.cross_validation import plan_folds, train_folds
@@ -57,7 +57,7 @@ def macro_f1_by_set(params: Params, seed: int) -> dict[str, float]:
         params.execution,
         Store(Path("work/store/subjects")),
         preprocessed,
-        tool_versions(params.preprocessing.brain.precision),
+        tool_versions(params.preprocessing.brain),
     )
     splits = make_splits(
         candidates(checked.model_dump()), params.split.folds, params.split.test_fraction, params.seed

@@ -81,7 +81,7 @@ def test_strengths_of_zero_change_nothing() -> None:
 
 def test_probability_zero_changes_nothing() -> None:
     volumes = blobs()
-    never = STRONG.model_copy(update={"probability": 0.0})
+    never = AugmentationParams.model_validate({**STRONG.model_dump(), "probability": 0.0})
     sample = draw_augmentation(never, np.random.default_rng(3))
     torch.testing.assert_close(augment(volumes, ALL_MODALITIES, [sample], 5.5), volumes, rtol=0, atol=0)
 

@@ -136,7 +136,7 @@ def problems(content: dict[str, Any]) -> list[str]:
         (
             "augmentation.probability",
             1.1,
-            "augmentation.probability: Input should be less than or equal to 1",
+            "augmentation.probability: expected a number from 0 to 1, or one for each kind, found 1.1",
         ),
         (
             "explain.stride_voxels",

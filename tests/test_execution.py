@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ricenet import execution
+from ricenet.cluster.run import Died
 from ricenet.errors import RicenetError, ScanError
-from ricenet.execution import THREAD_VARIABLES, Outcome, run_tasks
+from ricenet.execution import Outcome, run_tasks
+from ricenet.machine import THREAD_VARIABLES
 
 
 def square(task: int) -> int:
@@ -33,6 +36,11 @@ def threads(_: int) -> dict[str, str]:
 def process_id(_: int) -> int:
     time.sleep(0.2)
     return os.getpid()
+
+
+def card(_: int) -> str | None:
+    time.sleep(0.2)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def die_on_two(task: int) -> int:
@@ -106,6 +114,22 @@ def test_processes_work_side_by_side_outside_this_one() -> None:
     ids = {outcome.result for outcome in run_tasks(process_id, range(4), "processes", 2, 1, "ids")}
     assert len(ids) == 2
     assert os.getpid() not in ids
+
+
+def test_each_of_several_graphics_cards_has_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "graphics_cards", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    outcomes = run_tasks(card, range(6), "processes", 3, 1, "cards")
+    assert {outcome.result for outcome in outcomes} == {"GPU-a", "GPU-b"}
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize("cards", [[], ["GPU-a"]])
+def test_one_graphics_card_is_left_to_all_workers(cards: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "graphics_cards", lambda: cards)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    outcomes = run_tasks(card, range(2), "processes", 2, 1, "cards")
+    assert [outcome.result for outcome in outcomes] == ["7", "7"]
 
 
 def test_a_task_that_kills_its_worker_fails_and_the_others_are_completed() -> None:
@@ -184,71 +208,13 @@ def test_ray_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyP
         run_tasks(square, [1], "ray", 2, 1, "squares")
 
 
-class PretendedRay(types.ModuleType):
-    """The five calls that are made of ray, run at once; the task 5 loses its worker."""
+@pytest.mark.parametrize(("private", "told"), [(False, "not done: of Sibylle"), (True, "not done")])
+def test_rays_words_are_not_told_of_a_private_task(
+    private: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> Iterator[tuple[int, Died]]:
+        yield 0, Died("not done", "of Sibylle")
 
-    class exceptions:
-        class RayError(Exception):
-            pass
-
-    def __init__(self, cards: float) -> None:
-        super().__init__("ray")
-        self.cards, self.calls, self.most_in_hand = cards, dict[str, Any](), 0
-
-    def is_initialized(self) -> bool:
-        return False
-
-    def init(self, **options: Any) -> None:
-        self.calls["init"] = options
-
-    def shutdown(self) -> None:
-        self.calls["shutdown"] = True
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {"GPU": self.cards}
-
-    def remote(self, **options: Any) -> Any:
-        self.calls["remote"] = options
-        return lambda function: types.SimpleNamespace(remote=lambda *given: (function, given))
-
-    def wait(self, references: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
-        self.most_in_hand = max(self.most_in_hand, len(references))
-        return references[-num_returns:], references[:-num_returns]
-
-    def get(self, reference: Any) -> Any:
-        function, (wrapped, task) = reference
-        if task == 5:
-            raise self.exceptions.RayError
-        return function(wrapped, task)
-
-
-def test_the_ray_backend_keeps_order_limits_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    ray = PretendedRay(cards=1)
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    outcomes = run_tasks(square, [0, 1, 2, 4, 5, 6], "ray", 2, 3, "squares")
-    assert [outcome.result for outcome in outcomes] == [0, 1, None, 16, None, 36]
-    assert outcomes[2].error == "sub-002: dose: all zero. Check it"
-    assert outcomes[4].error is not None
-    assert "worker process ended" in outcomes[4].error
-    assert ray.most_in_hand == 2
-    assert ray.calls["remote"] == {"num_cpus": 3, "num_gpus": 0.5}
-    assert (ray.calls["init"]["address"], ray.calls["init"]["num_cpus"]) == ("local", 6)
-    assert ray.calls["init"]["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "3"
-    assert ray.calls["shutdown"]
-
-
-def test_a_named_ray_cluster_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    ray = PretendedRay(cards=0)
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    run_tasks(square, [1], "ray", 2, 1, "squares")
-    assert ray.calls["init"]["address"] == "auto"
-    assert "num_cpus" not in ray.calls["init"]
-
-
-def test_a_real_ray_gives_the_same_outcomes() -> None:
-    pytest.importorskip("ray")
-    outcomes = run_tasks(square, [0, 1, 2, 3], "ray", 2, 1, "squares")
-    assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
-    assert outcomes[3].error == "ZeroDivisionError: third"
+    monkeypatch.setattr(execution, "work_on_cluster", lose)
+    (outcome,) = run_tasks(square, [0], "ray", 1, 1, "lost", private=private)
+    assert outcome.error == told

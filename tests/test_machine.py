@@ -26,8 +26,8 @@ from ricenet.machine import WORKER_BYTES, shares
 def test_workers_and_threads_share_the_cores(
     backend: Any, asked: tuple[Any, Any], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "_cores", lambda: 8)
-    monkeypatch.setattr(machine, "_available_bytes", lambda: 100 * WORKER_BYTES)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 100 * WORKER_BYTES)
     assert shares(backend, *asked) == expected
 
 
@@ -35,8 +35,8 @@ def test_workers_and_threads_share_the_cores(
 def test_workers_are_no_more_than_memory_allows(
     available: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "_cores", lambda: 8)
-    monkeypatch.setattr(machine, "_available_bytes", lambda: int(available * WORKER_BYTES))
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.setattr(machine, "available_bytes", lambda: int(available * WORKER_BYTES))
     assert shares("processes", "auto", "auto") == (workers, 8 // workers)
 
 

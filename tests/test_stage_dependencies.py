@@ -15,17 +15,27 @@ SOURCE = PROJECT / "src"
 # how work is spread, logged, stored or shown decides no result
 INDIFFERENT = (
     "cli",
+    "cluster",
     "config",
+    "config_problems",
+    "config_tuning",
+    "config_types",
     "errors",
     "execution",
     "files",
     "machine",
     "scale",
     "store",
+    "task_progress",
     "version_control",
     "__init__",
 )
-SIDE_EFFECTS = {"train": ("tracking", "voting", "evaluation"), "report": ("tracking",), "vote": ("tracking",)}
+SIDE_EFFECTS = {
+    "train": ("tracking", "voting", "evaluation"),
+    "tune": ("tracking", "voting", "evaluation"),
+    "report": ("tracking",),
+    "vote": ("tracking",),
+}
 """Modules that a stage calls only to show its results in MLflow."""
 
 

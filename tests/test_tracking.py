@@ -1,4 +1,4 @@
-"""MLflow's runs are a projection of the files, and live epochs are part of the same runs."""
+"""MLflow's runs are a projection of the files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ricenet.config import read_params
 from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
 from ricenet.tracking.content import code_tags, common_params, flat
-from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.publish import publish
+from ricenet.tracking.runs import all_runs_of_set
 from ricenet.tracking.store import TrackingStore, mlflow_errors, open_store, redacted
-from ricenet.training.history import EpochMetrics, FoldIdentity, read_history
+from ricenet.training.history import read_history
 from ricenet.training.task import FoldTask
 from ricenet.version_control import home_of
 
@@ -139,6 +139,17 @@ def test_a_fold_run_holds_every_epoch_of_the_table(published: tuple[Path, Tracki
     assert "training/predictions.tsv" in artifacts(store, "dose fold 1", "training")
 
 
+def test_runs_are_found_however_many_pages_they_fill(
+    published: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, store = published
+    key = next(iter(runs(store).values())).data.tags["ricenet.set_key"]
+    whole = [run.info.run_id for run in all_runs_of_set(store, key)]
+    assert len(whole) > 1
+    monkeypatch.setattr("ricenet.tracking.runs.RUNS_PER_CALL", 1)
+    assert [run.info.run_id for run in all_runs_of_set(store, key)] == whole
+
+
 def test_publishing_again_writes_nothing(published: tuple[Path, TrackingStore]) -> None:
     project, store = published
     database = project / "mlflow" / "mlflow.db"
@@ -207,67 +218,17 @@ def test_training_again_with_another_outcome_replaces_the_run(project: Path) -> 
     assert len(history(store, "dose fold 1", "train_loss")) == EPOCHS
 
 
-def live_observer(project: Path, store: TrackingStore) -> LiveObserver:
-    records = [read_json(p) for p in sorted((project / "work/training").glob("dose/*/fold.json"))]
-    return LiveObserver(store, records, every_epochs=2)
-
-
-def fold_0(project: Path) -> tuple[FoldIdentity, list[EpochMetrics]]:
-    folder = project / "work/training/dose/fold-0"
-    return FoldIdentity("dose", 0, read_json(folder / "fold.json")["key"]), read_history(
-        folder / "history.csv"
-    )
-
-
-def test_epochs_are_shown_while_a_fold_trains_and_not_again_when_it_resumes(project: Path) -> None:
+def test_training_again_with_another_outcome_in_one_epoch_replaces_the_run(project: Path) -> None:
     store = store_of(project)
-    fold, table = fold_0(project)
-    observer = live_observer(project, store)
-    observer.start()
-    observer = pickle.loads(pickle.dumps(observer))  # noqa: S301  (what a pool of processes does)
-    for epoch in (1, 2, 3):
-        observer.on_epoch(fold, epoch, table[epoch - 1])
+    publish(project, store)
+    old = runs(store)["dose fold 1"].info.run_id
+    path = project / "work/training/dose/fold-1/history.csv"
+    table = path.read_text().splitlines()
+    table[2] = table[2].replace("0.", "0.9", 1)
+    path.write_text("\n".join(table) + "\n")
 
-    assert [epoch for epoch, _ in history(store, "dose fold 0", "train_loss")] == [1, 2]
-    live = runs(store)
-    assert live["dose"].data.params["training.learning_rate"] == "0.001"
-    assert live["dose"].data.tags[GIT_COMMIT] == live["dose fold 0"].data.tags[GIT_COMMIT] == COMMIT
-    assert runs(store)["dose fold 0"].info.status == "RUNNING"
-
-    resumed = live_observer(project, store)
-    resumed.start()
-    for epoch in range(2, EPOCHS + 1):
-        resumed.on_epoch(fold, epoch, table[epoch - 1])
-    resumed.on_finished(fold, table)
-    live_id = runs(store)["dose fold 0"].info.run_id
-
-    assert [epoch for epoch, _ in history(store, "dose fold 0", "train_loss")] == [1, 2, 3, 4]
-    assert runs(store)["dose fold 0"].info.status == "FINISHED"
-    assert runs(store)["dose fold 0"].data.tags["mlflow.parentRunId"] == runs(store)["dose"].info.run_id
-
-    outcome = publish(project, store)
-
-    assert "dose fold 0" in outcome.completed
-    assert runs(store)["dose fold 0"].info.run_id == live_id
-    assert len(history(store, "dose fold 0", "train_loss")) == EPOCHS
-
-
-def test_training_goes_on_where_mlflow_fails(
-    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    elsewhere = TrackingStore(f"sqlite:///{tmp_path}/nowhere/mlflow.db", "1")
-    fold, table = fold_0(project)
-    observer = live_observer(project, elsewhere)
-
-    observer.start()
-    for epoch, metrics in enumerate(table, start=1):
-        observer.on_epoch(fold, epoch, metrics)
-    observer.on_finished(fold, table)
-
-    assert [record.message for record in caplog.records if "MLflow fails" in record.message] == [
-        "MLflow fails, so runs appear only when all is trained: "
-        f"{tmp_path}/nowhere/mlflow.db does not exist here"
-    ]
+    assert publish(project, store).created == ("dose fold 1",)
+    assert runs(store)["dose fold 1"].info.run_id != old
 
 
 def fold_task(folder: Path) -> FoldTask:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
+from small_folds import (
+    AUGMENTATION,
+    CUBE,
+    NETWORK,
+    PREPROCESSING,
+    SERIAL,
+    TRAINING,
+    InterruptAfter,
+    Interrupted,
+    Recorder,
+    elsewhere,
+    plan,
+    results,
+    write_subjects,
+)
 
 from ricenet.cohort.checked import (
     CheckedCohort,
@@ -29,9 +44,7 @@ from ricenet.cohort.checked import (
 )
 from ricenet.config import (
     AugmentationParams,
-    ExecutionParams,
     NetworkParams,
-    PreprocessingParams,
     TrainingParams,
     read_params,
 )
@@ -40,7 +53,6 @@ from ricenet.errors import ScanError, TrainingError
 from ricenet.files import write_json
 from ricenet.modalities import Label
 from ricenet.splits import Splits, read_splits
-from ricenet.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ricenet.training.cross_validation import (
     lay_out_ensembles,
     lay_out_training,
@@ -49,79 +61,14 @@ from ricenet.training.cross_validation import (
     train_folds,
 )
 from ricenet.training.fold import train_fold
-from ricenet.training.history import EpochMetrics, FoldIdentity, NullObserver, read_history, write_history
+from ricenet.training.history import (
+    EpochMetrics,
+    read_history,
+    write_history,
+)
 from ricenet.training.predictions import Prediction, macro_f1, read_predictions, write_predictions
 from ricenet.training.sampling import draw_epoch, in_batches, occurrences
 from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, WEIGHTS, FoldTask
-
-CUBE = 8
-PREPROCESSING = PreprocessingParams.model_validate(
-    {
-        "cube_voxels": CUBE,
-        "spacing_mm": 20.0,
-        "interpolation": "linear",
-        "dose_unit_gy": 60.0,
-        "registration": {"spacing_mm": 2.0, "metric": "mattes"},
-        "brain": {"mode": "fast", "mirroring": False, "precision": "auto"},
-    }
-)
-TRAINING = TrainingParams(
-    epochs=4,
-    batch_size=4,
-    learning_rate=1e-2,
-    weight_decay=1e-4,
-    checkpoint_every_epochs=1,
-    overrides={},
-)
-AUGMENTATION = AugmentationParams(
-    rotation_degrees=15.0,
-    scaling=0.1,
-    elastic_mm=6.0,
-    noise_sd=0.1,
-    brightness=0.1,
-    gamma=0.2,
-    probability=0.5,
-)
-NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
-SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
-
-
-def write_subjects(folder: Path, count: int = 10) -> Splits:
-    """Random volumes, in which RICE has the higher dose; two folds."""
-    noise = np.random.default_rng(0)
-    labels: dict[str, Label] = {}
-    for number in range(count):
-        subject = f"sub-{number:03d}"
-        labels[subject] = "rice" if number % 2 else "recurrence"
-        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float16)
-        volumes[2] = number % 2 + 0.1 * volumes[2]
-        (folder / subject).mkdir(parents=True)
-        np.save(folder / subject / "volumes.npy", volumes)
-    subjects = tuple(labels)
-    return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
-
-
-def plan(
-    folder: Path,
-    splits: Splits,
-    modality_sets: Sequence[str] = ("dose",),
-    training: TrainingParams = TRAINING,
-    augmentation: AugmentationParams = AUGMENTATION,
-    seed: int = 0,
-) -> list[FoldTask]:
-    keys = {subject: f"volumes of {subject}" for subject in splits.development}
-    return plan_folds(
-        modality_sets,
-        splits,
-        keys,
-        seed,
-        PREPROCESSING,
-        training,
-        augmentation,
-        NETWORK,
-        folder / "preprocessed",
-        folder / "store",
-    )
 
 
 @pytest.fixture
@@ -142,39 +89,6 @@ def single_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-@dataclasses.dataclass
-class InterruptAfter(NullObserver):
-    epoch: int
-
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
-        if epoch == self.epoch:
-            raise Interrupted
-
-
-@dataclasses.dataclass
-class Recorder(NullObserver):
-    seen: list[tuple[str, int, EpochMetrics]] = dataclasses.field(default_factory=list)
-    finished: list[Sequence[EpochMetrics]] = dataclasses.field(default_factory=list)
-
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
-        self.seen.append((str(fold), epoch, metrics))
-
-    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
-        self.finished.append(history)
-
-
-def results(task: FoldTask) -> dict[str, bytes]:
-    return {name: (task.folder / name).read_bytes() for name in (WEIGHTS, HISTORY, PREDICTIONS)}
-
-
-def elsewhere(task: FoldTask, name: str) -> FoldTask:
-    return dataclasses.replace(task, store=task.store / name)
-
-
 # ---- a fold
 
 
@@ -182,7 +96,7 @@ def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
     """Judged by ranks and by the batches' own statistics: the running ones of ten subjects are unsteady."""
     splits = write_subjects(tmp_path / "preprocessed", 20)
     settings = TRAINING.model_copy(update={"epochs": 40, "batch_size": 10, "checkpoint_every_epochs": 40})
-    plainly = AUGMENTATION.model_copy(update={"probability": 0.0})
+    plainly = AugmentationParams.model_validate({**AUGMENTATION.model_dump(), "probability": 0.0})
     for task in plan(tmp_path, splits, training=settings, augmentation=plainly, seed=3):
         train_fold(task)
         p_rice = {
@@ -243,7 +157,7 @@ from ricenet.training.fold import train_fold
 from ricenet.training.history import NullObserver
 
 class Kill(NullObserver):
-    def on_epoch(self, fold, epoch, metrics):
+    def on_epoch(self, fold, epoch, metrics, speed):
         if epoch == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -340,45 +254,10 @@ def test_an_override_retrains_its_set_alone(tmp_path: Path, splits: Splits) -> N
     assert after["event"] != before["event"]
 
 
-# ---- checkpoints
+# ---- sampling and predictions
 
 
 METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
-
-
-def test_a_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
-    tensors = {"network/a": torch.tensor([1 / 3, -0.0]), "optimiser/0/step": torch.tensor(7.0)}
-    write_checkpoint(Checkpoint(1, (METRICS,), tensors), tmp_path / CHECKPOINT)
-    found = read_checkpoint(tmp_path / CHECKPOINT)
-    assert found is not None
-    assert (found.epoch, found.history) == (1, (METRICS,))
-    assert found.tensors.keys() == tensors.keys()
-    for name, value in tensors.items():
-        assert found.tensors[name].numpy().tobytes() == value.numpy().tobytes()
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
-def test_a_damaged_checkpoint_means_starting_over_with_a_warning(
-    task: FoldTask, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
-    train_fold(whole)
-    with pytest.raises(Interrupted):
-        train_fold(broken, InterruptAfter(2))
-    path = broken.folder / CHECKPOINT
-    content = path.read_bytes()
-    flipped = content[:-1] + bytes([content[-1] ^ 1])
-    path.write_bytes({"cut": content[:-9], "flipped": flipped, "empty": b"", "foreign": b"x" * 99}[damage])
-    recorder = Recorder()
-    with caplog.at_level(logging.WARNING):
-        train_fold(broken, recorder)
-    assert "is damaged" in caplog.text
-    assert "starts over from its first epoch" in caplog.text
-    assert recorder.seen[0][1] == 1
-    assert results(broken) == results(whole)
-
-
-# ---- sampling and predictions
 
 
 def test_the_sampler_balances_the_classes() -> None:
@@ -511,6 +390,7 @@ def test_the_stages_write_what_the_next_ones_read(
     write_left_out([], tmp_path / "work/cohort/left_out.json")
     keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
     write_json(tmp_path / "work/preprocessed/summary.json", keys)
+    write_json(tmp_path / "work/tuning/best.json", {})
     params = read_params(PROJECT / "params.yaml").model_dump()
     params["preprocessing"] |= {"cube_voxels": CUBE}
     params["split"] = {"folds": 2, "test_fraction": 0.3}

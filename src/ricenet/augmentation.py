@@ -55,12 +55,15 @@ class SampleAugmentation:
 def draw_augmentation(strengths: AugmentationParams, generator: np.random.Generator) -> SampleAugmentation:
     """Draw one sample's parameters; the order and number of draws never depend on the strengths.
 
-    Each kind happens with `strengths.probability`. Rotation: each axis uniform in +-rotation_degrees.
+    Each kind happens with its own `strengths.probability`. Rotation: each axis uniform in +-rotation_degrees.
     Scale: uniform in 1 +- scaling. Elastic: control points uniform, none longer than an amplitude
     uniform in 0..elastic_mm. Noise SD: uniform in 0..noise_sd. Brightness: uniform in +-brightness.
     Gamma: uniform in 1 +- gamma.
     """
-    happens = generator.random(6) < strengths.probability
+    often = strengths.probability
+    happens = generator.random(6) < np.array(
+        [often.rotation, often.scaling, often.elastic, often.noise, often.brightness, often.gamma]
+    )
     rotation = generator.uniform(-1, 1, 3) * np.deg2rad(strengths.rotation_degrees)
     scale = 1 + generator.uniform(-1, 1) * strengths.scaling
     amplitude_mm = generator.random() * strengths.elastic_mm
@@ -87,11 +90,11 @@ def augment(
 ) -> torch.Tensor:
     """Apply each sample's parameters; 0 outside the volume.
 
-    volumes: (N, C, X, Y, Z) float32 with the channels of the set, unchanged by this function.
-    spacing_mm: isotropic voxel size. Returns a tensor of the same shape; a sample's values do not
-    depend on the others in the batch.
+    volumes: (N, C, X, Y, Z) float16 or float32 with the channels of the set, unchanged by this function.
+    spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same device; a sample's
+    values do not depend on the others in the batch.
     """
-    result = volumes.clone()
+    result = volumes.to(torch.float32, copy=True)
     # one by one: the fields of a whole batch would not fit into the processor's cache
     for values, sample in zip(result, samples, strict=True):
         if sample.moves_voxels:

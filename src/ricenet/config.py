@@ -5,52 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config_problems import (
     address_with_scheme,
-    count_or_auto,
     distinct_known_sets,
     folder_of_the_project,
     known_sets,
     problems_in,
-    rising_pair,
+)
+from ricenet.config_tuning import TuningParams
+from ricenet.config_types import (
+    Count,
+    Finite,
+    Limits,
+    ModalitySets,
+    NotNegative,
+    Positive,
+    Probability,
+    Section,
+    Seed,
+    Share,
+    Spacing,
 )
 from ricenet.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Spacing = Annotated[float, Field(ge=0.1, le=20)]
-"""In mm; beyond these it is no voxel of a head, but a wrong unit or a slip."""
-
-Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(rising_pair)]
-"""The least and the largest value that is not remarkable."""
-
-Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
-"""Of the machine: a number, or as many as it has."""
-
-ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys and wrong types are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class CohortParams(Section):
@@ -139,10 +120,11 @@ class SplitParams(Section):
 
 
 class NetworkParams(Section):
-    """Width and stem of the 3D ResNet-18; its 64 channels of the first stage allow 1/64 at least."""
+    """Width, stem and normalisation of the 3D ResNet-18; its 64 channels allow a width of 1/64 at least."""
 
     widen_factor: Annotated[float, Field(ge=1 / 64, allow_inf_nan=False)]
     stem_stride: Annotated[int, Field(ge=1, le=4)]
+    norm: Literal["batch", "group"] = "batch"
 
 
 class TrainingOverride(Section):
@@ -155,13 +137,22 @@ class TrainingOverride(Section):
 
 
 class TrainingParams(Section):
-    """Optimisation of one fold."""
+    """Optimisation of one fold.
+
+    samples_at_once: how many samples of a batch go through the network together; None for the whole
+    batch. memory: where the volumes are kept while the network trains.
+    """
 
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
     weight_decay: NotNegative
     checkpoint_every_epochs: Count
+    samples_at_once: Count | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    compile: Literal["auto", "off"] = "off"
+    deterministic: bool = False
+    memory: Literal["auto", "device", "streamed"] = "auto"
     overrides: dict[str, TrainingOverride]
 
     @field_validator("overrides")
@@ -176,8 +167,30 @@ class TrainingParams(Section):
         return self.model_copy(update={**override.model_dump(exclude_none=True), "overrides": {}})
 
 
+class AugmentationProbabilities(Section):
+    """How often each kind of augmentation is applied to a sample."""
+
+    rotation: Probability
+    scaling: Probability
+    elastic: Probability
+    noise: Probability
+    brightness: Probability
+    gamma: Probability
+
+
+def _for_every_kind(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value <= 1:
+            raise ValueError(f"expected a number from 0 to 1, or one for each kind, found {value!r}")
+        return dict.fromkeys(AugmentationProbabilities.model_fields, value)
+    return value
+
+
 class AugmentationParams(Section):
-    """Largest strength of each kind of augmentation, and how often it is applied."""
+    """Largest strength of each kind of augmentation, and how often it is applied.
+
+    probability: one number stands for all six kinds.
+    """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
     scaling: Annotated[float, Field(ge=0, lt=1)]
@@ -185,7 +198,7 @@ class AugmentationParams(Section):
     noise_sd: NotNegative
     brightness: NotNegative
     gamma: Annotated[float, Field(ge=0, lt=1)]
-    probability: Probability
+    probability: Annotated[AugmentationProbabilities, BeforeValidator(_for_every_kind)]
 
 
 class ExplainParams(Section):
@@ -209,11 +222,15 @@ class ExplainParams(Section):
 
 
 class ExecutionParams(Section):
-    """How independent work (subjects, folds) is spread."""
+    """How independent work (subjects, folds, trials) is spread.
+
+    gpus_per_worker: the share of a graphics card that Ray sets aside for each; 0.5 lets two share one.
+    """
 
     backend: Literal["serial", "processes", "ray"]
     workers: Share
     threads_per_worker: Share
+    gpus_per_worker: Annotated[float, Field(gt=0, le=8)] | Literal["auto"] = "auto"
 
 
 class TrackingParams(Section):
@@ -237,6 +254,7 @@ class Params(Section):
     network: NetworkParams
     training: TrainingParams
     augmentation: AugmentationParams
+    tuning: TuningParams
     explain: ExplainParams
     execution: ExecutionParams
     tracking: TrackingParams

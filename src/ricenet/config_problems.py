@@ -110,6 +110,12 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
                 for name in content["explain"]["modality_sets"]
                 if name not in trained
             ]
+        if accepted("tuning", "modality_sets"):
+            problems += [
+                f"tuning.modality_sets: {name} is not trained (modality_sets)"
+                for name in content["tuning"]["modality_sets"]
+                if name not in trained
+            ]
         if accepted("training", "overrides"):
             problems += [
                 f"training.overrides.{name}: {name} is not trained (modality_sets)"

@@ -158,7 +158,9 @@ def _load_network(record: Mapping[str, Any], path: Path) -> torch.nn.Module:
     from ricenet.network import build_network
 
     shape = record["network"]
-    network = build_network(record["modality_set"], shape["widen_factor"], shape["stem_stride"])
+    network = build_network(
+        record["modality_set"], shape["widen_factor"], shape["stem_stride"], shape.get("norm", "batch")
+    )
     network.load_state_dict(load_file(path))
     return network.eval()
 

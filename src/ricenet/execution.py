@@ -1,4 +1,4 @@
-"""Independent tasks, spread over this process, several, or a Ray cluster. The only importer of ray.
+"""Independent tasks, spread over this process, several, or a Ray cluster.
 
 A failing task neither stops the others nor vanishes: its error is in its outcome.
 """
@@ -6,6 +6,7 @@ A failing task neither stops the others nor vanishes: its error is in its outcom
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -14,33 +15,27 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from ricenet.cluster.node import work_on_node
+from ricenet.cluster.run import DIED, Died, work_on_cluster
+from ricenet.cluster.travel import Travel
 from ricenet.errors import RicenetError
-from ricenet.machine import Backend, Share, shares
+from ricenet.machine import Backend, GpuShare, Share, graphics_cards, shares, thread_limits
 from ricenet.task_progress import task_progress
 
 logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
-"""Numerical libraries read them when they load, so they are set before a worker starts."""
-
 UNFORESEEN = "an unforeseen "
 """What the outcome of a private task starts with that ended by an error of the program."""
-
-_DIED = "its worker process ended without a word (killed, or out of memory)"
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class _Attempt:
     trace: str | None = None
 
 
-_Attempts = Iterator[tuple[int, _Attempt]]
+_Attempts = Generator[tuple[int, _Attempt], None, None]
 """Positions of tasks with what became of them, as they end."""
 
 
@@ -73,6 +68,8 @@ def run_tasks(
     threads_per_worker: Share,
     description: str,
     private: bool = False,
+    gpus_per_worker: GpuShare = 0,
+    travel: Callable[[Task], Travel[Task]] | None = None,
 ) -> list[Outcome[Task, Result]]:
     """Apply a function to every task, with a progress bar and the time left on stderr.
 
@@ -80,14 +77,19 @@ def run_tasks(
     workers, threads_per_worker: numbers, or "auto" (`shares`).
     private: tasks handle what identifies patients, so of an unforeseen error outcome and log tell the kind
     and the frames, not the message. A task whose worker dies is tried once more, alone.
+    gpus_per_worker: what `ray` sets aside for each: a share of a card or several, 0 for tasks that use none.
+    travel: how a task goes to machines of a Ray cluster that share no files with this one; without it, tasks
+    go only to those that see this machine's files.
     Returns the outcomes in the order of tasks.
-    Raises RicenetError: `ray` is asked for and not installed.
+    Raises RicenetError: `ray` is asked for and not installed, or its cluster cannot do what is asked.
     """
-    run = {"serial": _serial, "processes": _processes, "ray": _ray}[backend]
-    done: dict[int, _Attempt] = {}
-    side_by_side, threads = shares(backend, workers, threads_per_worker)
-    with _thread_limits(threads) as limits, task_progress(description, len(tasks)) as advance:
-        for position, attempt in run(_Call(function, private), tasks, side_by_side, limits):
+    call, done = _Call(function, private), dict[int, _Attempt]()
+    if backend == "ray":
+        attempts = _ray(call, tasks, workers, threads_per_worker, gpus_per_worker, travel)
+    else:
+        attempts = _here(call, tasks, backend, workers, threads_per_worker)
+    with contextlib.closing(attempts), task_progress(description, len(tasks)) as advance:
+        for position, attempt in attempts:
             done[position] = attempt
             if attempt.trace is not None:
                 logger.error("%s: %s\n%s", description, attempt.error, attempt.trace)
@@ -139,25 +141,32 @@ def trace_without_messages(error: BaseException) -> str:
     return f"{before}{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
 
 
-def _attempt(call: _Call, task: Any) -> _Attempt:
-    return call(task)
+def _here(
+    call: _Call, tasks: Sequence[Any], backend: Backend, workers: Share, threads_per_worker: Share
+) -> _Attempts:
+    side_by_side, threads = shares(backend, workers, threads_per_worker)
+    with _thread_limits(threads):
+        if backend == "serial":
+            yield from _serial(call, tasks, threads)
+        else:
+            yield from _processes(call, tasks, side_by_side)
 
 
-def _serial(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
-    with _torch_threads(int(limits["OMP_NUM_THREADS"])):
+def _serial(call: _Call, tasks: Sequence[Any], threads: int) -> _Attempts:
+    with _torch_threads(threads):
         for position, task in enumerate(tasks):
             yield position, call(task)
 
 
-def _processes(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
+def _processes(call: _Call, tasks: Sequence[Any], workers: int) -> _Attempts:
     waiting, suspects = deque(range(len(tasks))), list[int]()
     while waiting:
         suspects += yield from _pool(call, tasks, waiting, workers)
     # one of these killed its worker and took the others along; alone, each answers for itself
     for position in suspects:
-        logger.warning("a task is tried once more: %s", _DIED)
+        logger.warning("a task is tried once more: %s", DIED)
         if (yield from _pool(call, tasks, deque([position]), 1)):
-            yield position, _Attempt(error=f"{_DIED}, twice")
+            yield position, _Attempt(error=f"{DIED}, twice")
 
 
 def _pool(
@@ -190,7 +199,10 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # spawn: a fork of a process with running threads (torch, rich) may hang
     context = multiprocessing.get_context("spawn")
     level = logging.getLogger("ricenet").getEffectiveLevel()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(level,))
+    names, cards = graphics_cards(), context.SimpleQueue()
+    for number in range(workers if len(names) > 1 else 0):
+        cards.put(names[number % len(names)])
+    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (level, cards))
     try:
         yield pool
     except BaseException:
@@ -202,8 +214,13 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _prepare_worker(level: int) -> None:
-    """In a new worker: log as the parent does, leave Ctrl-C to it, and do not outlive it."""
+def _prepare_worker(level: int, cards: SimpleQueue[str]) -> None:
+    """In a new worker: log as the parent does, leave Ctrl-C to it, and do not outlive it.
+
+    cards: one for each worker where there are several; it sees that one alone. None otherwise.
+    """
+    if not cards.empty():
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards.get()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ricenet").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -217,54 +234,31 @@ def _prepare_worker(level: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _ray(call: _Call, tasks: Sequence[Any], workers: int, limits: Mapping[str, str]) -> _Attempts:
-    try:
-        import ray
-    except ImportError:
-        raise RicenetError(
-            "execution.backend is ray, which is not installed: "
-            "pip install 'ricenet[ray]', or set execution.backend to processes"
-        ) from None
-    threads = int(limits["OMP_NUM_THREADS"])
-    with _ray_session(ray, workers * threads, limits):
-        # a card is shared by the workers; without this Ray hides it from them
-        cards = min(1.0, ray.cluster_resources().get("GPU", 0.0) / workers)
-        remote = ray.remote(num_cpus=threads, num_gpus=cards)(_attempt)
-        waiting, running = deque(range(len(tasks))), dict[Any, int]()
-        while waiting or running:
-            while waiting and len(running) < workers:
-                position = waiting.popleft()
-                running[remote.remote(call, tasks[position])] = position
-            (reference, *_), _ = ray.wait(list(running), num_returns=1)
-            position = running.pop(reference)
-            try:
-                yield position, ray.get(reference)
-            except ray.exceptions.RayError as error:
-                yield position, _Attempt(error=f"{_DIED}: {type(error).__name__}")
+def _ray(
+    call: _Call,
+    tasks: Sequence[Any],
+    workers: Share,
+    threads: Share,
+    gpus: GpuShare,
+    travel: Callable[[Any], Travel[Any]] | None,
+) -> _Attempts:
+    there = _Call(functools.partial(work_on_node, call.function), call.private)
+    for position, ended in work_on_cluster(there, tasks, workers, threads, gpus, travel):
+        if isinstance(ended, Died):
+            detail = f": {ended.detail}" if ended.detail and not call.private else ""
+            yield position, _Attempt(error=ended.error + detail)
+        else:
+            yield position, ended
 
 
 @contextlib.contextmanager
-def _ray_session(ray: Any, cpus: int, limits: Mapping[str, str]) -> Iterator[None]:
-    """Join the cluster at RAY_ADDRESS, or start one on this machine; one that is joined stays up."""
-    if ray.is_initialized():
-        yield
-        return
-    place = {"address": "auto"} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": cpus}
-    ray.init(**place, runtime_env={"env_vars": dict(limits)}, log_to_driver=False, include_dashboard=None)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextlib.contextmanager
-def _thread_limits(threads: int) -> Iterator[dict[str, str]]:
+def _thread_limits(threads: int) -> Iterator[None]:
     """Environment variables that child processes inherit; this process gets its own back afterwards."""
-    limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    limits = thread_limits(threads)
     before = {name: os.environ.get(name) for name in limits}
     os.environ.update(limits)
     try:
-        yield limits
+        yield
     finally:
         for name, value in before.items():
             if value is None:

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 Backend = Literal["serial", "processes", "ray"]
 Share = int | Literal["auto"]
+GpuShare = float | Literal["auto"]
 
 WORKER_BYTES = 4 * 2**30
 """What one worker may need: preprocessing stays below it for any scan (benchmarks/preprocess_subject.py)."""
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+"""Numerical libraries read them when they load, so they are set before a worker starts."""
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """Environment variables that hold a process to so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
+def graphics_cards() -> list[str]:
+    """Names by which CUDA_VISIBLE_DEVICES chooses the graphics cards that this process may use."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        # no driver of NVIDIA's
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def shares(backend: Backend, workers: Share, threads_per_worker: Share) -> tuple[int, int]:
@@ -17,11 +51,11 @@ def shares(backend: Backend, workers: Share, threads_per_worker: Share) -> tuple
     "auto" workers: one a core, as far as memory allows (WORKER_BYTES each). "auto" threads: the cores that a
     worker has to itself; one for Ray, whose cores are elsewhere.
     """
-    cores = _cores()
+    cores = usable_cores()
     if backend == "serial":
         side_by_side = 1
     elif workers == "auto":
-        side_by_side = max(1, min(cores, _available_bytes() // WORKER_BYTES))
+        side_by_side = max(1, min(cores, available_bytes() // WORKER_BYTES))
     else:
         side_by_side = workers
     if threads_per_worker != "auto":
@@ -29,14 +63,15 @@ def shares(backend: Backend, workers: Share, threads_per_worker: Share) -> tuple
     return side_by_side, 1 if backend == "ray" else max(1, cores // side_by_side)
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use, as its affinity and its container's quota have it."""
     from joblib import cpu_count
 
     return int(cpu_count())
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
+    """Memory that a new process could take without swapping."""
     import psutil
 
     return int(psutil.virtual_memory().available)

@@ -6,6 +6,9 @@ pooling, linear head; inputs concatenated as channels).
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 
 from ricenet.errors import ParamsError
@@ -16,11 +19,19 @@ STEM_VOXELS = 7
 _FIRST_STAGE_CHANNELS = 64
 
 
-def build_network(modality_set: str, widen_factor: float, stem_stride: int) -> torch.nn.Module:
+Norm = Literal["batch", "group"]
+_GROUP_CHANNELS = 16
+
+
+def build_network(
+    modality_set: str, widen_factor: float, stem_stride: int, norm: Norm = "batch"
+) -> torch.nn.Module:
     """The network of a modality set; its weights are of no particular seed.
 
     Input (N, C, X, Y, Z) float32, C the set's members; output (N, 2) logits in the order of LABELS.
     widen_factor: channels relative to ResNet-18. stem_stride: voxels, of the first convolution.
+    norm: the paper's batch norm, or group norm in groups of about 16 channels, which does not depend on the
+    other samples of a batch.
     Raises ParamsError: so narrow that no channel is left.
     """
     if int(_FIRST_STAGE_CHANNELS * widen_factor) < 1:
@@ -39,11 +50,22 @@ def build_network(modality_set: str, widen_factor: float, stem_stride: int) -> t
         num_classes=len(LABELS),
         norm="batch",
     )
+    if norm == "group":
+        _put_group_norm(network)
     return network
 
 
+def _put_group_norm(network: torch.nn.Module) -> None:
+    """Replace every batch norm; MONAI's own parameter `norm` reaches the stem's alone (1.6.1)."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, torch.nn.BatchNorm3d):
+            channels = module.num_features
+            groups = math.gcd(channels, max(1, channels // _GROUP_CHANNELS))
+            network.set_submodule(name, torch.nn.GroupNorm(groups, channels))
+
+
 def initial_network(
-    modality_set: str, fold: int, seed: int, widen_factor: float, stem_stride: int
+    modality_set: str, fold: int, seed: int, widen_factor: float, stem_stride: int, norm: Norm = "batch"
 ) -> torch.nn.Module:
     """The untrained network of one fold: equal arguments give equal weights, whatever ran before.
 
@@ -51,7 +73,7 @@ def initial_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed, modality_set, fold))
-        return build_network(modality_set, widen_factor, stem_stride)
+        return build_network(modality_set, widen_factor, stem_stride, norm)
 
 
 def preferred_device() -> torch.device:

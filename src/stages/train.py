@@ -20,6 +20,7 @@ from ricenet.training.cross_validation import (
     summary,
     train_folds,
 )
+from ricenet.tuned import read_tuned
 
 logger = logging.getLogger("ricenet.stages.train")
 
@@ -42,6 +43,7 @@ def main() -> None:
         params.network,
         Path("work/preprocessed"),
         folds,
+        read_tuned(Path("work/tuning/best.json")),
     )
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     Store(folds).use(task.key for task in tasks)

@@ -58,6 +58,7 @@ def predict_cohort(
         execution.workers,
         execution.threads_per_worker,
         "predicting",
+        gpus_per_worker=execution.gpus_per_worker,
     )
 
 

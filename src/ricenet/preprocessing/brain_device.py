@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ricenet.arithmetic import has_bfloat16
 from ricenet.errors import RicenetError
 
 
@@ -37,14 +38,7 @@ def use_bfloat16(precision: str, device: str = "auto") -> bool:
 
     device: as `choose_device` takes it.
     """
-    import torch
-
-    if precision != "auto":
-        return precision == "bfloat16"
-    if choose_device(device) == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return precision == "bfloat16" if precision != "auto" else has_bfloat16(choose_device(device))
 
 
 @contextlib.contextmanager

@@ -64,7 +64,13 @@ def preprocess_cohort(
     root = Path(cohort.root).absolute()
     work = functools.partial(_preprocess_into_store, root, params, seed, store, dict(versions))
     outcomes: list[Outcome[SubjectTask, Refusal | None]] = run_tasks(
-        work, missing, execution.backend, execution.workers, execution.threads_per_worker, "preprocessing"
+        work,
+        missing,
+        execution.backend,
+        execution.workers,
+        execution.threads_per_worker,
+        "preprocessing",
+        gpus_per_worker=execution.gpus_per_worker,
     )
     refused = {o.task.subject: o.result.reason for o in outcomes if o.result is not None}
     broken = {o.task.subject: o.error for o in outcomes if o.error is not None}

@@ -41,7 +41,7 @@ class ArtifactGroup:
 class RunContent:
     """Everything that a run shall hold, determined by files alone."""
 
-    kind: Literal["set", "fold", "quality"]
+    kind: Literal["set", "fold", "quality", "tuning", "trial"]
     name: str
     set_key: str
     key: str

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ricenet.tracking.content import (
-    Epoch,
     RunContent,
     code_tags,
     common_params,
@@ -16,99 +15,52 @@ from ricenet.tracking.content import (
     fold_run_name,
     set_key,
 )
-from ricenet.tracking.runs import create_run, log_epochs, log_params, runs_of_set
+from ricenet.tracking.live_run import LiveRun
+from ricenet.tracking.runs import find_or_create, runs_of_set
+from ricenet.tracking.sender import SEND_EVERY_S, require_database, sender_to
 from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
+from ricenet.tracking.system_metrics import PREFIX
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-    from ricenet.training.history import EpochMetrics, FoldIdentity
+    from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class _LiveRun:
-    pending: list[Epoch] = field(default_factory=list)
-    run_id: str | None = None
-
-
-@dataclass
+@dataclass(frozen=True)
 class LiveObserver:
-    """An EpochObserver that sends epochs to the folds' runs, several at a time.
+    """An EpochObserver that shows epochs in the folds' runs; training does not wait for it.
 
-    records: what fold.json will say, of every fold of every set to train. every_epochs: how many
-    epochs are sent together. Training goes on without MLflow when it fails.
+    records: what fold.json will say, of every fold of every set to train. every_s: seconds between two
+    batches of epochs. It holds no connection, so that it travels between processes.
     """
 
     store: TrackingStore
     records: Sequence[Mapping[str, Any]]
-    every_epochs: int = 10
-    _live: dict[str, _LiveRun] = field(default_factory=dict, init=False, repr=False)
-    _failed: bool = field(default=False, init=False, repr=False)
+    every_s: float = SEND_EVERY_S
 
     def start(self) -> None:
         """Make the sets' runs, before several processes train their folds and look for them."""
-
-        def make_missing() -> None:
+        try:
+            require_database(self.store)
             for modality_set in dict.fromkeys(record["modality_set"] for record in self.records):
-                self._set_run(modality_set)
+                content = self._content(modality_set)
+                find_or_create(self.store, content, None, runs_of_set(self.store, content.set_key))
+        except mlflow_failures() as error:
+            logger.warning("MLflow fails, so the sets' runs are made later: %s", one_line(error))
 
-        self._unless_mlflow_fails(make_missing)
-
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
         """Take an epoch (from 1)."""
-        live = self._live.setdefault(fold.key, _LiveRun())
-        live.pending.append((epoch, asdict(metrics)))
-        if len(live.pending) >= self.every_epochs:
-            self._unless_mlflow_fails(lambda: self._send(fold, live))
+        values = {**asdict(metrics), **speed_metrics(speed)}
+        sender_to(self.store, self.every_s).add(fold.key, lambda: self._live_run(fold), epoch, values)
 
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
-        """Send the epochs that are left, and end the run."""
-        live = self._live.pop(fold.key, _LiveRun())
-        live.pending = [(epoch, asdict(metrics)) for epoch, metrics in enumerate(history, start=1)]
+        """Take the end of a fold, which ends its run."""
+        epochs = [(epoch, asdict(metrics)) for epoch, metrics in enumerate(history, start=1)]
+        sender_to(self.store, self.every_s).finish(fold.key, lambda: self._live_run(fold), epochs)
 
-        def finish() -> None:
-            self.store.client().set_terminated(self._send(fold, live))
-
-        self._unless_mlflow_fails(finish)
-
-    def _send(self, fold: FoldIdentity, live: _LiveRun) -> str:
-        live.run_id = live.run_id or str(self._fold_run(fold).info.run_id)
-        log_epochs(self.store, live.run_id, live.pending)
-        live.pending = []
-        return live.run_id
-
-    def _unless_mlflow_fails(self, action: Callable[[], object]) -> None:
-        if self._failed:
-            return
-        try:
-            self._require_database()
-            action()
-        except mlflow_failures() as error:
-            self._failed = True
-            logger.warning("MLflow fails, so runs appear only when all is trained: %s", one_line(error))
-
-    def _require_database(self) -> None:
-        database = self.store.database
-        if database is not None and not database.exists():
-            # on another computer MLflow would make an empty one
-            raise FileNotFoundError(f"{database} does not exist here")
-
-    def _set_run(self, modality_set: str) -> tuple[Run, dict[str, Run]]:
-        content = self._content(modality_set)
-        known = runs_of_set(self.store, content.set_key)
-        if content.key not in known:
-            known[content.key] = create_run(self.store, content, None)
-            log_params(self.store, known[content.key], content.params)
-        return known[content.key], known
-
-    def _fold_run(self, fold: FoldIdentity) -> Run:
-        parent, known = self._set_run(fold.modality_set)
-        content = self._content(fold.modality_set, fold)
-        run = known.get(content.key) or create_run(self.store, content, parent)
-        log_params(self.store, run, content.params)
-        return run
+    def _live_run(self, fold: FoldIdentity) -> LiveRun:
+        return LiveRun(self.store, self._content(fold.modality_set, fold), self._content(fold.modality_set))
 
     def _content(self, modality_set: str, fold: FoldIdentity | None = None) -> RunContent:
         of_set = sorted(
@@ -128,3 +80,13 @@ class LiveObserver:
                 **code_tags(of_set if record is None else [record]),
             },
         )
+
+
+def speed_metrics(speed: EpochSpeed) -> dict[str, float]:
+    """An epoch's speed among the system metrics, so that the charts of the model are those of learning."""
+    return {
+        PREFIX + "seconds_per_epoch": speed.seconds,
+        PREFIX + "samples_per_second": speed.samples_per_second,
+        PREFIX + "data_wait_share": speed.data_wait_share,
+        PREFIX + "peak_memory_gb": speed.memory_gb,
+    }

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from ricenet.tracking.content import RunContent
 from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets
-from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
+from ricenet.tracking.runs import (
+    PARENT,
+    PUBLISHED,
+    contradicts,
+    create_run,
+    fill_run,
+    tidied_runs_of_set,
+)
 from ricenet.tracking.store import TrackingStore, mlflow_errors
+from ricenet.tracking.tuning_runs import tuning_contents
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,15 +40,19 @@ class Published:
 def publish(project: Path, store: TrackingStore) -> Published:
     """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
 
-    Quality control of the subjects is a run of its own.
+    Quality control of the subjects is a run of its own, and so is each search for settings, with a child
+    run a trial.
     Raises RegistryError: the store cannot be used. ResultError: a trained fold's files are missing.
     """
     contents = [(set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)]
     of_quality = quality_content(project)
+    of_tuning = list(tuning_contents(project))
     outcomes: list[tuple[str, Outcome]] = []
     with mlflow_errors(store.uri):
         if of_quality is not None:
             outcomes += _publish_set(store, of_quality, ())
+        for of_study, of_trials in of_tuning:
+            outcomes += _publish_set(store, of_study, of_trials)
         for of_set, of_folds in contents:
             outcomes += _publish_set(store, of_set, of_folds)
     created, completed = (
@@ -54,7 +66,7 @@ def publish(project: Path, store: TrackingStore) -> Published:
 def _publish_set(
     store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
 ) -> list[tuple[str, Outcome]]:
-    known = runs_of_set(store, content.set_key)
+    known = tidied_runs_of_set(store, content.set_key)
     parent, outcome = _publish_run(store, content, known, parent=None)
     outcomes = [(content.name, outcome)]
     for fold in folds:

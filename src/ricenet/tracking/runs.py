@@ -13,7 +13,7 @@ from ricenet.tracking.content import COMMIT, UNCOMMITTED, ArtifactGroup, Epoch, 
 from ricenet.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Param, Run
 
 logger = logging.getLogger(__name__)
 
@@ -23,21 +23,58 @@ PUBLISHED = "ricenet.published"
 FILES = "ricenet.files."
 PARENT = "mlflow.parentRunId"
 
-METRICS_PER_CALL = 1000
-PARAMS_PER_CALL = 100
+RUNS_PER_CALL = 1000
 SAME_LOSS = 1e-4
 """Relative difference up to which two losses are one value that was rounded in a table."""
 
 
+def all_runs_of_set(store: TrackingStore, set_key: str) -> list[Run]:
+    """The set's run and its folds' runs, oldest first.
+
+    Two have one key where an answer was lost on its way, or two processes made one at the same moment.
+    """
+    client, wanted = store.client(), f"tags.`{SET_KEY}` = '{set_key}'"
+    page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL)
+    found = list(page)
+    while page.token:
+        page = client.search_runs(
+            [store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=page.token
+        )
+        found += page
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
 def runs_of_set(store: TrackingStore, set_key: str) -> dict[str, Run]:
-    """Own key -> run, for the set's run and its folds' runs; of duplicates the oldest."""
-    found = store.client().search_runs(
-        [store.experiment_id],
-        filter_string=f"tags.`{SET_KEY}` = '{set_key}'",
-        max_results=1000,
-        order_by=["attributes.start_time DESC"],
-    )
-    return {run.data.tags[KEY]: run for run in found}
+    """Own key -> run, for the set's run and its folds' runs; of several with one key the oldest."""
+    return {run.data.tags[KEY]: run for run in reversed(all_runs_of_set(store, set_key))}
+
+
+def tidied_runs_of_set(store: TrackingStore, set_key: str) -> dict[str, Run]:
+    """The same, after the younger ones of several with one key were deleted."""
+    runs = all_runs_of_set(store, set_key)
+    kept = {run.data.tags[KEY]: run for run in reversed(runs)}
+    for run in runs:
+        if kept[run.data.tags[KEY]] is not run:
+            logger.info("MLflow: a second run of %s is deleted", run.info.run_name)
+            store.client().delete_run(run.info.run_id)
+    return kept
+
+
+def find_or_create(
+    store: TrackingStore, content: RunContent, parent: Run | None, known: Mapping[str, Run]
+) -> Run:
+    """The run of some content with its parameters, made where it is not among the known ones.
+
+    Of runs that several processes make at the same moment all take the oldest.
+    """
+    run = known.get(content.key)
+    if run is None:
+        made = create_run(store, content, parent)
+        run = runs_of_set(store, content.set_key)[content.key]
+        if run.info.run_id != made.info.run_id:
+            store.client().delete_run(made.info.run_id)
+    log_params(store, run, content.params)
+    return run
 
 
 def create_run(store: TrackingStore, content: RunContent, parent: Run | None) -> Run:
@@ -70,29 +107,33 @@ def fill_run(store: TrackingStore, run: Run, content: RunContent) -> None:
 
 def log_params(store: TrackingStore, run: Run, params: Mapping[str, str]) -> None:
     """Log the parameters that the run does not have yet."""
+    if missing := missing_params(run, params):
+        # MLflow itself cuts what is more than it takes in a call: 100 parameters, 1000 metrics
+        store.client().log_batch(run.info.run_id, params=missing)
+
+
+def missing_params(run: Run, params: Mapping[str, str]) -> list[Param]:
+    """The parameters that the run does not have yet."""
     from mlflow.entities import Param
 
-    missing = [Param(name, text) for name, text in params.items() if name not in run.data.params]
-    for start in range(0, len(missing), PARAMS_PER_CALL):
-        store.client().log_batch(run.info.run_id, params=missing[start : start + PARAMS_PER_CALL])
+    return [Param(name, text) for name, text in params.items() if name not in run.data.params]
 
 
 def log_epochs(store: TrackingStore, run_id: str, history: Sequence[Epoch]) -> None:
-    """Log the epochs that the run does not have yet, in as few calls as MLflow allows."""
+    """Log the epochs, or quantities of them, that the run does not have yet."""
     from mlflow.entities import Metric
 
     if not history:
         return
-    last = max(logged_epochs(store, run_id, next(iter(history[0][1]))), default=0)
+    logged = {name: logged_epochs(store, run_id, name) for name in history[0][1]}
     now_ms = time.time_ns() // 1_000_000
-    missing = [(epoch, values) for epoch, values in history if epoch > last]
-    epochs_per_call = max(1, METRICS_PER_CALL // len(history[0][1]))
-    for start in range(0, len(missing), epochs_per_call):
-        batch = missing[start : start + epochs_per_call]
-        store.client().log_batch(
-            run_id,
-            [Metric(name, value, now_ms, epoch) for epoch, values in batch for name, value in values.items()],
-        )
+    missing = [
+        Metric(name, value, now_ms, epoch)
+        for epoch, values in history
+        for name, value in values.items()
+        if epoch not in logged[name]
+    ]
+    store.client().log_batch(run_id, missing)
 
 
 def logged_epochs(store: TrackingStore, run_id: str, metric: str) -> dict[int, float]:
@@ -101,20 +142,21 @@ def logged_epochs(store: TrackingStore, run_id: str, metric: str) -> dict[int, f
 
 
 def contradicts(store: TrackingStore, run: Run, history: Sequence[Epoch]) -> bool:
-    """Whether the run holds another training than the table: another loss at the last common epoch.
+    """Whether the run holds another training than the table: another loss at one of the common epochs.
 
-    Repeated training of one fold may differ where the hardware does not repeat its sums.
+    Repeated training, of a fold or of its epochs since a checkpoint, may differ where the hardware does
+    not repeat its sums.
     """
     if not history:
         return False
     metric = next(iter(history[0][1]))
     logged = logged_epochs(store, run.info.run_id, metric)
-    common = [(logged[epoch], values[metric]) for epoch, values in history if epoch in logged]
-    if not common:
-        return False
-    before, now = common[-1]
+    return any(not _same(logged[epoch], values[metric]) for epoch, values in history if epoch in logged)
+
+
+def _same(before: float, now: float) -> bool:
     both_undefined = math.isnan(before) and math.isnan(now)
-    return not (both_undefined or math.isclose(before, now, rel_tol=SAME_LOSS, abs_tol=SAME_LOSS))
+    return both_undefined or math.isclose(before, now, rel_tol=SAME_LOSS, abs_tol=SAME_LOSS)
 
 
 def _replace_artifacts(store: TrackingStore, run: Run, group: ArtifactGroup) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from ricenet.files import atomic_path
+from ricenet.files import PARTIAL, atomic_path
 from ricenet.training.history import EpochMetrics
+from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,42 @@ def restore(checkpoint: Checkpoint, network: torch.nn.Module, optimiser: torch.o
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Replace the checkpoint atomically; a checksum is kept with it."""
+class CheckpointFiles:
+    """The last two states of a fold in its folder: where the last is damaged, the one before serves."""
+
+    def __init__(self, folder: Path) -> None:
+        self._last, self._before = folder / CHECKPOINT, folder / CHECKPOINT_BEFORE
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Keep a state; the last one becomes the one before. A kill at any moment leaves one of them."""
+        if self._last.is_file():
+            self._last.replace(self._before)
+        _write(checkpoint, self._last)
+
+    def read(self) -> Checkpoint | None:
+        """The newest state that is whole; of a damaged one a warning tells. None where there is none."""
+        for path in (self._last, self._before):
+            if not path.is_file():
+                continue
+            checkpoint = _read(path)
+            if isinstance(checkpoint, Checkpoint):
+                return checkpoint
+            following = (
+                "the checkpoint before it is taken"
+                if path == self._last and self._before.is_file()
+                else "this fold starts over from its first epoch"
+            )
+            logger.warning("%s is damaged (%s): %s", path, checkpoint, following)
+        return None
+
+    def remove(self) -> None:
+        """Delete both states, and what a kill in the middle of a write has left."""
+        for path in (self._last, self._before, *self._last.parent.glob(f"{PARTIAL}*")):
+            path.unlink(missing_ok=True)
+
+
+def _write(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a state atomically, with a checksum."""
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
@@ -68,24 +103,20 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         save_file(tensors, temporary, metadata={"progress": json.dumps(progress, allow_nan=False)})
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The last state that was written; None, with a warning, where the file is damaged."""
+def _read(path: Path) -> Checkpoint | str:
+    """A state as it was written, or what is wrong with the file."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        return None
     try:
         with safe_open(path, framework="pt") as content:
             progress = json.loads((content.metadata() or {})["progress"])
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        damage = None if progress["crc32"] == _crc32(tensors) else "its checksum does not fit"
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        damage = str(error)
-    if damage is not None:
-        logger.warning("%s is damaged (%s): this fold starts over from its first epoch", path, damage)
-        return None
-    history = tuple(EpochMetrics(**metrics) for metrics in progress["history"])
-    return Checkpoint(progress["epoch"], history, tensors)
+        if progress["crc32"] != _crc32(tensors):
+            return "its checksum does not fit"
+        history = tuple(EpochMetrics(**metrics) for metrics in progress["history"])
+        return Checkpoint(progress["epoch"], history, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        return str(error)
 
 
 def _crc32(tensors: Mapping[str, torch.Tensor]) -> int:

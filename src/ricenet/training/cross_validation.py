@@ -23,9 +23,13 @@ from ricenet.ensemble import Provenance, write_ensemble
 from ricenet.errors import ScanError, TrainingError
 from ricenet.execution import Outcome, run_tasks
 from ricenet.files import atomic_folder, content_digest, source_digest
+from ricenet.modalities import channels
 from ricenet.splits import Splits
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
+from ricenet.training.packing import packing_of
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.travel import travel_of
+from ricenet.tuned import Tuned
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +45,32 @@ def plan_folds(
     network: NetworkParams,
     preprocessed: Path,
     store: Path,
+    tuned: Tuned | None = None,
 ) -> list[FoldTask]:
     """Every fold of every set, in this order, with the settings of its set.
 
-    subject_keys: content addresses of preprocessed subjects.
-    Raises ScanError: a subject of the splits that is not preprocessed.
+    subject_keys: content addresses of preprocessed subjects. tuned: settings that take the place of others.
+    Raises ScanError: a subject of the splits that is not preprocessed. ParamsError: a setting that is
+    both tuned and in `training.overrides` of its set.
     """
     for subject in splits.development:
         if subject not in subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
     code = _code_digest()
+
+    tuned = tuned or Tuned()
+    tuned.refuse_overridden(training.overrides, modality_sets)
+
+    def settings(modality_set: str, fold: int) -> tuple[TrainingParams, AugmentationParams]:
+        return tuned.settings(modality_set, fold, training.of_set(modality_set), augmentation)
+
     return [
         FoldTask(
             modality_set=modality_set,
             fold=fold,
             seed=seed,
-            training=training.of_set(modality_set),
-            augmentation=augmentation,
+            training=settings(modality_set, fold)[0],
+            augmentation=settings(modality_set, fold)[1],
             network=network,
             cube_voxels=preprocessing.cube_voxels,
             spacing_mm=preprocessing.spacing_mm,
@@ -87,19 +100,32 @@ def train_folds(
         return
     from ricenet.training.fold import train_fold
 
+    packing = _packing(unfinished, execution)
     outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(
         partial(train_fold, observer=observer or NullObserver()),
         unfinished,
         execution.backend,
-        execution.workers,
-        execution.threads_per_worker,
+        packing.workers,
+        packing.threads_per_worker,
         "training folds",
+        gpus_per_worker=execution.gpus_per_worker,
+        travel=travel_of,
     )
     failures = [f"  - {_located(outcome)}" for outcome in outcomes if outcome.error is not None]
     if failures:
         kept = len(tasks) - len(failures)
         lines = "\n".join(failures)
         raise TrainingError(f"{len(failures)} of {len(tasks)} folds failed ({kept} are kept):\n{lines}")
+
+
+def _packing(tasks: Sequence[FoldTask], execution: ExecutionParams) -> ExecutionParams:
+    """What is "auto" settled by measuring, where folds train side by side on this machine."""
+    if execution.backend != "processes" or "auto" not in (execution.workers, execution.threads_per_worker):
+        return execution
+    # the one with most channels takes the most
+    largest = max(tasks, key=lambda task: len(channels(task.modality_set)))
+    found = packing_of(largest, execution)
+    return execution.model_copy(update={"workers": found.workers, "threads_per_worker": found.threads})
 
 
 def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
@@ -152,9 +178,10 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
 
 
 def _code_digest() -> str:
-    from ricenet import augmentation, dataset, modalities, network, randomness
-    from ricenet.training import fold, predictions, sampling
+    from ricenet import augmentation, modalities, network, network_input, randomness
+    from ricenet.training import arrangement, fold, hardware, optimisation, predictions, sampling, volumes
 
-    steps = (augmentation, dataset, fold, network, predictions, sampling)
+    steps = (arrangement, augmentation, fold, hardware, network, optimisation, predictions, sampling, volumes)
     versions = {name: version(name) for name in ("torch", "monai")}
-    return content_digest({"source": source_digest(modalities, randomness, *steps), "versions": versions})
+    source = source_digest(modalities, network_input, randomness, *steps)
+    return content_digest({"source": source, "versions": versions})

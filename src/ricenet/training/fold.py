@@ -7,46 +7,60 @@ Randomness is counter-based, so a resumed training ends with the same weights, b
 from __future__ import annotations
 
 import logging
-import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet import dataset, network, randomness
+from ricenet import network, randomness
 from ricenet.augmentation import augment, draw_augmentation
 from ricenet.errors import TrainingError
 from ricenet.files import atomic_path, write_json
 from ricenet.modalities import LABELS, Label
 from ricenet.training import predictions, sampling
-from ricenet.training.checkpoint import capture, read_checkpoint, restore, write_checkpoint
-from ricenet.training.history import EpochMetrics, EpochObserver, FoldIdentity, NullObserver, write_history
-from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.checkpoint import CheckpointFiles, capture, restore
+from ricenet.training.hardware import Hardware, keep_freed_memory, memory_explained, repeatability
+from ricenet.training.history import (
+    EpochMetrics,
+    EpochObserver,
+    EpochSpeed,
+    FoldIdentity,
+    NullObserver,
+    write_history,
+)
+from ricenet.training.optimisation import Optimisation
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.volumes import SubjectVolumes, open_volumes
 
 logger = logging.getLogger(__name__)
+
+Scores = tuple[float, NDArray[np.float64]]
+"""Mean loss, and p_rice (N,)."""
 
 
 class _Run:
     """The moving parts of one training."""
 
-    def __init__(self, task: FoldTask, identity: FoldIdentity) -> None:
-        self.task, self.identity = task, identity
-        self.device = network.preferred_device()
-        self.training = dataset.load_volumes(
-            task.preprocessed, task.training_subjects, task.modality_set, task.cube_voxels
+    def __init__(self, task: FoldTask) -> None:
+        self.task = task
+        self.hardware = Hardware.choose(task.training.precision)
+        self.training = self._volumes(task.training_subjects)
+        self.validation = self._volumes(task.validation_subjects)
+        self.optimisation = Optimisation(
+            task.modality_set, task.fold, task.seed, task.network, task.training, self.hardware
         )
-        self.validation = dataset.load_volumes(
-            task.preprocessed, task.validation_subjects, task.modality_set, task.cube_voxels
-        )
-        self.network = network.initial_network(
-            task.modality_set, task.fold, task.seed, task.network.widen_factor, task.network.stem_stride
-        ).to(self.device)
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=task.training.learning_rate,
-            weight_decay=task.training.weight_decay,
-            fused=True,
+
+    def _volumes(self, subjects: Sequence[str]) -> SubjectVolumes:
+        task = self.task
+        return open_volumes(
+            task.preprocessed,
+            subjects,
+            task.modality_set,
+            task.cube_voxels,
+            self.hardware.device,
+            task.training.memory,
         )
 
     def generator(self, purpose: str, *detail: str | int) -> np.random.Generator:
@@ -60,57 +74,83 @@ class _Run:
         known = [task.labels[subject] for subject in task.training_subjects]
         order = sampling.draw_epoch(known, self.generator("sampling", epoch))
         repeats = np.array(sampling.occurrences(order))
-        self.network.train()
-        losses, probabilities = [], []
         # cut by position in the epoch, so that subjects and their repeats stay together
-        for places in sampling.in_batches(np.arange(len(order)), task.training.batch_size):
-            loss, p_rice = self.train_batch(epoch, order[places], repeats[places])
-            losses.append(loss * len(places))
-            probabilities.append(p_rice)
-        seen = [known[position] for position in order]
-        return sum(losses) / len(order), predictions.macro_f1(seen, np.concatenate(probabilities))
+        batches = sampling.in_batches(np.arange(len(order)), task.training.batch_size)
+        names = [[task.training_subjects[position] for position in order[places]] for places in batches]
+        outcomes = []
+        for places, subjects, volumes in zip(
+            batches, names, self.training.batches([order[places] for places in batches]), strict=True
+        ):
+            augmented = self.augmented(volumes, epoch, subjects, repeats[places])
+            outcomes.append(self.optimisation.step(augmented, self.classes(subjects)))
+        loss, p_rice = self._collected(outcomes, names, epoch, "training")
+        return loss, predictions.macro_f1([known[position] for position in order], p_rice)
 
-    def train_batch(
-        self, epoch: int, positions: NDArray[np.int64], repeats: NDArray[np.int64]
-    ) -> tuple[float, NDArray[np.float64]]:
-        """One step; returns the mean loss and p_rice (B,) before it."""
+    def augmented(
+        self, volumes: torch.Tensor, epoch: int, subjects: Sequence[str], repeats: NDArray[np.int64]
+    ) -> torch.Tensor:
+        """Volumes (B, C, X, Y, Z) float32 as varied for this epoch; drawn by set, fold, epoch and subject."""
         task = self.task
-        subjects = [task.training_subjects[position] for position in positions]
         drawn = [
             draw_augmentation(task.augmentation, self.generator("augmentation", epoch, subject, int(repeat)))
             for subject, repeat in zip(subjects, repeats, strict=True)
         ]
-        volumes = self.training[torch.from_numpy(positions)].to(self.device)
-        logits = self.network(augment(volumes, task.modality_set, drawn, task.spacing_mm))
-        loss = torch.nn.functional.cross_entropy(logits, self.classes(subjects).to(self.device))
-        value = self.finite(loss.detach(), epoch, "training", subjects)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return value, network.p_rice(logits.detach().cpu()).numpy()
+        return augment(volumes, task.modality_set, drawn, task.spacing_mm)
 
-    def validate(self, epoch: int) -> tuple[float, NDArray[np.float64]]:
-        """Mean loss and p_rice (N,) of the validation subjects."""
+    def validate(self, epoch: int) -> Scores:
+        """Mean loss and p_rice (N,) of the validation subjects, in the precision of the training."""
+        places, names = self._validation_batches()
+        outcomes = []
+        for subjects, volumes in zip(names, self.validation.batches(places), strict=True):
+            logits = self.optimisation.logits(volumes.float())
+            outcomes.append((torch.nn.functional.cross_entropy(logits, self.classes(subjects)), logits))
+        return self._collected(outcomes, names, epoch, "validation")
+
+    def final_p_rice(self) -> NDArray[np.float64]:
+        """p_rice (N,) of the validation subjects in float32, as every later prediction is made."""
+        places, _ = self._validation_batches()
+        trained, size = self.optimisation.network, self.task.training.batch_size
+        parts = [
+            network.predict_logits(trained, volumes.float(), size)
+            for volumes in self.validation.batches(places)
+        ]
+        return network.p_rice(torch.cat(parts)).numpy()
+
+    def _validation_batches(self) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
         subjects = self.task.validation_subjects
-        logits = network.predict_logits(self.network, self.validation, self.task.training.batch_size)
-        loss = torch.nn.functional.cross_entropy(logits, self.classes(subjects))
-        return self.finite(loss, epoch, "validation", subjects), network.p_rice(logits).numpy()
+        places = sampling.in_batches(np.arange(len(subjects)), self.task.training.batch_size)
+        return places, [[subjects[position] for position in batch] for batch in places]
 
     def classes(self, subjects: Sequence[str]) -> torch.Tensor:
-        """Class indices (B,) of subjects."""
-        return torch.tensor([LABELS.index(self.task.labels[subject]) for subject in subjects])
+        """Class indices (B,) of subjects, on the device."""
+        classes = torch.tensor([LABELS.index(self.task.labels[subject]) for subject in subjects])
+        return classes.to(self.hardware.device)
 
-    def finite(self, loss: torch.Tensor, epoch: int, part: str, subjects: Sequence[str]) -> float:
-        """The loss as a number; raises TrainingError where it is not finite."""
-        value = float(loss)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{self.identity}, epoch {epoch}: the {part} loss is {value} "
-                f"for subjects {', '.join(subjects)}. "
-                f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
-                "or look at these subjects' volumes"
-            )
-        return value
+    def _collected(
+        self,
+        outcomes: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        names: Sequence[Sequence[str]],
+        epoch: int,
+        part: str,
+    ) -> Scores:
+        """Mean over all samples, fetched from the device at once: it is not waited for batch by batch.
+
+        Raises TrainingError: a loss that is not finite.
+        """
+        losses = torch.stack([loss for loss, _ in outcomes]).double().cpu().numpy()
+        for value, subjects in zip(losses, names, strict=True):
+            if not np.isfinite(value):
+                raise self._not_finite(float(value), subjects, epoch, part)
+        p_rice = network.p_rice(torch.cat([logits for _, logits in outcomes]).cpu()).numpy()
+        return float(np.average(losses, weights=[len(subjects) for subjects in names])), p_rice
+
+    def _not_finite(self, loss: float, subjects: Sequence[str], epoch: int, part: str) -> TrainingError:
+        return TrainingError(
+            f"{self.task.identity}, epoch {epoch}: the {part} loss is {loss} "
+            f"for subjects {', '.join(subjects)}. "
+            f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
+            "or look at these subjects' volumes"
+        )
 
 
 def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIdentity:
@@ -118,33 +158,50 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
 
     Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
     record that marks them as complete.
-    Raises TrainingError: a loss that is not finite. ScanError: volumes that cannot be used.
+    Raises TrainingError: a loss that is not finite, or memory that ran out. ScanError: volumes that
+    cannot be used.
     """
-    observer = observer or NullObserver()
     identity = task.identity
     if task.is_finished:
         return identity
-    run = _Run(task, identity)
-    history = _resume(run)
+    keep_freed_memory()
+    with repeatability(task.training.deterministic), memory_explained(str(identity), task.training):
+        run = _Run(task)
+        history = _train(run, observer or NullObserver())
+        _keep(run, history)
+    if observer is not None:
+        observer.on_finished(identity, history)
+    return identity
+
+
+def _train(run: _Run, observer: EpochObserver) -> list[EpochMetrics]:
+    task, checkpoints = run.task, CheckpointFiles(run.task.folder)
+    history = _resumed(run, checkpoints)
     for epoch in range(len(history) + 1, task.training.epochs + 1):
+        start, waited_s = time.monotonic(), run.training.waited_s
         train_loss, train_macro_f1 = run.train_epoch(epoch)
+        training_s = time.monotonic() - start
         validation_loss, p_rice = run.validate(epoch)
         validation_macro_f1 = predictions.macro_f1(_validation_labels(task), p_rice)
         history.append(EpochMetrics(train_loss, train_macro_f1, validation_loss, validation_macro_f1))
         if epoch % task.training.checkpoint_every_epochs == 0 and epoch < task.training.epochs:
-            write_checkpoint(capture(run.network, run.optimiser, history), task.folder / CHECKPOINT)
-        observer.on_epoch(identity, epoch, history[-1])
-    _keep(run, history)
-    observer.on_finished(identity, history)
-    return identity
+            checkpoints.write(capture(run.optimisation.network, run.optimisation.optimiser, history))
+        speed = EpochSpeed(
+            time.monotonic() - start,
+            len(task.training_subjects) / training_s,
+            (run.training.waited_s - waited_s) / training_s,
+            run.hardware.peak_memory_gb,
+        )
+        observer.on_epoch(task.identity, epoch, history[-1], speed)
+    return history
 
 
-def _resume(run: _Run) -> list[EpochMetrics]:
-    checkpoint = read_checkpoint(run.task.folder / CHECKPOINT)
+def _resumed(run: _Run, checkpoints: CheckpointFiles) -> list[EpochMetrics]:
+    checkpoint = checkpoints.read()
     if checkpoint is None:
         return []
-    restore(checkpoint, run.network, run.optimiser)
-    logger.info("%s: resumed after epoch %d", run.identity, checkpoint.epoch)
+    restore(checkpoint, run.optimisation.network, run.optimisation.optimiser)
+    logger.info("%s: resumed after epoch %d", run.task.identity, checkpoint.epoch)
     return list(checkpoint.history)
 
 
@@ -153,19 +210,18 @@ def _keep(run: _Run, history: Sequence[EpochMetrics]) -> None:
     from safetensors.torch import save_file
 
     task = run.task
-    _, p_rice = run.validate(len(history))
+    p_rice = run.final_p_rice()
+    weights = run.optimisation.network.state_dict()
     with atomic_path(task.folder / WEIGHTS) as temporary:
-        save_file({name: value.cpu() for name, value in run.network.state_dict().items()}, temporary)
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, temporary)
     write_history(history, task.folder / HISTORY)
     rows = zip(task.validation_subjects, _validation_labels(task), p_rice.tolist(), strict=True)
     predictions.write_predictions(
         [predictions.Prediction(subject, label, task.fold, p) for subject, label, p in rows],
         task.folder / PREDICTIONS,
     )
-    write_json(task.folder / RECORD, task.record)
-    # the second pattern: what a kill in the middle of a write has left
-    for leftover in (task.folder / CHECKPOINT, *task.folder.glob(".partial-*")):
-        leftover.unlink(missing_ok=True)
+    write_json(task.folder / RECORD, task.record | run.hardware.record)
+    CheckpointFiles(task.folder).remove()
 
 
 def _validation_labels(task: FoldTask) -> list[Label]:

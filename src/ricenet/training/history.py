@@ -34,10 +34,24 @@ class EpochMetrics:
     validation_macro_f1: float
 
 
+@dataclass(frozen=True)
+class EpochSpeed:
+    """How fast an epoch was; told to observers, but no part of the results, which repeat.
+
+    data_wait_share: of the epoch, spent waiting for volumes to be read. memory_gb: the peak so far, of the
+    graphics card where one trains, else of the process.
+    """
+
+    seconds: float
+    samples_per_second: float
+    data_wait_share: float
+    memory_gb: float
+
+
 class EpochObserver(Protocol):
     """Something that follows trainings; it is called in the process that trains, and has to be picklable."""
 
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
         """An epoch (from 1) is done."""
 
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
@@ -47,7 +61,7 @@ class EpochObserver(Protocol):
 class NullObserver:
     """Follows nothing."""
 
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics) -> None:
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
         """Do nothing."""
 
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:

@@ -17,8 +17,11 @@ from ricenet.version_control import has_changes, head_commit
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
 """Results of a finished fold; the record is written last."""
 
-CHECKPOINT = "checkpoint.safetensors"
-"""State of an unfinished fold."""
+CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
+"""The last two states of an unfinished fold."""
+
+
+_WITHOUT_INFLUENCE = {"checkpoint_every_epochs", "memory", "overrides"}
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,15 @@ class FoldTask:
     code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
 
     @property
-    def parameters(self) -> dict[str, int | float]:
+    def parameters(self) -> dict[str, Any]:
         """The settings that influence the result, by dotted name."""
-        sections: dict[str, dict[str, Any]] = {
-            "training": self.training.model_dump(exclude={"checkpoint_every_epochs", "overrides"}),
-            "augmentation": self.augmentation.model_dump(),
-            "network": self.network.model_dump(),
-        }
-        return {
-            f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()
-        }
+        return _dotted(
+            {
+                "training": self.training.model_dump(exclude=_WITHOUT_INFLUENCE),
+                "augmentation": self.augmentation.model_dump(),
+                "network": self.network.model_dump(),
+            }
+        )
 
     @cached_property
     def key(self) -> str:
@@ -124,3 +126,11 @@ class FoldTask:
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
         }
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        below = isinstance(value, Mapping)
+        result |= _dotted(value, f"{prefix}{name}.") if below else {prefix + name: value}
+    return result

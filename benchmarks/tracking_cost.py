@@ -1,0 +1,181 @@
+"""What does it cost a training to be shown in MLflow while it runs? Goal: below 2 % of its time.
+
+    python benchmarks/tracking_cost.py [--quick]
+
+As many folds as cores train side by side on random volumes, as in the demo: 48 subjects of 32 cubed in five
+folds, the settings of params.yaml, one thread each. The same folds are trained without tracking, into sqlite,
+and into an MLflow server on this machine, in turn; the quickest round of each counts. The server
+shares the cores. Agreement: equal weights, bit for bit, and every epoch exactly once in MLflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from figure import report
+
+from ricenet.config import Params, read_params
+from ricenet.machine import THREAD_VARIABLES
+from ricenet.splits import Splits
+from ricenet.tracking.live import LiveObserver
+from ricenet.tracking.store import TrackingStore, open_store
+from ricenet.training.cross_validation import plan_folds
+from ricenet.training.task import WEIGHTS, FoldTask
+
+GOAL = 0.02
+CUBE_VOXELS, FOLDS = 32, 5
+MODALITY_SET = "post_op+event+dose"
+METRICS = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
+
+
+def write_volumes(folder: Path, folds: int, subjects: int) -> Splits:
+    """Noise, in which RICE has the higher dose."""
+    noise = np.random.default_rng(0)
+    names = [f"sub-{number:03d}" for number in range(subjects)]
+    for number, name in enumerate(names):
+        volumes = noise.normal(size=(3, *[CUBE_VOXELS] * 3)).astype(np.float16)
+        volumes[2] += number % 2
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / "volumes.npy", volumes)
+    labels = {name: ("rice" if number % 2 else "recurrence") for number, name in enumerate(names)}
+    # pairs, so that every fold has both labels
+    members = [[n for i, n in enumerate(names) if i // 2 % folds == fold] for fold in range(folds)]
+    return Splits(labels, tuple(map(tuple, members)), ())
+
+
+def plan(params: Params, folder: Path, splits: Splits, epochs: int, name: str) -> list[FoldTask]:
+    """The folds of one round, of which one a worker is trained: always the same, in a folder of their own."""
+    return plan_folds(
+        [MODALITY_SET],
+        splits,
+        {subject: f"noise {subject}" for subject in splits.development},
+        params.seed,
+        params.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS}),
+        params.training.model_copy(update={"epochs": epochs, "overrides": {}}),
+        params.augmentation,
+        params.network,
+        folder / "preprocessed",
+        folder / "rounds" / name,
+    )
+
+
+def train(task: FoldTask, observer: LiveObserver | None) -> None:
+    """What a worker does with a fold."""
+    from ricenet.training.fold import train_fold
+
+    train_fold(task, observer)
+
+
+def seconds(pool: ProcessPoolExecutor, tasks: list[FoldTask], store: TrackingStore | None) -> float:
+    """Train all folds side by side, from the first to the last of what the stage `train` does."""
+    start = time.perf_counter()
+    observer = None if store is None else LiveObserver(store, [task.record for task in tasks])
+    if observer is not None:
+        observer.start()
+    for future in [pool.submit(train, task, observer) for task in tasks]:
+        future.result()
+    return time.perf_counter() - start
+
+
+def wrong_counts(store: TrackingStore, tasks: list[FoldTask], epochs: int) -> int:
+    """Metrics of folds that MLflow does not hold once an epoch, and runs too many or too few."""
+    runs = store.client().search_runs([store.experiment_id], max_results=1000)
+    wrong = abs(len(runs) - len(tasks) - 1)
+    for run in (run for run in runs if run.data.tags["ricenet.kind"] == "fold"):
+        for metric in METRICS:
+            logged = store.client().get_metric_history(run.info.run_id, metric)
+            wrong += sorted(point.step for point in logged) != list(range(1, epochs + 1))
+    return wrong
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """A server of one process with a database of its own; yields its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--default-artifact-root", (folder / "artifacts").as_uri()]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(address: str) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(address):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{address} does not answer")
+
+
+def measure(folder: Path, workers: int, epochs: int, subjects: int, rounds: int) -> None:
+    """Train without and with tracking in turn, and print the figures."""
+    params = read_params()
+    splits = write_volumes(folder / "preprocessed", max(FOLDS, workers), subjects)
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    with mlflow_server(folder) as server, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        uris = {"sqlite": f"sqlite:///{folder}/local.db", "server": server}
+        times: dict[str, list[float]] = {"none": [], **{kind: [] for kind in uris}}
+        wrong, same = dict.fromkeys(uris, 0), dict.fromkeys(uris, True)
+        # the first round pays for imports and connections, once a process, and does not count
+        for number in range(rounds + 1):
+            plain = plan(params, folder, splits, epochs, f"{number}, none")[:workers]
+            times["none"].append(seconds(pool, plain, None))
+            for kind, uri in uris.items():
+                tasks = plan(params, folder, splits, epochs, f"{number}, {kind}")[:workers]
+                store = open_store(folder, uri, f"round {number}")
+                times[kind].append(seconds(pool, tasks, store))
+                wrong[kind] += wrong_counts(store, tasks, epochs)
+                same[kind] &= [_weights(task) for task in tasks] == [_weights(task) for task in plain]
+            print(", ".join(f"{kind} {taken[-1]:.2f} s" for kind, taken in times.items()), flush=True)
+    for kind in uris:
+        share = min(times[kind][1:]) / min(times["none"][1:]) - 1
+        text = f"weights equal: {same[kind]}; {wrong[kind]} metrics not exactly once an epoch"
+        met = share < GOAL and same[kind] and not wrong[kind]
+        report(f"tracking_cost_{kind}", share, f"below {GOAL} of the time of training", text, met)
+
+
+def _weights(task: FoldTask) -> bytes:
+    return (task.folder / WEIGHTS).read_bytes()
+
+
+def main() -> None:
+    """Measure; --quick is a check of the script, too short for a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few subjects, epochs and rounds")
+    parser.add_argument("--rounds", type=int, default=5)
+    quick, rounds = (arguments := parser.parse_args()).quick, arguments.rounds
+    workers = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        if quick:
+            measure(Path(folder), workers, epochs=12, subjects=max(20, 4 * workers), rounds=1)
+        else:
+            measure(Path(folder), workers, epochs=60, subjects=48, rounds=rounds)
+
+
+if __name__ == "__main__":
+    main()

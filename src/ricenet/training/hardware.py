@@ -1,0 +1,112 @@
+"""What a training computes on, and how a process is set up for it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from ricenet.arithmetic import has_bfloat16
+from ricenet.errors import TrainingError
+from ricenet.network import preferred_device
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names of glibc's malloc.h."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where one training runs, in which precision; recorded with its results."""
+
+    device: torch.device
+    bfloat16: bool
+
+    @classmethod
+    def choose(cls, precision: Precision) -> Hardware:
+        """The graphics card where there is one; "auto" takes bfloat16 where the device has it."""
+        device = preferred_device()
+        bfloat16 = has_bfloat16(device.type) if precision == "auto" else precision == "bfloat16"
+        return cls(device, bfloat16)
+
+    @property
+    def record(self) -> dict[str, str]:
+        """For people: the kind of device and the precision."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return {"device": name, "precision": "bfloat16" if self.bfloat16 else "float32"}
+
+    @property
+    def peak_memory_gb(self) -> float:
+        """The most that this process has held so far, on the card where one trains, else in all."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e9
+        # kibibytes on Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a forward pass is computed."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of freed tensors for the next ones, on a C library that can.
+
+    Otherwise each step of a training gives gigabytes back and the system clears them anew, which takes a
+    tenth of a step's time and more (benchmarks/epoch.py).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+@contextlib.contextmanager
+def repeatability(deterministic: bool) -> Iterator[None]:
+    """On a card: sums in the same order each time where `deterministic`, else the quickest algorithms.
+
+    On a processor everything repeats anyway.
+    """
+    if deterministic:
+        # read by cuBLAS when a card is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic)
+    flags = {"enabled": True, "benchmark": not deterministic, "deterministic": deterministic}
+    try:
+        with torch.backends.cudnn.flags(**flags):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def memory_explained(where: str, settings: Any) -> Iterator[None]:
+    """Tell of memory that ran out which parameters lower its use.
+
+    settings: the training's. Raises TrainingError.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(where, settings) from error
+    except RuntimeError as error:
+        # torch has no kind of its own for the processor's memory
+        if "can't allocate memory" not in str(error):
+            raise
+        raise _out_of_memory(where, settings) from error
+
+
+def _out_of_memory(where: str, settings: Any) -> TrainingError:
+    at_once = settings.samples_at_once or settings.batch_size
+    return TrainingError(
+        f"{where}: out of memory with {at_once} samples at once. Lower training.samples_at_once "
+        f"(below {at_once}; a step still sees training.batch_size {settings.batch_size}), set "
+        "training.memory to streamed, or lower execution.workers so that fewer folds share the memory"
+    )

@@ -1,0 +1,124 @@
+"""Folds of tiny volumes, quick to train, and observers that watch or interrupt them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ricenet.config import (
+    AugmentationParams,
+    ExecutionParams,
+    NetworkParams,
+    PreprocessingParams,
+    TrainingParams,
+)
+from ricenet.modalities import Label
+from ricenet.splits import Splits
+from ricenet.training.cross_validation import plan_folds
+from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
+from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
+
+CUBE = 8
+PREPROCESSING = PreprocessingParams.model_validate(
+    {
+        "cube_voxels": CUBE,
+        "spacing_mm": 20.0,
+        "interpolation": "linear",
+        "dose_unit_gy": 60.0,
+        "registration": {"spacing_mm": 2.0, "metric": "mattes"},
+        "brain": {"mode": "fast", "mirroring": False, "precision": "auto"},
+    }
+)
+TRAINING = TrainingParams(
+    epochs=4,
+    batch_size=4,
+    learning_rate=1e-2,
+    weight_decay=1e-4,
+    checkpoint_every_epochs=1,
+    overrides={},
+)
+AUGMENTATION = AugmentationParams(
+    rotation_degrees=15.0,
+    scaling=0.1,
+    elastic_mm=6.0,
+    noise_sd=0.1,
+    brightness=0.1,
+    gamma=0.2,
+    probability=0.5,
+)
+NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+
+
+def write_subjects(folder: Path, count: int = 10) -> Splits:
+    """Random volumes, in which RICE has the higher dose; two folds."""
+    noise = np.random.default_rng(0)
+    labels: dict[str, Label] = {}
+    for number in range(count):
+        subject = f"sub-{number:03d}"
+        labels[subject] = "rice" if number % 2 else "recurrence"
+        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float16)
+        volumes[2] = number % 2 + 0.1 * volumes[2]
+        (folder / subject).mkdir(parents=True)
+        np.save(folder / subject / "volumes.npy", volumes)
+    subjects = tuple(labels)
+    return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
+
+
+def plan(
+    folder: Path,
+    splits: Splits,
+    modality_sets: Sequence[str] = ("dose",),
+    training: TrainingParams = TRAINING,
+    augmentation: AugmentationParams = AUGMENTATION,
+    seed: int = 0,
+) -> list[FoldTask]:
+    keys = {subject: f"volumes of {subject}" for subject in splits.development}
+    return plan_folds(
+        modality_sets,
+        splits,
+        keys,
+        seed,
+        PREPROCESSING,
+        training,
+        augmentation,
+        NETWORK,
+        folder / "preprocessed",
+        folder / "store",
+    )
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@dataclasses.dataclass
+class InterruptAfter(NullObserver):
+    epoch: int
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
+        if epoch == self.epoch:
+            raise Interrupted
+
+
+@dataclasses.dataclass
+class Recorder(NullObserver):
+    seen: list[tuple[str, int, EpochMetrics]] = dataclasses.field(default_factory=list)
+    finished: list[Sequence[EpochMetrics]] = dataclasses.field(default_factory=list)
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
+        self.seen.append((str(fold), epoch, metrics))
+
+    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        self.finished.append(history)
+
+
+def results(task: FoldTask) -> dict[str, bytes]:
+    return {name: (task.folder / name).read_bytes() for name in (WEIGHTS, HISTORY, PREDICTIONS)}
+
+
+def elsewhere(task: FoldTask, name: str) -> FoldTask:
+    return dataclasses.replace(task, store=task.store / name)

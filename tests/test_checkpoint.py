@@ -1,0 +1,188 @@
+"""States of an unfinished fold: whole at any moment, and of the last two the newest that is undamaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_folds import InterruptAfter, Interrupted, Recorder, elsewhere, plan, results, write_subjects
+
+from ricenet.training.checkpoint import Checkpoint, CheckpointFiles
+from ricenet.training.fold import train_fold
+from ricenet.training.history import EpochMetrics
+from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, FoldTask
+
+METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> FoldTask:
+    return plan(tmp_path, write_subjects(tmp_path / "preprocessed"))[0]
+
+
+def test_a_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
+    tensors = {"network/a": torch.tensor([1 / 3, -0.0]), "optimiser/0/step": torch.tensor(7.0)}
+    CheckpointFiles(tmp_path).write(Checkpoint(1, (METRICS,), tensors))
+    found = CheckpointFiles(tmp_path).read()
+    assert found is not None
+    assert (found.epoch, found.history) == (1, (METRICS,))
+    assert found.tensors.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert found.tensors[name].numpy().tobytes() == value.numpy().tobytes()
+
+
+def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
+    files = CheckpointFiles(tmp_path)
+    for epoch in (1, 2, 3):
+        files.write(Checkpoint(epoch, (METRICS,) * epoch, {"network/a": torch.tensor([float(epoch)])}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT_BEFORE, CHECKPOINT]
+    newest = files.read()
+    (tmp_path / CHECKPOINT).unlink()
+    before = files.read()
+    assert newest is not None and before is not None
+    assert (newest.epoch, before.epoch) == (3, 2)
+    files.remove()
+    assert files.read() is None
+
+
+DAMAGES = ["cut", "flipped", "empty", "foreign", "older"]
+
+
+def damage(path: Path, kind: str) -> None:
+    content = path.read_bytes()
+    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    # a field that this version does not know, in the header of another
+    older = content.replace(b"train_loss", b"train_cost", 1)
+    path.write_bytes(
+        {"cut": content[:-9], "flipped": flipped, "empty": b"", "foreign": b"x" * 99, "older": older}[kind]
+    )
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_checkpoint_means_going_on_from_the_one_before(
+    task: FoldTask, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(3))
+    damage(broken.folder / CHECKPOINT, kind)
+    recorder = Recorder()
+    with caplog.at_level(logging.INFO):
+        train_fold(broken, recorder)
+    assert "is damaged" in caplog.text
+    assert "the checkpoint before it is taken" in caplog.text
+    assert "resumed after epoch 2" in caplog.text
+    assert recorder.seen[0][1] == 3
+    assert results(broken) == results(whole)
+
+
+def test_two_damaged_checkpoints_mean_starting_over_with_warnings(
+    task: FoldTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(3))
+    for name in (CHECKPOINT, CHECKPOINT_BEFORE):
+        damage(broken.folder / name, "cut")
+    recorder = Recorder()
+    with caplog.at_level(logging.WARNING):
+        train_fold(broken, recorder)
+    assert caplog.text.count("is damaged") == 2
+    assert "starts over from its first epoch" in caplog.text
+    assert recorder.seen[0][1] == 1
+    assert results(broken) == results(whole)
+
+
+KILLED = """
+import os, pathlib, pickle, signal, sys
+import ricenet.training.checkpoint as checkpoint
+import ricenet.training.optimisation as optimisation
+from ricenet.training.fold import train_fold
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_in_epoch(count):
+    step, seen = optimisation.Optimisation.step, []
+    def counting(self, *args):
+        seen.append(1)
+        return die() if len(seen) > count else step(self, *args)
+    optimisation.Optimisation.step = counting
+
+def die_while_writing(count):
+    import safetensors.torch as library
+    save, seen = library.save_file, []
+    def half(tensors, path, **options):
+        seen.append(1)
+        if len(seen) > count:
+            pathlib.Path(path).write_bytes(b"half of it")
+            die()
+        save(tensors, path, **options)
+    library.save_file = half
+
+def die_between_renames(count):
+    write, seen = checkpoint._write, []
+    def after(state, path):
+        seen.append(1)
+        die() if len(seen) > count else write(state, path)
+    checkpoint._write = after
+
+with open(sys.argv[1], "rb") as stream:
+    task = pickle.load(stream)
+globals()[sys.argv[2]](int(sys.argv[3]))
+train_fold(task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "count", "resumed"),
+    [
+        # 5 training subjects in batches of 4 and one more: one step an epoch
+        ("die_in_epoch", 2, 2),
+        ("die_while_writing", 2, 2),
+        ("die_between_renames", 2, 2),
+        ("die_while_writing", 3, 3),
+    ],
+    ids=["in mid-epoch", "in mid-checkpoint", "between the renames", "in the last write"],
+)
+def test_a_process_killed_at_any_moment_is_resumed_to_the_same_weights(
+    task: FoldTask, tmp_path: Path, moment: str, count: int, resumed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bit for bit, as trained with the same number of threads."""
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    (tmp_path / "task").write_bytes(pickle.dumps(broken))
+    script = [sys.executable, "-c", KILLED, str(tmp_path / "task"), moment, str(count)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+        assert process.returncode == -signal.SIGKILL
+        with caplog.at_level(logging.INFO):
+            train_fold(broken)
+        train_fold(whole)
+    finally:
+        torch.set_num_threads(threads)
+    assert f"resumed after epoch {resumed}" in caplog.text
+    assert results(broken) == results(whole)
+    assert not list(broken.folder.glob(".partial-*"))
+
+
+def test_the_state_after_many_epochs_is_that_of_the_uninterrupted_training(task: FoldTask) -> None:
+    """Interrupted after every epoch, so that each begins in a process's first state."""
+    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+    train_fold(whole)
+    for epoch in (1, 2, 3):
+        with pytest.raises(Interrupted):
+            train_fold(broken, InterruptAfter(epoch))
+    train_fold(dataclasses.replace(broken))
+    assert results(broken) == results(whole)

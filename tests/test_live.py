@@ -1,0 +1,383 @@
+"""Epochs are shown in MLflow while folds train, once each, and training does not wait for it."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import pickle
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from live_training import LOSSES, SPEEDS, end_of_a_fold, fold_of, history_of, observer_of, train
+from small_results import write_fold
+from tracked_project import COMMIT, make_project, store_of
+from tracking_servers import steps_by_metric, wait_until
+
+from ricenet.execution import run_tasks
+from ricenet.tracking import sender
+from ricenet.tracking.content import RunContent
+from ricenet.tracking.live_run import LiveRun
+from ricenet.tracking.publish import publish
+from ricenet.tracking.runs import PARENT, create_run, find_or_create
+from ricenet.tracking.sender import THREAD
+from ricenet.tracking.store import TrackingStore
+from ricenet.tracking.system_metrics import SystemUse, graphics_card
+
+EPOCHS = 30
+EVERY_EPOCH = list(range(1, EPOCHS + 1))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make_project(tmp_path_factory.mktemp("files"))
+    for fold in (0, 1):
+        write_fold(project, "dose", fold, EPOCHS)
+    return project
+
+
+@pytest.fixture
+def project(files: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(files, tmp_path / "project"))
+
+
+@pytest.fixture
+def store(project: Path) -> TrackingStore:
+    return store_of(project)
+
+
+def leave_process() -> None:
+    """As if this process had ended, and another went on."""
+    for each in sender._senders.values():
+        each.close()
+        each._runs.clear()
+    sender._senders.clear()
+
+
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    yield
+    leave_process()
+
+
+def steps(store: TrackingStore, fold: int = 0) -> dict[str, list[int]]:
+    assert store.database is not None
+    return steps_by_metric(store.database, f"dose fold {fold}", store.experiment_id)
+
+
+def losses(store: TrackingStore, fold: int = 0) -> dict[str, list[int]]:
+    return {name: found for name, found in steps(store, fold).items() if name in LOSSES}
+
+
+def once_each(epochs: list[int]) -> dict[str, list[int]]:
+    return dict.fromkeys(sorted(LOSSES), epochs)
+
+
+def runs(store: TrackingStore) -> dict:
+    return {run.info.run_name: run for run in store.client().search_runs([store.experiment_id])}
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == sender.__name__]
+
+
+def test_epochs_are_shown_while_a_fold_trains_and_belong_to_the_run_that_is_published(
+    project: Path, store: TrackingStore
+) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    observer.start()
+    train(observer, fold, 3)
+
+    wait_until(lambda: losses(store) == once_each([1, 2, 3]))
+    live = runs(store)
+    assert live["dose fold 0"].info.status == "RUNNING"
+    assert live["dose fold 0"].data.tags[PARENT] == live["dose"].info.run_id
+    assert live["dose fold 0"].data.tags["mlflow.source.git.commit"] == COMMIT
+    assert live["dose"].data.params["training.learning_rate"] == "0.001"
+
+    train(observer, fold, EPOCHS, first=4)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+    assert losses(store) == once_each(EVERY_EPOCH)
+    assert runs(store)["dose fold 0"].info.status == "FINISHED"
+
+    outcome = publish(project, store)
+
+    assert "dose fold 0" in outcome.completed
+    assert runs(store)["dose fold 0"].info.run_id == live["dose fold 0"].info.run_id
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+
+def test_a_fold_that_resumes_from_an_older_checkpoint_repeats_no_epoch(
+    project: Path, store: TrackingStore
+) -> None:
+    fold = fold_of(project)
+    train(observer_of(project, store), fold, 17)
+    wait_until(lambda: len(steps(store).get("train_loss", [])) == 17)
+    leave_process()
+
+    resumed = observer_of(project, store)
+    train(resumed, fold, EPOCHS, first=11)
+    resumed.on_finished(fold, history_of(0, EPOCHS))
+
+    assert {name: found for name, found in steps(store).items() if name in LOSSES + SPEEDS} == dict.fromkeys(
+        sorted(LOSSES + SPEEDS), EVERY_EPOCH
+    )
+
+
+def test_epochs_that_another_process_trained_and_did_not_send_are_sent_at_the_end(
+    project: Path, store: TrackingStore
+) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, EPOCHS, first=11)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+
+def test_publishing_while_epochs_still_come_doubles_none(project: Path, store: TrackingStore) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, 12)
+    publish(project, store)
+    leave_process()
+    late = observer_of(project, store)
+    train(late, fold, EPOCHS, first=11)
+    late.on_finished(fold, history_of(0, EPOCHS))
+    publish(project, store)
+
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+
+def test_training_does_not_wait_for_a_locked_database(
+    project: Path, store: TrackingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    observer.start()
+    assert store.database is not None
+    with sqlite3.connect(store.database, isolation_level=None) as connection:
+        connection.execute("begin exclusive")
+        begun = time.perf_counter()
+        train(observer, fold, EPOCHS)
+        training_s = time.perf_counter() - begun
+        time.sleep(0.3)
+        connection.execute("rollback")
+    observer.on_finished(fold, history_of(0, EPOCHS))
+
+    # the database would have let it wait for 20 s
+    assert training_s < 5
+    assert losses(store) == once_each(EVERY_EPOCH)
+    assert said(caplog) == []
+
+
+def test_where_the_store_fails_training_goes_on_and_is_told_once(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    database = tmp_path / "nowhere" / "mlflow.db"
+    elsewhere = TrackingStore(f"sqlite:///{database}", "1")
+    observer = observer_of(project, elsewhere)
+
+    observer.start()
+    begun = time.perf_counter()
+    for fold in (fold_of(project, 0), fold_of(project, 1)):
+        train(observer, fold, EPOCHS, seconds=0.01)
+        observer.on_finished(fold, history_of(fold.fold, EPOCHS))
+
+    assert time.perf_counter() - begun < sender.END_WAIT_S / 2
+    assert said(caplog) == [
+        "MLflow fails, so epochs wait until it is back, or until the stage `register` publishes them from "
+        f"the files: {database} does not exist here"
+    ]
+    assert not database.exists()
+
+
+def test_a_run_that_is_deleted_while_its_fold_trains_is_made_again(
+    project: Path, store: TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.02)
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, 5)
+    wait_until(lambda: len(steps(store).get("train_loss", [])) == 5)
+    store.client().delete_run(runs(store)["dose fold 0"].info.run_id)
+    train(observer, fold, EPOCHS, first=6)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+    wait_until(lambda: "dose fold 0" in runs(store) and runs(store)["dose fold 0"].info.status == "FINISHED")
+
+    publish(project, store)
+
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+
+def test_two_processes_write_into_one_database_and_their_last_epochs_are_not_lost(
+    project: Path, store: TrackingStore
+) -> None:
+    observer = observer_of(project, store, every_s=30.0)
+    observer.start()
+    folds = [fold_of(project, 0), fold_of(project, 1)]
+    outcomes = run_tasks(partial(end_of_a_fold, observer, EPOCHS), folds, "processes", 2, 1, "telling")
+
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert len({outcome.result for outcome in outcomes}) == 2
+    assert losses(store, 0) == once_each(EVERY_EPOCH)
+    assert losses(store, 1) == once_each(EVERY_EPOCH[:-1])
+    assert sorted(runs(store)) == ["dose", "dose fold 0", "dose fold 1"]
+
+
+def test_a_forked_process_gets_a_thread_of_its_own(project: Path, store: TrackingStore) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, 5)
+    wait_until(lambda: len(steps(store).get("train_loss", [])) == 5)
+    forked = multiprocessing.get_context("fork").Process(
+        target=train, args=(observer, fold_of(project, 1), EPOCHS)
+    )
+    forked.start()
+    forked.join(30)
+
+    assert forked.exitcode == 0
+    assert losses(store, 1) == once_each(EVERY_EPOCH)
+
+
+def test_a_process_has_one_thread_for_all_copies_of_the_observer(project: Path, store: TrackingStore) -> None:
+    before = sum(thread.name == THREAD for thread in threading.enumerate())
+    observer = observer_of(project, store)
+    train(observer, fold_of(project, 0), 2)
+    copy = pickle.loads(pickle.dumps(observer))  # noqa: S301  (what a pool of processes does)
+    train(copy, fold_of(project, 1), 2)
+
+    assert copy == observer
+    started = [thread for thread in threading.enumerate() if thread.name == THREAD][before:]
+    assert [thread.daemon for thread in started] == [True]
+    wait_until(lambda: losses(store, 1) == once_each([1, 2]))
+
+
+def test_a_second_run_of_a_fold_is_deleted_when_the_files_are_published(
+    project: Path, store: TrackingStore
+) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    observer.start()
+    train(observer, fold, 5)
+    wait_until(lambda: losses(store) == once_each([1, 2, 3, 4, 5]))
+    first = runs(store)
+    for name in ("dose", "dose fold 0"):
+        tags = {key: text for key, text in first[name].data.tags.items() if key.startswith("ricenet.")}
+        store.client().create_run(store.experiment_id, tags=tags, run_name=name)
+
+    publish(project, store)
+
+    found = store.client().search_runs([store.experiment_id], max_results=100)
+    assert len({run.info.run_name for run in found}) == len(found)
+    assert {name: runs(store)[name].info.run_id for name in first} == {
+        name: run.info.run_id for name, run in first.items()
+    }
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+
+def test_of_runs_made_at_the_same_moment_all_take_the_oldest(store: TrackingStore) -> None:
+    content = RunContent("set", "dose", "key", "key", params={"seed": "7"}, tags={})
+    theirs = create_run(store, content, None)
+
+    ours = find_or_create(store, content, None, known={})
+
+    assert ours.info.run_id == theirs.info.run_id
+    assert [run.info.run_id for run in runs(store).values()] == [theirs.info.run_id]
+    assert runs(store)["dose"].data.params == {"seed": "7"}
+
+
+def test_speed_and_use_of_the_machine_are_shown_and_no_part_of_what_is_published(
+    project: Path, store: TrackingStore, tmp_path: Path
+) -> None:
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, EPOCHS, seconds=0.01)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+    publish(project, store)
+
+    shown = runs(store)["dose fold 0"].data.metrics
+    of_system = {name: value for name, value in shown.items() if name.startswith("system/")}
+    assert [of_system.pop(name) for name in SPEEDS] == [0.5, 16.0, 0.01, 0.25]
+    assert 0 <= of_system["system/cpu_utilization_percentage"] <= 100
+    assert 0 < of_system["system/system_memory_usage_percentage"] <= 100
+    assert not any("gpu" in name for name in of_system)
+    assert publish(project, store).completed == ()
+
+    rebuilt = Path(shutil.copytree(project, tmp_path / "rebuilt", ignore=shutil.ignore_patterns("mlflow")))
+    publish(rebuilt, store_of(rebuilt))
+    assert set(runs(store_of(rebuilt))["dose fold 0"].data.metrics) == {*LOSSES, "macro_f1"}
+
+
+def test_the_use_of_the_machine_is_averaged_since_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    used, busy = iter([1e9, 2e9, 6e9]), iter([0.0, 20.0, 30.0])
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(used=next(used), total=10e9))
+    monkeypatch.setattr(psutil, "cpu_percent", lambda: next(busy))
+    use = SystemUse()
+    for _ in range(3):
+        use.look()
+
+    assert use.take() == {
+        "system/system_memory_usage_megabytes": 3000.0,
+        "system/system_memory_usage_percentage": 30.0,
+        "system/cpu_utilization_percentage": 25.0,
+    }
+    assert use.take() == {}
+
+
+def test_of_a_graphics_card_what_its_driver_tells_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    def refuse(device: int) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    assert graphics_card() == {}
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=40e9)
+    )
+    monkeypatch.setattr(torch.cuda, "utilization", refuse)
+    monkeypatch.setattr(torch.cuda, "device_memory_used", lambda device: 10e9)
+    monkeypatch.setattr(torch.cuda, "power_draw", lambda device: 350_000)
+
+    assert graphics_card() == {
+        "gpu_0_memory_usage_megabytes": 10_000.0,
+        "gpu_0_memory_usage_percentage": 25.0,
+        "gpu_0_power_usage_watts": 350.0,
+    }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_unforeseen_error_ends_the_live_view_and_not_the_training(
+    project: Path, store: TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: LiveRun) -> int:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(LiveRun, "send", fail)
+    observer, fold = observer_of(project, store), fold_of(project)
+    begun = time.perf_counter()
+    train(observer, fold, EPOCHS)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+
+    assert time.perf_counter() - begun < sender.END_WAIT_S / 2
+
+
+def test_live_runs_name_no_person_and_no_computer(project: Path, store: TrackingStore) -> None:
+    import getpass
+    import socket
+
+    observer, fold = observer_of(project, store), fold_of(project)
+    train(observer, fold, 3)
+    observer.on_finished(fold, history_of(0, 3))
+
+    for run in runs(store).values():
+        told = {**run.data.tags, **run.data.params, "name": run.info.run_name, "user": run.info.user_id}
+        assert run.info.user_id == "unknown"
+        assert not {"mlflow.user", "mlflow.source.name"} & told.keys()
+        for secret in (getpass.getuser(), socket.gethostname()):
+            assert all(secret not in text for text in told.values())

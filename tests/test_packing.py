@@ -1,0 +1,126 @@
+"""How many folds train side by side: from hand-made costs, and measured for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import pytest
+from small_folds import TRAINING, plan, write_subjects
+
+from ricenet.config import ExecutionParams
+from ricenet.errors import TrainingError
+from ricenet.execution import Outcome
+from ricenet.files import read_json
+from ricenet.training import packing
+from ricenet.training.packing import Costs, Packing, best_packing, measure_costs, packing_of
+from ricenet.training.task import FoldTask
+
+GB = 10**9
+AUTO = ExecutionParams(backend="processes", workers="auto", threads_per_worker="auto")
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> FoldTask:
+    return plan(tmp_path, write_subjects(tmp_path / "preprocessed"))[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        # a second thread makes a step 1.5 times as fast, a second fold makes two of them
+        ({1: 3.0, 2: 2.0}, Packing(2, 1)),
+        ({1: 3.0, 2: 1.4}, Packing(1, 2)),
+        # equal: fewer folds at once take less memory
+        ({1: 3.0, 2: 1.5}, Packing(1, 2)),
+        # only all cores were tried, since that took long
+        ({2: 40.0}, Packing(1, 2)),
+    ],
+)
+def test_the_packing_of_most_folds_an_hour_is_taken(seconds: dict[int, float], expected: Packing) -> None:
+    assert best_packing(Costs(seconds, GB), cores=2, free_bytes=100 * GB) == expected
+
+
+def test_memory_limits_how_many_folds_train_at_once() -> None:
+    costs = Costs({1: 8.0, 2: 6.0, 4: 5.0, 8: 4.9}, 10 * GB)
+    assert best_packing(costs, cores=8, free_bytes=100 * GB) == Packing(8, 1)
+    # three of one thread make 3/8 steps a second, two of four threads 2/5
+    assert best_packing(costs, cores=8, free_bytes=35 * GB) == Packing(3, 2)
+    assert best_packing(costs, cores=8, free_bytes=GB) == Packing(1, 8)
+
+
+@pytest.mark.parametrize(
+    ("busy", "card_bytes", "expected"),
+    [
+        (1.0, 80 * GB, Packing(1, 8)),
+        (0.34, 80 * GB, Packing(3, 2)),
+        (0.34, 25 * GB, Packing(2, 4)),
+        (0.34, 5 * GB, Packing(1, 8)),
+        # a card that is hardly busy is shared by no more folds than there are cores
+        (0.0, 200 * GB, Packing(8, 1)),
+    ],
+)
+def test_folds_share_a_card_until_it_is_busy_or_full(busy: float, card_bytes: int, expected: Packing) -> None:
+    costs = Costs({8: 0.1}, 10 * GB, busy, card_bytes)
+    assert best_packing(costs, cores=8, free_bytes=GB) == expected
+
+
+def test_a_few_steps_are_measured_and_leave_nothing_behind(task: FoldTask, tmp_path: Path) -> None:
+    costs = measure_costs(task)
+    assert 1 in costs.seconds
+    assert all(seconds > 0 for seconds in costs.seconds.values())
+    assert costs.memory_bytes > 10**8
+    assert not task.folder.exists()
+
+
+def test_long_steps_are_measured_once(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "usable_cores", lambda: 4)
+    monkeypatch.setattr(packing, "_LONG_S", 0.0)
+    assert list(measure_costs(task).seconds) == [4]
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, costs: Costs) -> list[int]:
+    """Let a measurement find these costs; returns a list that grows with each measurement."""
+    times: list[int] = []
+
+    def measure(*_: object) -> list[Outcome[FoldTask, Costs]]:
+        times.append(1)
+        return [Outcome(None, costs)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(packing, "run_tasks", measure)
+    monkeypatch.setattr(packing, "usable_cores", lambda: 4)
+    return times
+
+
+def test_a_kind_of_network_is_measured_once_on_a_machine(
+    task: FoldTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = measured(monkeypatch, Costs({4: 1.0, 1: 2.0}, GB))
+    with caplog.at_level(logging.INFO):
+        assert packing_of(task, AUTO) == packing_of(task, AUTO) == Packing(4, 1)
+    assert "4 fold(s) side by side, 1 thread(s) each" in caplog.text
+    assert "2.00 s a step on 1 thread(s), 1.00 s a step on 4 thread(s)" in caplog.text
+    assert len(times) == 1
+    packing_of(dataclasses.replace(task, training=TRAINING.model_copy(update={"batch_size": 2})), AUTO)
+    assert len(times) == 2
+    assert len(read_json(task.store.parent / "packing.json")) == 2
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "expected"),
+    [(2, "auto", Packing(2, 2)), ("auto", 3, Packing(4, 3)), (1, "auto", Packing(1, 4))],
+)
+def test_what_is_given_as_a_number_stays(
+    workers: int, threads: int, expected: Packing, task: FoldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, Costs({4: 1.0, 1: 2.0}, GB))
+    given = AUTO.model_copy(update={"workers": workers, "threads_per_worker": threads})
+    assert packing_of(task, given) == expected
+
+
+def test_trial_steps_that_fail_end_with_their_error(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = "dose, fold 0: out of memory with 4 samples at once"
+    monkeypatch.setattr(packing, "run_tasks", lambda *_: [Outcome(task, error=error)])
+    with pytest.raises(TrainingError, match=error):
+        packing_of(task, AUTO)

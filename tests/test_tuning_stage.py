@@ -1,0 +1,214 @@
+"""The stage `tune` and what follows: training takes the best trial's folds, MLflow shows all trials."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+from small_folds import CUBE, NETWORK, SERIAL, TRAINING, write_subjects
+from small_searches import Scores, small_search, trials_of
+
+from ricenet.cohort.checked import (
+    CheckedCohort,
+    CheckedSubject,
+    ScanDigests,
+    write_checked_cohort,
+    write_left_out,
+)
+from ricenet.config import read_params
+from ricenet.errors import ResultError
+from ricenet.files import read_json, write_json
+from ricenet.modalities import Label
+from ricenet.splits import Splits, write_splits
+from ricenet.tracking.publish import publish
+from ricenet.tracking.runs import KIND, PARENT
+from ricenet.tracking.store import TrackingStore, open_store
+from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
+from ricenet.tuned import read_tuned
+from ricenet.tuning.records import NoObserver, read_study, read_trials
+from ricenet.tuning.results import lay_out_tuning
+from ricenet.tuning.searching import search_settings
+from ricenet.tuning.worker import Worker, travel_of_worker
+
+PROJECT = Path(__file__).parents[1]
+SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.batch_size": [3, 4]}
+
+
+def write_project(project: Path, **tuning: Any) -> None:
+    """What the stages before `tune` leave; of the test subjects there are no volumes."""
+    labels: dict[str, Label] = dict(write_subjects(project / "work/preprocessed", 12).labels)
+    subjects = list(labels)
+    splits = Splits(labels, (tuple(subjects[:4]), tuple(subjects[4:8])), tuple(subjects[8:]))
+    write_splits(splits, project / "work/splits/splits.json")
+    for subject in splits.test:
+        shutil.rmtree(project / "work/preprocessed" / subject)
+    write_json(
+        project / "work/preprocessed/summary.json",
+        {"digest": "volumes", "subjects": dict.fromkeys(splits.development, "key")},
+    )
+    write_cohort(project, labels)
+    write_params(project, **tuning)
+
+
+def write_cohort(project: Path, labels: dict[str, Label]) -> None:
+    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
+    cohort = CheckedCohort.of(
+        "data/demo",
+        [
+            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
+            for s, label in labels.items()
+        ],
+    )
+    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
+    write_left_out([], project / "work/cohort/left_out.json")
+
+
+def write_params(project: Path, **tuning: Any) -> None:
+    params = read_params(PROJECT / "params.yaml").model_dump()
+    params["preprocessing"] |= {"cube_voxels": CUBE}
+    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
+    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
+    params["network"] = NETWORK.model_dump()
+    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
+    params["execution"] = SERIAL.model_dump()
+    params["tuning"] |= {"space": SPACE, "trials": 2, **tuning}
+    write_json(project / "params.yaml", params)
+
+
+def run_stage(name: str) -> None:
+    runpy.run_path(str(PROJECT / "src" / "stages" / f"{name}.py"), run_name="__main__")
+
+
+def kinds(store: TrackingStore) -> list[str]:
+    return sorted(run.data.tags[KIND] for run in store.client().search_runs([store.experiment_id]))
+
+
+def test_tuning_from_params_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path, modality_sets=["dose"])
+    monkeypatch.chdir(tmp_path)
+    run_stage("tune")
+
+    study, best = read_study(tmp_path / "work/tuning/dose/study.json")
+    trials = read_trials(tmp_path / "work/tuning/dose/trials.csv", study)
+    assert [(trial.state, len(trial.scores)) for trial in trials] == [("complete", 2)] * 2
+    assert best["macro_f1"] == max(trial.score.macro_f1 for trial in trials if trial.score)
+    tuned = read_tuned(tmp_path / "work/tuning/best.json")
+    assert tuned.folds_of == {"dose": [trials[best["trial"]].values] * 2}
+    for name in ("history.png", "slices.png"):
+        height, width, _ = matplotlib.image.imread(tmp_path / "work/tuning/dose" / name).shape
+        assert 300 <= height <= 2000 and 500 <= width <= 2500
+
+    # the best trial's folds are the very ones that training asks for: none is trained again
+    kept = {path: path.stat().st_mtime_ns for path in Path("work/store/folds").glob("*/fold.json")}
+    run_stage("train")
+    assert {path: path.stat().st_mtime_ns for path in Path("work/store/folds").glob("*/fold.json")} == kept
+    record = read_json(tmp_path / "work/training/dose/fold-0/fold.json")
+    assert record["parameters"]["training.learning_rate"] == best["values"]["training.learning_rate"]
+
+    shows_in_mlflow(tmp_path)
+
+
+def shows_in_mlflow(project: Path) -> None:
+    """The trials appeared during the search; publishing adds the figures once, then nothing."""
+    store = open_store(project, None, "rice-net")
+    runs = store.client().search_runs([store.experiment_id])
+    (study,) = (run for run in runs if run.data.tags[KIND] == "tuning")
+    trials = [run for run in runs if run.data.tags[KIND] == "trial"]
+    assert {run.data.tags[PARENT] for run in trials} == {study.info.run_id}
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert {"macro_f1", "log_loss", "fold_macro_f1", "fold_log_loss"} == set(trials[0].data.metrics)
+    assert set(trials[0].data.params) == set(SPACE)
+    steps = store.client().get_metric_history(trials[0].info.run_id, "fold_macro_f1")
+    assert sorted(step.step for step in steps) == [0, 1]
+    assert any("tuning" in name for name in publish(project, store).completed)
+    assert not publish(project, store).created
+    names = {item.path for item in store.client().list_artifacts(study.info.run_id, "tuning")}
+    assert {"tuning/trials.csv", "tuning/study.json", "tuning/history.png", "tuning/slices.png"} <= names
+    assert kinds(store).count("trial") == 2
+
+
+def test_a_nested_search_gives_each_fold_its_own_values(tmp_path: Path) -> None:
+    search = small_search(tmp_path, trials=3)
+    searches = [
+        replace(search, outer_fold=fold, tasks=search.tasks[fold : fold + 3], keeps_folds=False)
+        for fold in range(2)
+    ]
+    search_settings(searches, SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
+    lay_out_tuning(searches, 2, tmp_path / "tuning")
+    found = read_json(tmp_path / "tuning/best.json")["dose"]
+    assert found["nested"]
+    for fold, of_fold in enumerate(searches):
+        assert found["folds"][fold] == trials_of(of_fold)[found["trials"][fold]].values
+        study, best = read_study(tmp_path / f"tuning/dose/fold-{fold}/study.json")
+        assert (study.outer_fold, best["values"]) == (fold, found["folds"][fold])
+    assert found["folds"][0] != found["folds"][1]
+
+
+def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> None:
+    search = small_search(tmp_path / "here")
+    for subject in search.tasks[0].labels:
+        volumes = tmp_path / "here/preprocessed" / subject / "volumes.npy"
+        volumes.parent.mkdir(parents=True)
+        volumes.write_text(f"volumes of {subject}")
+    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
+    travel = travel_of_worker(worker)
+    there = tmp_path / "there" / travel.folder.name
+    copies = {}
+    for number, (key, path) in enumerate(travel.inputs.items()):
+        copies[key] = tmp_path / "there" / f"{number}"
+        copies[key].parent.mkdir(exist_ok=True)
+        copies[key].write_bytes(path.read_bytes())
+    (moved,) = travel.at(copies, there).searches
+    assert moved.study == search.study
+    for task in moved.tasks:
+        assert task.store.is_relative_to(tmp_path / "there")
+        for subject in (*task.training_subjects, *task.validation_subjects):
+            assert (task.preprocessed / subject / "volumes.npy").read_text() == f"volumes of {subject}"
+
+
+def test_importance_is_drawn_once_there_are_trials_to_compare(tmp_path: Path) -> None:
+    ranges = {"training.learning_rate": (1e-4, 1e-1), "augmentation.gamma": (0.0, 0.5)}
+    search = small_search(tmp_path, trials=12, ranges=ranges, folds=2)
+    search_settings([search], SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
+    lay_out_tuning([search], 2, tmp_path / "tuning")
+    height, width, _ = matplotlib.image.imread(tmp_path / "tuning/dose/importance.png").shape
+    assert 150 <= height <= 1000 and 500 <= width <= 1500
+
+
+def test_the_search_goes_on_without_mlflow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = LiveTrials(TrackingStore(f"sqlite:///{tmp_path}/none/mlflow.db", "1"))
+    search = small_search(tmp_path, trials=2)
+    elsewhere.start([search.study])
+    search_settings([search], SERIAL, elsewhere, Scores(tmp_path / "calls.txt"))
+    assert [trial.state for trial in trials_of(search)] == ["complete"] * 2
+    assert "MLflow fails, so this appears when the search has ended: mlflow.db does not exist" in caplog.text
+    assert not (tmp_path / "none").exists()
+
+
+def test_damaged_results_are_told_with_who_makes_them(tmp_path: Path) -> None:
+    search = small_search(tmp_path, trials=1)
+    search_settings([search], SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
+    lay_out_tuning([search], 4, tmp_path / "work/tuning")
+    (tmp_path / "work/tuning/dose/trials.csv").unlink()
+    with pytest.raises(ResultError, match=r"trials.csv cannot be read.*The stage `tune` makes it"):
+        list(tuning_contents(tmp_path))
+
+
+def test_without_a_set_to_tune_the_stage_loads_nothing_heavy(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    stage = PROJECT / "src/stages/tune.py"
+    heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'monai'}"
+    code = (
+        f"import runpy, sys; runpy.run_path({str(stage)!r}, run_name='__main__'); "
+        f"assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert read_json(tmp_path / "work/tuning/best.json") == {}
+    assert [path.name for path in (tmp_path / "work/tuning").iterdir()] == ["best.json"]
