@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_folds import InterruptAfter, Interrupted, Recorder, elsewhere, plan, results, write_subjects
+from small_folds import (
+    TRAINING,
+    InterruptAfter,
+    Interrupted,
+    Recorder,
+    elsewhere,
+    plan,
+    results,
+    write_subjects,
+)
 
 from ricenet.training.checkpoint import Checkpoint, CheckpointFiles
 from ricenet.training.fold import train_fold
@@ -175,6 +184,18 @@ def test_a_process_killed_at_any_moment_is_resumed_to_the_same_weights(
     assert f"resumed after epoch {resumed}" in caplog.text
     assert results(broken) == results(whole)
     assert not list(broken.folder.glob(".partial-*"))
+
+
+def test_where_channels_lie_last_a_resumed_training_ends_with_the_same_weights(task: FoldTask) -> None:
+    """The optimiser's averages have to lie in memory as their weights do: Adam goes through both at once."""
+    reduced = TRAINING.model_copy(update={"precision": "bfloat16"})
+    reduced_task = dataclasses.replace(task, training=reduced)
+    whole, broken = elsewhere(reduced_task, "whole"), elsewhere(reduced_task, "broken")
+    train_fold(whole)
+    with pytest.raises(Interrupted):
+        train_fold(broken, InterruptAfter(2))
+    train_fold(broken)
+    assert results(broken) == results(whole)
 
 
 def test_the_state_after_many_epochs_is_that_of_the_uninterrupted_training(task: FoldTask) -> None:

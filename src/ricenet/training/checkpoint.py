@@ -46,13 +46,22 @@ def restore(checkpoint: Checkpoint, network: torch.nn.Module, optimiser: torch.o
             if name.startswith("network/")
         }
     )
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in checkpoint.tensors.items():
         if name.startswith("optimiser/"):
             _, position, quantity = name.split("/")
-            state.setdefault(int(position), {})[quantity] = value
+            parameter = parameters[int(position)]
+            state.setdefault(int(position), {})[quantity] = _laid_out_as(parameter, value)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A value in the order of its parameter's memory: fused Adam goes through both, strides unseen."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class CheckpointFiles:
