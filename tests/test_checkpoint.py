@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import os
 import pickle
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -24,12 +26,15 @@ from small_folds import (
     write_subjects,
 )
 
-from ricenet.training.checkpoint import Checkpoint, CheckpointFiles
+from ricenet.errors import StoreError
+from ricenet.files import read_json
+from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics
-from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, FoldTask
+from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, RECORD, FoldTask
 
 METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
+ARITHMETIC = Arithmetic(threads=1, bfloat16=False)
 
 
 @pytest.fixture
@@ -39,10 +44,10 @@ def task(tmp_path: Path) -> FoldTask:
 
 def test_a_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
     tensors = {"network/a": torch.tensor([1 / 3, -0.0]), "optimiser/0/step": torch.tensor(7.0)}
-    CheckpointFiles(tmp_path).write(Checkpoint(1, (METRICS,), tensors))
+    CheckpointFiles(tmp_path).write(Checkpoint(1, (METRICS,), tensors, ARITHMETIC))
     found = CheckpointFiles(tmp_path).read()
     assert found is not None
-    assert (found.epoch, found.history) == (1, (METRICS,))
+    assert (found.epoch, found.history, found.arithmetic) == (1, (METRICS,), ARITHMETIC)
     assert found.tensors.keys() == tensors.keys()
     for name, value in tensors.items():
         assert found.tensors[name].numpy().tobytes() == value.numpy().tobytes()
@@ -51,7 +56,8 @@ def test_a_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
 def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
     files = CheckpointFiles(tmp_path)
     for epoch in (1, 2, 3):
-        files.write(Checkpoint(epoch, (METRICS,) * epoch, {"network/a": torch.tensor([float(epoch)])}))
+        tensors = {"network/a": torch.tensor([float(epoch)])}
+        files.write(Checkpoint(epoch, (METRICS,) * epoch, tensors, ARITHMETIC))
     assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT_BEFORE, CHECKPOINT]
     newest = files.read()
     (tmp_path / CHECKPOINT).unlink()
@@ -62,7 +68,7 @@ def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
     assert files.read() is None
 
 
-DAMAGES = ["cut", "flipped", "empty", "foreign", "older"]
+DAMAGES = ["cut", "flipped", "empty", "foreign", "older", "metrics"]
 
 
 def damage(path: Path, kind: str) -> None:
@@ -70,9 +76,12 @@ def damage(path: Path, kind: str) -> None:
     flipped = content[:-1] + bytes([content[-1] ^ 1])
     # a field that this version does not know, in the header of another
     older = content.replace(b"train_loss", b"train_cost", 1)
-    path.write_bytes(
-        {"cut": content[:-9], "flipped": flipped, "empty": b"", "foreign": b"x" * 99, "older": older}[kind]
-    )
+    # a digit of a loss, in the header
+    metrics = re.sub(rb'(train_loss\\?": 0\.)\d', rb"\g<1>0", content, count=1)
+    whole = {"cut": content[:-9], "flipped": flipped, "empty": b"", "foreign": b"x" * 99}
+    damaged = (whole | {"older": older, "metrics": metrics})[kind]
+    assert damaged != content
+    path.write_bytes(damaged)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -134,7 +143,8 @@ def die_while_writing(count):
     def half(tensors, path, **options):
         seen.append(1)
         if len(seen) > count:
-            pathlib.Path(path).write_bytes(b"half of it")
+            # what the library leaves beside the file that it was to write
+            pathlib.Path(path).with_name(".tmp0815").write_bytes(b"half of it")
             die()
         save(tensors, path, **options)
     library.save_file = half
@@ -183,7 +193,7 @@ def test_a_process_killed_at_any_moment_is_resumed_to_the_same_weights(
         torch.set_num_threads(threads)
     assert f"resumed after epoch {resumed}" in caplog.text
     assert results(broken) == results(whole)
-    assert not list(broken.folder.glob(".partial-*"))
+    assert not list(broken.folder.glob(".*"))
 
 
 def test_where_channels_lie_last_a_resumed_training_ends_with_the_same_weights(task: FoldTask) -> None:
@@ -196,6 +206,43 @@ def test_where_channels_lie_last_a_resumed_training_ends_with_the_same_weights(t
         train_fold(broken, InterruptAfter(2))
     train_fold(broken)
     assert results(broken) == results(whole)
+
+
+def test_a_training_goes_on_with_the_threads_and_the_precision_that_it_began_with(
+    task: FoldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where more memory or another node changes both: other sums would end in other weights."""
+    wide = dataclasses.replace(task, training=TRAINING.model_copy(update={"precision": "auto"}))
+    whole, broken = elsewhere(wide, "whole"), elsewhere(wide, "broken")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _: True)
+        train_fold(whole)
+        with pytest.raises(Interrupted):
+            train_fold(broken, InterruptAfter(2))
+        torch.set_num_threads(2)
+        monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _: False)
+        train_fold(broken)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert results(broken) == results(whole)
+    assert read_json(broken.folder / RECORD)["precision"] == "bfloat16"
+
+
+def test_a_full_disk_is_told_with_the_file_and_a_way_out(task: FoldTask) -> None:
+    """A limit to the size of files stands for the disk's end; the training goes on once there is room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StoreError, match=r"checkpoint\.safetensors cannot be written: .*Make room"):
+            train_fold(task)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(task.folder.glob(".*"))
+    train_fold(task)
+    assert task.is_finished
 
 
 def test_the_state_after_many_epochs_is_that_of_the_uninterrupted_training(task: FoldTask) -> None:

@@ -143,6 +143,8 @@ def problems(content: dict[str, Any]) -> list[str]:
             7,
             "explain.stride_voxels: 7 is larger than explain.cube_voxels 6: the cubes would leave gaps",
         ),
+        ("training.samples_at_once", 1, "training.samples_at_once: 1 leaves batch norm a single value"),
+        ("tuning.modality_sets", ["dose", "x"], "tuning.modality_sets: unknown modality set 'x'"),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),
         ("execution.backend", "threads", "Input should be 'serial', 'processes' or 'ray' (found 'threads')"),
         ("execution.workers", 0, "execution.workers: expected auto or a whole number of at least 1, found 0"),

@@ -214,10 +214,11 @@ def test_repeatability_is_switched_on_and_off_again() -> None:
     "error",
     [
         MemoryError(),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
-    ids=["python", "card", "processor"],
+    ids=["python", "cudnn", "card", "processor"],
 )
 def test_memory_that_ran_out_is_told_with_the_parameters_to_lower(error: Exception) -> None:
     expected = (
@@ -231,6 +232,40 @@ def test_memory_that_ran_out_is_told_with_the_parameters_to_lower(error: Excepti
 def test_the_processors_memory_really_raises_what_is_told() -> None:
     with pytest.raises(TrainingError, match="out of memory"), memory_explained("dose, fold 1", TRAINING):
         torch.empty(2**50)
+
+
+def test_where_one_sample_at_a_time_is_too_much_no_fewer_are_advised() -> None:
+    single = TRAINING.model_copy(update={"samples_at_once": 1})
+    with (
+        pytest.raises(TrainingError, match=r"with 1 samples at once\. Set training\.memory to streamed"),
+        memory_explained("x", single),
+    ):
+        raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried"),
+    [
+        ({"compile": "auto"}, True),
+        ({"compile": "off"}, False),
+        ({"compile": "auto", "deterministic": True}, False),
+        ({"compile": "auto", "samples_at_once": 2}, False),
+    ],
+)
+def test_compilation_is_tried_on_a_card_where_it_could_be_kept(
+    settings: dict[str, object], tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def keep(network: torch.nn.Module, *_: object) -> torch.nn.Module:
+        asked.append(network)
+        return network
+
+    monkeypatch.setattr("ricenet.training.optimisation.compiled_if_faster", keep)
+    step = optimisation(**settings)
+    step._hardware = Hardware(torch.device("cuda"), bfloat16=False)
+    step._chosen_forward(*batch())
+    assert bool(asked) == tried
 
 
 def test_other_errors_of_torch_stay_what_they_are() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+import pynvml
 import pytest
 from small_folds import TRAINING, plan, write_subjects
 
@@ -63,7 +64,29 @@ def test_memory_limits_how_many_folds_train_at_once() -> None:
 )
 def test_folds_share_a_card_until_it_is_busy_or_full(busy: float, card_bytes: int, expected: Packing) -> None:
     costs = Costs({8: 0.1}, 10 * GB, busy, card_bytes)
-    assert best_packing(costs, cores=8, free_bytes=GB) == expected
+    assert best_packing(costs, cores=8, free_bytes=100 * GB) == expected
+
+
+def test_every_card_gets_its_folds_as_far_as_cores_and_memory_reach() -> None:
+    costs = Costs({16: 0.1}, 10 * GB, busy=0.5, card_bytes=80 * GB, cards=4)
+    assert best_packing(costs, cores=16, free_bytes=100 * GB) == Packing(8, 2)
+    assert best_packing(costs, cores=6, free_bytes=100 * GB) == Packing(6, 1)
+    assert best_packing(costs, cores=16, free_bytes=13 * GB) == Packing(3, 5)
+
+
+def test_a_share_of_a_card_that_does_not_tell_is_taken_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr("torch.cuda.utilization", refuse)
+    assert packing._busy("cuda:0") == 1.0
+
+
+def test_volumes_that_wait_in_memory_count(task: FoldTask) -> None:
+    # ten subjects, one channel of 8 cubed, two bytes a voxel
+    assert packing._volume_bytes(task) == 10 * 8**3 * 2
+    streamed = dataclasses.replace(task, training=TRAINING.model_copy(update={"memory": "streamed"}))
+    assert packing._volume_bytes(streamed) == 0
 
 
 def test_a_few_steps_are_measured_and_leave_nothing_behind(task: FoldTask, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ pooling, linear head; inputs concatenated as channels).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Literal
 
@@ -81,6 +82,15 @@ def preferred_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _full_precision() -> contextlib.AbstractContextManager[None]:
+    """On a card float32 as it is on a processor: cuDNN would round to TF32's 10 bits by default."""
+    steady = torch.backends.cudnn.deterministic
+    flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=steady, allow_tf32=False
+    )
+    return flags
+
+
 @torch.inference_mode()
 def predict_logits(network: torch.nn.Module, volumes: torch.Tensor, batch_size: int) -> torch.Tensor:
     """Logits (N, 2) float32 on the CPU, of volumes (N, C, X, Y, Z), with fixed batch norm.
@@ -90,7 +100,8 @@ def predict_logits(network: torch.nn.Module, volumes: torch.Tensor, batch_size: 
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    parts = [network(batch.to(device)).float().cpu() for batch in volumes.split(batch_size)]
+    with _full_precision():
+        parts = [network(batch.to(device)).float().cpu() for batch in volumes.split(batch_size)]
     network.train(was_training)
     return torch.cat(parts) if parts else torch.empty(0, len(LABELS))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,30 +12,46 @@ from pathlib import Path
 
 import torch
 
-from ricenet.files import PARTIAL, atomic_path
+from ricenet.files import PARTIAL
 from ricenet.training.history import EpochMetrics
 from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE
+from ricenet.training.tensors_file import write_tensors
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after an epoch: names are `network/<parameter>` and `optimiser/<position>/<quantity>`."""
+    """State after an epoch: names are `network/<parameter>` and `optimiser/<position>/<quantity>`.
+
+    arithmetic: what decides how sums are rounded, so that the training goes on as it began.
+    """
 
     epoch: int
     history: tuple[EpochMetrics, ...]
     tensors: Mapping[str, torch.Tensor]
+    arithmetic: Arithmetic
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Threads of the processor, and whether networks are computed in bfloat16."""
+
+    threads: int
+    bfloat16: bool
 
 
 def capture(
-    network: torch.nn.Module, optimiser: torch.optim.Optimizer, history: Sequence[EpochMetrics]
+    network: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    history: Sequence[EpochMetrics],
+    arithmetic: Arithmetic,
 ) -> Checkpoint:
     """The state after the last epoch of `history`; tensors are shared, not copied."""
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for position, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{position}/{quantity}": value for quantity, value in state.items()}
-    return Checkpoint(len(history), tuple(history), tensors)
+    return Checkpoint(len(history), tuple(history), tensors, arithmetic)
 
 
 def restore(checkpoint: Checkpoint, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -94,22 +111,25 @@ class CheckpointFiles:
 
     def remove(self) -> None:
         """Delete both states, and what a kill in the middle of a write has left."""
-        for path in (self._last, self._before, *self._last.parent.glob(f"{PARTIAL}*")):
+        for path in (self._last, self._before):
             path.unlink(missing_ok=True)
+        for path in self._last.parent.glob(f"{PARTIAL}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:
     """Write a state atomically, with a checksum."""
-    from safetensors.torch import save_file
-
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     progress = {
         "epoch": checkpoint.epoch,
         "history": [asdict(metrics) for metrics in checkpoint.history],
-        "crc32": _crc32(tensors),
+        "arithmetic": asdict(checkpoint.arithmetic),
     }
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"progress": json.dumps(progress, allow_nan=False)})
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    text = json.dumps(progress, allow_nan=False)
+    write_tensors(tensors, path, {"progress": text, "crc32": str(_crc32(text, tensors))})
 
 
 def _read(path: Path) -> Checkpoint | str:
@@ -118,18 +138,19 @@ def _read(path: Path) -> Checkpoint | str:
 
     try:
         with safe_open(path, framework="pt") as content:
-            progress = json.loads((content.metadata() or {})["progress"])
+            header = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        if progress["crc32"] != _crc32(tensors):
+        if header["crc32"] != str(_crc32(header["progress"], tensors)):
             return "its checksum does not fit"
+        progress = json.loads(header["progress"])
         history = tuple(EpochMetrics(**metrics) for metrics in progress["history"])
-        return Checkpoint(progress["epoch"], history, tensors)
+        return Checkpoint(progress["epoch"], history, tensors, Arithmetic(**progress["arithmetic"]))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         return str(error)
 
 
-def _crc32(tensors: Mapping[str, torch.Tensor]) -> int:
-    checksum = 0
+def _crc32(progress: str, tensors: Mapping[str, torch.Tensor]) -> int:
+    checksum = zlib.crc32(progress.encode())
     for name in sorted(tensors):
         # bytes of the tensor without a copy; numpy needs at least one dimension for the view
         values = tensors[name].reshape(-1).view(torch.uint8).numpy()

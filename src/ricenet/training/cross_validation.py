@@ -178,10 +178,21 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
 
 
 def _code_digest() -> str:
-    from ricenet import augmentation, modalities, network, network_input, randomness
-    from ricenet.training import arrangement, fold, hardware, optimisation, predictions, sampling, volumes
+    from ricenet import arithmetic, augmentation, modalities, network, network_input, randomness
+    from ricenet.training import (
+        arrangement,
+        checkpoint,
+        compilation,
+        fold,
+        hardware,
+        optimisation,
+        predictions,
+        sampling,
+        volumes,
+    )
 
-    steps = (arrangement, augmentation, fold, hardware, network, optimisation, predictions, sampling, volumes)
-    versions = {name: version(name) for name in ("torch", "monai")}
-    source = source_digest(modalities, network_input, randomness, *steps)
+    basics = (arithmetic, augmentation, modalities, network, network_input, randomness)
+    engine = (arrangement, checkpoint, compilation, fold, hardware, optimisation, volumes)
+    versions = {name: version(name) for name in ("numpy", "torch", "monai")}
+    source = source_digest(*basics, *engine, predictions, sampling)
     return content_digest({"source": source, "versions": versions})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from ricenet import network, randomness
 from ricenet.augmentation import augment, draw_augmentation
 from ricenet.errors import TrainingError
-from ricenet.files import atomic_path, write_json
+from ricenet.files import write_json
 from ricenet.modalities import LABELS, Label
 from ricenet.training import predictions, sampling
-from ricenet.training.checkpoint import CheckpointFiles, capture, restore
+from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware, keep_freed_memory, memory_explained, repeatability
 from ricenet.training.history import (
     EpochMetrics,
@@ -32,6 +33,7 @@ from ricenet.training.history import (
 )
 from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.tensors_file import write_tensors
 from ricenet.training.volumes import SubjectVolumes, open_volumes
 
 logger = logging.getLogger(__name__)
@@ -43,9 +45,8 @@ Scores = tuple[float, NDArray[np.float64]]
 class _Run:
     """The moving parts of one training."""
 
-    def __init__(self, task: FoldTask) -> None:
-        self.task = task
-        self.hardware = Hardware.choose(task.training.precision)
+    def __init__(self, task: FoldTask, hardware: Hardware) -> None:
+        self.task, self.hardware = task, hardware
         self.training = self._volumes(task.training_subjects)
         self.validation = self._volumes(task.validation_subjects)
         self.optimisation = Optimisation(
@@ -159,24 +160,45 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
     Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
     record that marks them as complete.
     Raises TrainingError: a loss that is not finite, or memory that ran out. ScanError: volumes that
-    cannot be used.
+    cannot be used. StoreError: results cannot be written.
     """
     identity = task.identity
     if task.is_finished:
         return identity
     keep_freed_memory()
-    with repeatability(task.training.deterministic), memory_explained(str(identity), task.training):
-        run = _Run(task)
-        history = _train(run, observer or NullObserver())
-        _keep(run, history)
+    threads = torch.get_num_threads()
+    try:
+        with repeatability(task.training.deterministic), memory_explained(str(identity), task.training):
+            run, history = _begun_or_resumed(task)
+            _train(run, history, observer or NullObserver())
+            _keep(run, history)
+    finally:
+        torch.set_num_threads(threads)
     if observer is not None:
         observer.on_finished(identity, history)
     return identity
 
 
-def _train(run: _Run, observer: EpochObserver) -> list[EpochMetrics]:
+def _begun_or_resumed(task: FoldTask) -> tuple[_Run, list[EpochMetrics]]:
+    """A training at its beginning, or after its last checkpoint and with the arithmetic of that.
+
+    Other numbers of threads, or another precision, would add and round otherwise.
+    """
+    checkpoint = CheckpointFiles(task.folder).read()
+    hardware = Hardware.choose(task.training.precision)
+    if checkpoint is None:
+        return _Run(task, hardware), []
+    torch.set_num_threads(checkpoint.arithmetic.threads)
+    run = _Run(task, replace(hardware, bfloat16=checkpoint.arithmetic.bfloat16))
+    restore(checkpoint, run.optimisation.network, run.optimisation.optimiser)
+    logger.info("%s: resumed after epoch %d", task.identity, checkpoint.epoch)
+    return run, list(checkpoint.history)
+
+
+def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> None:
+    """Train the epochs that the history lacks, and add them to it."""
     task, checkpoints = run.task, CheckpointFiles(run.task.folder)
-    history = _resumed(run, checkpoints)
+    arithmetic = Arithmetic(torch.get_num_threads(), run.hardware.bfloat16)
     for epoch in range(len(history) + 1, task.training.epochs + 1):
         start, waited_s = time.monotonic(), run.training.waited_s
         train_loss, train_macro_f1 = run.train_epoch(epoch)
@@ -185,7 +207,8 @@ def _train(run: _Run, observer: EpochObserver) -> list[EpochMetrics]:
         validation_macro_f1 = predictions.macro_f1(_validation_labels(task), p_rice)
         history.append(EpochMetrics(train_loss, train_macro_f1, validation_loss, validation_macro_f1))
         if epoch % task.training.checkpoint_every_epochs == 0 and epoch < task.training.epochs:
-            checkpoints.write(capture(run.optimisation.network, run.optimisation.optimiser, history))
+            state = capture(run.optimisation.network, run.optimisation.optimiser, history, arithmetic)
+            checkpoints.write(state)
         speed = EpochSpeed(
             time.monotonic() - start,
             len(task.training_subjects) / training_s,
@@ -193,27 +216,13 @@ def _train(run: _Run, observer: EpochObserver) -> list[EpochMetrics]:
             run.hardware.peak_memory_gb,
         )
         observer.on_epoch(task.identity, epoch, history[-1], speed)
-    return history
-
-
-def _resumed(run: _Run, checkpoints: CheckpointFiles) -> list[EpochMetrics]:
-    checkpoint = checkpoints.read()
-    if checkpoint is None:
-        return []
-    restore(checkpoint, run.optimisation.network, run.optimisation.optimiser)
-    logger.info("%s: resumed after epoch %d", run.task.identity, checkpoint.epoch)
-    return list(checkpoint.history)
 
 
 def _keep(run: _Run, history: Sequence[EpochMetrics]) -> None:
     """Write the results; the record last, since it marks the fold as finished."""
-    from safetensors.torch import save_file
-
     task = run.task
     p_rice = run.final_p_rice()
-    weights = run.optimisation.network.state_dict()
-    with atomic_path(task.folder / WEIGHTS) as temporary:
-        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, temporary)
+    write_tensors(run.optimisation.network.state_dict(), task.folder / WEIGHTS)
     write_history(history, task.folder / HISTORY)
     rows = zip(task.validation_subjects, _validation_labels(task), p_rice.tolist(), strict=True)
     predictions.write_predictions(

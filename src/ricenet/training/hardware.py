@@ -21,6 +21,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Names of glibc's malloc.h."""
 
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""How torch words memory that ran out: the processor's, a card's, a card's for cuBLAS or cuDNN."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -78,7 +81,13 @@ def repeatability(deterministic: bool) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(deterministic)
-    flags = {"enabled": True, "benchmark": not deterministic, "deterministic": deterministic}
+    # float32 shall be float32: cuDNN would round to TF32's 10 bits by default
+    flags = {
+        "enabled": True,
+        "benchmark": not deterministic,
+        "deterministic": deterministic,
+        "allow_tf32": False,
+    }
     try:
         with torch.backends.cudnn.flags(**flags):
             yield
@@ -97,16 +106,21 @@ def memory_explained(where: str, settings: Any) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(where, settings) from error
     except RuntimeError as error:
-        # torch has no kind of its own for the processor's memory
-        if "can't allocate memory" not in str(error):
+        # torch has no kind of its own for the processor's memory, nor for that of a card's libraries
+        if not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise _out_of_memory(where, settings) from error
 
 
 def _out_of_memory(where: str, settings: Any) -> TrainingError:
     at_once = settings.samples_at_once or settings.batch_size
+    fewer = (
+        f"Lower training.samples_at_once (below {at_once}; a step still sees training.batch_size "
+        f"{settings.batch_size}), set"
+        if at_once > 1
+        else "Set"
+    )
     return TrainingError(
-        f"{where}: out of memory with {at_once} samples at once. Lower training.samples_at_once "
-        f"(below {at_once}; a step still sees training.batch_size {settings.batch_size}), set "
-        "training.memory to streamed, or lower execution.workers so that fewer folds share the memory"
+        f"{where}: out of memory with {at_once} samples at once. {fewer} training.memory to streamed, or "
+        "lower execution.workers so that fewer folds share the memory"
     )

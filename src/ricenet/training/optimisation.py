@@ -87,7 +87,12 @@ class Optimisation:
         return list(zip(volumes.split(sizes), classes.split(sizes), strict=True))
 
     def _chosen_forward(self, volumes: torch.Tensor, classes: torch.Tensor) -> torch.nn.Module:
-        if self._settings.compile == "off" or self._hardware.device.type != "cuda":
+        """As it is or compiled: by time, so not where results shall repeat.
+
+        A CUDA graph's gradients lie where its next pass puts its own, so several passes are not compiled.
+        """
+        settings = self._settings
+        fixed = settings.compile == "off" or settings.deterministic or settings.samples_at_once is not None
+        if fixed or self._hardware.device.type != "cuda":
             return self.network
-        part, part_classes = self._passes(volumes, classes)[0]
-        return compiled_if_faster(self.network, part, part_classes, self._hardware)
+        return compiled_if_faster(self.network, volumes, classes, self._hardware)

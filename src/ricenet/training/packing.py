@@ -19,7 +19,7 @@ from ricenet.config import ExecutionParams
 from ricenet.errors import TrainingError
 from ricenet.execution import run_tasks
 from ricenet.files import content_digest, read_json, write_json
-from ricenet.machine import available_bytes, graphics_cards, usable_cores
+from ricenet.machine import WORKER_BYTES, available_bytes, graphics_cards, usable_cores
 from ricenet.modalities import channels
 from ricenet.training.task import FoldTask
 
@@ -36,13 +36,14 @@ class Costs:
 
     seconds: threads -> time of a step of training, augmentation included. memory_bytes: at its peak, of the
     process or of the card. busy: share of the time in which a card computes, None on a processor.
-    card_bytes: the card's memory.
+    card_bytes: the card's memory. cards: of the machine.
     """
 
     seconds: Mapping[int, float]
     memory_bytes: int
     busy: float | None = None
     card_bytes: int = 0
+    cards: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def best_packing(costs: Costs, cores: int, free_bytes: int) -> Packing:
     if costs.busy is not None:
         # folds fill one another's pauses; more than that only wait for the card
         wanted = max(1, round(1 / max(costs.busy, 1 / cores)))
-        workers = max(1, min(wanted, cores, costs.card_bytes // costs.memory_bytes))
+        on_a_card = max(1, min(wanted, costs.card_bytes // costs.memory_bytes))
+        workers = max(1, min(on_a_card * costs.cards, cores, free_bytes // WORKER_BYTES))
         return Packing(workers, max(1, cores // workers))
     room = max(1, free_bytes // costs.memory_bytes)
     packings = [Packing(min(cores // threads, room), threads) for threads in costs.seconds]
@@ -92,14 +94,14 @@ def measure_costs(task: FoldTask) -> Costs:
     with memory_explained(str(task.identity), task.training):
         trial = TrialSteps(task)
         if trial.hardware.device.type == "cuda":
-            return _costs_on_card(trial)
+            return _costs_on_card(trial, _volume_bytes(task))
         seconds: dict[int, float] = {}
         for threads in _thread_counts(usable_cores()):
             torch.set_num_threads(threads)
             seconds[threads] = _seconds_per_step(trial)
             if seconds[threads] > _LONG_S:
                 break
-        return Costs(seconds, int(trial.hardware.peak_memory_gb * 1e9))
+        return Costs(seconds, int(trial.hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
 
 
 def _thread_counts(most: int) -> list[int]:
@@ -120,7 +122,15 @@ def _seconds_per_step(trial: Any) -> float:
     return min(seconds[1:])
 
 
-def _costs_on_card(trial: Any) -> Costs:
+def _volume_bytes(task: FoldTask) -> int:
+    """Of a fold's volumes, where they wait in the memory that is measured."""
+    if task.training.memory == "streamed":
+        return 0
+    subjects = len(task.training_subjects) + len(task.validation_subjects)
+    return 2 * subjects * len(channels(task.modality_set)) * task.cube_voxels**3
+
+
+def _costs_on_card(trial: Any, volume_bytes: int) -> Costs:
     import torch
 
     device, busy = trial.hardware.device, []
@@ -128,13 +138,24 @@ def _costs_on_card(trial: Any) -> Costs:
     start = time.monotonic()
     while time.monotonic() - start < 2.0:
         trial.step()
-        busy.append(torch.cuda.utilization(device) / 100)
+        busy.append(_busy(device))
     torch.cuda.synchronize(device)
     seconds = (time.monotonic() - start) / len(busy)
     # a process's own context on the card takes about half a gigabyte
-    memory_bytes = torch.cuda.max_memory_reserved(device) + 2**29
+    memory_bytes = torch.cuda.max_memory_reserved(device) + 2**29 + volume_bytes
     card_bytes = int(torch.cuda.mem_get_info(device)[1])
     return Costs({usable_cores(): seconds}, memory_bytes, sum(busy) / len(busy), card_bytes)
+
+
+def _busy(device: Any) -> float:
+    """Share of the last moments in which the card computed; a part of a card (MIG) does not tell: 1."""
+    import pynvml
+    import torch
+
+    try:
+        return torch.cuda.utilization(device) / 100
+    except (pynvml.NVMLError, RuntimeError, ValueError):
+        return 1.0
 
 
 def _known_costs(task: FoldTask) -> Costs:
@@ -146,7 +167,8 @@ def _known_costs(task: FoldTask) -> Costs:
         write_json(path, known)
     found = known[key]
     seconds = {int(threads): value for threads, value in found["seconds"].items()}
-    return Costs(seconds, found["memory_bytes"], found["busy"], found["card_bytes"])
+    cards = max(1, len(graphics_cards()))
+    return Costs(seconds, found["memory_bytes"], found["busy"], found["card_bytes"], cards)
 
 
 def _measured_apart(task: FoldTask) -> Costs:
@@ -164,9 +186,9 @@ def _kind(task: FoldTask) -> str:
             "network": task.network.model_dump(),
             "channels": len(channels(task.modality_set)),
             "cube_voxels": task.cube_voxels,
-            "batch": [task.training.batch_size, task.training.samples_at_once],
-            "precision": task.training.precision,
-            "machine": [_processor(), usable_cores(), len(graphics_cards())],
+            "training": task.training.model_dump(exclude={"epochs", "overrides"}),
+            "subjects": [len(task.training_subjects), len(task.validation_subjects)],
+            "machine": [_processor(), usable_cores(), graphics_cards()],
             "torch": version("torch"),
             "code": task.code,
         }

@@ -1,0 +1,38 @@
+"""Tensors as a safetensors file that appears at once and whole."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ricenet.errors import StoreError
+from ricenet.files import PARTIAL
+
+
+def write_tensors(
+    tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors, from whatever device, and rename the file to its place.
+
+    Raises StoreError: the file cannot be written, for want of room above all.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a folder, since safetensors writes a file of its own naming beside the one that it is given
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        try:
+            save_file(content, written, metadata=None if metadata is None else dict(metadata))
+        except (SafetensorError, OSError) as error:
+            raise StoreError(
+                f"{path} cannot be written: {error}. Make room (`ricenet store gc` sweeps what is no longer "
+                "used, while no stage runs), then run `dvc repro` again"
+            ) from None
+        written.chmod(0o644)
+        written.replace(path)
