@@ -15,6 +15,7 @@ from monai.transforms import (
     MapTransform,
     Rand3DElasticd,
     RandAdjustContrastd,
+    RandAffined,
     RandGaussianNoised,
     RandShiftIntensityd,
 )
@@ -34,19 +35,26 @@ class LoadChannels(MapTransform):
         return {**data, **{key: torch.from_numpy(volumes[k : k + 1]) for k, key in enumerate(KEYS)}}
 
 
-def monai_augmentation(strengths: AugmentationParams, cube_voxels: int, spacing_mm: float) -> Compose:
-    """The six kinds, with the same strengths: one resampling of all volumes, the rest for the MRIs."""
+def monai_augmentation(
+    strengths: AugmentationParams, cube_voxels: int, spacing_mm: float, *, affine_apart: bool = False
+) -> Compose:
+    """The six kinds, with the same strengths: one resampling of all volumes, the rest for the MRIs.
+
+    affine_apart: rotation and scaling as a transform and a resampling of their own.
+    """
     often, mri = strengths.probability, KEYS[:2]
     angle = float(np.deg2rad(strengths.rotation_degrees))
+    turned = {"rotate_range": (angle,) * 3, "scale_range": (strengths.scaling,) * 3}
+    own = [RandAffined(KEYS, prob=often.rotation, padding_mode="zeros", **turned)] if affine_apart else []
     return Compose(
         [
+            *own,
             Rand3DElasticd(
                 KEYS,
                 sigma_range=(5, 7),
                 magnitude_range=(0, strengths.elastic_mm / spacing_mm),
                 prob=often.elastic,
-                rotate_range=(angle,) * 3,
-                scale_range=(strengths.scaling,) * 3,
+                **({} if affine_apart else turned),
                 spatial_size=(cube_voxels,) * 3,
                 padding_mode="zeros",
             ),

@@ -75,6 +75,7 @@ class RayNodes:
                 *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start"),
                 f"--node-ip-address={address}",
                 "--num-cpus=1",
+                "--num-gpus=1",  # pretended
                 f"--object-store-memory={STORE_BYTES}",
                 "--disable-usage-stats",
                 *options,
@@ -97,6 +98,11 @@ class RayNodes:
             if f"--node_ip_address={address}" in process.info["cmdline"]:
                 kill([process, *process.children(recursive=True)])
         self.up.remove(address)
+
+    def kill_keepers(self) -> None:
+        """kill -9 of the processes that keep what workers send."""
+        for raylet in self.raylets():
+            kill([child for child in raylet.children() if "Keeper" in "".join(child.cmdline())])
 
     def stop(self) -> None:
         """End every process of this cluster, and remove its folders."""

@@ -73,6 +73,21 @@ def slowly_moved(
     return moved
 
 
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_the_number_of_threads_changes_nothing(threads: int) -> None:
+    volumes = blobs((12, 14, 16))
+    sample = draw_augmentation(STRONG, np.random.default_rng(3))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = augment(volumes, ALL_MODALITIES, [sample], 5.5)
+        torch.set_num_threads(threads)
+        found = augment(volumes, ALL_MODALITIES, [sample], 5.5)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 def test_strengths_of_zero_change_nothing() -> None:
     volumes = blobs()
     sample = draw_augmentation(strengths(), np.random.default_rng(3))

@@ -10,11 +10,23 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ricenet.cli import app
+from ricenet.cli import app, run_stage
 from ricenet.config import read_params
 
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("torch", "monai", "ants", "mlflow", "nibabel", "scipy", "pandas", "sklearn", "matplotlib")
+HEAVY = (
+    "torch",
+    "monai",
+    "ants",
+    "mlflow",
+    "optuna",
+    "ray",
+    "nibabel",
+    "scipy",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+)
 
 
 @pytest.fixture
@@ -107,3 +119,17 @@ def test_a_phantom_is_not_written_over_existing_files(params: Path, tmp_path: Pa
     result = CliRunner().invoke(app, ["phantom", str(tmp_path / "mine"), "--params", str(params)])
     assert result.exit_code == 1
     assert "exists and is not empty" in result.output
+
+
+def test_a_stage_that_ctrl_c_ends_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_stage(interrupted)
+    assert ended.value.code == 130
+    assert "stopped; what is done is kept, and `dvc repro` goes on from there" in capsys.readouterr().err

@@ -143,6 +143,7 @@ def problems(content: dict[str, Any]) -> list[str]:
             7,
             "explain.stride_voxels: 7 is larger than explain.cube_voxels 6: the cubes would leave gaps",
         ),
+        ("execution.gpus_per_worker", 1.5, "execution.gpus_per_worker: 1.5: above one card"),
         ("training.samples_at_once", 1, "training.samples_at_once: 1 leaves batch norm a single value"),
         ("tuning.modality_sets", ["dose", "x"], "tuning.modality_sets: unknown modality set 'x'"),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),

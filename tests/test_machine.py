@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pynvml
 import pytest
 
 from ricenet import machine
-from ricenet.machine import WORKER_BYTES, shares
+from ricenet.machine import WORKER_BYTES, graphics_cards, shares
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,30 @@ def test_workers_are_no_more_than_memory_allows(
 def test_this_machine_has_cores_and_memory() -> None:
     workers, threads = shares("processes", "auto", "auto")
     assert 1 <= workers * threads <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("chosen", "cards"), [("0, 3", ["0", "3"]), ("GPU-a", ["GPU-a"]), ("", [])])
+def test_only_the_graphics_cards_that_are_made_visible_count(
+    chosen: str, cards: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert graphics_cards() == cards
+
+
+def test_graphics_cards_are_told_apart_by_their_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}")
+    assert graphics_cards() == ["GPU-0", "GPU-1"]
+
+
+def test_a_machine_without_a_driver_has_no_graphics_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    assert graphics_cards() == []

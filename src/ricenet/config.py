@@ -232,6 +232,13 @@ class ExecutionParams(Section):
     threads_per_worker: Share
     gpus_per_worker: Annotated[float, Field(gt=0, le=8)] | Literal["auto"] = "auto"
 
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_cards(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
+        if value != "auto" and value > 1 and value % 1:
+            raise ValueError(f"{value:g}: above one card, only whole cards can be set aside")
+        return value
+
 
 class TrackingParams(Section):
     """Where runs and models are recorded."""

@@ -47,6 +47,11 @@ def mendable_errors() -> Iterator[None]:
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function from the project's folder, as DVC does."""
     log_to_stderr()
-    # held by all running stages together, so that nothing is swept from under them
-    with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True):
-        main()
+    try:
+        # held by all running stages together, so that nothing is swept from under them
+        with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True):
+            main()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what is done is kept, and `dvc repro` goes on from there\n")
+        # as shells have it for a program that Ctrl-C ended
+        raise SystemExit(130) from None

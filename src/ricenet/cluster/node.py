@@ -43,8 +43,8 @@ class Luggage:
 class Parcel:
     """One attempt at a task, as it goes to a node. task: None if there is luggage, which says how to make it.
 
-    run: a name for this run alone. versions: what a node has to have that is not among those known to have it.
-    keeper: Ray's handle of a Keeper.
+    keeper: Ray's handle of a Keeper. run: a name for this run alone. versions: what a node has to have, if it
+    is not among those known to have it.
     """
 
     ticket: Ticket
