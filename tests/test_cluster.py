@@ -186,7 +186,9 @@ def test_without_an_address_ray_works_on_this_machine(
 
 
 SLEEPERS = """
-import sys, pathlib, cluster_tasks
+import signal, sys, pathlib, cluster_tasks
+# as a program that was not started in the background of a shell
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ricenet.execution import run_tasks
 run_tasks(cluster_tasks.sleep, [pathlib.Path(sys.argv[1])], "ray", 1, 1, "sleep")
 """

@@ -158,8 +158,9 @@ def test_a_log_that_is_no_terminal_gets_a_line_for_each_task(caplog: pytest.LogC
     ]
 
 
+# a program that was started in the background of a shell ignores Ctrl-C unless it asks for it
 SLEEPERS = """
-import sys, time
+import signal, sys, time
 from ricenet.execution import run_tasks
 
 def sleep(path):
@@ -168,6 +169,7 @@ def sleep(path):
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_tasks(sleep, sys.argv[1:], "processes", 2, 1, "sleep")
 """
 

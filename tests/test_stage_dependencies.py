@@ -18,6 +18,7 @@ INDIFFERENT = (
     "cluster",
     "config",
     "config_problems",
+    "config_training",
     "config_tuning",
     "config_types",
     "errors",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet.config import AugmentationParams
+from ricenet.config_training import AugmentationParams
 from ricenet.modalities import MODALITIES, members
 
 CONTROL_CELLS = 4

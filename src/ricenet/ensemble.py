@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.config import NetworkParams
+from ricenet.config_training import NetworkParams
 from ricenet.errors import RegistryError
 from ricenet.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.modalities import channels

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ricenet.config import PARAMS_FILE, AugmentationParams, TrainingOverride, TrainingParams
+from ricenet.config import PARAMS_FILE
+from ricenet.config_training import AugmentationParams, TrainingOverride, TrainingParams
 from ricenet.config_tuning import SEARCHED
 from ricenet.errors import ParamsError, TrainingError
 from ricenet.files import read_json

@@ -12,13 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ricenet.config import (
-    AugmentationParams,
-    ExecutionParams,
-    NetworkParams,
-    PreprocessingParams,
-    TrainingParams,
-)
+from ricenet.config import ExecutionParams, PreprocessingParams
+from ricenet.config_training import AugmentationParams, NetworkParams, TrainingParams
 from ricenet.ensemble import Provenance, write_ensemble
 from ricenet.errors import ScanError, TrainingError
 from ricenet.execution import Outcome, run_tasks
@@ -56,21 +51,15 @@ def plan_folds(
     for subject in splits.development:
         if subject not in subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
-    code = _code_digest()
-
-    tuned = tuned or Tuned()
+    tuned, code = tuned or Tuned(), _code_digest()
     tuned.refuse_overridden(training.overrides, modality_sets)
-
-    def settings(modality_set: str, fold: int) -> tuple[TrainingParams, AugmentationParams]:
-        return tuned.settings(modality_set, fold, training.of_set(modality_set), augmentation)
-
     return [
         FoldTask(
             modality_set=modality_set,
             fold=fold,
             seed=seed,
-            training=settings(modality_set, fold)[0],
-            augmentation=settings(modality_set, fold)[1],
+            training=settings[0],
+            augmentation=settings[1],
             network=network,
             cube_voxels=preprocessing.cube_voxels,
             spacing_mm=preprocessing.spacing_mm,
@@ -84,6 +73,7 @@ def plan_folds(
         )
         for modality_set in modality_sets
         for fold in range(len(splits.folds))
+        for settings in [tuned.settings(modality_set, fold, training.of_set(modality_set), augmentation)]
     ]
 
 

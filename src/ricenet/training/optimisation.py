@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from ricenet import network
-from ricenet.config import NetworkParams, TrainingParams
+from ricenet.config_training import NetworkParams, TrainingParams
 from ricenet.training.arrangement import arrange, memory_format
 from ricenet.training.compilation import compiled_if_faster
 from ricenet.training.hardware import Hardware

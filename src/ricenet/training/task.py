@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ricenet.config import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config_training import AugmentationParams, NetworkParams, TrainingParams
 from ricenet.files import content_digest, read_json
 from ricenet.modalities import Label
 from ricenet.training.history import FoldIdentity

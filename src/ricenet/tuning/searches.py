@@ -7,14 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ricenet.config import (
-    PARAMS_FILE,
-    AugmentationParams,
-    ExecutionParams,
-    NetworkParams,
-    PreprocessingParams,
-    TrainingParams,
-)
+from ricenet.config import PARAMS_FILE, ExecutionParams, PreprocessingParams
+from ricenet.config_training import AugmentationParams, NetworkParams, TrainingParams
 from ricenet.config_tuning import SEARCHED, TuningParams
 from ricenet.errors import ParamsError
 from ricenet.files import content_digest
