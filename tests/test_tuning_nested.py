@@ -10,7 +10,7 @@ import pytest
 from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING
 from small_searches import PARAMS
 
-from ricenet.config import TrainingOverride
+from ricenet.config_training import TrainingOverride
 from ricenet.errors import ParamsError, SplitError
 from ricenet.modalities import Label
 from ricenet.splits import Splits

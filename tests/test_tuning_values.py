@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING, write_subjects
 
-from ricenet.config import TrainingOverride
+from ricenet.config_training import TrainingOverride
 from ricenet.errors import ParamsError, TrainingError
 from ricenet.splits import Splits
 from ricenet.training.cross_validation import plan_folds
