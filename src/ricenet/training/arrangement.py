@@ -36,7 +36,7 @@ def memory_format(network: torch.nn.Module) -> torch.memory_format:
 
 
 def _prefers_channels_last(network: torch.nn.Module, device: torch.device, bfloat16: bool) -> bool:
-    """On a processor float32 gains by it in wide networks alone (benchmarks/epoch.py)."""
+    """On a processor float32 gained by it in wide networks alone, in trials that no script repeats."""
     stem = network.get_parameter("conv1.weight")
     return device.type == "cuda" or bfloat16 or stem.shape[0] >= _WIDE_CHANNELS
 

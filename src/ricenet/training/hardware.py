@@ -61,8 +61,7 @@ class Hardware:
 def keep_freed_memory() -> None:
     """Let this process keep the memory of freed tensors for the next ones, on a C library that can.
 
-    Otherwise each step of a training gives gigabytes back and the system clears them anew, which takes a
-    tenth of a step's time and more (benchmarks/epoch.py).
+    Otherwise each step of a training gives gigabytes back and the system clears them anew.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
