@@ -10,12 +10,14 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 PORT ?= 5000
 
-.PHONY: help setup repro test check format ui lock
+VIEWER := src/ricenet/occlusion/page/viewer.js
+
+.PHONY: help setup viewer repro test check format ui lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(VENV)/.installed ## Install everything into .venv; again only when the pins change
+setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only when the pins change
 
 # torch first: with plain pip a CPU build is taken where one is offered
 $(VENV)/.installed: pyproject.toml requirements.lock
@@ -24,6 +26,11 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+viewer: $(VIEWER) ## Bundle the case pages' viewer from npm packages, with Node.js from PyPI
+
+$(VIEWER): $(wildcard viewer/*.json viewer/*.mjs viewer/src/* viewer/licences/*) | $(VENV)/.installed
+	cd viewer && npm ci --silent --no-audit --no-fund && npm run --silent build
 
 repro: setup ## Run the protocol; on the demo cohort, promote the best set and vote
 	dvc repro

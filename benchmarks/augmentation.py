@@ -25,8 +25,8 @@ from plain_loop import KEYS, monai_augmentation
 
 from ricenet.augmentation import augment, draw_augmentation
 from ricenet.config import AugmentationParams
+from ricenet.machine import keep_freed_memory
 from ricenet.randomness import generator_for
-from ricenet.training.hardware import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_augmentation import neutral, slowly_moved

@@ -4,8 +4,11 @@
 
 As many folds as cores train side by side on random volumes, as in the demo: 48 subjects of 32 cubed in five
 folds, the settings of params.yaml, one thread each. The same folds are trained without tracking, into sqlite,
-and into an MLflow server on this machine, in turn; the quickest round of each counts. The server
-shares the cores. Agreement: equal weights, bit for bit, and every epoch exactly once in MLflow.
+and into an MLflow server on this machine, in turn. What tracking takes from training is added up: how long
+training waits in its observer, the processor time of the thread that sends, and that of the server, which
+shares the cores; all of it over the time that the folds train. Whole rounds differ by more than that from one
+to the next: their times are printed, and the median of the rounds' ratios is told beside the figure.
+Agreement: equal weights, bit for bit, and every epoch exactly once in MLflow.
 """
 
 from __future__ import annotations
@@ -16,22 +19,28 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
+import psutil
 from figure import report
 
 from ricenet.config import Params, read_params
 from ricenet.machine import THREAD_VARIABLES
 from ricenet.splits import Splits
 from ricenet.tracking.live import LiveObserver
+from ricenet.tracking.sender import THREAD
 from ricenet.tracking.store import TrackingStore, open_store
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
@@ -73,22 +82,75 @@ def plan(params: Params, folder: Path, splits: Splits, epochs: int, name: str) -
     )
 
 
-def train(task: FoldTask, observer: LiveObserver | None) -> None:
-    """What a worker does with a fold."""
+class Accounted:
+    """An observer, and how long training waits in it."""
+
+    def __init__(self, observer: LiveObserver) -> None:
+        self._observer, self.waited_s = observer, 0.0
+
+    def on_epoch(self, *told: Any) -> None:
+        """Pass an epoch on."""
+        start = time.perf_counter()
+        self._observer.on_epoch(*told)
+        self.waited_s += time.perf_counter() - start
+
+    def on_finished(self, *told: Any) -> None:
+        """Pass the end on."""
+        start = time.perf_counter()
+        self._observer.on_finished(*told)
+        self.waited_s += time.perf_counter() - start
+
+
+def sender_cpu_s() -> float:
+    """Processor time of this process's thread that sends, so far."""
+    senders = [thread.ident for thread in threading.enumerate() if thread.name == THREAD]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in senders if ident)
+
+
+def train(task: FoldTask, observer: LiveObserver | None) -> tuple[float, float]:
+    """What a worker does with a fold; returns how long it took, and how much of that tracking took."""
     from ricenet.training.fold import train_fold
 
-    train_fold(task, observer)
+    accounted = None if observer is None else Accounted(observer)
+    start, sent_s = time.perf_counter(), sender_cpu_s()
+    train_fold(task, accounted)
+    trained_s = time.perf_counter() - start
+    if accounted is None:
+        return trained_s, 0.0
+    return trained_s, accounted.waited_s + sender_cpu_s() - sent_s
 
 
-def seconds(pool: ProcessPoolExecutor, tasks: list[FoldTask], store: TrackingStore | None) -> float:
-    """Train all folds side by side, from the first to the last of what the stage `train` does."""
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Round:
+    """wall_s: from the first to the last of what the stage `train` does; share: of training's time."""
+
+    wall_s: float
+    share: float
+
+
+def one_round(
+    pool: ProcessPoolExecutor,
+    tasks: list[FoldTask],
+    store: TrackingStore | None,
+    server: psutil.Process | None,
+) -> Round:
+    """Train all folds side by side."""
+    start, served_s = time.perf_counter(), _cpu_s(server)
     observer = None if store is None else LiveObserver(store, [task.record for task in tasks])
     if observer is not None:
         observer.start()
-    for future in [pool.submit(train, task, observer) for task in tasks]:
-        future.result()
-    return time.perf_counter() - start
+    began_s = time.perf_counter() - start
+    folds = [future.result() for future in [pool.submit(train, task, observer) for task in tasks]]
+    trained_s = sum(trained for trained, _ in folds)
+    taken_s = began_s + sum(taken for _, taken in folds) + _cpu_s(server) - served_s
+    return Round(time.perf_counter() - start, taken_s / trained_s)
+
+
+def _cpu_s(server: psutil.Process | None) -> float:
+    if server is None:
+        return 0.0
+    times = [p.cpu_times() for p in (server, *server.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
 
 
 def wrong_counts(store: TrackingStore, tasks: list[FoldTask], epochs: int) -> int:
@@ -103,8 +165,8 @@ def wrong_counts(store: TrackingStore, tasks: list[FoldTask], epochs: int) -> in
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """A server of one process with a database of its own; yields its address."""
+def mlflow_server(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A server with one worker and a database of its own; yields its address and its process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -116,7 +178,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
     try:
         _wait_for(f"http://127.0.0.1:{port}/health")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait(30)
@@ -137,24 +199,31 @@ def measure(folder: Path, workers: int, epochs: int, subjects: int, rounds: int)
     params = read_params()
     splits = write_volumes(folder / "preprocessed", max(FOLDS, workers), subjects)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    with mlflow_server(folder) as server, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        uris = {"sqlite": f"sqlite:///{folder}/local.db", "server": server}
-        times: dict[str, list[float]] = {"none": [], **{kind: [] for kind in uris}}
+    spawn = get_context("spawn")
+    with mlflow_server(folder) as (address, server), ProcessPoolExecutor(workers, spawn) as pool:
+        uris = {"sqlite": f"sqlite:///{folder}/local.db", "server": address}
+        done: dict[str, list[Round]] = {"none": [], **{kind: [] for kind in uris}}
         wrong, same = dict.fromkeys(uris, 0), dict.fromkeys(uris, True)
         # the first round pays for imports and connections, once a process, and does not count
         for number in range(rounds + 1):
             plain = plan(params, folder, splits, epochs, f"{number}, none")[:workers]
-            times["none"].append(seconds(pool, plain, None))
+            done["none"].append(one_round(pool, plain, None, None))
             for kind, uri in uris.items():
                 tasks = plan(params, folder, splits, epochs, f"{number}, {kind}")[:workers]
                 store = open_store(folder, uri, f"round {number}")
-                times[kind].append(seconds(pool, tasks, store))
+                done[kind].append(one_round(pool, tasks, store, server if kind == "server" else None))
                 wrong[kind] += wrong_counts(store, tasks, epochs)
                 same[kind] &= [_weights(task) for task in tasks] == [_weights(task) for task in plain]
-            print(", ".join(f"{kind} {taken[-1]:.2f} s" for kind, taken in times.items()), flush=True)
+            print(
+                ", ".join(f"{k} {r[-1].wall_s:.2f} s ({r[-1].share:.4f})" for k, r in done.items()),
+                flush=True,
+            )
     for kind in uris:
-        share = min(times[kind][1:]) / min(times["none"][1:]) - 1
-        text = f"weights equal: {same[kind]}; {wrong[kind]} metrics not exactly once an epoch"
+        share = median(of_kind.share for of_kind in done[kind][1:])
+        pairs = zip(done[kind][1:], done["none"][1:], strict=True)
+        walls = median(with_it.wall_s / without.wall_s - 1 for with_it, without in pairs)
+        text = f"weights equal: {same[kind]}; {wrong[kind]} metrics not exactly once an epoch; "
+        text += f"whole rounds {walls:+.3f}"
         met = share < GOAL and same[kind] and not wrong[kind]
         report(f"tracking_cost_{kind}", share, f"below {GOAL} of the time of training", text, met)
 

@@ -119,12 +119,22 @@ class SplitParams(Section):
 
 
 class ExplainParams(Section):
-    """Occlusion sensitivity."""
+    """Occlusion sensitivity.
+
+    subjects_per_label: None explains everyone outside the test set. refine_above: a share of the coarse map's
+    largest value. memory_mb: of the cubes that are computed together.
+    """
 
     modality_sets: ModalitySets
-    subjects_per_label: Annotated[int, Field(ge=0)]
+    subjects_per_label: Annotated[int, Field(ge=0)] | None
     cube_voxels: Count
     stride_voxels: Count
+    each_modality: bool = True
+    fill: Literal["background", "brain_mean", "blurred"] = "background"
+    within_brain: bool = False
+    refine_above: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_mb: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 256
 
     @field_validator("stride_voxels")
     @classmethod
@@ -136,6 +146,18 @@ class ExplainParams(Section):
                 "the cubes would leave gaps"
             )
         return stride_voxels
+
+    @field_validator("refine_above")
+    @classmethod
+    def _no_gaps_in_the_coarse_map(cls, refine_above: float | None, info: Info) -> float | None:
+        cube_voxels, stride_voxels = info.data.get("cube_voxels"), info.data.get("stride_voxels")
+        if refine_above is not None and cube_voxels and stride_voxels and 2 * stride_voxels > cube_voxels:
+            raise ValueError(
+                f"{refine_above:g} asks for a coarse map of twice the stride, {2 * stride_voxels} voxels, "
+                f"whose cubes of {cube_voxels} would leave gaps; take an explain.stride_voxels of "
+                f"{cube_voxels // 2} at most, or null"
+            )
+        return refine_above
 
 
 class ExecutionParams(Section):

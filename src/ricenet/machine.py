@@ -1,7 +1,8 @@
-"""What of this machine parallel work may take: its cores once, and no more memory than there is."""
+"""What of this machine parallel work may take: its cores once, and no more memory than there is; and how."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Literal
 
@@ -19,6 +20,9 @@ THREAD_VARIABLES = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """Numerical libraries read them when they load, so they are set before a worker starts."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Settings of glibc's mallopt."""
 
 
 def thread_limits(threads: int) -> dict[str, str]:
@@ -75,3 +79,14 @@ def available_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of freed tensors for the next ones, on a C library that can.
+
+    Otherwise each step of work on large arrays gives them back, and the system clears them anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)

@@ -82,7 +82,7 @@ def preferred_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _full_precision() -> contextlib.AbstractContextManager[None]:
+def full_precision() -> contextlib.AbstractContextManager[None]:
     """On a card float32 as it is on a processor: cuDNN would round to TF32's 10 bits by default."""
     steady = torch.backends.cudnn.deterministic
     flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
@@ -100,7 +100,7 @@ def predict_logits(network: torch.nn.Module, volumes: torch.Tensor, batch_size: 
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    with _full_precision():
+    with full_precision():
         parts = [network(batch.to(device)).float().cpu() for batch in volumes.split(batch_size)]
     network.train(was_training)
     return torch.cat(parts) if parts else torch.empty(0, len(LABELS))

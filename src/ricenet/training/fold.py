@@ -19,10 +19,11 @@ from ricenet import network, randomness
 from ricenet.augmentation import augment, draw_augmentation
 from ricenet.errors import TrainingError
 from ricenet.files import write_json
+from ricenet.machine import keep_freed_memory
 from ricenet.modalities import LABELS, Label
 from ricenet.training import predictions, sampling
 from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, restore
-from ricenet.training.hardware import Hardware, keep_freed_memory, memory_explained, repeatability
+from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.history import (
     EpochMetrics,
     EpochObserver,

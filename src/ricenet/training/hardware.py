@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from ricenet.network import preferred_device
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Names of glibc's malloc.h."""
 
 _NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 """How torch words memory that ran out: the processor's, a card's, a card's for cuBLAS or cuDNN."""
@@ -56,17 +53,6 @@ class Hardware:
     def autocast(self) -> torch.autocast:
         """The context in which a forward pass is computed."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of freed tensors for the next ones, on a C library that can.
-
-    Otherwise each step of a training gives gigabytes back and the system clears them anew.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,8 @@ def measure_costs(task: FoldTask) -> Costs:
     """Train a few steps on noise with 1, 2, 4 ... threads; the fold's files are neither read nor written."""
     import torch
 
-    from ricenet.training.hardware import keep_freed_memory, memory_explained
+    from ricenet.machine import keep_freed_memory
+    from ricenet.training.hardware import memory_explained
     from ricenet.training.trial_steps import TrialSteps
 
     keep_freed_memory()

@@ -1,0 +1,236 @@
+"""Do the occlusion maps of networks trained on the phantom point at its cause?
+
+    dvc repro train && python benchmarks/occlusion_truth.py
+    python benchmarks/occlusion_truth.py --project FOLDER --modality-sets dose post_op+event+dose
+
+For every subject outside the test set: maps by the network that did not train on it, and by an untrained one
+for comparison, as `explain` in params.yaml says (`--fill` and `--cube` say otherwise). Prints a table a
+modality set (docs/occlusion-truth.md says how to read it), then the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from figure import report
+from numpy.typing import NDArray
+
+from ricenet.cohort.description import is_synthetic
+from ricenet.cohort.layout import GROUND_TRUTH
+from ricenet.config import read_params
+from ricenet.dataset import load_subject
+from ricenet.ensemble import Ensemble
+from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
+from ricenet.evaluation.predictions import predicted_label
+from ricenet.modalities import members
+from ricenet.occlusion.case import TOGETHER, Case, FoldVote
+from ricenet.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
+from ricenet.occlusion.fill import Fill
+from ricenet.occlusion.sanity import (
+    DIFFERS_BELOW,
+    SanityCheck,
+    sanity_of_subjects,
+    untrained_network,
+    weights_sanity,
+)
+from ricenet.occlusion.sensitivity import OcclusionMap, OcclusionSettings, occlusion_maps
+from ricenet.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
+from ricenet.occlusion.truth_table import truth_markdown
+from ricenet.occlusion.votes import held_out_folds
+from ricenet.splits import Splits, read_splits
+from ricenet.volume import load_nifti, resample, supersampling_for
+
+LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)
+
+
+@dataclass
+class Found:
+    """Of one modality set, a value a subject; checks: by map."""
+
+    measured: list[SubjectTruth] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    p_rice: list[float] = field(default_factory=list)
+    checks: dict[str, list[SanityCheck]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder in which the pipeline trained on the phantom."""
+
+    folder: Path
+    cohort: Path
+    splits: Splits
+    seed: int
+    settings: OcclusionSettings
+
+    def anatomy(self, subject: str) -> Anatomy:
+        """A subject's volumes and known masks."""
+        return read_anatomy(
+            self.folder / "work/preprocessed", self.cohort, subject, self.splits.labels[subject]
+        )
+
+
+def maps_of(
+    network: Any,
+    volumes: NDArray[np.float32],
+    anatomy: Anatomy,
+    modality_set: str,
+    settings: OcclusionSettings,
+) -> dict[str, OcclusionMap]:
+    """A map for hiding all volumes at once, and where there are several, one for each alone."""
+    names = members(modality_set)
+    hidden = {TOGETHER: list(range(len(names)))}
+    if len(names) > 1:
+        hidden |= {name: [channel] for channel, name in enumerate(names)}
+    return occlusion_maps([network], volumes, anatomy.brain, hidden, settings)
+
+
+def explained(project: Project, ensemble: Ensemble, subject: str) -> tuple[Case, dict[str, Any]]:
+    """A subject's case by the fold that held it out, and an untrained network's maps."""
+    modality_set, settings = ensemble.modality_set, project.settings
+    fold = held_out_folds(project.splits, subject)[0]
+    anatomy = project.anatomy(subject)
+    preprocessed = project.folder / "work/preprocessed"
+    volumes = load_subject(preprocessed, subject, modality_set, anatomy.grid.shape[0])
+    found = maps_of(ensemble.networks[fold], volumes, anatomy, modality_set, settings)
+    random = untrained_network(ensemble.record, fold, project.seed)
+    untrained = maps_of(random, volumes, anatomy, modality_set, settings)
+    p_rice = found[TOGETHER].baseline_p_rice
+    case = Case(
+        anatomy=anatomy,
+        modality_set=modality_set,
+        predicted=predicted_label(p_rice),
+        p_rice=p_rice,
+        interval=None,
+        votes=[FoldVote(fold, p_rice, held_out=True)],
+        maps={name: m.change for name, m in found.items()},
+        summaries={},
+        synthetic=True,
+        provenance={},
+    )
+    return case, {name: m.change for name, m in untrained.items()}
+
+
+def measure(project: Project, ensemble: Ensemble, subjects: Sequence[str]) -> Found:
+    """Explain subjects and compare with the cause and with untrained weights."""
+    result, settings = Found(), project.settings
+    for subject in subjects:
+        case, untrained = explained(project, ensemble, subject)
+        result.measured.append(subject_truth(case, untrained, settings.cube_voxels, settings.stride_voxels))
+        result.labels.append(case.anatomy.label)
+        result.p_rice.append(case.p_rice)
+        for name, change in case.maps.items():
+            check = weights_sanity(change, untrained[name], case.anatomy.brain)
+            result.checks.setdefault(name, []).append(check)
+        print(f"{subject}  {case.anatomy.label}, p_rice {case.p_rice:.3f}", flush=True)
+    return result
+
+
+def report_truth(truth: dict[str, Any]) -> None:
+    """A figure a map and region: is the interval above 1?"""
+    for map_name, of_map in truth["maps"].items():
+        for region in dict.fromkeys([of_map["cause"], *(LOOKED_AT if map_name == TOGETHER else ())]):
+            for what, against in (("enrichment", "the volume"), ("over_untrained", "an untrained network")):
+                estimate = of_map["regions"][region][what]
+                if estimate is None or estimate["low"] is None:
+                    continue
+                name = f"{what}, {truth['modality_set']}, map {map_name}, {region}"
+                agreement = (
+                    f"against {against}; 95 % {estimate['low']:.2f} to {estimate['high']:.2f}, "
+                    f"{estimate['n']} subjects"
+                )
+                report(name, estimate["mean"], "interval above 1", agreement, estimate["low"] > 1)
+
+
+def report_learned(modality_set: str, labels: Sequence[str], p_rice: Sequence[float]) -> None:
+    """Did the networks learn anything that holds for the subjects they are asked about?"""
+    if len(set(labels)) < 2:
+        return
+    from scipy import stats
+
+    with_rice, without = (
+        [p for p, label in zip(p_rice, labels, strict=True) if (label == "rice") == rice]
+        for rice in (True, False)
+    )
+    test = stats.mannwhitneyu(with_rice, without, alternative="greater")
+    area = float(test.statistic) / (len(with_rice) * len(without))
+    agreement = f"{len(labels)} subjects, p {test.pvalue:.3f} (Mann-Whitney, one-sided)"
+    report(
+        f"area under the curve, {modality_set}", area, "above 0.5, p < 0.05", agreement, test.pvalue < 0.05
+    )
+
+
+def report_sanity(modality_set: str, checks: dict[str, list[SanityCheck]], seed: int) -> None:
+    """A figure a map: is it unlike that of an untrained network?"""
+    for map_name, of_map in checks.items():
+        estimate = sanity_of_subjects(of_map, seed)
+        if estimate is None or estimate.low is None:
+            continue
+        name = f"rank correlation with untrained, {modality_set}, map {map_name}"
+        agreement = f"95 % {estimate.low:.2f} to {estimate.high:.2f}, {estimate.n} subjects"
+        report(name, estimate.mean, f"< {DIFFERS_BELOW}", agreement, estimate.mean < DIFFERS_BELOW)
+
+
+def report_high_dose(project: Project, subjects: Sequence[str]) -> None:
+    """How well the high-dose region stands for the target volume, which only the phantom states."""
+    overlaps = []
+    for subject in subjects:
+        anatomy = project.anatomy(subject)
+        target = load_nifti(project.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
+        points = supersampling_for(target.grid, anatomy.grid)
+        planned = resample(target, anatomy.grid, supersampling=points).data * anatomy.brain
+        region = causal_regions(anatomy, "dose")[HIGH_DOSE]
+        overlaps.append(2 * (region * planned).sum() / (region.sum() + planned.sum()))
+    median = float(np.median(overlaps))
+    agreement = f"{len(overlaps)} subjects, least {min(overlaps):.2f}"
+    report(
+        "Dice of high-dose region and planning target volume, median",
+        median,
+        "> 0.8",
+        agreement,
+        median > 0.8,
+    )
+
+
+def read_project(folder: Path, fill: Fill | None, cube_voxels: int | None) -> Project:
+    """What the maps need to know of a project; fill and cube in place of the parameters' own."""
+    params = read_params(folder / "params.yaml")
+    settings = OcclusionSettings.of(params.explain)
+    if fill is not None:
+        settings = replace(settings, fill=fill)
+    if cube_voxels is not None:
+        settings = replace(settings, cube_voxels=cube_voxels, stride_voxels=max(1, cube_voxels // 2))
+    splits = read_splits(folder / "work/splits/splits.json")
+    return Project(folder, folder / params.cohort.root, splits, params.seed, settings)
+
+
+def main() -> None:
+    """Print a table a modality set, then the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--project", type=Path, default=Path())
+    parser.add_argument("--modality-sets", nargs="+", default=["dose", "post_op+event+dose"])
+    parser.add_argument("--fill", choices=get_args(Fill))
+    parser.add_argument("--cube", type=int, help="voxels; the stride is half of it")
+    parser.add_argument("--subjects", type=int, help="only the first so many")
+    arguments = parser.parse_args()
+    project = read_project(arguments.project, arguments.fill, arguments.cube)
+    if not is_synthetic(project.cohort):
+        parser.error(f"{project.cohort} is not synthetic, so nobody knows its cause")
+    report_high_dose(project, project.splits.development[: arguments.subjects])
+    for name in arguments.modality_sets:
+        ensemble = Ensemble.load(arguments.project / "models/ensembles" / name)
+        found = measure(project, ensemble, project.splits.development[: arguments.subjects])
+        truth = cohort_truth(found.measured, project.seed)
+        print(f"\n{truth_markdown(truth)}")
+        report_learned(name, found.labels, found.p_rice)
+        report_truth(truth)
+        report_sanity(name, found.checks, project.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Do maps point better at the phantom's cause once networks learn from more subjects?
+
+    dvc repro train && python benchmarks/occlusion_truth_learning.py
+    python benchmarks/occlusion_truth_learning.py --project FOLDER --learn-from 32 128
+
+Makes phantom subjects of another seed, brought to the network's cube by their true transforms and brains,
+trains a network on so many of them with the project's settings, and explains the project's own subjects, none
+of whom it saw. Prints a table each (docs/occlusion-truth.md), then the figures. Subjects and trainings are
+kept under work/occlusion_truth, so that a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from figure import report
+from occlusion_truth import Project, measure, read_project, report_learned
+
+from ricenet.cli.running import log_to_stderr
+from ricenet.config import Params, read_params
+from ricenet.ensemble import Ensemble
+from ricenet.execution import run_tasks
+from ricenet.files import atomic_folder
+from ricenet.network import build_network, preferred_device
+from ricenet.network_input import VOLUMES_FILE, write_network_input
+from ricenet.occlusion.truth import cohort_truth
+from ricenet.occlusion.truth_table import truth_markdown
+from ricenet.phantom.anatomy import shared_template
+from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.subject import Cause, draw_cause, make_subject
+from ricenet.preprocessing.cube import brain_cube, on_cube
+from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
+from ricenet.splits import Splits
+from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.task import WEIGHTS
+from ricenet.volume import Grid, Volume, inverse, resample
+
+OTHER_SEED = 8
+BRAIN_MM = 1.5
+
+
+def name_of(cause: Cause) -> str:
+    """How a subject of the other seed is called beside the project's own."""
+    return cause.subject.replace("sub-", "more-")
+
+
+def make_input(folder: Path, params: Params, cause: Cause) -> None:
+    """Write a phantom subject's network input, by the truth instead of registration; skip what is there."""
+    if (folder / name_of(cause)).exists():
+        return
+    subject = make_subject(shared_template(params.phantom.spacing_mm), cause, OTHER_SEED)
+    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
+    grid = Grid(subject.anatomy.grid.shape, post_op @ subject.anatomy.grid.affine)
+    straight = Grid.covering(grid, BRAIN_MM)
+    brain = Volume(resample(Volume(subject.anatomy.brain, grid), straight).data > 0.5, straight)
+    wanted = params.preprocessing
+    cube = brain_cube(brain, wanted.spacing_mm, wanted.cube_voxels, cause.subject)
+    inside = on_cube(brain, cube, 1) >= 0.5
+    scans = {
+        "post_op": on_cube(subject.post_op, cube, 1),
+        "event": on_cube(subject.event, cube, 1, event @ inverse(post_op)),
+    }
+    channels = [zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()]
+    channels.append(dose_in_units(on_cube(subject.dose, cube, 1), wanted.dose_unit_gy))
+    with atomic_folder(folder / name_of(cause)) as temporary:
+        write_network_input(channels, temporary, cause.subject)
+
+
+def make_inputs(folder: Path, params: Params, subjects: int) -> dict[str, str]:
+    """Write so many subjects' inputs; returns their labels by name."""
+    weights = Weights(**params.phantom.evidence.model_dump())
+    causes = [draw_cause(f"sub-{n:03d}", OTHER_SEED, weights) for n in range(1, subjects + 1)]
+    outcomes = run_tasks(
+        partial(make_input, folder, params), causes, "processes", params.execution.workers, 1, "phantoms"
+    )
+    failed = [f"{outcome.task.subject}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failed:
+        raise SystemExit("\n".join(failed))
+    return {name_of(cause): cause.label for cause in causes}
+
+
+def train(project: Project, params: Params, modality_set: str, labels: dict[str, str], work: Path) -> Path:
+    """Train on some of the made subjects and judge on the project's own; returns the fold's folder."""
+    own = project.splits.development
+    both: Any = {**labels, **{subject: project.splits.labels[subject] for subject in own}}
+    tasks = plan_folds(
+        [modality_set],
+        Splits(both, (own, tuple(labels)), ()),
+        dict.fromkeys(both, "phantom"),
+        params.seed,
+        params.preprocessing,
+        params.training,
+        params.augmentation,
+        params.network,
+        work / "preprocessed",
+        work / "store",
+    )
+    train_folds(tasks[:1], params.execution)
+    return tasks[0].folder
+
+
+def trained(folder: Path, modality_set: str, params: Params, folds: int) -> Ensemble:
+    """The trained network in the place of every fold's, since it saw nobody of the project."""
+    from safetensors.torch import load_file
+
+    shape = params.network.model_dump()
+    network = build_network(modality_set, shape["widen_factor"], shape["stem_stride"], shape["norm"])
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    network = network.eval().to(preferred_device())
+    return Ensemble({"modality_set": modality_set, "network": shape}, [network] * folds)
+
+
+def link_own(project: Project, preprocessed: Path) -> None:
+    """Put the project's own subjects beside the made ones."""
+    for subject in project.splits.development:
+        target = preprocessed / subject / VOLUMES_FILE
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to((project.folder / "work/preprocessed" / subject / VOLUMES_FILE).resolve())
+
+
+def main() -> None:
+    """Print a table a training size and modality set, then the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--project", type=Path, default=Path())
+    parser.add_argument("--modality-sets", nargs="+", default=["dose", "post_op+event+dose"])
+    parser.add_argument("--learn-from", type=int, nargs="+", default=[32, 128])
+    arguments = parser.parse_args()
+    log_to_stderr()
+    project = read_project(arguments.project, None, None)
+    params = read_params(arguments.project / "params.yaml")
+    work = arguments.project / "work/occlusion_truth"
+    labels = make_inputs(work / "preprocessed", params, max(arguments.learn_from))
+    link_own(project, work / "preprocessed")
+    for modality_set in arguments.modality_sets:
+        for size in arguments.learn_from:
+            some = dict(list(labels.items())[:size])
+            folder = train(project, params, modality_set, some, work)
+            ensemble = trained(folder, modality_set, params, len(project.splits.folds))
+            found = measure(project, ensemble, project.splits.development)
+            truth = cohort_truth(found.measured, project.seed)
+            print(f"\nLearned from {size} subjects. {truth_markdown(truth)}")
+            report_learned(f"{modality_set}, learned from {size}", found.labels, found.p_rice)
+            report_causes(truth, size)
+
+
+def report_causes(truth: dict[str, Any], size: int) -> None:
+    """Each map at its own cause."""
+    for map_name, of_map in truth["maps"].items():
+        for what in ("enrichment", "over_untrained"):
+            e = of_map["regions"][of_map["cause"]][what]
+            agreement = f"95 % {e['low']:.2f} to {e['high']:.2f}, {e['n']} subjects"
+            which = f"{truth['modality_set']}, learned from {size}, map {map_name}, {of_map['cause']}"
+            report(f"{what}, {which}", e["mean"], "interval above 1", agreement, e["low"] > 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""`ricenet explain`: why a model says what it says of a subject."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ricenet.cli.running import log_to_stderr, mendable_errors
+
+logger = logging.getLogger(__name__)
+
+_WORK = Path("work")
+
+
+def explain(
+    subjects: Annotated[
+        list[str] | None, typer.Argument(metavar="SUBJECT...", help="Such as sub-001; one or several.")
+    ] = None,
+    cohort: Annotated[
+        bool, typer.Option("--cohort", help="Everyone outside the test set, instead of single subjects.")
+    ] = False,
+    modality_set: Annotated[
+        str | None,
+        typer.Option(
+            "--set", metavar="NAME", help="Such as event+dose (default: the first of explain.modality_sets)."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Gets a folder a set, and in it one a subject.")
+    ] = Path("explained"),
+) -> None:
+    """Occlusion maps of trained models: a page a subject, and a gallery. Research use only.
+
+    A subject is explained by the networks that did not train on it, as params.yaml's section `explain` says.
+    """
+    from ricenet.config import read_params
+    from ricenet.ensemble import Ensemble
+    from ricenet.occlusion.cohort import explain_subjects
+    from ricenet.occlusion.explanation import Explainer
+    from ricenet.occlusion.output import PAGE
+    from ricenet.occlusion.sensitivity import OcclusionSettings
+    from ricenet.occlusion.subjects import require_explainable, subjects_to_explain
+    from ricenet.splits import read_splits
+
+    if bool(subjects) == cohort:
+        raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")
+    log_to_stderr()
+    with mendable_errors():
+        params = read_params()
+        name = modality_set or next(iter(params.explain.modality_sets), params.modality_sets[0])
+        splits = read_splits(_WORK / "splits" / "splits.json")
+        ensemble = Ensemble.load(Path("models/ensembles") / name)
+        chosen = list(dict.fromkeys(subjects or subjects_to_explain(splits, None)))
+        require_explainable(chosen, splits, _WORK / "preprocessed", _has_voted(name, ensemble.digest))
+        explainer = Explainer(
+            ensemble,
+            splits,
+            _WORK / "preprocessed",
+            Path(params.cohort.root),
+            OcclusionSettings.of(params.explain),
+            params.explain.each_modality,
+            params.seed,
+        )
+        explain_subjects(explainer, chosen, output / name)
+    logger.info("%s: %d subject(s)", output / name / PAGE, len(chosen))
+
+
+def _has_voted(modality_set: str, digest: str) -> bool:
+    from ricenet.files import read_json
+
+    path = _WORK / "vote" / "vote.json"
+    votes = read_json(path) if path.is_file() else {}
+    return bool(votes.get(modality_set, {}).get("digest") == digest)

@@ -1,0 +1,129 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ricenet.evaluation.anatomy_figure import Anatomy
+from ricenet.evaluation.drawing import save_figure
+from ricenet.occlusion.case import TOGETHER, Case, FoldVote
+from ricenet.occlusion.figure import occlusion_figure, strongest_voxel
+from ricenet.volume import Grid
+
+VOTES = [FoldVote(0, 0.6, held_out=False), FoldVote(1, 0.25, held_out=True), FoldVote(2, 0.5, held_out=False)]
+
+
+def at(voxel, value, shape=(10, 10, 10)):
+    data = np.zeros(shape, np.float32)
+    data[voxel] = value
+    return data
+
+
+def small_case(voxels=10, change=None, **changes):
+    brain = np.zeros((voxels,) * 3, bool)
+    brain[1:-1, 2:-2, 2:-2] = True
+    mri = np.where(brain, np.random.default_rng(0).normal(size=brain.shape), 0).astype(np.float32)
+    dose = np.linspace(0, 70, voxels, dtype=np.float32)[:, None, None] * np.ones_like(mri)
+    known = {"cavity": brain.astype(np.float32), "lesion": at((5, 5, 5), 1.0, brain.shape)}
+    anatomy = Anatomy("sub-1", "rice", mri, mri, dose, brain, Grid.cube(np.zeros(3), 5.0, voxels), known)
+    case = Case(
+        anatomy=anatomy,
+        modality_set="post_op+dose",
+        predicted="recurrence",
+        p_rice=0.25,
+        interval=None,
+        votes=VOTES,
+        maps={TOGETHER: at((2, 3, 4), -0.4) if change is None else change, "dose": at((6, 7, 5), 0.1)},
+        summaries={},
+        synthetic=False,
+        provenance={},
+    )
+    return replace(case, **changes)
+
+
+def test_strongest_voxel_is_by_absolute_change():
+    change = at((2, 3, 4), -0.4)
+    change[5, 5, 5] = 0.3
+    assert strongest_voxel(change) == (2, 3, 4)
+
+
+def test_strongest_voxel_of_a_block_is_its_middle_and_of_nothing_that_of_the_volume():
+    block = np.zeros((10, 10, 10), np.float32)
+    block[2:5, 4:7, 1:4] = 0.2
+    assert strongest_voxel(block) == (3, 5, 2)
+    assert strongest_voxel(np.zeros((10, 8, 6), np.float32)) == (5, 4, 3)
+
+
+def test_figure_shows_three_volumes_in_three_planes_through_the_strongest_voxel():
+    figure = occlusion_figure(small_case())
+    panels = figure.axes[:9]
+    assert [axes.get_ylabel() for axes in panels[::3]] == ["post-op", "event (no input)", "dose"]
+    assert [axes.get_title() for axes in panels[:3]] == ["sagittal", "coronal", "axial"]
+    for axes in panels:
+        overlay = axes.images[1]
+        assert overlay.get_array().min() == pytest.approx(-0.4)  # the voxel is in every slice
+        assert overlay.get_clim() == pytest.approx((-0.4, 0.4))  # centred at 0
+        assert np.asarray(overlay.get_alpha()).min() == 0  # nothing hides the scan where nothing changes
+    assert "change of p_rice" in figure.axes[9].get_ylabel()
+
+
+def test_panels_show_the_brain_with_a_margin_and_the_patients_right_on_the_left():
+    sagittal, coronal, axial = occlusion_figure(small_case()).axes[:3]
+    # the brain is 40 mm wide, its middle at 0; with 10 mm on either side all panels are 60 mm wide and high
+    assert sagittal.get_xlim() == pytest.approx((-30, 30))
+    assert coronal.get_xlim() == axial.get_xlim() == pytest.approx((30, -30))
+    assert coronal.get_ylim() == axial.get_ylim() == pytest.approx((-30, 30))
+
+
+def test_title_says_who_is_explained_by_which_network_and_what_is_hidden():
+    title = occlusion_figure(small_case()).get_suptitle()
+    assert "sub-1: rice, predicted recurrence (wrong), p_rice 0.25\n" in title
+    assert "post-op + dose; the network of fold 1, which did not train on this subject" in title
+    assert title.endswith("occluded: all volumes at once")
+
+
+def test_title_of_a_new_synthetic_case_that_all_networks_speak_for():
+    votes = [replace(vote, held_out=True) for vote in VOTES]
+    anatomy = replace(small_case().anatomy, label="n/a")
+    case = small_case(anatomy=anatomy, votes=votes, interval=(0.1, 0.456), synthetic=True)
+    title = occlusion_figure(case, "dose").get_suptitle()
+    assert "sub-1: of unknown label, predicted recurrence, p_rice 0.25, 95 % 0.10 to 0.46\n" in title
+    assert "3 networks, none of which trained on this subject" in title
+    assert title.endswith("occluded: dose alone; synthetic subject")
+
+
+def test_the_map_of_one_modality_says_which_volumes_were_not_occluded():
+    figure = occlusion_figure(small_case(), "dose")
+    rows = [axes.get_ylabel() for axes in figure.axes[:9:3]]
+    assert rows == ["post-op (not occluded)", "event (no input)", "dose"]
+    assert figure.axes[0].images[1].get_clim() == pytest.approx((-0.1, 0.1))
+
+
+def test_known_masks_are_outlined_and_named_and_unknown_ones_are_not():
+    def legend(case):
+        return [text.get_text() for text in occlusion_figure(case).legends[0].get_texts()]
+
+    plain = replace(small_case().anatomy, known_masks={})
+    assert legend(small_case())[2:] == ["resection cavity", "new lesion"]
+    assert legend(small_case(anatomy=plain)) == ["strongest voxel", "isodoses: 20, 40, 60 Gy"]
+
+
+def test_a_case_without_change_or_dose_is_drawn():
+    anatomy = replace(small_case().anatomy, dose_gy=np.zeros((10, 10, 10), np.float32))
+    figure = occlusion_figure(small_case(change=np.zeros((10, 10, 10), np.float32), anatomy=anatomy))
+    assert figure.axes[0].images[1].get_clim()[1] > 0
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_figure_gives_the_same_bytes_twice(tmp_path, suffix):
+    for name in ("a", "b"):
+        save_figure(occlusion_figure(small_case()), tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_svg_holds_slices_as_pictures_so_that_it_stays_small_whatever_the_cube(tmp_path):
+    change = np.random.default_rng(1).normal(size=(160, 160, 160)).astype(np.float32)
+    case = small_case(voxels=160, change=change)
+    save_figure(occlusion_figure(case), tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.count("<image") == 9 + 1  # a picture a panel, and the colour bar
+    assert len(text) < 5e6

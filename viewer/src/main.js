@@ -1,0 +1,45 @@
+// Starts the viewer of a case page. The page holds a JSON description and one gzipped NIfTI, in base64, a volume.
+import { Controls } from "./controls.js";
+import { Lines } from "./lines.js";
+import { Panel } from "./panel.js";
+import { Readout } from "./readout.js";
+import { Scene } from "./scene.js";
+import { readVolume } from "./volumes.js";
+
+const root = document.querySelector("[data-viewer]");
+
+function hasWebGL2() {
+  try {
+    return document.createElement("canvas").getContext("webgl2") !== null;
+  } catch {
+    return false;
+  }
+}
+
+function fail(why) {
+  root.classList.add("failed");
+  root.querySelector("[data-why]").textContent = why;
+  return null;
+}
+
+async function start() {
+  if (!hasWebGL2()) {
+    return fail("This browser offers no WebGL 2, which the viewer draws with.");
+  }
+  const told = JSON.parse(document.getElementById("case").textContent);
+  const names = [...told.volumes.map((v) => v.name), ...told.maps.map((m) => m.volume), ...told.masks];
+  const volumes = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readVolume(name)])));
+  const lines = new Lines(told.lines, volumes);
+  const panels = await Promise.all(
+    told.volumes.map((volume) => Panel.create(root.querySelector(`[data-panel="${volume.name}"]`), volume, volumes[volume.name], lines)),
+  );
+  const scene = new Scene(told, volumes, panels);
+  new Readout(root, told, volumes, scene);
+  new Controls(root, told, scene, lines);
+  scene.begin();
+  root.classList.add("ready");
+  return scene;
+}
+
+// a promise of the scene, null where it cannot be shown: for the tests and for a look from the console
+window.ricenetViewer = start().catch((error) => fail(`The viewer did not start: ${error.message}.`));
