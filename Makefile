@@ -29,8 +29,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 
 viewer: $(VIEWER) ## Bundle the case pages' viewer from npm packages, with Node.js from PyPI
 
+# npm and node are those of this environment, whatever the system has
 $(VIEWER): $(wildcard viewer/*.json viewer/*.mjs viewer/src/* viewer/licences/*) | $(VENV)/.installed
-	cd viewer && npm ci --silent --no-audit --no-fund && npm run --silent build
+	npm ci --prefix viewer --ignore-scripts --no-audit --no-fund --silent
+	node viewer/build.mjs
 
 repro: setup ## Run the protocol; on the demo cohort, promote the best set and vote
 	dvc repro

@@ -26,6 +26,7 @@ import torch
 from figure import report
 from numpy.typing import NDArray
 
+from ricenet.machine import keep_freed_memory
 from ricenet.network import build_network, full_precision, p_rice
 from ricenet.occlusion.incremental import KnownInput
 from ricenet.occlusion.positions import CubeGrid
@@ -35,7 +36,7 @@ from ricenet.occlusion.sensitivity import OcclusionSettings, occlusion_maps
 CUBE, STRIDE, EDGE_MM = 16, 8, 224.0
 GOALS = {64: (3, 10), 96: (9, 40), 128: (22, 100), 224: (60, 300)}
 """By size: times as fast a position, and for the whole map of a head."""
-CARD_GOAL_S, MEMORY_GOAL_GB, AGREEMENT = 20.0, 12.0, 1e-5
+CARD_GOAL_S, DEMO_GOAL_S, MEMORY_GOAL_GB, AGREEMENT = 20.0, 5.0, 12.0, 1e-5
 SAMPLE = 48
 
 
@@ -208,6 +209,16 @@ def measure(voxels: int, whole: bool, precision: torch.dtype, device: torch.devi
             report(f"{name}_{kind}_s", map_s, f"<= {CARD_GOAL_S} s", text, map_s <= CARD_GOAL_S and good)
 
 
+def measure_demo(device: torch.device) -> None:
+    """One map of a subject at the demo's scale, with the demo's network: every cube, all volumes together."""
+    volumes, brain = head(32)
+    found = build_network("post_op+event+dose", widen_factor=0.25, stem_stride=2).eval().to(device)
+    settings = OcclusionSettings(cube_voxels=6, stride_voxels=3)
+    seconds, maps = timed(lambda: occlusion_maps([found], volumes, brain, {"x": [0, 1, 2]}, settings))
+    text = f"{maps['x'].cubes} of {maps['x'].of_cubes} cubes"
+    report("occlusion_demo_s", seconds, f"<= {DEMO_GOAL_S} s", text, seconds <= DEMO_GOAL_S)
+
+
 def _mean_of_eight(ours: Ours, first: int) -> NDArray[np.float64]:
     starts = [first, first + STRIDE]
     corners = np.array([[x, y, z] for x in starts for y in starts for z in starts])
@@ -232,6 +243,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     precision = torch.bfloat16 if arguments.bfloat16 else torch.float32
+    keep_freed_memory()
+    measure_demo(device)
     for voxels in arguments.sizes:
         measure(voxels, voxels in arguments.whole or device.type == "cuda", precision, device)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -151,6 +151,13 @@ def complaints(browser: Any) -> list[str]:
     ]
 
 
+def forget(browser: Any) -> None:
+    """Leave the page before, and drop what it said, its last words included."""
+    browser.get("about:blank")
+    complaints(browser)
+    requests(browser)
+
+
 def requests(browser: Any) -> set[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
@@ -173,8 +180,7 @@ def click_tile(browser: Any, panel: str, tile: int) -> None:
 
 
 def test_the_page_opens_from_a_file_without_network_and_without_complaint(browser: Any, page: Path) -> None:
-    browser.get("about:blank")
-    complaints(browser), requests(browser)
+    forget(browser)
     open_page(browser, page)
     run(browser, "scene.moveTo([9, 9, 9]); await set('map', 'event'); await set('threshold', 60);")
     assert complaints(browser) == []
@@ -395,8 +401,8 @@ def test_the_page_works_in_a_frame_that_may_only_run_scripts(
     frame = page.with_name("frame.html")
     content = page.name if attribute == "src" else html.escape(page.read_text(encoding="utf-8"))
     write_text(frame, FRAME.format(attribute, content))
+    forget(browser)
     browser.get(frame.as_uri())
-    complaints(browser)
     browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
     assert browser.execute_async_script(READY) is True
     found = run(
@@ -455,7 +461,7 @@ def test_a_map_of_one_volume_and_no_masks_is_shown(browser: Any, tmp_path: Path)
     )
     page = tmp_path / "case.html"
     write_text(page, case_page(bare))
-    complaints(browser)
+    forget(browser)
     found = run(open_page(browser, page), "return [scene.voxel, shown('region'), shown('map-together')]")
     assert found == [[6, 8, 9], "brain", "+0.100"]
     assert complaints(browser) == []
@@ -472,8 +478,8 @@ def test_the_gallery_filters_by_label_and_by_wrong(browser: Any, tmp_path: Path)
     ]
     page = tmp_path / "gallery.html"
     write_text(page, gallery_page(entries))
+    forget(browser)
     browser.get(page.as_uri())
-    complaints(browser)
     found = browser.execute_script(
         """const tiles = [...document.querySelectorAll(".gallery > li")];
         const visible = () => tiles.filter((li) => li.offsetHeight > 0);

@@ -177,7 +177,7 @@ def is_understood(network: Any) -> bool:
     """
     from monai.networks.nets.resnet import ResNet, ResNetBlock
 
-    if not isinstance(network, ResNet) or network.training:
+    if not isinstance(network, ResNet) or network.training or network.no_max_pool:
         return False
     blocks = list(residual_blocks(network))
     norms = [network.bn1, *(norm for block in blocks for norm in (block.bn1, block.bn2))]
