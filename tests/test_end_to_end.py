@@ -27,7 +27,7 @@ TINY = {
     "split": {"folds": FOLDS},
     "network": {"widen_factor": 0.0625},
     "training": {"epochs": EPOCHS, "batch_size": 4, "checkpoint_every_epochs": 1},
-    "explain": {"cube_voxels": 8, "stride_voxels": 8},
+    "explain": {"subjects_per_label": 1, "cube_voxels": 8, "stride_voxels": 8},
 }
 
 NAMES_OF_RUNS = """
@@ -118,6 +118,8 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
     assert set(clone.json("work/evaluation/metrics.json")) == set(MODALITY_SETS)
     assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == 7 * FOLDS
     assert len(list((clone.folder / "work/explain").rglob("occlusion.nii.gz"))) == 2
+    gallery = (clone.folder / "work/explain/post_op+event+dose/index.html").read_text()
+    assert gallery.count('/index.html"') == 2
     assert not list(clone.folder.glob("work/store/**/.partial*"))
 
 

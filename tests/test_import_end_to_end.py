@@ -34,7 +34,12 @@ PATIENTS, SEED, NEW = 7, 7, "PHANTOM-0007"
 TINY = {
     "cohort": {"root": "data/mine"},
     "training": {"epochs": 2, "batch_size": 2, "checkpoint_every_epochs": 1},
-    "explain": {"modality_sets": ["event+dose"], "cube_voxels": 8, "stride_voxels": 8},
+    "explain": {
+        "modality_sets": ["event+dose"],
+        "subjects_per_label": 1,
+        "cube_voxels": 8,
+        "stride_voxels": 8,
+    },
 }
 IDENTIFYING = (
     *("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID"),
