@@ -6,11 +6,9 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config import read_params
-from ricenet.ensemble import Ensemble
 from ricenet.files import atomic_folder, write_json
 from ricenet.occlusion.cohort import explain_subjects
 from ricenet.occlusion.explanation import Explainer
-from ricenet.occlusion.sensitivity import OcclusionSettings
 from ricenet.occlusion.subjects import subjects_to_explain
 from ricenet.splits import read_splits
 
@@ -22,19 +20,9 @@ def main() -> None:
     params = read_params()
     splits = read_splits(WORK / "splits" / "splits.json")
     subjects = subjects_to_explain(splits, params.explain.subjects_per_label)
-    settings = OcclusionSettings.of(params.explain)
     with atomic_folder(WORK / "explain") as folder:
         for name in params.explain.modality_sets:
-            explainer = Explainer(
-                Ensemble.load(Path("models/ensembles") / name),
-                splits,
-                WORK / "preprocessed",
-                Path(params.cohort.root),
-                settings,
-                params.explain.each_modality,
-                params.seed,
-            )
-            explain_subjects(explainer, subjects, folder / name)
+            explain_subjects(Explainer.open(Path(), name, params), subjects, folder / name)
         write_json(folder / "subjects.json", dict.fromkeys(params.explain.modality_sets, subjects))
 
 

@@ -12,8 +12,6 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
 
-_WORK = Path("work")
-
 
 def explain(
     subjects: Annotated[
@@ -37,13 +35,10 @@ def explain(
     A subject is explained by the networks that did not train on it, as params.yaml's section `explain` says.
     """
     from ricenet.config import read_params
-    from ricenet.ensemble import Ensemble
     from ricenet.occlusion.cohort import explain_subjects
     from ricenet.occlusion.explanation import Explainer
     from ricenet.occlusion.output import PAGE
-    from ricenet.occlusion.sensitivity import OcclusionSettings
     from ricenet.occlusion.subjects import require_explainable, subjects_to_explain
-    from ricenet.splits import read_splits
 
     if bool(subjects) == cohort:
         raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")
@@ -51,19 +46,10 @@ def explain(
     with mendable_errors():
         params = read_params()
         name = modality_set or next(iter(params.explain.modality_sets), params.modality_sets[0])
-        splits = read_splits(_WORK / "splits" / "splits.json")
-        ensemble = Ensemble.load(Path("models/ensembles") / name)
-        chosen = list(dict.fromkeys(subjects or subjects_to_explain(splits, None)))
-        require_explainable(chosen, splits, _WORK / "preprocessed", _has_voted(name, ensemble.digest))
-        explainer = Explainer(
-            ensemble,
-            splits,
-            _WORK / "preprocessed",
-            Path(params.cohort.root),
-            OcclusionSettings.of(params.explain),
-            params.explain.each_modality,
-            params.seed,
-        )
+        explainer = Explainer.open(Path(), name, params)
+        chosen = list(dict.fromkeys(subjects or subjects_to_explain(explainer.splits, None)))
+        voted = _has_voted(name, explainer.ensemble.digest)
+        require_explainable(chosen, explainer.splits, explainer.preprocessed, voted)
         explain_subjects(explainer, chosen, output / name)
     logger.info("%s: %d subject(s)", output / name / PAGE, len(chosen))
 
@@ -71,6 +57,6 @@ def explain(
 def _has_voted(modality_set: str, digest: str) -> bool:
     from ricenet.files import read_json
 
-    path = _WORK / "vote" / "vote.json"
+    path = Path("work/vote/vote.json")
     votes = read_json(path) if path.is_file() else {}
     return bool(votes.get(modality_set, {}).get("digest") == digest)

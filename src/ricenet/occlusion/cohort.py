@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ricenet.cohort.description import is_synthetic
 from ricenet.errors import ResultError, RicenetError
 from ricenet.files import atomic_folder, write_json, write_text
 from ricenet.machine import keep_freed_memory
@@ -48,8 +47,8 @@ def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path
                     entries.append(write_explained(explained, temporary))
                 truths += _truth(explainer, explained)
             advance()
-    modality_set, synthetic = explainer.ensemble.modality_set, is_synthetic(explainer.cohort)
-    write_text(folder / PAGE, gallery_page(entries, modality_set, synthetic))
+    page = gallery_page(entries, explainer.ensemble.modality_set, explainer.synthetic)
+    write_text(folder / PAGE, page)
     if truths:
         found = cohort_truth(truths, explainer.seed)
         write_json(folder / "truth.json", found)

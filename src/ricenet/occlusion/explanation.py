@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.description import is_synthetic
 from ricenet.dataset import load_subject
+from ricenet.ensemble import Ensemble
 from ricenet.errors import ResultError
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
 from ricenet.modalities import members
@@ -20,12 +22,12 @@ from ricenet.occlusion.sanity import SanityCheck, untrained_network, weights_san
 from ricenet.occlusion.sensitivity import OcclusionMap, OcclusionSettings, Progress, occlusion_maps
 from ricenet.occlusion.summary import summarise
 from ricenet.occlusion.votes import decided, fold_votes, interval_of_mean
-from ricenet.splits import Splits
+from ricenet.splits import Splits, read_splits
 
 if TYPE_CHECKING:
     import torch
 
-    from ricenet.ensemble import Ensemble
+    from ricenet.config import Params
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,27 @@ class Explainer:
     settings: OcclusionSettings
     each_modality: bool
     seed: int
+
+    @classmethod
+    def open(cls, project: Path, modality_set: str, params: Params) -> Self:
+        """The ensemble, splits and volumes of a project folder.
+
+        Raises RegistryError, SplitError or ResultError: files are missing or do not belong together.
+        """
+        return cls(
+            Ensemble.load(project / "models" / "ensembles" / modality_set),
+            read_splits(project / "work" / "splits" / "splits.json"),
+            project / "work" / "preprocessed",
+            project / params.cohort.root,
+            OcclusionSettings.of(params.explain),
+            params.explain.each_modality,
+            params.seed,
+        )
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether the cohort is made up."""
+        return is_synthetic(self.cohort)
 
     def __post_init__(self) -> None:
         """Raise ResultError where the ensemble was trained with other splits: held out would be a guess."""
@@ -91,7 +114,7 @@ class Explainer:
             votes=votes,
             maps=maps,
             summaries={name: summarise(change, anatomy) for name, change in maps.items()},
-            synthetic=is_synthetic(self.cohort),
+            synthetic=self.synthetic,
             provenance=self._provenance(sanity[TOGETHER]),
         )
         return Explained(case, occlusions, untrained, sanity)

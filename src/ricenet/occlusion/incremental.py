@@ -90,7 +90,7 @@ class _Stem:
         change, reached = self.convolution(values, boxes)
         pooled = reached.through(_POOL)
         seen = pooled.inputs(_POOL)
-        changed = windows(self._known, seen, _OUTSIDE).add_(moved(change, reached, seen))
+        changed = moved(change, reached, seen).add_(windows(self._known, seen, _OUTSIDE))
         changed = _last(max_pool3d(_first(changed), _POOL.kernel, _POOL.stride))
         known = windows(self.pooled, pooled, _OUTSIDE)
         difference = changed.clamp_(min=0).sub_(known.clamp(min=0))

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-Shape = tuple[int, int, int]
+from ricenet.occlusion.regions import Shape
+
 Chosen = NDArray[np.bool_]
 """Which positions of a grid, an entry a position."""
 

@@ -15,7 +15,7 @@ from functools import cache
 
 import torch
 
-Sides = tuple[int, int, int]
+from ricenet.occlusion.regions import Shape
 
 KERNEL = 3
 _POINTS = {2: (0.0, 1.0, -1.0), 3: (0.0, 1.0, -1.0, 0.5), 4: (0.0, 1.0, -1.0, 2.0, -0.5)}
@@ -26,7 +26,7 @@ what reading one of the kernel's values does for the whole batch. From trials; t
 them."""
 
 
-def best_tile(sides: Sides, covered: tuple[bool, bool, bool], channels: int, samples: int) -> int | None:
+def best_tile(sides: Shape, covered: tuple[bool, bool, bool], channels: int, samples: int) -> int | None:
     """The tile that computes boxes of inputs soonest; None where the definition does.
 
     covered: along which axes nothing beyond the boxes is asked for.
@@ -37,7 +37,7 @@ def best_tile(sides: Sides, covered: tuple[bool, bool, bool], channels: int, sam
     return tile if costs[tile] < pairs + KERNEL**3 * _KERNEL_COST / samples else None
 
 
-def _cost(sides: Sides, tile: int, channels: int, samples: int) -> float:
+def _cost(sides: Shape, tile: int, channels: int, samples: int) -> float:
     multiplications = math.prod(-(-side // tile) * (tile + 2) for side in sides)
     of_kernel = (tile + 2) ** 3 * _KERNEL_COST / samples
     return multiplications * (_MATMUL_COST + _TRANSFORM_COST / channels) + of_kernel
