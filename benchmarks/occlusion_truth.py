@@ -18,31 +18,21 @@ from typing import Any, get_args
 
 import numpy as np
 from figure import report
-from numpy.typing import NDArray
 
-from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.config import read_params
-from ricenet.dataset import load_subject
-from ricenet.ensemble import Ensemble
-from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
-from ricenet.evaluation.predictions import predicted_label
-from ricenet.modalities import members
-from ricenet.occlusion.case import TOGETHER, Case, FoldVote
+from ricenet.evaluation.anatomy_figure import read_anatomy
+from ricenet.occlusion.case import TOGETHER
 from ricenet.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
+from ricenet.occlusion.explanation import Explainer
 from ricenet.occlusion.fill import Fill
 from ricenet.occlusion.sanity import (
     DIFFERS_BELOW,
     SanityCheck,
     sanity_of_subjects,
-    untrained_network,
-    weights_sanity,
 )
-from ricenet.occlusion.sensitivity import OcclusionMap, OcclusionSettings, occlusion_maps
 from ricenet.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
 from ricenet.occlusion.truth_table import truth_markdown
-from ricenet.occlusion.votes import held_out_folds
-from ricenet.splits import Splits, read_splits
 from ricenet.volume import load_nifti, resample, supersampling_for
 
 LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)
@@ -58,74 +48,18 @@ class Found:
     checks: dict[str, list[SanityCheck]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Project:
-    """A folder in which the pipeline trained on the phantom."""
-
-    folder: Path
-    cohort: Path
-    splits: Splits
-    seed: int
-    settings: OcclusionSettings
-
-    def anatomy(self, subject: str) -> Anatomy:
-        """A subject's volumes and known masks."""
-        return read_anatomy(
-            self.folder / "work/preprocessed", self.cohort, subject, self.splits.labels[subject]
-        )
-
-
-def maps_of(
-    network: Any,
-    volumes: NDArray[np.float32],
-    anatomy: Anatomy,
-    modality_set: str,
-    settings: OcclusionSettings,
-) -> dict[str, OcclusionMap]:
-    """A map for hiding all volumes at once, and where there are several, one for each alone."""
-    names = members(modality_set)
-    hidden = {TOGETHER: list(range(len(names)))}
-    if len(names) > 1:
-        hidden |= {name: [channel] for channel, name in enumerate(names)}
-    return occlusion_maps([network], volumes, anatomy.brain, hidden, settings)
-
-
-def explained(project: Project, ensemble: Ensemble, subject: str) -> tuple[Case, dict[str, Any]]:
-    """A subject's case by the fold that held it out, and an untrained network's maps."""
-    modality_set, settings = ensemble.modality_set, project.settings
-    fold = held_out_folds(project.splits, subject)[0]
-    anatomy = project.anatomy(subject)
-    preprocessed = project.folder / "work/preprocessed"
-    volumes = load_subject(preprocessed, subject, modality_set, anatomy.grid.shape[0])
-    found = maps_of(ensemble.networks[fold], volumes, anatomy, modality_set, settings)
-    random = untrained_network(ensemble.record, fold, project.seed)
-    untrained = maps_of(random, volumes, anatomy, modality_set, settings)
-    p_rice = found[TOGETHER].baseline_p_rice
-    case = Case(
-        anatomy=anatomy,
-        modality_set=modality_set,
-        predicted=predicted_label(p_rice),
-        p_rice=p_rice,
-        interval=None,
-        votes=[FoldVote(fold, p_rice, held_out=True)],
-        maps={name: m.change for name, m in found.items()},
-        summaries={},
-        synthetic=True,
-        provenance={},
-    )
-    return case, {name: m.change for name, m in untrained.items()}
-
-
-def measure(project: Project, ensemble: Ensemble, subjects: Sequence[str]) -> Found:
+def measure(explainer: Explainer, subjects: Sequence[str]) -> Found:
     """Explain subjects and compare with the cause and with untrained weights."""
-    result, settings = Found(), project.settings
+    result, settings = Found(), explainer.settings
     for subject in subjects:
-        case, untrained = explained(project, ensemble, subject)
-        result.measured.append(subject_truth(case, untrained, settings.cube_voxels, settings.stride_voxels))
+        explained = explainer.explain(subject)
+        case = explained.case
+        result.measured.append(
+            subject_truth(case, explained.untrained, settings.cube_voxels, settings.stride_voxels)
+        )
         result.labels.append(case.anatomy.label)
         result.p_rice.append(case.p_rice)
-        for name, change in case.maps.items():
-            check = weights_sanity(change, untrained[name], case.anatomy.brain)
+        for name, check in explained.sanity.items():
             result.checks.setdefault(name, []).append(check)
         print(f"{subject}  {case.anatomy.label}, p_rice {case.p_rice:.3f}", flush=True)
     return result
@@ -176,12 +110,13 @@ def report_sanity(modality_set: str, checks: dict[str, list[SanityCheck]], seed:
         report(name, estimate.mean, f"< {DIFFERS_BELOW}", agreement, estimate.mean < DIFFERS_BELOW)
 
 
-def report_high_dose(project: Project, subjects: Sequence[str]) -> None:
+def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
     """How well the high-dose region stands for the target volume, which only the phantom states."""
     overlaps = []
     for subject in subjects:
-        anatomy = project.anatomy(subject)
-        target = load_nifti(project.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
+        label = explainer.splits.labels[subject]
+        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label)
+        target = load_nifti(explainer.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
         points = supersampling_for(target.grid, anatomy.grid)
         planned = resample(target, anatomy.grid, supersampling=points).data * anatomy.brain
         region = causal_regions(anatomy, "dose")[HIGH_DOSE]
@@ -197,16 +132,15 @@ def report_high_dose(project: Project, subjects: Sequence[str]) -> None:
     )
 
 
-def read_project(folder: Path, fill: Fill | None, cube_voxels: int | None) -> Project:
-    """What the maps need to know of a project; fill and cube in place of the parameters' own."""
-    params = read_params(folder / "params.yaml")
-    settings = OcclusionSettings.of(params.explain)
+def opened(folder: Path, modality_set: str, fill: Fill | None, cube_voxels: int | None) -> Explainer:
+    """A project's explainer; every modality alone too, fill and cube in place of the parameters' own."""
+    explainer = Explainer.open(folder, modality_set, read_params(folder / "params.yaml"))
+    settings = explainer.settings
     if fill is not None:
         settings = replace(settings, fill=fill)
     if cube_voxels is not None:
         settings = replace(settings, cube_voxels=cube_voxels, stride_voxels=max(1, cube_voxels // 2))
-    splits = read_splits(folder / "work/splits/splits.json")
-    return Project(folder, folder / params.cohort.root, splits, params.seed, settings)
+    return replace(explainer, settings=settings, each_modality=True)
 
 
 def main() -> None:
@@ -218,18 +152,20 @@ def main() -> None:
     parser.add_argument("--cube", type=int, help="voxels; the stride is half of it")
     parser.add_argument("--subjects", type=int, help="only the first so many")
     arguments = parser.parse_args()
-    project = read_project(arguments.project, arguments.fill, arguments.cube)
-    if not is_synthetic(project.cohort):
-        parser.error(f"{project.cohort} is not synthetic, so nobody knows its cause")
-    report_high_dose(project, project.splits.development[: arguments.subjects])
-    for name in arguments.modality_sets:
-        ensemble = Ensemble.load(arguments.project / "models/ensembles" / name)
-        found = measure(project, ensemble, project.splits.development[: arguments.subjects])
-        truth = cohort_truth(found.measured, project.seed)
+    explainers = [
+        opened(arguments.project, name, arguments.fill, arguments.cube) for name in arguments.modality_sets
+    ]
+    if not explainers[0].synthetic:
+        parser.error(f"{explainers[0].cohort} is not synthetic, so nobody knows its cause")
+    subjects = explainers[0].splits.development[: arguments.subjects]
+    report_high_dose(explainers[0], subjects)
+    for name, explainer in zip(arguments.modality_sets, explainers, strict=True):
+        found = measure(explainer, subjects)
+        truth = cohort_truth(found.measured, explainer.seed)
         print(f"\n{truth_markdown(truth)}")
         report_learned(name, found.labels, found.p_rice)
         report_truth(truth)
-        report_sanity(name, found.checks, project.seed)
+        report_sanity(name, found.checks, explainer.seed)
 
 
 if __name__ == "__main__":

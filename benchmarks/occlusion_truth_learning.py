@@ -12,12 +12,13 @@ kept under work/occlusion_truth, so that a stopped run goes on where it was.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from figure import report
-from occlusion_truth import Project, measure, read_project, report_learned
+from occlusion_truth import measure, opened, report_learned
 
 from ricenet.cli.running import log_to_stderr
 from ricenet.config import Params, read_params
@@ -26,6 +27,7 @@ from ricenet.execution import run_tasks
 from ricenet.files import atomic_folder
 from ricenet.network import build_network, preferred_device
 from ricenet.network_input import VOLUMES_FILE, write_network_input
+from ricenet.occlusion.explanation import Explainer
 from ricenet.occlusion.truth import cohort_truth
 from ricenet.occlusion.truth_table import truth_markdown
 from ricenet.phantom.anatomy import shared_template
@@ -82,10 +84,10 @@ def make_inputs(folder: Path, params: Params, subjects: int) -> dict[str, str]:
     return {name_of(cause): cause.label for cause in causes}
 
 
-def train(project: Project, params: Params, modality_set: str, labels: dict[str, str], work: Path) -> Path:
+def train(splits: Splits, params: Params, modality_set: str, labels: dict[str, str], work: Path) -> Path:
     """Train on some of the made subjects and judge on the project's own; returns the fold's folder."""
-    own = project.splits.development
-    both: Any = {**labels, **{subject: project.splits.labels[subject] for subject in own}}
+    own = splits.development
+    both: Any = {**labels, **{subject: splits.labels[subject] for subject in own}}
     tasks = plan_folds(
         [modality_set],
         Splits(both, (own, tuple(labels)), ()),
@@ -102,24 +104,24 @@ def train(project: Project, params: Params, modality_set: str, labels: dict[str,
     return tasks[0].folder
 
 
-def trained(folder: Path, modality_set: str, params: Params, folds: int) -> Ensemble:
+def trained(folder: Path, like: Ensemble) -> Ensemble:
     """The trained network in the place of every fold's, since it saw nobody of the project."""
     from safetensors.torch import load_file
 
-    shape = params.network.model_dump()
-    network = build_network(modality_set, shape["widen_factor"], shape["stem_stride"], shape["norm"])
+    shape = like.record["network"]
+    network = build_network(like.modality_set, shape["widen_factor"], shape["stem_stride"], shape["norm"])
     network.load_state_dict(load_file(folder / WEIGHTS))
     network = network.eval().to(preferred_device())
-    return Ensemble({"modality_set": modality_set, "network": shape}, [network] * folds)
+    return Ensemble({**like.record, "digest": folder.name}, [network] * len(like.networks))
 
 
-def link_own(project: Project, preprocessed: Path) -> None:
+def link_own(explainer: Explainer, preprocessed: Path) -> None:
     """Put the project's own subjects beside the made ones."""
-    for subject in project.splits.development:
+    for subject in explainer.splits.development:
         target = preprocessed / subject / VOLUMES_FILE
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to((project.folder / "work/preprocessed" / subject / VOLUMES_FILE).resolve())
+            target.symlink_to((explainer.preprocessed / subject / VOLUMES_FILE).resolve())
 
 
 def main() -> None:
@@ -130,18 +132,19 @@ def main() -> None:
     parser.add_argument("--learn-from", type=int, nargs="+", default=[32, 128])
     arguments = parser.parse_args()
     log_to_stderr()
-    project = read_project(arguments.project, None, None)
     params = read_params(arguments.project / "params.yaml")
+    explainers = [opened(arguments.project, name, None, None) for name in arguments.modality_sets]
     work = arguments.project / "work/occlusion_truth"
     labels = make_inputs(work / "preprocessed", params, max(arguments.learn_from))
-    link_own(project, work / "preprocessed")
-    for modality_set in arguments.modality_sets:
+    link_own(explainers[0], work / "preprocessed")
+    for modality_set, explainer in zip(arguments.modality_sets, explainers, strict=True):
+        splits = explainer.splits
         for size in arguments.learn_from:
             some = dict(list(labels.items())[:size])
-            folder = train(project, params, modality_set, some, work)
-            ensemble = trained(folder, modality_set, params, len(project.splits.folds))
-            found = measure(project, ensemble, project.splits.development)
-            truth = cohort_truth(found.measured, project.seed)
+            folder = train(splits, params, modality_set, some, work)
+            learned = replace(explainer, ensemble=trained(folder, explainer.ensemble))
+            found = measure(learned, splits.development)
+            truth = cohort_truth(found.measured, explainer.seed)
             print(f"\nLearned from {size} subjects. {truth_markdown(truth)}")
             report_learned(f"{modality_set}, learned from {size}", found.labels, found.p_rice)
             report_causes(truth, size)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,7 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
     from ricenet.config import Params
+    from ricenet.prediction.case import CaseFiles
     from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
@@ -57,24 +59,31 @@ def predict(
     The volumes are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
     cohort, or the RTDOSE and RTPLAN say what the dose is; the options must not contradict them.
     """
-    from ricenet.config import read_params
-    from ricenet.ensemble import Ensemble
     from ricenet.prediction.case import CaseFiles
-    from ricenet.prediction.dicom_case import case_files
-    from ricenet.prediction.subject import NOTICE, predict_case
-    from ricenet.prediction.training_ranges import training_ranges
 
     log_to_stderr()
     given = CaseFiles(post_op, event, dose, fractions, prescription, dose_of)
     with mendable_errors():
-        params = read_params()
-        registered, folder = _model(params, model)
-        ensemble = Ensemble.load(folder)
-        ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
-        with case_files(given, params.seed) as files:
-            prediction = predict_case(files, ensemble, params.seed, ranges)
-    for warning in prediction.warnings:
+        found, warnings = _prediction(given, model)
+    for warning in warnings:
         logger.warning("warning: %s", warning)
+    typer.echo(json.dumps(found, indent=2, allow_nan=False))
+
+
+def _prediction(given: CaseFiles, model: str | None) -> tuple[dict[str, Any], Sequence[str]]:
+    """What is printed of a case, and what to warn of."""
+    from ricenet.config import read_params
+    from ricenet.ensemble import Ensemble
+    from ricenet.prediction.dicom_case import case_files
+    from ricenet.prediction.subject import NOTICE, predict_case
+    from ricenet.prediction.training_ranges import training_ranges
+
+    params = read_params()
+    registered, folder = _model(params, model)
+    ensemble = Ensemble.load(folder)
+    ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
+    with case_files(given, params.seed) as files:
+        prediction = predict_case(files, ensemble, params.seed, ranges)
     origin = {
         "notice": NOTICE,
         "model": registered.model,
@@ -83,7 +92,7 @@ def predict(
         "modality_set": ensemble.modality_set,
         "seed": params.seed,
     }
-    typer.echo(json.dumps(origin | prediction.as_json(), indent=2, allow_nan=False))
+    return origin | prediction.as_json(), prediction.warnings
 
 
 def predict_cohort(
