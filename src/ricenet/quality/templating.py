@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from importlib import resources
-from typing import TYPE_CHECKING
+from ricenet.html_templates import page_templates, template_text
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+_PACKAGE = "ricenet.quality"
 
 
 def render(template: str, script: str, **values: object) -> str:
     """A page as HTML text. template, script: files of the folder `templates`."""
-    page: str = (
-        _environment().get_template(template).render(css=_text("quality.css"), script=_text(script), **values)
-    )
+    css, code = template_text(_PACKAGE, "quality.css"), template_text(_PACKAGE, script)
+    page: str = page_templates(_PACKAGE).get_template(template).render(css=css, script=code, **values)
     return page
-
-
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("ricenet.quality"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@functools.cache
-def _text(name: str) -> str:
-    return resources.files("ricenet.quality").joinpath("templates", name).read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 from ricenet.evaluation import paper
@@ -15,8 +14,10 @@ from ricenet.evaluation.drawing import save_figure, set_title
 from ricenet.evaluation.figures import macro_f1_figure
 from ricenet.evaluation.predictions import require
 from ricenet.files import write_text
+from ricenet.html_templates import page_templates, template_text
 from ricenet.report.results import Results, count_sites, count_subjects
 
+_PACKAGE = "ricenet.report"
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -41,17 +42,11 @@ def render(results: Results, macro_f1: Path, settings: str, versions: Mapping[st
 
     Raises ResultError: a figure of an earlier stage is missing.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(set_title=set_title, picture=_data_uri, as_printed=paper.as_printed)
-    files = resources.files("ricenet.report")
-    template = environment.from_string(files.joinpath("page.html").read_text(encoding="utf-8"))
-    return template.render(
+    templates = page_templates(_PACKAGE)
+    templates.filters.update(set_title=set_title, picture=_data_uri, as_printed=paper.as_printed)
+    return templates.get_template("page.html").render(
         results=results,
-        css=files.joinpath("page.css").read_text(encoding="utf-8"),
+        css=template_text(_PACKAGE, "page.css"),
         subjects=count_subjects(results),
         sites=count_sites(results),
         published=paper,

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ricenet.evaluation.drawing import set_title
+from ricenet.html_templates import template_text
 from ricenet.modalities import LABELS
-from ricenet.occlusion.page.templating import render, template_text
+from ricenet.occlusion.page.templating import PACKAGE, render
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def gallery_page(entries: Sequence[GalleryEntry], modality_set: str = "", synthe
         failed=sorted((entry for entry in entries if entry.problem), key=lambda entry: entry.subject),
         labels=[*LABELS, "n/a"] if any(e.label not in LABELS for e in shown) else list(LABELS),
         wrong=sum(entry.wrong for entry in shown),
-        script=template_text("gallery.js"),
+        script=template_text(PACKAGE, "gallery.js"),
     )
 
 
