@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
+from ricenet.config_evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
 from ricenet.config_problems import (
     address_with_scheme,
     distinct_known_sets,
@@ -43,7 +44,7 @@ class CohortParams(Section):
     exclude_faulty: bool
 
 
-class EvidenceParams(Section):
+class LabelEvidenceParams(Section):
     """Coefficients of the phantom's label mechanism (docs/phantom.md), log-odds of RICE."""
 
     dose: Finite
@@ -60,7 +61,7 @@ class PhantomParams(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     spacing_mm: Annotated[float, Field(ge=0.5, le=4)]
     single_fraction_share: Probability
-    evidence: EvidenceParams
+    evidence: LabelEvidenceParams
 
 
 class RegistrationParams(Section):
@@ -180,11 +181,17 @@ class ExecutionParams(Section):
 
 
 class TrackingParams(Section):
-    """Where runs and models are recorded."""
+    """Where runs and models are recorded.
+
+    ledger_names_people: whether a look at the test set is recorded with user@host. vote_past_gate: let a
+    champion vote that was moved past a failed gate by hand.
+    """
 
     experiment: Annotated[str, Field(min_length=1)]
     uri: Annotated[str, AfterValidator(address_with_scheme)] | None
     model_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    ledger_names_people: bool = False
+    vote_past_gate: bool = False
 
 
 class Params(Section):
@@ -196,12 +203,16 @@ class Params(Section):
     preprocessing: PreprocessingParams
     quality: QualityParams
     split: SplitParams
+    guards: GuardParams
     modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_known_sets)]
     network: NetworkParams
     training: TrainingParams
     augmentation: AugmentationParams
     tuning: TuningParams
     explain: ExplainParams
+    evidence: EvidenceParams
+    robustness: RobustnessParams
+    report: ReportParams
     execution: ExecutionParams
     tracking: TrackingParams
 

@@ -63,3 +63,7 @@ class RegistryError(RicenetError):
 
 class ResultError(RicenetError):
     """A stage's result is missing or does not fit the others; says which file and who makes it."""
+
+
+class GuardError(RicenetError):
+    """A guard against leaks failed; lists every one, whom it concerns and what to do."""

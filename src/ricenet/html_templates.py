@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def page_templates(package: str) -> Environment:
-    """The templates in a package's folder `templates`: what they are given is escaped, and has to be given."""
+    """The templates in a package's folder `templates`; a value is escaped, and a missing one is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -83,6 +83,13 @@ def make_splits(subjects: Sequence[Candidate], folds: int, test_fraction: float,
     return splits
 
 
+def with_other_folds(splits: Splits, seed: int) -> Splits:
+    """The same test set, and as many stratified folds of everyone else, drawn by another seed."""
+    rest = list(splits.development)
+    folds = _stratified_folds(rest, splits.labels, len(splits.folds), seed)
+    return Splits(splits.labels, folds, splits.test)
+
+
 def check_splits(splits: Splits) -> None:
     """Make sure that no subject is in two places and that each has a label.
 

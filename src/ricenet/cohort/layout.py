@@ -46,6 +46,18 @@ class RawSubject:
         return anat.with_name(f"{self.subject}_ses-postop_desc-brain_mask.nii.gz")
 
     @property
+    def lesion_mask(self) -> Path:
+        """The new lesion on a grid in the event scan's space; optional, for the audit of shortcuts."""
+        anat = self.scan("event")
+        return anat.with_name(f"{self.subject}_ses-event_label-lesion_mask.nii.gz")
+
+    @property
+    def cavity_mask(self) -> Path:
+        """The resection cavity on a grid in the post-op scan's space; optional, for that audit too."""
+        anat = self.scan("post_op")
+        return anat.with_name(f"{self.subject}_ses-postop_label-cavity_mask.nii.gz")
+
+    @property
     def planning_ct(self) -> Path:
         """A copy of the planning CT in the post-op scan's space; optional, to check the dose by."""
         return self.scan("dose").with_name(f"{self.subject}_ses-postop_ct.nii.gz")

@@ -13,12 +13,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.evaluation import scores
+from ricenet.evaluation.bootstrap import Resampling
+from ricenet.evaluation.intervals import or_bound
 from ricenet.evaluation.predictions import predicted_label
+from ricenet.evaluation.proportions import Rates
 from ricenet.modalities import LABELS
 from ricenet.randomness import generator_for
 from ricenet.training.predictions import Prediction
 
-RESAMPLES = 10_000
+RESAMPLES = 9_999
 
 Confusion = tuple[tuple[int, int], tuple[int, int]]
 """((tn, fp), (fn, tp)): rows are labels, columns predictions, both in the order of LABELS."""
@@ -73,15 +77,19 @@ def confusion_matrix(labels: Sequence[str], predicted: Sequence[str]) -> Confusi
 def bootstrap_interval(
     labels: Sequence[str], predicted: Sequence[str], seed: int, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95 % percentile interval of the macro-F1 over subjects drawn with replacement.
+    """95 % interval of the macro-F1: BCa bootstrap of subjects within their labels (`Resampling`).
 
-    Two calls with equally many subjects in the same order draw the same resamples.
+    Where no resample differs, or a label has a single subject, a bound from the exact rates.
     It covers the choice of subjects, not that of the folds or of the random start of training.
     """
-    draws = bootstrap_draws(len(labels), seed, resamples)
-    truth, guess = _classes(labels)[draws], _classes(predicted)[draws]
-    low, high = np.percentile(_macro_f1_of_rows(truth, guess), [2.5, 97.5])
-    return float(low), float(high)
+    p_rice, is_rice = _classes(predicted).astype(np.float64), _classes(labels) == 1
+    resampling, rates = Resampling.of(is_rice, seed, resamples), Rates.of(p_rice, is_rice)
+    value = scores.macro_f1(p_rice, is_rice)
+    if min(resampling.subjects) > 1:
+        found = or_bound(resampling.estimate(value), rates)
+    else:
+        found = rates.bound(macro_f1(labels, predicted))
+    return found.low, found.high
 
 
 def bootstrap_draws(subjects: int, seed: int, resamples: int) -> NDArray[np.int64]:
@@ -125,13 +133,3 @@ def _columns(predictions: Sequence[Prediction]) -> tuple[list[str], list[str]]:
 
 def _classes(labels: Sequence[str]) -> NDArray[np.int64]:
     return np.array([LABELS.index(label) for label in labels], dtype=np.int64)
-
-
-def _macro_f1_of_rows(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> NDArray[np.float64]:
-    scores = []
-    for positive in (0, 1):
-        hits = ((truth == positive) & (guess == positive)).sum(axis=1)
-        total = (truth == positive).sum(axis=1) + (guess == positive).sum(axis=1)
-        scores.append(np.divide(2.0 * hits, total, out=np.zeros(len(hits)), where=total > 0))
-    result: NDArray[np.float64] = (scores[0] + scores[1]) / 2
-    return result

@@ -95,6 +95,23 @@ class FoldTask:
         )
 
     @property
+    def digests(self) -> dict[str, str]:
+        """Content addresses of what all folds of a set have in common."""
+        everyone = sorted([*self.training_subjects, *self.validation_subjects])
+        return {
+            "parameters": content_digest([self.parameters, self.seed]),
+            "labels": content_digest({subject: self.labels[subject] for subject in everyone}),
+            "preprocessing": content_digest(
+                [
+                    {subject: self.subject_keys[subject] for subject in everyone},
+                    self.cube_voxels,
+                    self.spacing_mm,
+                ]
+            ),
+            "code": self.code,
+        }
+
+    @property
     def identity(self) -> FoldIdentity:
         """The name of this training in logs and to observers."""
         return FoldIdentity(self.modality_set, self.fold, self.key)
@@ -123,6 +140,11 @@ class FoldTask:
             "parameters": self.parameters,
             "train_subjects": len(self.training_subjects),
             "validation_subjects": len(self.validation_subjects),
+            "subjects": {
+                "training": list(self.training_subjects),
+                "validation": list(self.validation_subjects),
+            },
+            "digests": self.digests,
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
         }

@@ -1,0 +1,115 @@
+"""How often the 95 % intervals hold the truth: 80 subjects drawn again and again from known distributions.
+
+Scores of both labels are normal, `separation` SDs apart, and p_rice is their logistic. The truth of a score
+is its value in that population with 48 recurrences to 32 RICE. The same cohorts are given to every method.
+
+    python benchmarks/interval_coverage.py [--cohorts 1000] [--resamples 999]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score, roc_auc_score
+
+from ricenet.evaluation.delong import delong_estimate
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import scores_with_intervals
+from ricenet.evaluation.proportions import macro_f1_of_rates
+from ricenet.randomness import generator_for
+
+RECURRENCE, RICE = 48, 32
+SEPARATIONS = (0.8, 1.5, 2.5)
+SCORES = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
+LEAST, MOST = 0.92, 0.98
+
+
+def main() -> None:
+    """Print the coverage of every score's interval at every separation."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cohorts", type=int, default=1000)
+    parser.add_argument("--resamples", type=int, default=999)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    lines = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for separation in SEPARATIONS:
+            truth = population(separation)
+            work = partial(intervals_of_cohort, separation, options.resamples)
+            found = list(pool.map(work, range(options.cohorts), chunksize=20))
+            agreement = max(difference for _, difference in found)
+            for score, value in truth.items():
+                held = [holds(estimates[score], value) for estimates, _ in found]
+                told = (
+                    f"separation {separation:g}  {score:18} truth {value:.3f}  coverage {np.mean(held):.3f}"
+                )
+                print(told, flush=True)
+                lines.append(
+                    figure(f"coverage of {score}, truth {value:.2f}", float(np.mean(held)), agreement)
+                )
+    print(*lines, sep="\n")
+
+
+def drawn(
+    separation: float, rng: np.random.Generator, recurrence: int, rice: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """p_rice and truth of a cohort."""
+    is_rice = np.arange(recurrence + rice) < rice
+    score = rng.normal(size=len(is_rice)) + separation * (is_rice - 0.5)
+    return 1 / (1 + np.exp(-score)), is_rice
+
+
+def population(separation: float) -> dict[str, float]:
+    """Every score in a cohort so large that chance has no part in it."""
+    from scipy.stats import norm
+
+    right = float(norm.cdf(separation / 2))
+    p_rice, is_rice = drawn(separation, generator_for("population"), 2_000_000, 2_000_000)
+    share = RICE / (RICE + RECURRENCE)
+    loss = (p_rice - is_rice) ** 2
+    return {
+        "macro_f1": macro_f1_of_rates(right, right, RICE, RECURRENCE),
+        "balanced_accuracy": right,
+        "auc": float(norm.cdf(separation / np.sqrt(2))),
+        "sensitivity": right,
+        "specificity": right,
+        "brier": float(share * loss[is_rice].mean() + (1 - share) * loss[~is_rice].mean()),
+        "auc_delong": float(norm.cdf(separation / np.sqrt(2))),
+    }
+
+
+def intervals_of_cohort(separation: float, resamples: int, number: int) -> tuple[dict[str, Estimate], float]:
+    """All intervals of one cohort, and by how much its scores differ from scikit-learn's."""
+    p_rice, is_rice = drawn(separation, generator_for("cohort", str(separation), number), RECURRENCE, RICE)
+    found = scores_with_intervals(p_rice, is_rice, number, resamples)
+    estimates = {score: getattr(found, score) for score in SCORES}
+    difference = max(
+        abs(found.macro_f1.value - f1_score(is_rice, p_rice >= 0.5, average="macro")),
+        abs(found.auc.value - roc_auc_score(is_rice, p_rice)),
+    )
+    return {**estimates, "auc_delong": delong_estimate(p_rice, is_rice)}, float(difference)
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    """Whether an interval holds the truth."""
+    return estimate.low <= truth <= estimate.high
+
+
+def figure(name: str, value: float, agreement: float, goal: Sequence[float] = (LEAST, MOST)) -> str:
+    """A line for the record; agreement: largest difference of a score from scikit-learn's."""
+    met = goal[0] <= value <= goal[1]
+    return json.dumps(
+        {"name": name, "value": round(value, 4), "goal": list(goal), "agreement": agreement, "met": met}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A number and what is known of it: the form in which results are kept as JSON and shown."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant"]
+"""How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
+proportions where every resample gives the same, DeLong's variance; or none, for what no chance enters."""
+
+
+class Record(BaseModel):
+    """Base of results on disk: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(Record):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    method: Method
+
+    def text(self, digits: int = 2, signed: bool = False) -> str:
+        """For people.
+
+        >>> Estimate(value=0.7, low=0.55, high=0.83, method="bca").text()
+        '0.70 (0.55 to 0.83)'
+        """
+        sign = "+" if signed else ""
+        value, low, high = (f"{number:{sign}.{digits}f}" for number in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"

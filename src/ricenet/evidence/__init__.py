@@ -1,0 +1,1 @@
+"""What a sceptical reader wants to know of a cross-validation, beyond its scores."""

@@ -1,0 +1,132 @@
+"""What a table of scalars would know of each subject: a few numbers that need no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.evaluation.anatomy_figure import plateau_gy
+from ricenet.evaluation.predictions import read_rows, require, table_text
+from ricenet.files import read_json
+from ricenet.volume import Grid, load_nifti, resample
+
+Scalars = Mapping[str, float | str | None]
+"""Feature -> value; None where it is not known. Text is a category."""
+
+DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
+TIME = ("days_rt_end_to_event",)
+SITE = ("site", "scanner", "manufacturer", "field_strength_t")
+MASKS = ("lesion_ml", "cavity_ml")
+INTENSITY = ("post_op_mean", "post_op_sd", "event_mean", "event_sd", "post_op_in_ptv", "event_in_ptv")
+
+TARGET_SHARE = 0.95
+"""Of the plateau dose, above which a voxel is counted to the planning target volume."""
+
+
+def cohort_scalars(cohort: Path, preprocessed: Path, subjects: Iterable[str]) -> dict[str, Scalars]:
+    """The scalars of some preprocessed subjects of a checked cohort.
+
+    Raises ResultError: a preprocessed volume is missing.
+    """
+    table = cohort / PARTICIPANTS_TABLE
+    rows = {row["participant_id"]: row for row in read_rows(table)}
+    intervals = {name: row.interval_days for name, row in read_participants(table).participants.items()}
+    return {
+        subject: {
+            **_of_volumes(RawSubject(cohort, subject), preprocessed / subject),
+            **_of_masks(RawSubject(cohort, subject)),
+            **{name: _known(rows[subject].get(name)) for name in SITE},
+            "days_rt_end_to_event": intervals.get(subject),
+        }
+        for subject in subjects
+    }
+
+
+def dose_scalars(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_], voxel_ml: float) -> Scalars:
+    """Dose in the brain: largest, mean, shares of 20, 40 and 60 Gy or more, and the target's volume.
+
+    dose_gy, brain: (X, Y, Z). The planning target volume is estimated as what gets 95 % of the plateau dose,
+    in the brain; plans are not among the data.
+    """
+    inside = dose_gy[brain]
+    return {
+        "dose_max_gy": float(inside.max()),
+        "dose_mean_gy": float(inside.mean(dtype=np.float64)),
+        **{f"v{level}": float((inside >= level).mean()) for level in (20, 40, 60)},
+        "ptv_ml": float(target(dose_gy, brain).sum()) * voxel_ml,
+    }
+
+
+def target(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The estimated planning target volume within the brain (X, Y, Z)."""
+    threshold = TARGET_SHARE * plateau_gy(dose_gy, brain)
+    result: NDArray[np.bool_] = brain & (dose_gy >= threshold) & (dose_gy > 0)
+    return result
+
+
+def scalars_table(scalars: Mapping[str, Scalars]) -> str:
+    """TSV text, a row a subject; n/a where a value is not known."""
+    names = list(next(iter(scalars.values()), {}))
+    rows = [[subject, *(_cell(values[name]) for name in names)] for subject, values in scalars.items()]
+    return table_text(["participant_id", *names], rows)
+
+
+def _of_volumes(raw: RawSubject, folder: Path) -> Scalars:
+    names = ("brain", "dose", "post_op", "event")
+    volumes = {name: load_nifti(require(folder / f"{name}.nii.gz", "preprocess")) for name in names}
+    grid, brain = volumes["brain"].grid, volumes["brain"].data > 0.5
+    dose_gy = volumes["dose"].data.astype(np.float32)
+    in_target = target(dose_gy, brain)
+    scalars = dict(dose_scalars(dose_gy, brain, grid.voxel_ml))
+    for name, (mean, sd) in _raw_intensities(raw, folder, grid, brain).items():
+        scalars |= {f"{name}_mean": mean, f"{name}_sd": sd}
+        scalars[f"{name}_in_ptv"] = float(volumes[name].data[in_target].mean()) if in_target.any() else None
+    return scalars
+
+
+def _raw_intensities(
+    raw: RawSubject, folder: Path, grid: Grid, brain: NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    """Mean and SD of each MRI in the brain before z-scoring, in scanner units: a scanner's signature."""
+    provenance = read_json(require(folder / "provenance.json", "preprocess"))
+    to_event = np.array(provenance["event_world_from_post_op_world"], dtype=np.float64)
+    inside = {
+        "post_op": resample(load_nifti(raw.scan("post_op")), grid).data[brain],
+        "event": resample(load_nifti(raw.scan("event")), grid, to_event).data[brain],
+    }
+    return {
+        name: (float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
+        for name, values in inside.items()
+    }
+
+
+def _of_masks(raw: RawSubject) -> Scalars:
+    truth = raw.cohort / GROUND_TRUTH / raw.subject
+    candidates = {
+        "lesion_ml": (raw.lesion_mask, truth / "lesion.nii.gz"),
+        "cavity_ml": (raw.cavity_mask, truth / "cavity.nii.gz"),
+    }
+    return {
+        name: next((_volume_ml(path) for path in paths if path.is_file()), None)
+        for name, paths in candidates.items()
+    }
+
+
+def _volume_ml(path: Path) -> float:
+    mask = load_nifti(path)
+    return float((mask.data > 0.5).sum()) * mask.grid.voxel_ml
+
+
+def _known(cell: str | None) -> str | None:
+    return None if cell in (None, "", MISSING) else cell
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return MISSING
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -1,0 +1,1 @@
+"""How a network's answer changes when its input is shifted, exchanged, degraded or missing."""

@@ -1,0 +1,231 @@
+"""The shortcut audit: what a table of scalars knows, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from held_out_cases import drawn, held_out
+
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import Scores, scores_with_intervals
+from ricenet.evidence.audit import audit, majority_scores, verdict
+from ricenet.evidence.baselines import SCALAR_MODELS, held_out_p_rice, incomplete, usable_features
+from ricenet.evidence.contribution import contribution_sentence
+from ricenet.evidence.record import Baseline, Contribution, Gain
+from ricenet.evidence.scalars import (
+    DOSE,
+    INTENSITY,
+    MASKS,
+    SITE,
+    TIME,
+    cohort_scalars,
+    dose_scalars,
+    scalars_table,
+)
+from ricenet.volume import Grid, Volume, save_nifti
+
+FEATURES = (*DOSE, *TIME, *SITE, *MASKS, *INTENSITY)
+
+
+def scalars_of(case, **known):
+    """Every subject's scalars; those that are not named are not known. known: feature -> values."""
+    return {
+        subject: {name: known[name][i] if name in known else None for name in FEATURES}
+        for i, subject in enumerate(case.subjects)
+    }
+
+
+def a_case(network=1.0, seed=0):
+    p_rice, is_rice = drawn(network, seed=seed)
+    return held_out(is_rice, {"dose": p_rice})
+
+
+def audited(case, **known):
+    networks = {name: scores_with_intervals(p, case.is_rice, 7, 300) for name, p in case.p_rice.items()}
+    return audit(case, networks, scalars_of(case, **known), case.resampling(7, 300))
+
+
+def test_dose_scalars_of_eight_voxels():
+    # brain of 4 voxels of 8 ml: 10, 30, 60, 60 Gy; 60 Gy outside it does not count
+    dose_gy = np.array([10, 30, 60, 60, 60, 0, 0, 0], np.float32).reshape(2, 2, 2)
+    brain = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool).reshape(2, 2, 2)
+    assert dose_scalars(dose_gy, brain, voxel_ml=8.0) == {
+        "dose_max_gy": 60.0,
+        "dose_mean_gy": 40.0,
+        "v20": 0.75,
+        "v40": 0.5,
+        "v60": 0.5,
+        "ptv_ml": 16.0,
+    }
+
+
+def test_without_dose_there_is_no_target():
+    zeros = np.zeros((2, 2, 2), np.float32)
+    assert dose_scalars(zeros, np.ones((2, 2, 2), bool), 1.0)["ptv_ml"] == 0
+
+
+def write_subject(cohort: Path, preprocessed: Path, subject: str) -> None:
+    grid = Grid.cube(np.zeros(3), 2.0, 4)
+    brain = np.zeros((4, 4, 4), bool)
+    brain[1:3, 1:3, 1:3] = True
+    folder = cohort / subject
+    mri = Volume(np.where(brain, 100.0, 7.0).astype(np.float32), grid)
+    for session in ("postop", "event"):
+        save_nifti(mri, folder / f"ses-{session}/anat/{subject}_ses-{session}_ce-gadolinium_T1w.nii.gz")
+    lesion = folder / f"ses-event/anat/{subject}_ses-event_label-lesion_mask.nii.gz"
+    save_nifti(Volume(brain, grid), lesion)
+    for name, data in (
+        ("brain", brain),
+        ("dose", brain * np.float32(60)),
+        ("post_op", brain * 2.0),
+        ("event", brain),
+    ):
+        save_nifti(Volume(data.astype(np.float32), grid), preprocessed / subject / f"{name}.nii.gz")
+    record = {"event_world_from_post_op_world": np.eye(4).tolist()}
+    (preprocessed / subject / "provenance.json").write_text(json.dumps(record))
+
+
+def test_scalars_come_from_the_table_the_masks_and_both_sides_of_preprocessing(tmp_path):
+    cohort, preprocessed = tmp_path / "data", tmp_path / "preprocessed"
+    write_subject(cohort, preprocessed, "sub-001")
+    header = "participant_id\tlabel\tlabel_source\tsubset\tsite\tscanner\trt_end_date\tevent_date"
+    row = "sub-001\trice\tbiopsy\ttrain\tNorth\tn/a\t2024-01-01\t2024-01-31"
+    (cohort / "participants.tsv").write_text(f"{header}\n{row}\n")
+    found = cohort_scalars(cohort, preprocessed, ["sub-001"])["sub-001"]
+    assert {name: found[name] for name in ("site", "scanner", "days_rt_end_to_event")} == {
+        "site": "North",
+        "scanner": None,
+        "days_rt_end_to_event": 30,
+    }
+    # 8 voxels of 8 mm3
+    assert found["lesion_ml"] == pytest.approx(0.064)
+    assert found["cavity_ml"] is None
+    assert (found["post_op_mean"], found["post_op_sd"]) == (100, 0)
+    assert (found["post_op_in_ptv"], found["event_in_ptv"]) == (2, 1)
+    header, line = scalars_table({"sub-001": found}).splitlines()
+    assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["cavity_ml"] == "n/a"
+
+
+def test_no_subject_has_a_part_in_the_model_that_judges_it():
+    case = a_case()
+    values = np.random.default_rng(1).normal(size=80)
+    before = held_out_p_rice(("dose_mean_gy",), scalars_of(case, dose_mean_gy=values), case)
+    # another label and an absurd value of one subject change nobody in its own fold but itself
+    changed = np.array(values)
+    changed[2] = 1e6
+    flipped = held_out(case.is_rice ^ (np.arange(80) == 2), case.p_rice)
+    after = held_out_p_rice(("dose_mean_gy",), scalars_of(case, dose_mean_gy=changed), flipped)
+    same_fold = (case.fold == case.fold[2]) & (np.arange(80) != 2)
+    assert after[same_fold] == pytest.approx(before[same_fold])
+    assert not np.allclose(after[case.fold == 0], before[case.fold == 0])
+
+
+def test_a_site_that_tells_the_label_beats_the_network():
+    case = a_case(network=0.5)
+    found = audited(case, site=["North" if rice else "South" for rice in case.is_rice])
+    site = next(b for b in found.baselines if b.name == "site")
+    assert site.scores.macro_f1.value == 1
+    assert site.gains["dose"].macro_f1.high < 0
+    assert "on site or scanner" in found.verdict
+    assert found.verdict.endswith("A table of scalars knows more than the network does.")
+
+
+def test_scalars_without_a_meaning_are_beaten_by_a_good_network():
+    case = a_case(network=5.0)
+    found = audited(case, dose_mean_gy=np.random.default_rng(2).normal(size=80))
+    dose = next(b for b in found.baselines if b.name == "dose")
+    assert dose.scores.auc.low < 0.5 < dose.scores.auc.high
+    assert dose.gains["dose"].macro_f1.low > 0
+    assert "beats the majority label" in found.verdict
+    assert found.verdict.endswith("It knows more than a table of scalars does.")
+
+
+def test_a_baseline_that_cannot_be_had_is_named_with_the_reason():
+    case = a_case()
+    found = audited(case, site=["North"] * 80, dose_mean_gy=np.arange(80.0))
+    assert found.skipped == {
+        "time": "no subject has it",
+        "site": "it is the same in all",
+        "masks": "no subject has it",
+        "intensity": "no subject has it",
+    }
+    assert [b.name for b in found.baselines] == ["majority", "dose", "all"]
+
+
+def test_missing_values_are_filled_and_counted():
+    case = a_case()
+    values = [None if i < 10 else float(rice) for i, rice in enumerate(case.is_rice)]
+    scalars = scalars_of(case, days_rt_end_to_event=values)
+    assert incomplete(("days_rt_end_to_event",), scalars) == 10
+    p_rice = held_out_p_rice(("days_rt_end_to_event",), scalars, case)
+    assert np.isfinite(p_rice).all()
+    known = np.arange(80) >= 10
+    assert ((p_rice >= 0.5) == case.is_rice)[known].all()
+
+
+def test_features_that_never_differ_are_not_used():
+    case = a_case()
+    dose = SCALAR_MODELS[0]
+    known = {"v20": [0.5] * 80, "v40": np.arange(80.0)}
+    assert usable_features(dose, scalars_of(case, **known)) == ("v40",)
+
+
+def test_the_majority_label_has_no_chance_in_it():
+    found = majority_scores(a_case())
+    # 48 recurrences of 80: F1 of 96/128 and 0
+    assert found.macro_f1 == Estimate(value=0.375, low=0.375, high=0.375, method="constant")
+    assert (found.auc.value, found.sensitivity.value, found.specificity.value) == (0.5, 0, 1)
+
+
+def estimate(value, half=0.1):
+    return Estimate(value=value, low=value - half, high=value + half, method="bca")
+
+
+def scores(macro_f1):
+    names = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
+    return Scores(n=80, **dict.fromkeys(names, estimate(macro_f1)))
+
+
+def baseline(name, macro_f1, gain):
+    gains = {"dose": Gain(macro_f1=estimate(gain), auc=estimate(gain))}
+    return Baseline(name=name, title=name, features=(), incomplete=0, scores=scores(macro_f1), gains=gains)
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        (0.2, "and it beats the best of 1 logistic regressions, on dose scalars"),
+        (0.0, "but is not shown to beat the best"),
+        (-0.2, "but it is worse than the best"),
+    ],
+)
+def test_the_verdict_is_said_in_words(gain, told):
+    found = verdict(
+        "dose", scores(0.7), [baseline("majority", 0.4, 0.3), baseline("dose scalars", 0.6, gain)]
+    )
+    assert told in found
+    assert "(dose, macro-F1 0.70 (0.60 to 0.80)) beats the majority label (0.40)" in found
+
+
+def test_a_network_that_knows_nothing_is_not_praised():
+    found = verdict("dose", scores(0.45), [baseline("majority", 0.4, 0.05)])
+    assert "is not shown to beat the majority label" in found
+    assert found.endswith("There are no scalars to compare it with.")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"post_op": 0.0, "event": -0.1, "dose": 0.3}, "only the dose is shown to raise it"),
+        ({"post_op": 0.2, "event": 0.0, "dose": 0.3}, "dose and post-op are shown to raise it"),
+        ({"post_op": 0.0, "event": 0.0, "dose": 0.05}, "most comes from the dose, but no modality is shown"),
+    ],
+)
+def test_contributions_are_said_in_words(values, told):
+    modalities = {name: estimate(value) for name, value in values.items()}
+    found = Contribution(score="macro_f1", empty=0.5, everything=0.7, modalities=modalities)
+    assert told in contribution_sentence([found])
+    assert contribution_sentence([]) == ""
