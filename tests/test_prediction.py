@@ -33,7 +33,14 @@ from ricenet.preprocessing import brain_mask, event_registration, pipeline, subj
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.registration import RigidResult
 from ricenet.tracking.registration import register_ensembles
-from ricenet.tracking.registry import ENSEMBLES, champions, ensemble_files, find_registered, promote
+from ricenet.tracking.registry import (
+    ENSEMBLES,
+    champions,
+    ensemble_files,
+    find_registered,
+    make_champion,
+    promotable_version,
+)
 from ricenet.tracking.store import TrackingStore
 from ricenet.volume import Volume
 
@@ -76,7 +83,7 @@ def project(registered: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPa
     path, store = registered
     for champion in champions(store, PREFIX).values():
         store.client().delete_registered_model_alias(champion.model, "champion")
-    promote(store, PREFIX, SMALL)
+    make_champion(store, promotable_version(store, PREFIX, SMALL))
     monkeypatch.chdir(path)
     return path
 
@@ -271,7 +278,7 @@ def test_an_unknown_model_is_refused(project: Path, uri: str, message: str) -> N
 
 def test_without_an_address_there_has_to_be_one_champion(project: Path, case: CaseFiles) -> None:
     store = store_of(project)
-    promote(store, PREFIX, WHOLE)
+    make_champion(store, promotable_version(store, PREFIX, WHOLE))
     several = predict(case)
     for modality_set in (SMALL, WHOLE):
         store.client().delete_registered_model_alias(f"rice-net-{modality_set}", "champion")

@@ -20,16 +20,29 @@ from ricenet.ensemble import Ensemble, majority_vote
 from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json, write_json
 from ricenet.modalities import channels
-from ricenet.tracking.looking import vote
+from ricenet.tracking.looking import Rules, vote
+from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.publish import publish
 from ricenet.tracking.registration import model_card, register_ensembles, version_at_hand
-from ricenet.tracking.registry import best_set, champions, load_registered, promote, versions
+from ricenet.tracking.registry import (
+    RegisteredEnsemble,
+    best_set,
+    champions,
+    load_registered,
+    promotable_version,
+    versions,
+)
 from ricenet.tracking.store import TrackingStore
 from ricenet.voting import read_ledger
 
 STAGES = Path(__file__).parents[1] / "src" / "stages"
 DOSE = "rice-net-dose"
 GIT_COMMIT = "mlflow.source.git.commit"
+RULES = Rules(seed=7, resamples=300)
+
+
+def promote(store: TrackingStore, modality_set: str, version: int | None = None) -> RegisteredEnsemble:
+    return promote_through_gate(store, PREFIX, modality_set, version, seed=7, resamples=300)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,7 @@ def run_stage(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def crown(project: Path, store: TrackingStore, modality_set: str) -> None:
-    promote(store, PREFIX, modality_set)
+    promote(store, modality_set)
     digests = {name: ensemble.digest for name, ensemble in champions(store, PREFIX).items()}
     write_json(project / "work/champions.json", digests)
 
@@ -102,8 +115,8 @@ def test_an_ensemble_is_registered_once_and_another_training_is_a_new_version(
 
     assert [v.version for v in versions(store, PREFIX, "dose")] == ["1", "2"]
     assert versions(store, PREFIX, "dose")[-1].digest == digest
-    assert promote(store, PREFIX, "dose").version == "2"
-    assert promote(store, PREFIX, "dose", 1).version == "1"
+    assert promote(store, "dose").version == "2"
+    assert promote(store, "dose", 1).version == "1"
     assert champions(store, PREFIX)["dose"].version == "1"
     assert version_at_hand(project, store, PREFIX, "dose") == 2
 
@@ -220,11 +233,11 @@ def test_promotion_refuses_what_is_not_there(registered: tuple[Path, TrackingSto
     with pytest.raises(
         RegistryError, match=r"unknown modality set 'doses'; expected one of post_op, .* or best"
     ):
-        promote(store, PREFIX, "doses")
+        promote(store, "doses")
     with pytest.raises(RegistryError, match=r"no model is registered for event\. .*`dvc repro`"):
-        promote(store, PREFIX, "event")
+        promotable_version(store, PREFIX, "event")
     with pytest.raises(RegistryError, match=r"rice-net-dose has no version 9; it has 1"):
-        promote(store, PREFIX, "dose", 9)
+        promotable_version(store, PREFIX, "dose", 9)
 
 
 def test_a_champion_of_another_program_is_refused(registered: tuple[Path, TrackingStore]) -> None:
@@ -297,9 +310,9 @@ def test_every_ensemble_that_votes_is_a_row_in_the_ledger_and_a_metric_of_the_ru
     ensemble = Ensemble.load(project / "models/ensembles/post_op+dose")
     rice = majority_vote(ensemble.predict(volumes[:, channels("post_op+dose")]))
 
-    first = vote(project, store, PREFIX)["post_op+dose"]
+    first = vote(project, store, PREFIX, RULES)["post_op+dose"]
     ledger = (project / "models/test_ledger.tsv").read_bytes()
-    vote(project, store, PREFIX)  # as after a change of a comment in the code
+    vote(project, store, PREFIX, RULES)  # as after a change of a comment in the code
     publish(project, store)
 
     assert (project / "models/test_ledger.tsv").read_bytes() == ledger
@@ -328,7 +341,7 @@ def test_without_test_subjects_nobody_votes(
     monkeypatch.setattr("ricenet.tracking.looking.read_splits", lambda path: empty)
     caplog.set_level(logging.INFO, "ricenet")
 
-    assert vote(project, store, PREFIX) == {}
+    assert vote(project, store, PREFIX, RULES) == {}
     assert "The splits hold no test subjects" in caplog.text
     assert not (project / "models/test_ledger.tsv").exists()
 
@@ -372,7 +385,7 @@ def test_a_champion_that_does_not_say_what_it_was_trained_on_does_not_vote(
     before = client.get_model_version(DOSE, "1").tags[tag]
     client.delete_model_version_tag(DOSE, "1", tag)
 
-    outcome = vote(project, store, PREFIX)
+    outcome = vote(project, store, PREFIX, RULES)
     client.set_model_version_tag(DOSE, "1", tag, before)
 
     assert outcome == {}
@@ -386,7 +399,7 @@ def test_a_champion_of_other_data_does_not_keep_the_best_set_from_promotion(
 ) -> None:
     project, store = registered
     monkeypatch.chdir(project)
-    promote(store, PREFIX, "dose")
+    promote(store, "dose")
 
     outcome = command("best", "--if-none")
 
@@ -399,7 +412,7 @@ def test_a_champion_that_is_not_registered_is_named(registered: tuple[Path, Trac
     write_json(project / "work/champions.json", {"dose": "f" * 64})
 
     with pytest.raises(RegistryError, match=r"rice-net-dose: no version holds ensemble ffffffffffff"):
-        vote(project, store, PREFIX)
+        vote(project, store, PREFIX, RULES)
 
 
 def test_a_version_whose_files_are_gone_is_named(registered: tuple[Path, TrackingStore]) -> None:

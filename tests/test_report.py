@@ -3,141 +3,97 @@ import re
 import subprocess
 
 import pytest
+from small_evidence import evidence, robustness, write_evidence, write_robustness
+from small_report import (
+    ALL_THREE,
+    PICTURES,
+    page_of,
+    protocol,
+    table_of,
+    write_participants,
+    write_project,
+    write_vote,
+)
 from small_results import (
     FOLDS,
     LABELS,
     TEST,
     write_ground_truth,
     write_json,
-    write_preprocessed,
-    write_splits,
     write_text,
-    write_training,
 )
 
-from ricenet.cohort.checked import (
-    CheckedCohort,
-    CheckedSubject,
-    ExcludedSubject,
-    ScanDigests,
-    write_checked_cohort,
-    write_left_out,
-)
 from ricenet.cohort.description import is_synthetic
 from ricenet.errors import CohortError, ResultError
-from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
-from ricenet.evaluation.drawing import save_figure
-from ricenet.evaluation.metrics import set_metrics
-from ricenet.evaluation.predictions import read_out_of_fold, table_text
-from ricenet.modalities import MODALITY_SETS
+from ricenet.evidence.record import Repeats
 from ricenet.report.page import write_report
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import count_subjects, read_results
+from ricenet.report.summary import SECTIONS
 from ricenet.splits import read_splits
-
-ALL_THREE = "post_op+event+dose"
-
-
-def write_cohort(project):
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    subjects = [
-        CheckedSubject(participant_id=s, label=label, subset=None, site="<b>Site & Sons</b>", scans=scans)
-        for s, label in LABELS.items()
-    ]
-    excluded = [ExcludedSubject(participant_id="sub-666", problems=("dose in cGy <not Gy>", "no event"))]
-    cohort = CheckedCohort.of("data/phantom", subjects, excluded)
-    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
-
-
-def write_evaluation(project):
-    splits = read_splits(project / "work/splits/splits.json")
-    metrics = {
-        name: set_metrics(read_out_of_fold(project / "work/training", name, splits), 7, 200)
-        for name in MODALITY_SETS
-    }
-    write_json(project / "work/evaluation/metrics.json", {name: m.as_json() for name, m in metrics.items()})
-    write_preprocessed(project, "sub-001")
-    anatomy = read_anatomy(project / "work/preprocessed", project / "data/phantom", "sub-001", "rice")
-    figures = project / "work/evaluation/figures"
-    save_figure(volumes_figure(anatomy), figures / "volumes.png")
-    for name in ("confusion", "learning_curves"):
-        (figures / f"{name}.png").write_bytes((figures / "volumes.png").read_bytes())
-
-
-def write_explanation(project):
-    folder = project / "work/explain" / ALL_THREE / "sub-001"
-    write_json(
-        folder / "summary.json",
-        {"modality_set": ALL_THREE, "participant_id": "sub-001", "label": "rice", "predicted": "recurrence",
-         "fold": 0, "p_rice": 0.4321, "baseline": 0.4321, "min": -0.0625, "max": 0.125},
-    )  # fmt: skip
-    (folder / "figure.png").write_bytes(b"\x89PNG occlusion")
-
-
-def write_vote(project):
-    write_json(
-        project / "work/vote/vote.json",
-        {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e" * 64}},
-    )
-    rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "recurrence"] for s in TEST]
-    header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice", "predicted"]
-    write_text(project / "work/vote" / f"{ALL_THREE}.tsv", table_text(header, rows))
-    header = ["utc", "modality_set", "model", "version", "digest12", "n", "macro_f1", "look", "test_set"]
-    looks = [
-        ["2026-01-02T03:04:05+00:00", ALL_THREE, "rice-net", i, "e" * 12, 2, "0.333333", i, "f" * 12]
-        for i in (1, 2)
-    ]
-    write_text(project / "models/test_ledger.tsv", table_text(header, looks))
+from ricenet.voting import identify_test_set
 
 
 @pytest.fixture
 def project(tmp_path):
-    write_splits(tmp_path)
-    write_training(tmp_path)
-    write_cohort(tmp_path)
-    write_evaluation(tmp_path)
-    write_explanation(tmp_path)
-    write_json(tmp_path / "work/preprocessed/summary.json", {"digest": "9" * 64, "subjects": {}})
-    write_json(tmp_path / "work/vote/vote.json", {})
-    return tmp_path
-
-
-def page_of(project):
-    results = read_results(project, seed=7)
-    versions = {"python": "3.11.0", "torch": "2.13.0"}
-    page = write_report(results, project / "work/report", "seed: 7\nsite: <none>\n", versions, "c0ffee")
-    return page.read_text(encoding="utf-8")
-
-
-def table_rows(html):
-    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.S)
-    return [
-        [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
-        for row in rows
-    ]
+    return write_project(tmp_path)
 
 
 def test_every_set_has_its_numbers_beside_the_papers(project):
-    rows = {row[0]: row for row in table_rows(page_of(project))}
+    rows = table_of(page_of(project), "Macro-F1 beside the published")
     # post_op is wrong on two of four subjects of fold 0 and right on all of fold 1
-    assert rows["post-op"][1:4] == ["0.750", "0.354", "0.750"]
-    assert rows["post-op"][-2:] == ["8", "0.70"]
-    low, high = map(float, rows["post-op"][4].split(" to "))
-    assert low < 0.75 < high
+    assert rows["post-op"][1:] == ["0.750", "0.354", "0.750", "0.450 to 0.950", "8", "0.70"]
     for name, printed in (("post-op + dose", "0.828"), ("post-op + event + dose", "0.804")):
-        assert rows[name][1:] == ["1.000", "0.000", "1.000", "1.000 to 1.000", "8", printed]
+        assert rows[name][1:] == ["1.000", "0.000", "1.000", "0.700 to 1.000", "8", printed]
 
 
 def test_page_holds_everything_and_loads_nothing(project):
+    write_text(project / "work/explain" / ALL_THREE / "index.html", "gallery")
     html = page_of(project)
-    sources = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', html)
-    assert len(sources) == 5
+    sources = re.findall(r'src\s*=\s*"([^"]*)"', html)
+    assert len(sources) == 11
     assert all(
         source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources
     )
-    assert not re.search(r"<script|<link|@import|url\(|https?://", html)
-    assert len(re.findall(r'<img [^>]*alt="[^"]{20,}"', html)) == 5
+    links = [link for link in re.findall(r'href\s*=\s*"([^"]*)"', html) if not link.startswith("#")]
+    assert links == [f"../explain/{ALL_THREE}/index.html"]
+    assert not re.search(r"<script|<link|@import|url\((?!#)|https?://(?!www.w3.org/2000/svg)", html)
+
+
+def test_every_picture_has_words_and_a_caption_that_tells_of_intervals(project):
+    html = page_of(project)
+    figures = re.findall(r"<figure>.*?</figure>", html, re.S)
+    assert len(figures) == 12
+    for figure in figures:
+        assert re.search(r'(alt|aria-label)="[^"]{40,}"', figure)
+        caption = re.search(r"<figcaption>(.*?)</figcaption>", figure, re.S)[1]
+        assert "Figure 1" in caption or "interval" in caption.lower()
+
+
+def test_every_table_has_a_caption(project):
+    write_vote(project)
+    html = page_of(project)
+    assert html.count("<table") == html.count("<caption>") > 10
+
+
+def test_every_link_within_the_page_leads_somewhere(project):
+    html = page_of(project)
+    anchors = set(re.findall(r'id="([^"]+)"', html))
+    targets = re.findall(r'href="#([^"]+)"', html)
+    assert list(dict.fromkeys(targets))[: len(SECTIONS)] == list(SECTIONS)
+    assert set(targets) <= anchors
+
+
+def test_all_figures_are_drawn_beside_the_page(project):
+    write_vote(project)
+    page = write_report(read_results(project, seed=7), project / "work/report", protocol())
+    files = {path.name for path in (project / "work/report/figures").iterdir()}
+    assert files == {f"{name}.svg" for name in PICTURES} | {"macro_f1.png"}
+    again = page.read_bytes()
+    assert (
+        write_report(read_results(project, seed=7), project / "work/report", protocol()).read_bytes() == again
+    )
+    assert {path.name for path in page.parent.iterdir()} == {"figures", "index.html"}
 
 
 def test_page_says_that_it_is_research_software(project):
@@ -152,9 +108,7 @@ def test_synthetic_cohort_is_announced(project):
 
 
 def test_an_imported_phantom_has_no_outlines_of_its_maker(project):
-    table = project / "data/phantom/participants.tsv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text("participant_id\tlabel_source\nsub-001\tsynthetic\n")
+    write_participants(project, "synthetic")
     page = page_of(project)
     assert "SYNTHETIC PHANTOM COHORT" in page and "are outlined" not in page
 
@@ -202,21 +156,31 @@ def test_without_a_vote_the_page_says_what_to_do(project):
     html = page_of(project)
     assert "ricenet promote" in html
     assert "The test set has not been used." in html
+    assert "No model of this run has voted on the test set." in html
     assert "The ledger holds no look at the test set." in html
 
 
 def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
     write_vote(project)
     html = page_of(project)
-    (row,) = [row for row in table_rows(html) if row[-1] == "e" * 12]
+    row = table_of(html, "Majority vote of the folds")["post-op + event + dose"]
     # both test subjects are called recurrence: F1 of 2/3 and 0
     assert row[1] == "0.333"
-    assert row[3:] == ["2", "1 of 1", "0 of 1", "0.916", "e" * 12]
+    assert row[3:] == ["2 looks", "2", "1 of 1", "0 of 1", "0.916", "e" * 12]
     low, high = map(float, row[2].split(" to "))
-    assert low == 0.0
-    assert high == 0.5  # a resample that holds recurrence alone
+    assert low < 1 / 3 < high
     assert "2 looks in all" in html
+    assert "after 2 looks at this test set" in html
+    assert "The ledger counts 2 looks at this test set." in html
     assert "ricenet promote" not in html
+
+
+def test_looks_at_another_test_set_do_not_count(project):
+    write_vote(project)
+    ledger = project / "models/test_ledger.tsv"
+    test_set = identify_test_set({s: LABELS[s] for s in TEST})
+    ledger.write_text(ledger.read_text().replace(test_set, "0" * 12, 1))
+    assert read_results(project, seed=7).votes[ALL_THREE].looks_text == "1 look"
 
 
 def test_explained_subject_is_described(project):
@@ -237,15 +201,35 @@ def test_provenance_names_code_data_versions_and_settings(project):
         assert text in html
 
 
-def test_same_results_give_the_same_bytes(project):
-    assert page_of(project) == page_of(project)
+def test_numbers_of_fewer_than_three_subjects_are_withheld(project):
+    html = page_of(project)
+    row = table_of(html, "Labelled subjects")["days from the end of radiotherapy to the event"]
+    assert row[3:5] == ["withheld", "withheld"]
+
+
+def test_evidence_of_other_splits_is_refused(project):
+    write_evidence(project, evidence("0" * 64))
+    with pytest.raises(
+        ResultError, match=r"evidence\.json is of splits 000000000000, but .* dvc repro evidence"
+    ):
+        write_report(read_results(project, seed=7), project / "work/report", protocol())
+
+
+def test_missing_participants_are_refused(project):
+    (project / "data/phantom/participants.tsv").unlink()
+    with pytest.raises(CohortError, match=r"participants\.tsv: not found"):
+        page_of(project)
 
 
 @pytest.mark.parametrize(
     ("missing", "stage"),
     [
         ("work/evaluation/metrics.json", "evaluate"),
-        ("work/evaluation/figures/confusion.png", "evaluate"),
+        ("work/evaluation/figures/learning_curves.png", "evaluate"),
+        ("work/evaluation/out_of_fold.tsv", "evaluate"),
+        ("work/evidence/evidence.json", "evidence"),
+        ("work/robustness/robustness.json", "robustness"),
+        ("work/tuning/best.json", "tune"),
         ("work/preprocessed/summary.json", "preprocess"),
         ("work/vote/vote.json", "vote"),
     ],
@@ -283,3 +267,32 @@ def test_versions_are_those_installed():
     versions = package_versions()
     assert versions["numpy"] == __import__("numpy").__version__
     assert "not installed" not in versions.values()
+
+
+def test_a_run_of_one_set_says_what_it_cannot_tell(project):
+    """Drawn in full: one panel, no pairs, no Shapley values, nothing calibrated or perturbed."""
+    made = evidence(read_splits(project / "work/splits/splits.json").digest)
+    alone = {"sets": {"dose": made.sets["dose"]}, "comparisons": (), "contributions": (), "guards": (),
+             "calibration": {}, "abstention": {}}  # fmt: skip
+    write_evidence(project, made.model_copy(update=alone))
+    write_robustness(project, robustness().model_copy(update={"effects": {}}))
+    metrics = json.loads((project / "work/evaluation/metrics.json").read_text())
+    write_json(project / "work/evaluation/metrics.json", {"dose": metrics["dose"]})
+    page = write_report(read_results(project, seed=7), project / "work/report", protocol())
+    html = page.read_text(encoding="utf-8")
+    for text in (
+        "Not to be had: not all seven modality sets were trained.", "Calibration was not examined.",
+        "<code>robustness.modality_sets</code> names no set.", "No guard has run.",
+        "No guard against leaks has run.", "was trained on one set of modalities",
+    ):  # fmt: skip
+        assert text in html
+    assert "Every two modality sets" not in html
+    assert not (page.parent / "figures/contribution.svg").exists()
+
+
+def test_other_divisions_stand_beside_this_runs_score(project):
+    made = evidence(read_splits(project / "work/splits/splits.json").digest)
+    repeats = Repeats(fold_seeds=(1, 2), macro_f1={"dose": (0.75, 0.625)})
+    write_evidence(project, made.model_copy(update={"repeats": repeats}))
+    row = table_of(page_of(project), "Pooled macro-F1 of other divisions")["dose"]
+    assert row == ["dose", "1.00", "0.75", "0.62"]

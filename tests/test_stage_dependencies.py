@@ -17,6 +17,7 @@ INDIFFERENT = (
     "cli",
     "cluster",
     "config",
+    "config_evidence",
     "config_problems",
     "config_training",
     "config_tuning",

@@ -8,10 +8,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from small_results import write_fold, write_json, write_splits, write_text
+from small_evidence import write_evidence
+from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
 from ricenet.config import NetworkParams
 from ricenet.ensemble import Provenance, write_ensemble
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evidence.gate import SHARED, GateFold, GatePrediction, GateRecord
 from ricenet.files import read_json
 from ricenet.network import initial_network
 from ricenet.tracking.store import TrackingStore, open_store
@@ -90,9 +93,43 @@ def train(project: Path, modality_set: str, seed: int) -> str:
         splits_digest=read_json(project / "work/splits/splits.json")["digest"],
         preprocessing={"cube_voxels": CUBE_VOXELS, "brain": {"mode": "fast"}},
     )
-    return write_ensemble(
+    digest = write_ensemble(
         project / "models/ensembles" / modality_set, modality_set, weights, NETWORK, provenance
     )
+    write_evidence(project)
+    write_gate(project, modality_set)
+    return digest
+
+
+def write_gate(project: Path, modality_set: str, **changes: object) -> None:
+    """The gate's record of the ensemble at hand, which passes unless changes say otherwise."""
+    ensemble = read_json(project / "models/ensembles" / modality_set / "ensemble.json")
+    digests = {name: name[0] * 64 for name in SHARED}
+    record = GateRecord(
+        modality_set=modality_set,
+        ensemble_digest=ensemble["digest"],
+        folds=tuple(
+            GateFold(fold=k, digests=digests, training=tuple(FOLDS[1 - k]), validation=tuple(FOLDS[k]))
+            for k in range(2)
+        ),
+        failed_guards=(),
+        macro_f1=Estimate(value=0.8, low=0.6, high=0.9, method="bca"),
+        majority_macro_f1=0.33,
+        temperature=2.0,
+        threshold=0.6,
+        predictions=tuple(
+            GatePrediction(
+                participant_id=subject,
+                label=LABELS[subject],
+                fold=k,
+                p_rice=p_rice_of(modality_set, subject),
+            )
+            for k, fold in enumerate(FOLDS)
+            for subject in fold
+        ),
+    )
+    path = project / "work/evidence/gate" / f"{modality_set}.json"
+    write_json(path, record.model_copy(update=changes).model_dump(mode="json"))
 
 
 @functools.cache

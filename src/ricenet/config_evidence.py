@@ -45,12 +45,12 @@ class EvidenceParams(Section):
 
 
 class RobustnessParams(Section):
-    """Perturbations of held-out subjects' input, each list a strength a trial.
+    """Perturbations of held-out subjects' input: the strengths of each kind; none leaves the kind out.
 
     noise_sd: of the brain's intensities. bias_field: largest change of the scanner's sensitivity, as a share.
     """
 
-    modality_sets: ModalitySets
+    modality_sets: ModalitySets | None
     dose_shift_mm: list[Positive]
     dose_rotation_degrees: list[Positive]
     noise_sd: list[Positive]

@@ -104,18 +104,13 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
     problems = []
     if accepted("modality_sets"):
         trained = content["modality_sets"]
-        if accepted("explain", "modality_sets"):
-            problems += [
-                f"explain.modality_sets: {name} is not trained (modality_sets)"
-                for name in content["explain"]["modality_sets"]
-                if name not in trained
-            ]
-        if accepted("tuning", "modality_sets"):
-            problems += [
-                f"tuning.modality_sets: {name} is not trained (modality_sets)"
-                for name in content["tuning"]["modality_sets"]
-                if name not in trained
-            ]
+        for section in ("explain", "tuning", "robustness"):
+            if accepted(section, "modality_sets"):
+                problems += [
+                    f"{section}.modality_sets: {name} is not trained (modality_sets)"
+                    for name in content[section]["modality_sets"] or []
+                    if name not in trained
+                ]
         if accepted("training", "overrides"):
             problems += [
                 f"training.overrides.{name}: {name} is not trained (modality_sets)"

@@ -17,14 +17,22 @@ from ricenet.ensemble import majority_vote
 from ricenet.errors import ResultError
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
 from ricenet.evaluation.predictions import THRESHOLD, read_rows, table_text
+from ricenet.evidence.abstention import three_way_vote
 from ricenet.files import content_digest, locked, write_text
 from ricenet.modalities import LABELS
 from ricenet.version_control import home_of
 
+UNKNOWN = "n/a"
+_ADDED = ("gate", "who")
+"""Columns that the ledgers of earlier versions lack."""
+
 
 @dataclass(frozen=True)
 class SubjectVote:
-    """One test subject: every fold's p_rice, how many folds say rice, and what they decide."""
+    """One subject: every fold's p_rice, how many folds say rice, and what they decide.
+
+    three_way: the same, or indeterminate where that is not sure enough; n/a where no threshold is known.
+    """
 
     participant_id: str
     label: str
@@ -32,6 +40,7 @@ class SubjectVote:
     votes_rice: int
     p_rice: float
     predicted: str
+    three_way: str = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,10 @@ class VoteResult:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One ensemble's look at the test set; `look` counts all looks there, this one included."""
+    """One ensemble's look at the test set; `look` counts all looks there, this one included.
+
+    gate: passed or forced. who: user@host where that is asked for. Both are n/a in rows of earlier versions.
+    """
 
     utc: str
     modality_set: str
@@ -56,6 +68,8 @@ class LedgerRow:
     macro_f1: str
     look: int
     test_set: str
+    gate: str = UNKNOWN
+    who: str = UNKNOWN
 
 
 def votes_for_rice(p_rice_folds: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -64,11 +78,28 @@ def votes_for_rice(p_rice_folds: NDArray[np.float64]) -> NDArray[np.int64]:
     return votes
 
 
+@dataclass(frozen=True)
+class Sureness:
+    """What the three-way vote needs. least_confidence: None where no answer is ever sure enough."""
+
+    temperature: float
+    least_confidence: float | None
+
+
 def count_votes(
-    subjects: Sequence[str], labels: Sequence[str], p_rice_folds: NDArray[np.float64]
+    subjects: Sequence[str],
+    labels: Sequence[str],
+    p_rice_folds: NDArray[np.float64],
+    sureness: Sureness | None = None,
 ) -> list[SubjectVote]:
-    """The vote on every subject. p_rice_folds: (N, folds), rows in the order of `subjects`."""
+    """The vote on every subject. p_rice_folds: (N, folds), rows in the order of `subjects`.
+
+    sureness: of the three-way vote; None where it is not known.
+    """
     votes, are_rice = votes_for_rice(p_rice_folds), majority_vote(p_rice_folds)
+    three_way: Sequence[str] = [UNKNOWN] * len(subjects)
+    if sureness is not None:
+        three_way = three_way_vote(p_rice_folds, sureness.temperature, sureness.least_confidence)
     return [
         SubjectVote(
             participant_id=subject,
@@ -77,6 +108,7 @@ def count_votes(
             votes_rice=int(votes[i]),
             p_rice=float(p_rice_folds[i].mean()),
             predicted=LABELS[int(are_rice[i])],
+            three_way=three_way[i],
         )
         for i, (subject, label) in enumerate(zip(subjects, labels, strict=True))
     ]
@@ -91,7 +123,7 @@ def vote_result(votes: Sequence[SubjectVote]) -> VoteResult:
 def vote_table(votes: Sequence[SubjectVote]) -> str:
     """The votes as a tab-separated table, a row a subject."""
     folds = [f"fold_{k}" for k in range(len(votes[0].p_rice_folds))] if votes else []
-    header = ["participant_id", "label", *folds, "votes_rice", "p_rice", "predicted"]
+    header = ["participant_id", "label", *folds, "votes_rice", "p_rice", "predicted", "three_way"]
     rows = [
         [
             v.participant_id,
@@ -100,6 +132,7 @@ def vote_table(votes: Sequence[SubjectVote]) -> str:
             v.votes_rice,
             _probability(v.p_rice),
             v.predicted,
+            v.three_way,
         ]
         for v in votes
     ]
@@ -128,7 +161,8 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     if not path.exists():
         return []
     rows = read_rows(path)
-    missing = [f.name for f in fields(LedgerRow) if rows and rows[0].get(f.name) is None]
+    needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
+    missing = [name for name in needed if rows and rows[0].get(name) is None]
     if missing:
         raise ResultError(
             f"{path}: no column {', '.join(missing)}. The ledger is only ever appended to: "
@@ -145,18 +179,28 @@ def read_ledger(path: Path) -> list[LedgerRow]:
             macro_f1=row["macro_f1"],
             look=int(row["look"]),
             test_set=row["test_set"],
+            **{name: row.get(name) or UNKNOWN for name in _ADDED},
         )
         for row in rows
     ]
 
 
 def record_look(
-    path: Path, modality_set: str, model: str, version: str, digest: str, result: VoteResult, test_set: str
+    path: Path,
+    modality_set: str,
+    model: str,
+    version: str,
+    digest: str,
+    result: VoteResult,
+    test_set: str,
+    gate: str = UNKNOWN,
+    who: str | None = None,
 ) -> LedgerRow:
     """Append one look to the ledger, atomically, and return its row.
 
     An ensemble that looks at the same test set again learns nothing new: its row stays as it was.
-    digest: the ensemble's full content digest. test_set: as `identify_test_set` gives it.
+    digest: the ensemble's full content digest. test_set: as `identify_test_set` gives it. gate: how the
+    ensemble came to look. who: whose look it is, where that is recorded.
     """
     with locked(path.with_suffix(".lock")):
         rows = read_ledger(path)
@@ -173,6 +217,8 @@ def record_look(
             macro_f1=_probability(result.macro_f1),
             look=1 + sum(earlier.test_set == test_set for earlier in rows),
             test_set=test_set,
+            gate=gate,
+            who=who or UNKNOWN,
         )
         header = [field.name for field in fields(LedgerRow)]
         write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))

@@ -7,20 +7,23 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config import read_params
+from ricenet.ensemble import RECORD
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evidence.build import build_evidence
+from ricenet.evidence.gate import gate_record
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.output import write_evidence
 from ricenet.evidence.repeats import read_repeats
 from ricenet.evidence.scalars import cohort_scalars
+from ricenet.files import read_json
 from ricenet.guards.training import guards_of_training
 from ricenet.guards.verdict import read_guards
 from ricenet.splits import read_splits
 
 logger = logging.getLogger("ricenet.stages.evidence")
 
-WORK = Path("work")
+WORK, ENSEMBLES = Path("work"), Path("models/ensembles")
 
 
 def main() -> None:
@@ -28,7 +31,8 @@ def main() -> None:
     params = read_params()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = in_paper_order(params.modality_sets)
-    held_out = HeldOut.of({name: read_out_of_fold(WORK / "training", name, splits) for name in sets})
+    predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
+    held_out = HeldOut.of(predictions)
     scalars = cohort_scalars(Path(params.cohort.root), WORK / "preprocessed", held_out.subjects)
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
@@ -44,7 +48,13 @@ def main() -> None:
         params.evidence.resamples,
         params.evidence.target_error,
     )
-    write_evidence(evidence, held_out, scalars, WORK / "evidence")
+    gates = [
+        gate_record(
+            name, read_json(ENSEMBLES / name / RECORD), WORK / "training", predictions[name], evidence
+        )
+        for name in sets
+    ]
+    write_evidence(evidence, held_out, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
     for guard in guards:
         if guard.outcome in ("failed", "warning"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.config import read_params
 from ricenet.report.page import write_report
+from ricenet.report.protocol import Protocol
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import read_results
 from ricenet.scale import to_yaml
@@ -20,12 +21,15 @@ PROJECT = Path()
 
 
 def main() -> None:
-    """Write work/report/index.html, and figure 2 with the test vote beside it."""
+    """Write work/report/index.html with its figures beside it, and report.pdf where the parameters ask."""
     params = read_params()
-    results = read_results(PROJECT, params.seed)
-    settings = redacted(to_yaml(params.model_dump(mode="json")))
-    folder = PROJECT / "work" / "report"
-    page = write_report(results, folder, settings, package_versions(), described_commit(PROJECT))
+    protocol = Protocol(
+        params=params,
+        settings=redacted(to_yaml(params.model_dump(mode="json"))),
+        versions=package_versions(),
+        commit=described_commit(PROJECT),
+    )
+    page = write_report(read_results(PROJECT, params.seed), PROJECT / "work" / "report", protocol)
     publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))
     logger.info("%s", page)
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config import read_params
-from ricenet.tracking.looking import vote
+from ricenet.tracking.looking import Rules, vote
 from ricenet.tracking.publish import publish
 from ricenet.tracking.store import open_store
 
 
 def main() -> None:
     """Let the champions vote, and show the outcome at their runs."""
-    tracking = read_params().tracking
-    project = Path()
+    params = read_params()
+    tracking, project = params.tracking, Path()
     store = open_store(project, tracking.uri, tracking.experiment)
-    vote(project, store, tracking.model_prefix)
+    rules = Rules(
+        seed=params.seed,
+        resamples=params.evidence.resamples,
+        past_gate=tracking.vote_past_gate,
+        who=f"{getpass.getuser()}@{socket.gethostname()}" if tracking.ledger_names_people else None,
+    )
+    vote(project, store, tracking.model_prefix, rules)
     publish(project, store)
 
 

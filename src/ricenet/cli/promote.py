@@ -23,18 +23,28 @@ def promote(
     demo_only: Annotated[
         bool, typer.Option("--demo-only", help="Do nothing unless the cohort is data/demo.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it although the gate fails; needs --reason.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why, for the version's tags. No patient's data.")
+    ] = None,
 ) -> None:
-    """Make a registered ensemble its modality set's champion.
+    """Make a registered ensemble its modality set's champion, if it passes the gate (docs/evidence.md).
 
     The next `dvc repro` lets the champion vote on the test set, and records that look in
-    models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same.
+    models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same, but an
+    ensemble that does not pass the gate is not let to vote.
     """
     from ricenet.config import read_params
-    from ricenet.tracking import looking, registration, registry
+    from ricenet.errors import ParamsError
+    from ricenet.tracking import looking, promotion, registration, registry
     from ricenet.tracking.store import open_store
 
     log_to_stderr()
     with mendable_errors():
+        if force != bool(reason and reason.strip()):
+            raise ParamsError("ricenet promote", ["--force and --reason TEXT belong together"])
         params = read_params()
         if demo_only and Path(params.cohort.root) != Path(registry.DEMO_COHORT):
             typer.echo(f"nothing promoted: the cohort is {params.cohort.root}, not {registry.DEMO_COHORT}")
@@ -50,5 +60,7 @@ def promote(
         if if_none and version is None:
             # the newest one may be of other settings, to which the project has since turned back
             version = registration.version_at_hand(Path(), store, prefix, modality_set)
-        champion = registry.promote(store, prefix, modality_set, version)
+        champion = promotion.promote_through_gate(
+            store, prefix, modality_set, version, params.seed, params.evidence.resamples, reason
+        )
         typer.echo(f"{champion} is now the champion; `dvc repro` lets it vote on the test set")

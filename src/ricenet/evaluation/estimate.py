@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant"]
 """How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
-proportions where every resample gives the same, DeLong's variance; or none, for what no chance enters."""
+proportions where (nearly) every resample is the same, DeLong's variance; or none, where no chance enters."""
 
 
 class Record(BaseModel):

@@ -81,8 +81,8 @@ def contribution_sentence(found: Sequence[Contribution], score: str = "macro_f1"
         else f"most comes from the {set_title(values[0][0])}, but no modality is shown to raise it"
     )
     return (
-        f"The macro-F1 is {contribution.empty:.2f} for a coin and {contribution.everything:.2f} with all three "
-        f"modalities, whose Shapley values are {told}: {verdict}."
+        f"The macro-F1 is {contribution.empty:.2f} for a coin and {contribution.everything:.2f} with all "
+        f"three modalities, whose Shapley values are {told}: {verdict}."
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import Scores
 from ricenet.evaluation.predictions import table_text
 from ricenet.evidence.contribution import subject_contributions
+from ricenet.evidence.gate import GateRecord
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Evidence
 from ricenet.evidence.scalars import Scalars, scalars_table
@@ -18,15 +19,21 @@ _SCORES = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity",
 
 
 def write_evidence(
-    evidence: Evidence, held_out: HeldOut, scalars: Mapping[str, Scalars], folder: Path
+    evidence: Evidence,
+    held_out: HeldOut,
+    scalars: Mapping[str, Scalars],
+    gates: Sequence[GateRecord],
+    folder: Path,
 ) -> None:
-    """Write evidence.json, scores.csv, comparisons.csv, contributions.csv, log_loss.tsv and scalars.tsv."""
+    """Write evidence.json, its tables (CSV, TSV), and gate/<modality set>.json for promotion."""
     with atomic_folder(folder) as temporary:
         write_json(temporary / "evidence.json", evidence.model_dump(mode="json"))
         write_text(temporary / "scores.csv", scores_table(evidence))
         write_text(temporary / "comparisons.csv", comparisons_table(evidence))
         write_text(temporary / "contributions.csv", contributions_table(evidence))
         write_text(temporary / "scalars.tsv", scalars_table(scalars))
+        for gate in gates:
+            write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
         if evidence.contributions:
             write_text(temporary / "log_loss.tsv", log_loss_table(held_out))
 

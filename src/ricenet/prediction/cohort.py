@@ -18,6 +18,7 @@ from ricenet.modalities import MODALITIES
 from ricenet.prediction.case import require_usable
 from ricenet.prediction.subject import Prediction, predict_subject
 from ricenet.prediction.training_ranges import TrainingRanges
+from ricenet.voting import Sureness
 
 NOTHING = "n/a"
 
@@ -44,15 +45,21 @@ def subjects_in(folder: Path) -> list[str]:
 
 
 def predict_cohort(
-    folder: Path, ensemble_files: Path, seed: int, ranges: TrainingRanges, execution: ExecutionParams
+    folder: Path,
+    ensemble_files: Path,
+    seed: int,
+    ranges: TrainingRanges,
+    execution: ExecutionParams,
+    sureness: Sureness | None = None,
 ) -> list[Outcome[str, Prediction]]:
     """Predict every subject of a folder; a failing one neither stops the others nor vanishes.
 
-    ensemble_files: a folder that `Ensemble.load` takes. Returns the outcomes in order of name.
+    ensemble_files: a folder that `Ensemble.load` takes. sureness: of the three-way vote.
+    Returns the outcomes in order of name.
     Raises CohortError: as `subjects_in`.
     """
     return run_tasks(
-        functools.partial(_predict, folder.absolute(), ensemble_files.absolute(), seed, ranges),
+        functools.partial(_predict, folder.absolute(), ensemble_files.absolute(), seed, ranges, sureness),
         subjects_in(folder),
         execution.backend,
         execution.workers,
@@ -66,10 +73,9 @@ def prediction_table(
     outcomes: Sequence[Outcome[str, Prediction]], folds: int, model: str, digest: str
 ) -> str:
     """A row a subject, tab-separated; n/a where there is nothing to tell. model, digest: in every row."""
-    fold_names = [f"fold_{k}" for k in range(folds)]
-    header = ["participant_id", "label", "p_rice", "votes_rice", *fold_names, "warnings", "error"]
+    votes = ["label", "p_rice", "votes_rice", "three_way", *(f"fold_{k}" for k in range(folds))]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
-    return table_text([*header, "model", "digest"], rows)
+    return table_text(["participant_id", *votes, "warnings", "error", "model", "digest"], rows)
 
 
 def case_warnings(
@@ -89,23 +95,28 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None:
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (4 + folds), error]
+        return [outcome.task, *[NOTHING] * (5 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
-        *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.votes_rice),
+        *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.votes_rice, vote.three_way),
         *(*p_rice_folds, warnings, NOTHING),
     ]
 
 
 def _predict(
-    cohort: Path, ensemble_files: Path, seed: int, ranges: TrainingRanges, subject: str
+    cohort: Path,
+    ensemble_files: Path,
+    seed: int,
+    ranges: TrainingRanges,
+    sureness: Sureness | None,
+    subject: str,
 ) -> Prediction:
     raw = RawSubject(cohort, subject)
     scans = {modality: raw.scan(modality) for modality in MODALITIES}
     require_usable(subject, scans, parse_dose_sidecar(raw.dose_sidecar), raw.dose_sidecar.name)
-    return predict_subject(raw, _loaded(ensemble_files), seed, ranges)
+    return predict_subject(raw, _loaded(ensemble_files), seed, ranges, sureness)
 
 
 @functools.lru_cache(maxsize=1)

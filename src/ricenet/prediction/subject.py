@@ -21,7 +21,7 @@ from ricenet.network_input import read_network_input
 from ricenet.prediction.case import CaseFiles, laid_out
 from ricenet.prediction.training_ranges import PREPROCESSED, TrainingRanges, spacings_mm
 from ricenet.preprocessing import pipeline, subject_files
-from ricenet.voting import SubjectVote, count_votes
+from ricenet.voting import SubjectVote, Sureness, count_votes
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
 
@@ -38,6 +38,7 @@ class Prediction:
         """The prediction for a machine to read."""
         return {
             "label": self.vote.predicted,
+            "three_way": self.vote.three_way,
             "p_rice": self.vote.p_rice,
             "p_rice_folds": list(self.vote.p_rice_folds),
             "votes_rice": self.vote.votes_rice,
@@ -47,8 +48,10 @@ class Prediction:
         }
 
 
-def predict_case(files: CaseFiles, ensemble: Ensemble, seed: int, ranges: TrainingRanges) -> Prediction:
-    """Predict a new case from its files.
+def predict_case(
+    files: CaseFiles, ensemble: Ensemble, seed: int, ranges: TrainingRanges, sureness: Sureness | None = None
+) -> Prediction:
+    """Predict a new case from its files. sureness: of the three-way vote, where the model has one.
 
     The registration's seed is that of a training subject called `case` in a project with this seed.
     Raises CohortError: files that cannot be used. ScanError: as `preprocess`.
@@ -56,10 +59,12 @@ def predict_case(files: CaseFiles, ensemble: Ensemble, seed: int, ranges: Traini
     """
     require_known_preprocessing(ensemble.record)
     with laid_out(files) as raw:
-        return predict_subject(raw, ensemble, seed, ranges)
+        return predict_subject(raw, ensemble, seed, ranges, sureness)
 
 
-def predict_subject(raw: RawSubject, ensemble: Ensemble, seed: int, ranges: TrainingRanges) -> Prediction:
+def predict_subject(
+    raw: RawSubject, ensemble: Ensemble, seed: int, ranges: TrainingRanges, sureness: Sureness | None = None
+) -> Prediction:
     """Preprocess a raw subject with the model's own settings, and let the folds vote on it.
 
     With the project's seed, a training subject's volumes are those that it was trained on.
@@ -75,7 +80,7 @@ def predict_subject(raw: RawSubject, ensemble: Ensemble, seed: int, ranges: Trai
         volumes = read_network_input(folder, raw.subject, chosen, params.cube_voxels)
         measured = read_json(folder / "provenance.json")
     p_rice_folds = ensemble.predict(volumes[np.newaxis])
-    (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds)
+    (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, sureness)
     kept = {name: float(measured[name]) for name in (*PREPROCESSED, "dose_factor")}
     measurements = kept | spacings_mm(raw)
     return Prediction(vote, measurements, ranges.warnings(measurements))

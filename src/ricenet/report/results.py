@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ricenet.cohort.checked import CheckedCohort, read_usable_cohort
+from ricenet.cohort.checked import CheckedCohort, read_checked_cohort, read_usable_cohort
 from ricenet.cohort.description import is_synthetic
-from ricenet.cohort.layout import GROUND_TRUTH
+from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE
+from ricenet.cohort.participants import Participant, read_participants
+from ricenet.cohort.problems import report_text
+from ricenet.errors import CohortError
 from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.metrics import Confusion, SetMetrics, bootstrap_interval
+from ricenet.evaluation.metrics import SetMetrics
 from ricenet.evaluation.predictions import read_rows, require
+from ricenet.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import LABELS
+from ricenet.report.votes import PromotedVote, read_votes
+from ricenet.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.splits import Splits, read_splits
+from ricenet.tuned import Values, read_tuned
 from ricenet.voting import LedgerRow, ledger_path, read_ledger
 
+GALLERY = "index.html"
 
-@dataclass(frozen=True)
-class PromotedVote:
-    """A promoted model's majority vote on the test set; ci_* is the 95 % bootstrap interval."""
-
-    macro_f1: float
-    ci_low: float
-    ci_high: float
-    confusion: Confusion
-    n: int
-    digest: str
+Scored = tuple[tuple[str, float], ...]
+"""(label, p_rice) of every subject outside the test set."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,30 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the page tells of a run. truth_known: the cohort holds its maker's ground truth."""
+    """Everything that the page tells of a run.
+
+    truth_known: the cohort holds its maker's ground truth. checked_out: how many of the excluded subjects,
+    who come first, the check of the cohort took out; preprocessing left out the others. measures: of quality
+    control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
+    maps. tuned: the settings of each fold, of sets that were searched for.
+    """
 
     cohort: CheckedCohort
     synthetic: bool
     truth_known: bool
+    checked_out: int
     splits: Splits
+    participants: Mapping[str, Participant]
+    measures: Mapping[str, Mapping[str, float | None]]
     preprocessing_digest: str
     metrics: Mapping[str, SetMetrics]
+    out_of_fold: Mapping[str, Scored]
     figures: Path
+    evidence: Evidence
+    robustness: Robustness
     explanations: tuple[Explanation, ...]
+    galleries: tuple[str, ...]
+    tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
 
@@ -63,19 +77,32 @@ def read_results(project: Path, seed: int) -> Results:
     """
     work = project / "work"
     metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
-    cohort = read_usable_cohort(work / "cohort" / "cohort.json", work / "cohort" / "left_out.json")
-    preprocessed = read_json(require(work / "preprocessed" / "summary.json", "preprocess"))
+    checked = work / "cohort" / "cohort.json"
+    cohort = read_usable_cohort(checked, work / "cohort" / "left_out.json")
+    splits = read_splits(work / "splits" / "splits.json")
+    ledger = tuple(read_ledger(ledger_path(project)))
+    explain = require(work / "explain", "explain")
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),
         truth_known=(project / cohort.root / GROUND_TRUTH).is_dir(),
-        splits=read_splits(work / "splits" / "splits.json"),
-        preprocessing_digest=preprocessed["digest"],
+        checked_out=len(read_checked_cohort(checked).excluded),
+        splits=splits,
+        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE),
+        measures=_measures(work / "quality" / "measures.tsv"),
+        preprocessing_digest=read_json(require(work / "preprocessed" / "summary.json", "preprocess"))[
+            "digest"
+        ],
         metrics={name: SetMetrics.from_json(metrics[name]) for name in in_paper_order(metrics)},
+        out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate")),
         figures=require(work / "evaluation" / "figures", "evaluate"),
-        explanations=_explanations(require(work / "explain", "explain")),
-        votes=_votes(work / "vote", seed),
-        ledger=tuple(read_ledger(ledger_path(project))),
+        evidence=read_evidence(project / EVIDENCE_FILE),
+        robustness=read_robustness(project / ROBUSTNESS_FILE),
+        explanations=_explanations(explain),
+        galleries=tuple(in_paper_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")})),
+        tuned=_tuned(work / "tuning" / "best.json"),
+        votes=read_votes(work / "vote", splits, ledger, seed),
+        ledger=ledger,
     )
 
 
@@ -87,9 +114,33 @@ def count_subjects(results: Results) -> list[tuple[str, int, int]]:
     return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
 
 
-def count_sites(results: Results) -> list[tuple[str, int]]:
-    """Subjects used of each site, by its name."""
-    return sorted(Counter(subject.site or "not stated" for subject in results.cohort.subjects).items())
+def _participants(path: Path) -> Mapping[str, Participant]:
+    table = read_participants(path)
+    if not table.has_ids:
+        raise CohortError(report_text(path.parent.name, table.problems))
+    return table.participants
+
+
+def _measures(path: Path) -> dict[str, dict[str, float | None]]:
+    if not path.is_file():
+        return {}
+    return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in read_rows(path)}
+
+
+def _number(text: str) -> float | None:
+    # a column of words (marks) and a missing value alike have no number
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _out_of_fold(path: Path) -> dict[str, Scored]:
+    rows = read_rows(path)
+    return {
+        name: tuple((row["label"], float(row["p_rice"])) for row in rows if row["modality_set"] == name)
+        for name in in_paper_order({row["modality_set"] for row in rows})
+    }
 
 
 def _explanations(folder: Path) -> tuple[Explanation, ...]:
@@ -101,20 +152,6 @@ def _explanations(folder: Path) -> tuple[Explanation, ...]:
     return tuple(sorted(found, key=lambda e: order.index(e.summary["modality_set"])))
 
 
-def _votes(folder: Path, seed: int) -> dict[str, PromotedVote]:
-    content = read_json(require(folder / "vote.json", "vote"))
-    votes = {}
-    for name in in_paper_order(content):
-        rows = read_rows(require(folder / f"{name}.tsv", "vote"))
-        labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
-        low, high = bootstrap_interval(labels, predicted, seed)
-        (tn, fp), (fn, tp) = content[name]["confusion"]
-        votes[name] = PromotedVote(
-            macro_f1=content[name]["macro_f1"],
-            ci_low=low,
-            ci_high=high,
-            confusion=((tn, fp), (fn, tp)),
-            n=content[name]["n"],
-            digest=content[name]["digest"],
-        )
-    return votes
+def _tuned(path: Path) -> dict[str, Sequence[Values]]:
+    found = read_tuned(require(path, "tune")).folds_of
+    return {name: found[name] for name in in_paper_order(found)}

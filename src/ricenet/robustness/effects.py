@@ -21,7 +21,7 @@ from ricenet.robustness.record import Effect, Robustness
 if TYPE_CHECKING:
     from ricenet.evaluation.bootstrap import Counts, Statistic
 
-FEW = 5
+FEW = 3
 """Subjects that flip (or that do not always flip); with fewer, no bootstrap."""
 
 

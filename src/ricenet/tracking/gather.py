@@ -23,6 +23,7 @@ from ricenet.tracking.content import (
     fold_run_name,
     set_key,
 )
+from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
 from ricenet.voting import ledger_path, read_ledger
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
@@ -70,15 +71,20 @@ def set_content(project: Path, modality_set: str) -> RunContent:
         key=set_key(modality_set, ensemble["fold_keys"]),
         params={**params, "folds": str(ensemble["folds"])},
         tags=_tags(ensemble, content_digest(params), records),
-        metrics={**_validation_metrics(work, modality_set), **vote},
+        metrics={
+            **_validation_metrics(work, modality_set),
+            **evidence_metrics(work, modality_set, ensemble["digest"]),
+            **vote,
+        },
         artifacts=(
             ArtifactGroup.of_files(
                 "ensemble", {"ensemble.json": ensemble_folder(project, modality_set) / "ensemble.json"}
             ),
             ArtifactGroup.of_folder("figures", work / "evaluation" / "figures"),
+            *evidence_artifacts(work, modality_set, ensemble["digest"]),
             ArtifactGroup.of_folder("occlusion", work / "explain" / modality_set),
             ArtifactGroup.of_files("vote", _if_there(vote_table) if vote else {}),
-            ArtifactGroup.of_files("report", _if_there(work / "report" / "index.html")),
+            ArtifactGroup.of_folder("report", work / "report"),
         ),
     )
 

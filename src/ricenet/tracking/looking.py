@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ricenet.files import read_json, write_json, write_text
 from ricenet.modalities import channels
 from ricenet.network_input import VOLUMES_FILE
 from ricenet.splits import Splits, read_splits
+from ricenet.tracking.promotion import require_passed
 from ricenet.tracking.registry import NO_CHAMPION, RegisteredEnsemble, load_registered, version_with_digest
 from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures, one_line
 from ricenet.voting import (
@@ -35,11 +36,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def vote(project: Path, store: TrackingStore, prefix: str) -> dict[str, VoteResult]:
+@dataclass(frozen=True)
+class Rules:
+    """Who may look, and what the ledger says of it.
+
+    seed, resamples: of the gate's comparison. past_gate: let champions vote that the gate refuses. who: is
+    written into the ledger; None for nobody.
+    """
+
+    seed: int
+    resamples: int
+    past_gate: bool = False
+    who: str | None = None
+
+
+def vote(project: Path, store: TrackingStore, prefix: str, rules: Rules) -> dict[str, VoteResult]:
     """Let every champion of the data at hand vote on the test set; writes work/vote/ and the ledger.
 
     Champions of other data are named in a warning, and do not vote.
-    Raises RegistryError: a champion that is not registered, or does not load.
+    Raises RegistryError: a champion that is not registered, does not load, or does not pass the gate.
     Raises ResultError: a missing file of an earlier stage.
     """
     digests = read_json(require(project / "work" / "champions.json", "resolve"))
@@ -53,7 +68,17 @@ def vote(project: Path, store: TrackingStore, prefix: str) -> dict[str, VoteResu
         with mlflow_errors(store.uri):
             voters = [version_with_digest(store, prefix, name, digest) for name, digest in digests.items()]
         fitting = fitting_champions(project, voters)
-        results = {voter.modality_set: _look(project, store, voter, splits) for voter in fitting}
+        # of all of them, before the first one looks
+        passes = {
+            voter.modality_set: require_passed(
+                store, prefix, voter, rules.seed, rules.resamples, rules.past_gate
+            )
+            for voter in fitting
+        }
+        results = {
+            voter.modality_set: _look(project, store, voter, splits, passes[voter.modality_set], rules.who)
+            for voter in fitting
+        }
     write_json(
         project / "work" / "vote" / "vote.json",
         {name: {**asdict(result), "digest": digests[name]} for name, result in results.items()},
@@ -104,14 +129,16 @@ def data_differences(champion: RegisteredEnsemble, at_hand: Mapping[str, str]) -
     ]
 
 
-def _look(project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits: Splits) -> VoteResult:
+def _look(
+    project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits: Splits, gate: str, who: str | None
+) -> VoteResult:
     predict = load_registered(store, voter)
     # one at a time: a cohort's volumes at the paper's scale do not fit into memory together
     p_rice_folds = np.concatenate(
         [_fold_columns(predict(_volumes(project, subject, voter.modality_set))) for subject in splits.test]
     )
     labels = {subject: splits.labels[subject] for subject in splits.test}
-    votes = count_votes(splits.test, list(labels.values()), p_rice_folds)
+    votes = count_votes(splits.test, list(labels.values()), p_rice_folds, voter.sureness)
     result = vote_result(votes)
     row = record_look(
         ledger_path(project),
@@ -121,6 +148,8 @@ def _look(project: Path, store: TrackingStore, voter: RegisteredEnsemble, splits
         voter.digest,
         result,
         identify_test_set(labels),
+        gate,
+        who,
     )
     write_text(project / "work" / "vote" / f"{voter.modality_set}.tsv", vote_table(votes))
     logger.info(

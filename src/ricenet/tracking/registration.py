@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ricenet
+from ricenet.evidence.record import read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import members
+from ricenet.report.model_card import model_card_sections
+from ricenet.robustness.record import read_robustness
 from ricenet.tracking.content import COMMIT, code_tags, set_key
+from ricenet.tracking.evidence_content import gate_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
     ensemble_folder,
@@ -21,7 +25,14 @@ from ricenet.tracking.gather import (
     trained_sets,
 )
 from ricenet.tracking.publish import publish
-from ricenet.tracking.registry import DEMO_COHORT, DIGEST, model_name, versions
+from ricenet.tracking.registry import (
+    DEMO_COHORT,
+    DIGEST,
+    RegisteredEnsemble,
+    model_name,
+    version_with_digest,
+    versions,
+)
 from ricenet.tracking.runs import runs_of_set
 from ricenet.tracking.store import TrackingStore, mlflow_errors, no_advice
 
@@ -50,6 +61,7 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
             if ensemble["digest"] not in {known.digest for known in versions(store, prefix, modality_set)}:
                 number = _register(project, store, name, ensemble)
                 logger.info("MLflow: %s version %s registered", name, number)
+            _describe(project, store, version_with_digest(store, prefix, modality_set, ensemble["digest"]))
             registered[modality_set] = {"model": name, "digest": ensemble["digest"]}
     return registered
 
@@ -87,7 +99,7 @@ def model_card(
             f"{scores['macro_f1_sd']:.3f}, {scores['n']} subjects."
         )
     if cohort is not None:
-        synthetic = " (synthetic)" if Path(cohort) == Path(DEMO_COHORT) else ""
+        synthetic = " (synthetic)" if _is_demo(cohort) else ""
         # the folder's name alone: its place may name a person or an institution
         paragraphs.append(f"Trained on the cohort `{Path(cohort).name}`{synthetic}.")
     return "\n\n".join(paragraphs) + "\n"
@@ -104,18 +116,34 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str
     run_id = runs_of_set(store, key)[key].info.run_id
     code = code_tags(read_records(project, ensemble))
     logged = _log_model(store, ensemble_folder(project, modality_set), ensemble, run_id, code)
-    cohort = project / "work" / "cohort" / "cohort.json"
     version = client.create_model_version(
         name,
         source=logged.model_uri,
         run_id=run_id,
         model_id=logged.model_id,
         tags=_version_tags(ensemble),
-        description=model_card(
-            modality_set, ensemble, evaluated(project / "work", modality_set), _cohort_root(cohort)
-        ),
     )
     return str(version.version)
+
+
+def _describe(project: Path, store: TrackingStore, version: RegisteredEnsemble) -> None:
+    """Bring a version's description and tags up to the evidence at hand, writing only what differs."""
+    work, modality_set = project / "work", version.modality_set
+    ensemble = read_ensemble_json(project, modality_set)
+    cohort = _cohort_root(work / "cohort" / "cohort.json")
+    gate = gate_of(work, modality_set, version.digest)
+    card = model_card(modality_set, ensemble, evaluated(work, modality_set), cohort)
+    if gate is not None:
+        evidence = read_evidence(work / "evidence" / "evidence.json")
+        robustness = work / "robustness" / "robustness.json"
+        effects = read_robustness(robustness) if robustness.is_file() else None
+        card += "\n" + model_card_sections(evidence, modality_set, effects, _is_demo(cohort))
+    client = store.client()
+    if client.get_model_version(version.model, version.version).description != card:
+        client.update_model_version(version.model, version.version, card)
+    for name, value in version_tags(gate).items():
+        if version.tags.get(name) != value:
+            client.set_model_version_tag(version.model, version.version, name, value)
 
 
 def _log_model(
@@ -183,6 +211,10 @@ def _about(modality_set: str) -> str:
         "Research software, not a medical device. "
         "The version with the alias `champion` votes on the test set."
     )
+
+
+def _is_demo(cohort: str | None) -> bool:
+    return cohort is not None and Path(cohort) == Path(DEMO_COHORT)
 
 
 def _cohort_root(cohort: Path) -> str | None:

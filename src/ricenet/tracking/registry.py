@@ -18,7 +18,9 @@ from ricenet.errors import RegistryError, ResultError
 from ricenet.files import read_json
 from ricenet.modalities import MODALITY_SETS
 from ricenet.store import Store
+from ricenet.tracking.evidence_content import CONFIDENCE, TEMPERATURE
 from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
+from ricenet.voting import Sureness
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +50,15 @@ class RegisteredEnsemble:
     digest: str
     run_id: str | None
     tags: Mapping[str, str]
+
+    @property
+    def sureness(self) -> Sureness | None:
+        """What its three-way vote needs; None where its tags do not say."""
+        temperature, least = (self.tags.get(name) for name in (TEMPERATURE, CONFIDENCE))
+        try:
+            return Sureness(float(str(temperature)), None if least == "none" else float(str(least)))
+        except ValueError:
+            return None
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"
@@ -110,10 +121,10 @@ def champions(store: TrackingStore, prefix: str) -> dict[str, RegisteredEnsemble
     return promoted
 
 
-def promote(
+def promotable_version(
     store: TrackingStore, prefix: str, modality_set: str, version: int | None = None
 ) -> RegisteredEnsemble:
-    """Move the alias `champion` of a set to a version; None for the newest.
+    """A registered version of a set; None for the newest.
 
     Raises RegistryError: unknown set, nothing registered for it, no such version.
     """
@@ -123,18 +134,24 @@ def promote(
         )
     with mlflow_errors(store.uri):
         registered = versions(store, prefix, modality_set)
-        if not registered:
-            raise RegistryError(
-                f"no model is registered for {modality_set}. Train and register it first: `dvc repro`"
-            )
-        chosen = [e for e in registered if version is None or e.version == str(version)]
-        if not chosen:
-            raise RegistryError(
-                f"{model_name(prefix, modality_set)} has no version {version}; "
-                f"it has {', '.join(e.version for e in registered)}"
-            )
-        store.client().set_registered_model_alias(chosen[-1].model, CHAMPION, chosen[-1].version)
+    if not registered:
+        raise RegistryError(
+            f"no model is registered for {modality_set}. Train and register it first: `dvc repro`"
+        )
+    chosen = [e for e in registered if version is None or e.version == str(version)]
+    if not chosen:
+        raise RegistryError(
+            f"{model_name(prefix, modality_set)} has no version {version}; "
+            f"it has {', '.join(e.version for e in registered)}"
+        )
     return chosen[-1]
+
+
+def make_champion(store: TrackingStore, chosen: RegisteredEnsemble) -> RegisteredEnsemble:
+    """Move the alias `champion` of a set to a version, whatever the gate says of it."""
+    with mlflow_errors(store.uri):
+        store.client().set_registered_model_alias(chosen.model, CHAMPION, chosen.version)
+    return chosen
 
 
 def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Predict:

@@ -17,7 +17,7 @@ from ricenet.config_training import AugmentationParams, NetworkParams, TrainingP
 from ricenet.ensemble import Provenance, write_ensemble
 from ricenet.errors import ScanError, TrainingError
 from ricenet.execution import Outcome, run_tasks
-from ricenet.files import atomic_folder, content_digest, source_digest
+from ricenet.files import atomic_folder, content_digest, read_json, source_digest, write_json
 from ricenet.modalities import channels
 from ricenet.splits import Splits
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
@@ -119,13 +119,17 @@ def _packing(tasks: Sequence[FoldTask], execution: ExecutionParams) -> Execution
 
 
 def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
-    """Copy history, predictions and record of every fold to <folder>/<set>/fold-<k>, and nothing else."""
+    """Copy history, predictions and record of every fold to <folder>/<set>/fold-<k>, and nothing else.
+
+    The record says besides from what the fold was trained.
+    """
     with atomic_folder(folder) as temporary:
         for task in tasks:
             target = temporary / task.modality_set / f"fold-{task.fold}"
             target.mkdir(parents=True)
-            for name in (HISTORY, PREDICTIONS, RECORD):
+            for name in (HISTORY, PREDICTIONS):
                 shutil.copyfile(task.folder / name, target / name)
+            write_json(target / RECORD, {**read_json(task.folder / RECORD), **task.provenance})
 
 
 def lay_out_ensembles(

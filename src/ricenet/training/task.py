@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -95,9 +95,16 @@ class FoldTask:
         )
 
     @property
-    def digests(self) -> dict[str, str]:
-        """Content addresses of what all folds of a set have in common."""
+    def provenance(self) -> dict[str, Any]:
+        """Whom the fold learnt from and is judged on, and digests of what all folds of a set have in common.
+
+        All of it follows from the key, so it holds for folds too that were trained before it was kept.
+        """
         everyone = sorted([*self.training_subjects, *self.validation_subjects])
+        subjects = {"training": list(self.training_subjects), "validation": list(self.validation_subjects)}
+        return {"subjects": subjects, "digests": self._digests(everyone)}
+
+    def _digests(self, everyone: Sequence[str]) -> dict[str, str]:
         return {
             "parameters": content_digest([self.parameters, self.seed]),
             "labels": content_digest({subject: self.labels[subject] for subject in everyone}),
@@ -140,11 +147,6 @@ class FoldTask:
             "parameters": self.parameters,
             "train_subjects": len(self.training_subjects),
             "validation_subjects": len(self.validation_subjects),
-            "subjects": {
-                "training": list(self.training_subjects),
-                "validation": list(self.validation_subjects),
-            },
-            "digests": self.digests,
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
         }

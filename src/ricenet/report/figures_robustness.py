@@ -1,0 +1,65 @@
+"""Flip rates by perturbation and modality set, as a shaded table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ricenet.evaluation.drawing import set_title, style
+from ricenet.report.figures_layout import WIDTH_INCHES
+from ricenet.robustness.figure import effect_title
+from ricenet.robustness.record import Effect, Robustness
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PerturbationRow:
+    """One perturbation at one strength; effects by modality set, where it applies."""
+
+    title: str
+    effects: Mapping[str, Effect]
+
+
+def perturbation_rows(robustness: Robustness) -> list[PerturbationRow]:
+    """A row a perturbation and strength, in the order in which the sets first name them."""
+    rows: dict[tuple[str, float | None], dict[str, Effect]] = {}
+    for name, effects in robustness.effects.items():
+        for effect in effects:
+            rows.setdefault((effect.perturbation, effect.strength), {})[name] = effect
+    return [PerturbationRow(effect_title(next(iter(row.values()))), row) for row in rows.values()]
+
+
+def flip_rate_figure(rows: Sequence[PerturbationRow], names: Sequence[str]) -> Figure:
+    """Shaded flip rates in per cent; an empty field where a perturbation does not apply to a set.
+
+    names: modality sets, in order: the columns.
+    """
+    from matplotlib.figure import Figure
+
+    rates = np.array(
+        [
+            [row.effects[name].flip_rate.value if name in row.effects else np.nan for name in names]
+            for row in rows
+        ]
+    )
+    with style():
+        figure = Figure(figsize=(WIDTH_INCHES + 0.8, 0.3 * len(rows) + 1.0), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(rates, cmap="Blues", vmin=0, vmax=0.5, aspect="auto")
+        for (row, column), rate in np.ndenumerate(rates):
+            text = "-" if np.isnan(rate) else f"{rate * 100:.0f}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=8.5,
+                color="white" if rate > 0.3 else "black",
+            )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [row.title for row in rows])
+        axes.set_xticks(range(len(names)), [set_title(name, "\n+ ") for name in names])
+        axes.tick_params(length=0, labeltop=True, labelbottom=False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    return figure

@@ -1,0 +1,189 @@
+"""The methods as paragraphs to paste into a paper, with this run's numbers filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ricenet.config import PreprocessingParams
+from ricenet.config_evidence import EvidenceParams
+from ricenet.config_training import AugmentationParams
+from ricenet.evaluation.drawing import set_title
+from ricenet.evaluation.figures import in_paper_order
+from ricenet.report.protocol import Protocol
+from ricenet.report.results import Results, count_subjects
+
+_TRANSFORMS = {"rigid": "a rigid transform", "affine": "an affine transform"}
+_METRICS = {"mattes": "mutual information (Mattes)", "cross_correlation": "cross-correlation"}
+_NORMS = {"batch": "batch normalisation", "group": "group normalisation"}
+_EQUAL = "everything else being the same for all of them"
+
+
+def methods_paragraphs(results: Results, protocol: Protocol) -> list[str]:
+    """Subjects, preprocessing, network, statistics and robustness, each a paragraph."""
+    paragraphs = (_subjects, _preprocessing, _network, _statistics, _audit, _robustness, _test)
+    return [text for paragraph in paragraphs if (text := paragraph(results, protocol))]
+
+
+def _subjects(results: Results, protocol: Protocol) -> str:
+    rows = {label: (development, test) for label, development, test in count_subjects(results)}
+    development, test = rows["all"]
+    kind = "synthetic phantoms, generated and not imaged," if results.synthetic else "subjects"
+    held_out = (
+        f", and an independent test set of {test} ({rows['recurrence'][1]} and {rows['rice'][1]}) "
+        "was set aside"
+        if test
+        else "; no test set was set aside"
+    )
+    return (
+        f"{development + test} {kind} with a known outcome entered the analysis: {development} "
+        f"({rows['recurrence'][0]} with tumour recurrence and {rows['rice'][0]} with radiation-induced "
+        f"contrast enhancement, RICE) were used in a {len(results.splits.folds)}-fold cross-validation, "
+        "stratified by "
+        f"outcome{held_out}. Division was by subject, and the same for all models "
+        f"(seed {protocol.params.seed})."
+    )
+
+
+def _preprocessing(results: Results, protocol: Protocol) -> str:
+    settings = protocol.params.preprocessing
+    versions = protocol.versions
+    given = sum(subject.scans.brain_mask is not None for subject in results.cohort.subjects)
+    masks = f" ({given} brain masks were given with the data instead)" if given else ""
+    order = {"linear": "linearly", "bspline": "by B-splines (the dose linearly)"}[settings.interpolation]
+    return (
+        "The contrast-enhanced T1-weighted MRI at the event was registered to the post-operative one with "
+        f"ANTs (antspyx {versions.get('antspyx', 'of unknown version')}; "
+        f"{_TRANSFORMS[settings.registration.transform]}, {_METRICS[settings.registration.metric]}). "
+        f"{_brain(settings)}{masks}. Both MRIs were standardised to the mean and standard deviation of the "
+        f"brain; the dose was {_dose(settings)}. All volumes were interpolated once, {order}, to "
+        f"cubes of {settings.cube_voxels} voxels of {settings.spacing_mm:g} mm a side, centred on the brain."
+    )
+
+
+def _brain(settings: PreprocessingParams) -> str:
+    brain = settings.brain
+    if brain.engine == "original":
+        return "The brain was extracted with HD-BET (2.x)"
+    mirrored = ", with mirroring" if brain.mirroring else ""
+    return f"The brain was extracted with the networks of HD-BET (mode {brain.mode}{mirrored})"
+
+
+def _dose(settings: PreprocessingParams) -> str:
+    unit = f"divided by {settings.dose_unit_gy:g} Gy"
+    if settings.eqd2_alpha_beta_gy is None:
+        return unit
+    return f"converted to EQD2 (alpha/beta {settings.eqd2_alpha_beta_gy:g} Gy) and {unit}"
+
+
+def _network(results: Results, protocol: Protocol) -> str:
+    params = protocol.params
+    network, training = params.network, params.training
+    width = "" if network.widen_factor == 1 else f", {network.widen_factor:g} times as wide"
+    own = [set_title(name) for name in in_paper_order({*training.overrides, *results.tuned})]
+    exceptions = f" Settings of their own: {'; '.join(own)} (see the protocol)." if own else ""
+    return (
+        f"A three-dimensional ResNet-18 (MONAI {protocol.versions.get('monai', 'of unknown version')}; "
+        f"{_NORMS[network.norm]}, stride {network.stem_stride} of the stem{width}), with the volumes as "
+        f"channels, was trained {_sets(len(results.metrics), not own)}: {training.epochs} epochs of "
+        f"Adam on the cross-entropy (learning rate {training.learning_rate:g}, weight decay "
+        f"{training.weight_decay:g}, batches of {training.batch_size}), drawing training subjects with "
+        f"replacement by inverse frequency of their label. "
+        f"{_augmentation(params.augmentation)}{exceptions} The network of the last epoch "
+        "predicted the subjects of the fold that it had not seen; no epoch was chosen by its score."
+    )
+
+
+def _sets(number: int, equal: bool) -> str:
+    if number == 1:
+        return "on one set of modalities"
+    return f"for each of {number} sets of modalities, {_EQUAL if equal else 'in the same folds'}"
+
+
+def _augmentation(settings: AugmentationParams) -> str:
+    return (
+        f"Augmentation drew, up to these strengths, rotation by {settings.rotation_degrees:g} degrees, "
+        f"scaling by {settings.scaling * 100:g} % and elastic deformation of {settings.elastic_mm:g} mm of "
+        f"all volumes, and noise of {settings.noise_sd:g} SD, brightness of {settings.brightness:g} SD and "
+        f"gamma of {settings.gamma * 100:g} % of the MRIs."
+    )
+
+
+def _statistics(results: Results, protocol: Protocol) -> str:
+    evidence = results.evidence
+    parts = [
+        "Scores were computed from the pooled out-of-fold predictions (RICE positive, threshold 0.5). 95 % "
+        f"intervals are by subject: bootstrap within labels ({evidence.resamples} resamples, "
+        "bias-corrected and accelerated) for macro-F1, balanced accuracy, AUC and Brier score, exact "
+        "(Clopper-Pearson) for sensitivity and specificity; where no resample differed, a bound from the "
+        "exact rates. They do not cover the choice of folds or the random start of training."
+    ]
+    if evidence.comparisons:
+        parts.append(
+            f"The {len(evidence.comparisons)} pairs of modality sets were compared on the same subjects by "
+            "bootstrap of the difference in macro-F1, McNemar's exact test and DeLong's test, each corrected "
+            "over all pairs by Holm's method."
+        )
+    if evidence.contributions:
+        parts.append("Contributions of the modalities are exact Shapley values over the trained sets.")
+    return " ".join([*parts, *_trust(protocol.params.evidence, bool(evidence.calibration))])
+
+
+def _trust(settings: EvidenceParams, calibrated: bool) -> Iterator[str]:
+    if calibrated:
+        yield (
+            "Probabilities were scaled by a temperature fitted to the other folds' predictions. The "
+            "threshold of confidence under which a case is called indeterminate was set in the same way, "
+            f"aiming at an error of {settings.target_error * 100:g} %."
+        )
+
+
+def _audit(results: Results, protocol: Protocol) -> str:
+    baselines = results.evidence.audit.baselines
+    if not baselines:
+        return ""
+    titles = ", ".join(baseline.title for baseline in baselines)
+    return (
+        f"In the same folds, {len(baselines)} baseline{'' if len(baselines) == 1 else 's'} without an image "
+        f"network ({titles}) were fitted and "
+        "compared with the networks on the same subjects, to tell whether a network beats what a table knows."
+    )
+
+
+def _robustness(results: Results, protocol: Protocol) -> str:
+    effects = [effect for row in results.robustness.effects.values() for effect in row]
+    if not effects:
+        return ""
+    titles = ", ".join(dict.fromkeys(effect.title for effect in effects))
+    return (
+        "Each held-out subject's input was perturbed and predicted again by the network that had not seen "
+        f"the subject ({titles}); the flip rate is the share of answers that changed."
+    )
+
+
+def _test(results: Results, protocol: Protocol) -> str:
+    if not results.votes:
+        return "No model of this run has voted on the test set." if results.splits.test else ""
+    names = "; ".join(set_title(name) for name in results.votes)
+    looks = next(iter(results.votes.values())).looks_text
+    return (
+        f"On the test set the networks of the {len(results.splits.folds)} folds decided by majority "
+        f"({names}); intervals by bootstrap. The ledger counts {looks} at this test set."
+    )
+
+
+REFERENCES = (
+    "RICE-NET: arXiv:2603.11827.",
+    "ANTs: Avants et al., NeuroImage 2011;54:2033.",
+    "HD-BET: Isensee et al., Hum Brain Mapp 2019;40:4952.",
+    "ResNet: He et al., CVPR 2016; MONAI: Cardoso et al., arXiv:2211.02701.",
+    "Bootstrap, BCa: Efron, J Am Stat Assoc 1987;82:171.",
+    "Exact intervals: Clopper and Pearson, Biometrika 1934;26:404.",
+    "McNemar, Psychometrika 1947;12:153. DeLong et al., Biometrics 1988;44:837.",
+    "Holm, Scand J Stat 1979;6:65.",
+    "Shapley, Contributions to the Theory of Games II, 1953.",
+    "Temperature: Guo et al., ICML 2017. Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
+    "Occlusion: Zeiler and Fergus, ECCV 2014.",
+    "CLAIM 2024: Tejani et al., Radiol Artif Intell 2024;6:e240300.",
+    "TRIPOD+AI: Collins et al., BMJ 2024;385:e078378.",
+)
+"""Of the methods above."""

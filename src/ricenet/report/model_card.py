@@ -1,0 +1,120 @@
+"""A model card for the registry: what a version is for, and what is known of it.
+
+Built from the run's evidence alone, without a heavy package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ricenet.evaluation.drawing import set_title
+from ricenet.evaluation.intervals import Scores
+from ricenet.evidence.record import Calibration, Evidence
+from ricenet.robustness.record import Effect, Robustness
+
+_SCORES = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "sensitivity": "sensitivity for RICE",
+    "specificity": "specificity for RICE",
+    "brier": "Brier score",
+}
+
+
+def model_card_sections(
+    evidence: Evidence, modality_set: str, robustness: Robustness | None = None, synthetic: bool = False
+) -> str:
+    """The card of a modality set's model, in Markdown.
+
+    robustness: of the run, where it was measured. synthetic: trained on phantoms.
+    """
+    sections = (
+        ("Intended use", _intended_use(modality_set, synthetic)),
+        ("Data", _data(evidence, modality_set)),
+        ("Scores", _scores(evidence, modality_set)),
+        ("Against simple baselines", evidence.audit.verdict),
+        ("Calibration and three-way vote", _calibration(evidence, modality_set)),
+        ("Robustness", _robustness(robustness, modality_set)),
+        ("Guards against leaks", _guards(evidence)),
+        ("Limits", _limits(evidence.sets[modality_set].n, synthetic)),
+    )
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections) + "\n"
+
+
+def _intended_use(modality_set: str, synthetic: bool) -> str:
+    phantom = " **Trained on synthetic phantoms: it says nothing about patients.**" if synthetic else ""
+    return (
+        "Research only; not a medical device, and no guide to the treatment of a patient. Tells tumour "
+        "recurrence from radiation-induced contrast enhancement (RICE) after radiotherapy of a glioblastoma, "
+        f"from {set_title(modality_set, ', ')}; `p_rice` is the probability of RICE.{phantom}"
+    )
+
+
+def _data(evidence: Evidence, modality_set: str) -> str:
+    return (
+        f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
+        f"`{evidence.splits_digest[:12]}`. The test set is not described here: its looks are in the ledger."
+    )
+
+
+def _scores(evidence: Evidence, modality_set: str) -> str:
+    found: Scores = evidence.sets[modality_set]
+    rows = [f"| {title} | {getattr(found, name).text()} |" for name, title in _SCORES.items()]
+    return "\n".join(
+        [
+            "| cross-validation, out of fold | value (95 % interval) |",
+            "|---|---|",
+            *rows,
+            "",
+            f"Always naming the commoner label: macro-F1 {evidence.majority.macro_f1.value:.2f}. Intervals "
+            "are by subject; they leave out the luck of folds and of training.",
+        ]
+    )
+
+
+def _calibration(evidence: Evidence, modality_set: str) -> str:
+    found: Calibration | None = evidence.calibration.get(modality_set)
+    if found is None:
+        return "Not examined."
+    text = (
+        f"Expected calibration error {found.ece.text()}, {found.scaled_ece.text()} after scaling; "
+        f"temperature for new cases {found.temperature:.2f}."
+    )
+    vote = evidence.abstention.get(modality_set)
+    if vote is None:
+        return text
+    if vote.threshold is None:
+        return (
+            f"{text} No confidence reaches the target error of "
+            f"{vote.target_error * 100:g} %: every vote is indeterminate."
+        )
+    error = "" if vote.error is None else f", {vote.error.text()} of them wrong"
+    return (
+        f"{text} Three-way vote (rice, recurrence, indeterminate) for an error of "
+        f"{vote.target_error * 100:g} %: an answer from a confidence of {vote.threshold:.2f}; held-out "
+        "subjects answered: "
+        f"{vote.coverage.text()}{error}."
+    )
+
+
+def _robustness(robustness: Robustness | None, modality_set: str) -> str:
+    effects: Iterable[Effect] = robustness.effects.get(modality_set, ()) if robustness else ()
+    worst = max(effects, key=lambda effect: effect.flip_rate.value, default=None)
+    if worst is None:
+        return "Not examined."
+    strength = "" if worst.strength is None else f", {worst.strength:g} {worst.unit}".rstrip()
+    return f"Most answers change under: {worst.title}{strength}, a share of {worst.flip_rate.text()}."
+
+
+def _guards(evidence: Evidence) -> str:
+    lines = [f"- {g.name.replace('_', ' ')}: {g.outcome}" for g in evidence.guards]
+    return "\n".join(lines) or "None has run."
+
+
+def _limits(subjects: int, synthetic: bool) -> str:
+    kind = "generated subjects" if synthetic else "subjects"
+    return (
+        f"All of this is known from {subjects} {kind} of one cohort; no outside cohort was tested. Scanners, "
+        "doses and populations other than those of training may change every number."
+    )

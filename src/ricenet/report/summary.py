@@ -1,0 +1,122 @@
+"""The report in a few sentences, each with its numbers and intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ricenet.evaluation.drawing import set_title
+from ricenet.evidence.record import Evidence, best_set
+from ricenet.guards.result import GuardResult, Outcome
+from ricenet.report.results import Results
+from ricenet.report.votes import PromotedVote
+from ricenet.robustness.figure import effect_title
+
+SECTIONS = {
+    "summary": "Summary",
+    "cohort": "Cohort",
+    "flow": "Flow of subjects",
+    "figures": "Figures of the paper",
+    "scores": "All scores",
+    "contribution": "Contribution of the modalities",
+    "audit": "Shortcut audit",
+    "guards": "Guards against leaks",
+    "calibration": "Calibration and abstention",
+    "robustness": "Robustness",
+    "test": "Test set",
+    "occlusion": "Occlusion",
+    "methods": "Methods",
+    "checklists": "Checklists",
+    "protocol": "Protocol",
+}
+"""Titles of the page's sections by anchor, in order."""
+
+
+_OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "passed", "not applicable")
+
+
+def summary_sentences(results: Results) -> list[tuple[str, str]]:
+    """(anchor of the section that says more, sentence), in the page's order."""
+    evidence = results.evidence
+    sentences = [
+        ("scores", _best_sentence(evidence)),
+        ("audit", evidence.audit.verdict),
+        ("guards", _guards_sentence(evidence.guards)),
+    ]
+    best = best_set(evidence.sets)
+    if best in evidence.calibration:
+        sentences.append(("calibration", _calibration_sentence(evidence, best)))
+    if worst := _robustness_sentence(results, best):
+        sentences.append(("robustness", worst))
+    sentences += [("test", _vote_sentence(name, vote)) for name, vote in results.votes.items()]
+    if not results.votes:
+        sentences.append(("test", "No model of this run has voted on the test set."))
+    return sentences
+
+
+def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
+    """How many guards found what, as "6 passed, 1 warning"."""
+    counts = Counter(guard.outcome for guard in guards)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES if counts[outcome])
+
+
+def _best_sentence(evidence: Evidence) -> str:
+    name = best_set(evidence.sets)
+    best = evidence.sets[name]
+    chosen = (
+        f" It is the best of {len(evidence.sets)} sets on the same subjects, which flatters it."
+        if len(evidence.sets) > 1
+        else ""
+    )
+    return (
+        f"In the cross-validation of {best.n} subjects the highest macro-F1 is that of {set_title(name)}: "
+        f"{best.macro_f1.text()}, with an AUC of {best.auc.text()}; always naming the commoner label gives "
+        f"{evidence.majority.macro_f1.value:.2f}.{chosen}"
+    )
+
+
+def _guards_sentence(guards: tuple[GuardResult, ...]) -> str:
+    if not guards:
+        return "No guard against leaks has run."
+    raised = [g.name.replace("_", " ") for g in guards if g.outcome in ("failed", "warning")]
+    named = f" To look at: {', '.join(raised)}." if raised else ""
+    return f"Guards against leaks: {guards_verdict(guards)}.{named}"
+
+
+def _calibration_sentence(evidence: Evidence, name: str) -> str:
+    found = evidence.calibration[name]
+    text = (
+        f"The probabilities of {set_title(name)} are off by {found.ece.text()} on average (expected "
+        f"calibration error), by {found.scaled_ece.text()} once scaled by temperature."
+    )
+    return f"{text} {abstention_sentence(evidence, name)}" if name in evidence.abstention else text
+
+
+def abstention_sentence(evidence: Evidence, name: str) -> str:
+    """What the three-way vote of a modality set reaches, in words."""
+    vote = evidence.abstention[name]
+    aim = f"aiming at {vote.target_error * 100:g} % of wrong answers"
+    if vote.error is None:
+        return f"Its three-way vote, {aim}, answers nobody."
+    return (
+        f"Its three-way vote, {aim}, answers a share of {vote.coverage.text()} of held-out subjects, "
+        f"{vote.error.text()} of them wrongly."
+    )
+
+
+def _robustness_sentence(results: Results, best: str) -> str | None:
+    effects = results.robustness.effects.get(best, ())
+    if not effects:
+        return None
+    worst = max(effects, key=lambda effect: effect.flip_rate.value)
+    return (
+        f"Of the perturbations of its input, {effect_title(worst)} changes most answers of "
+        f"{set_title(best)}: a share of {worst.flip_rate.text()}."
+    )
+
+
+def _vote_sentence(name: str, vote: PromotedVote) -> str:
+    return (
+        f"On the test set of {vote.n} subjects the vote of {set_title(name)} has a macro-F1 of "
+        f"{vote.macro_f1:.2f} ({vote.ci_low:.2f} to {vote.ci_high:.2f}), after {vote.looks_text} at "
+        "this test set."
+    )

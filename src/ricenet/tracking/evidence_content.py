@@ -1,0 +1,99 @@
+"""What runs and versions hold of the evidence: scores with intervals, robustness, the gate's record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evidence.gate import GateRecord, failed_conditions, parse_gate_record
+from ricenet.evidence.record import read_evidence
+from ricenet.robustness.record import read_robustness
+from ricenet.tracking.content import ArtifactGroup
+
+GATE_FOLDER = "gate"
+TEMPERATURE, CONFIDENCE, GATE = "ricenet.temperature", "ricenet.least_confidence", "ricenet.gate"
+"""Tags of a version: of its three-way vote, and what its gate said when it was last at hand."""
+
+_SCORES = ("balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
+
+
+def gate_of(work: Path, modality_set: str, digest: str) -> GateRecord | None:
+    """The gate's record of an ensemble; None where the evidence at hand is not that of this ensemble.
+
+    Raises ResultError: the record is not of this version.
+    """
+    path = _gate_path(work, modality_set)
+    if not path.is_file():
+        return None
+    record = parse_gate_record(path.read_text(encoding="utf-8"))
+    return record if record.ensemble_digest == digest else None
+
+
+def evidence_artifacts(work: Path, modality_set: str, digest: str) -> tuple[ArtifactGroup, ...]:
+    """The evidence as files of a set's run; none where it is not that of this ensemble."""
+    if gate_of(work, modality_set, digest) is None:
+        return ()
+    folder, robustness = work / "evidence", work / "robustness"
+    tables = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    return (
+        ArtifactGroup.of_files(GATE_FOLDER, {gate_file(modality_set): _gate_path(work, modality_set)}),
+        ArtifactGroup.of_files("evidence", tables),
+        ArtifactGroup.of_folder("robustness", robustness),
+    )
+
+
+def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, float]:
+    """Scores with the ends of their intervals, calibration, abstention and flip rates, as a run's metrics."""
+    if gate_of(work, modality_set, digest) is None:
+        return {}
+    evidence = read_evidence(work / "evidence" / "evidence.json")
+    found = {name: getattr(evidence.sets[modality_set], name) for name in _SCORES}
+    found |= {"ece": evidence.calibration[modality_set].ece}
+    found |= {"three_way_coverage": evidence.abstention[modality_set].coverage}
+    if (error := evidence.abstention[modality_set].error) is not None:
+        found |= {"three_way_error": error}
+    metrics = {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
+    return metrics | _flip_rates(work, modality_set)
+
+
+def version_tags(record: GateRecord | None) -> dict[str, str]:
+    """Tags of a version that follow from the evidence at hand."""
+    if record is None:
+        return {}
+    failed = sorted({failure.condition for failure in failed_conditions(record)})
+    threshold = "none" if record.threshold is None else repr(record.threshold)
+    return {
+        TEMPERATURE: repr(record.temperature),
+        CONFIDENCE: threshold,
+        GATE: f"failed: {', '.join(failed)}" if failed else "passed",
+    }
+
+
+def _flip_rates(work: Path, modality_set: str) -> dict[str, float]:
+    path = work / "robustness" / "robustness.json"
+    if not path.is_file():
+        return {}
+    effects = read_robustness(path).effects.get(modality_set, ())
+    return {
+        # MLflow allows few signs in a metric's name
+        re.sub(r"[^A-Za-z0-9_.-]", "_", f"flips_{e.perturbation}{_strength(e.strength)}"): e.flip_rate.value
+        for e in effects
+    }
+
+
+def _strength(strength: float | None) -> str:
+    return "" if strength is None else f"_{strength:g}"
+
+
+def _ends(score: str, estimate: Estimate) -> list[tuple[str, float]]:
+    return [(score, estimate.value), (f"{score}_low", estimate.low), (f"{score}_high", estimate.high)]
+
+
+def gate_file(modality_set: str) -> str:
+    """The name of the gate's record, both in work/evidence/gate and among a run's artifacts."""
+    return f"{modality_set}.json"
+
+
+def _gate_path(work: Path, modality_set: str) -> Path:
+    return work / "evidence" / GATE_FOLDER / gate_file(modality_set)

@@ -1,0 +1,39 @@
+"""Stage `guard`: cohort, preprocessed volumes, splits -> work/guards; stops where something leaks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
+from ricenet.config import read_params
+from ricenet.guards.cohort import guards_of_cohort
+from ricenet.guards.verdict import told, write_guards
+from ricenet.store import Store
+
+logger = logging.getLogger("ricenet.stages.guard")
+
+
+def main() -> None:
+    """Run every guard that needs no training, write what they found, and refuse a leak."""
+    params = read_params()
+    results = guards_of_cohort(
+        read_usable_cohort(),
+        Path("work/preprocessed"),
+        Path("work/splits/splits.json"),
+        params.guards.similar_correlation,
+        params.preprocessing.dose_unit_gy,
+        params.execution,
+        Store(Path("work/store/guards").absolute()),
+    )
+    for result in results:
+        if result.outcome == "warning":
+            logger.warning("guard %s", told(result))
+    write_guards(results, params.guards.tolerated)
+    passed = sum(result.outcome == "passed" for result in results)
+    logger.info("guards: %d of %d passed; see work/guards/guards.json", passed, len(results))
+
+
+if __name__ == "__main__":
+    run_stage(main)

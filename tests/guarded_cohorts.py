@@ -1,0 +1,111 @@
+"""Tiny cohorts with preprocessed volumes and splits, for tests that plant a leak in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from cohorts import write_tiny_cohort
+from numpy.typing import NDArray
+from small_quality import checked
+
+from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_left_out
+from ricenet.config import ExecutionParams
+from ricenet.files import write_json
+from ricenet.guards.cohort import guards_of_cohort
+from ricenet.guards.result import GuardResult
+from ricenet.network_input import VOLUMES_FILE, write_network_input
+from ricenet.preprocessing.intensity import zscore_in_brain
+from ricenet.randomness import generator_for
+from ricenet.splits import candidates, make_splits, write_splits
+from ricenet.store import Store
+from ricenet.volume import Grid, Volume, save_nifti
+
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+SHAPE = (20, 20, 20)
+GRID = Grid.cube(np.zeros(3), 8.0, 20)
+DOSE_UNIT_GY = 60.0
+LIMIT = 0.7
+BRAIN = np.linalg.norm(np.indices(SHAPE) - 9.5, axis=0) <= 8.5
+
+Image = NDArray[np.float32]
+
+
+def write_guarded_project(project: Path, subjects: int = 24) -> Path:
+    """data/, work/preprocessed and work/splits of a cohort without a leak."""
+    root = write_tiny_cohort(project / "data", subjects)
+    for index in range(subjects):
+        write_volumes(project, f"sub-{index + 1:03d}")
+    cohort = checked(root).model_dump(mode="json")
+    write_splits(make_splits(candidates(cohort), 2, 0.0, 1), project / "work/splits/splits.json")
+    return root
+
+
+def pattern(*purpose: str) -> Image:
+    """A smooth random image of SD 1."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(generator_for(*purpose).normal(size=SHAPE), 1.0)
+    return (smooth / smooth.std()).astype(np.float32)
+
+
+def head(subject: str, scan: str) -> Image:
+    """Standardised: what all heads share, and half as much of the scan's own."""
+    return standardised(2 * pattern("anatomy") + pattern(subject, scan))
+
+
+def standardised(image: Image) -> Image:
+    return zscore_in_brain(image, BRAIN, "sub-001", "post_op")
+
+
+def plan_gy(subject: str) -> Image:
+    """Up to 60 Gy in places of the subject's own."""
+    return (30 + 30 * np.tanh(pattern(subject, "plan"))).astype(np.float32)
+
+
+def write_volumes(
+    project: Path,
+    subject: str,
+    post_op: Image | None = None,
+    event: Image | None = None,
+    dose_gy: Image | None = None,
+) -> None:
+    """A preprocessed subject: its own images, or those that are given."""
+    folder = project / "work/preprocessed" / subject
+    post_op = head(subject, "post_op") if post_op is None else post_op
+    event = head(subject, "event") if event is None else event
+    dose_gy = plan_gy(subject) if dose_gy is None else dose_gy
+    write_network_input([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)], folder, subject)
+    save_nifti(Volume(BRAIN, GRID), folder / "brain.nii.gz")
+    save_nifti(Volume(dose_gy, GRID), folder / "dose.nii.gz")
+
+
+def overwrite_channel(project: Path, subject: str, channel: int, image: Image) -> None:
+    """Change one channel of the network's input and nothing else."""
+    path = project / "work/preprocessed" / subject / VOLUMES_FILE
+    volumes = np.load(path)
+    volumes[channel] = image
+    np.save(path, volumes)
+
+
+def guards_of(project: Path) -> dict[str, GuardResult]:
+    """Run the guards that need no training; results by name."""
+    results = guards_of_cohort(
+        checked(project / "data"),
+        project / "work/preprocessed",
+        project / "work/splits/splits.json",
+        LIMIT,
+        DOSE_UNIT_GY,
+        SERIAL,
+        Store(project / "work/store/guards"),
+    )
+    return {result.name: result for result in results}
+
+
+def write_checked(project: Path) -> CheckedCohort:
+    """What the stages before `guard` leave of the cohort."""
+    cohort = checked(Path("data"))
+    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
+    write_left_out([], project / "work/cohort/left_out.json")
+    write_json(project / "work/preprocessed/summary.json", {"digest": "d", "subjects": {}})
+    return cohort

@@ -1,0 +1,158 @@
+"""A project folder with the results of all stages of small_results, and its page."""
+
+import re
+from pathlib import Path
+
+from small_evidence import write_evidence, write_robustness
+from small_results import (
+    LABELS,
+    TEST,
+    write_json,
+    write_preprocessed,
+    write_splits,
+    write_text,
+    write_training,
+)
+
+from ricenet.cohort.checked import (
+    CheckedCohort,
+    CheckedSubject,
+    ExcludedSubject,
+    ScanDigests,
+    write_checked_cohort,
+    write_left_out,
+)
+from ricenet.config import read_params
+from ricenet.config_evidence import ReportParams
+from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
+from ricenet.evaluation.drawing import save_figure
+from ricenet.evaluation.metrics import set_metrics
+from ricenet.evaluation.predictions import read_out_of_fold, table_text
+from ricenet.evaluation.tables import out_of_fold_table
+from ricenet.modalities import MODALITY_SETS
+from ricenet.report.page import render
+from ricenet.report.protocol import Protocol
+from ricenet.report.results import read_results
+from ricenet.splits import read_splits
+from ricenet.voting import identify_test_set
+
+ALL_THREE = "post_op+event+dose"
+
+
+def write_cohort(project):
+    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
+    subjects = [
+        CheckedSubject(participant_id=s, label=label, subset=None, site="<b>Site & Sons</b>", scans=scans)
+        for s, label in LABELS.items()
+    ]
+    excluded = [ExcludedSubject(participant_id="sub-666", problems=("dose in cGy <not Gy>", "no event"))]
+    cohort = CheckedCohort.of("data/phantom", subjects, excluded)
+    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
+    write_left_out([], project / "work/cohort/left_out.json")
+    write_participants(project, "biopsy")
+
+
+def write_participants(project, label_source):
+    rows = [
+        [s, label, label_source, "n/a", "<b>Site & Sons</b>", 50 + i, "F" if i < 2 else "M", 100 * i]
+        for i, (s, label) in enumerate(LABELS.items())
+    ]
+    header = ["participant_id", "label", "label_source", "subset", "site", "age_years", "sex",
+              "days_rt_end_to_event"]  # fmt: skip
+    write_text(project / "data/phantom/participants.tsv", table_text(header, rows))
+
+
+def write_evaluation(project):
+    splits = read_splits(project / "work/splits/splits.json")
+    predictions = {name: read_out_of_fold(project / "work/training", name, splits) for name in MODALITY_SETS}
+    metrics = {name: set_metrics(p, 7, 200) for name, p in predictions.items()}
+    write_text(project / "work/evaluation/out_of_fold.tsv", out_of_fold_table(predictions))
+    write_json(project / "work/evaluation/metrics.json", {name: m.as_json() for name, m in metrics.items()})
+    write_preprocessed(project, "sub-001")
+    anatomy = read_anatomy(project / "work/preprocessed", project / "data/phantom", "sub-001", "rice")
+    figures = project / "work/evaluation/figures"
+    save_figure(volumes_figure(anatomy), figures / "volumes.png")
+    (figures / "learning_curves.png").write_bytes((figures / "volumes.png").read_bytes())
+
+
+def write_explanation(project):
+    folder = project / "work/explain" / ALL_THREE / "sub-001"
+    write_json(
+        folder / "summary.json",
+        {"modality_set": ALL_THREE, "participant_id": "sub-001", "label": "rice", "predicted": "recurrence",
+         "fold": 0, "p_rice": 0.4321, "baseline": 0.4321, "min": -0.0625, "max": 0.125},
+    )  # fmt: skip
+    (folder / "figure.png").write_bytes(b"\x89PNG occlusion")
+
+
+def write_vote(project):
+    write_json(
+        project / "work/vote/vote.json",
+        {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e" * 64}},
+    )
+    rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "recurrence"] for s in TEST]
+    header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice", "predicted"]
+    write_text(project / "work/vote" / f"{ALL_THREE}.tsv", table_text(header, rows))
+    header = ["utc", "modality_set", "model", "version", "digest12", "n", "macro_f1", "look", "test_set"]
+    test_set = identify_test_set({s: LABELS[s] for s in TEST})
+    looks = [
+        ["2026-01-02T03:04:05+00:00", ALL_THREE, "rice-net", i, "e" * 12, 2, "0.333333", i, test_set]
+        for i in (1, 2)
+    ]
+    write_text(project / "models/test_ledger.tsv", table_text(header, looks))
+
+
+def write_project(tmp_path):
+    """A project folder whose stages have all run but the report's; no model has voted."""
+    write_splits(tmp_path)
+    write_training(tmp_path)
+    write_cohort(tmp_path)
+    write_evaluation(tmp_path)
+    write_explanation(tmp_path)
+    write_json(tmp_path / "work/preprocessed/summary.json", {"digest": "9" * 64, "subjects": {}})
+    write_json(tmp_path / "work/vote/vote.json", {})
+    write_json(tmp_path / "work/tuning/best.json", {})
+    write_evidence(tmp_path)
+    write_robustness(tmp_path)
+    return tmp_path
+
+
+def protocol(pdf=False):
+    versions = {"python": "3.11.0", "torch": "2.13.0"}
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    params = params.model_copy(update={"report": ReportParams(pdf=pdf)})
+    return Protocol(params, "seed: 7\nsite: <none>\n", versions, "c0ffee")
+
+
+PICTURES = (
+    "macro_f1",
+    "roc",
+    "confusion",
+    "audit",
+    "contribution",
+    "reliability",
+    "coverage_risk",
+    "flip_rates",
+)
+
+
+def page_of(project):
+    """The page with stand-ins for the figures, which take seconds to draw."""
+    drawn = {name: project / f"{name}.svg" for name in PICTURES}
+    for name, path in drawn.items():
+        path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
+    return render(read_results(project, seed=7), drawn, protocol())
+
+
+def table_of(html, caption):
+    """Rows of the table whose caption begins so, by their first cell."""
+    (table,) = [t for t in re.findall(r"<table.*?</table>", html, re.S) if f"<caption>{caption}" in t]
+    return {row[0]: row for row in table_rows(table)}
+
+
+def table_rows(html):
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.S)
+    return [
+        [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+        for row in rows
+    ]

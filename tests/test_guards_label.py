@@ -1,0 +1,254 @@
+"""Guard of the label: properties of tables and files that give it away, and those that do so by chance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cohorts import read_table, write_participants
+from guarded_cohorts import guards_of, write_guarded_project
+
+from ricenet.cohort.layout import RawSubject
+from ricenet.guards.label_given_away import label_given_away
+from ricenet.guards.label_tests import by_threshold, by_value
+from ricenet.guards.result import GuardResult
+from ricenet.modalities import Label
+
+SUBJECTS = 24
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("clean")
+    write_guarded_project(project, SUBJECTS)
+    return project
+
+
+@pytest.fixture
+def project(clean: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clean, tmp_path / "project"))
+
+
+def add_column(project: Path, name: str, cell: Callable[[str, int], str]) -> None:
+    """cell: of a label and the subject's number."""
+    rows = read_table(project / "data")
+    table = [row | {name: cell(row["label"], index)} for index, row in enumerate(rows)]
+    write_participants(project / "data", table)
+
+
+def guarded(project: Path) -> GuardResult:
+    return guards_of(project)["label_given_away"]
+
+
+def rice(label: str) -> bool:
+    return label == "rice"
+
+
+LEAKS: dict[str, tuple[str, Callable[[str, int], str], str]] = {
+    "site": ("site", lambda label, _: "Oslo" if rice(label) else "Bergen", "column site"),
+    "unknown column": ("ward", lambda label, i: f"{label[:3]}-{i % 3}", "column ward"),
+    "number": ("score", lambda label, i: str(10 * rice(label) + i / 10), "column score, as a number"),
+    "day": (
+        "event_date",
+        lambda label, i: f"{2021 if rice(label) else 2015}-03-{i + 1:02d}",
+        "column event_date, its year",
+    ),
+    "interval": (
+        "days_rt_end_to_event",
+        lambda label, i: str(300 * rice(label) + i),
+        "column days_rt_end_to_event, as a number",
+    ),
+    "missing": (
+        "mgmt",
+        lambda label, _: "n/a" if rice(label) else "yes",
+        "column mgmt, whether given",
+    ),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_column_that_gives_the_label_away_is_found(project: Path, leak: str) -> None:
+    name, cell, told = LEAKS[leak]
+    add_column(project, name, cell)
+    result = guarded(project)
+    assert result.outcome == "failed"
+    assert f"{told} (of every subject" in result.found
+
+
+def test_no_cell_of_the_table_is_told(project: Path) -> None:
+    add_column(project, "site", lambda label, _: "St Olav" if rice(label) else "Haukeland")
+    result = guarded(project)
+    assert result.outcome == "failed"
+    for secret in ("Olav", "Haukeland"):
+        assert secret not in result.model_dump_json()
+
+
+def test_two_dates_that_give_the_label_away_together_are_found(project: Path) -> None:
+    add_column(project, "rt_end_date", lambda _, i: f"20{10 + i % 12}-01-01")
+    months = {"rice": "09", "recurrence": "02"}
+    add_column(project, "event_date", lambda label, i: f"20{10 + i % 12}-{months[label]}-{i % 25 + 1:02d}")
+    assert "days between the dates (of every subject" in guarded(project).found
+
+
+def rewrite(project: Path, modality: str, change: Callable[[nib.nifti1.Nifti1Image], object]) -> None:
+    """Save one scan of every subject with RICE differently."""
+    for row in read_table(project / "data"):
+        if rice(row["label"]):
+            path = RawSubject(project / "data", row["participant_id"]).scan(modality)  # type: ignore[arg-type]
+            image = nib.nifti1.load(path)
+            copy = nib.nifti1.Nifti1Image(np.asarray(image.dataobj), image.affine)
+            copy.header.set_xyzt_units("mm")
+            changed = change(copy)
+            (changed if isinstance(changed, nib.nifti1.Nifti1Image) else copy).to_filename(path)
+
+
+def finer(image: nib.nifti1.Nifti1Image) -> nib.nifti1.Nifti1Image:
+    return nib.nifti1.Nifti1Image(np.asarray(image.dataobj), image.affine * np.array([0.9, 1, 1, 1]))
+
+
+def described(image: nib.nifti1.Nifti1Image) -> None:
+    image.header["descrip"] = b"dcm2niix"
+
+
+def as_double(image: nib.nifti1.Nifti1Image) -> None:
+    image.set_data_dtype(np.float64)
+
+
+def shorter(image: nib.nifti1.Nifti1Image) -> nib.nifti1.Nifti1Image:
+    return nib.nifti1.Nifti1Image(np.asarray(image.dataobj)[:, :, :-1], image.affine)
+
+
+def turned(image: nib.nifti1.Nifti1Image) -> nib.nifti1.Nifti1Image:
+    return nib.nifti1.Nifti1Image(np.asarray(image.dataobj), np.diag([-1, 1, 1, 1]) @ image.affine)
+
+
+FILE_LEAKS: dict[str, Callable[[nib.nifti1.Nifti1Image], object]] = {
+    "voxel spacing": finer,
+    "length of the header's description": described,
+    "data type": as_double,
+    "shape": shorter,
+    "orientation": turned,
+}
+
+
+@pytest.mark.parametrize("name", FILE_LEAKS)
+def test_a_file_property_that_gives_the_label_away_is_found(project: Path, name: str) -> None:
+    rewrite(project, "event", FILE_LEAKS[name])
+    result = guarded(project)
+    assert result.outcome == "failed"
+    assert f"event: {name} (of every subject" in result.found
+
+
+def test_a_field_of_the_dose_sidecar_that_gives_the_label_away_is_found(project: Path) -> None:
+    for row in read_table(project / "data"):
+        if rice(row["label"]):
+            sidecar = RawSubject(project / "data", row["participant_id"]).dose_sidecar
+            sidecar.write_text(sidecar.read_text().replace("30", "33"))
+    assert "dose sidecar: fractions (of every subject" in guarded(project).found
+
+
+def labels_of(n: int) -> dict[str, Label]:
+    return {f"sub-{i:03d}": ("rice" if i % 2 else "recurrence") for i in range(n)}
+
+
+def test_what_few_subjects_have_by_chance_is_no_leak() -> None:
+    labels = labels_of(6)
+    sites = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
+    # 2 of the 20 ways to deal three labels to six subjects
+    assert label_given_away(sites, labels).outcome == "passed"
+
+
+def test_what_counts_alone_is_chance_among_many_properties() -> None:
+    labels = labels_of(14)
+    # 2 of 3432 deals
+    site = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
+    assert label_given_away(site, labels).outcome == "failed"
+    others = {f"column {k}": {s: str(i // 2 % (k + 2)) for i, s in enumerate(labels)} for k in range(5)}
+    assert label_given_away(site | others, labels).outcome == "passed"
+
+
+def test_a_value_for_each_subject_is_no_leak() -> None:
+    labels = labels_of(60)
+    assert label_given_away({"column code": {s: s for s in labels}}, labels).outcome == "passed"
+
+
+def test_nearly_telling_the_label_is_a_warning() -> None:
+    labels = labels_of(60)
+    sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()} | {"sub-000": "a"}
+    numbers = {s: float(i + 100 * (labels[s] == "rice")) for i, s in enumerate(labels)} | {"sub-001": 0.5}
+    result = label_given_away({"column site": dict(sites), "event: file size": dict(numbers)}, labels)
+    assert result.outcome == "warning"
+    assert "column site (nearly always, 0.98" in result.found
+    assert "event: file size (nearly always, 0.9" in result.found
+
+
+def test_subjects_without_a_label_are_not_looked_at() -> None:
+    labels = labels_of(40)
+    sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()}
+    everyone = sites | {"sub-900": "a", "sub-901": "b", "sub-902": "c"}
+    assert label_given_away({"column site": dict(everyone)}, labels).outcome == "failed"
+
+
+def test_a_number_with_few_values_is_taken_for_a_kind_too() -> None:
+    labels = labels_of(40)
+    slices = {s: 160.0 if labels[s] == "rice" else (155.0 if i % 4 else 165.0) for i, s in enumerate(labels)}
+    assert label_given_away({"event: slices": dict(slices)}, labels).outcome == "failed"
+
+
+def test_one_label_alone_cannot_be_given_away() -> None:
+    assert label_given_away({}, {"sub-001": "rice"}).outcome == "not applicable"
+
+
+def balanced_accuracy(values: list[str], deal: list[bool]) -> float:
+    """By the definition, one value after the other."""
+    right = 0.0
+    for value in set(values):
+        have = [deal[i] for i, v in enumerate(values) if v == value]
+        right += max(sum(have) / sum(deal), (len(have) - sum(have)) / (len(deal) - sum(deal)))
+    return right / 2
+
+
+def deals(n: int, of_rice: int) -> list[list[bool]]:
+    return [[i in chosen for i in range(n)] for chosen in itertools.combinations(range(n), of_rice)]
+
+
+@pytest.mark.parametrize("values", ["aaabbb", "aabbcd", "abbccc", "abcdef", "aaaabbbcc"])
+def test_the_exact_p_of_pure_values_is_that_of_all_deals(values: str) -> None:
+    every = deals(len(values), 3)
+    pure = [deal for deal in every if balanced_accuracy(list(values), deal) > 0.999]
+    telling = by_value(list(values), pure[0], 10)
+    assert telling.is_perfect
+    assert telling.p == pytest.approx(len(pure) / len(every))
+
+
+def test_the_drawn_p_is_near_that_of_all_deals() -> None:
+    values = list("aaaaaaabbbbbbbbbbbbb")
+    # one of twenty is wrong
+    deal = [i < 6 for i in range(20)]
+    deal[19] = False
+    score = balanced_accuracy(values, deal)
+    every = deals(20, 6)
+    p = np.mean([balanced_accuracy(values, other) >= score - 1e-12 for other in every])
+    telling = by_value(values, deal, 200_000)
+    assert telling.score == pytest.approx(score)
+    assert telling.score > 0.95
+    assert telling.p == pytest.approx(p, rel=0.5)
+
+
+def test_a_threshold_between_the_labels_is_perfect_in_either_direction() -> None:
+    deal = [True, True, True, False, False]
+    for values in ([1.0, 2.0, 2.0, 3.0, 9.0], [9.0, 8.0, 8.0, 3.0, 1.0]):
+        telling = by_threshold(values, deal)
+        assert telling.is_perfect
+        assert telling.p == pytest.approx(2 / math.comb(5, 3))
+
+
+def test_one_tie_across_the_labels_is_no_threshold() -> None:
+    telling = by_threshold([1.0, 2.0, 3.0, 3.0, 4.0], [True, True, True, False, False])
+    assert telling.score == pytest.approx(5.5 / 6)

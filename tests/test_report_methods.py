@@ -1,0 +1,62 @@
+"""The methods' paragraphs: true sentences only, whatever the parameters say."""
+
+from dataclasses import replace
+
+import pytest
+from small_report import page_of, protocol, table_of, write_participants, write_project
+from small_results import write_json
+
+from ricenet.config_training import TrainingOverride
+from ricenet.report.methods import methods_paragraphs
+from ricenet.report.results import read_results
+
+
+@pytest.fixture
+def project(tmp_path):
+    return write_project(tmp_path)
+
+
+def methods_of(project, **changes):
+    made = protocol()
+    params = made.params.model_copy(update=changes)
+    return " ".join(methods_paragraphs(read_results(project, seed=7), replace(made, params=params)))
+
+
+def test_methods_tell_this_runs_numbers(project):
+    text = methods_of(project)
+    for part in (
+        "10 subjects with a known outcome", "8 (4 with tumour recurrence and 4 with radiation-induced",
+        "2-fold cross-validation", "test set of 2 (1 and 1) was set aside", "(seed 7)",
+        "ANTs (antspyx of unknown version; a rigid transform", "divided by 60 Gy",
+        "trained for each of 7 sets", "everything else being the same for all of them: 60 epochs of Adam",
+        "learning rate 0.0005", "(999 resamples", "The 21 pairs", "1 baseline without an image network",
+        "dose shifted, dose of another patient", "No model of this run has voted on the test set.",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_methods_tell_of_settings_that_are_not_the_usual_ones(project):
+    params = protocol().params
+    preprocessing = params.preprocessing.model_copy(
+        update={"eqd2_alpha_beta_gy": 2.0, "interpolation": "bspline"}
+    )
+    overrides = {"dose": TrainingOverride(epochs=9)}
+    training = params.training.model_copy(update={"overrides": overrides})
+    text = methods_of(project, preprocessing=preprocessing, training=training)
+    assert "converted to EQD2 (alpha/beta 2 Gy) and divided by 60 Gy" in text
+    assert "by B-splines (the dose linearly)" in text
+    assert "Settings of their own: dose (see the protocol)." in text
+    assert "everything else being the same" not in text
+
+
+def test_settings_that_a_search_found_are_told(project):
+    values = {"training.learning_rate": 0.00123, "augmentation.noise_sd": 0.25}
+    write_json(project / "work/tuning/best.json", {"dose": {"folds": [values, values]}})
+    assert "Settings of their own: dose (see the protocol)." in methods_of(project)
+    row = table_of(page_of(project), "In the place of the parameters")["dose"]
+    assert row == ["dose", "all", "training.learning_rate 0.00123, augmentation.noise_sd 0.25"]
+
+
+def test_methods_do_not_call_phantoms_patients(project):
+    write_participants(project, "synthetic")
+    assert "10 synthetic phantoms, generated and not imaged," in methods_of(project)

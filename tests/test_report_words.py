@@ -1,0 +1,104 @@
+"""What the report says in words: p-values, ROC, checklists, methods, model card."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_evidence import VERDICT, estimate, evidence, robustness
+
+from ricenet.evaluation.estimate import Estimate
+from ricenet.report.checklists import AUTHORS, checklists
+from ricenet.report.figures_robustness import perturbation_rows
+from ricenet.report.figures_scores import roc_points
+from ricenet.report.model_card import model_card_sections
+from ricenet.report.page import told
+from ricenet.report.summary import SECTIONS, abstention_sentence, guards_verdict
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_a_roc_curve_takes_equal_probabilities_at_once():
+    # two of three with RICE lie above both recurrences; the last ties with one of them
+    scored = (("rice", 0.9), ("rice", 0.8), ("rice", 0.4), ("recurrence", 0.4), ("recurrence", 0.1))
+    false_alarms, sensitivity = roc_points(scored)
+    assert false_alarms.tolist() == [0, 0, 0, 0.5, 1]
+    assert sensitivity.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
+    area = sum((b - a) * (c + d) / 2 for a, b, c, d in zip(
+        false_alarms, false_alarms[1:], sensitivity, sensitivity[1:], strict=False))  # fmt: skip
+    assert area == pytest.approx((2 + 2 + 1.5) / 6)
+
+
+def test_a_constant_answer_is_told_without_an_interval():
+    assert told(Estimate(value=0.5, low=0.5, high=0.5, method="exact")) == "0.50"
+    assert told(estimate(0.2), signed=True).replace("\xa0", " ") == "+0.20 (+0.10 to +0.30)"
+
+
+def test_checklists_are_complete_and_lead_to_sections_or_to_the_authors():
+    claim, tripod = checklists()
+    assert [item.number for item in claim.items] == [str(i) for i in range(1, 45)]
+    # 27 items with their parts, 52 in all
+    assert len(tripod.items) == 52
+    mains = dict.fromkeys(int(re.match(r"\d+", item.number)[0]) for item in tripod.items)
+    assert list(mains) == list(range(1, 28))
+    for item in (*claim.items, *tripod.items):
+        assert item.topic
+        assert set(item.sections) <= set(SECTIONS)
+        assert item.sections or item.note
+    assert claim.items[43].note == AUTHORS
+
+
+def test_every_file_that_a_checklist_names_exists():
+    notes = " ".join(item.note for checklist in checklists() for item in checklist.items)
+    named = re.findall(r"docs/[\w-]+\.md", notes)
+    assert named
+    for name in named:
+        assert (PROJECT / name).is_file()
+
+
+def test_guards_are_counted_with_the_worst_first():
+    assert guards_verdict(evidence("x").guards) == "1 warning, 1 passed"
+
+
+def test_a_vote_that_answers_nobody_is_said():
+    made = evidence("x")
+    silent = made.abstention["dose"].model_copy(update={"error": None, "threshold": None})
+    made = made.model_copy(update={"abstention": {**made.abstention, "dose": silent}})
+    assert abstention_sentence(made, "dose").endswith("aiming at 10 % of wrong answers, answers nobody.")
+    assert "No confidence reaches the target error of 10 %" in model_card_sections(made, "dose")
+
+
+def test_perturbations_are_rows_with_the_sets_that_they_apply_to():
+    rows = {row.title: set(row.effects) for row in perturbation_rows(robustness())}
+    assert next(iter(rows)) == "noise on the MRI, 0.1 SD"
+    assert "dose" not in rows["noise on the MRI, 0.1 SD"]
+    assert rows["dose shifted, 3 mm"] == {"dose", "post_op+dose", "event+dose", "post_op+event+dose"}
+
+
+def test_the_model_card_tells_use_scores_verdict_and_limits():
+    card = model_card_sections(evidence("ab" * 32), "post_op", robustness(), synthetic=True)
+    titles = re.findall(r"^## (.*)$", card, re.M)
+    assert titles == [
+        "Intended use", "Data", "Scores", "Against simple baselines", "Calibration and three-way vote",
+        "Robustness", "Guards against leaks", "Limits",
+    ]  # fmt: skip
+    for text in (
+        "Research only; not a medical device", "synthetic phantoms", "8 subjects in cross-validation",
+        "abababababab", "| macro-F1 | 0.75 (0.45 to 0.95) |", VERDICT, "temperature for new cases 0.50",
+        "an answer from a confidence of 0.80", "noise on the MRI, 0.1 SD, a share of 0.12",
+        "- label given away: warning", "no outside cohort was tested",
+    ):  # fmt: skip
+        assert text in card
+    assert "sub-" not in card
+
+
+def test_a_model_card_without_robustness_says_so():
+    assert "## Robustness\n\nNot examined." in model_card_sections(evidence("x"), "dose")
+
+
+def test_a_model_card_needs_no_heavy_package():
+    heavy = ("torch", "mlflow", "matplotlib", "jinja2", "monai", "nibabel", "scipy", "sklearn")
+    code = f"import sys, ricenet.report.model_card; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

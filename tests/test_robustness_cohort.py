@@ -1,0 +1,207 @@
+"""From a project's files to its robustness: who answers for whom, raw scans' scale, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_results import GRID, LABELS, ball, write_json, write_splits
+
+from ricenet.cohort.layout import RawSubject
+from ricenet.config import NetworkParams
+from ricenet.ensemble import Provenance, write_ensemble
+from ricenet.errors import RegistryError, ResultError, ScanError
+from ricenet.network import initial_network, p_rice
+from ricenet.preprocessing.intensity import zscore_in_brain
+from ricenet.robustness.cohort import cohort_answers, cube_voxels, open_ensembles
+from ricenet.robustness.given import Given, Source
+from ricenet.robustness.perturbations import missing
+from ricenet.robustness.record import Robustness, read_robustness
+from ricenet.scale import change_settings
+from ricenet.splits import Splits, read_splits
+from ricenet.volume import Volume, save_nifti
+
+NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
+SETS = ("dose", "post_op+dose")
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
+
+
+def write_subject(project: Path, subject: str) -> None:
+    """Raw MRIs of mean 500 and SD 100 on the cube's own grid, and what preprocessing makes of them."""
+    rng = np.random.default_rng(int(subject[-3:]))
+    brain = ball((9.5, 9.5, 9.5), 8.5)
+    channels = []
+    for modality in ("post_op", "event"):
+        raw = rng.normal(500, 100, GRID.shape).astype(np.float32)
+        save_nifti(Volume(raw, GRID), RawSubject(project / "data", subject).scan(modality))
+        channels.append(zscore_in_brain(raw, brain, subject, modality))
+    channels.append(rng.random(GRID.shape, dtype=np.float32))
+    folder = project / "work/preprocessed" / subject
+    save_nifti(Volume(brain, GRID), folder / "brain.nii.gz")
+    np.save(folder / "volumes.npy", np.stack(channels).astype(np.float16))
+    provenance = {
+        "parameters": {"interpolation": "linear"},
+        "event_world_from_post_op_world": np.eye(4).tolist(),
+    }
+    write_json(folder / "provenance.json", provenance)
+
+
+def write_networks(project: Path, name: str, splits_digest: str, cube: int = 20) -> None:
+    paths = [project / f"weights-{fold}.safetensors" for fold in range(2)]
+    for fold, path in enumerate(paths):
+        save_file(initial_network(name, fold, 0, 0.05, 2).state_dict(), path)
+    provenance = Provenance(
+        ("a", "b"), "data", "made", splits_digest, {"cube_voxels": cube, "spacing_mm": 8.0}
+    )
+    write_ensemble(project / "models/ensembles" / name, name, paths, NETWORK, provenance)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("project")
+    write_splits(project)
+    for subject in LABELS:
+        write_subject(project, subject)
+    for name in SETS:
+        write_networks(project, name, splits_of(project).digest)
+    return project
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+def splits_of(project: Path) -> Splits:
+    return read_splits(project / "work/splits/splits.json")
+
+
+def source(project: Path, cube: int = 20) -> Source:
+    return Source(project / "work/preprocessed", project / "data", cube, seed=7)
+
+
+def given(project: Path, cube: int = 20) -> Given:
+    return source(project, cube).given("sub-001", {"same": "sub-003"}, CPU)
+
+
+def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Path) -> None:
+    found = given(finished)
+    raw = np.random.default_rng(1).normal(500, 100, GRID.shape)[ball((9.5, 9.5, 9.5), 8.5)]
+    assert found.brain_mean_sd["post_op"] == pytest.approx(raw.mean() / raw.std(), rel=1e-5)
+    assert found.brain_mean_sd.keys() == {"post_op", "event"}
+    assert found.spacing_mm == 8.0
+    donor = np.load(finished / "work/preprocessed/sub-003/volumes.npy")[2]
+    assert np.array_equal(found.donor_doses["same"], donor)
+
+
+def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them_out(finished: Path) -> None:
+    splits = splits_of(finished)
+    ensembles = open_ensembles(finished / "models/ensembles", SETS, splits)
+    answers = cohort_answers(ensembles, splits, source(finished), [missing("dose")], 4)
+    assert [a.subject for a in answers] == [s for fold in splits.folds for s in fold]
+    for fold, subjects in enumerate(splits.folds):
+        network = ensembles["post_op+dose"].networks[fold]
+        for subject in subjects:
+            volumes = np.load(finished / "work/preprocessed" / subject / "volumes.npy")[[0, 2]].astype(
+                np.float32
+            )
+            with torch.no_grad():
+                expected = p_rice(network(torch.from_numpy(volumes)[None]))
+                volumes[1] = 0
+                without = p_rice(network(torch.from_numpy(volumes)[None]))
+            (found,) = [a for a in answers if a.subject == subject]
+            assert found.given["post_op+dose"] == pytest.approx(expected.item(), abs=1e-6)
+            assert found.perturbed["post_op+dose"][0] == pytest.approx(without.numpy(), abs=1e-6)
+
+
+def test_a_missing_ensemble_says_who_makes_it(project: Path) -> None:
+    with pytest.raises(RegistryError, match=r"no ensemble in .*event: .* `dvc repro train` makes it"):
+        open_ensembles(project / "models/ensembles", ["event"], splits_of(project))
+
+
+def test_an_ensemble_of_other_splits_is_refused(project: Path) -> None:
+    write_networks(project, "event", "another digest")
+    with pytest.raises(
+        ResultError, match=r"ensemble event: trained with splits another dige.*dvc repro train"
+    ):
+        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
+
+
+def test_ensembles_of_different_cubes_are_refused(project: Path) -> None:
+    write_networks(project, "event", splits_of(project).digest, cube=16)
+    with pytest.raises(
+        ResultError, match=r"different cubes \(dose: 20 voxels of 8 mm; event: 16 voxels of 8 mm"
+    ):
+        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
+
+
+def test_the_ensembles_say_how_large_cubes_are(finished: Path) -> None:
+    splits = splits_of(finished)
+    assert cube_voxels(open_ensembles(finished / "models/ensembles", SETS, splits)) == 20
+
+
+def test_volumes_of_another_size_than_the_networks_are_refused(finished: Path) -> None:
+    with pytest.raises(
+        ScanError, match=r"sub-001: volumes.npy: shape \(3, 20, 20, 20\).*expected \(3, 16, 16, 16\)"
+    ):
+        given(finished, cube=16)
+
+
+def test_a_missing_raw_scan_is_named(project: Path) -> None:
+    RawSubject(project / "data", "sub-001").scan("event").unlink()
+    with pytest.raises(
+        ResultError, match=r"sub-001: the raw event scan is missing .*robustness\.bias_field to \[\]"
+    ):
+        given(project)
+
+
+def test_a_raw_scan_that_was_not_preprocessed_is_refused(project: Path) -> None:
+    scan, other = (RawSubject(project / "data", s).scan("post_op") for s in ("sub-001", "sub-002"))
+    shutil.copy(other, scan)
+    with pytest.raises(
+        ResultError, match=r"sub-001: the raw post_op scan gives z-scores up to .*not the scan"
+    ):
+        given(project)
+
+
+def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Robustness:
+    shutil.copy(ROOT / "params.yaml", project)
+    cohort = {"root": "data"}
+    changes = {"robustness": settings, "cohort": cohort, "evidence": {"resamples": 999}}
+    change_settings(project / "params.yaml", changes)
+    monkeypatch.chdir(project)
+    runpy.run_path(str(ROOT / "src/stages/robustness.py"), run_name="__main__")
+    return read_robustness()
+
+
+def test_the_stage_writes_json_table_and_figure_alike_every_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run_stage(project, monkeypatch, modality_sets=list(SETS), batch_size=5)
+    folder = project / "work/robustness"
+    names = ("robustness.json", "effects.csv", "figures/robustness.png")
+    first = [(folder / name).read_bytes() for name in names]
+    assert run_stage(project, monkeypatch, modality_sets=list(SETS), batch_size=5) == found
+    assert [(folder / name).read_bytes() for name in names] == first
+    # 3 shifts, 2 rotations, 2 swaps, missing; with an MRI also 2 of noise, 2 of bias, and the MRI missing
+    assert [len(found.effects[name]) for name in SETS] == [8, 13]
+    assert all(e.subjects == 8 for effects in found.effects.values() for e in effects)
+
+
+def test_without_modality_sets_the_stage_finds_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_stage(project, monkeypatch, modality_sets=[]).effects == {}
+    assert json.loads((project / "work/robustness/robustness.json").read_text())["seed"] == 7
+
+
+def test_doses_alone_need_no_raw_scan(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(project / "data")
+    assert set(run_stage(project, monkeypatch, modality_sets=["dose"]).effects) == {"dose"}
