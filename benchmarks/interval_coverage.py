@@ -9,12 +9,11 @@ is its value in that population with 48 recurrences to 32 RICE. The same cohorts
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+from figure import report
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -39,23 +38,24 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=999)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    lines = []
+    figures, agreement = [], 0.0
     with ProcessPoolExecutor(options.processes) as pool:
         for separation in SEPARATIONS:
             truth = population(separation)
             work = partial(intervals_of_cohort, separation, options.resamples)
             found = list(pool.map(work, range(options.cohorts), chunksize=20))
-            agreement = max(difference for _, difference in found)
+            agreement = max(agreement, *(difference for _, difference in found))
             for score, value in truth.items():
                 held = [holds(estimates[score], value) for estimates, _ in found]
                 told = (
                     f"separation {separation:g}  {score:18} truth {value:.3f}  coverage {np.mean(held):.3f}"
                 )
                 print(told, flush=True)
-                lines.append(
-                    figure(f"coverage of {score}, truth {value:.2f}", float(np.mean(held)), agreement)
-                )
-    print(*lines, sep="\n")
+                covered = float(np.mean(held))
+                figures.append((f"coverage of {score}, truth {value:.2f}", covered, LEAST <= covered <= MOST))
+    told = f"scores differ from scikit-learn's by {agreement:.1e} at most; {options.cohorts} cohorts"
+    for name, covered, met in figures:
+        report(name, covered, f"{LEAST} to {MOST}", told, met)
 
 
 def drawn(
@@ -101,14 +101,6 @@ def intervals_of_cohort(separation: float, resamples: int, number: int) -> tuple
 def holds(estimate: Estimate, truth: float) -> bool:
     """Whether an interval holds the truth."""
     return estimate.low <= truth <= estimate.high
-
-
-def figure(name: str, value: float, agreement: float, goal: Sequence[float] = (LEAST, MOST)) -> str:
-    """A line for the record; agreement: largest difference of a score from scikit-learn's."""
-    met = goal[0] <= value <= goal[1]
-    return json.dumps(
-        {"name": name, "value": round(value, 4), "goal": list(goal), "agreement": agreement, "met": met}
-    )
 
 
 if __name__ == "__main__":

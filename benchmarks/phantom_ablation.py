@@ -14,19 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from figure import report
+from phantom_training import trained_phantom
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config import Params, read_params
-from ricenet.files import read_json
 from ricenet.modalities import members
-from ricenet.phantom.cohort import write_phantom
 from ricenet.phantom.mechanism import Weights
-from ricenet.preprocessing.cohort import preprocess_cohort
-from ricenet.preprocessing.step_keys import tool_versions
-from ricenet.splits import candidates, make_splits
-from ricenet.store import Store
-from ricenet.training.cross_validation import plan_folds, train_folds
 from ricenet.training.history import read_history
 from ricenet.training.task import HISTORY
 
@@ -36,45 +29,8 @@ WORK = Path("work/ablation")
 
 def macro_f1_by_set(params: Params, seed: int) -> dict[str, float]:
     """Mean validation macro-F1 of each modality set on the phantom of one seed."""
-    cohort, preprocessed = WORK / f"seed-{seed}" / "cohort", WORK / f"seed-{seed}" / "preprocessed"
-    if not cohort.exists():
-        write_phantom(
-            cohort,
-            params.phantom.subjects,
-            seed,
-            Weights(**params.phantom.evidence.model_dump()),
-            test_fraction=params.phantom.test_fraction,
-            spacing_mm=params.phantom.spacing_mm,
-            single_fraction_share=params.phantom.single_fraction_share,
-            backend=params.execution.backend,
-            workers=params.execution.workers,
-        )
-    checked = admit(check_cohort(cohort), exclude_faulty=False)
-    preprocess_cohort(
-        checked,
-        params.preprocessing,
-        params.seed,
-        params.execution,
-        Store(Path("work/store/subjects")),
-        preprocessed,
-        tool_versions(params.preprocessing.brain),
-    )
-    splits = make_splits(
-        candidates(checked.model_dump()), params.split.folds, params.split.test_fraction, params.seed
-    )
-    tasks = plan_folds(
-        params.modality_sets,
-        splits,
-        read_json(preprocessed / "summary.json")["subjects"],
-        params.seed,
-        params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
-        preprocessed,
-        Path("work/store/folds"),
-    )
-    train_folds(tasks, params.execution)
+    weights = Weights(**params.phantom.evidence.model_dump())
+    tasks = trained_phantom(params, seed, weights, WORK / f"seed-{seed}").tasks
     return {
         name: float(
             np.mean(

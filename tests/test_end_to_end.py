@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.evidence.record import read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import MODALITIES, MODALITY_SETS
 
@@ -99,6 +100,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open() as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
 def stages_run(output: str) -> set[str]:
     """Names of the stages that DVC ran."""
     lines = [line for line in output.splitlines() if line.startswith("Running stage '")]
@@ -131,6 +137,37 @@ def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: C
 
 
 @pytest.mark.timeout(900)
+def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
+    evidence = read_evidence(clone.folder / "work/evidence/evidence.json")
+    assert set(evidence.sets) == set(MODALITY_SETS)
+    assert len(evidence.comparisons) == 21 and len(evidence.contributions) == 3
+    assert {guard.outcome for guard in evidence.guards} == {"passed"}
+    assert {"majority", "dose", "site", "masks", "all"} <= {b.name for b in evidence.audit.baselines}
+    robustness = clone.json("work/robustness/robustness.json")["effects"]
+    assert set(robustness) == set(MODALITY_SETS)
+    report = (clone.folder / "work/report/index.html").read_text()
+    assert evidence.audit.verdict[:40] in report
+    assert "SYNTHETIC" in report and "No model of this run has voted on the test set" in report
+
+
+@pytest.mark.timeout(900)
+def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: Clone) -> None:
+    clone.set({"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}})
+    assert stages_run(clone.repro()) == {"repeat", "evidence", "register", "report", "resolve"}
+    repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
+    assert repeats is not None
+    assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]
+    first = clone.json("work/splits/splits.json")["folds"]
+    other = [
+        sorted(row["participant_id"] for row in rows_of(clone.folder / f"work/repeats/1/dose/fold-{k}/predictions.tsv"))
+        for k in range(FOLDS)
+    ]
+    assert sorted(sum(other, [])) == sorted(sum(first, []))
+    clone.set({"evidence": {"repeat_fold_seeds": [], "repeat_sets": ["dose"]}})
+    clone.repro()
+
+
+@pytest.mark.timeout(900)
 def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
     # and one of quality control
     assert len(clone.runs()) == 7 + 7 * FOLDS + 1
@@ -157,7 +194,8 @@ def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> None:
-    clone.run("ricenet", "promote", "dose")
+    # six subjects are too few for any gate
+    clone.run("ricenet", "promote", "dose", "--force", "--reason", "a test with six subjects")
     assert stages_run(clone.repro()) == {"register", "resolve", "vote", "report"}
     vote = clone.json("work/vote/vote.json")["dose"]
     assert vote["n"] == 2 and 0 <= vote["macro_f1"] <= 1
@@ -165,6 +203,7 @@ def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> Non
     with (clone.folder / "models/test_ledger.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert [(row["modality_set"], row["n"], row["look"]) for row in rows] == [("dose", "2", "1")]
+    assert rows[0]["who"] == "n/a"
 
 
 @pytest.mark.timeout(900)
@@ -208,6 +247,19 @@ def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> N
     assert len(marked) == SUBJECTS
     assert len(stored) == SUBJECTS and set((clone.folder / "work/store/quality").glob("??/*")) == stored
     assert clone.runs().count("quality") == 2
+
+
+@pytest.mark.timeout(900)
+def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: Clone) -> None:
+    twice = clone.folder / "data/twice"
+    shutil.copytree(clone.folder / "data/demo", twice)
+    shutil.copyfile(RawSubject(twice, "sub-002").scan("event"), RawSubject(twice, "sub-003").scan("event"))
+    clone.set({"cohort": {"root": "data/twice", "exclude_faulty": True}})
+    done = clone.run("dvc", "repro", check=False)
+    clone.set({"cohort": {"root": "data/demo", "exclude_faulty": False}})
+    assert done.returncode != 0
+    assert "same_image" in done.stderr and "sub-002" in done.stderr and "sub-003" in done.stderr
+    assert "train" not in stages_run(done.stdout + done.stderr) and "Traceback" not in done.stderr
 
 
 @pytest.mark.timeout(900)

@@ -6,6 +6,7 @@ import typer
 
 from ricenet.cli.check import check
 from ricenet.cli.cohort import cohort_app
+from ricenet.cli.compare import compare
 from ricenet.cli.explain import explain
 from ricenet.cli.imports import import_app
 from ricenet.cli.params import params_app
@@ -25,5 +26,5 @@ app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
-for command in (check, explain, phantom, predict, predict_cohort, promote, ui):
+for command in (check, compare, explain, phantom, predict, predict_cohort, promote, ui):
     app.command()(command)

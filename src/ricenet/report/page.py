@@ -16,6 +16,7 @@ from ricenet.evaluation.drawing import set_title
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.predictions import require
+from ricenet.evidence.contribution import contribution_sentence
 from ricenet.files import write_text
 from ricenet.html_templates import page_templates, template_text
 from ricenet.modalities import MODALITIES
@@ -84,6 +85,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "repeated": in_paper_order(evidence.repeats.macro_f1) if evidence.repeats else [],
         "modalities": MODALITIES,
         "score_titles": SCORES,
+        "contribution_told": contribution_sentence(results.evidence.contributions),
         "guards_text": guards_verdict(evidence.guards),
         "table": cohort_table(results.splits, results.participants, results.measures),
         "fewest": FEWEST,

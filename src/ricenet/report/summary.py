@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ricenet.evaluation.drawing import set_title
+from ricenet.evidence.contribution import contribution_sentence
 from ricenet.evidence.record import Evidence, best_set
 from ricenet.guards.result import GuardResult, Outcome
 from ricenet.report.results import Results
@@ -39,6 +40,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
     evidence = results.evidence
     sentences = [
         ("scores", _best_sentence(evidence)),
+        *([("contribution", told)] if (told := contribution_sentence(evidence.contributions)) else []),
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
     ]

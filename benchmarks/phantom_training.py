@@ -1,0 +1,74 @@
+"""A phantom cohort from its seed to its trained folds, as the stages would make it; kept for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.checks import admit, check_cohort
+from ricenet.config import Params
+from ricenet.files import read_json
+from ricenet.phantom.cohort import write_phantom
+from ricenet.phantom.mechanism import Weights
+from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.preprocessing.step_keys import tool_versions
+from ricenet.splits import Splits, candidates, make_splits
+from ricenet.store import Store
+from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.task import FoldTask
+
+
+@dataclass(frozen=True)
+class TrainedPhantom:
+    """What is at hand after training."""
+
+    cohort: CheckedCohort
+    preprocessed: Path
+    splits: Splits
+    tasks: Sequence[FoldTask]
+
+
+def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -> TrainedPhantom:
+    """Write, check, preprocess, split and train a phantom cohort below a folder."""
+    cohort, preprocessed = folder / "cohort", folder / "preprocessed"
+    if not cohort.exists():
+        write_phantom(
+            cohort,
+            params.phantom.subjects,
+            seed,
+            weights,
+            test_fraction=params.phantom.test_fraction,
+            spacing_mm=params.phantom.spacing_mm,
+            single_fraction_share=params.phantom.single_fraction_share,
+            backend=params.execution.backend,
+            workers=params.execution.workers,
+        )
+    checked = admit(check_cohort(cohort), exclude_faulty=False)
+    preprocess_cohort(
+        checked,
+        params.preprocessing,
+        params.seed,
+        params.execution,
+        Store(Path("work/store/subjects")),
+        preprocessed,
+        tool_versions(params.preprocessing.brain),
+    )
+    splits = make_splits(
+        candidates(checked.model_dump()), params.split.folds, params.split.test_fraction, params.seed
+    )
+    tasks = plan_folds(
+        params.modality_sets,
+        splits,
+        read_json(preprocessed / "summary.json")["subjects"],
+        params.seed,
+        params.preprocessing,
+        params.training,
+        params.augmentation,
+        params.network,
+        preprocessed,
+        Path("work/store/folds"),
+    )
+    train_folds(tasks, params.execution)
+    return TrainedPhantom(checked, preprocessed, splits, tasks)

@@ -1,0 +1,252 @@
+"""Finding what `ricenet compare` names: a modality set at hand, a registered version, or a run."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ricenet.errors import RegistryError, ResultError
+from ricenet.evaluation.predictions import read_out_of_fold, require
+from ricenet.evidence.gate import GateRecord, parse_gate_record
+from ricenet.evidence.paired import Side
+from ricenet.files import read_json
+from ricenet.modalities import MODALITY_SETS
+from ricenet.splits import read_splits
+from ricenet.tracking.content import COMMIT, code_tags, common_params, flat, set_key
+from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
+from ricenet.tracking.gather import DIGESTS, ensemble_folder
+from ricenet.tracking.registry import find_registered
+from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, RUNS_PER_CALL, SET_KEY, runs_of_set
+from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures
+from ricenet.training.predictions import Prediction, read_predictions
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+RUN_ID = re.compile(r"[0-9a-f]{8,32}")
+"""An MLflow run's id, or the beginning of one."""
+
+_MODELS, _ENSEMBLE = "models:", "ricenet.ensemble_digest"
+_TRAINING, _PREDICTIONS = "training", "predictions.tsv"
+_SHORT = 8
+
+
+def find_side(project: Path, given: str, prefix: str, open_store: Callable[[], TrackingStore]) -> Side:
+    """What a name means, with its held-out predictions.
+
+    given: a modality set (then work/training is read), models:/NAME@ALIAS, models:/NAME/VERSION, or a run by
+    id, by 8 or more of its first digits, or by name. prefix: of registered models. open_store: called only
+    where the name is no modality set.
+    Raises ResultError, RegistryError, SplitError: nothing by this name, several, or no predictions in it.
+    """
+    if given in MODALITY_SETS:
+        return set_at_hand(project, given)
+    store = open_store()
+    if given.startswith(_MODELS):
+        return registered_version(store, prefix, given)
+    run = find_run(store, given)
+    return _of_run(store, run, _run_title(run))
+
+
+def set_at_hand(project: Path, modality_set: str) -> Side:
+    """A modality set as it lies in work/training.
+
+    Raises ResultError, SplitError: predictions or records are missing, or do not fit the splits.
+    """
+    splits = read_splits(project / "work" / "splits" / "splits.json")
+    training = project / "work" / "training"
+    predictions = read_out_of_fold(training, modality_set, splits)
+    folders = [training / modality_set / f"fold-{k}" for k in range(len(splits.folds))]
+    records = [read_json(require(folder / "fold.json", "train")) for folder in folders]
+    keys = [record["key"] for record in records]
+    ensemble = _ensemble_of(ensemble_folder(project, modality_set) / "ensemble.json", keys)
+    known = {name: str(ensemble[name]) for name in DIGESTS if name in ensemble}
+    settings: dict[str, Any] = {k: ensemble[k] for k in ("network", "preprocessing") if k in ensemble}
+    return Side(
+        name=f"{modality_set} (at hand)",
+        modality_set=modality_set,
+        training=set_key(modality_set, keys),
+        predictions=tuple(predictions),
+        digests={**known, "splits_digest": splits.digest, **_commit(code_tags(records))},
+        parameters={**common_params(records), **flat(settings), "folds": str(len(records))},
+    )
+
+
+def registered_version(store: TrackingStore, prefix: str, uri: str) -> Side:
+    """A registered version, with the predictions in its run.
+
+    Raises RegistryError, ResultError: no such version; its run is gone, holds another training or none.
+    """
+    version = find_registered(store, prefix, uri)
+    title = f"{version.model} version {version.version}"
+    try:
+        run = store.client().get_run(str(version.run_id))
+    except mlflow_failures():
+        raise RegistryError(
+            f"{title}: its run is not in the store, and with it its held-out predictions. "
+            "Compare another version"
+        ) from None
+    if run.data.tags.get(_ENSEMBLE) != version.digest:
+        raise RegistryError(
+            f"{title}: its run holds the predictions of another ensemble by now. Compare another version, or "
+            f"the run itself ({run.info.run_id})"
+        )
+    return _of_run(store, run, title)
+
+
+def find_run(store: TrackingStore, given: str) -> Run:
+    """The run of a modality set by its id, its name, or the beginning of its id, in this order.
+
+    Raises RegistryError: none, or several.
+    """
+    with mlflow_errors(store.uri):
+        runs = _search(store, f"tags.`{KIND}` = 'set'")
+    digits = given.lower()
+    found = [run for run in runs if run.info.run_id == digits]
+    found = found or [run for run in runs if run.info.run_name == given]
+    if not found and RUN_ID.fullmatch(digits):
+        found = [run for run in runs if run.info.run_id.startswith(digits)]
+    if len(found) > 1:
+        several = ", ".join(f"{run.info.run_id} (of {_day(run)})" for run in found)
+        raise RegistryError(f"{given!r} is the name of {len(found)} runs; name one by its id: {several}")
+    if not found:
+        raise RegistryError(_unknown(store, given))
+    return found[0]
+
+
+def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
+    tags = run.data.tags
+    with mlflow_errors(store.uri), tempfile.TemporaryDirectory(prefix="ricenet-compare-") as folder:
+        gate = _gate_record(store, run, Path(folder))
+        predictions = (
+            gate.as_predictions() if gate is not None else _of_folds(store, run, title, Path(folder))
+        )
+    known = {name: tags[f"ricenet.{name}"] for name in DIGESTS if f"ricenet.{name}" in tags}
+    return Side(
+        name=title,
+        modality_set=tags[MODALITY_SET],
+        training=tags[SET_KEY],
+        predictions=tuple(predictions),
+        digests={**known, **_commit(tags)},
+        parameters=dict(run.data.params),
+    )
+
+
+def _gate_record(store: TrackingStore, run: Run, folder: Path) -> GateRecord | None:
+    """The gate's record; None where the run has none of this version and of its own ensemble."""
+    path = _artifact(store, run, GATE_FOLDER, gate_file(run.data.tags[MODALITY_SET]), folder)
+    if path is None:
+        return None
+    try:
+        record = parse_gate_record(path.read_text(encoding="utf-8"))
+    except ResultError:
+        return None
+    own = record.ensemble_digest == run.data.tags.get(_ENSEMBLE)
+    return record if own else None
+
+
+def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[Prediction]:
+    """The predictions in the runs of a set's folds, as runs of earlier versions have them alone."""
+    children = [
+        child for child in runs_of_set(store, run.data.tags[SET_KEY]).values()
+        if child.data.tags.get(PARENT) == run.info.run_id
+    ]  # fmt: skip
+    predictions: dict[int, list[Prediction]] = {}
+    for child in children:
+        path = _artifact(store, child, _TRAINING, _PREDICTIONS, folder / child.info.run_id)
+        if path is not None:
+            predictions[int(child.data.params["fold"])] = _read(path, title)
+    expected = run.data.params.get("folds", "all")
+    if sorted(predictions) != list(range(int(expected) if expected.isdigit() else -1)) or not predictions:
+        held = f"of {len(predictions)} fold(s) only, of {expected}" if predictions else "of none of its folds"
+        raise ResultError(
+            f"{title} holds held-out predictions {held}: it is still in training, or was stopped. "
+            "Finish it with `dvc repro`"
+        )
+    return [p for fold in sorted(predictions) for p in predictions[fold]]
+
+
+def _read(path: Path, title: str) -> list[Prediction]:
+    try:
+        return read_predictions(path)
+    except ValueError:
+        raise ResultError(
+            f"{title}: {_PREDICTIONS} of a fold's run is damaged. Publish it again: delete the run and "
+            "run `dvc repro -f register`"
+        ) from None
+
+
+def _artifact(store: TrackingStore, run: Run, folder: str, name: str, target: Path) -> Path | None:
+    client, path = store.client(), f"{folder}/{name}"
+    if path not in {found.path for found in client.list_artifacts(run.info.run_id, folder)}:
+        return None
+    target.mkdir(exist_ok=True)
+    return Path(client.download_artifacts(run.info.run_id, path, str(target)))
+
+
+def _ensemble_of(path: Path, fold_keys: Sequence[str]) -> dict[str, Any]:
+    """The ensemble's description; empty where there is none yet, or one of another training."""
+    content: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return content if content.get("fold_keys") == list(fold_keys) else {}
+
+
+def _commit(tags: Mapping[str, str]) -> dict[str, str]:
+    return {"commit": tags[COMMIT]} if COMMIT in tags else {}
+
+
+def _unknown(store: TrackingStore, given: str) -> str:
+    """Why nothing was found, with the likeliest remedy."""
+    for name in MODALITY_SETS:
+        if sorted(name.split("+")) == sorted(given.split("+")):
+            return f"unknown modality set {given!r}; its name is {name}"
+    with mlflow_errors(store.uri):
+        other = _other_run(store, given)
+    if other is not None:
+        kind, parent = other.data.tags.get(KIND, "another program"), other.data.tags.get(PARENT)
+        whole = f" ({parent})" if kind == "fold" and parent else ""
+        return (
+            f"{given!r} is a run of kind {kind!r}, which has no predictions of a whole cross-validation. "
+            f"Name the run of a modality set{whole}"
+        )
+    return (
+        f"{given!r} is no modality set ({', '.join(MODALITY_SETS)}), no model (models:/NAME@ALIAS or "
+        "models:/NAME/VERSION), and no run of a modality set by its id, at least 8 digits of it, or its "
+        "name. `ricenet ui` shows the runs"
+    )
+
+
+def _other_run(store: TrackingStore, given: str) -> Run | None:
+    if RUN_ID.fullmatch(given.lower()):
+        found = _search(store, f"attributes.run_id LIKE '{given.lower()}%'")
+    elif "'" in given:
+        # MLflow's filter has no way to write it
+        return None
+    else:
+        found = _search(store, f"attributes.run_name = '{given}'")
+    return found[0] if found else None
+
+
+def _search(store: TrackingStore, wanted: str) -> list[Run]:
+    """All runs of the experiment that fit, oldest first."""
+    client, token = store.client(), None
+    found: list[Run] = []
+    while True:
+        page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _run_title(run: Run) -> str:
+    modality_set, name = run.data.tags[MODALITY_SET], run.info.run_name
+    own = "" if name == modality_set else f"{modality_set}, "
+    return f"{name} ({own}run {run.info.run_id[:_SHORT]})"
+
+
+def _day(run: Run) -> str:
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC).date().isoformat()
