@@ -157,12 +157,10 @@ def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: 
     repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
     assert repeats is not None
     assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]
-    first = clone.json("work/splits/splits.json")["folds"]
-    other = [
-        sorted(row["participant_id"] for row in rows_of(clone.folder / f"work/repeats/1/dose/fold-{k}/predictions.tsv"))
-        for k in range(FOLDS)
-    ]
-    assert sorted(sum(other, [])) == sorted(sum(first, []))
+    everyone = {subject for fold in clone.json("work/splits/splits.json")["folds"] for subject in fold}
+    repeated = clone.folder / "work/repeats/1/dose"
+    judged = [row for k in range(FOLDS) for row in rows_of(repeated / f"fold-{k}" / "predictions.tsv")]
+    assert {row["participant_id"] for row in judged} == everyone and len(judged) == len(everyone)
     clone.set({"evidence": {"repeat_fold_seeds": [], "repeat_sets": ["dose"]}})
     clone.repro()
 
