@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ricenet.errors import ResultError
+from ricenet.evaluation.predictions import require
 
 Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant"]
 """How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
@@ -15,6 +19,19 @@ class Record(BaseModel):
     """Base of results on disk: unknown fields are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, path: Path, stage: str) -> Self:
+        """Read what a stage wrote.
+
+        Raises ResultError: missing, or not such a file.
+        """
+        try:
+            return cls.model_validate_json(require(path, stage).read_bytes())
+        except ValidationError:
+            raise ResultError(
+                f"{path.name} is not of this version. Write it again: dvc repro -f {stage}"
+            ) from None
 
 
 class Estimate(Record):

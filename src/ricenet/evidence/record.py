@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ricenet.errors import ResultError
 from ricenet.evaluation.estimate import Estimate, Record
 from ricenet.evaluation.intervals import Scores
-from ricenet.evaluation.predictions import require
 from ricenet.guards.result import GuardResult
 
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
@@ -153,12 +149,7 @@ def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:
 
     Raises ResultError: missing, or not such a file.
     """
-    try:
-        return Evidence.model_validate_json(require(path, "evidence").read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError):
-        raise ResultError(
-            f"{path.name} is no evidence of this version. Write it again: dvc repro -f evidence"
-        ) from None
+    return Evidence.read(path, "evidence")
 
 
 def best_set(sets: Mapping[str, Scores]) -> str:

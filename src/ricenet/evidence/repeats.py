@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ricenet.errors import ResultError
-from ricenet.evaluation.predictions import read_out_of_fold, require
+from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Repeats
 from ricenet.splits import Splits
@@ -43,13 +40,7 @@ def read_repeats(folder: Path) -> Repeats | None:
 
     Raises ResultError: missing, or not such a file.
     """
-    path = require(folder / REPEATS_FILE, "repeat")
-    try:
-        found = Repeats.model_validate_json(path.read_bytes())
-    except ValidationError:
-        raise ResultError(
-            f"{path.name} is not of this version. Write it again: dvc repro -f repeat"
-        ) from None
+    found = Repeats.read(folder / REPEATS_FILE, "repeat")
     return found if found.fold_seeds else None
 
 

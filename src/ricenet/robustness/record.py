@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ricenet.errors import ResultError
 from ricenet.evaluation.estimate import Estimate, Record
-from ricenet.evaluation.predictions import require
 
 ROBUSTNESS_FILE = Path("work/robustness/robustness.json")
 
@@ -45,9 +41,4 @@ def read_robustness(path: Path = ROBUSTNESS_FILE) -> Robustness:
 
     Raises ResultError: missing, or not such a file.
     """
-    try:
-        return Robustness.model_validate_json(require(path, "robustness").read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError):
-        raise ResultError(
-            f"{path.name} is not of this version. Write it again: dvc repro -f robustness"
-        ) from None
+    return Robustness.read(path, "robustness")
