@@ -27,10 +27,10 @@ from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.config import Params, read_params
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evidence.build import build_evidence
+from ricenet.evidence.cohort_scalars import cohort_scalars
 from ricenet.evidence.contribution import contribution_sentence
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Evidence
-from ricenet.evidence.scalars import cohort_scalars
 from ricenet.guards.cohort import guards_of_cohort
 from ricenet.guards.result import GuardResult
 from ricenet.modalities import MODALITIES, MODALITY_SETS
@@ -73,7 +73,8 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
             for name, of_set in folders.items()
         }
     )
-    scalars = cohort_scalars(Path(phantom.cohort.root), phantom.preprocessed, held_out.subjects)
+    store = Store(Path("work/store/scalars").absolute())
+    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, held_out.subjects, params.execution, store)
     given = (params.seed, params.evidence.resamples, params.evidence.target_error)
     return build_evidence(held_out, scalars, (), None, phantom.splits.digest, *given)
 

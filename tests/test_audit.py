@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from held_out_cases import drawn, held_out
 
+from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import Scores, scores_with_intervals
 from ricenet.evidence.audit import audit, majority_scores, verdict
@@ -21,9 +22,10 @@ from ricenet.evidence.scalars import (
     MASKS,
     SITE,
     TIME,
-    cohort_scalars,
     dose_scalars,
+    image_scalars,
     scalars_table,
+    table_scalars,
 )
 from ricenet.volume import Grid, Volume, save_nifti
 
@@ -94,7 +96,8 @@ def test_scalars_come_from_the_table_the_masks_and_both_sides_of_preprocessing(t
     header = "participant_id\tlabel\tlabel_source\tsubset\tsite\tscanner\trt_end_date\tevent_date"
     row = "sub-001\trice\tbiopsy\ttrain\tNorth\tn/a\t2024-01-01\t2024-01-31"
     (cohort / "participants.tsv").write_text(f"{header}\n{row}\n")
-    found = cohort_scalars(cohort, preprocessed, ["sub-001"])["sub-001"]
+    measured = image_scalars(RawSubject(cohort, "sub-001"), preprocessed / "sub-001")
+    found = {**measured, **table_scalars(cohort, ["sub-001"])["sub-001"]}
     assert {name: found[name] for name in ("site", "scanner", "days_rt_end_to_event")} == {
         "site": "North",
         "scanner": None,

@@ -46,6 +46,13 @@ class Grid:
         affine[:3, 3] = np.asarray(centre_mm) - spacing_mm * (voxels - 1) / 2
         return cls((voxels, voxels, voxels), affine)
 
+    def every(self, step: int) -> Grid:
+        """The grid of every step-th voxel along each axis, beginning with the first."""
+        affine = self.affine.copy()
+        affine[:3, :3] *= step
+        x, y, z = (-(-n // step) for n in self.shape)
+        return Grid((x, y, z), affine)
+
     @classmethod
     def covering(cls, other: Grid, spacing_mm: float) -> Self:
         """The isotropic grid along the world axes that just covers another, oblique one."""

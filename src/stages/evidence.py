@@ -6,20 +6,22 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config import read_params
 from ricenet.ensemble import RECORD
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evidence.build import build_evidence
+from ricenet.evidence.cohort_scalars import cohort_scalars
 from ricenet.evidence.gate import gate_record
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.output import write_evidence
 from ricenet.evidence.repeats import read_repeats
-from ricenet.evidence.scalars import cohort_scalars
 from ricenet.files import read_json
 from ricenet.guards.training import guards_of_training
 from ricenet.guards.verdict import read_guards
 from ricenet.splits import read_splits
+from ricenet.store import Store
 
 logger = logging.getLogger("ricenet.stages.evidence")
 
@@ -33,7 +35,13 @@ def main() -> None:
     sets = in_paper_order(params.modality_sets)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
     held_out = HeldOut.of(predictions)
-    scalars = cohort_scalars(Path(params.cohort.root), WORK / "preprocessed", held_out.subjects)
+    scalars = cohort_scalars(
+        read_usable_cohort(),
+        WORK / "preprocessed",
+        held_out.subjects,
+        params.execution,
+        Store((WORK / "store" / "scalars").absolute()),
+    )
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
         *guards_of_training(WORK / "training", sets, splits, WORK / "tuning"),

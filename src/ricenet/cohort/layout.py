@@ -57,6 +57,12 @@ class RawSubject:
         anat = self.scan("post_op")
         return anat.with_name(f"{self.subject}_ses-postop_label-cavity_mask.nii.gz")
 
+    def known_masks(self) -> list[Path]:
+        """The masks of cavity and lesion that there are, those of a synthetic cohort's maker included."""
+        truth = self.cohort / GROUND_TRUTH / self.subject
+        masks = (self.lesion_mask, self.cavity_mask, truth / "lesion.nii.gz", truth / "cavity.nii.gz")
+        return [mask for mask in masks if mask.is_file()]
+
     @property
     def planning_ct(self) -> Path:
         """A copy of the planning CT in the post-op scan's space; optional, to check the dose by."""
