@@ -1,6 +1,7 @@
 """A project folder with the results of all stages of small_results, and its page."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from small_evidence import write_evidence, write_robustness
@@ -34,7 +35,7 @@ from ricenet.report.page import render
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
 from ricenet.splits import read_splits
-from ricenet.voting import identify_test_set
+from ricenet.voting import LedgerRow, identify_test_set
 
 ALL_THREE = "post_op+event+dose"
 
@@ -85,20 +86,27 @@ def write_explanation(project):
     (folder / "figure.png").write_bytes(b"\x89PNG occlusion")
 
 
-def write_vote(project):
+def write_vote(project, gate="passed"):
+    """The vote of the model that looked second; gate: how it came to vote, as the ledger says."""
     write_json(
         project / "work/vote/vote.json",
-        {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e" * 64}},
+        {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e2" * 32}},
     )
     rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "recurrence"] for s in TEST]
     header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice", "predicted"]
     write_text(project / "work/vote" / f"{ALL_THREE}.tsv", table_text(header, rows))
-    header = ["utc", "modality_set", "model", "version", "digest12", "n", "macro_f1", "look", "test_set"]
+    write_looks(project, gate)
+
+
+def write_looks(project, gate="passed"):
+    """Two looks at the test set; gate: of the second."""
+    header = [field.name for field in fields(LedgerRow)]
     test_set = identify_test_set({s: LABELS[s] for s in TEST})
     looks = [
-        ["2026-01-02T03:04:05+00:00", ALL_THREE, "rice-net", i, "e" * 12, 2, "0.333333", i, test_set]
-        for i in (1, 2)
-    ]
+        ["2026-01-02T03:04:05+00:00", ALL_THREE, "rice-net", i, f"e{i}" * 6, 2, "0.333333", i, test_set,
+         passed, "someone@somewhere"]
+        for i, passed in ((1, "n/a"), (2, gate))
+    ]  # fmt: skip
     write_text(project / "models/test_ledger.tsv", table_text(header, looks))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -112,6 +113,17 @@ def test_scalars_come_from_the_table_the_masks_and_both_sides_of_preprocessing(t
     assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["cavity_ml"] == "n/a"
 
 
+@pytest.mark.parametrize(
+    "spelt", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r"), lambda text: text]
+)
+def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path, spelt):
+    text = "participant_id\tlabel\tlabel_source\tsubset\tsite\tdays_rt_end_to_event\n"
+    text += 'sub-1\trice\tbiopsy\tn/a\t"B\t30\nsub-2\trice\tbiopsy\tn/a\tn/a\tn/a\nsub-3\tfaulty\n'
+    (tmp_path / "participants.tsv").write_text(spelt(text), encoding="utf-8", newline="")
+    found = table_scalars(tmp_path, ["sub-2", "sub-1"])
+    assert [(s["site"], s["days_rt_end_to_event"]) for s in found.values()] == [(None, None), ('"B', 30)]
+
+
 def test_no_subject_has_a_part_in_the_model_that_judges_it():
     case = a_case()
     values = np.random.default_rng(1).normal(size=80)
@@ -142,7 +154,7 @@ def test_scalars_without_a_meaning_are_beaten_by_a_good_network():
     dose = next(b for b in found.baselines if b.name == "dose")
     assert dose.scores.auc.low < 0.5 < dose.scores.auc.high
     assert dose.gains["dose"].macro_f1.low > 0
-    assert "beats the majority label" in found.verdict
+    assert "beats chance" in found.verdict
     assert found.verdict.endswith("It knows more than a table of scalars does.")
 
 
@@ -183,6 +195,38 @@ def test_the_majority_label_has_no_chance_in_it():
     assert (found.auc.value, found.sensitivity.value, found.specificity.value) == (0.5, 0, 1)
 
 
+def test_a_coin_that_turns_over_between_folds_is_told_as_it_answered():
+    # 3 of 6 have RICE: fold 0 judges one of them, so that those it learns from are mostly RICE
+    case = held_out([True, True, False, True, False, False], {"dose": [0.5] * 6}, folds=2)
+    case = dataclasses.replace(case, fold=np.array([0, 1, 0, 1, 0, 1]))
+    found = majority_scores(case)
+    assert (found.sensitivity.value, found.specificity.value) == pytest.approx((1 / 3, 1 / 3))
+    assert found.balanced_accuracy.value == pytest.approx(1 / 3)
+
+
+def test_guessing_networks_seldom_beat_chance():
+    beaten = 0
+    for cohort in range(40):
+        p_rice, is_rice = np.random.default_rng(cohort).random(92), np.arange(92) < 35
+        case = held_out(is_rice, {"dose": p_rice})
+        networks = {"dose": scores_with_intervals(p_rice, is_rice, 7, 300)}
+        beaten += (
+            "is not shown to beat chance"
+            not in audit(case, networks, scalars_of(case), case.resampling(7, 300)).verdict
+        )
+    assert beaten <= 4
+
+
+def test_the_gain_of_a_faultless_network_is_not_certain():
+    is_rice = np.arange(40) < 16
+    case = held_out(is_rice, {"dose": np.where(is_rice, 0.9, 0.1)})
+    networks = {"dose": scores_with_intervals(case.p_rice["dose"], is_rice, 7, 300)}
+    majority = audit(case, networks, scalars_of(case), case.resampling(7, 300)).baselines[0]
+    gain = majority.gains["dose"].macro_f1
+    assert gain.value == pytest.approx(1 - 0.375)
+    assert (gain.method, gain.low < gain.value - 0.1, gain.high == gain.value) == ("exact bound", True, True)
+
+
 def estimate(value, half=0.1):
     return Estimate(value=value, low=value - half, high=value + half, method="bca")
 
@@ -206,16 +250,18 @@ def baseline(name, macro_f1, gain):
     ],
 )
 def test_the_verdict_is_said_in_words(gain, told):
-    found = verdict(
-        "dose", scores(0.7), [baseline("majority", 0.4, 0.3), baseline("dose scalars", 0.6, gain)]
-    )
+    baselines = [baseline("majority", 0.4, 0.3), baseline("dose scalars", 0.6, gain)]
+    found = verdict("dose", scores(0.7), baselines, 0.5)
     assert told in found
-    assert "(dose, macro-F1 0.70 (0.60 to 0.80)) beats the majority label (0.40)" in found
+    assert (
+        "(dose, macro-F1 0.70 (0.60 to 0.80)) beats chance (0.50 for a coin, 0.40 for the commoner label)"
+        in found
+    )
 
 
 def test_a_network_that_knows_nothing_is_not_praised():
-    found = verdict("dose", scores(0.45), [baseline("majority", 0.4, 0.05)])
-    assert "is not shown to beat the majority label" in found
+    found = verdict("dose", scores(0.55), [baseline("majority", 0.4, 0.05)], 0.5)
+    assert "is not shown to beat chance" in found
     assert found.endswith("There are no scalars to compare it with.")
 
 

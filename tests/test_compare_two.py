@@ -89,8 +89,8 @@ HALF = tuple(range(1, 21))
 @pytest.mark.parametrize(
     ("wrong_a", "wrong_b", "said"),
     [
-        ((1,), HALF, "A is better than B: its macro-F1 is higher by 0.4"),
-        (HALF, (1,), "B is better than A: its macro-F1 is higher by 0.4"),
+        ((1,), HALF, "A is better than B on these 40 subjects: its macro-F1 is higher by 0.4"),
+        (HALF, (1,), "B is better than A on these 40 subjects: its macro-F1 is higher by 0.4"),
         ((1, 2), (3, 4, 5), "No difference is shown: A's macro-F1 minus B's is +0.03 ("),
         ((1, 2), (1, 2), "A and B are right on the same of the 40 subjects."),
     ],

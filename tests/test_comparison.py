@@ -49,6 +49,20 @@ def test_delong_does_not_tell_a_classification_from_itself():
     assert delong_p_value(drawn(4.0)[0], 1 - drawn(4.0)[0], is_rice) < 1e-6
 
 
+def test_delongs_test_knows_nothing_without_variance():
+    is_rice = np.array([True, True, False, False])
+    assert delong_p_value(np.array([0.9, 0.8, 0.1, 0.2]), np.full(4, 0.5), is_rice) == 1
+
+
+def test_the_difference_of_two_faultless_opposites_is_not_certain():
+    is_rice = np.arange(16) < 8
+    case = held_out(is_rice, {"a": np.where(is_rice, 0.9, 0.1), "b": np.where(is_rice, 0.1, 0.9)})
+    (found,) = compare_pairs(case, case.resampling(7, 300))
+    assert (found.macro_f1.value, found.macro_f1.method) == (1, "exact bound")
+    assert 0 < found.macro_f1.low < 0.7
+    assert (found.auc.value, found.auc.method) == (1, "exact bound")
+
+
 def test_delongs_test_keeps_its_level_where_nothing_differs():
     rejected = 0
     for seed in range(300):

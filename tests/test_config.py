@@ -133,6 +133,7 @@ def problems(content: dict[str, Any]) -> list[str]:
         ),
         ("modality_sets", ["dose", "dose"], "modality_sets: a modality set is named twice: dose, dose"),
         ("modality_sets", ["dose"], "explain.modality_sets: post_op+event+dose is not trained"),
+        ("robustness.modality_sets", ["dse"], "robustness.modality_sets: unknown modality set 'dse'"),
         (
             "augmentation.probability",
             1.1,
@@ -145,6 +146,10 @@ def problems(content: dict[str, Any]) -> list[str]:
         ),
         ("execution.gpus_per_worker", 1.5, "execution.gpus_per_worker: 1.5: above one card"),
         ("training.samples_at_once", 1, "training.samples_at_once: 1 leaves batch norm a single value"),
+        ("evidence.repeat_fold_seeds", [1, 1], "evidence.repeat_fold_seeds: a seed is named twice: 1, 1"),
+        ("evidence.repeat_fold_seeds", [3, 7], "evidence.repeat_fold_seeds: 7 is the project's own seed"),
+        ("evidence.target_error", 0.5, "evidence.target_error: Input should be less than 0.5 (found 0.5)"),
+        ("guards.tolerated", ["luck"], "guards.tolerated.0: Input should be 'subject_in_two_places'"),
         ("tuning.modality_sets", ["dose", "x"], "tuning.modality_sets: unknown modality set 'x'"),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),
         ("execution.backend", "threads", "Input should be 'serial', 'processes' or 'ray' (found 'threads')"),

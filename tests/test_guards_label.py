@@ -153,6 +153,17 @@ def test_a_field_of_the_dose_sidecar_that_gives_the_label_away_is_found(project:
     assert "dose sidecar: fractions (of every subject" in guarded(project).found
 
 
+def test_a_prescription_is_told_to_be_in_the_dose_itself(project: Path) -> None:
+    for row in read_table(project / "data"):
+        if rice(row["label"]):
+            sidecar = RawSubject(project / "data", row["participant_id"]).dose_sidecar
+            sidecar.write_text(sidecar.read_text().replace("60.0", "54.0"))
+    result = guarded(project)
+    assert "dose sidecar: prescription gy (of every subject" in result.found
+    assert "the network sees it in the dose itself" in result.remedy
+    assert "participants.tsv" not in result.remedy
+
+
 def labels_of(n: int) -> dict[str, Label]:
     return {f"sub-{i:03d}": ("rice" if i % 2 else "recurrence") for i in range(n)}
 

@@ -9,10 +9,10 @@ from ricenet.errors import ResultError
 from ricenet.evaluation import paper
 from ricenet.evaluation.metrics import (
     SetMetrics,
-    bootstrap_interval,
     coin_toss_macro_f1,
     confusion_matrix,
     macro_f1,
+    macro_f1_estimate,
     set_metrics,
 )
 from ricenet.evaluation.predictions import predicted_label, read_out_of_fold
@@ -65,23 +65,25 @@ def test_pooled_value_is_over_all_subjects_and_not_the_mean_of_folds():
 
 
 def test_a_label_with_a_single_subject_cannot_be_resampled_and_is_bounded_exactly():
-    low, high = bootstrap_interval([R, C, C, C], [R, C, C, C], seed=3)
-    assert 0 < low < 0.5
-    assert high == 1
+    found = macro_f1_estimate([R, C, C, C], [R, C, C, C], seed=3)
+    assert (found.value, found.high, found.method) == (1, 1, "exact bound")
+    assert 0 < found.low < 0.5
 
 
 def test_interval_contains_the_value_and_repeats_by_seed():
     labels = [R, C] * 20
     predicted = [R, C] * 15 + [C, R] * 5
-    low, high = bootstrap_interval(labels, predicted, seed=0)
-    assert low < macro_f1(labels, predicted) < high
-    assert (low, high) == bootstrap_interval(labels, predicted, seed=0)
-    assert (low, high) != bootstrap_interval(labels, predicted, seed=1)
+    found = macro_f1_estimate(labels, predicted, seed=0)
+    assert found.value == pytest.approx(macro_f1(labels, predicted))
+    assert found.low < found.value < found.high
+    assert found == macro_f1_estimate(labels, predicted, seed=0)
+    assert found != macro_f1_estimate(labels, predicted, seed=1)
 
 
 def test_interval_narrows_with_more_subjects():
     few, many = ([R, C, R, C] * n for n in (5, 50))
-    widths = [np.ptp(bootstrap_interval(x, [R, R, R, C] * (len(x) // 4), seed=2)) for x in (few, many)]
+    found = [macro_f1_estimate(x, [R, R, R, C] * (len(x) // 4), seed=2) for x in (few, many)]
+    widths = [estimate.high - estimate.low for estimate in found]
     assert widths[1] < widths[0] / 2
 
 

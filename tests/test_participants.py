@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.participants import Participant, ParticipantsTable, parse_row, read_participants
 
 ROW = {"participant_id": "sub-001", "label": "rice", "label_source": "biopsy", "subset": "train"}
@@ -139,6 +140,43 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     result = table(tmp_path, text.replace("\n", "\r\n"))
     assert not result.problems
     assert result.participants["sub-1"].subset == "train"
+
+
+WIDE = HEADER.replace("subset", "subset\tsite\tward")
+TWO_ROWS = WIDE + 'sub-1\trice\tbiopsy\ttrain\tn/a\t"B\nsub-2\trice\tbiopsy\ttrain\tOslo\t 7\n'
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_every_column_s_text_is_kept_as_it_stands(tmp_path: Path, mark: str, line_end: str) -> None:
+    result = table(tmp_path, mark + TWO_ROWS.replace("\n", line_end))
+    assert not result.problems
+    row = {"label": "rice", "label_source": "biopsy", "subset": "train"}
+    assert result.cells == {
+        "sub-1": {"participant_id": "sub-1", **row, "site": "n/a", "ward": '"B'},
+        "sub-2": {"participant_id": "sub-2", **row, "site": "Oslo", "ward": " 7"},
+    }
+
+
+def test_faulty_rows_have_no_cells(tmp_path: Path) -> None:
+    rows = ("sub-1\trice\tbiopsy", "sub-2\tx\tbiopsy\ttrain", *["sub-3\trice\tbiopsy\ttrain"] * 2)
+    result = table(tmp_path, HEADER + "\n".join((*rows, "sub-4\trice\tbiopsy\ttrain")))
+    assert result.cells.keys() == result.participants.keys() == {"sub-4"}
+    assert table(tmp_path, "label\n").cells == {}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_quotation_mark_hides_no_synthetic_row(tmp_path: Path, line_end: str) -> None:
+    real = TWO_ROWS.replace("\n", line_end)
+    table(tmp_path, real)
+    assert not is_synthetic(tmp_path)
+    table(tmp_path, real + "sub-3\trice\tsynthetic\ttrain\tn/a\tn/a")
+    assert is_synthetic(tmp_path)
+
+
+def test_a_byte_order_mark_hides_no_synthetic_row(tmp_path: Path) -> None:
+    table(tmp_path, "\ufefflabel_source\tparticipant_id\nsynthetic\tsub-1\n")
+    assert is_synthetic(tmp_path)
 
 
 @pytest.mark.parametrize(

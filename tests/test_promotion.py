@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ricenet.evaluation.estimate import Estimate
 from ricenet.evidence.gate import GatePrediction
 from ricenet.files import read_json, write_json
 from ricenet.guards.result import GuardResult
-from ricenet.tracking.looking import Rules, vote
+from ricenet.tracking.looking import Rules, looker, vote
 from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.registration import register_ensembles
 from ricenet.tracking.registry import champions, make_champion, promotable_version, versions
@@ -76,7 +77,7 @@ def test_what_passes_is_promoted_and_says_so(project: Path) -> None:
     found = tags(store)
     assert found["ricenet.gate"] == "passed"
     assert "ricenet.promoted_utc" in found
-    assert "ricenet.forced_reason" not in found
+    assert "ricenet.promotion_reason" not in found
     assert (found["ricenet.temperature"], found["ricenet.least_confidence"]) == ("2.0", "0.6")
 
 
@@ -84,7 +85,7 @@ def test_what_passes_is_promoted_and_says_so(project: Path) -> None:
     ("change", "told"),
     [
         ({"failed_guards": (LEAK,)}, r"guard same_image: sub-001 is sub-002\. Leave one out"),
-        ({"macro_f1": POOR}, r"majority: its cross-validated macro-F1 of 0\.50 \(0\.30 to 0\.70\)"),
+        ({"macro_f1": POOR}, r"chance: its cross-validated macro-F1 of 0\.50 \(0\.30 to 0\.70\)"),
         ({"folds": ()}, r"folds: it has none"),
         ({"ensemble_digest": "0" * 64}, r"evidence: its run holds no evidence of the cross-validation"),
     ],
@@ -105,9 +106,9 @@ def test_forcing_is_kept_in_the_versions_tags_and_lets_it_vote(
     store = registered(project, failed_guards=(LEAK,), macro_f1=POOR)
     promote(store, reason="a dry run with copies")
     found = tags(store)
-    assert found["ricenet.forced_reason"] == "a dry run with copies"
-    assert found["ricenet.forced_past"] == "guard same_image; majority"
-    assert found["ricenet.gate"] == "failed: guard same_image, majority"
+    assert found["ricenet.promotion_reason"] == "a dry run with copies"
+    assert found["ricenet.forced_past"] == "guard same_image; chance"
+    assert found["ricenet.gate"] == "failed: chance, guard same_image"
     write_champions(project, store)
     caplog.set_level(logging.WARNING, "ricenet")
     assert set(vote(project, store, PREFIX, RULES)) == {"dose"}
@@ -161,7 +162,9 @@ def test_a_worse_version_does_not_follow_the_champion_neither_by_command_nor_by_
     promote(store)
     train(project, "dose", seed=8)
     registered(project, predictions=predicted(right=False))
-    with pytest.raises(RegistryError, match=r"worse_than_champion: its macro-F1 is -1\.00 .* version 1"):
+    with pytest.raises(
+        RegistryError, match=r"worse_than_champion: its macro-F1 differs by -1\.00 .* version 1"
+    ):
         promote(store, version=2)
     by_hand(project, store, version=2)
     with pytest.raises(RegistryError, match=r"worse_than_champion: .* version 1"):
@@ -179,6 +182,57 @@ def test_a_new_champion_is_not_held_against_the_one_it_replaced(project: Path) -
     promote(store, version=2)
     write_champions(project, store)
     assert set(vote(project, store, PREFIX, RULES)) == {"dose"}
+
+
+def test_what_was_forced_past_one_condition_is_not_let_past_another(project: Path) -> None:
+    store = registered(project, macro_f1=POOR, predictions=predicted(right=False))
+    promote(store, reason="a dry run")
+    train(project, "dose", seed=8)
+    registered(project, predictions=predicted(right=True))
+    promote(store, version=2)
+    by_hand(project, store, version=1)
+    with pytest.raises(RegistryError, match=r"worse_than_champion"):
+        vote(project, store, PREFIX, RULES)
+
+
+def test_an_ensemble_that_has_looked_may_go_on_voting(project: Path) -> None:
+    store = registered(project)
+    promote(store)
+    write_champions(project, store)
+    vote(project, store, PREFIX, RULES)
+    registered(project, failed_guards=(LEAK,))
+    assert set(vote(project, store, PREFIX, RULES)) == {"dose"}
+    assert len(read_ledger(project / "models/test_ledger.tsv")) == 1
+
+
+def test_a_champion_that_may_not_vote_does_not_keep_another_from_promotion(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = registered(project, failed_guards=(LEAK,))
+    by_hand(project, store)
+    train(project, "dose", seed=8)
+    registered(project)
+    monkeypatch.chdir(project)
+    outcome = run("dose", "--if-none")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("rice-net-dose version 2")
+    assert "nothing promoted" in run("dose", "--if-none").stdout
+
+
+def test_a_reason_is_kept_even_where_nothing_has_to_be_forced(project: Path) -> None:
+    store = registered(project)
+    promote(store, reason="the board's choice")
+    assert tags(store)["ricenet.promotion_reason"] == "the board's choice"
+    assert tags(store)["ricenet.forced_past"] == ""
+
+
+def test_a_user_without_a_name_is_a_number_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("ricenet.tracking.looking.getpass.getuser", nobody)
+    monkeypatch.setattr("ricenet.tracking.looking.socket.gethostname", lambda: "ward")
+    assert re.fullmatch(r"uid-\d+@ward", looker())
 
 
 def test_the_versions_card_tells_scores_with_intervals_and_limits(project: Path) -> None:

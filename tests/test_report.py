@@ -1,6 +1,7 @@
 import json
 import re
 import subprocess
+from html import unescape as html_unescaped
 
 import pytest
 from small_evidence import evidence, robustness, write_evidence, write_robustness
@@ -26,12 +27,13 @@ from small_results import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.errors import CohortError, ResultError
 from ricenet.evidence.record import Repeats
+from ricenet.report.figures_scores import macro_f1_figure
+from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import count_subjects, read_results
 from ricenet.report.summary import SECTIONS
 from ricenet.splits import read_splits
-from ricenet.voting import identify_test_set
 
 
 @pytest.fixture
@@ -152,37 +154,6 @@ def test_cohort_is_counted_by_label_and_place(project):
     assert len(LABELS) == sum(map(len, FOLDS)) + len(TEST)
 
 
-def test_without_a_vote_the_page_says_what_to_do(project):
-    html = page_of(project)
-    assert "ricenet promote" in html
-    assert "The test set has not been used." in html
-    assert "No model of this run has voted on the test set." in html
-    assert "The ledger holds no look at the test set." in html
-
-
-def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
-    write_vote(project)
-    html = page_of(project)
-    row = table_of(html, "Majority vote of the folds")["post-op + event + dose"]
-    # both test subjects are called recurrence: F1 of 2/3 and 0
-    assert row[1] == "0.333"
-    assert row[3:] == ["2 looks", "2", "1 of 1", "0 of 1", "0.916", "e" * 12]
-    low, high = map(float, row[2].split(" to "))
-    assert low < 1 / 3 < high
-    assert "2 looks in all" in html
-    assert "after 2 looks at this test set" in html
-    assert "The ledger counts 2 looks at this test set." in html
-    assert "ricenet promote" not in html
-
-
-def test_looks_at_another_test_set_do_not_count(project):
-    write_vote(project)
-    ledger = project / "models/test_ledger.tsv"
-    test_set = identify_test_set({s: LABELS[s] for s in TEST})
-    ledger.write_text(ledger.read_text().replace(test_set, "0" * 12, 1))
-    assert read_results(project, seed=7).votes[ALL_THREE].looks_text == "1 look"
-
-
 def test_explained_subject_is_described(project):
     html = page_of(project)
     assert "predicted recurrence, p_rice 0.432" in html
@@ -192,6 +163,23 @@ def test_explained_subject_is_described(project):
 def test_explaining_nothing_is_said(project):
     (project / "work/explain" / ALL_THREE / "sub-001/summary.json").unlink()
     assert "No prediction was explained" in page_of(project)
+
+
+def test_chance_is_a_fair_coin_and_stands_beside_the_commoner_label(project):
+    html = page_of(project)
+    assert "chance (a fair coin) gives 0.50, always naming the commoner label 0.33." in html
+    results = read_results(project, seed=7)
+    figure = macro_f1_figure(results.metrics, results.evidence.sets, 0.5, 0.33, {})
+    lines = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("chance")]
+    assert [(line.get_label(), set(line.get_ydata())) for line in lines] == [
+        ("chance: fair coin 0.50 (commoner label 0.33)", {0.5})
+    ]
+
+
+def test_the_page_says_what_it_knows_the_three_way_vote_of(project):
+    html = html_unescaped(page_of(project))
+    assert html.count(SINGLE_NETWORKS) == 1
+    assert "so a value may lie above its interval" in html
 
 
 def test_provenance_names_code_data_versions_and_settings(project):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from small_report import page_of, protocol, table_of, write_participants, write_project
+from small_report import page_of, protocol, table_of, write_participants, write_project, write_vote
 from small_results import write_json
 
 from ricenet.config_training import TrainingOverride
@@ -30,7 +30,7 @@ def test_methods_tell_this_runs_numbers(project):
         "ANTs (antspyx of unknown version; a rigid transform", "divided by 60 Gy",
         "trained for each of 7 sets", "everything else being the same for all of them: 60 epochs of Adam",
         "learning rate 0.0005", "(999 resamples", "The 21 pairs", "1 baseline without an image network",
-        "dose shifted, dose of another patient", "No model of this run has voted on the test set.",
+        "dose shifted, dose of another patient", "No model of this run has voted on the test set;",
     ):  # fmt: skip
         assert part in text
 
@@ -55,6 +55,30 @@ def test_settings_that_a_search_found_are_told(project):
     assert "Settings of their own: dose (see the protocol)." in methods_of(project)
     row = table_of(page_of(project), "In the place of the parameters")["dose"]
     assert row == ["dose", "all", "training.learning_rate 0.00123, augmentation.noise_sd 0.25"]
+
+
+@pytest.mark.parametrize(
+    ("nested", "said", "unsaid"),
+    [
+        (False, "The search was not nested: its folds are those of the scores", "had one of its own"),
+        (True, "The search was nested: each fold had one of its own", "flatters"),
+    ],
+)
+def test_methods_tell_that_settings_were_searched_and_whether_nested(project, nested, said, unsaid):
+    assert "searched" not in methods_of(project)
+    values = {"training.learning_rate": 0.00123, "augmentation.probability.noise": 0.25}
+    write_json(project / "work/tuning/best.json", {"event+dose": {"folds": [values, values]}})
+    tuning = protocol().params.tuning.model_copy(update={"nested": nested, "trials": 30})
+    text = methods_of(project, tuning=tuning)
+    assert "searched for (event + dose): learning rate, probability of noise, by" in text
+    assert "30 trials a search" in text
+    assert said in text
+    assert unsaid not in text
+
+
+def test_methods_tell_how_the_tests_interval_was_made(project):
+    write_vote(project)
+    assert "intervals are bounds from the exact rates. The ledger counts 2 looks" in methods_of(project)
 
 
 def test_methods_do_not_call_phantoms_patients(project):

@@ -12,9 +12,10 @@ from ricenet.evaluation.estimate import Estimate
 from ricenet.report.checklists import AUTHORS, checklists
 from ricenet.report.figures_robustness import perturbation_rows
 from ricenet.report.figures_scores import roc_points
-from ricenet.report.model_card import model_card_sections
+from ricenet.report.model_card import SINGLE_NETWORKS, model_card_sections
 from ricenet.report.page import told
 from ricenet.report.summary import SECTIONS, abstention_sentence, guards_verdict
+from ricenet.tracking.promotion import FORCED_PAST, REASON
 
 PROJECT = Path(__file__).parents[1]
 
@@ -88,6 +89,8 @@ def test_the_model_card_tells_use_scores_verdict_and_limits():
         "abababababab", "| macro-F1 | 0.75 (0.45 to 0.95) |", VERDICT, "temperature for new cases 0.50",
         "an answer from a confidence of 0.80", "noise on the MRI, 0.1 SD, a share of 0.12",
         "- label given away: warning", "no outside cohort was tested",
+        "a fair coin has a macro-F1 of 0.50, always naming the commoner label one of 0.33",
+        SINGLE_NETWORKS, f"`{FORCED_PAST}` and `{REASON}`",
     ):  # fmt: skip
         assert text in card
     assert "sub-" not in card

@@ -22,10 +22,12 @@ from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.robustness.cohort import cohort_answers, cube_voxels, open_ensembles
 from ricenet.robustness.given import Given, Source
 from ricenet.robustness.perturbations import missing
+from ricenet.robustness.raw_scale import brain_means_sd
 from ricenet.robustness.record import Robustness, read_robustness
 from ricenet.scale import change_settings
 from ricenet.splits import Splits, read_splits
-from ricenet.volume import Volume, save_nifti
+from ricenet.splits import write_splits as write_splits_file
+from ricenet.volume import Volume, load_nifti, save_nifti
 
 NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
 SETS = ("dose", "post_op+dose")
@@ -171,6 +173,40 @@ def test_a_raw_scan_that_was_not_preprocessed_is_refused(project: Path) -> None:
         given(project)
 
 
+def with_a_hot_voxel(project: Path, subject: str, intensity: float) -> tuple[Volume, np.ndarray]:
+    """Raw MRIs whose brain fills the cube, one voxel of it far too bright, and the network's input."""
+    brain = np.ones(GRID.shape, dtype=bool)
+    raw = np.random.default_rng(int(subject[-3:])).normal(500, 100, GRID.shape).astype(np.float32)
+    raw[4, 5, 6] = intensity
+    for modality in ("post_op", "event"):
+        save_nifti(Volume(raw, GRID), RawSubject(project / "data", subject).scan(modality))
+    mri = zscore_in_brain(raw, brain, subject, "post_op").astype(np.float16).astype(np.float32)
+    return Volume(brain, GRID), np.stack([mri, mri, np.zeros_like(mri)])
+
+
+def test_a_hot_voxel_that_float16_rounds_by_more_is_no_other_scan(project: Path) -> None:
+    brain, volumes = with_a_hot_voxel(project, "sub-001", 28_500.0)
+    raw = load_nifti(RawSubject(project / "data", "sub-001").scan("event")).data.astype(np.float64)
+    exact = (raw[4, 5, 6] - raw.mean()) / raw.std()
+    # between 64 and 128, neighbours of float16 are 1/16 apart
+    assert 64 < exact < 128
+    assert abs(volumes[1, 4, 5, 6] - exact) > 0.025
+    means = brain_means_sd(project / "data", project / "work/preprocessed", "sub-001", brain, volumes)
+    assert means["event"] == pytest.approx(raw.mean() / raw.std())
+
+
+def test_with_a_hot_voxel_another_scan_is_still_refused(project: Path) -> None:
+    brain, volumes = with_a_hot_voxel(project, "sub-001", 28_500.0)
+    with_a_hot_voxel(project, "sub-002", 28_500.0)
+    scan, other = (RawSubject(project / "data", s).scan("post_op") for s in ("sub-001", "sub-002"))
+    shutil.copy(other, scan)
+    # told of a voxel where they differ by more than rounding
+    with pytest.raises(
+        ResultError, match=r"sub-001: the raw post_op scan gives z-scores up to [1-9]\.\d\d SD"
+    ):
+        brain_means_sd(project / "data", project / "work/preprocessed", "sub-001", brain, volumes)
+
+
 def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Robustness:
     shutil.copy(ROOT / "params.yaml", project)
     cohort = {"root": "data"}
@@ -195,6 +231,22 @@ def test_the_stage_writes_json_table_and_figure_alike_every_time(
     assert all(e.subjects == 8 for effects in found.effects.values() for e in effects)
 
 
+def test_the_stage_goes_on_where_each_fold_has_one_subject_of_a_label(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = splits_of(project)
+    rice = {fold[0] for fold in (*given.folds, given.test)}
+    labels = {subject: "rice" if subject in rice else "recurrence" for subject in given.labels}
+    write_splits_file(Splits(labels, given.folds, given.test), project / "work/splits/splits.json")
+    write_networks(project, "dose", splits_of(project).digest)
+    subjects = {
+        e.perturbation: e.subjects
+        for e in run_stage(project, monkeypatch, modality_sets=["dose"]).effects["dose"]
+    }
+    # the two RICE have no donor of their label, everybody has one of the other
+    assert (subjects["dose_of_same_label"], subjects["dose_of_other_label"]) == (6, 8)
+
+
 def test_without_modality_sets_the_stage_finds_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,3 +257,14 @@ def test_without_modality_sets_the_stage_finds_nothing(
 def test_doses_alone_need_no_raw_scan(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(project / "data")
     assert set(run_stage(project, monkeypatch, modality_sets=["dose"]).effects) == {"dose"}
+
+
+def test_a_missing_or_foreign_result_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "robustness.json"
+    with pytest.raises(ResultError, match="The stage `robustness` makes it"):
+        read_robustness(path)
+    path.write_text('{"effects": 3}')
+    with pytest.raises(
+        ResultError, match=r"is not of this version\. Write it again: dvc repro -f robustness"
+    ):
+        read_robustness(path)

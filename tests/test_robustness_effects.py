@@ -9,7 +9,6 @@ import pytest
 import torch
 from perturbed_cases import PARAMS, given
 
-from ricenet.errors import ResultError
 from ricenet.evaluation.predictions import read_rows
 from ricenet.modalities import Label, members
 from ricenet.robustness.answers import SubjectAnswers, subject_answers
@@ -150,12 +149,18 @@ MANY: dict[str, Label] = {f"sub-{i:03d}": "rice" if i % 2 else "recurrence" for 
 SHIFT, SWAP = dose_shift(3.0), dose_of_another("same")
 
 
-def counted(perturbation: Perturbation, perturbed: list[list[float]], given_p: float = 0.6) -> Robustness:
+def counted(
+    perturbation: Perturbation,
+    perturbed: list[list[float]],
+    given_p: float = 0.6,
+    labels: dict[str, Label] = MANY,
+    resamples: int = 999,
+) -> Robustness:
     answers = [
         SubjectAnswers(subject, {"dose": given_p}, {"dose": {0: np.array(p)}} if p else {"dose": {}})
-        for subject, p in zip(MANY, perturbed, strict=True)
+        for subject, p in zip(labels, perturbed, strict=True)
     ]
-    return Robustness(seed=7, effects=effects(answers, [perturbation], MANY, 7, 999))
+    return Robustness(seed=7, effects=effects(answers, [perturbation], labels, 7, resamples))
 
 
 def test_flips_and_changes_are_averaged_within_subjects_first() -> None:
@@ -220,6 +225,38 @@ def test_subjects_without_a_donor_are_not_counted() -> None:
     assert counted(SWAP, [[]] * N).effects["dose"] == ()
 
 
+def rice_among_many(rice: int) -> dict[str, Label]:
+    return {subject: "rice" if i < rice else "recurrence" for i, subject in enumerate(MANY)}
+
+
+@pytest.mark.parametrize("rice", [0, 1])
+def test_with_fewer_than_two_of_a_label_all_are_drawn_together(rice: int) -> None:
+    from scipy import stats
+
+    changes = np.random.default_rng(5).exponential(0.1, N)
+    rows = [[0.3 + change] * 6 for change in changes]
+    found = counted(SHIFT, rows, 0.3, rice_among_many(rice), 9999).effects["dose"][0]
+    one_sample = stats.bootstrap((changes,), np.mean, method="BCa", n_resamples=9999, rng=1)
+    assert (found.subjects, found.change.method) == (N, "bca")
+    assert found.change.value == pytest.approx(changes.mean())
+    assert (found.change.low, found.change.high) == pytest.approx(one_sample.confidence_interval, abs=0.003)
+
+
+def test_a_row_in_which_a_label_is_missing_is_told_of_the_other() -> None:
+    # RICE without a donor, as where each fold has one of them
+    perturbed = [[]] * 4 + [[0.4]] * 8 + [[0.7]] * 8
+    (found,) = counted(SWAP, perturbed, labels=rice_among_many(4)).effects["dose"]
+    assert (found.subjects, found.flip_rate.value, found.flip_rate.method) == (16, 0.5, "exact")
+    assert found.change.value == pytest.approx(-0.05)
+    assert found.change.low < -0.05 < found.change.high
+
+
+def test_a_row_of_a_single_subject_is_left_out() -> None:
+    assert counted(SWAP, [[0.4]] + [[]] * (N - 1)).effects["dose"] == ()
+    (found,) = counted(SWAP, [[0.4]] * 2 + [[]] * (N - 2)).effects["dose"]
+    assert found.subjects == 2
+
+
 def test_the_table_has_a_row_an_effect(tmp_path: Path) -> None:
     path = tmp_path / "effects.csv"
     path.write_text(effects_table(counted(SWAP, [[0.4]] * 5 + [[0.9]] * 15)))
@@ -253,14 +290,3 @@ def test_what_was_found_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "robustness.json"
     path.write_text(made.model_dump_json())
     assert read_robustness(path) == made
-
-
-def test_a_missing_or_foreign_result_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "robustness.json"
-    with pytest.raises(ResultError, match="The stage `robustness` makes it"):
-        read_robustness(path)
-    path.write_text('{"effects": 3}')
-    with pytest.raises(
-        ResultError, match=r"is not of this version\. Write it again: dvc repro -f robustness"
-    ):
-        read_robustness(path)

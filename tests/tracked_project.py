@@ -114,7 +114,7 @@ def write_gate(project: Path, modality_set: str, **changes: object) -> None:
         ),
         failed_guards=(),
         macro_f1=Estimate(value=0.8, low=0.6, high=0.9, method="bca"),
-        majority_macro_f1=0.33,
+        chance_macro_f1=0.5,
         temperature=2.0,
         threshold=0.6,
         predictions=tuple(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from ricenet.config_problems import distinct
 from ricenet.config_types import Count, ModalitySets, Positive, Section, Seed
 
 GuardName = Literal[
@@ -40,7 +41,7 @@ class EvidenceParams(Section):
 
     resamples: Annotated[int, Field(ge=200)]
     target_error: Annotated[float, Field(gt=0, lt=0.5)]
-    repeat_fold_seeds: list[Seed]
+    repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
     repeat_sets: ModalitySets
 
 

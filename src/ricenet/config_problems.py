@@ -41,6 +41,13 @@ def distinct_known_sets(names: list[str]) -> list[str]:
     return names
 
 
+def distinct(seeds: list[int]) -> list[int]:
+    """The seeds, unless one occurs twice. Raises ValueError."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed is named twice: {', '.join(map(str, seeds))}")
+    return seeds
+
+
 def folder_of_the_project(folder: str) -> str:
     """The folder, unless it could lie outside the project or be the project. Raises ValueError."""
     path = PurePosixPath(folder.strip())
@@ -102,6 +109,12 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
         return not any(loc[: len(path)] == path[: len(loc)] for loc in locations)
 
     problems = []
+    if accepted("seed") and accepted("evidence", "repeat_fold_seeds"):
+        problems += [
+            f"evidence.repeat_fold_seeds: {seed} is the project's own seed, which gives the same folds"
+            for seed in content["evidence"]["repeat_fold_seeds"]
+            if seed == content["seed"]
+        ]
     if accepted("modality_sets"):
         trained = content["modality_sets"]
         for section in ("explain", "tuning", "robustness"):

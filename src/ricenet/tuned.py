@@ -49,6 +49,12 @@ class Tuned:
             (name, *_), wrong = error.errors()[0]["loc"], error.errors()[0]["msg"]
             raise TrainingError(f"{modality_set}: tuned settings: {name}: {wrong}. {_MAKE_AGAIN}") from None
 
+    def differing(self, modality_set: str) -> frozenset[str]:
+        """Dotted names of the settings that a nested search gave each fold of its own."""
+        values = self.folds_of.get(modality_set, ())
+        names = {name for of_fold in values for name in of_fold}
+        return frozenset(name for name in names if len({of_fold.get(name) for of_fold in values}) > 1)
+
     def refuse_overridden(
         self, overrides: Mapping[str, TrainingOverride], modality_sets: Iterable[str]
     ) -> None:

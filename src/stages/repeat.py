@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import Params, read_params
+from ricenet.config import PARAMS_FILE, Params, read_params
+from ricenet.errors import ParamsError
 from ricenet.evidence.record import Repeats
 from ricenet.evidence.repeats import REPEATS_FILE, score_repeats
 from ricenet.files import atomic_folder, read_json, write_json
@@ -13,15 +15,18 @@ from ricenet.splits import Splits, read_splits, with_other_folds
 from ricenet.store import Store
 from ricenet.training.cross_validation import lay_out_training, plan_folds, train_folds
 from ricenet.training.task import FoldTask
-from ricenet.tuned import read_tuned
+from ricenet.tuned import Tuned, read_tuned
 
 STORE = Path("work/store/repeats")
+TUNED = Path("work/tuning/best.json")
 
 
 def main() -> None:
     """Train the sets of evidence.repeat_sets once more for every seed of evidence.repeat_fold_seeds."""
     params = read_params()
     splits = read_splits(Path("work/splits/splits.json"))
+    if params.evidence.repeat_fold_seeds:
+        refuse_nested(params.evidence.repeat_sets, read_tuned(TUNED))
     divisions = {seed: with_other_folds(splits, seed) for seed in params.evidence.repeat_fold_seeds}
     tasks = {seed: plan(params, division) for seed, division in divisions.items()}
     everything = [task for of_seed in tasks.values() for task in of_seed]
@@ -33,6 +38,21 @@ def main() -> None:
             lay_out_training(of_seed, folder / str(seed))
         found = score_repeats(folder, divisions, params.evidence.repeat_sets) if divisions else Repeats.none()
         write_json(folder / REPEATS_FILE, found.model_dump(mode="json"))
+
+
+def refuse_nested(modality_sets: Sequence[str], tuned: Tuned) -> None:
+    """Make sure that no fold gets settings that were searched without another division's judges.
+
+    Raises ParamsError: a set whose search was nested.
+    """
+    problems = [
+        f"evidence.repeat_sets: {name} was tuned with tuning.nested, a search a fold of the project's own "
+        "division; it cannot be repeated with other folds. Take it out"
+        for name in modality_sets
+        if tuned.differing(name)
+    ]
+    if problems:
+        raise ParamsError(PARAMS_FILE.name, problems)
 
 
 def plan(params: Params, division: Splits) -> list[FoldTask]:
@@ -48,7 +68,7 @@ def plan(params: Params, division: Splits) -> list[FoldTask]:
         params.network,
         Path("work/preprocessed"),
         STORE,
-        read_tuned(Path("work/tuning/best.json")),
+        read_tuned(TUNED),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.config import read_params
 from ricenet.report.page import write_report
-from ricenet.report.protocol import Protocol
+from ricenet.report.protocol import Protocol, printed_params
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import read_results
 from ricenet.scale import to_yaml
@@ -25,7 +25,7 @@ def main() -> None:
     params = read_params()
     protocol = Protocol(
         params=params,
-        settings=redacted(to_yaml(params.model_dump(mode="json"))),
+        settings=redacted(to_yaml(printed_params(params))),
         versions=package_versions(),
         commit=described_commit(PROJECT),
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config import read_params
-from ricenet.tracking.looking import Rules, vote
+from ricenet.tracking.looking import Rules, looker, vote
 from ricenet.tracking.publish import publish
 from ricenet.tracking.store import open_store
 
@@ -22,7 +20,7 @@ def main() -> None:
         seed=params.seed,
         resamples=params.evidence.resamples,
         past_gate=tracking.vote_past_gate,
-        who=f"{getpass.getuser()}@{socket.gethostname()}" if tracking.ledger_names_people else None,
+        who=looker() if tracking.ledger_names_people else None,
     )
     vote(project, store, tracking.model_prefix, rules)
     publish(project, store)

@@ -52,8 +52,9 @@ def promote(
         prefix = params.tracking.model_prefix
         store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
         promoted = registry.champions(store, prefix) if if_none else {}
-        if promoted and (fitting := looking.fitting_champions(Path(), promoted.values())):
-            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, fitting))}")
+        rules = looking.Rules(params.seed, params.evidence.resamples, params.tracking.vote_past_gate)
+        if promoted and (able := looking.able_champions(Path(), store, prefix, promoted.values(), rules)):
+            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, able))}")
             return
         if modality_set == "best":
             modality_set = registry.best_set(Path("work/evaluation/metrics.json"))

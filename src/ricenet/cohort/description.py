@@ -39,8 +39,10 @@ def is_synthetic(cohort: Path) -> bool:
 def _has_synthetic_label(table: Path) -> bool:
     if not table.is_file():
         return False
-    with table.open(newline="", encoding="utf-8") as stream:
-        return any(row.get("label_source") == "synthetic" for row in csv.DictReader(stream, delimiter="\t"))
+    # lines and cells as `read_participants` divides them, but of tables with any fault too
+    with table.open(encoding="utf-8-sig") as stream:
+        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return any(row.get("label_source") == "synthetic" for row in rows)
 
 
 def parse_description(cohort: Path) -> Mapping[str, Any] | Finding:

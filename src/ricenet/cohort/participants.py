@@ -106,11 +106,13 @@ class Participant(BaseModel):
 class ParticipantsTable:
     """A participants table as far as it could be read.
 
-    participants: the faultless rows, by participant_id. listed: every participant_id that occurs,
-    faulty rows included. has_ids: False where the table is too broken to say whom it lists.
+    participants: the faultless rows, by participant_id. cells: of the same rows, the text in every column,
+    those included that `Participant` ignores. listed: every participant_id that occurs, faulty rows
+    included. has_ids: False where the table is too broken to say whom it lists.
     """
 
     participants: Mapping[str, Participant]
+    cells: Mapping[str, Mapping[str, str]]
     listed: frozenset[str]
     has_ids: bool
     problems: tuple[Problem, ...]
@@ -148,7 +150,7 @@ def parse_row(cells: Mapping[str, str]) -> Participant | list[Finding]:
 
 def _unusable(path: Path, *findings: Finding) -> ParticipantsTable:
     problems = tuple(finding.of(None, path.name) for finding in findings)
-    return ParticipantsTable({}, frozenset(), has_ids=False, problems=problems)
+    return ParticipantsTable({}, {}, frozenset(), has_ids=False, problems=problems)
 
 
 def _header_findings(header: list[str]) -> list[Finding]:
@@ -174,6 +176,7 @@ def _repeated_column(header: list[str], column: str) -> Finding:
 def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) -> ParticipantsTable:
     id_column = header.index("participant_id")
     participants: dict[str, Participant] = {}
+    cells_of: dict[str, Mapping[str, str]] = {}
     lines_of: dict[str, list[int]] = {}
     problems: list[Problem] = []
     for line, cells in rows:
@@ -182,10 +185,11 @@ def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) 
             problems.append(_nameless_row(line).of(None, file))
             continue
         lines_of.setdefault(subject, []).append(line)
-        parsed = parse_row(dict(zip(header, cells, strict=False))) if len(cells) == len(header) else None
+        named = dict(zip(header, cells, strict=False))
+        parsed = parse_row(named) if len(cells) == len(header) else None
         match parsed:
             case Participant():
-                participants[subject] = parsed
+                participants[subject], cells_of[subject] = parsed, named
             case None:
                 problems.append(_ragged_row(line, len(cells), len(header)).of(subject, file))
             case findings:
@@ -194,7 +198,8 @@ def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) 
     problems += [_duplicate(lines).of(subject, file) for subject, lines in duplicates.items()]
     faulty = {problem.subject for problem in problems}
     faultless = {subject: row for subject, row in participants.items() if subject not in faulty}
-    return ParticipantsTable(faultless, frozenset(lines_of), has_ids=True, problems=tuple(problems))
+    cells_of = {subject: cells_of[subject] for subject in faultless}
+    return ParticipantsTable(faultless, cells_of, frozenset(lines_of), has_ids=True, problems=tuple(problems))
 
 
 def _nameless_row(line: int) -> Finding:

@@ -39,12 +39,16 @@ def delong_estimate(p_rice: Probabilities, is_rice: Truth) -> Estimate:
 
 
 def delong_p_value(a: Probabilities, b: Probabilities, is_rice: Truth) -> float:
-    """How probable so large a difference of the two areas is, were they equal; 1 where they never differ."""
+    """How probable so large a difference of the two areas is, were they equal.
+
+    1 where the difference has no variance (faultless or constant classifications), of which the test knows
+    nothing.
+    """
     from scipy import stats
 
     areas, covariance = auc_covariance(np.stack([a, b]), is_rice)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     difference = float(areas[0] - areas[1])
-    if variance <= 0:
-        return 1.0 if difference == 0 else 0.0
+    if variance <= np.finfo(np.float64).eps:
+        return 1.0
     return float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))

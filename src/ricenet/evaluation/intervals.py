@@ -2,8 +2,8 @@
 
 Macro-F1, balanced accuracy, area under the ROC curve and Brier score: BCa bootstrap of subjects within their
 labels. Sensitivity and specificity: exact. Where no resample differs, since every subject is right (or every
-one wrong), a bound from the exact rates; for the area and the Brier score the resamples' own (empty) interval
-would claim too much, so the area's is taken from the smaller label alone.
+one wrong), a bound from the exact rates; for an area of 0 or 1 what the rarer label alone could tell. A Brier
+score that no resample changes keeps its empty interval: it is that of a prediction which is the same for all.
 
 The intervals are about other subjects, given the trained networks; not about other folds or other starts.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.estimate import Estimate, Record
-from ricenet.evaluation.proportions import Rates, proportion
+from ricenet.evaluation.proportions import LEVEL, Rates, proportion
 from ricenet.evaluation.scores import Probabilities, Truth
 
 
@@ -63,6 +63,34 @@ def auc_or_bound(found: Estimate, subjects: tuple[int, int]) -> Estimate:
         return found
     rarer = min(subjects)
     return proportion(rarer if found.value == 1 else 0, rarer).model_copy(update={"method": "exact bound"})
+
+
+def difference_or_bound(found: Estimate, a: Estimate, b: Estimate) -> Estimate:
+    """The bootstrap's interval of a difference a - b; where no resample differs, one from both sides' own.
+
+    a, b: intervals of 97.5 % at least, so that their difference's covers 95 % (Bonferroni). A difference that
+    is 0 in every resample stays as it is: the two classify alike.
+    """
+    if found.low < found.high or found.value == 0:
+        return found
+    return Estimate(value=found.value, low=a.low - b.high, high=a.high - b.low, method="exact bound")
+
+
+def bounds_of(p_rice: Probabilities, is_rice: Truth) -> dict[str, Estimate]:
+    """Bounds of 97.5 % of macro-F1, balanced accuracy and AUC, by name, for `difference_or_bound`.
+
+    The AUC's is that of as many subjects as the rarer label has, with as many mistakes as it would take.
+    """
+    rates, level = Rates.of(p_rice, is_rice), (1 + LEVEL) / 2
+    rarer = min(int(is_rice.sum()), int((~is_rice).sum()))
+    once = (np.ones((1, int((~is_rice).sum()))), np.ones((1, int(is_rice.sum()))))
+    area = float(scores.auc(p_rice, is_rice)(*once)[0])
+    least, most = (proportion(int(n), rarer, level) for n in (np.floor(area * rarer), np.ceil(area * rarer)))
+    return {
+        "macro_f1": rates.bound(0.0, level=level),
+        "balanced_accuracy": rates.bound(0.0, balanced=True, level=level),
+        "auc": Estimate(value=area, low=least.low, high=most.high, method="exact bound"),
+    }
 
 
 def truth_of(labels: list[str]) -> Truth:

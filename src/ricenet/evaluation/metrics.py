@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling
+from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import or_bound
 from ricenet.evaluation.predictions import predicted_label
 from ricenet.evaluation.proportions import Rates
@@ -74,10 +75,10 @@ def confusion_matrix(labels: Sequence[str], predicted: Sequence[str]) -> Confusi
     return (tn, fp), (fn, tp)
 
 
-def bootstrap_interval(
+def macro_f1_estimate(
     labels: Sequence[str], predicted: Sequence[str], seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % interval of the macro-F1: BCa bootstrap of subjects within their labels (`Resampling`).
+) -> Estimate:
+    """The macro-F1 with its 95 % interval: BCa bootstrap of subjects within their labels (`Resampling`).
 
     Where no resample differs, or a label has a single subject, a bound from the exact rates.
     It covers the choice of subjects, not that of the folds or of the random start of training.
@@ -86,10 +87,8 @@ def bootstrap_interval(
     resampling, rates = Resampling.of(is_rice, seed, resamples), Rates.of(p_rice, is_rice)
     value = scores.macro_f1(p_rice, is_rice)
     if min(resampling.subjects) > 1:
-        found = or_bound(resampling.estimate(value), rates)
-    else:
-        found = rates.bound(macro_f1(labels, predicted))
-    return found.low, found.high
+        return or_bound(resampling.estimate(value), rates)
+    return rates.bound(macro_f1(labels, predicted))
 
 
 def bootstrap_draws(subjects: int, seed: int, resamples: int) -> NDArray[np.int64]:
@@ -104,14 +103,14 @@ def set_metrics(predictions: Sequence[Prediction], seed: int, resamples: int = R
         macro_f1(*_columns([p for p in predictions if p.fold == k]))
         for k in sorted({p.fold for p in predictions})
     ]
-    low, high = bootstrap_interval(labels, predicted, seed, resamples)
+    pooled = macro_f1_estimate(labels, predicted, seed, resamples)
     return SetMetrics(
         macro_f1_mean=float(np.mean(by_fold)),
         macro_f1_sd=float(np.std(by_fold, ddof=1)),
         macro_f1_folds=tuple(by_fold),
-        macro_f1_pooled=macro_f1(labels, predicted),
-        ci_low=low,
-        ci_high=high,
+        macro_f1_pooled=pooled.value,
+        ci_low=pooled.low,
+        ci_high=pooled.high,
         confusion=confusion_matrix(labels, predicted),
         n=len(predictions),
     )

@@ -62,13 +62,14 @@ class Rates:
         """Share of the recurrences that were found."""
         return proportion(self.right_recurrence, self.recurrence)
 
-    def bound(self, value: float, balanced: bool = False) -> Estimate:
+    def bound(self, value: float, balanced: bool = False, level: float = LEVEL) -> Estimate:
         """An interval of the macro-F1 (or balanced accuracy) that covers 95 % at least, with few errors too.
 
         From exact 97.5 % intervals of both rates, within which the truth lies together with 95 % at least
         (Bonferroni). For a classification without an error, of which every resample looks the same.
+        level: another than 95 %.
         """
-        level = (1 + LEVEL) / 2
+        level = (1 + level) / 2
         of_rice = proportion(self.right_rice, self.rice, level)
         of_recurrence = proportion(self.right_recurrence, self.recurrence, level)
         corners = [*product((of_rice.low, of_rice.high), (of_recurrence.low, of_recurrence.high))]

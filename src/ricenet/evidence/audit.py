@@ -11,7 +11,13 @@ from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.drawing import set_title
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores, scores_with_intervals
+from ricenet.evaluation.intervals import (
+    Scores,
+    bounds_of,
+    difference_or_bound,
+    scores_with_intervals,
+)
+from ricenet.evaluation.predictions import THRESHOLD
 from ricenet.evidence.baselines import (
     SCALAR_MODELS,
     ScalarModel,
@@ -19,7 +25,7 @@ from ricenet.evidence.baselines import (
     incomplete,
     usable_features,
 )
-from ricenet.evidence.contribution import prior
+from ricenet.evidence.contribution import coin_macro_f1, prior
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Audit, Baseline, Gain, best_set
 from ricenet.evidence.scalars import Scalars
@@ -47,7 +53,7 @@ def audit(
         baselines=tuple(baselines),
         skipped=skipped,
         network=best,
-        verdict=verdict(best, networks[best], baselines),
+        verdict=verdict(best, networks[best], baselines, coin_macro_f1(resampling.subjects)),
     )
 
 
@@ -58,18 +64,26 @@ def majority_scores(held_out: HeldOut) -> Scores:
     values = {
         "macro_f1": scores.macro_f1, "balanced_accuracy": scores.balanced_accuracy, "brier": scores.brier
     }  # fmt: skip
-    says_rice = float((p_rice >= 0.5).mean())
+    says_rice = p_rice >= THRESHOLD
     fixed = {name: float(of(p_rice, is_rice)(*once)[0]) for name, of in values.items()}
-    fixed |= {"auc": 0.5, "sensitivity": says_rice, "specificity": 1 - says_rice}
+    fixed |= {
+        "auc": 0.5,
+        "sensitivity": float(says_rice[is_rice].mean()),
+        "specificity": float((~says_rice[~is_rice]).mean()),
+    }
     return Scores(n=len(is_rice), **{name: _constant(value) for name, value in fixed.items()})
 
 
-def verdict(network: str, of_network: Scores, baselines: Sequence[Baseline]) -> str:
-    """In words, whether the best network beats the majority label and the best regression on scalars."""
+def verdict(network: str, of_network: Scores, baselines: Sequence[Baseline], chance: float) -> str:
+    """In words, whether the best network beats chance and the best regression on scalars.
+
+    chance: the macro-F1 of a fair coin, which is above that of the commoner label.
+    """
     majority, *regressions = baselines
     named = f"The best network ({set_title(network)}, macro-F1 {of_network.macro_f1.text()})"
-    beats = "beats" if of_network.macro_f1.low > majority.scores.macro_f1.value else "is not shown to beat"
-    told = f"{named} {beats} the majority label ({majority.scores.macro_f1.value:.2f})"
+    commoner = majority.scores.macro_f1.value
+    beats = "beats" if of_network.macro_f1.low > max(chance, commoner) else "is not shown to beat"
+    told = f"{named} {beats} chance ({chance:.2f} for a coin, {commoner:.2f} for the commoner label)"
     if not regressions:
         return f"{told}. There are no scalars to compare it with."
     strongest = max(regressions, key=lambda baseline: baseline.scores.macro_f1.value)
@@ -88,7 +102,7 @@ def verdict(network: str, of_network: Scores, baselines: Sequence[Baseline]) -> 
 
 def _majority(held_out: HeldOut, resampling: Resampling) -> Baseline:
     p_rice = prior(held_out)
-    gains = _gains(p_rice, held_out, resampling, constant_auc=True)
+    gains = _gains(p_rice, held_out, resampling, constant=True)
     return Baseline(
         name=MAJORITY,
         title="majority label",
@@ -118,20 +132,29 @@ def _regression(
 
 
 def _gains(
-    baseline: NDArray[np.float64], held_out: HeldOut, resampling: Resampling, constant_auc: bool = False
+    baseline: NDArray[np.float64], held_out: HeldOut, resampling: Resampling, constant: bool = False
 ) -> dict[str, Gain]:
-    is_rice, names = held_out.is_rice, list(held_out.p_rice)
-    of_baseline = (
-        scores.macro_f1(baseline, is_rice),
-        scores.auc(np.full(len(baseline), 0.5) if constant_auc else baseline, is_rice),
+    """Every network minus the baseline. constant: it says the same of everybody, whatever its p_rice."""
+    is_rice, networks = held_out.is_rice, held_out.p_rice
+    area_of = np.full(len(baseline), 0.5) if constant else baseline
+    of_baseline = {"macro_f1": scores.macro_f1(baseline, is_rice), "auc": scores.auc(area_of, is_rice)}
+    own = {"macro_f1": scores.macro_f1, "auc": scores.auc}
+    pairs = [(score, name) for score in own for name in networks]
+    estimates = resampling.estimates(
+        [scores.difference(own[score](networks[name], is_rice), of_baseline[score]) for score, name in pairs]
     )
-    differences = [
-        scores.difference(score(held_out.p_rice[name], is_rice), of)
-        for score, of in zip((scores.macro_f1, scores.auc), of_baseline, strict=True)
-        for name in names
-    ]
-    found = resampling.estimates(differences)
-    return {name: Gain(macro_f1=found[i], auc=found[len(names) + i]) for i, name in enumerate(names)}
+    bounds = {name: bounds_of(p_rice, is_rice) for name, p_rice in networks.items()}
+    once = [np.ones((1, n)) for n in resampling.subjects]
+    against = (
+        {score: _constant(float(of(*once)[0])) for score, of in of_baseline.items()}
+        if constant
+        else bounds_of(baseline, is_rice)
+    )
+    found = {
+        (score, name): difference_or_bound(estimate, bounds[name][score], against[score])
+        for (score, name), estimate in zip(pairs, estimates, strict=True)
+    }
+    return {name: Gain(macro_f1=found["macro_f1", name], auc=found["auc", name]) for name in networks}
 
 
 def _constant(value: float) -> Estimate:

@@ -9,7 +9,7 @@ from ricenet.evidence.abstention import abstention
 from ricenet.evidence.audit import audit, majority_scores
 from ricenet.evidence.calibration import calibration
 from ricenet.evidence.comparison import compare_pairs
-from ricenet.evidence.contribution import contributions
+from ricenet.evidence.contribution import coin_macro_f1, contributions
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Evidence, Repeats
 from ricenet.evidence.scalars import Scalars
@@ -41,6 +41,7 @@ def build_evidence(
         resamples=resamples,
         splits_digest=splits_digest,
         majority=majority_scores(held_out),
+        chance_macro_f1=coin_macro_f1(resampling.subjects),
         sets=scores,
         comparisons=compare_pairs(held_out, resampling),
         contributions=contributions(held_out, resampling),

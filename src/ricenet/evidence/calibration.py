@@ -2,7 +2,8 @@
 
 Source: temperature scaling and the expected calibration error of Guo et al. 2017. Deviations: bins hold
 equally many subjects, since a cohort is small; a fold's temperature is fitted to the held-out predictions of
-its own training subjects, so that neither its judges nor memorised subjects have a part in it.
+its own training subjects, so that its judges' labels have no part in it, nor do memorised subjects. (The
+networks of the other folds did train on the judges.)
 """
 
 from __future__ import annotations

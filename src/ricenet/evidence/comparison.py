@@ -18,6 +18,7 @@ from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.delong import delong_p_value
 from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import bounds_of, difference_or_bound
 from ricenet.evaluation.predictions import THRESHOLD
 from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Comparison
@@ -88,6 +89,7 @@ def _pairs(held_out: HeldOut, resampling: Resampling, names: Sequence[tuple[str,
     of_auc = {name: scores.auc(p_rice[name], is_rice) for name in of_macro_f1}
     differences = [scores.difference(of[a], of[b]) for of in (of_macro_f1, of_auc) for a, b in names]
     estimates, resampled = resampling.estimates_and_resamples(differences)
+    bounds = {name: bounds_of(p_rice[name], is_rice) for name in of_macro_f1}
     result = []
     for i, (a, b) in enumerate(names):
         right_a, right_b = ((p_rice[name] >= THRESHOLD) == is_rice for name in (a, b))
@@ -96,8 +98,8 @@ def _pairs(held_out: HeldOut, resampling: Resampling, names: Sequence[tuple[str,
             _Pair(
                 a=a,
                 b=b,
-                macro_f1=estimates[i],
-                auc=estimates[len(names) + i],
+                macro_f1=difference_or_bound(estimates[i], bounds[a]["macro_f1"], bounds[b]["macro_f1"]),
+                auc=difference_or_bound(estimates[len(names) + i], bounds[a]["auc"], bounds[b]["auc"]),
                 only_a_right=only_a,
                 only_b_right=only_b,
                 p_macro_f1=bootstrap_p_value(resampled[i]),

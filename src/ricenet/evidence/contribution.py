@@ -65,9 +65,9 @@ def subject_contributions(held_out: HeldOut) -> dict[Modality, NDArray[np.float6
     return {modality: shapley_value(gains, modality) for modality in MODALITIES}
 
 
-def contribution_sentence(found: Sequence[Contribution], score: str = "macro_f1") -> str:
-    """In words, which modalities raise a score; empty where there are no contributions."""
-    contribution = next((c for c in found if c.score == score), None)
+def contribution_sentence(found: Sequence[Contribution]) -> str:
+    """In words, which modalities raise the macro-F1; empty where there are no contributions."""
+    contribution = next((c for c in found if c.score == "macro_f1"), None)
     if contribution is None:
         return ""
     values = sorted(contribution.modalities.items(), key=lambda item: -item[1].value)

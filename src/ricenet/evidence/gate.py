@@ -17,7 +17,7 @@ from ricenet.evidence.held_out import HeldOut
 from ricenet.evidence.record import Evidence
 from ricenet.files import read_json
 from ricenet.guards.result import GuardResult
-from ricenet.modalities import Label
+from ricenet.modalities import LABELS, Label
 from ricenet.training.predictions import Prediction
 
 SHARED = ("parameters", "labels", "preprocessing", "code")
@@ -45,7 +45,8 @@ class GatePrediction(Record):
 class GateRecord(Record):
     """All that the gate looks at, of one ensemble; it stays with the ensemble's run.
 
-    temperature, threshold: of the three-way vote (`ricenet.evidence.abstention`).
+    chance_macro_f1: of a fair coin or the commoner label, whichever is higher. temperature, threshold: of the
+    three-way vote (`ricenet.evidence.abstention`).
     """
 
     modality_set: str
@@ -53,7 +54,7 @@ class GateRecord(Record):
     folds: tuple[GateFold, ...]
     failed_guards: tuple[GuardResult, ...]
     macro_f1: Estimate
-    majority_macro_f1: float
+    chance_macro_f1: float
     temperature: float
     threshold: float | None
     predictions: tuple[GatePrediction, ...]
@@ -94,7 +95,7 @@ def gate_record(
         folds=tuple(_fold(record) for record in records),
         failed_guards=tuple(guard for guard in of.guards if guard.outcome == "failed"),
         macro_f1=of.sets[modality_set].macro_f1,
-        majority_macro_f1=of.majority.macro_f1.value,
+        chance_macro_f1=max(of.chance_macro_f1, of.majority.macro_f1.value),
         temperature=of.calibration[modality_set].temperature,
         threshold=of.abstention[modality_set].threshold,
         predictions=tuple(GatePrediction(**vars(p)) for p in predictions),
@@ -114,7 +115,7 @@ def parse_gate_record(text: str) -> GateRecord:
 
 def failed_conditions(record: GateRecord) -> list[Failure]:
     """Every condition on the ensemble itself that does not hold."""
-    return [*_unlike_folds(record.folds), *_failed_guards(record), *_not_above_majority(record)]
+    return [*_unlike_folds(record.folds), *_failed_guards(record), *_not_above_chance(record)]
 
 
 def worse_than(
@@ -122,22 +123,19 @@ def worse_than(
 ) -> Failure | None:
     """The failure of being significantly worse than the champion, on the subjects that both held out.
 
-    That is, the 95 % interval of the macro-F1's difference lies below 0. name: of the champion. None too
-    where they have too few subjects in common to be compared (fewer than two of a label).
+    That is, the 95 % interval of the macro-F1's difference lies below 0. name: of the champion.
+    Raises ResultError: fewer than two subjects of a label in common, so that nothing can be compared.
     """
     ours, theirs = _common(record.as_predictions(), champion.as_predictions())
-    if min(sum(p.label == label for p in ours) for label in ("recurrence", "rice")) < 2:
-        return None
-    # folds may differ: only the pairing of subjects matters
+    if min(sum(p.label == label for p in ours) for label in LABELS) < 2:
+        raise ResultError(f"only {len(ours)} of its held-out subjects are {name}'s too")
     held_out = HeldOut.of({"candidate": ours, "champion": theirs})
     (found,) = compare_pairs(held_out, held_out.resampling(seed, resamples))
     if found.macro_f1.high >= 0:
         return None
-    return Failure(
-        "worse_than_champion",
-        f"its macro-F1 is {found.macro_f1.text(signed=True)} against {name} on {found.n} common subjects",
-        "Keep the champion, or train a better model",
-    )
+    differs = f"its macro-F1 differs by {found.macro_f1.text(signed=True)} from that of {name}"
+    told = f"{differs}, on {found.n} common subjects"
+    return Failure("worse_than_champion", told, "Keep the champion, or train a better model")
 
 
 def refusal(subject: str, failures: Sequence[Failure]) -> str:
@@ -169,8 +167,7 @@ def _unlike_folds(folds: Sequence[GateFold]) -> Iterator[Failure]:
         values = [fold.digests.get(name) for fold in folds]
         if unlike := [fold.fold for fold, value in zip(folds, values, strict=True) if value != values[0]]:
             found = f"fold(s) {_listed(unlike)} were trained with other {name} than fold {folds[0].fold}"
-            remedy = f"{again} (nested tuning gives each fold its own: search once without it)"
-            yield Failure("folds", found, remedy if name == "parameters" else again)
+            yield Failure("folds", found, again)
     everyone = {subject for fold in folds for subject in fold.validation}
     for fold in folds:
         if set(fold.training) != everyone - set(fold.validation):
@@ -187,13 +184,13 @@ def _failed_guards(record: GateRecord) -> Iterator[Failure]:
         )
 
 
-def _not_above_majority(record: GateRecord) -> Iterator[Failure]:
-    if record.macro_f1.low <= record.majority_macro_f1:
+def _not_above_chance(record: GateRecord) -> Iterator[Failure]:
+    if record.macro_f1.low <= record.chance_macro_f1:
         found = (
             f"its cross-validated macro-F1 of {record.macro_f1.text()} is not shown to be above the "
-            f"{record.majority_macro_f1:.2f} of always naming the commoner label"
+            f"{record.chance_macro_f1:.2f} that chance gives"
         )
-        yield Failure("majority", found, "More subjects, or a model that knows more")
+        yield Failure("chance", found, "More subjects, or a model that knows more")
 
 
 def _common(

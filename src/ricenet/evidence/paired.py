@@ -12,7 +12,7 @@ from ricenet.errors import ResultError
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.estimate import Estimate, Record
-from ricenet.evaluation.intervals import Scores, scores_with_intervals
+from ricenet.evaluation.intervals import Scores, bounds_of, difference_or_bound, scores_with_intervals
 from ricenet.evaluation.predictions import THRESHOLD
 from ricenet.evidence.comparison import compare_pairs
 from ricenet.evidence.held_out import HeldOut
@@ -196,7 +196,9 @@ def verdict(tested: Comparison) -> str:
     if difference.low > 0 or difference.high < 0:
         better, worse = ("A", "B") if difference.value > 0 else ("B", "A")
         gain = difference.text() if better == "A" else _turned(difference).text()
-        first = f"{better} is better than {worse}: its macro-F1 is higher by {gain}."
+        first = (
+            f"{better} is better than {worse} on these {tested.n} subjects: its macro-F1 is higher by {gain}."
+        )
     elif not tested.only_a_right and not tested.only_b_right:
         first = f"A and B are right on the same of the {tested.n} subjects."
     else:
@@ -240,9 +242,10 @@ def _differences(held_out: HeldOut, resampling: Resampling, tested: Comparison) 
         for score in (scores.balanced_accuracy, scores.brier)
     ]
     balanced, brier = resampling.estimates(statistics)
+    bounds = [bounds_of(p_rice, held_out.is_rice)["balanced_accuracy"] for p_rice in (a, b)]
     return {
         "macro_f1": tested.macro_f1,
-        "balanced_accuracy": balanced,
+        "balanced_accuracy": difference_or_bound(balanced, *bounds),
         "auc": tested.auc,
         "brier": brier,
     }

@@ -130,6 +130,8 @@ class Evidence(Record):
     resamples: int
     splits_digest: str
     majority: Scores
+    chance_macro_f1: float
+    """Of a fair coin, at the cohort's share of RICE."""
     sets: dict[str, Scores]
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]

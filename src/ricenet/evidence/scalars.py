@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, read_participants
 from ricenet.evaluation.anatomy_figure import plateau_gy
-from ricenet.evaluation.predictions import read_rows, require, table_text
+from ricenet.evaluation.predictions import require, table_text
 from ricenet.files import read_json
 from ricenet.volume import Grid, load_nifti, resample
 
@@ -41,13 +41,11 @@ def image_scalars(raw: RawSubject, preprocessed: Path) -> Scalars:
 
 def table_scalars(cohort: Path, subjects: Iterable[str]) -> dict[str, Scalars]:
     """What participants.tsv of a checked cohort says of some subjects."""
-    table = cohort / PARTICIPANTS_TABLE
-    rows = {row["participant_id"]: row for row in read_rows(table)}
-    intervals = {name: row.interval_days for name, row in read_participants(table).participants.items()}
+    table = read_participants(cohort / PARTICIPANTS_TABLE)
     return {
         subject: {
-            **{name: _known(rows[subject].get(name)) for name in SITE},
-            "days_rt_end_to_event": intervals.get(subject),
+            **{name: _known(table.cells[subject].get(name)) for name in SITE},
+            "days_rt_end_to_event": table.participants[subject].interval_days,
         }
         for subject in subjects
     }

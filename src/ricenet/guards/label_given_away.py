@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ricenet.guards.label_tests import NEARLY, Telling, by_threshold, by_value
-from ricenet.guards.properties import Properties
+from ricenet.guards.properties import Properties, PropertyKind, kind_of
 from ricenet.guards.raw_look import Property
 from ricenet.guards.result import GuardResult
 from ricenet.modalities import Label
@@ -22,6 +22,19 @@ DRAWS_PER_PROPERTY = 4 / LEAST_P
 
 MOST_VALUES = 0.25
 """Of a number, as a share of the subjects, for it to be taken for a kind as well."""
+
+
+_REMEDIES: Mapping[PropertyKind, str] = {
+    "table": "Subjects of both labels have to come from the same sites and times: add the missing kind. A "
+    "column that only says the label again (a diagnosis) does not reach the network: take it out of "
+    "participants.tsv.",
+    "file": "Scans of both labels have to be acquired and exported alike: make their files alike by one "
+    "conversion of all, or add the missing kind.",
+    "sidecar": "Doses of both labels have to be exported and described alike: the same keys in every "
+    "sidecar, the same DoseSummationType. Where prescription or fractions themselves differ by label, the "
+    "network sees it in the dose itself: add subjects of both labels so treated, or train modality sets "
+    "without the dose alone and name this guard in guards.tolerated.",
+}
 
 
 @dataclass(frozen=True)
@@ -47,14 +60,14 @@ def label_given_away(properties: Properties, labels: Mapping[str, Label]) -> Gua
     if not suspects:
         found = f"none of {tested} properties of tables and files tells the label of {len(labels)} subjects"
         return GuardResult(name=NAME, outcome="passed", found=found)
-    told = "; ".join(_told(suspect) for suspect in (perfect or suspects))
+    worst = perfect or suspects
+    told = "; ".join(_told(suspect) for suspect in worst)
+    kinds = {kind_of(suspect.name) for suspect in worst}
     return GuardResult(
         name=NAME,
         outcome="failed" if perfect else "warning",
         found=f"of {tested} properties, these tell the label: {told}",
-        remedy="Scans of both labels have to come from the same sites, times and exports: add the missing "
-        "kind, or make files alike by one conversion. A column that only says the label again (a diagnosis) "
-        "does not reach the network: take it out of participants.tsv.",
+        remedy=" ".join(remedy for kind, remedy in _REMEDIES.items() if kind in kinds),
     )
 
 

@@ -6,15 +6,28 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, read_participants
-from ricenet.guards.raw_look import Property, RawLook
+from ricenet.guards.raw_look import SIDECAR, Property, RawLook
+from ricenet.modalities import MODALITIES
 
 NOT_PROPERTIES = ("participant_id", "label", "label_source", "subset")
 
 Properties = Mapping[str, Mapping[str, Property]]
 """By the property's name, then by participant_id. Values stay within the guard: they may identify."""
+
+PropertyKind = Literal["table", "file", "sidecar"]
+"""Where a property was found: the participants table, a scan's file, or the dose's sidecar."""
+
+
+def kind_of(name: str) -> PropertyKind:
+    """The kind of a property, by its name."""
+    source = name.partition(":")[0]
+    if source == SIDECAR:
+        return "sidecar"
+    return "file" if source in MODALITIES else "table"
 
 
 def properties_of(root: Path, looks: Mapping[str, RawLook]) -> Properties:
@@ -26,25 +39,18 @@ def properties_of(root: Path, looks: Mapping[str, RawLook]) -> Properties:
     return {**_columns(root / PARTICIPANTS_TABLE, looks), **found}
 
 
-def _columns(table: Path, looks: Mapping[str, RawLook]) -> dict[str, dict[str, Property]]:
-    rows = {row["participant_id"]: row for row in _rows(table) if row["participant_id"] in looks}
+def _columns(path: Path, looks: Mapping[str, RawLook]) -> dict[str, dict[str, Property]]:
+    table = read_participants(path)
+    rows = {subject: cells for subject, cells in table.cells.items() if subject in looks}
     names = [name for name in next(iter(rows.values()), {}) if name not in NOT_PROPERTIES]
     columns: dict[str, dict[str, Property]] = {}
     for name in names:
         cells = {subject: _cell(row[name]) for subject, row in rows.items()}
         columns |= _readings(f"column {name}", cells)
     if "days_rt_end_to_event" not in names:
-        people = read_participants(table).participants
-        days = {subject: people[subject].interval_days for subject in looks if subject in people}
+        days = {subject: table.participants[subject].interval_days for subject in rows}
         columns["days between the dates"] = {s: None if d is None else float(d) for s, d in days.items()}
     return columns
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    """Rows with all their columns, read as the cohort's check reads them, which has passed them."""
-    lines = re.split(r"\r\n|\r|\n", table.read_text(encoding="utf-8-sig"))
-    header = lines[0].split("\t")
-    return [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:] if line.strip()]
 
 
 def _readings(name: str, cells: Mapping[str, str | None]) -> dict[str, dict[str, Property]]:

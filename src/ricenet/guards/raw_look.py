@@ -18,6 +18,10 @@ Property = str | float | None
 """A word that is compared as such, a number that has an order, or None where the file does not say."""
 
 
+SIDECAR = "dose sidecar"
+"""What comes before the name of a sidecar's property, as the modality does before that of a file's."""
+
+
 class RawLook(Record):
     """Of one subject. voxels: digest by modality. properties: by name, none of which is an intensity."""
 
@@ -42,7 +46,7 @@ def look_at_raw(raw: RawSubject) -> RawLook:
             properties[f"{modality}: {name}"] = value
     sidecar = read_dose_sidecar(raw.dose_sidecar).model_dump(mode="json")
     for name, value in sidecar.items():
-        properties[f"dose sidecar: {name.replace('_', ' ')}"] = value
+        properties[f"{SIDECAR}: {name.replace('_', ' ')}"] = value
     return RawLook(voxels=voxels, properties=properties)
 
 

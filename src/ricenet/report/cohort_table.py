@@ -1,7 +1,7 @@
 """The cohort's table: who the labelled subjects are, by label and subset, as statistics of groups.
 
-Nothing of a single person is told: a group of fewer than FEWEST gets no median, a count of a free text that
-fewer share is "<3", and a text that fewer than FEWEST subjects share is pooled with others, unnamed.
+Nothing of a single person is told: a group of fewer than FEWEST gets no median, a smaller count of a text,
+or of the missing, is "<3", and a text that fewer than FEWEST subjects share is pooled with others, unnamed.
 """
 
 from __future__ import annotations
@@ -134,4 +134,4 @@ def _count(n: int) -> str:
 
 def _missing_row(missing: Iterable[int]) -> list[CohortRow]:
     counts = tuple(missing)
-    return [CohortRow(MISSING, tuple(map(str, counts)), indented=True)] if counts[-1] else []
+    return [CohortRow(MISSING, tuple(map(_count, counts)), indented=True)] if counts[-1] else []

@@ -38,11 +38,12 @@ def audit_figure(evidence: Evidence, names: Sequence[str]) -> Figure:
         for y, baseline in enumerate(audit.baselines, start=len(names)):
             if audit.network in baseline.gains:
                 across(right, baseline.gains[audit.network].macro_f1, y, color=TEST_COLOUR, fmt="D")
+        left.axvline(evidence.chance_macro_f1, color="black", linestyle=(0, (2, 3)), linewidth=1)
         left.axhline(len(names) - 0.5, color=RULE_COLOUR, linewidth=0.6)
         left.set_yticks(range(len(rows)), [title for title, _, _ in rows])
         left.set_ylim(len(rows) - 0.4, -0.6)
         left.set_xlim(0, 1)
-        left.set_xlabel("macro-F1 (squares: networks, circles: baselines)")
+        left.set_xlabel("macro-F1 (squares: networks, circles: baselines, dotted: chance)")
         right.axvline(0, color="black", linewidth=0.8)
         right.spines["left"].set_visible(False)
         right.set_xlabel(f"gain in macro-F1 of {set_title(audit.network)} over the baseline")

@@ -35,12 +35,13 @@ _BAR = 0.3
 def macro_f1_figure(
     metrics: Mapping[str, SetMetrics],
     scores: Mapping[str, Scores],
-    majority: Estimate,
+    chance: float,
+    majority: float,
     votes: Mapping[str, PromotedVote],
 ) -> Figure:
     """Macro-F1 by modality set: folds, pooled with its interval, test vote with its looks, and the paper.
 
-    majority: the score of always naming the commoner label.
+    chance, majority: the scores of a fair coin, and of always naming the commoner label.
     Source: RICE-NET figure 2, with its numbers as diamonds; the intervals and the looks are ours.
     """
     from matplotlib.figure import Figure
@@ -54,8 +55,8 @@ def macro_f1_figure(
             if name in votes:
                 _test(axes, x + 0.34, name, votes[name])
         axes.axhline(
-            majority.value, color="black", linestyle=(0, (2, 3)), linewidth=1,
-            label=f"always the commoner label ({majority.value:.2f})",
+            chance, color="black", linestyle=(0, (2, 3)), linewidth=1,
+            label=f"chance: fair coin {chance:.2f} (commoner label {majority:.2f})",
         )  # fmt: skip
         axes.set_xticks(range(len(names)), [set_title(name, "\n+ ") for name in names])
         axes.set_xlim(-0.6, len(names) - 0.3)

@@ -14,13 +14,22 @@ from ricenet.report.results import Results, count_subjects
 
 _TRANSFORMS = {"rigid": "a rigid transform", "affine": "an affine transform"}
 _METRICS = {"mattes": "mutual information (Mattes)", "cross_correlation": "cross-correlation"}
+_INTERVALS = {False: "by bootstrap of subjects within labels", True: "bounds from the exact rates"}
 _NORMS = {"batch": "batch normalisation", "group": "group normalisation"}
+_NESTED = (
+    "The search was nested: each fold had one of its own, within the other folds' subjects, so that no "
+    "subject had a part in the choice of the settings that predicted it."
+)
+_NOT_NESTED = (
+    "The search was not nested: its folds are those of the scores, so that the subjects on whom these sets "
+    "are judged had a part in the choice of their settings, which flatters their scores."
+)
 _EQUAL = "everything else being the same for all of them"
 
 
 def methods_paragraphs(results: Results, protocol: Protocol) -> list[str]:
-    """Subjects, preprocessing, network, statistics and robustness, each a paragraph."""
-    paragraphs = (_subjects, _preprocessing, _network, _statistics, _audit, _robustness, _test)
+    """Subjects, preprocessing, network, search for settings, statistics, robustness: each a paragraph."""
+    paragraphs = (_subjects, _preprocessing, _network, _search, _statistics, _audit, _robustness, _test)
     return [text for paragraph in paragraphs if (text := paragraph(results, protocol))]
 
 
@@ -108,6 +117,20 @@ def _augmentation(settings: AugmentationParams) -> str:
     )
 
 
+def _search(results: Results, protocol: Protocol) -> str:
+    if not results.tuned:
+        return ""
+    tuning = protocol.params.tuning
+    folds = [values for of_set in results.tuned.values() for values in of_set]
+    names = [name.split(".", 1)[1].replace(".", " of ") for values in folds for name in values]
+    searched = dict.fromkeys(name.replace("_", " ") for name in names)
+    return (
+        f"Settings were searched for ({'; '.join(set_title(name) for name in results.tuned)}): "
+        f"{', '.join(searched)}, by the tree-structured Parzen estimator of Optuna, {tuning.trials} trials a "
+        f"search, each judged by its cross-validated macro-F1. {_NESTED if tuning.nested else _NOT_NESTED}"
+    )
+
+
 def _statistics(results: Results, protocol: Protocol) -> str:
     evidence = results.evidence
     parts = [
@@ -162,12 +185,15 @@ def _robustness(results: Results, protocol: Protocol) -> str:
 
 def _test(results: Results, protocol: Protocol) -> str:
     if not results.votes:
-        return "No model of this run has voted on the test set." if results.splits.test else ""
+        return results.no_vote if results.splits.test else ""
     names = "; ".join(set_title(name) for name in results.votes)
-    looks = next(iter(results.votes.values())).looks_text
+    votes = list(results.votes.values())
+    kinds = " or ".join(dict.fromkeys(_INTERVALS[vote.bounded] for vote in votes))
+    forced = [set_title(name) for name, vote in results.votes.items() if vote.forced]
+    gate = f" Let through although it failed conditions of promotion: {'; '.join(forced)}." if forced else ""
     return (
         f"On the test set the networks of the {len(results.splits.folds)} folds decided by majority "
-        f"({names}); intervals by bootstrap. The ledger counts {looks} at this test set."
+        f"({names}); intervals are {kinds}. The ledger counts {votes[0].looks_text} at this test set.{gate}"
     )
 
 

@@ -22,6 +22,14 @@ _SCORES = {
 }
 
 
+SINGLE_NETWORKS = (
+    "Shares answered and wrong are those of the single networks that had not seen the subject. The ensemble "
+    "of the folds answers by the mean of its networks and needs the majority of them to agree, at the same "
+    "threshold, so its own shares differ."
+)
+"""Of whom the three-way vote's figures are."""
+
+
 def model_card_sections(
     evidence: Evidence, modality_set: str, robustness: Robustness | None = None, synthetic: bool = False
 ) -> str:
@@ -54,7 +62,9 @@ def _intended_use(modality_set: str, synthetic: bool) -> str:
 def _data(evidence: Evidence, modality_set: str) -> str:
     return (
         f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
-        f"`{evidence.splits_digest[:12]}`. The test set is not described here: its looks are in the ledger."
+        f"`{evidence.splits_digest[:12]}`. The test set is not described here: its looks are in the ledger, "
+        "with the word `forced` where a model was let through the gate in spite of a failed condition. A "
+        "version promoted so says why in its tags `ricenet.forced_past` and `ricenet.promotion_reason`."
     )
 
 
@@ -67,8 +77,9 @@ def _scores(evidence: Evidence, modality_set: str) -> str:
             "|---|---|",
             *rows,
             "",
-            f"Always naming the commoner label: macro-F1 {evidence.majority.macro_f1.value:.2f}. Intervals "
-            "are by subject; they leave out the luck of folds and of training.",
+            f"Chance: a fair coin has a macro-F1 of {evidence.chance_macro_f1:.2f}, always naming the "
+            f"commoner label one of {evidence.majority.macro_f1.value:.2f}. Intervals are by subject; they "
+            "leave out the luck of folds and of training.",
         ]
     )
 
@@ -94,7 +105,7 @@ def _calibration(evidence: Evidence, modality_set: str) -> str:
         f"{text} Three-way vote (rice, recurrence, indeterminate) for an error of "
         f"{vote.target_error * 100:g} %: an answer from a confidence of {vote.threshold:.2f}; held-out "
         "subjects answered: "
-        f"{vote.coverage.text()}{error}."
+        f"{vote.coverage.text()}{error}. {SINGLE_NETWORKS}"
     )
 
 

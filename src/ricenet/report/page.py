@@ -26,11 +26,13 @@ from ricenet.report.figures_forest import SCORES
 from ricenet.report.figures_robustness import perturbation_rows
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.methods import REFERENCES, methods_paragraphs
+from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.pdf import write_pdf
 from ricenet.report.pictures import draw_pictures
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import GALLERY, Results
 from ricenet.report.summary import SECTIONS, guards_verdict, summary_sentences
+from ricenet.report.votes import gate_text, looks_text
 
 FIGURES = "figures"
 _PACKAGE = "ricenet.report"
@@ -58,7 +60,13 @@ def render(results: Results, drawn: Mapping[str, Path], protocol: Protocol) -> s
     """
     templates = page_templates(_PACKAGE)
     templates.filters.update(
-        set_title=set_title, picture=_data_uri, as_printed=paper.as_printed, p_value=p_value, told=told
+        set_title=set_title,
+        picture=_data_uri,
+        as_printed=paper.as_printed,
+        p_value=p_value,
+        told=told,
+        looks_text=looks_text,
+        gate_text=gate_text,
     )
     earlier = {
         stem: require(results.figures / f"{stem}.png", "evaluate") for stem in ("volumes", "learning_curves")
@@ -96,6 +104,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "references": REFERENCES,
         "checklists": checklists(),
         "gallery": GALLERY,
+        "single_networks": SINGLE_NETWORKS,
     }
 
 

@@ -37,7 +37,13 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
     names = in_paper_order(evidence.sets)
     yield (
         "macro_f1",
-        macro_f1_figure(results.metrics, evidence.sets, evidence.majority.macro_f1, results.votes),
+        macro_f1_figure(
+            results.metrics,
+            evidence.sets,
+            evidence.chance_macro_f1,
+            evidence.majority.macro_f1.value,
+            results.votes,
+        ),
     )
     yield "roc", roc_figure(results.out_of_fold, evidence.sets)
     yield "confusion", confusion_figure({name: m.confusion for name, m in results.metrics.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ricenet.cohort.checked import CheckedCohort, read_checked_cohort, read_usable_cohort
@@ -20,7 +20,7 @@ from ricenet.evaluation.predictions import read_rows, require
 from ricenet.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import LABELS
-from ricenet.report.votes import PromotedVote, read_votes
+from ricenet.report.votes import PromotedVote, name_of_test_set, no_vote_sentence, read_votes
 from ricenet.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.splits import Splits, read_splits
 from ricenet.tuned import Values, read_tuned
@@ -68,6 +68,21 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+
+    @property
+    def cohort_name(self) -> str:
+        """The name of the cohort's folder; where it lies is left out, since that may name a person."""
+        return PurePath(self.cohort.root).name
+
+    @property
+    def looks(self) -> int:
+        """How often the ledger says that this test set was looked at."""
+        return sum(row.test_set == name_of_test_set(self.splits) for row in self.ledger)
+
+    @property
+    def no_vote(self) -> str:
+        """What to say of the test set; empty where a model has voted."""
+        return "" if self.votes else no_vote_sentence(len(self.splits.test), self.looks)
 
 
 def read_results(project: Path, seed: int) -> Results:

@@ -51,7 +51,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
         sentences.append(("robustness", worst))
     sentences += [("test", _vote_sentence(name, vote)) for name, vote in results.votes.items()]
     if not results.votes:
-        sentences.append(("test", "No model of this run has voted on the test set."))
+        sentences.append(("test", results.no_vote))
     return sentences
 
 
@@ -71,7 +71,8 @@ def _best_sentence(evidence: Evidence) -> str:
     )
     return (
         f"In the cross-validation of {best.n} subjects the highest macro-F1 is that of {set_title(name)}: "
-        f"{best.macro_f1.text()}, with an AUC of {best.auc.text()}; always naming the commoner label gives "
+        f"{best.macro_f1.text()}, with an AUC of {best.auc.text()}; chance (a fair coin) gives "
+        f"{evidence.chance_macro_f1:.2f}, always naming the commoner label "
         f"{evidence.majority.macro_f1.value:.2f}.{chosen}"
     )
 
@@ -117,8 +118,9 @@ def _robustness_sentence(results: Results, best: str) -> str | None:
 
 
 def _vote_sentence(name: str, vote: PromotedVote) -> str:
+    forced = " It votes past the gate, conditions of which it failed." if vote.forced else ""
     return (
         f"On the test set of {vote.n} subjects the vote of {set_title(name)} has a macro-F1 of "
         f"{vote.macro_f1:.2f} ({vote.ci_low:.2f} to {vote.ci_high:.2f}), after {vote.looks_text} at "
-        "this test set."
+        f"this test set.{forced}"
     )

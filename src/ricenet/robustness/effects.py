@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FEW = 3
 """Subjects that flip (or that do not always flip); with fewer, no bootstrap."""
 
+LEAST = 2
+"""Subjects, of a label or in all; one alone looks the same however often it is drawn."""
+
 
 @dataclass(frozen=True)
 class _Averages:
@@ -47,7 +50,8 @@ def effects(
 ) -> dict[str, tuple[Effect, ...]]:
     """The effect of every perturbation on every modality set that it changes, in the order given.
 
-    All are drawn with the same subjects, so that they compare.
+    All are drawn with the same subjects, so that they compare. What could be done to one subject alone is
+    left out.
     """
     averages = list(_averages(answers, perturbations))
     found: dict[str, dict[int, Effect]] = {name: {} for name in answers[0].given}
@@ -67,7 +71,7 @@ def _averages(
     for name in answers[0].given:
         for place, perturbation in enumerate(perturbations):
             asked = [a for a in answers if place in a.perturbed[name]]
-            if not asked:
+            if len(asked) < LEAST:
                 continue
             given = np.array([[a.given[name]] for a in asked])
             perturbed = np.stack([a.perturbed[name][place] for a in asked])
@@ -91,7 +95,7 @@ def _group_effects(
 ) -> Iterator[Effect]:
     """Effects on the same subjects, drawn in one go."""
     rows = [row for a in group for row in (a.flips, a.change, a.absolute_change)]
-    drawn = Resampling.of(is_rice, seed, resamples).estimates([_mean(row, is_rice) for row in rows])
+    drawn = _means(rows, is_rice, seed, resamples)
     for number, average in enumerate(group):
         perturbation = perturbations[average.place]
         flips, change, absolute_change = drawn[3 * number : 3 * number + 3]
@@ -106,6 +110,28 @@ def _group_effects(
             change=change,
             absolute_change=absolute_change,
         )
+
+
+def _means(
+    rows: Sequence[NDArray[np.float64]], is_rice: NDArray[np.bool_], seed: int, resamples: int
+) -> list[Estimate]:
+    """Means over subjects with intervals, drawn within labels; or all together where one has too few."""
+    within = Resampling.of(is_rice, seed, resamples)
+    if min(within.subjects) >= LEAST:
+        return within.estimates([_mean(row, is_rice) for row in rows])
+    # two groups are always drawn, but the second has no part in these means
+    together = Resampling((len(is_rice), LEAST), seed, resamples)
+    return together.estimates([_mean_of_first(row) for row in rows])
+
+
+def _mean_of_first(values: NDArray[np.float64]) -> Statistic:
+    """The mean over the first group, to which all subjects belong."""
+
+    def score(first: Counts, _: Counts) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = first @ values / len(values)
+        return means
+
+    return score
 
 
 def _mean(values: NDArray[np.float64], is_rice: NDArray[np.bool_]) -> Statistic:

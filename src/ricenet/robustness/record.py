@@ -15,7 +15,8 @@ class Effect(Record):
     strength: None, and unit "", of what has no strengths. trials: of a subject.
     flip_rate: share of the answers that change sides of the threshold, averaged over a subject's trials,
     then over subjects; its interval is an exact bound where few subjects flip. change: mean change of p_rice,
-    perturbed minus given; absolute_change: of its size. Intervals by subject.
+    perturbed minus given; absolute_change: of its size. Intervals by subject, drawn within labels, or all
+    together where a label has fewer than two of them.
     """
 
     perturbation: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.errors import RegistryError
 from ricenet.evaluation.predictions import require
 from ricenet.files import read_json, write_json, write_text
 from ricenet.modalities import channels
@@ -25,6 +29,7 @@ from ricenet.voting import (
     count_votes,
     identify_test_set,
     ledger_path,
+    read_ledger,
     record_look,
     vote_result,
     vote_table,
@@ -70,10 +75,7 @@ def vote(project: Path, store: TrackingStore, prefix: str, rules: Rules) -> dict
         fitting = fitting_champions(project, voters)
         # of all of them, before the first one looks
         passes = {
-            voter.modality_set: require_passed(
-                store, prefix, voter, rules.seed, rules.resamples, rules.past_gate
-            )
-            for voter in fitting
+            voter.modality_set: _gate_word(project, store, prefix, voter, splits, rules) for voter in fitting
         }
         results = {
             voter.modality_set: _look(project, store, voter, splits, passes[voter.modality_set], rules.who)
@@ -84,6 +86,55 @@ def vote(project: Path, store: TrackingStore, prefix: str, rules: Rules) -> dict
         {name: {**asdict(result), "digest": digests[name]} for name, result in results.items()},
     )
     return results
+
+
+def able_champions(
+    project: Path,
+    store: TrackingStore,
+    prefix: str,
+    champions: Iterable[RegisteredEnsemble],
+    rules: Rules,
+) -> list[RegisteredEnsemble]:
+    """The champions that would vote now; the others are named in a warning each."""
+    splits, able = read_splits(project / "work" / "splits" / "splits.json"), []
+    for champion in fitting_champions(project, champions):
+        try:
+            _gate_word(project, store, prefix, champion, splits, rules)
+        except RegistryError as error:
+            logger.warning("%s", error)
+        else:
+            able.append(champion)
+    return able
+
+
+def _gate_word(
+    project: Path,
+    store: TrackingStore,
+    prefix: str,
+    voter: RegisteredEnsemble,
+    splits: Splits,
+    rules: Rules,
+) -> str:
+    """How a champion passes the gate, in a word of the ledger.
+
+    Raises RegistryError: it does not, and has not looked at this test set before.
+    """
+    test_set = identify_test_set({subject: splits.labels[subject] for subject in splits.test})
+    for row in read_ledger(ledger_path(project)):
+        if (row.digest12, row.test_set) == (voter.digest[:12], test_set):
+            # there is nothing left to keep from it
+            return row.gate
+    return require_passed(store, prefix, voter, rules.seed, rules.resamples, rules.past_gate)
+
+
+def looker() -> str:
+    """Who looks, as user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # in a container a user may have a number alone
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def fitting_champions(project: Path, champions: Iterable[RegisteredEnsemble]) -> list[RegisteredEnsemble]:

@@ -28,10 +28,11 @@ from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures
 
 logger = logging.getLogger(__name__)
 
-PROMOTED, FORCED, FORCED_PAST = "ricenet.promoted_utc", "ricenet.forced_reason", "ricenet.forced_past"
-"""Tags of a version: when it was promoted by `ricenet promote`; why, and past which failed conditions."""
+PROMOTED, REASON, FORCED_PAST = "ricenet.promoted_utc", "ricenet.promotion_reason", "ricenet.forced_past"
+"""Tags of a version: when it was promoted by `ricenet promote`; why; past which failed conditions."""
 
-_TAG_LENGTH = 500
+_REASON_LENGTH = 2000
+_BETWEEN = "; "
 
 
 def promote_through_gate(
@@ -72,8 +73,10 @@ def require_passed(
     failures = gate_failures(store, prefix, champion, seed, resamples)
     if not failures:
         return "passed"
-    if FORCED in champion.tags or force:
-        why = "by the parameter" if FORCED not in champion.tags else "as it was promoted with --force"
+    known = set(champion.tags.get(FORCED_PAST, "").split(_BETWEEN))
+    promoted_past = {failure.condition for failure in failures} <= known
+    if promoted_past or force:
+        why = "as it was promoted with --force" if promoted_past else "as tracking.vote_past_gate says"
         for failure in failures:
             logger.warning("%s votes past the gate, %s: %s", champion, why, failure)
         return "forced"
@@ -102,7 +105,11 @@ def gate_failures(
     if isinstance(other, Failure):
         logger.warning("%s cannot be compared with %s: %s", chosen, present, other.found)
         return failures
-    worse = worse_than(record, other, str(present), seed, resamples)
+    try:
+        worse = worse_than(record, other, str(present), seed, resamples)
+    except ResultError as error:
+        logger.warning("%s cannot be compared with %s: %s", chosen, present, error)
+        return failures
     return [*failures, worse] if worse is not None else failures
 
 
@@ -143,11 +150,9 @@ def _record_promotion(
     store: TrackingStore, chosen: RegisteredEnsemble, failures: list[Failure], reason: str | None
 ) -> None:
     client, now = store.client(), datetime.now(UTC).isoformat(timespec="microseconds")
-    tags = {PROMOTED: now}
-    if failures and reason is not None:
-        tags |= {
-            FORCED: reason[:_TAG_LENGTH],
-            FORCED_PAST: "; ".join(f.condition for f in failures)[:_TAG_LENGTH],
-        }
+    # of what an earlier promotion was forced past, this one says what still holds
+    tags = {PROMOTED: now, FORCED_PAST: _BETWEEN.join(failure.condition for failure in failures)}
+    if reason is not None:
+        tags |= {REASON: reason[:_REASON_LENGTH]}
     for name, value in tags.items():
         client.set_model_version_tag(chosen.model, chosen.version, name, value)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ricenet
+from ricenet.cohort.description import is_synthetic
 from ricenet.evidence.record import read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import members
@@ -137,7 +138,7 @@ def _describe(project: Path, store: TrackingStore, version: RegisteredEnsemble) 
         evidence = read_evidence(work / "evidence" / "evidence.json")
         robustness = work / "robustness" / "robustness.json"
         effects = read_robustness(robustness) if robustness.is_file() else None
-        card += "\n" + model_card_sections(evidence, modality_set, effects, _is_demo(cohort))
+        card += "\n" + model_card_sections(evidence, modality_set, effects, _is_made_up(project, cohort))
     client = store.client()
     if client.get_model_version(version.model, version.version).description != card:
         client.update_model_version(version.model, version.version, card)
@@ -215,6 +216,10 @@ def _about(modality_set: str) -> str:
 
 def _is_demo(cohort: str | None) -> bool:
     return cohort is not None and Path(cohort) == Path(DEMO_COHORT)
+
+
+def _is_made_up(project: Path, cohort: str | None) -> bool:
+    return _is_demo(cohort) or (cohort is not None and is_synthetic(project / cohort))
 
 
 def _cohort_root(cohort: Path) -> str | None:

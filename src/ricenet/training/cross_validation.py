@@ -70,6 +70,7 @@ def plan_folds(
             code=code,
             preprocessed=preprocessed.absolute(),
             store=store.absolute(),
+            own_settings=tuned.differing(modality_set),
         )
         for modality_set in modality_sets
         for fold in range(len(splits.folds))

@@ -45,7 +45,8 @@ class FoldTask:
     training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
     the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
     modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
-    folder per finished or begun fold, by key. code_state: recorded, but no part of the key.
+    folder per finished or begun fold, by key. code_state: recorded, but no part of the key. own_settings:
+    dotted names of parameters in which the folds of a set differ by intention, since each searched its own.
     """
 
     modality_set: str
@@ -64,6 +65,7 @@ class FoldTask:
     preprocessed: Path
     store: Path
     code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
+    own_settings: frozenset[str] = frozenset()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -105,8 +107,9 @@ class FoldTask:
         return {"subjects": subjects, "digests": self._digests(everyone)}
 
     def _digests(self, everyone: Sequence[str]) -> dict[str, str]:
+        common = {name: value for name, value in self.parameters.items() if name not in self.own_settings}
         return {
-            "parameters": content_digest([self.parameters, self.seed]),
+            "parameters": content_digest([common, sorted(self.own_settings), self.seed]),
             "labels": content_digest({subject: self.labels[subject] for subject in everyone}),
             "preprocessing": content_digest(
                 [

@@ -1,0 +1,132 @@
+"""The test set on the page: votes, how they came about, and the ledger of looks."""
+
+import pytest
+from small_evidence import write_evidence
+from small_report import ALL_THREE, page_of, table_of, write_looks, write_project, write_vote
+from small_results import FOLDS, LABELS, TEST, write_json, write_text
+
+from ricenet.evaluation.metrics import confusion_matrix, macro_f1
+from ricenet.evaluation.predictions import table_text
+from ricenet.report.results import read_results
+from ricenet.report.votes import name_of_test_set, read_votes
+from ricenet.splits import Splits, write_splits
+from ricenet.tracking.promotion import FORCED_PAST, REASON
+from ricenet.voting import identify_test_set
+
+
+@pytest.fixture
+def project(tmp_path):
+    return write_project(tmp_path)
+
+
+def test_without_a_vote_the_page_says_what_to_do(project):
+    html = page_of(project)
+    assert "ricenet promote" in html
+    assert "No champion fits the data at hand" in html
+    # in the summary, at figure 2, in the section on the test set and in the methods
+    assert html.count("No model of this run has voted on the test set; the ledger holds no look at it.") == 4
+    assert "The ledger is empty." in html
+
+
+def test_looks_of_other_models_are_told_where_none_at_hand_has_voted(project):
+    write_looks(project)
+    html = page_of(project)
+    told = "No promoted model has voted on the test set in this run; the ledger counts 2 looks at it."
+    assert html.count(told) == 4
+    assert "No champion fits the data at hand" in html
+    for untrue in ("has not been used", "No model has been promoted", "holds no look", "is empty"):
+        assert untrue not in html
+
+
+def test_looks_at_other_test_sets_are_no_looks_at_this_one(project):
+    write_looks(project)
+    ledger = project / "models/test_ledger.tsv"
+    ledger.write_text(
+        ledger.read_text().replace(name_of_test_set(read_results(project, seed=7).splits), "0" * 12)
+    )
+    html = page_of(project)
+    assert "the ledger holds no look at it" in html
+    assert "2 looks in all, 0 at the test set of this page." in html
+
+
+def test_without_a_test_set_nobody_is_asked_to_promote_for_it(project):
+    splits = Splits({s: label for s, label in LABELS.items() if s not in TEST}, tuple(map(tuple, FOLDS)), ())
+    write_splits(splits, project / "work/splits/splits.json")
+    write_evidence(project)
+    html = page_of(project)
+    assert html.count("No test set was set aside.") == 3
+    assert "ricenet promote" not in html
+
+
+def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
+    write_vote(project)
+    html = page_of(project)
+    row = table_of(html, "Majority vote of the folds")["post-op + event + dose"]
+    # both test subjects are called recurrence: F1 of 2/3 and 0
+    assert row[1] == "0.333"
+    assert row[3:] == ["exact bound", "2 looks", "passed", "2", "1 of 1", "0 of 1", "0.916", "e2" * 6]
+    low, high = map(float, row[2].split(" to "))
+    assert low < 1 / 3 < high
+    assert "2 looks in all, 2 at the test set of this page" in html
+    assert "after 2 looks at this test set" in html
+    assert "The ledger counts 2 looks at this test set." in html
+    assert "ricenet promote" not in html
+    assert "past the gate" not in html
+
+
+def test_a_vote_past_the_gate_is_marked_wherever_it_is_told(project):
+    write_vote(project, gate="forced")
+    html = page_of(project)
+    assert table_of(html, "Majority vote of the folds")["post-op + event + dose"][5] == "past the gate"
+    looks = [row[-1] for row in table_of(html, "Every look").values()]
+    assert looks[1:] == ["past the gate"]
+    assert "It votes past the gate, conditions of which it failed." in html
+    assert "Let through although it failed conditions of promotion: post-op + event + dose." in html
+    assert FORCED_PAST in html and REASON in html
+
+
+def test_what_an_earlier_ledger_did_not_record_is_not_called_passed(project):
+    write_vote(project, gate="n/a")
+    assert read_results(project, seed=7).votes[ALL_THREE].gate_text == "not recorded"
+
+
+def test_the_ledgers_people_stay_in_the_ledger(project):
+    write_vote(project)
+    assert "someone" not in page_of(project)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "by"),
+    [
+        # three of each label; some resamples hold the one that is wrong and some do not
+        (["rice", "recurrence", "recurrence", "rice", "rice", "rice"], "bootstrap"),
+        # all right: no resample differs
+        (["recurrence"] * 3 + ["rice"] * 3, "exact bound"),
+        # a label wrong in all of its subjects
+        (["recurrence"] * 6, "exact bound"),
+    ],
+)
+def test_an_interval_is_called_what_it_is(tmp_path, predicted, by):
+    labels = {f"sub-{i}": ("recurrence" if i < 3 else "rice") for i in range(6)}
+    write_text(
+        tmp_path / "dose.tsv",
+        table_text(["label", "predicted"], list(zip(labels.values(), predicted, strict=True))),
+    )
+    found = {
+        "macro_f1": macro_f1(list(labels.values()), predicted),
+        "confusion": confusion_matrix(list(labels.values()), predicted),
+        "n": 6,
+        "digest": "e" * 64,
+    }
+    write_json(tmp_path / "vote.json", {"dose": found})
+    vote = read_votes(tmp_path, Splits(labels, (), tuple(labels)), (), 7)["dose"]
+    assert vote.interval_by == by
+    assert vote.looks_text == "1 look"
+
+
+def test_looks_at_another_test_set_do_not_count(project):
+    write_vote(project)
+    ledger = project / "models/test_ledger.tsv"
+    test_set = identify_test_set({s: LABELS[s] for s in TEST})
+    ledger.write_text(ledger.read_text().replace(test_set, "0" * 12, 1))
+    assert read_results(project, seed=7).votes[ALL_THREE].looks_text == "1 look"
