@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.evidence.record import read_evidence
@@ -62,7 +63,7 @@ class Clone:
         yaml = YAML()
         content = yaml.load(self.folder / "params.yaml")
         for section, values in changes.items():
-            content[section].update(values)
+            content[section].update({name: in_one_line(value) for name, value in values.items()})
         yaml.dump(content, self.folder / "params.yaml")
 
     def run(
@@ -98,6 +99,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = Clone(tmp_path_factory.mktemp("scratch") / "clone")
     clone.first_output = clone.repro()  # type: ignore[attr-defined]
     return clone
+
+
+def in_one_line(value: object) -> object:
+    """A list as [a, b]: below a comment, ruamel.yaml cannot write it otherwise."""
+    if not isinstance(value, list):
+        return value
+    line = CommentedSeq(value)
+    line.fa.set_flow_style()
+    return line
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
