@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.config import Params
 
 
 def promote(
@@ -38,8 +41,7 @@ def promote(
     """
     from ricenet.config import read_params
     from ricenet.errors import ParamsError
-    from ricenet.tracking import looking, promotion, registration, registry
-    from ricenet.tracking.store import open_store
+    from ricenet.tracking import registry
 
     log_to_stderr()
     with mendable_errors():
@@ -49,19 +51,26 @@ def promote(
         if demo_only and Path(params.cohort.root) != Path(registry.DEMO_COHORT):
             typer.echo(f"nothing promoted: the cohort is {params.cohort.root}, not {registry.DEMO_COHORT}")
             return
-        prefix = params.tracking.model_prefix
-        store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-        promoted = registry.champions(store, prefix) if if_none else {}
-        rules = looking.Rules(params.seed, params.evidence.resamples, params.tracking.vote_past_gate)
-        if promoted and (able := looking.able_champions(Path(), store, prefix, promoted.values(), rules)):
-            typer.echo(f"nothing promoted: the champion is {', '.join(map(str, able))}")
-            return
-        if modality_set == "best":
-            modality_set = registry.best_set(Path("work/evaluation/metrics.json"))
-        if if_none and version is None:
-            # the newest one may be of other settings, to which the project has since turned back
-            version = registration.version_at_hand(Path(), store, prefix, modality_set)
-        champion = promotion.promote_through_gate(
-            store, prefix, modality_set, version, params.seed, params.evidence.resamples, reason
-        )
-        typer.echo(f"{champion} is now the champion; `dvc repro` lets it vote on the test set")
+        typer.echo(_promoted(params, modality_set, version, if_none, reason))
+
+
+def _promoted(
+    params: Params, modality_set: str, version: int | None, if_none: bool, reason: str | None
+) -> str:
+    """Promote it, and say what was done."""
+    from ricenet.tracking import looking, promotion, registration, registry
+    from ricenet.tracking.store import open_store
+
+    prefix, seed, resamples = params.tracking.model_prefix, params.seed, params.evidence.resamples
+    store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
+    promoted = registry.champions(store, prefix) if if_none else {}
+    rules = looking.Rules(seed, resamples, params.tracking.vote_past_gate)
+    if promoted and (able := looking.able_champions(Path(), store, prefix, promoted.values(), rules)):
+        return f"nothing promoted: the champion is {', '.join(map(str, able))}"
+    if modality_set == "best":
+        modality_set = registry.best_set(Path("work/evaluation/metrics.json"))
+    if if_none and version is None:
+        # the newest one may be of other settings, to which the project has since turned back
+        version = registration.version_at_hand(Path(), store, prefix, modality_set)
+    champion = promotion.promote_through_gate(store, prefix, modality_set, version, seed, resamples, reason)
+    return f"{champion} is now the champion; `dvc repro` lets it vote on the test set"
