@@ -134,10 +134,11 @@ def site_is_label(cohort: Path) -> None:
 
 
 def one_patient_twice(cohort: Path) -> None:
-    """Put one subject's scans in another's place."""
+    """Put one subject's scans, and what its dose means, in another's place."""
     one, other = RawSubject(cohort, "sub-002"), RawSubject(cohort, "sub-003")
     for modality in MODALITIES:
         shutil.copyfile(one.scan(modality), other.scan(modality))
+    shutil.copyfile(one.dose_sidecar, other.dose_sidecar)
 
 
 def report_guard(expected: str, planted: str, found: tuple[GuardResult, ...]) -> None:
