@@ -261,10 +261,13 @@ def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> N
 def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: Clone) -> None:
     twice = clone.folder / "data/twice"
     shutil.copytree(clone.folder / "data/demo", twice)
-    shutil.copyfile(RawSubject(twice, "sub-002").scan("event"), RawSubject(twice, "sub-003").scan("event"))
-    clone.set({"cohort": {"root": "data/twice", "exclude_faulty": True}})
+    one, other = RawSubject(twice, "sub-002"), RawSubject(twice, "sub-003")
+    for modality in MODALITIES:
+        shutil.copyfile(one.scan(modality), other.scan(modality))
+    shutil.copyfile(one.dose_sidecar, other.dose_sidecar)
+    clone.set({"cohort": {"root": "data/twice"}})
     done = clone.run("dvc", "repro", check=False)
-    clone.set({"cohort": {"root": "data/demo", "exclude_faulty": False}})
+    clone.set({"cohort": {"root": "data/demo"}})
     assert done.returncode != 0
     assert "same_image" in done.stderr and "sub-002" in done.stderr and "sub-003" in done.stderr
     assert "train" not in stages_run(done.stdout + done.stderr) and "Traceback" not in done.stderr
