@@ -11,6 +11,7 @@ import pytest
 
 from ricenet.errors import ResultError
 from ricenet.voting import (
+    Sureness,
     VoteResult,
     count_votes,
     identify_test_set,
@@ -54,9 +55,17 @@ def test_vote_table_has_a_row_a_subject_and_a_column_a_fold() -> None:
     table = vote_table(count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2]))
 
     assert table.splitlines() == [
-        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tpredicted",
-        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\trice",
+        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tpredicted\tthree_way",
+        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\trice\tn/a",
     ]
+
+
+@pytest.mark.parametrize(
+    ("least", "answer"), [(0.55, "rice"), (0.7, "indeterminate"), (None, "indeterminate")]
+)
+def test_a_vote_that_is_not_sure_enough_is_no_answer(least: float | None, answer: str) -> None:
+    (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], Sureness(1.0, least))
+    assert (vote.predicted, vote.three_way) == ("rice", answer)
 
 
 def look(ledger: Path, test_set: str, digest: str, modality_set: str = "dose") -> int:
