@@ -14,7 +14,6 @@ from ricenet.evidence.gate import (
     GatePrediction,
     GateRecord,
     failed_conditions,
-    parse_gate_record,
     refusal,
     worse_than,
 )
@@ -61,9 +60,10 @@ def only_failure(given):
     return str(failure)
 
 
-def test_an_ensemble_in_order_passes_and_survives_json():
+def test_an_ensemble_in_order_passes_and_survives_json(tmp_path):
     assert failed_conditions(record()) == []
-    assert parse_gate_record(record().model_dump_json()) == record()
+    (tmp_path / "dose.json").write_text(record().model_dump_json())
+    assert GateRecord.read(tmp_path / "dose.json", "evidence") == record()
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -142,6 +142,7 @@ def test_only_common_subjects_with_the_same_label_are_compared():
         worse_than(poor, record(predictions=relabelled), "version 1", 7, 300)
 
 
-def test_another_file_is_no_record():
-    with pytest.raises(ResultError, match=r"not of this version; run `dvc repro -f evidence`"):
-        parse_gate_record("{}")
+def test_another_file_is_no_record(tmp_path):
+    (tmp_path / "dose.json").write_text("{}")
+    with pytest.raises(ResultError, match=r"dose\.json is not of this version\. .*dvc repro -f evidence"):
+        GateRecord.read(tmp_path / "dose.json", "evidence")

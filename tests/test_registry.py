@@ -164,7 +164,7 @@ def test_a_registered_version_holds_no_pickle(registered: tuple[Path, TrackingSt
 def test_the_model_card_says_what_it_is_not_for() -> None:
     ensemble = {"folds": 5, "preprocessing": {"cube_voxels": 32}}
 
-    card = model_card("post_op+dose", ensemble, EVALUATION["dose"], "data/demo")
+    card = model_card("post_op+dose", ensemble, EVALUATION["dose"], "data/demo", synthetic=True)
 
     assert "not for clinical use" in card
     assert "macro-F1: 0.750, SD over folds 0.050, 8 subjects" in card
@@ -175,7 +175,7 @@ def test_the_model_card_says_what_it_is_not_for() -> None:
 def test_the_model_card_does_not_say_where_the_cohort_lies() -> None:
     ensemble = {"folds": 5, "preprocessing": {"cube_voxels": 32}}
 
-    card = model_card("dose", ensemble, {}, "/home/dr.example/patients/centre-3/")
+    card = model_card("dose", ensemble, {}, "/home/dr.example/patients/centre-3/", synthetic=False)
 
     assert "Trained on the cohort `centre-3`." in card
     assert "dr.example" not in card and "synthetic" not in card

@@ -119,7 +119,7 @@ def test_an_interval_is_called_what_it_is(tmp_path, predicted, by):
         "digest": "e" * 64,
     }
     write_json(tmp_path / "vote.json", {"dose": found})
-    vote = read_votes(tmp_path, Splits(labels, (), tuple(labels)), (), 7)["dose"]
+    vote = read_votes(tmp_path, Splits(labels, (), tuple(labels)), (), 7, 300)["dose"]
     assert vote.interval_by == by
     assert vote.looks_text == "1 look"
 

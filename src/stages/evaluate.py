@@ -30,7 +30,7 @@ def main() -> None:
     sets = in_paper_order(params.modality_sets)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
     histories = {name: read_histories(WORK / "training", name, len(splits.folds)) for name in sets}
-    metrics = {name: set_metrics(predictions[name], params.seed) for name in sets}
+    metrics = {name: set_metrics(predictions[name], params.seed, params.evidence.resamples) for name in sets}
     for name, m in metrics.items():
         logger.info("%-20s macro-F1 %.3f, SD %.3f over folds", name, m.macro_f1_mean, m.macro_f1_sd)
 

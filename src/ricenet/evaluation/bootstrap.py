@@ -60,8 +60,7 @@ class Resampling:
         """The same, and every resample's scores (statistics, resamples)."""
         from scipy import stats
 
-        once = [np.ones((1, n)) for n in self.subjects]
-        values = [float(statistic(*once)[0]) for statistic in statistics]
+        values = [score_of(statistic, self.subjects) for statistic in statistics]
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):
             # told by the method of the result instead
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -88,6 +87,12 @@ class Resampling:
         full = [np.broadcast_to(c, (rows, c.shape[1])) for c in counts]
         scores = np.stack([statistic(*full) for statistic in statistics])
         return scores if recurrence.ndim > 1 or rice.ndim > 1 else scores[:, 0]
+
+
+def score_of(statistic: Statistic, subjects: tuple[int, int]) -> float:
+    """The score of the given subjects themselves, so many of each label, each drawn once."""
+    recurrence, rice = subjects
+    return float(statistic(np.ones((1, recurrence)), np.ones((1, rice)))[0])
 
 
 def _estimate(value: float, low: float, high: float, resampled: NDArray[np.float64]) -> Estimate:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ricenet.evaluation import scores
-from ricenet.evaluation.bootstrap import Resampling
+from ricenet.evaluation.bootstrap import Resampling, score_of
 from ricenet.evaluation.estimate import Estimate, Record
 from ricenet.evaluation.proportions import LEVEL, Rates, proportion
 from ricenet.evaluation.scores import Probabilities, Truth
@@ -82,17 +82,11 @@ def bounds_of(p_rice: Probabilities, is_rice: Truth) -> dict[str, Estimate]:
     The AUC's is that of as many subjects as the rarer label has, with as many mistakes as it would take.
     """
     rates, level = Rates.of(p_rice, is_rice), (1 + LEVEL) / 2
-    rarer = min(int(is_rice.sum()), int((~is_rice).sum()))
-    once = (np.ones((1, int((~is_rice).sum()))), np.ones((1, int(is_rice.sum()))))
-    area = float(scores.auc(p_rice, is_rice)(*once)[0])
+    rarer = min(rates.rice, rates.recurrence)
+    area = score_of(scores.auc(p_rice, is_rice), (rates.recurrence, rates.rice))
     least, most = (proportion(int(n), rarer, level) for n in (np.floor(area * rarer), np.ceil(area * rarer)))
     return {
         "macro_f1": rates.bound(0.0, level=level),
         "balanced_accuracy": rates.bound(0.0, balanced=True, level=level),
         "auc": Estimate(value=area, low=least.low, high=most.high, method="exact bound"),
     }
-
-
-def truth_of(labels: list[str]) -> Truth:
-    """Whether each label is RICE (N,)."""
-    return np.array([label == "rice" for label in labels], dtype=np.bool_)

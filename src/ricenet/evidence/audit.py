@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation import scores
-from ricenet.evaluation.bootstrap import Resampling
+from ricenet.evaluation.bootstrap import Resampling, score_of
 from ricenet.evaluation.drawing import set_title
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import (
@@ -60,12 +60,12 @@ def audit(
 def majority_scores(held_out: HeldOut) -> Scores:
     """What the training subjects' more frequent label scores, whoever is judged; without an interval."""
     p_rice, is_rice = prior(held_out), held_out.is_rice
-    once = [np.ones((1, n)) for n in (int((~is_rice).sum()), int(is_rice.sum()))]
+    subjects = (int((~is_rice).sum()), int(is_rice.sum()))
     values = {
         "macro_f1": scores.macro_f1, "balanced_accuracy": scores.balanced_accuracy, "brier": scores.brier
     }  # fmt: skip
     says_rice = p_rice >= THRESHOLD
-    fixed = {name: float(of(p_rice, is_rice)(*once)[0]) for name, of in values.items()}
+    fixed = {name: score_of(of(p_rice, is_rice), subjects) for name, of in values.items()}
     fixed |= {
         "auc": 0.5,
         "sensitivity": float(says_rice[is_rice].mean()),
@@ -144,9 +144,8 @@ def _gains(
         [scores.difference(own[score](networks[name], is_rice), of_baseline[score]) for score, name in pairs]
     )
     bounds = {name: bounds_of(p_rice, is_rice) for name, p_rice in networks.items()}
-    once = [np.ones((1, n)) for n in resampling.subjects]
     against = (
-        {score: _constant(float(of(*once)[0])) for score, of in of_baseline.items()}
+        {score: _constant(score_of(of, resampling.subjects)) for score, of in of_baseline.items()}
         if constant
         else bounds_of(baseline, is_rice)
     )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation import scores
-from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic
+from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, score_of
 from ricenet.evaluation.drawing import set_title
 from ricenet.evaluation.metrics import coin_toss_macro_f1
 from ricenet.evidence.held_out import HeldOut
@@ -46,12 +46,11 @@ def contributions(held_out: HeldOut, resampling: Resampling) -> tuple[Contributi
     }
     shares = [shapley_statistic(of, m) for of in by_score.values() for m in MODALITIES]
     estimates = iter(resampling.estimates(shares))
-    once = [np.ones((1, n)) for n in resampling.subjects]
     return tuple(
         Contribution(
             score=score,
-            empty=abs(float(of[NONE](*once)[0])),
-            everything=abs(float(of["+".join(MODALITIES)](*once)[0])),
+            empty=abs(score_of(of[NONE], resampling.subjects)),
+            everything=abs(score_of(of["+".join(MODALITIES)], resampling.subjects)),
             modalities={modality: next(estimates) for modality in MODALITIES},
         )
         for score, of in by_score.items()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ricenet.errors import ResultError
 from ricenet.evaluation.estimate import Estimate, Record
 from ricenet.evaluation.predictions import require
@@ -100,17 +98,6 @@ def gate_record(
         threshold=of.abstention[modality_set].threshold,
         predictions=tuple(GatePrediction(**vars(p)) for p in predictions),
     )
-
-
-def parse_gate_record(text: str) -> GateRecord:
-    """The inverse of `model_dump_json`.
-
-    Raises ResultError: no such record.
-    """
-    try:
-        return GateRecord.model_validate_json(text)
-    except ValidationError:
-        raise ResultError("the gate's record is not of this version; run `dvc repro -f evidence`") from None
 
 
 def failed_conditions(record: GateRecord) -> list[Failure]:

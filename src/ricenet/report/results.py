@@ -97,6 +97,7 @@ def read_results(project: Path, seed: int) -> Results:
     splits = read_splits(work / "splits" / "splits.json")
     ledger = tuple(read_ledger(ledger_path(project)))
     explain = require(work / "explain", "explain")
+    evidence = read_evidence(project / EVIDENCE_FILE)
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),
@@ -111,12 +112,12 @@ def read_results(project: Path, seed: int) -> Results:
         metrics={name: SetMetrics.from_json(metrics[name]) for name in in_paper_order(metrics)},
         out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate")),
         figures=require(work / "evaluation" / "figures", "evaluate"),
-        evidence=read_evidence(project / EVIDENCE_FILE),
+        evidence=evidence,
         robustness=read_robustness(project / ROBUSTNESS_FILE),
         explanations=_explanations(explain),
         galleries=tuple(in_paper_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")})),
         tuned=_tuned(work / "tuning" / "best.json"),
-        votes=read_votes(work / "vote", splits, ledger, seed),
+        votes=read_votes(work / "vote", splits, ledger, seed, evidence.resamples),
         ledger=ledger,
     )
 

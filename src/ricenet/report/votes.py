@@ -91,7 +91,7 @@ def no_vote_sentence(subjects: int, looks: int) -> str:
 
 
 def read_votes(
-    folder: Path, splits: Splits, ledger: Sequence[LedgerRow], seed: int
+    folder: Path, splits: Splits, ledger: Sequence[LedgerRow], seed: int, resamples: int
 ) -> dict[str, PromotedVote]:
     """The votes that a stage `vote` wrote, by modality set.
 
@@ -104,7 +104,7 @@ def read_votes(
     for name in in_paper_order(content):
         rows = read_rows(require(folder / f"{name}.tsv", "vote"))
         labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
-        found = macro_f1_estimate(labels, predicted, seed)
+        found = macro_f1_estimate(labels, predicted, seed, resamples)
         (tn, fp), (fn, tp) = content[name]["confusion"]
         votes[name] = PromotedVote(
             macro_f1=content[name]["macro_f1"],

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import Resampling, by_label
+from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.predictions import THRESHOLD, table_text
 from ricenet.evaluation.proportions import proportion
+from ricenet.evaluation.scores import mean_of
 from ricenet.modalities import Label
 from ricenet.robustness.answers import SubjectAnswers
 from ricenet.robustness.perturbations import Perturbation
@@ -118,7 +119,7 @@ def _means(
     """Means over subjects with intervals, drawn within labels; or all together where one has too few."""
     within = Resampling.of(is_rice, seed, resamples)
     if min(within.subjects) >= LEAST:
-        return within.estimates([_mean(row, is_rice) for row in rows])
+        return within.estimates([mean_of(row, is_rice) for row in rows])
     # two groups are always drawn, but the second has no part in these means
     together = Resampling((len(is_rice), LEAST), seed, resamples)
     return together.estimates([_mean_of_first(row) for row in rows])
@@ -128,19 +129,8 @@ def _mean_of_first(values: NDArray[np.float64]) -> Statistic:
     """The mean over the first group, to which all subjects belong."""
 
     def score(first: Counts, _: Counts) -> NDArray[np.float64]:
-        means: NDArray[np.float64] = first @ values / len(values)
+        means: NDArray[np.float64] = first @ values / first.sum(axis=1)
         return means
-
-    return score
-
-
-def _mean(values: NDArray[np.float64], is_rice: NDArray[np.bool_]) -> Statistic:
-    """The mean over subjects, whichever their label."""
-    of_recurrence, of_rice = by_label(values, is_rice)
-
-    def score(recurrence: Counts, rice: Counts) -> NDArray[np.float64]:
-        total: NDArray[np.float64] = recurrence @ of_recurrence + rice @ of_rice
-        return total / len(values)
 
     return score
 

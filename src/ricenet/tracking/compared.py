@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ricenet.errors import RegistryError, ResultError
 from ricenet.evaluation.predictions import read_out_of_fold, require
-from ricenet.evidence.gate import GateRecord, parse_gate_record
+from ricenet.evidence.gate import GateRecord
 from ricenet.evidence.paired import Side
 from ricenet.files import read_json
 from ricenet.modalities import MODALITY_SETS
@@ -142,7 +142,7 @@ def _gate_record(store: TrackingStore, run: Run, folder: Path) -> GateRecord | N
     if path is None:
         return None
     try:
-        record = parse_gate_record(path.read_text(encoding="utf-8"))
+        record = GateRecord.read(path, "evidence")
     except ResultError:
         return None
     own = record.ensemble_digest == run.data.tags.get(_ENSEMBLE)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.gate import GateRecord, failed_conditions, parse_gate_record
+from ricenet.evidence.gate import GateRecord, failed_conditions
 from ricenet.evidence.record import read_evidence
 from ricenet.robustness.record import read_robustness
 from ricenet.tracking.content import ArtifactGroup
@@ -26,7 +26,7 @@ def gate_of(work: Path, modality_set: str, digest: str) -> GateRecord | None:
     path = _gate_path(work, modality_set)
     if not path.is_file():
         return None
-    record = parse_gate_record(path.read_text(encoding="utf-8"))
+    record = GateRecord.read(path, "evidence")
     return record if record.ensemble_digest == digest else None
 
 

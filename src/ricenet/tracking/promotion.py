@@ -12,7 +12,6 @@ from ricenet.evidence.gate import (
     Failure,
     GateRecord,
     failed_conditions,
-    parse_gate_record,
     refusal,
     worse_than,
 )
@@ -120,7 +119,7 @@ def read_gate_record(store: TrackingStore, ensemble: RegisteredEnsemble) -> Gate
         with tempfile.TemporaryDirectory(prefix="ricenet-gate-") as folder:
             name = f"{GATE_FOLDER}/{gate_file(ensemble.modality_set)}"
             path = Path(store.client().download_artifacts(str(ensemble.run_id), name, folder))
-            record = parse_gate_record(path.read_text(encoding="utf-8"))
+            record = GateRecord.read(path, "evidence")
     except ResultError as error:
         return Failure("evidence", str(error), remedy)
     except mlflow_failures():

@@ -78,11 +78,16 @@ def version_at_hand(project: Path, store: TrackingStore, prefix: str, modality_s
 
 
 def model_card(
-    modality_set: str, ensemble: dict[str, Any], scores: dict[str, Any], cohort: str | None
+    modality_set: str,
+    ensemble: dict[str, Any],
+    scores: dict[str, Any],
+    cohort: str | None,
+    synthetic: bool,
 ) -> str:
     """A version's description, as Markdown.
 
     scores: the set's entry of metrics.json, or empty. cohort: the raw cohort's folder.
+    synthetic: it holds phantoms.
     """
     modalities = members(modality_set)
     shape = f"(N, {len(modalities)}" + f", {ensemble['preprocessing']['cube_voxels']}" * 3 + ")"
@@ -100,9 +105,9 @@ def model_card(
             f"{scores['macro_f1_sd']:.3f}, {scores['n']} subjects."
         )
     if cohort is not None:
-        synthetic = " (synthetic)" if _is_demo(cohort) else ""
+        made_up = " (synthetic)" if synthetic else ""
         # the folder's name alone: its place may name a person or an institution
-        paragraphs.append(f"Trained on the cohort `{Path(cohort).name}`{synthetic}.")
+        paragraphs.append(f"Trained on the cohort `{Path(cohort).name}`{made_up}.")
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -132,13 +137,14 @@ def _describe(project: Path, store: TrackingStore, version: RegisteredEnsemble) 
     work, modality_set = project / "work", version.modality_set
     ensemble = read_ensemble_json(project, modality_set)
     cohort = _cohort_root(work / "cohort" / "cohort.json")
+    synthetic = _is_synthetic(project, cohort)
     gate = gate_of(work, modality_set, version.digest)
-    card = model_card(modality_set, ensemble, evaluated(work, modality_set), cohort)
+    card = model_card(modality_set, ensemble, evaluated(work, modality_set), cohort, synthetic)
     if gate is not None:
         evidence = read_evidence(work / "evidence" / "evidence.json")
         robustness = work / "robustness" / "robustness.json"
         effects = read_robustness(robustness) if robustness.is_file() else None
-        card += "\n" + model_card_sections(evidence, modality_set, effects, _is_made_up(project, cohort))
+        card += "\n" + model_card_sections(evidence, modality_set, effects, synthetic)
     client = store.client()
     if client.get_model_version(version.model, version.version).description != card:
         client.update_model_version(version.model, version.version, card)
@@ -214,12 +220,8 @@ def _about(modality_set: str) -> str:
     )
 
 
-def _is_demo(cohort: str | None) -> bool:
-    return cohort is not None and Path(cohort) == Path(DEMO_COHORT)
-
-
-def _is_made_up(project: Path, cohort: str | None) -> bool:
-    return _is_demo(cohort) or (cohort is not None and is_synthetic(project / cohort))
+def _is_synthetic(project: Path, cohort: str | None) -> bool:
+    return cohort is not None and (Path(cohort) == Path(DEMO_COHORT) or is_synthetic(project / cohort))
 
 
 def _cohort_root(cohort: Path) -> str | None:
