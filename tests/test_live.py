@@ -10,23 +10,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from live_training import LOSSES, SPEEDS, end_of_a_fold, fold_of, history_of, observer_of, train
+from live_runs import leave_process, losses, once_each, runs, steps
+from live_training import LOSSES, SPEEDS, fold_of, history_of, observer_of, train
 from small_results import write_fold
 from tracked_project import COMMIT, make_project, store_of
-from tracking_servers import steps_by_metric, wait_until
+from tracking_servers import wait_until
 
-from ricenet.execution import run_tasks
 from ricenet.tracking import sender
-from ricenet.tracking.content import RunContent
 from ricenet.tracking.live_run import LiveRun
 from ricenet.tracking.publish import publish
-from ricenet.tracking.runs import PARENT, create_run, find_or_create
+from ricenet.tracking.runs import PARENT
 from ricenet.tracking.sender import THREAD
 from ricenet.tracking.store import TrackingStore
 from ricenet.tracking.system_metrics import SystemUse, graphics_card
@@ -53,35 +51,10 @@ def store(project: Path) -> TrackingStore:
     return store_of(project)
 
 
-def leave_process() -> None:
-    """As if this process had ended, and another went on."""
-    for each in sender._senders.values():
-        each.close()
-        each._runs.clear()
-    sender._senders.clear()
-
-
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
     yield
     leave_process()
-
-
-def steps(store: TrackingStore, fold: int = 0) -> dict[str, list[int]]:
-    assert store.database is not None
-    return steps_by_metric(store.database, f"dose fold {fold}", store.experiment_id)
-
-
-def losses(store: TrackingStore, fold: int = 0) -> dict[str, list[int]]:
-    return {name: found for name, found in steps(store, fold).items() if name in LOSSES}
-
-
-def once_each(epochs: list[int]) -> dict[str, list[int]]:
-    return dict.fromkeys(sorted(LOSSES), epochs)
-
-
-def runs(store: TrackingStore) -> dict:
-    return {run.info.run_name: run for run in store.client().search_runs([store.experiment_id])}
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -137,19 +110,6 @@ def test_epochs_that_another_process_trained_and_did_not_send_are_sent_at_the_en
     observer, fold = observer_of(project, store), fold_of(project)
     train(observer, fold, EPOCHS, first=11)
     observer.on_finished(fold, history_of(0, EPOCHS))
-
-    assert losses(store) == once_each(EVERY_EPOCH)
-
-
-def test_publishing_while_epochs_still_come_doubles_none(project: Path, store: TrackingStore) -> None:
-    observer, fold = observer_of(project, store), fold_of(project)
-    train(observer, fold, 12)
-    publish(project, store)
-    leave_process()
-    late = observer_of(project, store)
-    train(late, fold, EPOCHS, first=11)
-    late.on_finished(fold, history_of(0, EPOCHS))
-    publish(project, store)
 
     assert losses(store) == once_each(EVERY_EPOCH)
 
@@ -214,21 +174,6 @@ def test_a_run_that_is_deleted_while_its_fold_trains_is_made_again(
     assert losses(store) == once_each(EVERY_EPOCH)
 
 
-def test_two_processes_write_into_one_database_and_their_last_epochs_are_not_lost(
-    project: Path, store: TrackingStore
-) -> None:
-    observer = observer_of(project, store, every_s=30.0)
-    observer.start()
-    folds = [fold_of(project, 0), fold_of(project, 1)]
-    outcomes = run_tasks(partial(end_of_a_fold, observer, EPOCHS), folds, "processes", 2, 1, "telling")
-
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    assert len({outcome.result for outcome in outcomes}) == 2
-    assert losses(store, 0) == once_each(EVERY_EPOCH)
-    assert losses(store, 1) == once_each(EVERY_EPOCH[:-1])
-    assert sorted(runs(store)) == ["dose", "dose fold 0", "dose fold 1"]
-
-
 def test_a_forked_process_gets_a_thread_of_its_own(project: Path, store: TrackingStore) -> None:
     observer, fold = observer_of(project, store), fold_of(project)
     train(observer, fold, 5)
@@ -254,39 +199,6 @@ def test_a_process_has_one_thread_for_all_copies_of_the_observer(project: Path, 
     started = [thread for thread in threading.enumerate() if thread.name == THREAD][before:]
     assert [thread.daemon for thread in started] == [True]
     wait_until(lambda: losses(store, 1) == once_each([1, 2]))
-
-
-def test_a_second_run_of_a_fold_is_deleted_when_the_files_are_published(
-    project: Path, store: TrackingStore
-) -> None:
-    observer, fold = observer_of(project, store), fold_of(project)
-    observer.start()
-    train(observer, fold, 5)
-    wait_until(lambda: losses(store) == once_each([1, 2, 3, 4, 5]))
-    first = runs(store)
-    for name in ("dose", "dose fold 0"):
-        tags = {key: text for key, text in first[name].data.tags.items() if key.startswith("ricenet.")}
-        store.client().create_run(store.experiment_id, tags=tags, run_name=name)
-
-    publish(project, store)
-
-    found = store.client().search_runs([store.experiment_id], max_results=100)
-    assert len({run.info.run_name for run in found}) == len(found)
-    assert {name: runs(store)[name].info.run_id for name in first} == {
-        name: run.info.run_id for name, run in first.items()
-    }
-    assert losses(store) == once_each(EVERY_EPOCH)
-
-
-def test_of_runs_made_at_the_same_moment_all_take_the_oldest(store: TrackingStore) -> None:
-    content = RunContent("set", "dose", "key", "key", params={"seed": "7"}, tags={})
-    theirs = create_run(store, content, None)
-
-    ours = find_or_create(store, content, None, known={})
-
-    assert ours.info.run_id == theirs.info.run_id
-    assert [run.info.run_id for run in runs(store).values()] == [theirs.info.run_id]
-    assert runs(store)["dose"].data.params == {"seed": "7"}
 
 
 def test_speed_and_use_of_the_machine_are_shown_and_no_part_of_what_is_published(

@@ -45,7 +45,8 @@ class LiveObserver:
             require_database(self.store)
             for modality_set in dict.fromkeys(record["modality_set"] for record in self.records):
                 content = self._content(modality_set)
-                find_or_create(self.store, content, None, runs_of_set(self.store, content.set_key))
+                with self.store.one_writer():
+                    find_or_create(self.store, content, None, runs_of_set(self.store, content.set_key))
         except mlflow_failures() as error:
             logger.warning("MLflow fails, so the sets' runs are made later: %s", one_line(error))
 

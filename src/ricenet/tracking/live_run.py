@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ricenet.tracking.content import Epoch, RunContent
-from ricenet.tracking.runs import create_run, find_or_create, logged_epochs, missing_params, runs_of_set
+from ricenet.tracking.runs import (
+    PUBLISHED,
+    create_run,
+    find_or_create,
+    logged_epochs,
+    missing_params,
+    runs_of_set,
+)
 from ricenet.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -80,19 +87,28 @@ class LiveRun:
         """Bring the run up to date; returns how many epochs waited. Raises what MLflow raises."""
         with self._lock:
             entries, finished = list(self._entries), self._finished
+        with self._store.one_writer():
+            self._log(entries, finished)
+        with self._lock:
+            del self._entries[: len(entries)]
+        self._ended = finished
+        return len(entries)
+
+    def _log(self, entries: Sequence[_Entry], finished: bool) -> None:
         # known again only when all of this has worked
         run_id, self._run_id = self._run_id, None
-        run_id = run_id or self._open()
+        if run_id is None or self._was_published(run_id):
+            run_id = self._open()
         metrics = [metric for entry in entries for metric in entry.metrics()]
         missing = [metric for metric in metrics if not self._has(run_id, metric)]
         self._store.client().log_batch(run_id, missing, self._params)
-        with self._lock:
-            del self._entries[: len(entries)]
         if finished:
             self._store.client().set_terminated(run_id)
-            self._ended = True
         self._run_id, self._params = run_id, []
-        return len(entries)
+
+    def _was_published(self, run_id: str) -> bool:
+        """Whether the run was filled from the fold's files meanwhile, so that it may have what waits."""
+        return PUBLISHED in self._store.client().get_run(run_id).data.tags
 
     def _take(self, epoch: int, values: Mapping[str, float]) -> None:
         if epoch not in self._taken:

@@ -66,12 +66,13 @@ def publish(project: Path, store: TrackingStore) -> Published:
 def _publish_set(
     store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
 ) -> list[tuple[str, Outcome]]:
-    known = tidied_runs_of_set(store, content.set_key)
-    parent, outcome = _publish_run(store, content, known, parent=None)
-    outcomes = [(content.name, outcome)]
-    for fold in folds:
-        _, outcome = _publish_run(store, fold, known, parent)
-        outcomes.append((fold.name, outcome))
+    with store.one_writer():
+        known = tidied_runs_of_set(store, content.set_key)
+        parent, outcome = _publish_run(store, content, known, parent=None)
+        outcomes = [(content.name, outcome)]
+        for fold in folds:
+            _, outcome = _publish_run(store, fold, known, parent)
+            outcomes.append((fold.name, outcome))
     return outcomes
 
 

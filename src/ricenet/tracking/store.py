@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,15 @@ class TrackingStore:
     def client(self) -> MlflowClient:
         """A client of this store, for both runs and models."""
         return _client(self.uri)
+
+    def one_writer(self) -> AbstractContextManager[None]:
+        """Let one process at a time ask a database what a run lacks, and log it.
+
+        Between a server's answer and the next request others may still log the same.
+        """
+        if self.database is None:
+            return nullcontext()
+        return locked(self.database.with_suffix(".lock"))
 
 
 def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore:
