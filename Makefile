@@ -40,7 +40,7 @@ repro: setup ## Run the protocol; on the demo cohort, promote the best set and v
 	dvc repro
 
 test: setup ## Run the tests, in parallel
-	python -m pytest -n 2 --dist loadfile -q
+	python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
 
 check: setup ## Lint, types and import contracts
 	ruff check .

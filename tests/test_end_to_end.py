@@ -20,6 +20,8 @@ from ricenet.evidence.record import read_evidence
 from ricenet.files import read_json
 from ricenet.modalities import MODALITIES, MODALITY_SETS
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 PROJECT = Path(__file__).parents[1]
 SUBJECTS, FOLDS, EPOCHS = 8, 2, 2
 TINY = {
@@ -121,7 +123,6 @@ def stages_run(output: str) -> set[str]:
     return {line.split("'")[1].removesuffix("'").split(":")[-1] for line in lines}
 
 
-@pytest.mark.timeout(900)
 def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> None:
     assert "ricenet promote" in clone.first_output  # type: ignore[attr-defined]
     assert clone.json("work/champions.json") == {} and clone.json("work/vote/vote.json") == {}
@@ -139,14 +140,12 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
     assert not list(clone.folder.glob("work/store/**/.partial*"))
 
 
-@pytest.mark.timeout(900)
 def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: Clone) -> None:
     pages = sorted(path.name for path in (clone.folder / "work/quality").glob("sub-*.html"))
     assert pages == [f"sub-{i:03d}.html" for i in range(1, SUBJECTS + 1)]
     assert clone.json("work/quality/marked.json") == {}
 
 
-@pytest.mark.timeout(900)
 def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
     evidence = read_evidence(clone.folder / "work/evidence/evidence.json")
     assert set(evidence.sets) == set(MODALITY_SETS)
@@ -160,22 +159,6 @@ def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
     assert "SYNTHETIC" in report and "No model of this run has voted on the test set" in report
 
 
-@pytest.mark.timeout(900)
-def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: Clone) -> None:
-    clone.set({"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}})
-    assert stages_run(clone.repro()) == {"repeat", "evidence", "register", "report", "resolve"}
-    repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
-    assert repeats is not None
-    assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]
-    everyone = {subject for fold in clone.json("work/splits/splits.json")["folds"] for subject in fold}
-    repeated = clone.folder / "work/repeats/1/dose"
-    judged = [row for k in range(FOLDS) for row in rows_of(repeated / f"fold-{k}" / "predictions.tsv")]
-    assert {row["participant_id"] for row in judged} == everyone and len(judged) == len(everyone)
-    clone.set({"evidence": {"repeat_fold_seeds": [], "repeat_sets": ["dose"]}})
-    clone.repro()
-
-
-@pytest.mark.timeout(900)
 def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
     # and one of quality control
     assert len(clone.runs()) == 7 + 7 * FOLDS + 1
@@ -183,7 +166,6 @@ def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
     assert "macro_f1_mean" in metrics
 
 
-@pytest.mark.timeout(900)
 def test_without_a_change_nothing_is_done_again(clone: Clone) -> None:
     runs, report = clone.runs(), (clone.folder / "work/report/index.html").read_bytes()
     assert stages_run(clone.repro()) == {"register", "resolve"}
@@ -191,7 +173,6 @@ def test_without_a_change_nothing_is_done_again(clone: Clone) -> None:
     assert (clone.folder / "work/report/index.html").read_bytes() == report
 
 
-@pytest.mark.timeout(900)
 def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
     before = clone.runs()
     (clone.folder / "mlflow/mlflow.db").unlink()
@@ -200,7 +181,6 @@ def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
     assert clone.runs() == before
 
 
-@pytest.mark.timeout(900)
 def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> None:
     # six subjects are too few for any gate
     clone.run("ricenet", "promote", "dose", "--force", "--reason", "a test with six subjects")
@@ -214,7 +194,6 @@ def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> Non
     assert rows[0]["who"] == "n/a"
 
 
-@pytest.mark.timeout(900)
 def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Clone) -> None:
     with (clone.folder / "work/vote/dose.tsv").open() as stream:
         voted = next(csv.DictReader(stream, delimiter="\t"))
@@ -229,7 +208,6 @@ def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Cl
     )
 
 
-@pytest.mark.timeout(900)
 def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> None:
     def keys() -> dict[str, list[str]]:
         return {
@@ -244,7 +222,6 @@ def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> Non
     assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
 
 
-@pytest.mark.timeout(900)
 def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> None:
     stored = set((clone.folder / "work/store/quality").glob("??/*"))
     clone.set({"quality": {"most_rotation_deg": 1e-3}})
@@ -257,7 +234,18 @@ def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> N
     assert clone.runs().count("quality") == 2
 
 
-@pytest.mark.timeout(900)
+def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: Clone) -> None:
+    clone.set({"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}})
+    assert stages_run(clone.repro()) == {"repeat", "evidence", "register", "report", "resolve"}
+    repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
+    assert repeats is not None
+    assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]
+    everyone = {subject for fold in clone.json("work/splits/splits.json")["folds"] for subject in fold}
+    repeated = clone.folder / "work/repeats/1/dose"
+    judged = [row for k in range(FOLDS) for row in rows_of(repeated / f"fold-{k}" / "predictions.tsv")]
+    assert {row["participant_id"] for row in judged} == everyone and len(judged) == len(everyone)
+
+
 def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: Clone) -> None:
     twice = clone.folder / "data/twice"
     shutil.copytree(clone.folder / "data/demo", twice)
@@ -273,7 +261,6 @@ def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: 
     assert "train" not in stages_run(done.stdout + done.stderr) and "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(900)
 def test_a_faulty_subject_of_an_own_cohort_stops_the_pipeline_by_name(clone: Clone) -> None:
     mine = clone.folder / "data/mine"
     shutil.copytree(clone.folder / "data/demo", mine)

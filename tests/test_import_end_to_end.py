@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,7 +200,7 @@ def test_a_new_case_is_predicted_from_its_dicom_folders(walk: Walk) -> None:
 def test_nothing_of_the_export_identifies_a_patient_in_what_the_project_wrote(walk: Walk) -> None:
     secrets = identifiers(walk.images)
     assert len(secrets) > 1000
-    pattern = re.compile(b"|".join(re.escape(secret) for secret in sorted(secrets, key=len, reverse=True)))
+    pattern = re.compile(any_of(secrets))
     searched = 0
     for name, content in contents(walk):
         assert not (found := pattern.search(content)), f"{found.group()!r} in {name}"
@@ -219,6 +220,17 @@ def identifiers(images: Path) -> set[bytes]:
             secrets |= {part.encode() for part in values[0].split("^") if len(part) >= 5}
             secrets |= {iso(value).encode() for value in values if re.fullmatch(r"\d{8}", value)}
     return secrets
+
+
+def any_of(words: set[bytes]) -> bytes:
+    """A regular expression of all words that shares their beginnings: many UIDs begin alike."""
+    if b"" in words:
+        return b""
+    rests: dict[bytes, set[bytes]] = defaultdict(set)
+    for word in words:
+        rests[word[:1]].add(word[1:])
+    branches = [re.escape(first) + any_of(rest) for first, rest in sorted(rests.items())]
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
 def iso(day: str) -> str:
