@@ -120,5 +120,8 @@ class SlowObserver:
         meet(self.place, str(fold.fold), 2)
         time.sleep(self.seconds)
 
+    def on_failed(self, *_: object) -> None:
+        """Nothing more to do."""
+
     def on_finished(self, *_: object) -> None:
         """Nothing is left to wait for."""

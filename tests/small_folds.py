@@ -108,12 +108,16 @@ class InterruptAfter(NullObserver):
 class Recorder(NullObserver):
     seen: list[tuple[str, int, EpochMetrics]] = dataclasses.field(default_factory=list)
     finished: list[Sequence[EpochMetrics]] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
 
     def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
         self.seen.append((str(fold), epoch, metrics))
 
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
         self.finished.append(history)
+
+    def on_failed(self, fold: FoldIdentity) -> None:
+        self.failed.append(str(fold))
 
 
 def results(task: FoldTask) -> dict[str, bytes]:

@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
 from live_runs import leave_process, losses, once_each, runs, steps
 from live_training import LOSSES, SPEEDS, fold_of, history_of, observer_of, train
 from small_results import write_fold
@@ -27,7 +25,6 @@ from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import PARENT
 from ricenet.tracking.sender import THREAD
 from ricenet.tracking.store import TrackingStore
-from ricenet.tracking.system_metrics import SystemUse, graphics_card
 
 EPOCHS = 30
 EVERY_EPOCH = list(range(1, EPOCHS + 1))
@@ -102,6 +99,31 @@ def test_a_fold_that_resumes_from_an_older_checkpoint_repeats_no_epoch(
     assert {name: found for name, found in steps(store).items() if name in LOSSES + SPEEDS} == dict.fromkeys(
         sorted(LOSSES + SPEEDS), EVERY_EPOCH
     )
+
+
+def test_a_failed_fold_and_its_set_are_marked_until_a_training_goes_on_with_them(
+    project: Path, store: TrackingStore
+) -> None:
+    def statuses() -> dict[str, str]:
+        return {name: run.info.status for name, run in runs(store).items()}
+
+    observer, fold = observer_of(project, store), fold_of(project)
+    observer.start()
+    train(observer, fold, 5)
+    leave_process()
+    observer.on_failed(fold)
+    assert statuses() == {"dose": "FAILED", "dose fold 0": "FAILED"}
+
+    resumed = observer_of(project, store)
+    resumed.start()
+    train(resumed, fold, EPOCHS, first=5)
+    wait_until(lambda: statuses() == {"dose": "RUNNING", "dose fold 0": "RUNNING"})
+    resumed.on_finished(fold, history_of(0, EPOCHS))
+    assert losses(store) == once_each(EVERY_EPOCH)
+
+    resumed.on_failed(fold_of(project, 1))
+    publish(project, store)
+    assert set(statuses().values()) == {"FINISHED"}
 
 
 def test_epochs_that_another_process_trained_and_did_not_send_are_sent_at_the_end(
@@ -220,47 +242,6 @@ def test_speed_and_use_of_the_machine_are_shown_and_no_part_of_what_is_published
     rebuilt = Path(shutil.copytree(project, tmp_path / "rebuilt", ignore=shutil.ignore_patterns("mlflow")))
     publish(rebuilt, store_of(rebuilt))
     assert set(runs(store_of(rebuilt))["dose fold 0"].data.metrics) == {*LOSSES, "macro_f1"}
-
-
-def test_the_use_of_the_machine_is_averaged_since_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
-
-    used, busy = iter([1e9, 2e9, 6e9]), iter([0.0, 20.0, 30.0])
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(used=next(used), total=10e9))
-    monkeypatch.setattr(psutil, "cpu_percent", lambda: next(busy))
-    use = SystemUse()
-    for _ in range(3):
-        use.look()
-
-    assert use.take() == {
-        "system/system_memory_usage_megabytes": 3000.0,
-        "system/system_memory_usage_percentage": 30.0,
-        "system/cpu_utilization_percentage": 25.0,
-    }
-    assert use.take() == {}
-
-
-def test_of_a_graphics_card_what_its_driver_tells_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pynvml
-
-    def refuse(device: int) -> int:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-
-    assert graphics_card() == {}
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=40e9)
-    )
-    monkeypatch.setattr(torch.cuda, "utilization", refuse)
-    monkeypatch.setattr(torch.cuda, "device_memory_used", lambda device: 10e9)
-    monkeypatch.setattr(torch.cuda, "power_draw", lambda device: 350_000)
-
-    assert graphics_card() == {
-        "gpu_0_memory_usage_megabytes": 10_000.0,
-        "gpu_0_memory_usage_percentage": 25.0,
-        "gpu_0_power_usage_watts": 350.0,
-    }
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -347,8 +347,11 @@ def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
     volumes[0, 0, 0, 0] = np.nan
     np.save(tmp_path / "preprocessed" / "sub-000" / "volumes.npy", volumes)
     tasks = plan(tmp_path, splits, ["post_op", "dose"], TRAINING.model_copy(update={"epochs": 1}))
+    recorder = Recorder()
     with pytest.raises(TrainingError, match=r"2 of 4 folds failed \(2 are kept\)") as caught:
-        train_folds(tasks, SERIAL)
+        train_folds(tasks, SERIAL, recorder)
+    assert recorder.failed == ["post_op, fold 0", "post_op, fold 1"]
+    assert len(recorder.finished) == 2
     assert "post_op, fold 1: sub-000: volumes.npy: 1 voxel(s) of post_op are not finite" in str(caught.value)
     assert [task.is_finished for task in tasks] == [False, False, True, True]
 

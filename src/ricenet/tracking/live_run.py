@@ -16,6 +16,7 @@ from ricenet.tracking.runs import (
     logged_epochs,
     missing_params,
     runs_of_set,
+    take_up,
 )
 from ricenet.tracking.store import TrackingStore
 
@@ -120,6 +121,7 @@ class LiveRun:
         parent = find_or_create(self._store, self._parent, None, known)
         # nobody else trains this fold, so nobody makes its run at this moment
         run = known.get(self._content.key) or create_run(self._store, self._content, parent)
+        take_up(self._store, run)
         self._params = missing_params(run, self._content.params)
         self._logged = {} if run.data.metrics else None
         return str(run.info.run_id)

@@ -21,6 +21,7 @@ KIND, KEY, SET_KEY, MODALITY_SET = "ricenet.kind", "ricenet.key", "ricenet.set_k
 PUBLISHED = "ricenet.published"
 """Fingerprint of the content that a run is known to hold in full."""
 FILES = "ricenet.files."
+RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 PARENT = "mlflow.parentRunId"
 
 RUNS_PER_CALL = 1000
@@ -73,8 +74,15 @@ def find_or_create(
         run = runs_of_set(store, content.set_key)[content.key]
         if run.info.run_id != made.info.run_id:
             store.client().delete_run(made.info.run_id)
+    take_up(store, run)
     log_params(store, run, content.params)
     return run
+
+
+def take_up(store: TrackingStore, run: Run) -> None:
+    """Mark a run that had failed as running: its training goes on."""
+    if run.info.status == FAILED:
+        store.client().update_run(run.info.run_id, RUNNING)
 
 
 def create_run(store: TrackingStore, content: RunContent, parent: Run | None) -> Run:
@@ -101,7 +109,7 @@ def fill_run(store: TrackingStore, run: Run, content: RunContent) -> None:
     for name in {COMMIT, UNCOMMITTED} & run.data.tags.keys() - content.tags.keys():
         # of a training that was stopped, and finished by other code
         client.delete_tag(run_id, name)
-    if run.info.status == "RUNNING":
+    if run.info.status != FINISHED:
         client.set_terminated(run_id)
 
 

@@ -91,9 +91,9 @@ def train_folds(
         return
     from ricenet.training.fold import train_fold
 
-    packing = _packing(unfinished, execution)
+    observer, packing = observer or NullObserver(), _packing(unfinished, execution)
     outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(
-        partial(train_fold, observer=observer or NullObserver()),
+        partial(train_fold, observer=observer),
         unfinished,
         execution.backend,
         packing.workers,
@@ -102,10 +102,12 @@ def train_folds(
         gpus_per_worker=execution.gpus_per_worker,
         travel=travel_of,
     )
-    failures = [f"  - {_located(outcome)}" for outcome in outcomes if outcome.error is not None]
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
+    for failure in failures:
+        observer.on_failed(failure.task.identity)
     if failures:
         kept = len(tasks) - len(failures)
-        lines = "\n".join(failures)
+        lines = "\n".join(f"  - {_located(failure)}" for failure in failures)
         raise TrainingError(f"{len(failures)} of {len(tasks)} folds failed ({kept} are kept):\n{lines}")
 
 

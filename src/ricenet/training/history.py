@@ -57,6 +57,9 @@ class EpochObserver(Protocol):
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
         """The last epoch is done and the results are written."""
 
+    def on_failed(self, fold: FoldIdentity) -> None:
+        """The training ended with an error, or its process did; called in the process that began it."""
+
 
 class NullObserver:
     """Follows nothing."""
@@ -65,6 +68,9 @@ class NullObserver:
         """Do nothing."""
 
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        """Do nothing."""
+
+    def on_failed(self, fold: FoldIdentity) -> None:
         """Do nothing."""
 
 
