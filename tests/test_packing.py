@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
+import torch
 from small_folds import TRAINING, plan, write_subjects
 
 from ricenet.config import ExecutionParams
@@ -100,7 +101,10 @@ def test_a_few_steps_are_measured_and_leave_nothing_behind(task: FoldTask, tmp_p
 def test_long_steps_are_measured_once(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "usable_cores", lambda: 4)
     monkeypatch.setattr(packing, "_LONG_S", 0.0)
+    threads = torch.get_num_threads()
     assert list(measure_costs(task).seconds) == [4]
+    # sums of another number of threads are rounded otherwise: what follows in this process would not repeat
+    assert torch.get_num_threads() == threads
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, costs: Costs) -> list[int]:

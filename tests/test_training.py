@@ -93,7 +93,7 @@ def single_thread() -> Iterator[None]:
 
 
 def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
-    """Judged by ranks and by the batches' own statistics: the running ones of ten subjects are unsteady."""
+    """Judged by ranks and medians: the statistics of ten subjects are unsteady, and single epochs jump."""
     splits = write_subjects(tmp_path / "preprocessed", 20)
     settings = TRAINING.model_copy(update={"epochs": 40, "batch_size": 10, "checkpoint_every_epochs": 40})
     plainly = AugmentationParams.model_validate({**AUGMENTATION.model_dump(), "probability": 0.0})
@@ -105,7 +105,7 @@ def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
         }
         assert min(p_rice["rice"]) > max(p_rice["recurrence"])
         losses = [epoch.train_loss for epoch in read_history(task.folder / HISTORY)]
-        assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+        assert np.median(losses[-10:]) < 0.75 * np.median(losses[:10])
 
 
 def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) -> None:

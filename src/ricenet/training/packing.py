@@ -96,13 +96,24 @@ def measure_costs(task: FoldTask) -> Costs:
         trial = TrialSteps(task)
         if trial.hardware.device.type == "cuda":
             return _costs_on_card(trial, _volume_bytes(task))
-        seconds: dict[int, float] = {}
-        for threads in _thread_counts(usable_cores()):
-            torch.set_num_threads(threads)
-            seconds[threads] = _seconds_per_step(trial)
-            if seconds[threads] > _LONG_S:
-                break
+        before = torch.get_num_threads()
+        try:
+            seconds = _seconds_by_threads(trial)
+        finally:
+            torch.set_num_threads(before)
         return Costs(seconds, int(trial.hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
+
+
+def _seconds_by_threads(trial: Any) -> dict[int, float]:
+    import torch
+
+    seconds: dict[int, float] = {}
+    for threads in _thread_counts(usable_cores()):
+        torch.set_num_threads(threads)
+        seconds[threads] = _seconds_per_step(trial)
+        if seconds[threads] > _LONG_S:
+            break
+    return seconds
 
 
 def _thread_counts(most: int) -> list[int]:
