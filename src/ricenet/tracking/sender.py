@@ -16,8 +16,11 @@ from ricenet.tracking.system_metrics import SystemUse
 
 logger = logging.getLogger(__name__)
 
-SEND_EVERY_S = 5.0
-"""The first epoch of a process goes at once; a batch costs a fifth of what its epochs would one by one."""
+SEND_EVERY_S = 6.0
+"""The first epoch of a process goes at once; a batch costs a fifth of what its epochs would one by one.
+
+MLflow's server closes a connection that was idle for 5 s, so that a request at just that moment fails.
+"""
 LOOK_EVERY_S = 1.0
 """How often the use of the machine is sampled."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
