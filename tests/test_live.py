@@ -258,6 +258,11 @@ def test_an_unforeseen_error_ends_the_live_view_and_not_the_training(
     observer.on_finished(fold, history_of(0, EPOCHS))
 
     assert time.perf_counter() - begun < sender.END_WAIT_S / 2
+    # its error is told when it ends, which shall be in this test
+    thread = sender.sender_to(store)._thread
+    assert thread is not None
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_live_runs_name_no_person_and_no_computer(project: Path, store: TrackingStore) -> None:
