@@ -116,8 +116,8 @@ class Recorder(NullObserver):
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
         self.finished.append(history)
 
-    def on_failed(self, fold: FoldIdentity) -> None:
-        self.failed.append(str(fold))
+    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
+        self.failed += [str(fold) for fold in folds]
 
 
 def results(task: FoldTask) -> dict[str, bytes]:

@@ -111,7 +111,7 @@ def test_a_failed_fold_and_its_set_are_marked_until_a_training_goes_on_with_them
     observer.start()
     train(observer, fold, 5)
     leave_process()
-    observer.on_failed(fold)
+    observer.on_failed([fold])
     assert statuses() == {"dose": "FAILED", "dose fold 0": "FAILED"}
 
     resumed = observer_of(project, store)
@@ -121,9 +121,22 @@ def test_a_failed_fold_and_its_set_are_marked_until_a_training_goes_on_with_them
     resumed.on_finished(fold, history_of(0, EPOCHS))
     assert losses(store) == once_each(EVERY_EPOCH)
 
-    resumed.on_failed(fold_of(project, 1))
+    resumed.on_failed([fold_of(project, 1)])
     publish(project, store)
     assert set(statuses().values()) == {"FINISHED"}
+
+
+def test_a_store_that_fails_does_not_hide_why_folds_failed(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = TrackingStore(f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}", "1")
+
+    observer_of(project, elsewhere).on_failed([fold_of(project, 0), fold_of(project, 1)])
+
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "MLflow fails, so no run is marked as failed"
+    ]
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_epochs_that_another_process_trained_and_did_not_send_are_sent_at_the_end(

@@ -17,7 +17,7 @@ from ricenet.tracking.content import (
 )
 from ricenet.tracking.live_run import LiveRun
 from ricenet.tracking.runs import FAILED, find_or_create, runs_of_set
-from ricenet.tracking.sender import SEND_EVERY_S, require_database, sender_to
+from ricenet.tracking.sender import SEND_EVERY_S, require_database, sender_to, sending_failures
 from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.system_metrics import PREFIX
 
@@ -60,16 +60,17 @@ class LiveObserver:
         epochs = [(epoch, asdict(metrics)) for epoch, metrics in enumerate(history, start=1)]
         sender_to(self.store, self.every_s).finish(fold.key, lambda: self._live_run(fold), epochs)
 
-    def on_failed(self, fold: FoldIdentity) -> None:
-        """Mark the runs of a fold and of its set as failed, until a training goes on with them."""
-        set_key = self._content(fold.modality_set).set_key
+    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
+        """Mark the runs of folds and of their sets as failed, until a training goes on with them."""
         try:
             require_database(self.store)
-            known = runs_of_set(self.store, set_key)
-            for key in {fold.key, set_key} & known.keys():
-                self.store.client().set_terminated(known[key].info.run_id, FAILED)
-        except mlflow_failures() as error:
-            logger.warning("MLflow fails, so %s is not marked as failed: %s", fold, one_line(error))
+            for fold in folds:
+                set_key = self._content(fold.modality_set).set_key
+                known = runs_of_set(self.store, set_key)
+                for key in {fold.key, set_key} & known.keys():
+                    self.store.client().set_terminated(known[key].info.run_id, FAILED)
+        except sending_failures() as error:
+            logger.warning("MLflow fails, so no run is marked as failed: %s", one_line(error))
 
     def _live_run(self, fold: FoldIdentity) -> LiveRun:
         return LiveRun(self.store, self._content(fold.modality_set, fold), self._content(fold.modality_set))

@@ -128,7 +128,7 @@ class Sender:
         try:
             require_database(self._store)
             sent = sum(run.send() for run in runs if run.waits)
-        except _failures() as error:
+        except sending_failures() as error:
             self._failed(error)
         else:
             self._succeeded(sent)
@@ -172,7 +172,8 @@ def require_database(store: TrackingStore) -> None:
         raise FileNotFoundError(f"{store.database} does not exist here")
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def sending_failures() -> tuple[type[Exception], ...]:
+    """What may be raised where epochs are sent, and shall not end a training."""
     from sqlalchemy.exc import SQLAlchemyError
 
     # an answer that is no JSON, as of a proxy in front of a server that is down, is a ValueError

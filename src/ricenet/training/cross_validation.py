@@ -103,9 +103,8 @@ def train_folds(
         travel=travel_of,
     )
     failures = [outcome for outcome in outcomes if outcome.error is not None]
-    for failure in failures:
-        observer.on_failed(failure.task.identity)
     if failures:
+        observer.on_failed([failure.task.identity for failure in failures])
         kept = len(tasks) - len(failures)
         lines = "\n".join(f"  - {_located(failure)}" for failure in failures)
         raise TrainingError(f"{len(failures)} of {len(tasks)} folds failed ({kept} are kept):\n{lines}")

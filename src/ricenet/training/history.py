@@ -57,8 +57,8 @@ class EpochObserver(Protocol):
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
         """The last epoch is done and the results are written."""
 
-    def on_failed(self, fold: FoldIdentity) -> None:
-        """The training ended with an error, or its process did; called in the process that began it."""
+    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
+        """Trainings ended with errors, or their processes did; called in the process that began them."""
 
 
 class NullObserver:
@@ -70,7 +70,7 @@ class NullObserver:
     def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
         """Do nothing."""
 
-    def on_failed(self, fold: FoldIdentity) -> None:
+    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
         """Do nothing."""
 
 
