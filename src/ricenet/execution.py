@@ -153,7 +153,7 @@ def _here(
 
 
 def _serial(call: _Call, tasks: Sequence[Any], threads: int) -> _Attempts:
-    with _torch_threads(threads):
+    with torch_threads(threads):
         for position, task in enumerate(tasks):
             yield position, call(task)
 
@@ -268,8 +268,8 @@ def _thread_limits(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """The same for torch in this process, where it is loaded already and past reading variables."""
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for torch in this process, where it is loaded already and past reading variables."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield

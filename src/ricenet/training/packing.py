@@ -17,7 +17,7 @@ from typing import Any
 
 from ricenet.config import ExecutionParams
 from ricenet.errors import TrainingError
-from ricenet.execution import run_tasks
+from ricenet.execution import run_tasks, torch_threads
 from ricenet.files import content_digest, read_json, write_json
 from ricenet.machine import WORKER_BYTES, available_bytes, graphics_cards, usable_cores
 from ricenet.modalities import channels
@@ -85,8 +85,6 @@ def best_packing(costs: Costs, cores: int, free_bytes: int) -> Packing:
 
 def measure_costs(task: FoldTask) -> Costs:
     """Train a few steps on noise with 1, 2, 4 ... threads; the fold's files are neither read nor written."""
-    import torch
-
     from ricenet.machine import keep_freed_memory
     from ricenet.training.hardware import memory_explained
     from ricenet.training.trial_steps import TrialSteps
@@ -96,24 +94,13 @@ def measure_costs(task: FoldTask) -> Costs:
         trial = TrialSteps(task)
         if trial.hardware.device.type == "cuda":
             return _costs_on_card(trial, _volume_bytes(task))
-        before = torch.get_num_threads()
-        try:
-            seconds = _seconds_by_threads(trial)
-        finally:
-            torch.set_num_threads(before)
+        seconds: dict[int, float] = {}
+        for threads in _thread_counts(usable_cores()):
+            with torch_threads(threads):
+                seconds[threads] = _seconds_per_step(trial)
+            if seconds[threads] > _LONG_S:
+                break
         return Costs(seconds, int(trial.hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
-
-
-def _seconds_by_threads(trial: Any) -> dict[int, float]:
-    import torch
-
-    seconds: dict[int, float] = {}
-    for threads in _thread_counts(usable_cores()):
-        torch.set_num_threads(threads)
-        seconds[threads] = _seconds_per_step(trial)
-        if seconds[threads] > _LONG_S:
-            break
-    return seconds
 
 
 def _thread_counts(most: int) -> list[int]:
