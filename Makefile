@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 PORT ?= 5000
 
-VIEWER := src/ricenet/occlusion/page/viewer.js
+VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
 .PHONY: help setup viewer repro test check format ui lock
 

@@ -20,12 +20,12 @@ from epoch import apart
 from figure import report
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.config import ExecutionParams, Params, read_params
-from ricenet.files import read_json
-from ricenet.machine import available_bytes, usable_cores
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import ExecutionParams, Params, read_params
+from ricenet.runtime.files import read_json
+from ricenet.runtime.machine import available_bytes, usable_cores
+from ricenet.training.concurrency import Costs, best_packing
 from ricenet.training.cross_validation import plan_folds, train_folds
-from ricenet.training.packing import Costs, best_packing
 from ricenet.training.task import WEIGHTS, FoldTask
 
 PROJECT = Path(__file__).parents[1]

@@ -23,10 +23,10 @@ from epoch import apart
 from figure import report
 from plain_loop import KEYS, monai_augmentation
 
-from ricenet.augmentation import augment, draw_augmentation
-from ricenet.config import AugmentationParams
-from ricenet.machine import keep_freed_memory
-from ricenet.randomness import generator_for
+from ricenet.config.params import AugmentationParams
+from ricenet.runtime.machine import keep_freed_memory
+from ricenet.runtime.randomness import generator_for
+from ricenet.training.augmentation import augment, draw_augmentation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_augmentation import neutral, slowly_moved

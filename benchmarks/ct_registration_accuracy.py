@@ -21,17 +21,17 @@ from dataclasses import dataclass
 import numpy as np
 from figure import report
 
-from ricenet.config import read_params
-from ricenet.errors import SourceError
-from ricenet.execution import run_tasks
+from ricenet.config.params import read_params
 from ricenet.importing.planning_ct import head_of, prepared
 from ricenet.importing.planning_registration import LEAST_SIMILARITY, register_head, require_plausible
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.preprocessing.registration import RigidResult
-from ricenet.randomness import generator_for
+from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import SourceError
+from ricenet.runtime.execution import run_tasks
+from ricenet.runtime.randomness import generator_for
 from ricenet.volume import Volume, inverse
 
 GOAL_MM, GOAL_SHARE = 1.0, 0.95

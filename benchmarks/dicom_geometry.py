@@ -23,16 +23,16 @@ from figure import report
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ricenet.dicom.dose import read_dose
-from ricenet.dicom.images import read_image
-from ricenet.dicom.plan import read_plan
-from ricenet.dicom.tree import read_tree
+from ricenet.importing.dicom.dose import read_dose
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.plan import read_plan
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.dicom_images import write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom_objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom_radiotherapy import write_rtdose
+from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
+from ricenet.phantom.dicom.radiotherapy import write_rtdose
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import SyntheticSubject, draw_cause, make_subject
+from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.volume import Grid, Volume, resample
 
 STUDY = StudyTags(PatientTags("BENCHMARK"), uid("benchmark", "study"), date(2020, 3, 1))

@@ -24,14 +24,20 @@ from typing import Any
 import numpy as np
 from figure import report
 
-from ricenet.arithmetic import has_bfloat16
-from ricenet.config import AugmentationParams, NetworkParams, PreprocessingParams, TrainingParams, read_params
-from ricenet.network import build_network, initial_network
-from ricenet.randomness import generator_for
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import (
+    AugmentationParams,
+    NetworkParams,
+    PreprocessingParams,
+    TrainingParams,
+    read_params,
+)
+from ricenet.runtime.arithmetic import has_bfloat16
+from ricenet.runtime.randomness import generator_for
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
-from ricenet.training.sampling import draw_epoch
+from ricenet.training.networks import build_network, initial_network
+from ricenet.training.sampler import draw_epoch
 from ricenet.training.task import FoldTask
 
 PROJECT = Path(__file__).parents[1]

@@ -24,21 +24,21 @@ from phantom_training import TrainedPhantom, trained_phantom
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
-from ricenet.config import Params, read_params
+from ricenet.cohort.splits import write_splits
+from ricenet.config.params import Params, read_params
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.build import build_evidence
-from ricenet.evidence.cohort_scalars import cohort_scalars
-from ricenet.evidence.contribution import contribution_sentence
-from ricenet.evidence.held_out import HeldOut
-from ricenet.evidence.record import Evidence
-from ricenet.guards.cohort import guards_of_cohort
-from ricenet.guards.result import GuardResult
-from ricenet.modalities import MODALITIES, MODALITY_SETS
+from ricenet.evaluation.evidence.build import build_evidence
+from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
+from ricenet.evaluation.evidence.contribution import contribution_sentence
+from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.record import Evidence
 from ricenet.phantom.mechanism import Weights
-from ricenet.splits import write_splits
-from ricenet.store import Store
+from ricenet.runtime.store import Store
+from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS
+from ricenet.vocabulary import MODALITIES, MODALITY_SETS
 
 WORK = Path("work/evidence-truth")
 

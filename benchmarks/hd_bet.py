@@ -28,9 +28,9 @@ from figure import report
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.preprocessing.brain import extract_brain, use_bfloat16
-from ricenet.preprocessing.brain_image import as_right_front_up, largest_component
-from ricenet.preprocessing.brain_network import load_network
+from ricenet.preprocessing.brain.extraction import extract_brain, use_bfloat16
+from ricenet.preprocessing.brain.hd_bet import load_network
+from ricenet.preprocessing.brain.image import as_right_front_up, largest_component
 from ricenet.volume import Volume, load_nifti
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).resolve().parents[2] / "shared" / "samples"))
@@ -63,7 +63,7 @@ def read_head() -> tuple[str, Volume]:
         return "Colin27", load_nifti(COLIN)
     from ricenet.phantom.anatomy import load_template
     from ricenet.phantom.mechanism import Weights
-    from ricenet.phantom.subject import draw_cause, write_subject
+    from ricenet.phantom.phantom_subject import draw_cause, write_subject
 
     cause = draw_cause("sub-001", 7, Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0))
     with tempfile.TemporaryDirectory() as folder:

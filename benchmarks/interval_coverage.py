@@ -21,7 +21,7 @@ from ricenet.evaluation.delong import delong_estimate
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import scores_with_intervals
 from ricenet.evaluation.proportions import macro_f1_of_rates
-from ricenet.randomness import generator_for
+from ricenet.runtime.randomness import generator_for
 
 RECURRENCE, RICE = 48, 32
 SEPARATIONS = (0.8, 1.5, 2.5)

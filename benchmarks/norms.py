@@ -16,9 +16,9 @@ import numpy as np
 from figure import report
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.config import read_params
-from ricenet.files import read_json
-from ricenet.splits import read_splits
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import read_params
+from ricenet.runtime.files import read_json
 from ricenet.training.cross_validation import plan_folds, train_folds
 from ricenet.training.history import read_history
 from ricenet.training.task import HISTORY, FoldTask

@@ -28,12 +28,12 @@ import torch
 from figure import report
 from numpy.typing import NDArray
 
-from ricenet.machine import keep_freed_memory
-from ricenet.network import build_network, full_precision, p_rice
-from ricenet.occlusion.incremental import KnownInput
-from ricenet.occlusion.positions import CubeGrid
-from ricenet.occlusion.regions import Boxes, windows
-from ricenet.occlusion.sensitivity import OcclusionSettings, occlusion_maps
+from ricenet.evaluation.occlusion.incremental import KnownInput
+from ricenet.evaluation.occlusion.positions import CubeGrid
+from ricenet.evaluation.occlusion.regions import Boxes, windows
+from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
+from ricenet.runtime.machine import keep_freed_memory
+from ricenet.training.networks import build_network, full_precision, p_rice
 
 CUBE, STRIDE, EDGE_MM = 16, 8, 224.0
 GOALS = {64: (3, 10), 96: (9, 40), 128: (22, 100), 224: (60, 300)}

@@ -20,19 +20,15 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.layout import GROUND_TRUTH
-from ricenet.config import read_params
+from ricenet.config.params import read_params
 from ricenet.evaluation.anatomy_figure import read_anatomy
-from ricenet.occlusion.case import TOGETHER
-from ricenet.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
-from ricenet.occlusion.explanation import Explainer
-from ricenet.occlusion.fill import Fill
-from ricenet.occlusion.sanity import (
-    DIFFERS_BELOW,
-    SanityCheck,
-    sanity_of_subjects,
-)
-from ricenet.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
-from ricenet.occlusion.truth_table import truth_markdown
+from ricenet.evaluation.occlusion.case import TOGETHER
+from ricenet.evaluation.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
+from ricenet.evaluation.occlusion.explanation import Explainer
+from ricenet.evaluation.occlusion.fill import Fill
+from ricenet.evaluation.occlusion.sanity import DIFFERS_BELOW, SanityCheck, sanity_of_subjects
+from ricenet.evaluation.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
+from ricenet.evaluation.occlusion.truth_table import truth_markdown
 from ricenet.volume import load_nifti, resample, supersampling_for
 
 LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)

@@ -21,22 +21,22 @@ from figure import report
 from occlusion_truth import measure, opened, report_learned
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.config import Params, read_params
-from ricenet.ensemble import Ensemble
-from ricenet.execution import run_tasks
-from ricenet.files import atomic_folder
-from ricenet.network import build_network, preferred_device
-from ricenet.network_input import VOLUMES_FILE, write_network_input
-from ricenet.occlusion.explanation import Explainer
-from ricenet.occlusion.truth import cohort_truth
-from ricenet.occlusion.truth_table import truth_markdown
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import Params, read_params
+from ricenet.evaluation.occlusion.explanation import Explainer
+from ricenet.evaluation.occlusion.truth import cohort_truth
+from ricenet.evaluation.occlusion.truth_table import truth_markdown
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import Cause, draw_cause, make_subject
+from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
 from ricenet.preprocessing.cube import brain_cube, on_cube
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.splits import Splits
+from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
+from ricenet.runtime.execution import run_tasks
+from ricenet.runtime.files import atomic_folder
 from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.networks import build_network, preferred_device
 from ricenet.training.task import WEIGHTS
 from ricenet.volume import Grid, Volume, inverse, resample
 

@@ -17,11 +17,11 @@ from figure import report
 from phantom_training import trained_phantom
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.config import Params, read_params
-from ricenet.modalities import members
+from ricenet.config.params import Params, read_params
 from ricenet.phantom.mechanism import Weights
 from ricenet.training.history import read_history
 from ricenet.training.task import HISTORY
+from ricenet.vocabulary import members
 
 GOAL = 0.05
 WORK = Path("work/ablation")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.config import Params
-from ricenet.files import read_json
-from ricenet.phantom.cohort import write_phantom
+from ricenet.cohort.splits import Splits, candidates, make_splits
+from ricenet.config.params import Params
 from ricenet.phantom.mechanism import Weights
-from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.phantom.write_cohort import write_phantom
+from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
-from ricenet.splits import Splits, candidates, make_splits
-from ricenet.store import Store
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
 from ricenet.training.cross_validation import plan_folds, train_folds
 from ricenet.training.task import FoldTask
 

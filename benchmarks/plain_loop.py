@@ -20,7 +20,7 @@ from monai.transforms import (
     RandShiftIntensityd,
 )
 
-from ricenet.config import AugmentationParams
+from ricenet.config.params import AugmentationParams
 from ricenet.training.task import FoldTask
 
 KEYS = ("post_op", "event", "dose")

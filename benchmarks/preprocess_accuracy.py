@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.files import read_json
+from ricenet.runtime.files import read_json
 from ricenet.volume import Grid, Volume, inverse, load_nifti, resample
 
 Points = NDArray[np.float64]

@@ -20,13 +20,13 @@ from figure import report
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.config import ExecutionParams, Params, read_params
-from ricenet.files import read_json
-from ricenet.phantom.cohort import write_phantom
+from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.phantom.mechanism import Weights
-from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.phantom.write_cohort import write_phantom
+from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
-from ricenet.store import Store
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
 
 PROJECT = Path(__file__).parents[1]
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)

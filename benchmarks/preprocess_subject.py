@@ -25,9 +25,9 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import BrainParams, PreprocessingParams, RegistrationParams
-from ricenet.files import read_json
-from ricenet.network_input import map_network_input, read_network_input
+from ricenet.config.params import BrainParams, PreprocessingParams, RegistrationParams
+from ricenet.preprocessing.network_input import map_network_input, read_network_input
+from ricenet.runtime.files import read_json
 from ricenet.volume import Grid, Volume, load_nifti, resample, save_nifti
 
 SUBJECT, SEED, CUBE = "sub-001", 7, 224
@@ -46,7 +46,7 @@ def write_raw(folder: Path) -> None:
     """A phantom subject of 1 mm."""
     from ricenet.phantom.anatomy import load_template
     from ricenet.phantom.mechanism import Weights
-    from ricenet.phantom.subject import draw_cause, write_subject
+    from ricenet.phantom.phantom_subject import draw_cause, write_subject
 
     cause = draw_cause(SUBJECT, SEED, Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0))
     write_subject(folder, load_template(1.0), cause, SEED, single_fraction_share=0.0)

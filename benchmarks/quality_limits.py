@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import read_params
+from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.brain import extract_brain
-from ricenet.preprocessing.similarity import similarity_within_head
-from ricenet.quality.examination import MARGIN_MM, SPACING_MM
-from ricenet.quality.geometry import bounding_box_mm, box_grid, dice, mask_on
-from ricenet.quality.scans import Scans, read_scans
-from ricenet.randomness import generator_for
+from ricenet.preprocessing.brain.extraction import extract_brain
+from ricenet.preprocessing.registration.similarity import similarity_within_head
+from ricenet.runtime.randomness import generator_for
+from ricenet.screening.quality.examination import MARGIN_MM, SPACING_MM
+from ricenet.screening.quality.geometry import bounding_box_mm, box_grid, dice, mask_on
+from ricenet.screening.quality.scans import Scans, read_scans
 from ricenet.volume import Grid, Volume, load_nifti
 
 SPACINGS_MM = (2.0, 2.25, 2.5, 2.75, 3.0)

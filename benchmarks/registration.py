@@ -23,13 +23,13 @@ from figure import report
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ricenet.config import read_params
+from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import draw_cause, make_subject
-from ricenet.preprocessing import registration
-from ricenet.preprocessing.coarse import averaged
-from ricenet.preprocessing.registration import failure_of, register_rigid
+from ricenet.phantom.phantom_subject import draw_cause, make_subject
+from ricenet.preprocessing.registration import ants as registration
+from ricenet.preprocessing.registration.ants import failure_of, register_rigid
+from ricenet.preprocessing.registration.coarse import averaged
 from ricenet.volume import Affine, Grid, Volume, inverse
 
 SEED = 3

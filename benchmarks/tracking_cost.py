@@ -36,12 +36,12 @@ import numpy as np
 import psutil
 from figure import report
 
-from ricenet.config import Params, read_params
-from ricenet.machine import THREAD_VARIABLES
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import Params, read_params
+from ricenet.runtime.machine import THREAD_VARIABLES
+from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.sender import THREAD
-from ricenet.tracking.store import TrackingStore, open_store
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 

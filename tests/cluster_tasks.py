@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ricenet.cluster.travel import Travel
-from ricenet.errors import RicenetError, ScanError
-from ricenet.files import write_text
+from ricenet.runtime.errors import RicenetError, ScanError
+from ricenet.runtime.files import write_text
+from ricenet.runtime.ray.travel import Travel
 from ricenet.training.history import FoldIdentity
 
 logger = logging.getLogger("ricenet.cluster_tasks")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
-from ricenet.errors import CohortError
-from ricenet.modalities import LABELS, MODALITIES, Modality
-from ricenet.randomness import generator_for
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.randomness import generator_for
+from ricenet.vocabulary import LABELS, MODALITIES, Modality
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 TINY_SHAPE = (12, 12, 12)

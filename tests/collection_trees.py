@@ -12,7 +12,7 @@ import typer
 from dicom_trees import TinyExport, edit, write_tiny_export
 
 from ricenet.cli.import_collections import burdenko, cfb_gbm
-from ricenet.dicom.instances import Instance, Kind, Series
+from ricenet.importing.dicom.instances import Instance, Kind, Series
 from ricenet.volume import Grid, Volume, save_nifti
 
 IMPORT = typer.Typer()

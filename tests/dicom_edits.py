@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from ricenet.dicom.instances import DicomTree, Instance, Series
-from ricenet.dicom.tree import read_tree
-from ricenet.phantom.dicom_images import write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom_objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom_radiotherapy import write_rtdose, write_rtplan
+from ricenet.importing.dicom.instances import DicomTree, Instance, Series
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
+from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
 from ricenet.volume import Affine, Grid, Volume
 
 STUDY = StudyTags(PatientTags("ANON-1"), uid("edits", "study"), date(2020, 3, 1))

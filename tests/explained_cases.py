@@ -8,7 +8,7 @@ import numpy as np
 from small_results import GRID, ball
 
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.occlusion.case import TOGETHER, Case, FoldVote, MapSummary, Share
+from ricenet.evaluation.occlusion.case import TOGETHER, Case, FoldVote, MapSummary, Share
 
 BRAIN_CENTRE, LESION_CENTRE = (9.5, 9.5, 9.5), (13.0, 12.0, 11.0)
 STRONGEST = (13, 12, 11)

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from small_quality import checked
 
 from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_left_out
-from ricenet.config import ExecutionParams
-from ricenet.files import write_json
-from ricenet.guards.cohort import guards_of_cohort
-from ricenet.guards.result import GuardResult
-from ricenet.network_input import VOLUMES_FILE, write_network_input
+from ricenet.cohort.splits import candidates, make_splits, write_splits
+from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import zscore_in_brain
-from ricenet.randomness import generator_for
-from ricenet.splits import candidates, make_splits, write_splits
-from ricenet.store import Store
+from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
+from ricenet.runtime.files import write_json
+from ricenet.runtime.randomness import generator_for
+from ricenet.runtime.store import Store
+from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.volume import Grid, Volume, save_nifti
 
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)

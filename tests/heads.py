@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.phantom.anatomy import load_template
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import draw_cause, write_subject
+from ricenet.phantom.phantom_subject import draw_cause, write_subject
 
 WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.held_out import HeldOut
 
 
 def held_out(

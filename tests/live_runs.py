@@ -7,7 +7,7 @@ from mlflow.entities import Run
 from tracking_servers import steps_by_metric
 
 from ricenet.tracking import sender
-from ricenet.tracking.store import TrackingStore
+from ricenet.tracking.connection import TrackingStore
 
 
 def leave_process() -> None:

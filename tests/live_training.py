@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from ricenet.files import read_json
+from ricenet.runtime.files import read_json
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.live import LiveObserver
-from ricenet.tracking.store import TrackingStore
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity
 
 SPEED = EpochSpeed(seconds=0.5, samples_per_second=16.0, data_wait_share=0.01, memory_gb=0.25)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from small_results import ball
 
-from ricenet.config_evidence import RobustnessParams
-from ricenet.robustness.given import Given
+from ricenet.config.evidence import RobustnessParams
+from ricenet.evaluation.robustness.given import Given
 
 SHAPE = (20, 20, 20)
 BRAIN = torch.from_numpy(ball((9.5, 9.5, 9.5), 8.5))

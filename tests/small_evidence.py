@@ -11,9 +11,9 @@ from pathlib import Path
 
 from small_results import write_text
 
+from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores
-from ricenet.evidence.record import (
+from ricenet.evaluation.evidence.record import (
     EVIDENCE_FILE,
     Abstention,
     Audit,
@@ -25,10 +25,10 @@ from ricenet.evidence.record import (
     Evidence,
     Gain,
 )
-from ricenet.guards.result import GuardResult
-from ricenet.modalities import MODALITIES, MODALITY_SETS
-from ricenet.robustness.record import ROBUSTNESS_FILE, Effect, Robustness
-from ricenet.splits import read_splits
+from ricenet.evaluation.intervals import Scores
+from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Effect, Robustness
+from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import MODALITIES, MODALITY_SETS
 
 DEVELOPMENT = 8
 VERDICT = "dose beats the best table of scalars (dose scalars): macro-F1 +0.35 (+0.10 to +0.60)."

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ricenet.config import (
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import (
     AugmentationParams,
     ExecutionParams,
     NetworkParams,
     PreprocessingParams,
     TrainingParams,
 )
-from ricenet.modalities import Label
-from ricenet.splits import Splits
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
+from ricenet.vocabulary import Label
 
 CUBE = 8
 PREPROCESSING = PreprocessingParams.model_validate(

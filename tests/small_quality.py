@@ -9,11 +9,11 @@ import numpy as np
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.config import QualityParams
-from ricenet.files import write_json
-from ricenet.quality.examination import RECORD
-from ricenet.quality.mosaic import encode, lay_out
-from ricenet.quality.pages import write_pages
+from ricenet.config.params import QualityParams
+from ricenet.runtime.files import write_json
+from ricenet.screening.quality.examination import RECORD
+from ricenet.screening.quality.mosaic import encode, lay_out
+from ricenet.screening.quality.pages import write_pages
 
 VALUES: dict[str, float | None] = {
     "mutual_information_before": 1.1,

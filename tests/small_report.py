@@ -23,19 +23,20 @@ from ricenet.cohort.checked import (
     write_checked_cohort,
     write_left_out,
 )
-from ricenet.config import read_params
-from ricenet.config_evidence import ReportParams
+from ricenet.cohort.splits import read_splits
+from ricenet.config.evidence import ReportParams
+from ricenet.config.params import read_params
+from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
-from ricenet.evaluation.drawing import save_figure
 from ricenet.evaluation.metrics import set_metrics
-from ricenet.evaluation.predictions import read_out_of_fold, table_text
+from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evaluation.tables import out_of_fold_table
-from ricenet.modalities import MODALITY_SETS
+from ricenet.inference.test_vote import LedgerRow, identify_test_set
 from ricenet.report.page import render
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
-from ricenet.splits import read_splits
-from ricenet.voting import LedgerRow, identify_test_set
+from ricenet.runtime.tables import table_text
+from ricenet.vocabulary import MODALITY_SETS
 
 ALL_THREE = "post_op+event+dose"
 

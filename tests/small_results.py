@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ricenet import splits
-from ricenet.evaluation.predictions import table_text
-from ricenet.modalities import MODALITY_SETS
+from ricenet.cohort import splits
+from ricenet.runtime.tables import table_text
+from ricenet.vocabulary import MODALITY_SETS
 from ricenet.volume import Grid, Volume, save_nifti
 
 LABELS = {f"sub-{i:03d}": ("rice" if i % 2 else "recurrence") for i in range(1, 11)}

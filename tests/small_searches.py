@@ -13,13 +13,13 @@ from pathlib import Path
 
 import sqlalchemy
 
-from ricenet.config import ExecutionParams, Params, read_params
-from ricenet.errors import TrainingError
-from ricenet.modalities import Label
+from ricenet.config.params import ExecutionParams, Params, read_params
+from ricenet.runtime.errors import TrainingError
 from ricenet.training.task import CodeState, FoldTask
-from ricenet.tuning.records import FoldScore, TrialRecord
-from ricenet.tuning.searches import Search
-from ricenet.tuning.study import open_study, record_of
+from ricenet.training.tuning.records import FoldScore, TrialRecord
+from ricenet.training.tuning.searches import Search
+from ricenet.training.tuning.study import open_study, record_of
+from ricenet.vocabulary import Label
 
 PARAMS: Params = read_params(Path(__file__).parents[1] / "params.yaml")
 LEARNING_RATE = {"training.learning_rate": (1e-4, 1e-1)}

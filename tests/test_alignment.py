@@ -7,8 +7,8 @@ import pytest
 from moved_heads import displaced, errors_mm, head, placed, with_header_turned
 from scipy.spatial.transform import Rotation
 
-from ricenet.preprocessing import alignment
-from ricenet.preprocessing.alignment import align
+from ricenet.preprocessing.registration import alignment
+from ricenet.preprocessing.registration.alignment import align
 
 ROUGH_MM = 5.0
 """ANTs finds the way from further off."""

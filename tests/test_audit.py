@@ -12,12 +12,16 @@ from held_out_cases import drawn, held_out
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores, scores_with_intervals
-from ricenet.evidence.audit import audit, majority_scores, verdict
-from ricenet.evidence.baselines import SCALAR_MODELS, held_out_p_rice, incomplete, usable_features
-from ricenet.evidence.contribution import contribution_sentence
-from ricenet.evidence.record import Baseline, Contribution, Gain
-from ricenet.evidence.scalars import (
+from ricenet.evaluation.evidence.audit import audit, majority_scores, verdict
+from ricenet.evaluation.evidence.baselines import (
+    SCALAR_MODELS,
+    held_out_p_rice,
+    incomplete,
+    usable_features,
+)
+from ricenet.evaluation.evidence.contribution import contribution_sentence
+from ricenet.evaluation.evidence.record import Baseline, Contribution, Gain
+from ricenet.evaluation.evidence.scalars import (
     DOSE,
     INTENSITY,
     MASKS,
@@ -28,6 +32,7 @@ from ricenet.evidence.scalars import (
     scalars_table,
     table_scalars,
 )
+from ricenet.evaluation.intervals import Scores, scores_with_intervals
 from ricenet.volume import Grid, Volume, save_nifti
 
 FEATURES = (*DOSE, *TIME, *SITE, *MASKS, *INTENSITY)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ricenet.augmentation import CONTROL_CELLS, SampleAugmentation, augment, draw_augmentation
-from ricenet.config import AugmentationParams
-from ricenet.randomness import generator_for
+from ricenet.config.params import AugmentationParams
+from ricenet.runtime.randomness import generator_for
+from ricenet.training.augmentation import CONTROL_CELLS, SampleAugmentation, augment, draw_augmentation
 
 ALL_MODALITIES = "post_op+event+dose"
 STRONG = AugmentationParams(

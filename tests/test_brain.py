@@ -11,9 +11,9 @@ import torch
 from heads import write_head
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.errors import RicenetError, ScanError
-from ricenet.preprocessing import brain
-from ricenet.preprocessing.brain import brain_tools, extract_brain
+from ricenet.preprocessing.brain import extraction as brain
+from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
+from ricenet.runtime.errors import RicenetError, ScanError
 from ricenet.volume import Grid, Volume, load_nifti, resample
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.errors import RicenetError
-from ricenet.preprocessing.brain_device import (
+from ricenet.preprocessing.brain.device import (
     choose_device,
     denormals_flushed,
     repeatable_on_cards,
     use_bfloat16,
 )
+from ricenet.runtime.errors import RicenetError
 
 TINY = np.float32(1e-39)
 

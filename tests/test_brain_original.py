@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.errors import RicenetError, ScanError
-from ricenet.preprocessing.brain import brain_tools, extract_brain
-from ricenet.preprocessing.brain_original import UNKNOWN, installed_version
+from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
+from ricenet.preprocessing.brain.hd_bet_original import UNKNOWN, installed_version
+from ricenet.runtime.errors import RicenetError, ScanError
 from ricenet.volume import Grid, Volume
 
 STAND_IN = """#!{python}

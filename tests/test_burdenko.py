@@ -18,16 +18,16 @@ from collection_trees import IMPORT, a_series, burdenko_row, write_burdenko_pati
 from typer.testing import CliRunner
 
 from ricenet.cohort.checks import check_cohort
-from ricenet.config import ExecutionParams
-from ricenet.dicom.instances import DicomTree, Series
-from ricenet.errors import CohortError
-from ricenet.importing.burdenko.candidates import COLUMNS, burdenko_candidates
-from ricenet.importing.burdenko.importer import import_burdenko
-from ricenet.importing.burdenko.labels import FirstEvent, LabelRules, first_event
-from ricenet.importing.burdenko.table import ClinicalRow, parse_date, read_clinical_table
-from ricenet.importing.burdenko.visits import choose_visits
+from ricenet.config.params import ExecutionParams
+from ricenet.importing.collections.burdenko.candidates import COLUMNS, burdenko_candidates
+from ricenet.importing.collections.burdenko.importer import import_burdenko
+from ricenet.importing.collections.burdenko.labels import FirstEvent, LabelRules, first_event
+from ricenet.importing.collections.burdenko.table import ClinicalRow, parse_date, read_clinical_table
+from ricenet.importing.collections.burdenko.visits import choose_visits
+from ricenet.importing.dicom.instances import DicomTree, Series
 from ricenet.importing.exclusion import Exclusion
 from ricenet.importing.sources import PatientSource
+from ricenet.runtime.errors import CohortError
 
 PROJECT = Path(__file__).parents[1]
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))

@@ -11,8 +11,8 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from ricenet.evaluation.bootstrap import Resampling
-from ricenet.evidence.abstention import abstention, coverage_risk, three_way_vote, threshold_for
-from ricenet.evidence.calibration import (
+from ricenet.evaluation.evidence.abstention import abstention, coverage_risk, three_way_vote, threshold_for
+from ricenet.evaluation.evidence.calibration import (
     calibration,
     calibration_error,
     fit_temperature,

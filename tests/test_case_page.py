@@ -18,9 +18,8 @@ from explained_cases import LESION_CENTRE, STRONGEST, anatomy, blob, case
 from PIL import Image
 from small_results import GRID
 
-from ricenet.errors import ResultError
-from ricenet.occlusion.case import TOGETHER, FoldVote
-from ricenet.occlusion.page import (
+from ricenet.evaluation.occlusion.case import TOGETHER, FoldVote
+from ricenet.evaluation.occlusion.page import (
     GalleryEntry,
     case_page,
     gallery_page,
@@ -28,8 +27,8 @@ from ricenet.occlusion.page import (
     templating,
     thumbnail,
 )
-from ricenet.occlusion.page.charts import dose_volume, votes
-from ricenet.occlusion.page.description import (
+from ricenet.evaluation.occlusion.page.charts import dose_volume, votes
+from ricenet.evaluation.occlusion.page.description import (
     ISODOSES_GY,
     css_gradient,
     decimals_for,
@@ -39,8 +38,15 @@ from ricenet.occlusion.page.description import (
     reached_isodoses,
     viewer_description,
 )
-from ricenet.occlusion.page.thumbnails import SIDE_PIXELS
-from ricenet.occlusion.page.volumes import DOSE_STEP_GY, MRI_STEP_SD, encode, encoded_anatomy, encoded_map
+from ricenet.evaluation.occlusion.page.thumbnails import SIDE_PIXELS
+from ricenet.evaluation.occlusion.page.volumes import (
+    DOSE_STEP_GY,
+    MRI_STEP_SD,
+    encode,
+    encoded_anatomy,
+    encoded_map,
+)
+from ricenet.runtime.errors import ResultError
 from ricenet.volume import Grid
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from explained_cases import anatomy, blob, case
 
-from ricenet.files import write_text
-from ricenet.occlusion.case import TOGETHER
-from ricenet.occlusion.page import GalleryEntry, case_page, gallery_page
-from ricenet.occlusion.page.templating import BUNDLE
+from ricenet.evaluation.occlusion.case import TOGETHER
+from ricenet.evaluation.occlusion.page import GalleryEntry, case_page, gallery_page
+from ricenet.evaluation.occlusion.page.templating import BUNDLE
+from ricenet.runtime.files import write_text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason=f"no browser on the path ({', '.join(BROWSERS)})"),
     pytest.mark.skipif(DRIVER is None, reason="no chromedriver on the path"),
     pytest.mark.skipif(
-        not resources.files("ricenet.occlusion.page").joinpath(BUNDLE).is_file(),
+        not resources.files("ricenet.evaluation.occlusion.page").joinpath(BUNDLE).is_file(),
         reason=f"{BUNDLE} is not built: run `make viewer`",
     ),
 ]

@@ -28,15 +28,15 @@ from typer.testing import CliRunner
 
 from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import ExecutionParams
-from ricenet.errors import CohortError, SourceError
-from ricenet.importing.cfb_gbm.candidates import cfb_candidates
-from ricenet.importing.cfb_gbm.files import CfbFiles, find_files, patient_folders
-from ricenet.importing.cfb_gbm.importer import import_cfb_gbm
-from ricenet.importing.cfb_gbm.labels import CfbEvent, choose_event, weak_label
-from ricenet.importing.cfb_gbm.subject import write_cfb_subject
-from ricenet.importing.cfb_gbm.tables import CfbPatient, newest_tables, read_tables
+from ricenet.config.params import ExecutionParams
+from ricenet.importing.collections.cfb_gbm.candidates import cfb_candidates
+from ricenet.importing.collections.cfb_gbm.files import CfbFiles, find_files, patient_folders
+from ricenet.importing.collections.cfb_gbm.importer import import_cfb_gbm
+from ricenet.importing.collections.cfb_gbm.labels import CfbEvent, choose_event, weak_label
+from ricenet.importing.collections.cfb_gbm.patient import write_cfb_subject
+from ricenet.importing.collections.cfb_gbm.tables import CfbPatient, newest_tables, read_tables
 from ricenet.importing.exclusion import Exclusion
+from ricenet.runtime.errors import CohortError, SourceError
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
@@ -555,7 +555,7 @@ def test_of_an_unforeseen_error_the_command_tells_no_message(
 
     shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ricenet.importing.cfb_gbm.importer.read_tables", broken)
+    monkeypatch.setattr("ricenet.importing.collections.cfb_gbm.importer.read_tables", broken)
     result = CliRunner().invoke(IMPORT, ["cfb-gbm", "images", "patient 7", "cohort"])
     assert result.exit_code == 1
     assert "error: an unforeseen KeyError, a fault of the program" in result.output

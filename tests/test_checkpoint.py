@@ -26,8 +26,8 @@ from small_folds import (
     write_subjects,
 )
 
-from ricenet.errors import StoreError
-from ricenet.files import read_json
+from ricenet.runtime.errors import StoreError
+from ricenet.runtime.files import read_json
 from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics

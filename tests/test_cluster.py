@@ -24,10 +24,10 @@ from ray_nodes import TESTS, TOKEN, RayNodes
 from small_folds import SERIAL, TRAINING, elsewhere, plan, results, write_subjects
 from tracking_servers import wait_until
 
-from ricenet.cluster import joining, likeness, run
-from ricenet.config import ExecutionParams
-from ricenet.errors import RicenetError
-from ricenet.execution import run_tasks
+from ricenet.config.params import ExecutionParams
+from ricenet.runtime.errors import RicenetError
+from ricenet.runtime.execution import run_tasks
+from ricenet.runtime.ray import joining, likeness, run
 from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ricenet.cluster.placing import Node, Placing, place
-from ricenet.errors import RicenetError
-from ricenet.machine import WORKER_BYTES
+from ricenet.runtime.errors import RicenetError
+from ricenet.runtime.machine import WORKER_BYTES
+from ricenet.runtime.ray.placing import Node, Placing, place
 
 
 def node(cpus: float, cards: float = 0, workers_in_memory: float = 100) -> Node:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.cluster import node
-from ricenet.cluster.keeper import Keeper, Line, SupersededError, Ticket
-from ricenet.cluster.node import sweep_run
-from ricenet.cluster.travel import Changes, Watched, apply, read_folder
-from ricenet.errors import RicenetError
-from ricenet.files import PARTIAL, locked, write_text
+from ricenet.runtime.errors import RicenetError
+from ricenet.runtime.files import PARTIAL, locked, write_text
+from ricenet.runtime.ray import node
+from ricenet.runtime.ray.keeper import Keeper, Line, SupersededError, Ticket
+from ricenet.runtime.ray.node import sweep_run
+from ricenet.runtime.ray.travel import Changes, Watched, apply, read_folder
 
 
 def content(text: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from moved_heads import displaced, head, placed
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ricenet.preprocessing.coarse import averaged, head_mask
+from ricenet.preprocessing.registration.coarse import averaged, head_mask
 from ricenet.volume import Grid, Volume, resample
 
 

@@ -24,7 +24,7 @@ from cohorts import (
 from ricenet.cohort.checked import read_checked_cohort, write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort, write_problems
 from ricenet.cohort.layout import RawSubject
-from ricenet.errors import CohortError
+from ricenet.runtime.errors import CohortError
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from ricenet.cli import app
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.summary import Spread, summarise_cohort
-from ricenet.config import read_params
-from ricenet.errors import CohortError
-from ricenet.scale import change_settings
+from ricenet.config.params import read_params
+from ricenet.config.scale import change_settings
+from ricenet.runtime.errors import CohortError
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT_FILES = (".gitignore", ".dvcignore", "params.yaml", "dvc.yaml", "data.dvc", "src/stages/dvc.yaml")

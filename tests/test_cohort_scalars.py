@@ -11,10 +11,10 @@ from guarded_cohorts import SERIAL
 from test_audit import write_subject
 
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, ScanDigests
-from ricenet.errors import CohortError
-from ricenet.evidence import cohort_scalars as module
-from ricenet.evidence.cohort_scalars import cohort_scalars
-from ricenet.store import Store
+from ricenet.evaluation.evidence import cohort_scalars as module
+from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.store import Store
 from ricenet.volume import Grid
 
 SUBJECTS = ("sub-001", "sub-002")

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ricenet.cli import app, run_stage
-from ricenet.config import read_params
+from ricenet.config.params import read_params
 
 PROJECT = Path(__file__).parents[1]
 HEAVY = (

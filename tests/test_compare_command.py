@@ -14,16 +14,16 @@ from tracked_project import PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner
 
 from ricenet.cli import app, comparison_text
-from ricenet.config import read_params
-from ricenet.errors import RegistryError, ResultError
-from ricenet.evaluation.predictions import table_text
-from ricenet.evidence.gate import GatePrediction
-from ricenet.evidence.paired import compare_two
+from ricenet.config.params import read_params
+from ricenet.evaluation.evidence.gate import GatePrediction
+from ricenet.evaluation.evidence.paired import compare_two
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.tables import table_text
 from ricenet.tracking.compared import find_run, find_side, set_at_hand
-from ricenet.tracking.registration import register_ensembles
+from ricenet.tracking.connection import TrackingStore
+from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import versions
 from ricenet.tracking.runs import KIND, MODALITY_SET, SET_KEY
-from ricenet.tracking.store import TrackingStore
 
 ENSEMBLE_DIGEST = "ricenet.ensemble_digest"
 WRONG = ("sub-001", "sub-002", "sub-005")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ricenet.cli.comparison_text import aligned, parts, plain
-from ricenet.errors import ResultError
-from ricenet.evaluation.drawing import save_figure
-from ricenet.evidence.comparison_figure import comparison_figure
-from ricenet.evidence.paired import Side, compare_two
+from ricenet.display.drawing import save_figure
+from ricenet.evaluation.evidence.comparison_figure import comparison_figure
+from ricenet.evaluation.evidence.paired import Side, compare_two
+from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
 
 LABELS = {f"sub-{i}": ("rice" if i % 2 else "recurrence") for i in range(1, 9)}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from held_out_cases import drawn, held_out
 
-from ricenet.errors import ResultError
 from ricenet.evaluation.delong import auc_covariance, delong_estimate, delong_p_value
-from ricenet.evidence.comparison import bootstrap_p_value, compare_pairs, holm, mcnemar_p_value
-from ricenet.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.comparison import bootstrap_p_value, compare_pairs, holm, mcnemar_p_value
+from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ricenet.config import Params, parse_params, read_params, read_yaml
-from ricenet.errors import ParamsError
-from ricenet.modalities import MODALITY_SETS
+from ricenet.config.params import Params, parse_params, read_params, read_yaml
+from ricenet.runtime.errors import ParamsError
+from ricenet.vocabulary import MODALITY_SETS
 
 PROJECT = Path(__file__).parents[1]
 

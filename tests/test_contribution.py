@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from held_out_cases import drawn, held_out
 
+from ricenet.evaluation.evidence.contribution import (
+    NONE,
+    contributions,
+    prior,
+    shapley_value,
+    subject_contributions,
+)
 from ricenet.evaluation.scores import log_losses
-from ricenet.evidence.contribution import NONE, contributions, prior, shapley_value, subject_contributions
-from ricenet.modalities import MODALITIES, MODALITY_SETS
+from ricenet.vocabulary import MODALITIES, MODALITY_SETS
 
 SUBSETS = (NONE, *MODALITY_SETS)
 

@@ -10,9 +10,9 @@ import pytest
 from dicom_edits import change, numbered, only_series, setting, write_enhanced, write_series
 from pydicom import Dataset
 
-from ricenet.dicom.images import read_image
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_objects import sequence_item, uid
+from ricenet.importing.dicom.images import read_image
+from ricenet.phantom.dicom.objects import sequence_item, uid
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 
 ONE_SERIES = r" in one series\. Split the series, or choose one that holds a single volume"

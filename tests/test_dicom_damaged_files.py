@@ -24,17 +24,17 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from ricenet.dicom.datasets import quietly
-from ricenet.dicom.dose import read_dose
-from ricenet.dicom.headers import read_header
-from ricenet.dicom.images import read_image
-from ricenet.dicom.instances import Series
-from ricenet.dicom.plan import read_plan
-from ricenet.dicom.structures import read_structures
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_images import write_enhanced_mr
-from ricenet.phantom.dicom_objects import uid
+from ricenet.importing.dicom.datasets import quietly
+from ricenet.importing.dicom.dose import read_dose
+from ricenet.importing.dicom.headers import read_header
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.instances import Series
+from ricenet.importing.dicom.plan import read_plan
+from ricenet.importing.dicom.structures import read_structures
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.images import write_enhanced_mr
+from ricenet.phantom.dicom.objects import uid
+from ricenet.runtime.errors import SourceError
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 RLE = "1.2.840.10008.1.2.5"

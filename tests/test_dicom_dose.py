@@ -23,11 +23,11 @@ from dicom_edits import (
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
-from ricenet.dicom.dose import DoseObject, read_dose
-from ricenet.dicom.headers import read_header
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_objects import uid
-from ricenet.phantom.dicom_radiotherapy import write_rtdose
+from ricenet.importing.dicom.dose import DoseObject, read_dose
+from ricenet.importing.dicom.headers import read_header
+from ricenet.phantom.dicom.objects import uid
+from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 
 

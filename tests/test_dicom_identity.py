@@ -20,12 +20,12 @@ from dicom_edits import (
     write_series,
 )
 
-from ricenet.dicom.images import read_image
-from ricenet.dicom.instances import DicomTree
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import CohortError
-from ricenet.phantom.dicom_images import write_secondary_capture
-from ricenet.phantom.dicom_objects import PatientTags, StudyTags, uid
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.instances import DicomTree
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.images import write_secondary_capture
+from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
+from ricenet.runtime.errors import CohortError
 
 
 def person(folder: Path, **elements: object) -> str:

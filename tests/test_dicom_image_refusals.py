@@ -22,12 +22,12 @@ from dicom_edits import (
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
-from ricenet.dicom.geometry import Plane, stack
-from ricenet.dicom.images import read_image
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_images import write_secondary_capture
-from ricenet.phantom.dicom_objects import uid
+from ricenet.importing.dicom.geometry import Plane, stack
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.images import write_secondary_capture
+from ricenet.phantom.dicom.objects import uid
+from ricenet.runtime.errors import SourceError
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"

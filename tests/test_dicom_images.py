@@ -23,8 +23,8 @@ from dicom_edits import (
 )
 from pydicom import Dataset, dcmread
 
-from ricenet.dicom.images import read_image
-from ricenet.dicom.tree import read_tree
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.volume import Volume
 
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from dicom_edits import change, numbered, only_series, reasons, setting, write_dose, write_plan, write_series
 
-from ricenet.dicom.images import read_image
-from ricenet.dicom.instances import Series
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import CohortError, SourceError
-from ricenet.phantom.dicom_objects import uid
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.instances import Series
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.objects import uid
+from ricenet.runtime.errors import CohortError, SourceError
 
 RLE = "1.2.840.10008.1.2.5"
 

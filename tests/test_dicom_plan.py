@@ -11,11 +11,11 @@ from dicom_edits import FRAME, STUDY, change, only_instance, sample, setting
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
-from ricenet.dicom.headers import read_header
-from ricenet.dicom.plan import PlanObject, read_plan
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_objects import sequence_item, uid
-from ricenet.phantom.dicom_radiotherapy import write_rtplan
+from ricenet.importing.dicom.headers import read_header
+from ricenet.importing.dicom.plan import PlanObject, read_plan
+from ricenet.phantom.dicom.objects import sequence_item, uid
+from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.runtime.errors import SourceError
 
 
 def write_plan(folder: Path, **options: object) -> Path:

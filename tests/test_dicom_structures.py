@@ -9,11 +9,11 @@ from dicom_edits import FRAME, STUDY, change, only_instance, sample, setting
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
-from ricenet.dicom.headers import read_header
-from ricenet.dicom.structures import read_structures
-from ricenet.errors import SourceError
-from ricenet.phantom.dicom_objects import sequence_item, uid
-from ricenet.phantom.dicom_radiotherapy import write_rtstruct
+from ricenet.importing.dicom.headers import read_header
+from ricenet.importing.dicom.structures import read_structures
+from ricenet.phantom.dicom.objects import sequence_item, uid
+from ricenet.phantom.dicom.radiotherapy import write_rtstruct
+from ricenet.runtime.errors import SourceError
 
 
 def write_structures(folder: Path) -> Path:

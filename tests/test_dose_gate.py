@@ -15,16 +15,16 @@ import pytest
 from dicom_trees import edit, write_tiny_export
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.dicom.dose import DoseObject
-from ricenet.dicom.instances import Series
-from ricenet.dicom.plan import PlanObject
-from ricenet.dicom.structures import StructureSet
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.dose import DoseObject
+from ricenet.importing.dicom.instances import Series
+from ricenet.importing.dicom.plan import PlanObject
+from ricenet.importing.dicom.structures import StructureSet
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_gate import CourseDose, judge_course, judge_dose
 from ricenet.importing.dose_objects import ChosenDose
 from ricenet.importing.sources import DoseChoice, PatientSource
-from ricenet.phantom.dicom_radiotherapy import write_rtplan
+from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 
 SHAPE = (4, 3, 2)

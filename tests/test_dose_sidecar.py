@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
-from ricenet.errors import ScanError
+from ricenet.runtime.errors import ScanError
 
 PLAN = {"DoseUnits": "GY", "DoseSummationType": "PLAN"}
 FRACTION = {"DoseUnits": "GY", "DoseSummationType": "FRACTION", "NumberOfFractions": 30}

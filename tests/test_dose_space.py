@@ -13,22 +13,22 @@ import pytest
 from dicom_trees import write_tiny_export
 from heads import WEIGHTS
 
-from ricenet.dicom.images import read_image
-from ricenet.dicom.instances import DicomTree, Instance, Kind, Series
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import SourceError
 from ricenet.importing import dose_space, planning_ct, planning_registration
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_gate import CourseDose, judge_dose
 from ricenet.importing.dose_space import PlacedDose, choose_planning_ct, place_dose, require_over
 from ricenet.importing.planning_registration import register_to_post_op, similarity_within
 from ricenet.importing.sources import DoseChoice, PatientSource
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import make_planning_ct
-from ricenet.phantom.dicom_images import write_image_series
-from ricenet.phantom.dicom_objects import PatientTags, StudyTags
-from ricenet.phantom.subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.preprocessing.registration import RigidResult
-from ricenet.randomness import generator_for
+from ricenet.phantom.dicom.images import write_image_series
+from ricenet.phantom.dicom.objects import PatientTags, StudyTags
+from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import SourceError
+from ricenet.runtime.randomness import generator_for
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.evidence.record import read_evidence
-from ricenet.files import read_json
-from ricenet.modalities import MODALITIES, MODALITY_SETS
+from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.runtime.files import read_json
+from ricenet.vocabulary import MODALITIES, MODALITY_SETS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.config import PreprocessingParams, parse_params, read_params, read_yaml
-from ricenet.errors import ParamsError, ScanError
-from ricenet.files import write_json
-from ricenet.preprocessing import brain_mask, event_registration, pipeline, subject_files
+from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
+from ricenet.preprocessing import pipeline, subject_files
+from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.eqd2 import course_as_eqd2
-from ricenet.preprocessing.registration import RigidResult
+from ricenet.preprocessing.registration import event as event_registration
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import ParamsError, ScanError
+from ricenet.runtime.files import write_json
 from ricenet.volume import Grid, Volume
 
 PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"

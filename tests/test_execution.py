@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from ricenet import execution
-from ricenet.cluster.run import Died
-from ricenet.errors import RicenetError, ScanError
-from ricenet.execution import Outcome, run_tasks
-from ricenet.machine import THREAD_VARIABLES
+from ricenet.runtime import execution
+from ricenet.runtime.errors import RicenetError, ScanError
+from ricenet.runtime.execution import Outcome, run_tasks
+from ricenet.runtime.machine import THREAD_VARIABLES
+from ricenet.runtime.ray.run import Died
 
 
 def square(task: int) -> int:

@@ -9,16 +9,16 @@ from small_results import GRID, LABELS, write_ground_truth, write_preprocessed, 
 from typer.testing import CliRunner
 
 from ricenet.cli import app
-from ricenet.config import ExplainParams
-from ricenet.ensemble import Ensemble
-from ricenet.errors import ResultError
-from ricenet.network import build_network
-from ricenet.occlusion.cohort import explain_subjects
-from ricenet.occlusion.explanation import Explainer
-from ricenet.occlusion.sensitivity import OcclusionSettings
-from ricenet.occlusion.subjects import require_explainable, subjects_to_explain
-from ricenet.occlusion.votes import decided, fold_votes, held_out_folds, interval_of_mean
-from ricenet.splits import Splits, read_splits
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.params import ExplainParams
+from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
+from ricenet.evaluation.occlusion.explanation import Explainer
+from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings
+from ricenet.evaluation.occlusion.subjects import require_explainable, subjects_to_explain
+from ricenet.evaluation.occlusion.votes import decided, fold_votes, held_out_folds, interval_of_mean
+from ricenet.runtime.errors import ResultError
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.networks import build_network
 from ricenet.volume import load_nifti
 
 SPLITS = Splits(

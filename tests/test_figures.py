@@ -15,19 +15,15 @@ from small_results import (
     write_preprocessed,
 )
 
-from ricenet.errors import ResultError
-from ricenet.evaluation.anatomy_figure import (
-    isocentre_voxel,
-    read_anatomy,
-    subject_to_show,
-    volumes_figure,
-)
+from ricenet.cohort.splits import Splits
+from ricenet.display.drawing import extent_mm, save_figure, show_slice, slice_of
+from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
 from ricenet.evaluation.curves import curves_table, learning_curves_figure, over_folds, read_histories
-from ricenet.evaluation.drawing import extent_mm, save_figure, show_slice, slice_of
 from ricenet.evaluation.figures import confusion_figure, macro_f1_figure
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.modalities import MODALITY_SETS
-from ricenet.splits import Splits
+from ricenet.preprocessing.high_dose import isocentre_voxel
+from ricenet.runtime.errors import ResultError
+from ricenet.vocabulary import MODALITY_SETS
 from ricenet.volume import Grid
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from held_out_cases import drawn
 
-from ricenet.errors import ResultError
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.gate import (
+from ricenet.evaluation.evidence.gate import (
     SHARED,
     GateFold,
     GatePrediction,
@@ -17,7 +16,8 @@ from ricenet.evidence.gate import (
     refusal,
     worse_than,
 )
-from ricenet.guards.result import GuardResult
+from ricenet.runtime.errors import ResultError
+from ricenet.screening.guards.result import GuardResult
 
 SUBJECTS = [f"sub-{i}" for i in range(6)]
 DIGESTS = dict.fromkeys(SHARED, "a")

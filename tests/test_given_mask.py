@@ -10,10 +10,11 @@ from cohorts import refusal, write_tiny_cohort
 
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import read_params
-from ricenet.errors import ScanError
-from ricenet.preprocessing import brain_mask, pipeline
-from ricenet.preprocessing.given_mask import read_given_mask
+from ricenet.config.params import read_params
+from ricenet.preprocessing import pipeline
+from ricenet.preprocessing.brain import mask as brain_mask
+from ricenet.preprocessing.brain.given_mask import read_given_mask
+from ricenet.runtime.errors import ScanError
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing

@@ -11,11 +11,11 @@ import pytest
 from guarded_cohorts import guards_of, overwrite_channel, write_checked, write_guarded_project, write_volumes
 from ruamel.yaml import YAML
 
-from ricenet.errors import CohortError, GuardError, ResultError
-from ricenet.files import read_json, write_json
-from ricenet.guards.places import subject_in_two_places
-from ricenet.guards.result import GuardResult
-from ricenet.guards.verdict import read_guards, told, write_guards
+from ricenet.runtime.errors import CohortError, GuardError, ResultError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.guards.places import subject_in_two_places
+from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.verdict import read_guards, told, write_guards
 
 PROJECT = Path(__file__).parents[1]
 
@@ -71,8 +71,8 @@ def test_the_stage_keeps_what_it_found_and_looks_at_nothing_twice(
     def refuse(*_: object) -> None:
         raise AssertionError("looked at again")
 
-    monkeypatch.setattr("ricenet.guards.looking.look_at_raw", refuse)
-    monkeypatch.setattr("ricenet.guards.looking.look_at_preprocessed", refuse)
+    monkeypatch.setattr("ricenet.screening.guards.fingerprints.look_at_raw", refuse)
+    monkeypatch.setattr("ricenet.screening.guards.fingerprints.look_at_preprocessed", refuse)
     run_stage(project, monkeypatch)
     assert read_guards(project / "work/guards/guards.json") == first
 

@@ -22,10 +22,10 @@ from guarded_cohorts import (
 from scipy.ndimage import shift
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.guards.preprocessed_look import block_means
-from ricenet.guards.raw_look import voxel_digest
-from ricenet.guards.result import GuardResult
-from ricenet.modalities import Modality
+from ricenet.screening.guards.input_fingerprint import block_means
+from ricenet.screening.guards.raw_fingerprint import voxel_digest
+from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import Modality
 
 SUBJECTS = 12
 
@@ -138,7 +138,7 @@ def test_another_patient_s_plan_is_found(project: Path) -> None:
 
 
 def test_two_subjects_are_too_few_to_know_what_heads_share(tmp_path: Path) -> None:
-    from ricenet.guards.similar_image import similar_image
+    from ricenet.screening.guards.similar_image import similar_image
 
     def nobody(subject: str) -> None:
         raise AssertionError(subject)

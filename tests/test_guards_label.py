@@ -15,10 +15,10 @@ from cohorts import read_table, write_participants
 from guarded_cohorts import guards_of, write_guarded_project
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.guards.label_given_away import label_given_away
-from ricenet.guards.label_tests import by_threshold, by_value
-from ricenet.guards.result import GuardResult
-from ricenet.modalities import Label
+from ricenet.screening.guards.label_leakage import label_given_away
+from ricenet.screening.guards.label_tests import by_threshold, by_value
+from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import Label
 
 SUBJECTS = 24
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.guards.label_given_away import label_given_away
-from ricenet.guards.properties import properties_of
-from ricenet.guards.raw_look import Property, RawLook
-from ricenet.modalities import Label
+from ricenet.screening.guards.label_leakage import label_given_away
+from ricenet.screening.guards.properties import properties_of
+from ricenet.screening.guards.raw_fingerprint import Property, RawLook
+from ricenet.vocabulary import Label
 
 LABELS: dict[str, Label] = {f"sub-{i:03d}": "rice" if i % 2 else "recurrence" for i in range(24)}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.errors import ResultError
-from ricenet.files import read_json, write_json
-from ricenet.guards.result import GuardResult
-from ricenet.guards.training import guards_of_training
-from ricenet.modalities import Label
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.training import guards_of_training
+from ricenet.vocabulary import Label
 
 SETS = ["dose", "event+dose"]
 LABELS: dict[str, Label] = {f"sub-{i}": ("rice" if i % 2 else "recurrence") for i in range(1, 8)}

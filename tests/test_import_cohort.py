@@ -16,15 +16,15 @@ from test_stage_dependencies import INDIFFERENT, SOURCE, closure
 
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import ExecutionParams
-from ricenet.errors import CohortError, SourceError
-from ricenet.files import read_json
-from ricenet.importing import cohort as cohort_module
+from ricenet.config.params import ExecutionParams
 from ricenet.importing import cohort_folder as folder_module
+from ricenet.importing import import_cohort as cohort_module
 from ricenet.importing import key_file as key_module
 from ricenet.importing import provenance
-from ricenet.importing.cohort import Candidate, PatientOutcome, import_cohort, reasons
+from ricenet.importing.import_cohort import Candidate, PatientOutcome, import_cohort, reasons
 from ricenet.importing.key_file import read_key
+from ricenet.runtime.errors import CohortError, SourceError
+from ricenet.runtime.files import read_json
 
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 PROCESSES = ExecutionParams(backend="processes", workers=2, threads_per_worker=1)

@@ -23,17 +23,17 @@ from typer.testing import CliRunner
 from ricenet.cli import app
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import SourceError
-from ricenet.files import read_json
 from ricenet.importing import dicom_export
-from ricenet.importing import subject as subject_module
+from ricenet.importing import import_subject as subject_module
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_space import PlacedDose
+from ricenet.importing.import_subject import SubjectWriter, write_raw_subject
 from ricenet.importing.key_file import read_key
 from ricenet.importing.selection import select
 from ricenet.importing.series_map import read_map
 from ricenet.importing.sources import PatientSource
-from ricenet.importing.subject import SubjectWriter, write_raw_subject
+from ricenet.runtime.errors import SourceError
+from ricenet.runtime.files import read_json
 from ricenet.volume import load_nifti, resample
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

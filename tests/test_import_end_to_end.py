@@ -22,10 +22,10 @@ from test_end_to_end import Clone
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.dicom.instances import DicomTree
-from ricenet.dicom.tree import read_tree
-from ricenet.files import read_json
-from ricenet.phantom.dicom_export import write_dicom_phantom
+from ricenet.importing.dicom.instances import DicomTree
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.phantom.dicom.export import write_dicom_phantom
+from ricenet.runtime.files import read_json
 from ricenet.volume import load_nifti
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -164,7 +164,7 @@ def test_every_scan_lies_where_the_phantom_put_it(walk: Walk) -> None:
 def test_a_dose_planned_on_a_ct_follows_the_ct_within_a_millimetre_of_the_truth(walk: Walk) -> None:
     truth = read_json(walk.export / "ground_truth" / "truth.json")
     doses = {s.first.patient_id: s.first for s in walk.tree.series if s.kind == "RTDOSE"}
-    from ricenet.dicom.dose import read_dose
+    from ricenet.importing.dicom.dose import read_dose
 
     placed = 0
     for number in (n for n in range(1, PATIENTS) if n != 4):  # the fourth shares the MRI's frame

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from dicom_trees import TinyExport, edit, tiny_ct, tiny_dose, tiny_event, write_tiny_export
 
-from ricenet.dicom.instances import DicomTree, Instance, Series
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import CohortError
 from ricenet.importing.clinical import read_clinical
 from ricenet.importing.contrast_t1 import says_contrast_t1
+from ricenet.importing.dicom.instances import DicomTree, Instance, Series
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
-from ricenet.phantom.dicom_images import write_image_series
-from ricenet.phantom.dicom_radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.images import write_image_series
+from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.runtime.errors import CohortError
 from ricenet.volume import Volume
 
 PLANNED = date(2020, 3, 10)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.modalities import MODALITY_SETS, channels
-from ricenet.network import build_network, p_rice
-from ricenet.occlusion.incremental import KnownInput, is_understood, rectified_difference
-from ricenet.occlusion.regions import Boxes, SlidingWindow, moved, windows
-from ricenet.occlusion.whole import WholeInput
+from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
+from ricenet.evaluation.occlusion.regions import Boxes, SlidingWindow, moved, windows
+from ricenet.evaluation.occlusion.whole import WholeInput
+from ricenet.training.networks import build_network, p_rice
+from ricenet.vocabulary import MODALITY_SETS, channels
 
 
 def trained_looking(modality_set, widen_factor=0.125, stem_stride=1, norm="batch"):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.errors import CohortError
 from ricenet.importing.key_file import (
     UNFINISHED,
     KeyEntry,
@@ -19,6 +18,7 @@ from ricenet.importing.key_file import (
     record_digest,
     write_key,
 )
+from ricenet.runtime.errors import CohortError
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -20,11 +20,11 @@ from tracked_project import COMMIT, make_project, store_of
 from tracking_servers import wait_until
 
 from ricenet.tracking import sender
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.live_run import LiveRun
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import PARENT
 from ricenet.tracking.sender import THREAD
-from ricenet.tracking.store import TrackingStore
 
 EPOCHS = 30
 EVERY_EPOCH = list(range(1, EPOCHS + 1))

@@ -17,8 +17,8 @@ from tracked_project import empty_database, make_project
 from tracking_servers import LossyProxy, Server, steps_by_metric, wait_until
 
 from ricenet.tracking import sender
+from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
-from ricenet.tracking.store import TrackingStore, open_store
 
 EPOCHS = 60
 

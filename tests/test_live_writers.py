@@ -14,11 +14,11 @@ from small_results import write_fold
 from tracked_project import make_project, store_of
 from tracking_servers import wait_until
 
-from ricenet.execution import run_tasks
+from ricenet.runtime.execution import run_tasks
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.content import RunContent
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import create_run, find_or_create
-from ricenet.tracking.store import TrackingStore
 
 EPOCHS = 30
 EVERY_EPOCH = list(range(1, EPOCHS + 1))

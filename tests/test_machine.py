@@ -8,8 +8,8 @@ from typing import Any
 import pynvml
 import pytest
 
-from ricenet import machine
-from ricenet.machine import WORKER_BYTES, graphics_cards, shares
+from ricenet.runtime import machine
+from ricenet.runtime.machine import WORKER_BYTES, graphics_cards, shares
 
 
 @pytest.mark.parametrize(

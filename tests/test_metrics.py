@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_results import FOLDS, LABELS, write_fold, write_splits
 
-from ricenet.errors import ResultError
+from ricenet.cohort.splits import read_splits
 from ricenet.evaluation import paper
 from ricenet.evaluation.metrics import (
     SetMetrics,
@@ -17,9 +17,9 @@ from ricenet.evaluation.metrics import (
 )
 from ricenet.evaluation.predictions import predicted_label, read_out_of_fold
 from ricenet.evaluation.tables import metrics_table, out_of_fold_table
-from ricenet.modalities import MODALITY_SETS
-from ricenet.splits import read_splits
+from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import MODALITY_SETS
 
 R, C = "rice", "recurrence"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.dataset import load_volumes
-from ricenet.errors import ParamsError, ScanError
-from ricenet.network import build_network, initial_network, p_rice, predict_logits
+from ricenet.preprocessing.dataset import load_volumes
+from ricenet.runtime.errors import ParamsError, ScanError
+from ricenet.training.networks import build_network, initial_network, p_rice, predict_logits
 
 
 def test_at_full_width_it_is_the_resnet_18_of_the_paper() -> None:

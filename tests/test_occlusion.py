@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.occlusion.fill import filled
-from ricenet.occlusion.positions import CubeGrid, cube_starts
-from ricenet.occlusion.sensitivity import OcclusionSettings, occlusion_maps
+from ricenet.evaluation.occlusion.fill import filled
+from ricenet.evaluation.occlusion.positions import CubeGrid, cube_starts
+from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
 
 
 def logit_network(weights, calls=None):

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.evaluation.drawing import save_figure
-from ricenet.occlusion.case import TOGETHER, Case, FoldVote
-from ricenet.occlusion.figure import occlusion_figure, strongest_voxel
+from ricenet.evaluation.occlusion.case import TOGETHER, Case, FoldVote
+from ricenet.evaluation.occlusion.figure import occlusion_figure, strongest_voxel
 from ricenet.volume import Grid
 
 VOTES = [FoldVote(0, 0.6, held_out=False), FoldVote(1, 0.25, held_out=True), FoldVote(2, 0.5, held_out=False)]

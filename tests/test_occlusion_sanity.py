@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ricenet.occlusion.estimate import geometric_mean_over_subjects, mean_over_subjects
-from ricenet.occlusion.sanity import (
+from ricenet.evaluation.occlusion.estimate import geometric_mean_over_subjects, mean_over_subjects
+from ricenet.evaluation.occlusion.sanity import (
     DIFFERS_BELOW,
     SanityCheck,
     sanity_of_subjects,
@@ -88,7 +88,7 @@ def test_an_untrained_network_is_like_the_ensembles_and_repeats():
 
 
 def test_an_untrained_network_is_not_the_one_from_which_training_started():
-    from ricenet.network import initial_network
+    from ricenet.training.networks import initial_network
 
     start = initial_network("post_op+dose", 1, 7, 0.125, 2).conv1.weight
     assert not np.allclose(untrained_network(RECORD, 1, 7).conv1.weight.detach().cpu(), start.detach())

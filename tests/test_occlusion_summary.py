@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.occlusion.summary import ISODOSE_BANDS, OUTSIDE_BRAIN, centre_of_mass, summarise
+from ricenet.evaluation.occlusion.summary import ISODOSE_BANDS, OUTSIDE_BRAIN, centre_of_mass, summarise
 from ricenet.volume import Grid
 
 SHAPE = (4, 4, 4)

@@ -3,10 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from ricenet.errors import ResultError
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.occlusion.case import TOGETHER, Case
-from ricenet.occlusion.causal_regions import (
+from ricenet.evaluation.occlusion.case import TOGETHER, Case
+from ricenet.evaluation.occlusion.causal_regions import (
     CAVITY,
     EVERY_CAUSE,
     HIGH_DOSE,
@@ -15,9 +14,10 @@ from ricenet.occlusion.causal_regions import (
     causal_regions,
     cause_of,
 )
-from ricenet.occlusion.positions import CubeGrid
-from ricenet.occlusion.truth import cohort_truth, subject_truth, verdict
-from ricenet.occlusion.truth_table import truth_markdown
+from ricenet.evaluation.occlusion.positions import CubeGrid
+from ricenet.evaluation.occlusion.truth import cohort_truth, subject_truth, verdict
+from ricenet.evaluation.occlusion.truth_table import truth_markdown
+from ricenet.runtime.errors import ResultError
 from ricenet.volume import Grid
 
 VOXELS, SPACING_MM = 12, 6.0

@@ -10,12 +10,12 @@ import torch
 from monai.networks.nets.resnet import resnet18
 from small_folds import TRAINING
 
-from ricenet.config import NetworkParams
-from ricenet.errors import TrainingError
-from ricenet.network import build_network, initial_network
+from ricenet.config.params import NetworkParams
+from ricenet.runtime.errors import TrainingError
 from ricenet.training.arrangement import SpatialMean, StrictMaxPool, arrange, memory_format
 from ricenet.training.compilation import compiled_if_faster
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
+from ricenet.training.networks import build_network, initial_network
 from ricenet.training.optimisation import Optimisation
 
 CPU = torch.device("cpu")

@@ -11,12 +11,12 @@ import pytest
 import torch
 from small_folds import TRAINING, plan, write_subjects
 
-from ricenet.config import ExecutionParams
-from ricenet.errors import TrainingError
-from ricenet.execution import Outcome
-from ricenet.files import read_json
-from ricenet.training import packing
-from ricenet.training.packing import Costs, Packing, best_packing, measure_costs, packing_of
+from ricenet.config.params import ExecutionParams
+from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.execution import Outcome
+from ricenet.runtime.files import read_json
+from ricenet.training import concurrency as packing
+from ricenet.training.concurrency import Costs, Packing, best_packing, measure_costs, packing_of
 from ricenet.training.task import FoldTask
 
 GB = 10**9

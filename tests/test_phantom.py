@@ -10,16 +10,16 @@ import pytest
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.errors import CohortError
-from ricenet.files import file_digest, read_json
-from ricenet.modalities import MODALITIES
 from ricenet.phantom.anatomy import Anatomy, Template, load_template, make_anatomy
-from ricenet.phantom.cohort import write_phantom
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, probability_of_rice
+from ricenet.phantom.phantom_subject import draw_cause, write_subject
 from ricenet.phantom.radiotherapy import PRESCRIPTION_GY, make_plan
-from ricenet.phantom.subject import draw_cause, write_subject
-from ricenet.randomness import generator_for
+from ricenet.phantom.write_cohort import write_phantom
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import file_digest, read_json
+from ricenet.runtime.randomness import generator_for
+from ricenet.vocabulary import MODALITIES
 from ricenet.volume import Volume, load_nifti, resample
 
 WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
@@ -183,7 +183,7 @@ def test_a_subject_that_cannot_be_made_is_named_and_no_cohort_appears(
     def fail(*arguments: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("ricenet.phantom.cohort._write_one", fail)
+    monkeypatch.setattr("ricenet.phantom.write_cohort._write_one", fail)
     options = {"test_fraction": 0.1, "spacing_mm": 4.0, "single_fraction_share": 0.2}
     with pytest.raises(CohortError, match="sub-001: OSError: disk full"):
         write_phantom(tmp_path / "new", 2, 7, WEIGHTS, backend="serial", **options)

@@ -19,18 +19,18 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from ricenet.cli import app
-from ricenet.errors import CohortError
-from ricenet.files import file_digest, read_json
 from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
-from ricenet.phantom.dicom_export import write_dicom_phantom
-from ricenet.phantom.dicom_images import RLE_LOSSLESS, write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom_objects import PatientTags, StudyTags, decimal, uid
-from ricenet.phantom.dicom_radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.export import write_dicom_phantom
+from ricenet.phantom.dicom.images import RLE_LOSSLESS, write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import PatientTags, StudyTags, decimal, uid
+from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.randomness import generator_for
+from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import file_digest, read_json
+from ricenet.runtime.randomness import generator_for
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
 WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
@@ -548,7 +548,7 @@ def test_a_patient_that_cannot_be_made_is_named_and_no_export_appears(
     def fail(*arguments: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("ricenet.phantom.dicom_export._write_one", fail)
+    monkeypatch.setattr("ricenet.phantom.dicom.export._write_one", fail)
     with pytest.raises(CohortError, match="PHANTOM-0001: OSError: disk full"):
         write_export(tmp_path / "new", 1)
     assert list(tmp_path.iterdir()) == []
@@ -560,7 +560,7 @@ def test_the_command_writes_dicom_where_asked(tmp_path: Path, monkeypatch: pytes
     def write(folder: Path, subjects: int, seed: int, weights: Weights, **options: Any) -> None:
         asked.append((folder, subjects, seed, options["spacing_mm"]))
 
-    monkeypatch.setattr("ricenet.phantom.dicom_export.write_dicom_phantom", write)
+    monkeypatch.setattr("ricenet.phantom.dicom.export.write_dicom_phantom", write)
     params = Path(__file__).parent.parent / "params.yaml"
     out = tmp_path / "out"
     result = CliRunner().invoke(

@@ -21,18 +21,19 @@ from typer.testing import CliRunner, Result
 from ricenet.cli import app
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import PreprocessingParams, read_params
-from ricenet.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
-from ricenet.errors import CohortError, RegistryError, ScanError
-from ricenet.files import read_json, write_json
-from ricenet.modalities import MODALITIES, channels
-from ricenet.prediction.case import CASE, CaseFiles, course_of, laid_out
-from ricenet.prediction.subject import predict_case, require_known_preprocessing
-from ricenet.prediction.training_ranges import SPACING, TrainingRanges, training_ranges
-from ricenet.preprocessing import brain_mask, event_registration, pipeline, subject_files
+from ricenet.config.params import PreprocessingParams, read_params
+from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out
+from ricenet.inference.predict_subject import predict_case, require_known_preprocessing
+from ricenet.inference.training_ranges import SPACING, TrainingRanges, training_ranges
+from ricenet.preprocessing import pipeline, subject_files
+from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
-from ricenet.preprocessing.registration import RigidResult
-from ricenet.tracking.registration import register_ensembles
+from ricenet.preprocessing.registration import event as event_registration
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import CohortError, RegistryError, ScanError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.tracking.connection import TrackingStore
+from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import (
     ENSEMBLES,
     champions,
@@ -41,7 +42,8 @@ from ricenet.tracking.registry import (
     make_champion,
     promotable_version,
 )
-from ricenet.tracking.store import TrackingStore
+from ricenet.training.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
+from ricenet.vocabulary import MODALITIES, channels
 from ricenet.volume import Volume
 
 DEMO = read_params(Path(__file__).parents[1] / "params.yaml")

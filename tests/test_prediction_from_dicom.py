@@ -12,10 +12,10 @@ from dicom_edits import assert_same_places
 from dicom_trees import TinyExport, edit, write_tiny_export
 
 from ricenet.cohort.dose_sidecar import parse_dose_sidecar, read_dose_sidecar
-from ricenet.errors import CohortError
-from ricenet.phantom.dicom_radiotherapy import write_rtdose
-from ricenet.prediction.case import CaseFiles
-from ricenet.prediction.dicom_case import case_files
+from ricenet.inference.case import CaseFiles
+from ricenet.inference.dicom_case import case_files
+from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.runtime.errors import CohortError
 from ricenet.volume import load_nifti
 
 

@@ -12,20 +12,22 @@ from cohorts import write_tiny_cohort
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import (
+from ricenet.config.params import (
     BrainParams,
     ExecutionParams,
     PreprocessingParams,
     RegistrationParams,
     read_params,
 )
-from ricenet.errors import CohortError, ScanError
-from ricenet.files import read_json
-from ricenet.preprocessing import brain_mask, cube, event_registration, step_keys
-from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.preprocessing import cube, step_keys
+from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
-from ricenet.preprocessing.registration import RigidResult
-from ricenet.store import Store
+from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
+from ricenet.preprocessing.registration import event as event_registration
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import CohortError, ScanError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
 from ricenet.volume import Grid, Volume
 
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing

@@ -19,8 +19,8 @@ import pytest
 from heads import WEIGHTS, write_head
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.files import read_json
-from ricenet.phantom.cohort import write_phantom
+from ricenet.phantom.write_cohort import write_phantom
+from ricenet.runtime.files import read_json
 from ricenet.volume import Grid, Volume, load_nifti, resample
 
 pytestmark = pytest.mark.slow

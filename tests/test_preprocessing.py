@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ricenet.errors import ScanError
 from ricenet.preprocessing.cube import brain_cube, cumulative_dose_gy, require_coverage
-from ricenet.preprocessing.event_registration import require_registered
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.registration import RigidResult
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.event import require_registered
+from ricenet.runtime.errors import ScanError
 from ricenet.volume import Grid, Volume
 
 

@@ -14,17 +14,17 @@ from tracked_project import PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner
 
 from ricenet.cli.promote import promote as promote_command
-from ricenet.errors import RegistryError
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.gate import GatePrediction
-from ricenet.files import read_json, write_json
-from ricenet.guards.result import GuardResult
-from ricenet.tracking.looking import Rules, looker, vote
+from ricenet.evaluation.evidence.gate import GatePrediction
+from ricenet.inference.test_vote import read_ledger
+from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.guards.result import GuardResult
+from ricenet.tracking.champion_vote import Rules, looker, vote
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.promotion import promote_through_gate
-from ricenet.tracking.registration import register_ensembles
+from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import champions, make_champion, promotable_version, versions
-from ricenet.tracking.store import TrackingStore
-from ricenet.voting import read_ledger
 
 RULES = Rules(seed=7, resamples=300)
 LEAK = GuardResult(name="same_image", outcome="failed", found="sub-001 is sub-002", remedy="Leave one out.")
@@ -230,8 +230,8 @@ def test_a_user_without_a_name_is_a_number_in_the_ledger(monkeypatch: pytest.Mon
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr("ricenet.tracking.looking.getpass.getuser", nobody)
-    monkeypatch.setattr("ricenet.tracking.looking.socket.gethostname", lambda: "ward")
+    monkeypatch.setattr("ricenet.tracking.champion_vote.getpass.getuser", nobody)
+    monkeypatch.setattr("ricenet.tracking.champion_vote.socket.gethostname", lambda: "ward")
     assert re.fullmatch(r"uid-\d+@ward", looker())
 
 

@@ -11,14 +11,14 @@ from cohorts import write_tiny_cohort
 from small_quality import PARAMS, checked, write_examination
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import BrainParams, ExecutionParams
-from ricenet.errors import CohortError, ResultError, ScanError
-from ricenet.files import write_json
-from ricenet.quality import cohort as quality_cohort
-from ricenet.quality import examination
-from ricenet.quality.cohort import examine_cohort
-from ricenet.quality.pages import write_pages
-from ricenet.store import Store
+from ricenet.config.params import BrainParams, ExecutionParams
+from ricenet.runtime.errors import CohortError, ResultError, ScanError
+from ricenet.runtime.files import write_json
+from ricenet.runtime.store import Store
+from ricenet.screening.quality import examination
+from ricenet.screening.quality import examine_cohort as quality_cohort
+from ricenet.screening.quality.examine_cohort import examine_cohort
+from ricenet.screening.quality.pages import write_pages
 from ricenet.volume import Grid, Volume, save_nifti
 
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)

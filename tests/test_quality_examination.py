@@ -13,18 +13,18 @@ import pytest
 from heads import write_head
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import BrainParams, PreprocessingParams, RegistrationParams, read_params
-from ricenet.errors import ResultError
-from ricenet.files import read_json, write_json
+from ricenet.config.params import BrainParams, PreprocessingParams, RegistrationParams, read_params
 from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.pipeline import preprocess
 from ricenet.preprocessing.subject_files import write_subject
-from ricenet.quality import scans as quality_scans
-from ricenet.quality.examination import RECORD, examine
-from ricenet.quality.limits import limits_of, marks_of
-from ricenet.quality.measures import SubjectQuality
-from ricenet.quality.scans import EventBrain, find_event_brain, read_scans
-from ricenet.quality.subject_page import Neighbours, read_examination, subject_page
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.quality import scans as quality_scans
+from ricenet.screening.quality.examination import RECORD, examine
+from ricenet.screening.quality.limits import limits_of, marks_of
+from ricenet.screening.quality.measures import SubjectQuality
+from ricenet.screening.quality.scans import EventBrain, find_event_brain, read_scans
+from ricenet.screening.quality.subject_page import Neighbours, read_examination, subject_page
 from ricenet.volume import Volume, load_nifti, resample, save_nifti
 
 pytestmark = pytest.mark.slow
@@ -124,7 +124,7 @@ def test_where_the_events_brain_is_not_found_the_subject_is_marked_and_pictured(
     cohort: Path, preprocessed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ricenet.quality.examination.find_event_brain",
+        "ricenet.screening.quality.examination.find_event_brain",
         lambda *_, **__: EventBrain(None, "not found: no head in the image"),
     )
     examine(RawSubject(cohort, SUBJECT), preprocessed, PARAMS.brain, tmp_path)

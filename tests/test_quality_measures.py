@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ricenet.cohort.quarantine import REASONS
-from ricenet.config import QualityParams
+from ricenet.config.params import QualityParams
 from ricenet.phantom.anatomy import rigid
-from ricenet.quality.geometry import (
+from ricenet.screening.quality.geometry import (
     bounding_box_mm,
     box_grid,
     coverage,
@@ -20,8 +20,8 @@ from ricenet.quality.geometry import (
     shift_mm,
     volume_from_ml,
 )
-from ricenet.quality.limits import QUARANTINE_REASONS, Limit, limits_of, marks_of
-from ricenet.quality.measures import MEASURES, SubjectQuality
+from ricenet.screening.quality.limits import QUARANTINE_REASONS, Limit, limits_of, marks_of
+from ricenet.screening.quality.measures import MEASURES, SubjectQuality
 from ricenet.volume import Grid, Volume
 
 QUIET = SubjectQuality(

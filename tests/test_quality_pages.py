@@ -12,11 +12,11 @@ import pytest
 from cohorts import read_table, write_participants, write_tiny_cohort
 from small_quality import PARAMS, VALUES, checked, write_small_group
 
-from ricenet.files import read_json
-from ricenet.quality.charts import strip, ticks_between
-from ricenet.quality.limits import Limit, limits_of
-from ricenet.quality.measures import MEASURES, SubjectQuality
-from ricenet.quality.subject_page import read_examination
+from ricenet.runtime.files import read_json
+from ricenet.screening.quality.charts import strip, ticks_between
+from ricenet.screening.quality.limits import Limit, limits_of
+from ricenet.screening.quality.measures import MEASURES, SubjectQuality
+from ricenet.screening.quality.subject_page import read_examination
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from ricenet.quality.mosaic import GAP_MM, Sheet, around, draw, encode, lay_out, outlines, spread
+from ricenet.screening.quality.mosaic import GAP_MM, Sheet, around, draw, encode, lay_out, outlines, spread
 from ricenet.volume import Grid, Volume
 
 LOW, HIGH = np.array([-20.0, -30.0, -10.0]), np.array([20.0, 30.0, 10.0])

@@ -11,9 +11,9 @@ from small_quality import PARAMS, checked, write_small_group
 from tracked_project import store_of
 
 from ricenet.cohort.checked import CheckedCohort
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.gather import quality_content
 from ricenet.tracking.publish import publish
-from ricenet.tracking.store import TrackingStore
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.quarantine import REASONS, quarantined_because
 from ricenet.cohort.summary import summarise_cohort, summary_table
-from ricenet.errors import CohortError
+from ricenet.runtime.errors import CohortError
 
 SECRET = "Erika Mustermann"
 

@@ -14,10 +14,10 @@ from heads import write_head
 from moved_heads import displaced, errors_mm, head, placed, with_header_turned
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.files import read_json
 from ricenet.phantom.acquisition import ORIENTATIONS
-from ricenet.preprocessing.coarse import averaged
-from ricenet.preprocessing.registration import RigidResult, failure_of, register_rigid
+from ricenet.preprocessing.registration.ants import RigidResult, failure_of, register_rigid
+from ricenet.preprocessing.registration.coarse import averaged
+from ricenet.runtime.files import read_json
 from ricenet.volume import Affine, Grid, Volume, load_nifti
 
 TRUE = displaced((8, -5, 6), (10, -8, 5))

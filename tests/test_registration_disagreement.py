@@ -8,10 +8,10 @@ from moved_heads import displaced, errors_mm, head, placed
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ricenet.preprocessing import registration
-from ricenet.preprocessing.coarse import averaged, head_mask
-from ricenet.preprocessing.disagreement import MOST_OF_HEAD, disagreement
-from ricenet.preprocessing.registration import register_rigid
+from ricenet.preprocessing.registration import ants as registration
+from ricenet.preprocessing.registration.ants import register_rigid
+from ricenet.preprocessing.registration.coarse import averaged, head_mask
+from ricenet.preprocessing.registration.disagreement import MOST_OF_HEAD, disagreement
 from ricenet.volume import Volume
 
 TRUE = displaced((8, -5, 6), (10, -8, 5))

@@ -10,8 +10,8 @@ from moved_heads import displaced, errors_mm, head, placed, with_header_turned
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ricenet.preprocessing.coarse import head_mask
-from ricenet.preprocessing.registration import RigidResult, failure_of, register_rigid
+from ricenet.preprocessing.registration.ants import RigidResult, failure_of, register_rigid
+from ricenet.preprocessing.registration.coarse import head_mask
 from ricenet.volume import Grid, Volume
 
 TRUE = displaced((8, -5, 6), (10, -8, 5))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from ricenet.errors import SourceError
 from ricenet.importing import planning_registration
 from ricenet.importing.planning_registration import register_to_post_op
-from ricenet.preprocessing.registration import RigidResult
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 
 SCAN = Volume(np.ones((4, 4, 4), np.float32), Grid((4, 4, 4), np.eye(4)))

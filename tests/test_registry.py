@@ -16,14 +16,14 @@ from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, make_project, stor
 from typer.testing import CliRunner
 
 from ricenet.cli.promote import promote as promote_command
-from ricenet.ensemble import Ensemble, majority_vote
-from ricenet.errors import RegistryError, ResultError
-from ricenet.files import read_json, write_json
-from ricenet.modalities import channels
-from ricenet.tracking.looking import Rules, vote
+from ricenet.inference.test_vote import read_ledger
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.tracking.champion_vote import Rules, vote
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.publish import publish
-from ricenet.tracking.registration import model_card, register_ensembles, version_at_hand
+from ricenet.tracking.register_models import model_card, register_ensembles, version_at_hand
 from ricenet.tracking.registry import (
     RegisteredEnsemble,
     best_set,
@@ -32,8 +32,8 @@ from ricenet.tracking.registry import (
     promotable_version,
     versions,
 )
-from ricenet.tracking.store import TrackingStore
-from ricenet.voting import read_ledger
+from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.vocabulary import channels
 
 STAGES = Path(__file__).parents[1] / "src" / "stages"
 DOSE = "rice-net-dose"
@@ -333,12 +333,12 @@ def test_every_ensemble_that_votes_is_a_row_in_the_ledger_and_a_metric_of_the_ru
 def test_without_test_subjects_nobody_votes(
     registered: tuple[Path, TrackingStore], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ricenet import splits
+    from ricenet.cohort import splits
 
     project, store = registered
     crown(project, store, "dose")
     empty = splits.Splits({"sub-001": "rice", "sub-002": "rice"}, (("sub-001",), ("sub-002",)), ())
-    monkeypatch.setattr("ricenet.tracking.looking.read_splits", lambda path: empty)
+    monkeypatch.setattr("ricenet.tracking.champion_vote.read_splits", lambda path: empty)
     caplog.set_level(logging.INFO, "ricenet")
 
     assert vote(project, store, PREFIX, RULES) == {}

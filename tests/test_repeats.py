@@ -11,15 +11,15 @@ import pytest
 from sklearn.metrics import f1_score
 from small_folds import AUGMENTATION, TRAINING, plan
 
-from ricenet.config_training import AugmentationParams
-from ricenet.errors import ParamsError, ResultError
-from ricenet.evidence.gate import GateFold, GateRecord, failed_conditions
-from ricenet.evidence.record import Repeats
-from ricenet.evidence.repeats import read_repeats, score_repeats
-from ricenet.splits import Splits, with_other_folds
+from ricenet.cohort.splits import Splits, with_other_folds
+from ricenet.config.training import AugmentationParams
+from ricenet.config.tuned import Tuned
+from ricenet.evaluation.evidence.gate import GateFold, GateRecord, failed_conditions
+from ricenet.evaluation.evidence.record import Repeats
+from ricenet.evaluation.evidence.repeats import read_repeats, score_repeats
+from ricenet.runtime.errors import ParamsError, ResultError
 from ricenet.training.predictions import Prediction, write_predictions
 from ricenet.training.task import FoldTask
-from ricenet.tuned import Tuned
 
 STAGE = Path(__file__).parents[1] / "src" / "stages" / "repeat.py"
 SUBJECTS = [f"sub-{i:03d}" for i in range(24)]

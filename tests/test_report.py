@@ -25,15 +25,15 @@ from small_results import (
 )
 
 from ricenet.cohort.description import is_synthetic
-from ricenet.errors import CohortError, ResultError
-from ricenet.evidence.record import Repeats
+from ricenet.cohort.splits import read_splits
+from ricenet.evaluation.evidence.record import Repeats
 from ricenet.report.figures_scores import macro_f1_figure
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import count_subjects, read_results
 from ricenet.report.summary import SECTIONS
-from ricenet.splits import read_splits
+from ricenet.runtime.errors import CohortError, ResultError
 
 
 @pytest.fixture

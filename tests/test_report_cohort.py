@@ -3,9 +3,9 @@
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, ExcludedSubject, ScanDigests
 from ricenet.cohort.participants import Participant
 from ricenet.cohort.quarantine import quarantined_because
+from ricenet.cohort.splits import Splits
 from ricenet.report.cohort_table import POOLED, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
-from ricenet.splits import Splits
 
 # six subjects with recurrence and six with RICE; one of each in the test set
 LABELS = {f"sub-{i:02d}": ("recurrence" if i <= 6 else "rice") for i in range(1, 13)}

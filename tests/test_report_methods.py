@@ -6,7 +6,7 @@ import pytest
 from small_report import page_of, protocol, table_of, write_participants, write_project, write_vote
 from small_results import write_json
 
-from ricenet.config_training import TrainingOverride
+from ricenet.config.training import TrainingOverride
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.results import read_results
 

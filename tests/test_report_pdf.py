@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from ricenet.errors import ResultError
 from ricenet.report.pdf import write_pdf
+from ricenet.runtime.errors import ResultError
 
 PAGE = (
     "<!DOCTYPE html><html lang='en'><head><title>A page</title></head>"

@@ -4,7 +4,7 @@ import shutil
 
 from small_report import page_of, protocol, write_project
 
-from ricenet.config import CohortParams
+from ricenet.config.params import CohortParams
 from ricenet.report.protocol import printed_params
 
 

@@ -5,13 +5,13 @@ from small_evidence import write_evidence
 from small_report import ALL_THREE, page_of, table_of, write_looks, write_project, write_vote
 from small_results import FOLDS, LABELS, TEST, write_json, write_text
 
+from ricenet.cohort.splits import Splits, write_splits
 from ricenet.evaluation.metrics import confusion_matrix, macro_f1
-from ricenet.evaluation.predictions import table_text
+from ricenet.inference.test_vote import identify_test_set
 from ricenet.report.results import read_results
 from ricenet.report.votes import name_of_test_set, read_votes
-from ricenet.splits import Splits, write_splits
+from ricenet.runtime.tables import table_text
 from ricenet.tracking.promotion import FORCED_PAST, REASON
-from ricenet.voting import identify_test_set
 
 
 @pytest.fixture

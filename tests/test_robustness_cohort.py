@@ -14,19 +14,19 @@ from safetensors.torch import save_file
 from small_results import GRID, LABELS, ball, write_json, write_splits
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import NetworkParams
-from ricenet.ensemble import Provenance, write_ensemble
-from ricenet.errors import RegistryError, ResultError, ScanError
-from ricenet.network import initial_network, p_rice
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.cohort.splits import write_splits as write_splits_file
+from ricenet.config.params import NetworkParams
+from ricenet.config.scale import change_settings
+from ricenet.evaluation.robustness.given import Given, Source
+from ricenet.evaluation.robustness.perturb_cohort import cohort_answers, cube_voxels, open_ensembles
+from ricenet.evaluation.robustness.perturbations import missing
+from ricenet.evaluation.robustness.raw_scale import brain_means_sd
+from ricenet.evaluation.robustness.record import Robustness, read_robustness
 from ricenet.preprocessing.intensity import zscore_in_brain
-from ricenet.robustness.cohort import cohort_answers, cube_voxels, open_ensembles
-from ricenet.robustness.given import Given, Source
-from ricenet.robustness.perturbations import missing
-from ricenet.robustness.raw_scale import brain_means_sd
-from ricenet.robustness.record import Robustness, read_robustness
-from ricenet.scale import change_settings
-from ricenet.splits import Splits, read_splits
-from ricenet.splits import write_splits as write_splits_file
+from ricenet.runtime.errors import RegistryError, ResultError, ScanError
+from ricenet.training.ensemble import Provenance, write_ensemble
+from ricenet.training.networks import initial_network, p_rice
 from ricenet.volume import Volume, load_nifti, save_nifti
 
 NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)

@@ -9,15 +9,20 @@ import pytest
 import torch
 from perturbed_cases import PARAMS, given
 
-from ricenet.evaluation.predictions import read_rows
-from ricenet.modalities import Label, members
-from ricenet.robustness.answers import SubjectAnswers, subject_answers
-from ricenet.robustness.donors import draw_donors
-from ricenet.robustness.effects import effects, effects_table
-from ricenet.robustness.figure import robustness_figure
-from ricenet.robustness.perturbations import Perturbation, dose_of_another, dose_shift, perturbations
-from ricenet.robustness.record import Robustness, read_robustness
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.robustness.answers import SubjectAnswers, subject_answers
+from ricenet.evaluation.robustness.donors import draw_donors
+from ricenet.evaluation.robustness.effects import effects, effects_table
+from ricenet.evaluation.robustness.figure import robustness_figure
+from ricenet.evaluation.robustness.perturbations import (
+    Perturbation,
+    dose_of_another,
+    dose_shift,
+    perturbations,
+)
+from ricenet.evaluation.robustness.record import Robustness, read_robustness
+from ricenet.runtime.tables import read_rows
+from ricenet.vocabulary import Label, members
 
 WAYS = perturbations(PARAMS)
 

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from perturbed_cases import BRAIN, OUTSIDE, PARAMS, SHAPE, given
 from scipy import ndimage
 
-from ricenet.modalities import MODALITIES
-from ricenet.robustness.degradation import smooth_field, standardised, with_bias_field, with_noise
-from ricenet.robustness.moves import rotated, shifted
-from ricenet.robustness.perturbations import Perturbation, perturbations
+from ricenet.evaluation.robustness.degradation import (
+    smooth_field,
+    standardised,
+    with_bias_field,
+    with_noise,
+)
+from ricenet.evaluation.robustness.moves import rotated, shifted
+from ricenet.evaluation.robustness.perturbations import Perturbation, perturbations
+from ricenet.vocabulary import MODALITIES
 
 RNG = np.random.default_rng(5)
 BLOCK: NDArray[np.float32] = RNG.random(SHAPE, dtype=np.float32)

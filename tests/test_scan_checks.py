@@ -12,7 +12,7 @@ from cohorts import FILES, SIDECAR_FILE, change_header, change_voxels, one_voxel
 
 from ricenet.cohort import scan_checks
 from ricenet.cohort.checks import check_cohort
-from ricenet.modalities import Modality
+from ricenet.vocabulary import Modality
 from ricenet.volume import Volume
 
 

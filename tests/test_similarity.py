@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 from moved_heads import displaced, head, placed
 
-from ricenet.preprocessing.coarse import averaged, head_mask
-from ricenet.preprocessing.similarity import (
-    SimilarityAtPoints,
-    shared_information,
-)
+from ricenet.preprocessing.registration.coarse import averaged, head_mask
+from ricenet.preprocessing.registration.similarity import SimilarityAtPoints, shared_information
 from ricenet.volume import Volume, resample
 
 

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.errors import SplitError
-from ricenet.modalities import Label
-from ricenet.splits import Candidate, Splits, candidates, check_splits, make_splits, read_splits, write_splits
+from ricenet.cohort.splits import (
+    Candidate,
+    Splits,
+    candidates,
+    check_splits,
+    make_splits,
+    read_splits,
+    write_splits,
+)
+from ricenet.runtime.errors import SplitError
+from ricenet.vocabulary import Label
 
 
 def cohort(recurrence: int, rice: int, subset: str | None = None) -> list[Candidate]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.errors import ScanError, StoreError
-from ricenet.store import CONTENTS, Store
+from ricenet.runtime.errors import ScanError, StoreError
+from ricenet.runtime.store import CONTENTS, Store
 
 KEY = "ab" * 32
 
@@ -134,7 +134,7 @@ def test_two_processes_that_need_one_result_make_it_once(tmp_path: Path) -> None
 
 def test_a_kill_leaves_no_half_result_and_no_lock(store: Store, tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from ricenet.store import Store\n"
+        "import sys, time; from pathlib import Path; from ricenet.runtime.store import Store\n"
         "def make(folder):\n"
         "    (folder / 'half').write_text('x'); Path(sys.argv[2]).touch(); time.sleep(60)\n"
         "Store(Path(sys.argv[1])).get(sys.argv[3], make)\n"
@@ -184,7 +184,8 @@ def test_on_a_small_file_system_what_fits_is_kept(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("no file system can be mounted here: there is no command unshare")
     script = (
-        "from pathlib import Path; from ricenet.errors import StoreError; from ricenet.store import Store\n"
+        "from pathlib import Path\nfrom ricenet.runtime.errors import StoreError\n"
+        "from ricenet.runtime.store import Store\n"
         "import sys; store = Store(Path(sys.argv[1]) / 'store')\n"
         "def make(folder): (folder / 'values').write_bytes(bytes(100_000))\n"
         "keys = [f'{n:02d}' * 32 for n in range(4)]\n"

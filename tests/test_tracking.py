@@ -13,16 +13,16 @@ import pytest
 from small_results import write_fold, write_json, write_text
 from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, make_project, store_of
 
-from ricenet.config import read_params
-from ricenet.errors import RegistryError, ResultError
-from ricenet.files import read_json
+from ricenet.config.params import read_params
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.git import home_of
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store, redacted
 from ricenet.tracking.content import code_tags, common_params, flat
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import all_runs_of_set
-from ricenet.tracking.store import TrackingStore, mlflow_errors, open_store, redacted
 from ricenet.training.history import read_history
 from ricenet.training.task import FoldTask
-from ricenet.version_control import home_of
 
 GIT_COMMIT = "mlflow.source.git.commit"
 METRICS = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
@@ -306,7 +306,7 @@ def test_without_git_no_commit_is_claimed() -> None:
 
 def test_processes_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ricenet.tracking.store import open_store; "
+        "from pathlib import Path; from ricenet.tracking.connection import open_store; "
         f"open_store(Path({str(tmp_path)!r}), None, 'rice-net')"
     )
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]

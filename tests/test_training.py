@@ -42,17 +42,10 @@ from ricenet.cohort.checked import (
     write_checked_cohort,
     write_left_out,
 )
-from ricenet.config import (
-    AugmentationParams,
-    NetworkParams,
-    TrainingParams,
-    read_params,
-)
-from ricenet.ensemble import Ensemble
-from ricenet.errors import ScanError, TrainingError
-from ricenet.files import write_json
-from ricenet.modalities import Label
-from ricenet.splits import Splits, read_splits
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.params import AugmentationParams, NetworkParams, TrainingParams, read_params
+from ricenet.runtime.errors import ScanError, TrainingError
+from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import (
     lay_out_ensembles,
     lay_out_training,
@@ -60,15 +53,13 @@ from ricenet.training.cross_validation import (
     summary,
     train_folds,
 )
+from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold
-from ricenet.training.history import (
-    EpochMetrics,
-    read_history,
-    write_history,
-)
+from ricenet.training.history import EpochMetrics, read_history, write_history
 from ricenet.training.predictions import Prediction, macro_f1, read_predictions, write_predictions
-from ricenet.training.sampling import draw_epoch, in_batches, occurrences
+from ricenet.training.sampler import draw_epoch, in_batches, occurrences
 from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, WEIGHTS, FoldTask
+from ricenet.vocabulary import Label
 
 
 @pytest.fixture
@@ -109,7 +100,7 @@ def test_a_plain_difference_of_dose_is_learnt(tmp_path: Path) -> None:
 
 
 def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) -> None:
-    from ricenet.network import build_network
+    from ricenet.training.networks import build_network
 
     train_fold(task)
     network = build_network("dose", NETWORK.widen_factor, NETWORK.stem_stride).eval()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_folds import CUBE, TRAINING, elsewhere, plan, results, write_subjects
 
-from ricenet.errors import ScanError
+from ricenet.runtime.errors import ScanError
 from ricenet.training import volumes
 from ricenet.training.fold import train_fold
 from ricenet.training.volumes import ResidentVolumes, StreamedVolumes, open_volumes

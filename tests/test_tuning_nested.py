@@ -10,12 +10,12 @@ import pytest
 from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING
 from small_searches import PARAMS
 
-from ricenet.config_training import TrainingOverride
-from ricenet.errors import ParamsError, SplitError
-from ricenet.modalities import Label
-from ricenet.splits import Splits
-from ricenet.tuning.nested import inner_splits
-from ricenet.tuning.searches import Search, plan_searches
+from ricenet.cohort.splits import Splits
+from ricenet.config.training import TrainingOverride
+from ricenet.runtime.errors import ParamsError, SplitError
+from ricenet.training.tuning.nested import inner_splits
+from ricenet.training.tuning.searches import Search, plan_searches
+from ricenet.vocabulary import Label
 
 
 def make_splits(count: int, folds: int) -> Splits:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ricenet.config import Params, parse_params, read_params, read_yaml
-from ricenet.config_tuning import SEARCHED
-from ricenet.errors import ParamsError
-from ricenet.tuned import with_values
-from ricenet.tuning.searches import refuse_sqlite_on_a_cluster
+from ricenet.config.params import Params, parse_params, read_params, read_yaml
+from ricenet.config.tuned import with_values
+from ricenet.config.tuning import SEARCHED
+from ricenet.runtime.errors import ParamsError
+from ricenet.training.tuning.searches import refuse_sqlite_on_a_cluster
 
 PROJECT = Path(__file__).parents[1]
 RATE = {"training.learning_rate": [1e-4, 1e-2]}

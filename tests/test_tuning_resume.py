@@ -24,12 +24,10 @@ from small_searches import (
 )
 
 from ricenet.training.task import FoldTask
-from ricenet.tuning.records import (
-    FoldScore,
-)
-from ricenet.tuning.searches import Search
-from ricenet.tuning.searching import search_settings
-from ricenet.tuning.study import open_study, queue_again
+from ricenet.training.tuning.records import FoldScore
+from ricenet.training.tuning.searches import Search
+from ricenet.training.tuning.searching import search_settings
+from ricenet.training.tuning.study import open_study, queue_again
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -77,7 +75,7 @@ def test_ctrl_c_in_mid_trial_loses_no_values(tmp_path: Path) -> None:
 def test_a_trial_whose_process_is_killed_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ricenet.tuning.storage.GRACE", 1)
+    monkeypatch.setattr("ricenet.training.tuning.storage.GRACE", 1)
     scores = KilledOnce(tmp_path / "calls.txt", at_call=6)
     search = small_search(tmp_path, trials=3)
     process = multiprocessing.get_context("spawn").Process(
@@ -98,7 +96,7 @@ def test_a_trial_whose_process_is_killed_is_tried_again(
 def test_a_process_that_dies_before_its_first_heartbeat_is_not_waited_for(
     tmp_path: Path, scores: Scores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ricenet.tuning.study.GRACE", 0)
+    monkeypatch.setattr("ricenet.training.tuning.study.GRACE", 0)
     search = small_search(tmp_path, trials=2)
     with pytest.warns(UserWarning, match="Heartbeat"):
         open_study(search).ask()  # what a kill at that moment leaves: a running trial, and no heartbeat

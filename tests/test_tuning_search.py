@@ -21,11 +21,11 @@ from small_searches import (
     trials_of,
 )
 
-from ricenet.errors import TrainingError
-from ricenet.files import read_json
+from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.files import read_json
 from ricenet.training.predictions import Prediction
 from ricenet.training.task import FoldTask
-from ricenet.tuning.records import (
+from ricenet.training.tuning.records import (
     FoldScore,
     StudyRecord,
     TrialRecord,
@@ -34,8 +34,8 @@ from ricenet.tuning.records import (
     score_of,
     write_trials,
 )
-from ricenet.tuning.searching import search_settings
-from ricenet.tuning.study import best_trial, open_study
+from ricenet.training.tuning.searching import search_settings
+from ricenet.training.tuning.study import best_trial, open_study
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -22,20 +22,20 @@ from ricenet.cohort.checked import (
     write_checked_cohort,
     write_left_out,
 )
-from ricenet.config import read_params
-from ricenet.errors import ResultError
-from ricenet.files import read_json, write_json
-from ricenet.modalities import Label
-from ricenet.splits import Splits, write_splits
+from ricenet.cohort.splits import Splits, write_splits
+from ricenet.config.params import read_params
+from ricenet.config.tuned import read_tuned
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import read_json, write_json
+from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
-from ricenet.tracking.store import TrackingStore, open_store
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.tuned import read_tuned
-from ricenet.tuning.records import NoObserver, read_study, read_trials
-from ricenet.tuning.results import lay_out_tuning
-from ricenet.tuning.searching import search_settings
-from ricenet.tuning.worker import Worker, travel_of_worker
+from ricenet.training.tuning.records import NoObserver, read_study, read_trials
+from ricenet.training.tuning.results import lay_out_tuning
+from ricenet.training.tuning.searching import search_settings
+from ricenet.training.tuning.worker import Worker, travel_of_worker
+from ricenet.vocabulary import Label
 
 PROJECT = Path(__file__).parents[1]
 SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.batch_size": [3, 4]}

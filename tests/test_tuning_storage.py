@@ -15,9 +15,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from small_searches import SERIAL, Scores, small_search, trials_of
 
-from ricenet.errors import TrainingError
-from ricenet.tuning.searching import search_settings
-from ricenet.tuning.storage import database_errors, open_storage
+from ricenet.runtime.errors import TrainingError
+from ricenet.training.tuning.searching import search_settings
+from ricenet.training.tuning.storage import database_errors, open_storage
 
 
 def refusal(address: str) -> str:

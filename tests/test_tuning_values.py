@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING, write_subjects
 
-from ricenet.config_training import TrainingOverride
-from ricenet.errors import ParamsError, TrainingError
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.config.training import TrainingOverride
+from ricenet.config.tuned import Tuned, read_tuned
+from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.task import FoldTask
-from ricenet.tuned import Tuned, read_tuned
 
 FOUND: dict[str, Any] = {
     "dose": {

@@ -16,8 +16,8 @@ from ricenet.cohort.checked import (
     write_left_out,
 )
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.errors import CohortError
-from ricenet.splits import read_splits
+from ricenet.cohort.splits import read_splits
+from ricenet.runtime.errors import CohortError
 
 UPSIDE_DOWN = ExcludedSubject(participant_id="sub-002", problems=("event T1ce: registration failed. Look.",))
 

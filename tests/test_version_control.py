@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.version_control import has_changes, head_commit
+from ricenet.runtime.git import has_changes, head_commit
 
 
 @pytest.fixture

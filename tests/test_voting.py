@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.errors import ResultError
-from ricenet.voting import (
+from ricenet.inference.test_vote import (
     Sureness,
     VoteResult,
     count_votes,
@@ -21,6 +20,7 @@ from ricenet.voting import (
     vote_result,
     vote_table,
 )
+from ricenet.runtime.errors import ResultError
 
 SUBJECTS = ["sub-001", "sub-002", "sub-003", "sub-004"]
 LABELS = ["rice", "recurrence", "rice", "recurrence"]
@@ -97,7 +97,8 @@ def test_an_ensemble_that_looks_again_learns_nothing_new(tmp_path: Path) -> None
 def test_looks_of_several_processes_at_once_are_all_kept(tmp_path: Path) -> None:
     ledger = tmp_path / "test_ledger.tsv"
     code = (
-        "import sys; from pathlib import Path; from ricenet.voting import VoteResult, record_look\n"
+        "import sys; from pathlib import Path\n"
+        "from ricenet.inference.test_vote import VoteResult, record_look\n"
         "for digest in sys.argv[2]:\n"
         "    result = VoteResult(0.75, ((1, 0), (0, 1)), 2)\n"
         "    record_look(Path(sys.argv[1]), 'dose', 'm', '1', digest * 64, result, 'one')\n"

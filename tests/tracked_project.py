@@ -11,13 +11,13 @@ import numpy as np
 from small_evidence import write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
-from ricenet.config import NetworkParams
-from ricenet.ensemble import Provenance, write_ensemble
+from ricenet.config.params import NetworkParams
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.gate import SHARED, GateFold, GatePrediction, GateRecord
-from ricenet.files import read_json
-from ricenet.network import initial_network
-from ricenet.tracking.store import TrackingStore, open_store
+from ricenet.evaluation.evidence.gate import SHARED, GateFold, GatePrediction, GateRecord
+from ricenet.runtime.files import read_json
+from ricenet.tracking.connection import TrackingStore, open_store
+from ricenet.training.ensemble import Provenance, write_ensemble
+from ricenet.training.networks import initial_network
 
 SETS = ("dose", "post_op+dose")
 NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)

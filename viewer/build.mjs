@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const output = resolve(process.argv[2] ?? join(here, "../src/ricenet/occlusion/page/viewer.js"));
+const output = resolve(process.argv[2] ?? join(here, "../src/ricenet/evaluation/occlusion/page/viewer.js"));
 
 // NiiVue also reads chunked Zarr images; the decoders for them are 60 % of a bundle, and no page has such an image
 const withoutZarrDecoders = {

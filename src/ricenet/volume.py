@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.files import atomic_path
+from ricenet.runtime.files import atomic_path
 
 Affine = NDArray[np.float64]
 """(4, 4) homogeneous matrix; named `to_from` by the spaces it maps between."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort, write_problems
-from ricenet.config import read_params
+from ricenet.config.params import read_params
 
 logger = logging.getLogger("ricenet.stages.check_cohort")  # __name__ is __main__ here
 

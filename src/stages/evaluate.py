@@ -6,16 +6,16 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import read_params
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import read_params
+from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
 from ricenet.evaluation.curves import curves_table, learning_curves_figure, read_histories
-from ricenet.evaluation.drawing import save_figure
 from ricenet.evaluation.figures import confusion_figure, in_paper_order, macro_f1_figure
 from ricenet.evaluation.metrics import set_metrics
 from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evaluation.tables import metrics_table, out_of_fold_table
-from ricenet.files import write_json, write_text
-from ricenet.splits import read_splits
+from ricenet.runtime.files import write_json, write_text
 
 logger = logging.getLogger("ricenet.stages.evaluate")
 

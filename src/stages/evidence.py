@@ -7,21 +7,21 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.config import read_params
-from ricenet.ensemble import RECORD
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import read_params
+from ricenet.evaluation.evidence.build import build_evidence
+from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
+from ricenet.evaluation.evidence.gate import gate_record
+from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.output import write_evidence
+from ricenet.evaluation.evidence.repeats import read_repeats
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.predictions import read_out_of_fold
-from ricenet.evidence.build import build_evidence
-from ricenet.evidence.cohort_scalars import cohort_scalars
-from ricenet.evidence.gate import gate_record
-from ricenet.evidence.held_out import HeldOut
-from ricenet.evidence.output import write_evidence
-from ricenet.evidence.repeats import read_repeats
-from ricenet.files import read_json
-from ricenet.guards.training import guards_of_training
-from ricenet.guards.verdict import read_guards
-from ricenet.splits import read_splits
-from ricenet.store import Store
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
+from ricenet.screening.guards.training import guards_of_training
+from ricenet.screening.guards.verdict import read_guards
+from ricenet.training.ensemble import RECORD
 
 logger = logging.getLogger("ricenet.stages.evidence")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import read_params
-from ricenet.files import atomic_folder, write_json
-from ricenet.occlusion.cohort import explain_subjects
-from ricenet.occlusion.explanation import Explainer
-from ricenet.occlusion.subjects import subjects_to_explain
-from ricenet.splits import read_splits
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import read_params
+from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
+from ricenet.evaluation.occlusion.explanation import Explainer
+from ricenet.evaluation.occlusion.subjects import subjects_to_explain
+from ricenet.runtime.files import atomic_folder, write_json
 
 WORK = Path("work")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.config import read_params
-from ricenet.guards.cohort import guards_of_cohort
-from ricenet.guards.verdict import told, write_guards
-from ricenet.store import Store
+from ricenet.config.params import read_params
+from ricenet.runtime.store import Store
+from ricenet.screening.guards.run_guards import guards_of_cohort
+from ricenet.screening.guards.verdict import told, write_guards
 
 logger = logging.getLogger("ricenet.stages.guard")
 

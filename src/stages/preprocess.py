@@ -4,10 +4,10 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import LEFT_OUT_FILE, read_checked_cohort, write_left_out
-from ricenet.config import read_params
-from ricenet.preprocessing.cohort import preprocess_cohort
+from ricenet.config.params import read_params
+from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
-from ricenet.store import Store
+from ricenet.runtime.store import Store
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.config import read_params
-from ricenet.evaluation.predictions import require
-from ricenet.files import read_json
-from ricenet.quality.cohort import examine_cohort
-from ricenet.quality.pages import write_pages
-from ricenet.store import Store
+from ricenet.config.params import read_params
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
+from ricenet.runtime.tables import require
+from ricenet.screening.quality.examine_cohort import examine_cohort
+from ricenet.screening.quality.pages import write_pages
 
 logger = logging.getLogger("ricenet.stages.quality")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import read_params
-from ricenet.files import write_json
-from ricenet.tracking.registration import register_ensembles
-from ricenet.tracking.store import open_store
+from ricenet.config.params import read_params
+from ricenet.runtime.files import write_json
+from ricenet.tracking.connection import open_store
+from ricenet.tracking.register_models import register_ensembles
 
 
 def main() -> None:

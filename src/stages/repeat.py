@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import PARAMS_FILE, Params, read_params
-from ricenet.errors import ParamsError
-from ricenet.evidence.record import Repeats
-from ricenet.evidence.repeats import REPEATS_FILE, score_repeats
-from ricenet.files import atomic_folder, read_json, write_json
-from ricenet.splits import Splits, read_splits, with_other_folds
-from ricenet.store import Store
+from ricenet.cohort.splits import Splits, read_splits, with_other_folds
+from ricenet.config.params import PARAMS_FILE, Params, read_params
+from ricenet.config.tuned import Tuned, read_tuned
+from ricenet.evaluation.evidence.record import Repeats
+from ricenet.evaluation.evidence.repeats import REPEATS_FILE, score_repeats
+from ricenet.runtime.errors import ParamsError
+from ricenet.runtime.files import atomic_folder, read_json, write_json
+from ricenet.runtime.store import Store
 from ricenet.training.cross_validation import lay_out_training, plan_folds, train_folds
 from ricenet.training.task import FoldTask
-from ricenet.tuned import Tuned, read_tuned
 
 STORE = Path("work/store/repeats")
 TUNED = Path("work/tuning/best.json")

@@ -10,11 +10,11 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import read_params
-from ricenet.files import write_json
-from ricenet.store import Store
+from ricenet.config.params import read_params
+from ricenet.runtime.files import write_json
+from ricenet.runtime.store import Store
+from ricenet.tracking.connection import open_store
 from ricenet.tracking.registry import ENSEMBLES, NO_CHAMPION, champions
-from ricenet.tracking.store import open_store
 
 logger = logging.getLogger("ricenet.stages.resolve")
 

@@ -6,16 +6,16 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import Params, read_params
-from ricenet.evaluation.drawing import save_figure
-from ricenet.files import atomic_folder, write_json, write_text
-from ricenet.robustness.cohort import cohort_answers, cube_voxels, open_ensembles
-from ricenet.robustness.effects import effects, effects_table
-from ricenet.robustness.figure import effect_title, robustness_figure
-from ricenet.robustness.given import Source
-from ricenet.robustness.perturbations import perturbations
-from ricenet.robustness.record import ROBUSTNESS_FILE, Robustness
-from ricenet.splits import read_splits
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import Params, read_params
+from ricenet.display.drawing import save_figure
+from ricenet.evaluation.robustness.effects import effects, effects_table
+from ricenet.evaluation.robustness.figure import effect_title, robustness_figure
+from ricenet.evaluation.robustness.given import Source
+from ricenet.evaluation.robustness.perturb_cohort import cohort_answers, cube_voxels, open_ensembles
+from ricenet.evaluation.robustness.perturbations import perturbations
+from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Robustness
+from ricenet.runtime.files import atomic_folder, write_json, write_text
 
 logger = logging.getLogger("ricenet.stages.robustness")
 

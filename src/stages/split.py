@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.config import read_params
-from ricenet.splits import candidates, make_splits, write_splits
+from ricenet.cohort.splits import candidates, make_splits, write_splits
+from ricenet.config.params import read_params
 
 logger = logging.getLogger("ricenet.stages.split")
 

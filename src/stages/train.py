@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.config import read_params
-from ricenet.files import read_json
-from ricenet.splits import read_splits
-from ricenet.store import Store
+from ricenet.cohort.splits import read_splits
+from ricenet.config.params import read_params
+from ricenet.config.tuned import read_tuned
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
+from ricenet.tracking.connection import open_store
 from ricenet.tracking.live import LiveObserver
-from ricenet.tracking.store import open_store
 from ricenet.training.cross_validation import (
     lay_out_ensembles,
     lay_out_training,
@@ -20,7 +21,6 @@ from ricenet.training.cross_validation import (
     summary,
     train_folds,
 )
-from ricenet.tuned import read_tuned
 
 logger = logging.getLogger("ricenet.stages.train")
 

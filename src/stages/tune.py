@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import Params, read_params
-from ricenet.files import atomic_folder, read_json, write_json
+from ricenet.config.params import Params, read_params
+from ricenet.runtime.files import atomic_folder, read_json, write_json
 
 logger = logging.getLogger("ricenet.stages.tune")
 
@@ -26,12 +26,12 @@ def main() -> None:
 
 def search(params: Params) -> None:
     """Carry out the searches, or the rest of them, and lay out what they found."""
-    from ricenet.splits import read_splits
-    from ricenet.tracking.store import open_store
+    from ricenet.cohort.splits import read_splits
+    from ricenet.tracking.connection import open_store
     from ricenet.tracking.tuning_runs import LiveTrials
-    from ricenet.tuning.results import lay_out_tuning
-    from ricenet.tuning.searches import plan_searches, refuse_sqlite_on_a_cluster
-    from ricenet.tuning.searching import search_settings
+    from ricenet.training.tuning.results import lay_out_tuning
+    from ricenet.training.tuning.searches import plan_searches, refuse_sqlite_on_a_cluster
+    from ricenet.training.tuning.searching import search_settings
 
     refuse_sqlite_on_a_cluster(params.tuning, params.execution)
     splits = read_splits(Path("work/splits/splits.json"))

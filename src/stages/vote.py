@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config import read_params
-from ricenet.tracking.looking import Rules, looker, vote
+from ricenet.config.params import read_params
+from ricenet.tracking.champion_vote import Rules, looker, vote
+from ricenet.tracking.connection import open_store
 from ricenet.tracking.publish import publish
-from ricenet.tracking.store import open_store
 
 
 def main() -> None:

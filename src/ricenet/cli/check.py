@@ -18,7 +18,7 @@ CohortFolder = Annotated[
 def check(folder: CohortFolder = None) -> None:
     """Report every problem of a raw cohort; exit status 1 if there is one."""
     from ricenet.cohort.checks import admit, check_cohort
-    from ricenet.config import read_params
+    from ricenet.config.params import read_params
 
     log_to_stderr()
     with mendable_errors():

@@ -51,7 +51,7 @@ def summary(
     Reads the participants table and the dose sidecars only; `ricenet check` reads everything.
     """
     from ricenet.cohort.summary import summarise_cohort, summary_table
-    from ricenet.config import read_params
+    from ricenet.config.params import read_params
 
     log_to_stderr()
     with mendable_errors():

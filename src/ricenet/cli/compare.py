@@ -12,9 +12,9 @@ import typer
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.config import Params
-    from ricenet.evidence.held_out import HeldOut
-    from ricenet.evidence.paired import Paired
+    from ricenet.config.params import Params
+    from ricenet.evaluation.evidence.held_out import HeldOut
+    from ricenet.evaluation.evidence.paired import Paired
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def compare(
 
     Nothing is trained, promoted or written but the plot; the test set is not looked at (docs/compare.md).
     """
-    from ricenet.config import read_params
+    from ricenet.config.params import read_params
 
     log_to_stderr()
     with mendable_errors():
@@ -58,9 +58,9 @@ def compare(
 
 
 def _compared(params: Params, a: str, b: str, resamples: int) -> tuple[Paired, HeldOut]:
-    from ricenet.evidence.paired import compare_two
+    from ricenet.evaluation.evidence.paired import compare_two
     from ricenet.tracking.compared import find_side
-    from ricenet.tracking.store import open_store
+    from ricenet.tracking.connection import open_store
 
     tracking = params.tracking
     opened = functools.cache(lambda: open_store(Path(), tracking.uri, tracking.experiment))
@@ -69,8 +69,8 @@ def _compared(params: Params, a: str, b: str, resamples: int) -> tuple[Paired, H
 
 
 def _draw(found: Paired, held_out: HeldOut, plot: Path) -> None:
-    from ricenet.evaluation.drawing import save_figure
-    from ricenet.evidence.comparison_figure import comparison_figure
+    from ricenet.display.drawing import save_figure
+    from ricenet.evaluation.evidence.comparison_figure import comparison_figure
 
     save_figure(comparison_figure(found, held_out), plot)
     logger.info("%s written", plot)
@@ -94,7 +94,7 @@ def require_drawable(path: Path) -> None:
 
     Raises ResultError: another suffix than .png or .svg, no such folder, or a folder of this name.
     """
-    from ricenet.errors import ResultError
+    from ricenet.runtime.errors import ResultError
 
     if path.suffix not in SUFFIXES:
         raise ResultError(f"--plot {path.name} is neither a .png nor a .svg; name it FILE.png or FILE.svg")

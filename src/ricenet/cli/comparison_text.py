@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ricenet.evidence.paired import Differing, Paired, p_text
+from ricenet.evaluation.evidence.paired import Differing, Paired, p_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -34,11 +34,11 @@ def explain(
 
     A subject is explained by the networks that did not train on it, as params.yaml's section `explain` says.
     """
-    from ricenet.config import read_params
-    from ricenet.occlusion.cohort import explain_subjects
-    from ricenet.occlusion.explanation import Explainer
-    from ricenet.occlusion.output import PAGE
-    from ricenet.occlusion.subjects import require_explainable, subjects_to_explain
+    from ricenet.config.params import read_params
+    from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
+    from ricenet.evaluation.occlusion.explanation import Explainer
+    from ricenet.evaluation.occlusion.output import PAGE
+    from ricenet.evaluation.occlusion.subjects import require_explainable, subjects_to_explain
 
     if bool(subjects) == cohort:
         raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")
@@ -55,7 +55,7 @@ def explain(
 
 
 def _has_voted(modality_set: str, digest: str) -> bool:
-    from ricenet.files import read_json
+    from ricenet.runtime.files import read_json
 
     path = Path("work/vote/vote.json")
     votes = read_json(path) if path.is_file() else {}

@@ -56,9 +56,9 @@ def burdenko(
     file: ParameterFile = Path("params.yaml"),
 ) -> None:
     """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
-    from ricenet.config import read_params
-    from ricenet.importing.burdenko.importer import import_burdenko
-    from ricenet.importing.burdenko.labels import LabelRules
+    from ricenet.config.params import read_params
+    from ricenet.importing.collections.burdenko.importer import import_burdenko
+    from ricenet.importing.collections.burdenko.labels import LabelRules
 
     log_to_stderr()
     with mendable_errors(), PrivateErrors():
@@ -99,8 +99,8 @@ def cfb_gbm(
     file: ParameterFile = Path("params.yaml"),
 ) -> None:
     """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
-    from ricenet.config import read_params
-    from ricenet.importing.cfb_gbm.importer import import_cfb_gbm
+    from ricenet.config.params import read_params
+    from ricenet.importing.collections.cfb_gbm.importer import import_cfb_gbm
 
     log_to_stderr()
     with mendable_errors(), PrivateErrors():

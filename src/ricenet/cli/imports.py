@@ -14,7 +14,7 @@ from ricenet.cli.private_errors import PrivateErrors
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.importing.cohort import PatientOutcome
+    from ricenet.importing.import_cohort import PatientOutcome
 
 import_app = typer.Typer(
     no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk."
@@ -51,10 +51,10 @@ def dicom(
     Names, identifiers, dates and UIDs stay behind. A faulty patient does not stop the others; exit status
     1 says that there was one.
     """
-    from ricenet.config import read_params
-    from ricenet.errors import CohortError
-    from ricenet.importing.cohort import reasons
+    from ricenet.config.params import read_params
     from ricenet.importing.dicom_export import ImportPaths, import_export, propose
+    from ricenet.importing.import_cohort import reasons
+    from ricenet.runtime.errors import CohortError
 
     log_to_stderr()
     with mendable_errors(), PrivateErrors():

@@ -13,7 +13,7 @@ from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import predict, predict_cohort
 from ricenet.cli.promote import promote
-from ricenet.cli.store import store_app
+from ricenet.cli.store_commands import store_app
 from ricenet.cli.ui import ui
 
 app = typer.Typer(

@@ -19,8 +19,8 @@ ParamsPath = Annotated[Path, typer.Option("--file", help="The parameter file.")]
 @params_app.command("show")
 def show(file: ParamsPath = Path("params.yaml")) -> None:
     """Print every setting in force, as validated YAML."""
-    from ricenet.config import read_params
-    from ricenet.scale import to_yaml
+    from ricenet.config.params import read_params
+    from ricenet.config.scale import to_yaml
 
     with mendable_errors():
         typer.echo(to_yaml(read_params(file).model_dump()), nl=False)
@@ -34,7 +34,7 @@ def use(
     file: ParamsPath = Path("params.yaml"),
 ) -> None:
     """Write the settings of a scale into the parameter file; all others stay as they are."""
-    from ricenet.scale import use_scale
+    from ricenet.config.scale import use_scale
 
     with mendable_errors():
         changed = use_scale(scale, file)

@@ -26,10 +26,10 @@ def phantom(
     file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Write a synthetic cohort with a documented cause and its ground truth (docs/phantom.md)."""
-    from ricenet.config import read_params
-    from ricenet.phantom.cohort import write_phantom
-    from ricenet.phantom.dicom_export import write_dicom_phantom
+    from ricenet.config.params import read_params
+    from ricenet.phantom.dicom.export import write_dicom_phantom
     from ricenet.phantom.mechanism import Weights
+    from ricenet.phantom.write_cohort import write_phantom
 
     log_to_stderr()
     with mendable_errors():

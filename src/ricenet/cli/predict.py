@@ -13,8 +13,8 @@ import typer
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.config import Params
-    from ricenet.prediction.case import CaseFiles
+    from ricenet.config.params import Params
+    from ricenet.inference.case import CaseFiles
     from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def predict(
     The volumes are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
     cohort, or the RTDOSE and RTPLAN say what the dose is; the options must not contradict them.
     """
-    from ricenet.prediction.case import CaseFiles
+    from ricenet.inference.case import CaseFiles
 
     log_to_stderr()
     given = CaseFiles(post_op, event, dose, fractions, prescription, dose_of)
@@ -72,11 +72,11 @@ def predict(
 
 def _prediction(given: CaseFiles, model: str | None) -> tuple[dict[str, Any], Sequence[str]]:
     """What is printed of a case, and what to warn of."""
-    from ricenet.config import read_params
-    from ricenet.ensemble import Ensemble
-    from ricenet.prediction.dicom_case import case_files
-    from ricenet.prediction.subject import NOTICE, predict_case
-    from ricenet.prediction.training_ranges import training_ranges
+    from ricenet.config.params import read_params
+    from ricenet.inference.dicom_case import case_files
+    from ricenet.inference.predict_subject import NOTICE, predict_case
+    from ricenet.inference.training_ranges import training_ranges
+    from ricenet.training.ensemble import Ensemble
 
     params = read_params()
     registered, folder = _model(params, model)
@@ -103,13 +103,13 @@ def predict_cohort(
     model: ModelUri = None,
 ) -> None:
     """Predict every subject of a folder into a table; exit status 1 if any failed. Research use only."""
-    from ricenet.config import read_params
-    from ricenet.ensemble import Ensemble
-    from ricenet.errors import CohortError, ResultError
-    from ricenet.files import write_text
-    from ricenet.prediction import cohort
-    from ricenet.prediction.subject import NOTICE, require_known_preprocessing
-    from ricenet.prediction.training_ranges import training_ranges
+    from ricenet.config.params import read_params
+    from ricenet.inference import predict_cohort as cohort
+    from ricenet.inference.predict_subject import NOTICE, require_known_preprocessing
+    from ricenet.inference.training_ranges import training_ranges
+    from ricenet.runtime.errors import CohortError, ResultError
+    from ricenet.runtime.files import write_text
+    from ricenet.training.ensemble import Ensemble
 
     log_to_stderr()
     with mendable_errors():
@@ -138,7 +138,7 @@ def predict_cohort(
 def _model(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Path]:
     """The registered version that is asked for, and the folder of its files."""
     from ricenet.tracking import registry
-    from ricenet.tracking.store import open_store
+    from ricenet.tracking.connection import open_store
 
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     registered = registry.find_registered(store, params.tracking.model_prefix, uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from ricenet.errors import RicenetError
+from ricenet.runtime.errors import RicenetError
 
 
 class PrivateErrors:
@@ -28,7 +28,7 @@ class PrivateErrors:
             reason = error.strerror or type(error).__name__
             told = f"a file or folder could not be read or written ({reason}). Mend the cause, and try again"
         else:
-            from ricenet.execution import trace_without_messages
+            from ricenet.runtime.execution import trace_without_messages
 
             sys.stderr.write(f"{trace_without_messages(error)}\n")
             told = f"an unforeseen {type(error).__name__}, a fault of the program. Report the lines above"

@@ -10,7 +10,7 @@ import typer
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.config import Params
+    from ricenet.config.params import Params
 
 
 def promote(
@@ -39,8 +39,8 @@ def promote(
     models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same, but an
     ensemble that does not pass the gate is not let to vote.
     """
-    from ricenet.config import read_params
-    from ricenet.errors import ParamsError
+    from ricenet.config.params import read_params
+    from ricenet.runtime.errors import ParamsError
     from ricenet.tracking import registry
 
     log_to_stderr()
@@ -58,8 +58,17 @@ def _promoted(
     params: Params, modality_set: str, version: int | None, if_none: bool, reason: str | None
 ) -> str:
     """Promote it, and say what was done."""
-    from ricenet.tracking import looking, promotion, registration, registry
-    from ricenet.tracking.store import open_store
+    from ricenet.tracking import (
+        champion_vote as looking,
+    )
+    from ricenet.tracking import (
+        promotion,
+        registry,
+    )
+    from ricenet.tracking import (
+        register_models as registration,
+    )
+    from ricenet.tracking.connection import open_store
 
     prefix, seed, resamples = params.tracking.model_prefix, params.seed, params.evidence.resamples
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)

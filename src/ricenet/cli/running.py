@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ricenet.errors import RicenetError
-from ricenet.files import locked
-from ricenet.store_sweep import STAGE_LOCK, STORE
+from ricenet.runtime.errors import RicenetError
+from ricenet.runtime.files import locked
+from ricenet.runtime.store_sweep import STAGE_LOCK, STORE
 
 
 def log_to_stderr() -> None:

@@ -20,8 +20,8 @@ def ui(
 
     Where tracking.uri names a server, that server has the page: its address is printed.
     """
-    from ricenet.config import read_params
-    from ricenet.tracking.store import is_server, open_store, refuse_credentials
+    from ricenet.config.params import read_params
+    from ricenet.tracking.connection import is_server, open_store, refuse_credentials
 
     log_to_stderr()
     with mendable_errors():

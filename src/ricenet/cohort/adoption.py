@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.config import PARAMS_FILE, read_params
-from ricenet.errors import CohortError
-from ricenet.files import atomic_folder
-from ricenet.scale import change_settings
+from ricenet.config.params import PARAMS_FILE, read_params
+from ricenet.config.scale import change_settings
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import atomic_folder
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from ricenet.cohort.participants import Subset
-from ricenet.errors import CohortError
-from ricenet.files import content_digest, write_json
-from ricenet.modalities import LABELS, Label
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import content_digest, write_json
+from ricenet.vocabulary import LABELS, Label
 
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")

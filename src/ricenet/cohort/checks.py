@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject, ScanDigests
+from ricenet.cohort.checked import (
+    PROBLEMS_FILE,
+    CheckedCohort,
+    CheckedSubject,
+    ExcludedSubject,
+    ScanDigests,
+)
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject
@@ -15,9 +21,9 @@ from ricenet.cohort.participants import PARTICIPANT_ID, Participant, Participant
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
 from ricenet.cohort.scan_checks import check_mask, check_scan
-from ricenet.errors import CohortError
-from ricenet.files import file_digest, write_json
-from ricenet.modalities import MODALITIES
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import file_digest, write_json
+from ricenet.vocabulary import MODALITIES
 
 logger = logging.getLogger(__name__)
 

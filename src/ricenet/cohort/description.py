@@ -9,8 +9,8 @@ from typing import Any
 
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANTS_TABLE
 from ricenet.cohort.problems import Finding
-from ricenet.errors import CohortError
-from ricenet.files import read_json
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import read_json
 
 
 def read_description(cohort: Path) -> Mapping[str, Any]:

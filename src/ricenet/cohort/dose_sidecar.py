@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic import ValidationInfo as Info
 
 from ricenet.cohort.problems import Finding
-from ricenet.errors import ScanError
-from ricenet.files import read_json
+from ricenet.runtime.errors import ScanError
+from ricenet.runtime.files import read_json
 
 _REMEDIES = {
     "DoseUnits": "Export the dose in Gy and write GY.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.modalities import Modality
+from ricenet.vocabulary import Modality
 
 PARTICIPANTS_TABLE = "participants.tsv"
 DATASET_DESCRIPTION = "dataset_description.json"

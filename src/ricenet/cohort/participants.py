@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic import ValidationInfo as Info
 
 from ricenet.cohort.problems import Finding, Problem
-from ricenet.modalities import Label
+from ricenet.vocabulary import Label
 
 LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.problems import Finding
-from ricenet.modalities import Modality
+from ricenet.vocabulary import Modality
 from ricenet.volume import Affine, Volume, load_nifti
 
 _CHUNK_BYTES = 1 << 20

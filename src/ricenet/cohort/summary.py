@@ -14,8 +14,8 @@ from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, LabelSource, Participant, Subset, read_participants
 from ricenet.cohort.problems import report_text
 from ricenet.cohort.quarantine import QUARANTINE_TABLE, read_quarantine
-from ricenet.errors import CohortError
-from ricenet.modalities import LABELS
+from ricenet.runtime.errors import CohortError
+from ricenet.vocabulary import LABELS
 
 ALL, UNLABELLED = "all", "unlabelled"
 _OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh")

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH
-from ricenet.evaluation.drawing import draw_lines, mark_sides, mri_in_brain, show_slice, slice_of, style
-from ricenet.evaluation.predictions import require
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.display.drawing import draw_lines, mark_sides, mri_in_brain, show_slice, slice_of, style
+from ricenet.preprocessing.high_dose import isocentre_voxel, plateau_gy
+from ricenet.runtime.tables import require
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for
 
 if TYPE_CHECKING:
@@ -76,27 +77,6 @@ def read_anatomy(preprocessed: Path, cohort: Path, subject: str, label: str) -> 
 def _on_grid(path: Path, grid: Grid) -> NDArray[np.float32]:
     mask: Volume = load_nifti(path)
     return resample(mask, grid, supersampling=supersampling_for(mask.grid, grid)).data.astype(np.float32)
-
-
-def plateau_gy(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
-    """Dose of the high-dose plateau: the 99th percentile in the brain, so that hot spots do not count."""
-    return float(np.percentile(dose_gy[brain], 99.0))
-
-
-def isocentre_voxel(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Estimate of the isocentre, in voxels: centroid of the largest region above 95 % of the plateau.
-
-    The plan's own isocentre is not among the data; for a single course the middle of its high-dose
-    region lies near it. Returns (3,) voxel coordinates; the middle of the cube if there is no dose.
-    """
-    from scipy import ndimage
-
-    threshold = 0.95 * plateau_gy(dose_gy, brain)
-    if threshold <= 0:
-        return (np.array(dose_gy.shape) - 1) / 2
-    regions, _ = ndimage.label(dose_gy >= threshold)
-    largest = int(np.argmax(np.bincount(regions.ravel())[1:])) + 1
-    return np.array(ndimage.center_of_mass(regions == largest))
 
 
 def volumes_figure(anatomy: Anatomy) -> Figure:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.estimate import Estimate
-from ricenet.randomness import generator_for
+from ricenet.runtime.randomness import generator_for
 
 Counts = NDArray[np.float64]
 """(B, subjects of one label): how often a resample holds each subject."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.drawing import TRAINING_COLOUR, VALIDATION_COLOUR, set_title, style
+from ricenet.display.drawing import TRAINING_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.predictions import read_rows, require, table_text
+from ricenet.runtime.tables import read_rows, require, table_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

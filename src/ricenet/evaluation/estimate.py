@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ricenet.errors import ResultError
-from ricenet.evaluation.predictions import require
+from ricenet.runtime.records import Record
 
 Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant"]
 """How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
 proportions where (nearly) every resample is the same, DeLong's variance; or none, where no chance enters."""
-
-
-class Record(BaseModel):
-    """Base of results on disk: unknown fields are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def read(cls, path: Path, stage: str) -> Self:
-        """Read what a stage wrote.
-
-        Raises ResultError: missing, or not such a file.
-        """
-        try:
-            return cls.model_validate_json(require(path, stage).read_bytes())
-        except ValidationError:
-            raise ResultError(
-                f"{path.name} is not of this version. Write it again: dvc repro -f {stage}"
-            ) from None
 
 
 class Estimate(Record):

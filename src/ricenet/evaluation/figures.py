@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation.metrics import Confusion, SetMetrics, coin_toss_macro_f1
-from ricenet.modalities import LABELS, MODALITY_SETS
+from ricenet.vocabulary import LABELS, MODALITY_SETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

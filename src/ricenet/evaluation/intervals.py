@@ -14,9 +14,10 @@ import numpy as np
 
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Resampling, score_of
-from ricenet.evaluation.estimate import Estimate, Record
+from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.proportions import LEVEL, Rates, proportion
 from ricenet.evaluation.scores import Probabilities, Truth
+from ricenet.runtime.records import Record
 
 
 class Scores(Record):

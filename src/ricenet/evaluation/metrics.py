@@ -19,9 +19,9 @@ from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import or_bound
 from ricenet.evaluation.predictions import predicted_label
 from ricenet.evaluation.proportions import Rates
-from ricenet.modalities import LABELS
-from ricenet.randomness import generator_for
+from ricenet.runtime.randomness import generator_for
 from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import LABELS
 
 RESAMPLES = 9_999
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.errors import ResultError
-from ricenet.modalities import LABELS, Label
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.tables import require
 from ricenet.training.predictions import Prediction, read_predictions
+from ricenet.vocabulary import LABELS, Label
 
 THRESHOLD = 0.5
 """A subject is predicted rice from this p_rice upwards."""
@@ -19,31 +18,6 @@ THRESHOLD = 0.5
 def predicted_label(p_rice: float) -> Label:
     """The label on the probability's side of the threshold."""
     return LABELS[int(p_rice >= THRESHOLD)]
-
-
-def require(path: Path, stage: str) -> Path:
-    """The path, if it exists.
-
-    Raises ResultError: it does not; names the stage that makes it.
-    """
-    if not path.exists():
-        raise ResultError(f"{path} is missing. The stage `{stage}` makes it: run `dvc repro`")
-    return path
-
-
-def read_rows(path: Path, delimiter: str = "\t") -> list[dict[str, str]]:
-    """Rows of a table with a header line, as text."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter=delimiter))
-
-
-def table_text(header: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = "\t") -> str:
-    """A table as text with a header line, for files whose bytes must repeat."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def read_out_of_fold(training: Path, modality_set: str, splits: Splits) -> list[Prediction]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from ricenet.evaluation import paper
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.evaluation.predictions import predicted_label, table_text
+from ricenet.evaluation.predictions import predicted_label
+from ricenet.runtime.tables import table_text
 from ricenet.training.predictions import Prediction
 
 

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from ricenet.cohort.participants import MISSING, parse_row
-from ricenet.errors import CohortError
 from ricenet.importing.tables import PATIENT_ID, Fault, Row, problem_list, read_table
+from ricenet.runtime.errors import CohortError
 
 COLUMNS = {
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",

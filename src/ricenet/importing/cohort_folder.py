@@ -13,10 +13,10 @@ from ricenet.cohort.checks import IMPORTING
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
-from ricenet.errors import CohortError
-from ricenet.files import write_json, write_text
 from ricenet.importing.file_errors import file_errors_told
 from ricenet.importing.sole_use import sole_use
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import write_json, write_text
 
 IMPORT_TABLE = "import.tsv"
 GENERATOR = "ricenet import"

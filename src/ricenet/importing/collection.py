@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ricenet.cohort.description import read_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION
-from ricenet.errors import CohortError
-from ricenet.files import write_json
-from ricenet.importing.cohort import PatientOutcome, reasons
 from ricenet.importing.cohort_folder import refuse_foreign_folder
 from ricenet.importing.file_errors import file_errors_told
+from ricenet.importing.import_cohort import PatientOutcome, reasons
 from ricenet.importing.time_baseline import TimeBaseline, time_baseline
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import write_json
 
 IMPORTED, FAILED = "imported", "failed"
 

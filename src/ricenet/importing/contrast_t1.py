@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ricenet.dicom.instances import Series
+from ricenet.importing.dicom.instances import Series
 
 LEAST_SLICES = 8
 """Fewer are a localiser or a fragment, no head."""

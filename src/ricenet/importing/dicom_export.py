@@ -11,19 +11,19 @@ from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import read_participants
-from ricenet.config import ExecutionParams
-from ricenet.dicom.instances import DicomTree
-from ricenet.dicom.tree import read_tree
-from ricenet.errors import CohortError, SourceError
+from ricenet.config.params import ExecutionParams
 from ricenet.importing.clinical import COLUMNS, ClinicalRow, ClinicalTable, read_clinical
-from ricenet.importing.cohort import Candidate, PatientOutcome, import_cohort
 from ricenet.importing.cohort_folder import refuse_foreign_folder, refuse_inside
+from ricenet.importing.dicom.instances import DicomTree
+from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.file_errors import file_errors_told
+from ricenet.importing.import_cohort import Candidate, PatientOutcome, import_cohort
+from ricenet.importing.import_subject import INTERVALS, SubjectWriter
 from ricenet.importing.private_file import write_private_table
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import NEEDED, Selection, select
 from ricenet.importing.series_map import read_map, write_map
-from ricenet.importing.subject import INTERVALS, SubjectWriter
+from ricenet.runtime.errors import CohortError, SourceError
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ricenet.dicom.plan import PlanObject
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.plan import PlanObject
 from ricenet.importing.dose_meaning import Extent, extent_of, in_gy, require_prescribed
 from ricenet.importing.dose_objects import BY_IMPORT, ChosenDose
 from ricenet.importing.dose_plans import require_deliverable
 from ricenet.importing.dose_schedule import Schedule, agreed, schedule_of
 from ricenet.importing.dose_sums import sum_of_beams
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 
 

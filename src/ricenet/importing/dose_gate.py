@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ricenet.dicom.dose import read_dose
-from ricenet.dicom.instances import Instance
-from ricenet.dicom.plan import PlanObject, read_plan
-from ricenet.dicom.structures import StructureSet, read_structures
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.dose import read_dose
+from ricenet.importing.dicom.instances import Instance
+from ricenet.importing.dicom.plan import PlanObject, read_plan
+from ricenet.importing.dicom.structures import StructureSet, read_structures
 from ricenet.importing.dose_decisions import PlanDose, judge_plan
 from ricenet.importing.dose_meaning import require_plausible, require_prescribed
 from ricenet.importing.dose_objects import BY_IMPORT, ChosenDose, require_one_frame, require_usable
@@ -18,6 +17,7 @@ from ricenet.importing.dose_plans import told_of_further
 from ricenet.importing.dose_schedule import Schedule, agreed
 from ricenet.importing.dose_sums import sum_of_plans
 from ricenet.importing.sources import PatientSource
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 
 Object = TypeVar("Object")

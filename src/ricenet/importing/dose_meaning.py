@@ -12,9 +12,9 @@ from ricenet.cohort.scan_checks import (
     MOST_COURSE_GY,
     MOST_OF_PRESCRIPTION,
 )
-from ricenet.errors import SourceError
 from ricenet.importing.dose_objects import IN_THE_MAP
 from ricenet.importing.dose_schedule import Schedule
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 
 Extent = Literal["course", "fraction"]

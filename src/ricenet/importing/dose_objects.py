@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 
 from ricenet.cohort.dose_sidecar import SUMMATION_TYPES
-from ricenet.dicom.dose import DoseObject
-from ricenet.dicom.plan import PlanObject
-from ricenet.dicom.structures import StructureSet
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.dose import DoseObject
+from ricenet.importing.dicom.plan import PlanObject
+from ricenet.importing.dicom.structures import StructureSet
+from ricenet.runtime.errors import SourceError
 
 IN_THE_MAP = "in the map (for predict: --dose-of, --fractions, --prescription)"
 BY_IMPORT = "(for predict: leave them out of the folder, or use ricenet import dicom and predict-cohort)"

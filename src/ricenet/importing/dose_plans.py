@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ricenet.dicom.instances import Instance
-from ricenet.dicom.plan import PlanObject, read_plan
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.instances import Instance
+from ricenet.importing.dicom.plan import PlanObject, read_plan
+from ricenet.runtime.errors import SourceError
 
 NOT_FOR_TREATMENT = {"VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE"}
 """PlanIntents of plans that no patient is treated by."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ricenet.dicom.plan import PlanObject
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.plan import PlanObject
 from ricenet.importing.dose_objects import IN_THE_MAP, ChosenDose
+from ricenet.runtime.errors import SourceError
 
 Value = TypeVar("Value")
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.dicom.images import read_image
-from ricenet.dicom.instances import Series
-from ricenet.dicom.structures import read_structures
-from ricenet.errors import SourceError
 from ricenet.importing import planning_ct
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.instances import Series
+from ricenet.importing.dicom.structures import read_structures
 from ricenet.importing.dose_gate import CourseDose
 from ricenet.importing.planning_registration import register_to_post_op
 from ricenet.importing.sources import PatientSource, require_one_person
-from ricenet.preprocessing.registration import RigidResult
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Volume, inverse
 
 LEAST_SLICES = 8

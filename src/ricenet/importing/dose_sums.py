@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.dicom.plan import PlanObject
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.plan import PlanObject
 from ricenet.importing.dose_objects import ChosenDose
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume, inverse, resample
 
 SAME_PLACE_MM = 1e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ricenet.errors import CohortError
+from ricenet.runtime.errors import CohortError
 
 
 @contextlib.contextmanager

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ricenet.cohort.participants import PARTICIPANT_ID
-from ricenet.errors import CohortError
 from ricenet.importing.file_errors import file_errors_told
 from ricenet.importing.private_file import write_private, write_private_table
 from ricenet.importing.sole_use import sole_use
 from ricenet.importing.tables import Fault, Row, problem_list, read_table
+from ricenet.runtime.errors import CohortError
 
 COLUMNS = ("patient_id", "participant_id", "digest")
 UNFINISHED = "unfinished"

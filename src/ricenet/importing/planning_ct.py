@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.errors import SourceError
+from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Supersampling, Volume, resample, supersampling_for
 
 SPACING_MM = 2.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ricenet.errors import SourceError
 from ricenet.importing.planning_ct import SPACING_MM
-from ricenet.preprocessing.coarse import averaged
-from ricenet.preprocessing.registration import RigidResult, register_rigid
-from ricenet.preprocessing.similarity import shared_information
-from ricenet.randomness import seed_for
+from ricenet.preprocessing.registration.ants import RigidResult, register_rigid
+from ricenet.preprocessing.registration.coarse import averaged
+from ricenet.preprocessing.registration.similarity import shared_information
+from ricenet.runtime.errors import SourceError
+from ricenet.runtime.randomness import seed_for
 from ricenet.volume import Affine, Volume, inverse, resample
 
 LEAST_SIMILARITY = 1.03

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 
-from ricenet.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.contrast_t1 import LEAST_SLICES, is_contrast_t1
+from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.radiotherapy import Radiotherapy, read_radiotherapy
 from ricenet.importing.series_map import ProposedRow, Role
 from ricenet.importing.treatment_proposal import propose_doses, propose_planning_ct

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import ricenet
-from ricenet.files import content_digest, file_digest
+from ricenet.runtime.files import content_digest, file_digest
 
 _SOURCE = Path(ricenet.__file__).parent
 CODE = (

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ricenet.dicom.instances import DicomTree, Instance, Kind, Series
-from ricenet.errors import CohortError
+from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
 from ricenet.importing.radiotherapy import instances_of
 from ricenet.importing.series_map import UNDECIDED, MapRow, Role, SeriesMap
 from ricenet.importing.sources import DoseChoice, PatientSource
 from ricenet.importing.tables import Fault, problem_list
+from ricenet.runtime.errors import CohortError
 
 NEEDED: tuple[Role, ...] = ("post_op", "event", "dose")
 ONCE: tuple[Role, ...] = ("post_op", "event", "planning_ct")

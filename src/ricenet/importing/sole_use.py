@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ricenet.errors import CohortError
 from ricenet.importing.file_errors import file_errors_told
+from ricenet.runtime.errors import CohortError
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ricenet.dicom.instances import Instance, Series
-from ricenet.errors import SourceError
+from ricenet.importing.dicom.instances import Instance, Series
+from ricenet.runtime.errors import SourceError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.errors import CohortError
 from ricenet.importing.spreadsheet_cells import plain
+from ricenet.runtime.errors import CohortError
 
 DELIMITERS = (",", ";", "\t")
 """Which of them a table has, its header says: a spreadsheet's depends on the language of the computer."""

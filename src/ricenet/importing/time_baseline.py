@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.participants import MISSING
-from ricenet.randomness import generator_for
+from ricenet.runtime.randomness import generator_for
 
 RESAMPLES = 2000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ricenet.dicom.instances import Series
 from ricenet.importing.contrast_t1 import LEAST_SLICES
+from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dose_plans import NOT_FOR_TREATMENT
 from ricenet.importing.radiotherapy import KnownDose, KnownPlan, Radiotherapy
 from ricenet.importing.series_map import Role

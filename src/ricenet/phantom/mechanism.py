@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ricenet.modalities import Label
+from ricenet.vocabulary import Label
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import PreprocessingParams
-from ricenet.errors import ScanError
-from ricenet.modalities import Modality
+from ricenet.config.params import PreprocessingParams
 from ricenet.preprocessing.eqd2 import course_as_eqd2
 from ricenet.preprocessing.intensity import zscore_in_brain
-from ricenet.preprocessing.registration import RigidResult
+from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.runtime.errors import ScanError
+from ricenet.vocabulary import Modality
 from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, resample, supersampling_for
 
 LEAST_COVERAGE = 0.95

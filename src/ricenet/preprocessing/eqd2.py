@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
-from ricenet.errors import ScanError
+from ricenet.runtime.errors import ScanError
 from ricenet.volume import Volume
 
 REFERENCE_GY = 2.0

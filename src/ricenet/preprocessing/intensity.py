@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.errors import ScanError
+from ricenet.runtime.errors import ScanError
 
 FloatArray = NDArray[np.float32]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config import PreprocessingParams
-from ricenet.preprocessing.brain_mask import find_brain
+from ricenet.config.params import PreprocessingParams
+from ricenet.preprocessing.brain.mask import find_brain
 from ricenet.preprocessing.cube import PreprocessedSubject, make_cube
-from ricenet.preprocessing.event_registration import register_event, require_registered
+from ricenet.preprocessing.registration.event import register_event, require_registered
 
 
 def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:

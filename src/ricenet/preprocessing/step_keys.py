@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from ricenet.cohort.checked import CheckedSubject
-from ricenet.config import BrainParams, PreprocessingParams
-from ricenet.files import content_digest, source_digest
+from ricenet.config.params import BrainParams, PreprocessingParams
+from ricenet.runtime.files import content_digest, source_digest
 
 ARRAYS = ("nibabel", "numpy", "scipy")
 REGISTRATION_TOOLS = (*ARRAYS, "antspyx", "scikit-image")
@@ -36,7 +36,7 @@ def tool_versions(params: BrainParams) -> dict[str, str]:
 
     Raises RicenetError: what was asked for is not installed.
     """
-    from ricenet.preprocessing.brain import brain_tools
+    from ricenet.preprocessing.brain.extraction import brain_tools
 
     versions = {name: version(name) for name in sorted({*REGISTRATION_TOOLS, *BRAIN_TOOLS})}
     return versions | brain_tools(params.engine, params.precision, params.device)
@@ -99,15 +99,20 @@ def _of(versions: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
 
 @functools.cache
 def _registration_code() -> str:
-    from ricenet import randomness, volume
-    from ricenet.preprocessing import (
+    from ricenet import volume
+    from ricenet.preprocessing.registration import (
         alignment,
         coarse,
         disagreement,
-        event_registration,
-        registration,
         similarity,
     )
+    from ricenet.preprocessing.registration import (
+        ants as registration,
+    )
+    from ricenet.preprocessing.registration import (
+        event as event_registration,
+    )
+    from ricenet.runtime import randomness
 
     steps = (alignment, coarse, disagreement, event_registration, registration, similarity)
     return source_digest(randomness, volume, *steps)
@@ -116,7 +121,8 @@ def _registration_code() -> str:
 @functools.cache
 def _given_mask_code() -> str:
     from ricenet import volume
-    from ricenet.preprocessing import brain_mask, given_mask
+    from ricenet.preprocessing.brain import given_mask
+    from ricenet.preprocessing.brain import mask as brain_mask
 
     return source_digest(volume, brain_mask, given_mask)
 
@@ -124,13 +130,23 @@ def _given_mask_code() -> str:
 @functools.cache
 def _brain_code() -> str:
     from ricenet import volume
-    from ricenet.preprocessing import (
-        brain,
-        brain_device,
-        brain_image,
-        brain_mask,
-        brain_network,
-        brain_original,
+    from ricenet.preprocessing.brain import (
+        device as brain_device,
+    )
+    from ricenet.preprocessing.brain import (
+        extraction as brain,
+    )
+    from ricenet.preprocessing.brain import (
+        hd_bet as brain_network,
+    )
+    from ricenet.preprocessing.brain import (
+        hd_bet_original as brain_original,
+    )
+    from ricenet.preprocessing.brain import (
+        image as brain_image,
+    )
+    from ricenet.preprocessing.brain import (
+        mask as brain_mask,
     )
 
     steps = (brain, brain_device, brain_image, brain_mask, brain_network, brain_original)
@@ -139,9 +155,10 @@ def _brain_code() -> str:
 
 @functools.cache
 def _cube_code() -> str:
-    from ricenet import modalities, network_input, volume
+    from ricenet import vocabulary as modalities
+    from ricenet import volume
     from ricenet.cohort import dose_sidecar, layout
-    from ricenet.preprocessing import cube, eqd2, intensity, subject_files
+    from ricenet.preprocessing import cube, eqd2, intensity, network_input, subject_files
 
     return source_digest(
         modalities, network_input, volume, dose_sidecar, layout, cube, eqd2, intensity, subject_files

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ricenet.files import write_json
-from ricenet.network_input import write_network_input
-from ricenet.preprocessing.brain_mask import BRAIN_MASK
+from ricenet.preprocessing.brain.mask import BRAIN_MASK
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.intensity import dose_in_units
+from ricenet.preprocessing.network_input import write_network_input
+from ricenet.runtime.files import write_json
 from ricenet.volume import save_nifti
 
 

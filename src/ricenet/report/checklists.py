@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ricenet.html_templates import template_text
+from ricenet.display.templates import template_text
 from ricenet.report.summary import SECTIONS
 
 AUTHORS = "for the authors to state"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ricenet.cohort.participants import Participant
-from ricenet.modalities import LABELS
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.vocabulary import LABELS
 
 FEWEST = 3
 MISSING = "not stated"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ricenet.evaluation.drawing import TEST_COLOUR, VALIDATION_COLOUR
-from ricenet.evidence.record import Abstention, Bin, Calibration
+from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR
+from ricenet.evaluation.evidence.record import Abstention, Bin, Calibration
 from ricenet.report.figures_layout import RULE_COLOUR, panels, upright
 
 if TYPE_CHECKING:

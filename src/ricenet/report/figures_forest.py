@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ricenet.evaluation.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
+from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.record import Contribution, Evidence
-from ricenet.modalities import MODALITIES
+from ricenet.evaluation.evidence.record import Contribution, Evidence
 from ricenet.report.figures_layout import GRID_COLOUR, RULE_COLOUR, WIDTH_INCHES, across
+from ricenet.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ricenet.evaluation.drawing import set_title, style
+from ricenet.display.drawing import set_title, style
 from ricenet.evaluation.estimate import Estimate
 
 if TYPE_CHECKING:

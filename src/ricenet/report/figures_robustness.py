@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ricenet.evaluation.drawing import set_title, style
+from ricenet.display.drawing import set_title, style
+from ricenet.evaluation.robustness.figure import effect_title
+from ricenet.evaluation.robustness.record import Effect, Robustness
 from ricenet.report.figures_layout import WIDTH_INCHES
-from ricenet.robustness.figure import effect_title
-from ricenet.robustness.record import Effect, Robustness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.intervals import Scores
 from ricenet.evaluation.metrics import SetMetrics

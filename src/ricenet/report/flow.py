@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
-from ricenet.modalities import LABELS
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.vocabulary import LABELS
 
 _QUARANTINED = re.compile(r"quarantined \((?P<reason>\w+)\)")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ricenet.config import PreprocessingParams
-from ricenet.config_evidence import EvidenceParams
-from ricenet.config_training import AugmentationParams
-from ricenet.evaluation.drawing import set_title
+from ricenet.config.evidence import EvidenceParams
+from ricenet.config.params import PreprocessingParams
+from ricenet.config.training import AugmentationParams
+from ricenet.display.drawing import set_title
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import Results, count_subjects

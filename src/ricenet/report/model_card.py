@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ricenet.evaluation.drawing import set_title
+from ricenet.display.drawing import set_title
+from ricenet.evaluation.evidence.record import Calibration, Evidence
 from ricenet.evaluation.intervals import Scores
-from ricenet.evidence.record import Calibration, Evidence
-from ricenet.robustness.record import Effect, Robustness
+from ricenet.evaluation.robustness.record import Effect, Robustness
 
 _SCORES = {
     "macro_f1": "macro-F1",

@@ -10,16 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ricenet.errors import ResultError
+from ricenet.display.drawing import set_title
+from ricenet.display.templates import page_templates, template_text
 from ricenet.evaluation import paper
-from ricenet.evaluation.drawing import set_title
 from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.predictions import require
-from ricenet.evidence.contribution import contribution_sentence
-from ricenet.files import write_text
-from ricenet.html_templates import page_templates, template_text
-from ricenet.modalities import MODALITIES
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.figures_forest import SCORES
@@ -33,6 +29,10 @@ from ricenet.report.protocol import Protocol
 from ricenet.report.results import GALLERY, Results
 from ricenet.report.summary import SECTIONS, guards_verdict, summary_sentences
 from ricenet.report.votes import gate_text, looks_text
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import write_text
+from ricenet.runtime.tables import require
+from ricenet.vocabulary import MODALITIES
 
 FIGURES = "figures"
 _PACKAGE = "ricenet.report"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ricenet.errors import ResultError
-from ricenet.files import atomic_path
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import atomic_path
 
 _BASE = "urn:ricenet:report"
 """Links to other pages stay relative to it; against a folder they would spell out where the project lies."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ricenet.evaluation.drawing import save_figure
+from ricenet.display.drawing import save_figure
 from ricenet.evaluation.figures import confusion_figure, in_paper_order
 from ricenet.report.figures_calibration import coverage_risk_figure, reliability_figure
 from ricenet.report.figures_forest import audit_figure, contribution_figure

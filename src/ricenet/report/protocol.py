@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ricenet.config import Params
+from ricenet.config.params import Params
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ricenet.version_control import has_changes, head_commit
+from ricenet.runtime.git import has_changes, head_commit
 
 PACKAGES = (
     "ricenet",

@@ -13,18 +13,18 @@ from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import Participant, read_participants
 from ricenet.cohort.problems import report_text
-from ricenet.errors import CohortError
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.tuned import Values, read_tuned
+from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.evaluation.predictions import read_rows, require
-from ricenet.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
-from ricenet.files import read_json
-from ricenet.modalities import LABELS
+from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.inference.test_vote import LedgerRow, ledger_path, read_ledger
 from ricenet.report.votes import PromotedVote, name_of_test_set, no_vote_sentence, read_votes
-from ricenet.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
-from ricenet.splits import Splits, read_splits
-from ricenet.tuned import Values, read_tuned
-from ricenet.voting import LedgerRow, ledger_path, read_ledger
+from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import read_rows, require
+from ricenet.vocabulary import LABELS
 
 GALLERY = "index.html"
 

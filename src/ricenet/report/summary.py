@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ricenet.evaluation.drawing import set_title
-from ricenet.evidence.contribution import contribution_sentence
-from ricenet.evidence.record import Evidence, best_set
-from ricenet.guards.result import GuardResult, Outcome
+from ricenet.display.drawing import set_title
+from ricenet.evaluation.evidence.contribution import contribution_sentence
+from ricenet.evaluation.evidence.record import Evidence, best_set
+from ricenet.evaluation.robustness.figure import effect_title
 from ricenet.report.results import Results
 from ricenet.report.votes import PromotedVote
-from ricenet.robustness.figure import effect_title
+from ricenet.screening.guards.result import GuardResult, Outcome
 
 SECTIONS = {
     "summary": "Summary",

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ricenet.cohort.splits import Splits
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import Confusion, macro_f1_estimate
-from ricenet.evaluation.predictions import read_rows, require
-from ricenet.files import read_json
-from ricenet.splits import Splits
-from ricenet.voting import UNKNOWN, LedgerRow, identify_test_set
+from ricenet.inference.test_vote import UNKNOWN, LedgerRow, identify_test_set
+from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import read_rows, require
 
 _GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
 

@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ricenet.errors import RegistryError, ResultError
-from ricenet.evaluation.predictions import read_out_of_fold, require
-from ricenet.evidence.gate import GateRecord
-from ricenet.evidence.paired import Side
-from ricenet.files import read_json
-from ricenet.modalities import MODALITY_SETS
-from ricenet.splits import read_splits
+from ricenet.cohort.splits import read_splits
+from ricenet.evaluation.evidence.gate import GateRecord
+from ricenet.evaluation.evidence.paired import Side
+from ricenet.evaluation.predictions import read_out_of_fold
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import require
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.content import COMMIT, code_tags, common_params, flat, set_key
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.registry import find_registered
 from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, RUNS_PER_CALL, SET_KEY, runs_of_set
-from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.training.predictions import Prediction, read_predictions
+from ricenet.vocabulary import MODALITY_SETS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

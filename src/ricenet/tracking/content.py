@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ricenet.files import content_digest, file_digest
+from ricenet.runtime.files import content_digest, file_digest
 
 Epoch = tuple[int, Mapping[str, float]]
 """An epoch's number, from 1, and its quantities by name."""

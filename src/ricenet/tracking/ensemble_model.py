@@ -16,7 +16,7 @@ class EnsembleModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights of all folds."""
-        from ricenet.ensemble import Ensemble
+        from ricenet.training.ensemble import Ensemble
 
         self._ensemble = Ensemble.load(Path(context.artifacts["ensemble"]))
 
@@ -30,9 +30,9 @@ class EnsembleModel(PythonModel):
 
         Returns a row a volume: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice, label.
         """
-        from ricenet.ensemble import majority_vote
-        from ricenet.modalities import LABELS
-        from ricenet.voting import votes_for_rice
+        from ricenet.inference.test_vote import votes_for_rice
+        from ricenet.training.ensemble import majority_vote
+        from ricenet.vocabulary import LABELS
 
         p_rice_folds = np.asarray(self._ensemble.predict(model_input), dtype=np.float64)
         columns: dict[str, Any] = {f"fold_{k}": p_rice_folds[:, k] for k in range(p_rice_folds.shape[1])}

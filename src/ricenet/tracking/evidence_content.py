@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from ricenet.evaluation.estimate import Estimate
-from ricenet.evidence.gate import GateRecord, failed_conditions
-from ricenet.evidence.record import read_evidence
-from ricenet.robustness.record import read_robustness
+from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
+from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.evaluation.robustness.record import read_robustness
 from ricenet.tracking.content import ArtifactGroup
 
 GATE_FOLDER = "gate"

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ricenet.errors import ResultError
-from ricenet.evaluation.predictions import read_rows, require
-from ricenet.files import content_digest, read_json
-from ricenet.modalities import MODALITY_SETS
+from ricenet.inference.test_vote import ledger_path, read_ledger
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.tables import read_rows, require
 from ricenet.tracking.content import (
     ArtifactGroup,
     Epoch,
@@ -24,7 +24,7 @@ from ricenet.tracking.content import (
     set_key,
 )
 from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
-from ricenet.voting import ledger_path, read_ledger
+from ricenet.vocabulary import MODALITY_SETS
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.content import (
     RunContent,
     code_tags,
@@ -18,7 +19,6 @@ from ricenet.tracking.content import (
 from ricenet.tracking.live_run import LiveRun
 from ricenet.tracking.runs import FAILED, find_or_create, runs_of_set
 from ricenet.tracking.sender import SEND_EVERY_S, require_database, sender_to, sending_failures
-from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.system_metrics import PREFIX
 
 if TYPE_CHECKING:

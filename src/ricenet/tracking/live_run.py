@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.content import Epoch, RunContent
 from ricenet.tracking.runs import (
     PUBLISHED,
@@ -18,7 +19,6 @@ from ricenet.tracking.runs import (
     runs_of_set,
     take_up,
 )
-from ricenet.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param

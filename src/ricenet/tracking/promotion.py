@@ -7,14 +7,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ricenet.errors import RegistryError, ResultError
-from ricenet.evidence.gate import (
-    Failure,
-    GateRecord,
-    failed_conditions,
-    refusal,
-    worse_than,
-)
+from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
 from ricenet.tracking.registry import (
     RegisteredEnsemble,
@@ -23,7 +18,6 @@ from ricenet.tracking.registry import (
     promotable_version,
     versions,
 )
-from ricenet.tracking.store import TrackingStore, mlflow_errors, mlflow_failures
 
 logger = logging.getLogger(__name__)
 

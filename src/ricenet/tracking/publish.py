@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ricenet.tracking.connection import TrackingStore, mlflow_errors
 from ricenet.tracking.content import RunContent
 from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets
-from ricenet.tracking.runs import (
-    PARENT,
-    PUBLISHED,
-    contradicts,
-    create_run,
-    fill_run,
-    tidied_runs_of_set,
-)
-from ricenet.tracking.store import TrackingStore, mlflow_errors
+from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, tidied_runs_of_set
 from ricenet.tracking.tuning_runs import tuning_contents
 
 if TYPE_CHECKING:

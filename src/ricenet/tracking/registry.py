@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.errors import RegistryError, ResultError
-from ricenet.files import read_json
-from ricenet.modalities import MODALITY_SETS
-from ricenet.store import Store
+from ricenet.inference.test_vote import Sureness
+from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.store import Store
+from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
 from ricenet.tracking.evidence_content import CONFIDENCE, TEMPERATURE
-from ricenet.tracking.store import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.voting import Sureness
+from ricenet.vocabulary import MODALITY_SETS
 
 if TYPE_CHECKING:
     import pandas as pd

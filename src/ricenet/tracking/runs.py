@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.content import COMMIT, UNCOMMITTED, ArtifactGroup, Epoch, RunContent
-from ricenet.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Param, Run
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 KIND, KEY, SET_KEY, MODALITY_SET = "ricenet.kind", "ricenet.key", "ricenet.set_key", "ricenet.modality_set"
 PUBLISHED = "ricenet.published"
 """Fingerprint of the content that a run is known to hold in full."""
-FILES = "ricenet.files."
+FILES = "ricenet.runtime.files."
 RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 PARENT = "mlflow.parentRunId"
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.util import Finalize
 
+from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.content import Epoch
 from ricenet.tracking.live_run import LiveRun
-from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.system_metrics import SystemUse
 
 logger = logging.getLogger(__name__)

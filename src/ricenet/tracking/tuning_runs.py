@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.files import content_digest
+from ricenet.runtime.files import content_digest
+from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.content import ArtifactGroup, RunContent
 from ricenet.tracking.gather import made_by
 from ricenet.tracking.runs import fill_run, find_or_create, runs_of_set
-from ricenet.tracking.store import TrackingStore, mlflow_failures, one_line
-from ricenet.tuning.records import STUDY, TRIALS, StudyRecord, TrialRecord, read_study, read_trials
+from ricenet.training.tuning.records import STUDY, TRIALS, StudyRecord, TrialRecord, read_study, read_trials
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ricenet.files import PARTIAL
+from ricenet.runtime.files import PARTIAL
 from ricenet.training.history import EpochMetrics
 from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE
 from ricenet.training.tensors_file import write_tensors

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ricenet.config import ExecutionParams, PreprocessingParams
-from ricenet.config_training import AugmentationParams, NetworkParams, TrainingParams
-from ricenet.ensemble import Provenance, write_ensemble
-from ricenet.errors import ScanError, TrainingError
-from ricenet.execution import Outcome, run_tasks
-from ricenet.files import atomic_folder, content_digest, read_json, source_digest, write_json
-from ricenet.modalities import channels
-from ricenet.splits import Splits
+from ricenet.cohort.splits import Splits
+from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config.tuned import Tuned
+from ricenet.runtime.errors import ScanError, TrainingError
+from ricenet.runtime.execution import Outcome, run_tasks
+from ricenet.runtime.files import atomic_folder, content_digest, read_json, source_digest, write_json
+from ricenet.training.concurrency import packing_of
+from ricenet.training.ensemble import Provenance, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
-from ricenet.training.packing import packing_of
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.travel import travel_of
-from ricenet.tuned import Tuned
+from ricenet.vocabulary import channels
 
 logger = logging.getLogger(__name__)
 
@@ -174,17 +174,23 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
 
 
 def _code_digest() -> str:
-    from ricenet import arithmetic, augmentation, modalities, network, network_input, randomness
+    from ricenet import vocabulary as modalities
+    from ricenet.preprocessing import network_input
+    from ricenet.runtime import arithmetic, randomness
     from ricenet.training import (
         arrangement,
+        augmentation,
         checkpoint,
         compilation,
         fold,
         hardware,
         optimisation,
         predictions,
-        sampling,
         volumes,
+    )
+    from ricenet.training import networks as network
+    from ricenet.training import (
+        sampler as sampling,
     )
 
     basics = (arithmetic, augmentation, modalities, network, network_input, randomness)

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet import network, randomness
-from ricenet.augmentation import augment, draw_augmentation
-from ricenet.errors import TrainingError
-from ricenet.files import write_json
-from ricenet.machine import keep_freed_memory
-from ricenet.modalities import LABELS, Label
-from ricenet.training import predictions, sampling
+from ricenet.runtime import randomness
+from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.files import write_json
+from ricenet.runtime.machine import keep_freed_memory
+from ricenet.training import networks as network
+from ricenet.training import predictions
+from ricenet.training import sampler as sampling
+from ricenet.training.augmentation import augment, draw_augmentation
 from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.history import (
@@ -36,6 +37,7 @@ from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
 from ricenet.training.volumes import SubjectVolumes, open_volumes
+from ricenet.vocabulary import LABELS, Label
 
 logger = logging.getLogger(__name__)
 

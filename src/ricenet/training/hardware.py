@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import torch
 
-from ricenet.arithmetic import has_bfloat16
-from ricenet.errors import TrainingError
-from ricenet.network import preferred_device
+from ricenet.runtime.arithmetic import has_bfloat16
+from ricenet.runtime.errors import TrainingError
+from ricenet.training.networks import preferred_device
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

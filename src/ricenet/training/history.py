@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from ricenet.files import write_text
+from ricenet.runtime.files import write_text
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from ricenet import network
-from ricenet.config_training import NetworkParams, TrainingParams
+from ricenet.config.training import NetworkParams, TrainingParams
+from ricenet.training import networks as network
 from ricenet.training.arrangement import arrange, memory_format
 from ricenet.training.compilation import compiled_if_faster
 from ricenet.training.hardware import Hardware

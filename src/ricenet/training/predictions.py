@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.files import write_text
-from ricenet.modalities import LABELS, Label
+from ricenet.runtime.files import write_text
+from ricenet.vocabulary import LABELS, Label
 
 COLUMNS = ("participant_id", "label", "fold", "p_rice")
 

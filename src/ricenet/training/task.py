@@ -8,11 +8,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ricenet.config_training import AugmentationParams, NetworkParams, TrainingParams
-from ricenet.files import content_digest, read_json
-from ricenet.modalities import Label
+from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.git import has_changes, head_commit
 from ricenet.training.history import FoldIdentity
-from ricenet.version_control import has_changes, head_commit
+from ricenet.vocabulary import Label
 
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
 """Results of a finished fold; the record is written last."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ricenet.errors import StoreError
-from ricenet.files import PARTIAL
+from ricenet.runtime.errors import StoreError
+from ricenet.runtime.files import PARTIAL
 
 
 def write_tensors(

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ricenet.cluster.travel import Travel
-from ricenet.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.runtime.ray.travel import Travel
 from ricenet.training.task import RECORD, FoldTask
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from ricenet.augmentation import augment, draw_augmentation
-from ricenet.modalities import channels
-from ricenet.randomness import generator_for
+from ricenet.runtime.randomness import generator_for
+from ricenet.training.augmentation import augment, draw_augmentation
 from ricenet.training.hardware import Hardware
 from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import FoldTask
+from ricenet.vocabulary import channels
 
 
 class TrialSteps:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet.modalities import channels
-from ricenet.network_input import map_network_input, read_network_input, require_finite
+from ricenet.preprocessing.network_input import map_network_input, read_network_input, require_finite
+from ricenet.vocabulary import channels
 
 Memory = Literal["auto", "device", "streamed"]
 Positions = NDArray[np.int64]

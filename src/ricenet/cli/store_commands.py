@@ -1,0 +1,39 @@
+"""`ricenet store`: looking after the results that are kept between runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ricenet.cli.running import mendable_errors
+
+store_app = typer.Typer(no_args_is_help=True, help="Look after the results that are kept between runs.")
+
+
+@store_app.callback()
+def _group() -> None:
+    """A group even while it has one command."""
+
+
+@store_app.command("gc")
+def gc(
+    older_than_days: Annotated[
+        float, typer.Option(min=0, help="Keep what was made within so many days.")
+    ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+) -> None:
+    """Delete results that no stage's last run used, and what killed runs left behind.
+
+    Nothing that `dvc repro` needs is deleted; what goes is made again if you return to older settings.
+    """
+    from ricenet.runtime.store_sweep import sweep
+
+    with mendable_errors():
+        swept = sweep(Path(), older_than_days=older_than_days, dry_run=dry_run)
+        verb = "would go" if dry_run else "deleted"
+        for part in swept:
+            gone, kept = len(part.unused) + len(part.left_behind), f", {part.kept} kept" if part.kept else ""
+            typer.echo(f"{part.kind}: {gone} {verb}{kept} ({part.freed_bytes / 1e6:.1f} MB)")
+        typer.echo(f"{sum(part.freed_bytes for part in swept) / 1e6:.1f} MB in all")

@@ -1,0 +1,225 @@
+"""Who is trained on, validated on and kept for the independent test: written once, used by all sets.
+
+Source: RICE-NET section 2 (five folds and an independent test set, separated by subject, the same
+for every modality set).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ricenet.runtime.errors import SplitError
+from ricenet.runtime.files import content_digest, read_json, write_json
+from ricenet.runtime.randomness import seed_for
+from ricenet.vocabulary import LABELS, Label
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checked subject, as far as splitting is concerned; None is `n/a` in participants.tsv."""
+
+    participant_id: str
+    label: Label | None
+    subset: str | None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k."""
+
+    labels: Mapping[str, Label]
+    folds: tuple[tuple[str, ...], ...]
+    test: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Content address of the division."""
+        return content_digest({"labels": dict(self.labels), "folds": self.folds, "test": self.test})
+
+    @property
+    def development(self) -> tuple[str, ...]:
+        """Everyone outside the test set, in order of name."""
+        return tuple(sorted(subject for fold in self.folds for subject in fold))
+
+    def validation_subjects(self, fold: int) -> tuple[str, ...]:
+        """The subjects on which a fold's network is judged."""
+        return self.folds[fold]
+
+    def training_subjects(self, fold: int) -> tuple[str, ...]:
+        """The subjects from which a fold's network learns: all other folds, in order of name."""
+        held_out = set(self.folds[fold])
+        return tuple(subject for subject in self.development if subject not in held_out)
+
+
+def candidates(cohort: Mapping[str, Any]) -> list[Candidate]:
+    """The subjects of a checked cohort (the content of cohort.json)."""
+    return [Candidate(s["participant_id"], s["label"], s["subset"]) for s in cohort["subjects"]]
+
+
+def make_splits(subjects: Sequence[Candidate], folds: int, test_fraction: float, seed: int) -> Splits:
+    """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
+
+    The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
+    those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
+    `train` are never drawn.
+    Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
+    """
+    _refuse_repeated(subjects)
+    unlabelled = sorted(s.participant_id for s in subjects if s.label is None)
+    if unlabelled:
+        logger.info("%d subject(s) without a label are left out: %s", len(unlabelled), ", ".join(unlabelled))
+    labels = {s.participant_id: s.label for s in subjects if s.label is not None}
+    test = _test_subjects(subjects, labels, test_fraction, seed)
+    rest = sorted(set(labels) - set(test))
+    splits = Splits(dict(sorted(labels.items())), _stratified_folds(rest, labels, folds, seed), test)
+    check_splits(splits)
+    return splits
+
+
+def with_other_folds(splits: Splits, seed: int) -> Splits:
+    """The same test set, and as many stratified folds of everyone else, drawn by another seed."""
+    rest = list(splits.development)
+    folds = _stratified_folds(rest, splits.labels, len(splits.folds), seed)
+    return Splits(splits.labels, folds, splits.test)
+
+
+def check_splits(splits: Splits) -> None:
+    """Make sure that no subject is in two places and that each has a label.
+
+    Raises SplitError: naming the subject and its places.
+    """
+    places: dict[str, list[str]] = {subject: ["the test set"] for subject in splits.test}
+    if len(places) < len(splits.test):
+        twice = sorted(subject for subject, n in Counter(splits.test).items() if n > 1)
+        raise SplitError(f"subject {twice[0]} is in the test set twice")
+    for fold, members in enumerate(splits.folds):
+        for subject in members:
+            places.setdefault(subject, []).append(f"fold {fold}")
+    for subject, found in sorted(places.items()):
+        if len(found) > 1:
+            raise SplitError(f"subject {subject} is in {_listed(found)}")
+        if subject not in splits.labels:
+            raise SplitError(f"subject {subject} is in {found[0]} but has no label")
+    if homeless := sorted(set(splits.labels) - set(places)):
+        raise SplitError(f"subject {homeless[0]} has a label but is in no fold and not in the test set")
+
+
+def write_splits(splits: Splits, path: Path) -> None:
+    """Write the division and its digest as JSON, atomically.
+
+    Raises SplitError: a subject in two places.
+    """
+    check_splits(splits)
+    content = {"labels": dict(splits.labels), "folds": splits.folds, "test": splits.test}
+    write_json(path, {"digest": splits.digest, **content})
+
+
+def read_splits(path: Path) -> Splits:
+    """Read a division and check it again.
+
+    Raises SplitError: no such file, a subject in two places, or content that does not fit its digest.
+    """
+    if not path.is_file():
+        raise SplitError(f"{path.name} not found in {path.parent}; `dvc repro split` makes it")
+    content = read_json(path)
+    splits = Splits(content["labels"], tuple(tuple(f) for f in content["folds"]), tuple(content["test"]))
+    check_splits(splits)
+    if splits.digest != content["digest"]:
+        raise SplitError(
+            f"{path.name} was changed after it was made (digest {splits.digest[:12]}, "
+            f"recorded {content['digest'][:12]}); "
+            "change participants.tsv or the seed instead, and run `dvc repro split`"
+        )
+    return splits
+
+
+def _refuse_repeated(subjects: Sequence[Candidate]) -> None:
+    counts = Counter(s.participant_id for s in subjects)
+    if repeated := sorted(subject for subject, n in counts.items() if n > 1):
+        raise SplitError(
+            f"subject {repeated[0]} is in the cohort {counts[repeated[0]]} times; it must be there once"
+        )
+
+
+def _test_subjects(
+    subjects: Sequence[Candidate], labels: Mapping[str, Label], test_fraction: float, seed: int
+) -> tuple[str, ...]:
+    named = sorted(s.participant_id for s in subjects if s.subset == "test")
+    if named:
+        labelled = tuple(subject for subject in named if subject in labels)
+        if not labelled:
+            raise SplitError(
+                f"participants.tsv puts only unlabelled subjects in the test set ({', '.join(named)}); "
+                "label them, or write n/a for their subset"
+            )
+        return labelled
+    free = sorted(s.participant_id for s in subjects if s.subset is None and s.label is not None)
+    if test_fraction == 0 or not free:
+        logger.warning("the independent test set is empty: no subject is marked test, and none is drawn")
+        return ()
+    return _drawn_test_subjects(free, labels, test_fraction, seed)
+
+
+def _drawn_test_subjects(
+    free: list[str], labels: Mapping[str, Label], test_fraction: float, seed: int
+) -> tuple[str, ...]:
+    from sklearn.model_selection import train_test_split
+
+    size = int(-(-len(free) * test_fraction // 1))
+    counts = _label_counts(free, labels)
+    if min(counts.values()) < 2 or size < len(LABELS):
+        raise SplitError(
+            f"a test set of {size} (split.test_fraction {test_fraction:g} of {_described(counts)}) cannot "
+            "hold both labels and leave some of each; raise split.test_fraction, or set it to 0"
+        )
+    _, test = train_test_split(
+        free,
+        test_size=size,
+        stratify=[labels[subject] for subject in free],
+        random_state=_sklearn_seed("test set", seed),
+    )
+    return tuple(sorted(test))
+
+
+def _stratified_folds(
+    rest: list[str], labels: Mapping[str, Label], folds: int, seed: int
+) -> tuple[tuple[str, ...], ...]:
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = _label_counts(rest, labels)
+    if min(counts.values()) < folds:
+        raise SplitError(
+            f"{folds} folds need at least {folds} subjects of each label outside the test set, "
+            f"found {_described(counts)}; add subjects or lower split.folds"
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=_sklearn_seed("folds", seed))
+    parts = splitter.split(rest, [labels[subject] for subject in rest])
+    return tuple(tuple(rest[i] for i in sorted(validation)) for _, validation in parts)
+
+
+def _label_counts(subjects: Iterable[str], labels: Mapping[str, Label]) -> dict[Label, int]:
+    counts = Counter(labels[subject] for subject in subjects)
+    return {label: counts[label] for label in LABELS}
+
+
+def _described(counts: Mapping[Label, int]) -> str:
+    return " and ".join(f"{n} {label}" for label, n in counts.items())
+
+
+def _listed(places: Sequence[str]) -> str:
+    folds = [place.removeprefix("fold ") for place in places if place.startswith("fold ")]
+    if len(folds) == len(places):
+        return f"folds {', '.join(folds[:-1])} and {folds[-1]}"
+    return f"{', '.join(places[:-1])} and in {places[-1]}"
+
+
+def _sklearn_seed(purpose: str, seed: int) -> int:
+    # scikit-learn takes 32 bits
+    return seed_for("split", purpose, seed) % 2**32

@@ -1,0 +1,1 @@
+"""The parameter file: frozen, strict models, presets and tuned values."""

@@ -1,0 +1,65 @@
+"""The sections `guards`, `evidence`, `robustness` and `report` of the parameter file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ricenet.config.problems import distinct
+from ricenet.config.types import Count, ModalitySets, Positive, Section, Seed
+
+GuardName = Literal[
+    "subject_in_two_places",
+    "same_image",
+    "similar_image",
+    "label_given_away",
+    "foreign_normalisation",
+    "trained_on_validation",
+    "tuned_on_validation",
+]
+"""In the order in which they are reported."""
+
+
+class GuardParams(Section):
+    """Guards against leaks. tolerated: guards whose failure does not stop the pipeline (but a promotion).
+
+    similar_correlation: of what two subjects' scans do not share with the cohort; above it a warning.
+    """
+
+    tolerated: list[GuardName]
+    similar_correlation: Annotated[float, Field(gt=0, lt=1)]
+
+
+class EvidenceParams(Section):
+    """Statistics of the cross-validation.
+
+    resamples: of every bootstrap. target_error: share of wrong answers that the three-way vote aims at.
+    repeat_fold_seeds: each divides the subjects into other folds, which are trained as well; repeat_sets:
+    for these modality sets.
+    """
+
+    resamples: Annotated[int, Field(ge=200)]
+    target_error: Annotated[float, Field(gt=0, lt=0.5)]
+    repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
+    repeat_sets: ModalitySets
+
+
+class RobustnessParams(Section):
+    """Perturbations of held-out subjects' input: the strengths of each kind; none leaves the kind out.
+
+    noise_sd: of the brain's intensities. bias_field: largest change of the scanner's sensitivity, as a share.
+    """
+
+    modality_sets: ModalitySets | None
+    dose_shift_mm: list[Positive]
+    dose_rotation_degrees: list[Positive]
+    noise_sd: list[Positive]
+    bias_field: list[Annotated[float, Field(gt=0, lt=1)]]
+    batch_size: Count
+
+
+class ReportParams(Section):
+    """The report. pdf: also as report.pdf (needs the extra `pdf`)."""
+
+    pdf: bool

@@ -1,0 +1,266 @@
+"""The parameter file as one frozen, strict model, read once; every error in it shown together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
+
+from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
+from ricenet.config.problems import (
+    address_with_scheme,
+    distinct_known_sets,
+    folder_of_the_project,
+    problems_in,
+)
+from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config.tuning import TuningParams
+from ricenet.config.types import (
+    Count,
+    Finite,
+    Limits,
+    ModalitySets,
+    Positive,
+    Probability,
+    Section,
+    Seed,
+    Share,
+    Spacing,
+)
+from ricenet.runtime.errors import ParamsError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class CohortParams(Section):
+    """Which raw cohort is used, and what happens to its faulty subjects.
+
+    root: a folder inside the project, since DVC follows what it holds.
+    """
+
+    root: Annotated[str, AfterValidator(folder_of_the_project)]
+    exclude_faulty: bool
+
+
+class LabelEvidenceParams(Section):
+    """Coefficients of the phantom's label mechanism (docs/phantom.md), log-odds of RICE."""
+
+    dose: Finite
+    post_op: Finite
+    event: Finite
+    intercept: Finite
+
+
+class PhantomParams(Section):
+    """The synthetic demo cohort."""
+
+    subjects: Annotated[int, Field(ge=2)]
+    seed: Seed
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    spacing_mm: Annotated[float, Field(ge=0.5, le=4)]
+    single_fraction_share: Probability
+    evidence: LabelEvidenceParams
+
+
+class RegistrationParams(Section):
+    """Registration by ANTs."""
+
+    spacing_mm: Spacing
+    metric: Literal["mattes", "cross_correlation"]
+    transform: Literal["rigid", "affine"] = "rigid"
+
+
+class BrainParams(Section):
+    """Brain extraction by HD-BET; mode and precision are those of the engine `minimal`."""
+
+    mode: Literal["fast", "accurate"]
+    mirroring: bool
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["minimal", "original"] = "minimal"
+
+
+class PreprocessingParams(Section):
+    """From raw grids to the network's cube.
+
+    eqd2_alpha_beta_gy: left out of records and content keys where it is off, so that they are those of
+    versions that did not know it.
+    """
+
+    cube_voxels: Annotated[int, Field(ge=8)]
+    spacing_mm: Spacing
+    interpolation: Literal["linear", "bspline"]
+    dose_unit_gy: Positive
+    eqd2_alpha_beta_gy: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
+    registration: RegistrationParams
+    brain: BrainParams
+
+
+class QualityParams(Section):
+    """Limits of quality control (docs/quality.md); a subject beyond one is marked, never excluded by it."""
+
+    least_mutual_information: Annotated[float, Field(ge=1, le=2)]
+    most_rotation_deg: Annotated[float, Field(gt=0, le=180)]
+    most_shift_mm: Positive
+    brain_ml: Limits
+    least_brain_overlap: Probability
+    least_coverage: Probability
+    dose_max_gy: Limits
+    dose_of_prescription: Limits
+    most_dose_outside_brain: Probability
+
+
+class SplitParams(Section):
+    """Folds of the cross-validation and the independent test set."""
+
+    folds: Annotated[int, Field(ge=2)]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ExplainParams(Section):
+    """Occlusion sensitivity.
+
+    subjects_per_label: None explains everyone outside the test set. refine_above: a share of the coarse map's
+    largest value. memory_mb: of the cubes that are computed together.
+    """
+
+    modality_sets: ModalitySets
+    subjects_per_label: Annotated[int, Field(ge=0)] | None
+    cube_voxels: Count
+    stride_voxels: Count
+    each_modality: bool = True
+    fill: Literal["background", "brain_mean", "blurred"] = "background"
+    within_brain: bool = False
+    refine_above: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_mb: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 256
+
+    @field_validator("stride_voxels")
+    @classmethod
+    def _no_gaps(cls, stride_voxels: int, info: Info) -> int:
+        cube_voxels = info.data.get("cube_voxels", stride_voxels)
+        if stride_voxels > cube_voxels:
+            raise ValueError(
+                f"{stride_voxels} is larger than explain.cube_voxels {cube_voxels}: "
+                "the cubes would leave gaps"
+            )
+        return stride_voxels
+
+    @field_validator("refine_above")
+    @classmethod
+    def _no_gaps_in_the_coarse_map(cls, refine_above: float | None, info: Info) -> float | None:
+        cube_voxels, stride_voxels = info.data.get("cube_voxels"), info.data.get("stride_voxels")
+        if refine_above is not None and cube_voxels and stride_voxels and 2 * stride_voxels > cube_voxels:
+            raise ValueError(
+                f"{refine_above:g} asks for a coarse map of twice the stride, {2 * stride_voxels} voxels, "
+                f"whose cubes of {cube_voxels} would leave gaps; take an explain.stride_voxels of "
+                f"{cube_voxels // 2} at most, or null"
+            )
+        return refine_above
+
+
+class ExecutionParams(Section):
+    """How independent work (subjects, folds, trials) is spread.
+
+    gpus_per_worker: the share of a graphics card that Ray sets aside for each; 0.5 lets two share one.
+    """
+
+    backend: Literal["serial", "processes", "ray"]
+    workers: Share
+    threads_per_worker: Share
+    gpus_per_worker: Annotated[float, Field(gt=0, le=8)] | Literal["auto"] = "auto"
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_cards(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
+        if value != "auto" and value > 1 and value % 1:
+            raise ValueError(f"{value:g}: above one card, only whole cards can be set aside")
+        return value
+
+
+class TrackingParams(Section):
+    """Where runs and models are recorded.
+
+    ledger_names_people: whether a look at the test set is recorded with user@host. vote_past_gate: let a
+    champion vote that was moved past a failed gate by hand.
+    """
+
+    experiment: Annotated[str, Field(min_length=1)]
+    uri: Annotated[str, AfterValidator(address_with_scheme)] | None
+    model_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    ledger_names_people: bool = False
+    vote_past_gate: bool = False
+
+
+class Params(Section):
+    """The whole parameter file."""
+
+    seed: Seed
+    cohort: CohortParams
+    phantom: PhantomParams
+    preprocessing: PreprocessingParams
+    quality: QualityParams
+    split: SplitParams
+    guards: GuardParams
+    modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_known_sets)]
+    network: NetworkParams
+    training: TrainingParams
+    augmentation: AugmentationParams
+    tuning: TuningParams
+    explain: ExplainParams
+    evidence: EvidenceParams
+    robustness: RobustnessParams
+    report: ReportParams
+    execution: ExecutionParams
+    tracking: TrackingParams
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and validate a parameter file (YAML 1.2: `1e-3` is a number, `no` is a string).
+
+    Raises ParamsError: missing file, not YAML, or any refused value, all listed with dotted paths.
+    """
+    return parse_params(read_yaml(path), path.name)
+
+
+def parse_params(content: Any, source: str) -> Params:
+    """Validate the content of a parameter file.
+
+    Raises ParamsError: any refused value, all listed with dotted paths.
+    """
+    params, errors = _validated(content)
+    problems = problems_in(content, errors)
+    if params is None or problems:
+        raise ParamsError(source, problems)
+    return params
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML 1.2 file as plain Python values.
+
+    Raises ParamsError: missing file, not YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.is_file():
+        raise ParamsError(
+            path.name,
+            [
+                f"file not found in {path.parent.absolute().name or '.'}; "
+                "run the command in the project's folder"
+            ],
+        )
+    try:
+        return YAML(typ="safe", pure=True).load(path)
+    except YAMLError as error:
+        raise ParamsError(path.name, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
+
+
+def _validated(content: Any) -> tuple[Params | None, list[dict[str, Any]]]:
+    try:
+        return Params.model_validate(content), []
+    except ValidationError as error:
+        return None, [dict(e) for e in error.errors()]

@@ -1,0 +1,154 @@
+"""What is wrong with the content of a parameter file: one line a problem, by dotted path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from ricenet.vocabulary import MODALITY_SETS
+
+KeyPath = tuple[int | str, ...]
+"""Keys and positions that lead to a value, such as ("split", "folds")."""
+
+
+def problems_in(content: Any, errors: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every problem of a parameter file: refused values, and values that do not fit one another.
+
+    errors: pydantic's, of the same content. Two values are compared where neither was refused,
+    whatever else was.
+    """
+    refused: list[KeyPath] = [tuple(error["loc"]) for error in errors]
+    return [_describe(error) for error in errors] + _misfits(content, refused)
+
+
+def known_sets(names: Sequence[str]) -> None:
+    """Refuse names that are no modality sets; all of them are named. Raises ValueError."""
+    unknown = [repr(name) for name in dict.fromkeys(names) if name not in MODALITY_SETS]
+    if unknown:
+        plural = "s" if len(unknown) > 1 else ""
+        raise ValueError(
+            f"unknown modality set{plural} {', '.join(unknown)}; expected one of {', '.join(MODALITY_SETS)}"
+        )
+
+
+def distinct_known_sets(names: list[str]) -> list[str]:
+    """The names, unless one is no modality set or occurs twice. Raises ValueError."""
+    known_sets(names)
+    if len(set(names)) < len(names):
+        raise ValueError(f"a modality set is named twice: {', '.join(names)}")
+    return names
+
+
+def distinct(seeds: list[int]) -> list[int]:
+    """The seeds, unless one occurs twice. Raises ValueError."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed is named twice: {', '.join(map(str, seeds))}")
+    return seeds
+
+
+def folder_of_the_project(folder: str) -> str:
+    """The folder, unless it could lie outside the project or be the project. Raises ValueError."""
+    path = PurePosixPath(folder.strip())
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ValueError(
+            "not a folder inside the project; write it relative to params.yaml, such as data/mine"
+        )
+    return folder
+
+
+def count_or_auto(value: Any) -> Any:
+    """A number of at least 1, or "auto". Raises ValueError."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"expected auto or a whole number of at least 1, found {value!r}")
+
+
+def address_with_scheme(uri: str) -> str:
+    """The address of an MLflow store, unless it does not say how to reach it. Raises ValueError.
+
+    The message leaves the address out: one of a database may hold a password.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", uri):
+        raise ValueError(
+            "an address without a scheme; write null for the local store, or an address that starts with "
+            "sqlite:///, http://, https://, postgresql:// or mysql://"
+        )
+    return uri
+
+
+def rising_pair(limits: list[float]) -> list[float]:
+    """Two limits, unless the first is not below the second. Raises ValueError."""
+    low, high = limits
+    if not low < high:
+        raise ValueError(f"{low:g} is not below {high:g}; write the lower limit first")
+    return limits
+
+
+def _describe(error: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key; remove it or mend its spelling"
+        case "missing":
+            return f"{where}: missing; add it (`git diff params.yaml` shows what was removed)"
+        case "value_error":
+            return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+        case _:
+            message = f"{error['msg']} (found {error['input']!r})"
+            return f"{where}: {message}" if where else message
+
+
+def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
+    """Values of different sections that contradict one another; refused ones are left out."""
+    locations = tuple(refused)
+
+    def accepted(*path: str) -> bool:
+        # an error above a value refuses it, and so does one inside it
+        return not any(loc[: len(path)] == path[: len(loc)] for loc in locations)
+
+    problems = []
+    if accepted("seed") and accepted("evidence", "repeat_fold_seeds"):
+        problems += [
+            f"evidence.repeat_fold_seeds: {seed} is the project's own seed, which gives the same folds"
+            for seed in content["evidence"]["repeat_fold_seeds"]
+            if seed == content["seed"]
+        ]
+    if accepted("modality_sets"):
+        trained = content["modality_sets"]
+        for section in ("explain", "tuning", "robustness"):
+            if accepted(section, "modality_sets"):
+                problems += [
+                    f"{section}.modality_sets: {name} is not trained (modality_sets)"
+                    for name in content[section]["modality_sets"] or []
+                    if name not in trained
+                ]
+        if accepted("training", "overrides"):
+            problems += [
+                f"training.overrides.{name}: {name} is not trained (modality_sets)"
+                for name in content["training"]["overrides"]
+                if name not in trained
+            ]
+    if all(accepted(name) for name in ("network", "preprocessing", "training")):
+        problems += _lonely_samples(content["network"], content["preprocessing"], content["training"])
+    if accepted("explain", "cube_voxels") and accepted("preprocessing", "cube_voxels"):
+        cube, volume = content["explain"]["cube_voxels"], content["preprocessing"]["cube_voxels"]
+        if cube > volume:
+            problems.append(
+                f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.cube_voxels {volume})"
+            )
+    return problems
+
+
+def _lonely_samples(
+    network: Mapping[str, Any], preprocessing: Mapping[str, Any], training: Mapping[str, Any]
+) -> list[str]:
+    """Batch norm has no variance of a single sample in a stage of a single voxel."""
+    one_voxel = preprocessing["cube_voxels"] <= 16 * network["stem_stride"]
+    if one_voxel and training.get("samples_at_once") == 1 and network.get("norm", "batch") == "batch":
+        return [
+            "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
+            f"{preprocessing['cube_voxels']} voxels; take 2 or more, or network.norm group"
+        ]
+    return []

@@ -1,0 +1,32 @@
+"""Kinds of values in the parameter file, and what every section of it has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ricenet.config.problems import count_or_auto, distinct_known_sets, rising_pair
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Spacing = Annotated[float, Field(ge=0.1, le=20)]
+"""In mm; beyond these it is no voxel of a head, but a wrong unit or a slip."""
+
+Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(rising_pair)]
+"""The least and the largest value that is not remarkable."""
+
+Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
+"""Of the machine: a number, or as many as it has."""
+
+ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

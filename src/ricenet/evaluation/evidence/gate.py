@@ -1,0 +1,199 @@
+"""The gate before promotion: what has to hold of an ensemble before it may look at the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.evidence.comparison import compare_pairs
+from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.record import Evidence
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.records import Record
+from ricenet.runtime.tables import require
+from ricenet.screening.guards.result import GuardResult
+from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import LABELS, Label
+
+SHARED = ("parameters", "labels", "preprocessing", "code")
+"""Digests that the folds of an ensemble must have in common."""
+
+
+class GateFold(Record):
+    """What a fold was trained from. digests: by the names of SHARED; empty in records of earlier versions."""
+
+    fold: int
+    digests: dict[str, str]
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+class GatePrediction(Record):
+    """One subject's held-out prediction."""
+
+    participant_id: str
+    label: Label
+    fold: int
+    p_rice: float
+
+
+class GateRecord(Record):
+    """All that the gate looks at, of one ensemble; it stays with the ensemble's run.
+
+    chance_macro_f1: of a fair coin or the commoner label, whichever is higher. temperature, threshold: of the
+    three-way vote (`ricenet.evaluation.evidence.abstention`).
+    """
+
+    modality_set: str
+    ensemble_digest: str
+    folds: tuple[GateFold, ...]
+    failed_guards: tuple[GuardResult, ...]
+    macro_f1: Estimate
+    chance_macro_f1: float
+    temperature: float
+    threshold: float | None
+    predictions: tuple[GatePrediction, ...]
+
+    def as_predictions(self) -> list[Prediction]:
+        """The held-out predictions."""
+        return [Prediction(**p.model_dump()) for p in self.predictions]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A condition that does not hold. found, remedy: sentences without their full stop."""
+
+    condition: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.condition}: {self.found}. {self.remedy}"
+
+
+def gate_record(
+    modality_set: str,
+    ensemble: Mapping[str, Any],
+    training: Path,
+    predictions: Sequence[Prediction],
+    of: Evidence,
+) -> GateRecord:
+    """What the gate will look at. ensemble: ensemble.json. training: the folder with the set's folds.
+
+    Raises ResultError: a fold's record is missing.
+    """
+    folders = [training / modality_set / f"fold-{k}" for k in range(ensemble["folds"])]
+    records = [read_json(require(folder / "fold.json", "train")) for folder in folders]
+    return GateRecord(
+        modality_set=modality_set,
+        ensemble_digest=ensemble["digest"],
+        folds=tuple(_fold(record) for record in records),
+        failed_guards=tuple(guard for guard in of.guards if guard.outcome == "failed"),
+        macro_f1=of.sets[modality_set].macro_f1,
+        chance_macro_f1=max(of.chance_macro_f1, of.majority.macro_f1.value),
+        temperature=of.calibration[modality_set].temperature,
+        threshold=of.abstention[modality_set].threshold,
+        predictions=tuple(GatePrediction(**vars(p)) for p in predictions),
+    )
+
+
+def failed_conditions(record: GateRecord) -> list[Failure]:
+    """Every condition on the ensemble itself that does not hold."""
+    return [*_unlike_folds(record.folds), *_failed_guards(record), *_not_above_chance(record)]
+
+
+def worse_than(
+    record: GateRecord, champion: GateRecord, name: str, seed: int, resamples: int
+) -> Failure | None:
+    """The failure of being significantly worse than the champion, on the subjects that both held out.
+
+    That is, the 95 % interval of the macro-F1's difference lies below 0. name: of the champion.
+    Raises ResultError: fewer than two subjects of a label in common, so that nothing can be compared.
+    """
+    ours, theirs = _common(record.as_predictions(), champion.as_predictions())
+    if min(sum(p.label == label for p in ours) for label in LABELS) < 2:
+        raise ResultError(f"only {len(ours)} of its held-out subjects are {name}'s too")
+    held_out = HeldOut.of({"candidate": ours, "champion": theirs})
+    (found,) = compare_pairs(held_out, held_out.resampling(seed, resamples))
+    if found.macro_f1.high >= 0:
+        return None
+    differs = f"its macro-F1 differs by {found.macro_f1.text(signed=True)} from that of {name}"
+    told = f"{differs}, on {found.n} common subjects"
+    return Failure("worse_than_champion", told, "Keep the champion, or train a better model")
+
+
+def refusal(subject: str, failures: Sequence[Failure]) -> str:
+    """What is said where the gate stays shut. subject: which ensemble."""
+    lines = [f"  - {failure}" for failure in failures]
+    return "\n".join([f"{subject} does not pass the gate:", *lines])
+
+
+def _fold(record: Mapping[str, Any]) -> GateFold:
+    subjects = record.get("subjects", {})
+    return GateFold(
+        fold=record["fold"],
+        digests=record.get("digests", {}),
+        training=tuple(subjects.get("training", ())),
+        validation=tuple(subjects.get("validation", ())),
+    )
+
+
+def _unlike_folds(folds: Sequence[GateFold]) -> Iterator[Failure]:
+    again = "Train all folds together: `dvc repro`"
+    if not folds:
+        yield Failure("folds", "it has none", again)
+        return
+    if silent := [fold.fold for fold in folds if not fold.digests or not fold.training]:
+        found = f"fold(s) {_listed(silent)} do not say from what they were trained"
+        yield Failure("folds", found, f"{again} with this version of ricenet")
+        return
+    for name in SHARED:
+        values = [fold.digests.get(name) for fold in folds]
+        if unlike := [fold.fold for fold, value in zip(folds, values, strict=True) if value != values[0]]:
+            found = f"fold(s) {_listed(unlike)} were trained with other {name} than fold {folds[0].fold}"
+            yield Failure("folds", found, again)
+    everyone = {subject for fold in folds for subject in fold.validation}
+    for fold in folds:
+        if set(fold.training) != everyone - set(fold.validation):
+            found = f"fold {fold.fold} was not trained on exactly the subjects that the other folds hold out"
+            yield Failure("folds", found, again)
+    if sum(len(fold.validation) for fold in folds) > len(everyone):
+        yield Failure("folds", "a subject is held out by two folds", again)
+
+
+def _failed_guards(record: GateRecord) -> Iterator[Failure]:
+    for guard in record.failed_guards:
+        yield Failure(
+            f"guard {guard.name}", guard.found.rstrip("."), guard.remedy.rstrip(".") or "See docs/guards.md"
+        )
+
+
+def _not_above_chance(record: GateRecord) -> Iterator[Failure]:
+    if record.macro_f1.low <= record.chance_macro_f1:
+        found = (
+            f"its cross-validated macro-F1 of {record.macro_f1.text()} is not shown to be above the "
+            f"{record.chance_macro_f1:.2f} that chance gives"
+        )
+        yield Failure("chance", found, "More subjects, or a model that knows more")
+
+
+def _common(
+    ours: Sequence[Prediction], theirs: Sequence[Prediction]
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Both predictions of the subjects that both know by the same label, with the first's folds."""
+    of_theirs = {(p.participant_id, p.label): p for p in theirs}
+    pairs = [
+        (p, of_theirs[p.participant_id, p.label]) for p in ours if (p.participant_id, p.label) in of_theirs
+    ]
+    return (
+        [ours for ours, _ in pairs],
+        [Prediction(o.participant_id, o.label, o.fold, t.p_rice) for o, t in pairs],
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)

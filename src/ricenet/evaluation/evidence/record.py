@@ -1,0 +1,160 @@
+"""The evidence of a run as it is kept in work/evidence/evidence.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import Scores
+from ricenet.runtime.records import Record
+from ricenet.screening.guards.result import GuardResult
+
+EVIDENCE_FILE = Path("work/evidence/evidence.json")
+
+
+class Comparison(Record):
+    """Two modality sets on the same subjects. Differences: a minus b. *_holm: corrected over all pairs."""
+
+    a: str
+    b: str
+    n: int
+    macro_f1: Estimate
+    auc: Estimate
+    only_a_right: int
+    only_b_right: int
+    p_macro_f1: float
+    p_macro_f1_holm: float
+    p_mcnemar: float
+    p_mcnemar_holm: float
+    p_delong: float
+    p_delong_holm: float
+
+
+class Contribution(Record):
+    """Shapley values of the modalities for one score; empty, everything: the score of none and of all.
+
+    In units of the score; for the log-loss, its decrease in nats a subject.
+    """
+
+    score: str
+    empty: float
+    everything: float
+    modalities: dict[str, Estimate]
+
+
+class Gain(Record):
+    """Network minus baseline on the same subjects."""
+
+    macro_f1: Estimate
+    auc: Estimate
+
+
+class Baseline(Record):
+    """A baseline in the network's folds. incomplete: subjects of whom a feature is missing."""
+
+    name: str
+    title: str
+    features: tuple[str, ...]
+    incomplete: int
+    scores: Scores
+    gains: dict[str, Gain]
+    """By modality set."""
+
+
+class Audit(Record):
+    """Baselines beside the networks. skipped: why a baseline could not be had. verdict: in words."""
+
+    baselines: tuple[Baseline, ...]
+    skipped: dict[str, str]
+    network: str
+    """The modality set with the highest cross-validated macro-F1."""
+    verdict: str
+
+
+class Bin(Record):
+    """One bin of the reliability curve."""
+
+    n: int
+    mean_p_rice: float
+    share_rice: Estimate
+
+
+class Calibration(Record):
+    """Whether p_rice means what it says.
+
+    temperature: for new cases; temperatures: of each fold, from the other folds' subjects, as used in
+    `scaled_*`.
+    """
+
+    ece: Estimate
+    scaled_ece: Estimate
+    log_loss: float
+    scaled_log_loss: float
+    temperature: float
+    temperatures: tuple[float, ...]
+    bins: tuple[Bin, ...]
+    scaled_bins: tuple[Bin, ...]
+
+
+class Abstention(Record):
+    """The three-way vote.
+
+    threshold: least confidence, max(p, 1 - p) of the scaled probability, for an answer; None where no
+    threshold reaches the target. coverage, error: of held-out subjects, thresholds from the
+    other folds; error: None where nobody is answered. curve: (share answered, error among them).
+    """
+
+    target_error: float
+    threshold: float | None
+    coverage: Estimate
+    error: Estimate | None
+    curve: tuple[tuple[float, float], ...]
+
+
+class Repeats(Record):
+    """Other divisions into folds. macro_f1: of each modality set, pooled, in the order of the seeds."""
+
+    fold_seeds: tuple[int, ...]
+    macro_f1: dict[str, tuple[float, ...]]
+
+    @classmethod
+    def none(cls) -> Repeats:
+        """Where no repetition is asked for."""
+        return cls(fold_seeds=(), macro_f1={})
+
+
+class Evidence(Record):
+    """All of it. contributions: empty where not all seven modality sets were trained."""
+
+    seed: int
+    resamples: int
+    splits_digest: str
+    majority: Scores
+    chance_macro_f1: float
+    """Of a fair coin, at the cohort's share of RICE."""
+    sets: dict[str, Scores]
+    comparisons: tuple[Comparison, ...]
+    contributions: tuple[Contribution, ...]
+    audit: Audit
+    calibration: dict[str, Calibration]
+    abstention: dict[str, Abstention]
+    repeats: Repeats | None
+    guards: tuple[GuardResult, ...]
+
+    def comparison(self, a: str, b: str) -> Comparison | None:
+        """The comparison of two sets, in whichever order it was made."""
+        return next((c for c in self.comparisons if {c.a, c.b} == {a, b}), None)
+
+
+def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:
+    """Read what the stage `evidence` wrote.
+
+    Raises ResultError: missing, or not such a file.
+    """
+    return Evidence.read(path, "evidence")
+
+
+def best_set(sets: Mapping[str, Scores]) -> str:
+    """The modality set with the highest macro-F1."""
+    return max(sets, key=lambda name: sets[name].macro_f1.value)

@@ -1,0 +1,149 @@
+"""Reading the headers of every file below a folder, whatever the folders are called."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+from ricenet.importing.dicom.datasets import quietly
+from ricenet.importing.dicom.duplicates import consistent
+from ricenet.importing.dicom.headers import NoDicomError, read_header
+from ricenet.importing.dicom.instances import DicomTree, Instance, Series, Unusable
+from ricenet.importing.dicom.remains import losses, placed_by_folder, unusable_file
+from ricenet.runtime.errors import CohortError, SourceError
+
+logger = logging.getLogger(__name__)
+
+_INDEX = "DICOMDIR"
+_CLOSED = "the source folder cannot be opened. Give yourself the right to read it"
+
+
+@quietly()
+def read_tree(root: Path) -> DicomTree:
+    """Index every file below `root` by its tags, with a progress bar on stderr.
+
+    Names of files and folders mean nothing, except that an index (DICOMDIR) and hidden files that are no
+    DICOM are passed over. Links are followed, each folder once. One SeriesInstanceUID with objects of
+    several kinds gives a series for each kind, of images one at most. Copies of one object count once;
+    objects that contradict each other about what a UID means are all unusable (`duplicates.consistent`).
+    A series knows how many of its files are unusable (`remains`).
+    Raises CohortError: no such folder, it cannot be opened, or not one file in it can be used.
+    """
+    _check_root(root)
+    paths, unusable = _files_below(root)
+    found, faulty, foreign = _read(paths)
+    usable, contradictory = consistent(found)
+    faulty = placed_by_folder(faulty, found) + contradictory
+    unusable += faulty + foreign
+    if not usable:
+        raise CohortError(_nothing_found(len(paths), unusable))
+    logger.info("%d DICOM files in %d files", len(usable), len(paths))
+    return DicomTree(
+        root, _series(usable, losses(faulty, usable)), tuple(sorted(unusable, key=lambda file: file.path))
+    )
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Instance], list[Unusable], list[Unusable]]:
+    """What the files hold; those that are faulty, and those of another format."""
+    found: list[Instance] = []
+    faulty: list[Unusable] = []
+    foreign: list[Unusable] = []
+    for path in _with_progress(paths):
+        try:
+            instance = read_header(path)
+        except NoDicomError as error:
+            foreign.append(Unusable(path, error.found, error.remedy))
+        except SourceError as error:
+            faulty.append(unusable_file(path, error))
+        else:
+            found += [instance] if instance else []
+    return found, faulty, foreign
+
+
+def _check_root(root: Path) -> None:
+    try:
+        is_folder = root.is_dir()
+    except OSError:
+        # it lies in a folder that may not be entered
+        raise CohortError(_CLOSED) from None
+    if not is_folder:
+        raise CohortError("the source is not a folder. Give the folder that holds the DICOM files")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise CohortError(_CLOSED)
+
+
+def _files_below(root: Path) -> tuple[list[Path], list[Unusable]]:
+    """Every file in order of its path, and the folders that cannot be opened."""
+    paths: list[Path] = []
+    closed: list[Unusable] = []
+
+    def refuse(error: OSError) -> None:
+        closed.append(
+            Unusable(Path(error.filename or root), "a folder cannot be opened", "Check its permissions")
+        )
+
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        try:
+            place = Path(folder).stat()
+        except OSError as error:
+            refuse(error)
+            subfolders.clear()
+            continue
+        if (place.st_dev, place.st_ino) in seen:
+            # a link back, or a second one to the same folder
+            subfolders.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        subfolders.sort()
+        paths += [Path(folder, name) for name in names if name.upper() != _INDEX]
+    return sorted(paths), closed
+
+
+def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
+    """A bar with the time left; on a terminal only, for a log file would get a line for every file."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield from bar.track(paths, description="reading headers")
+
+
+def _nothing_found(files: int, unusable: Iterable[Unusable]) -> str:
+    reasons = Counter(file.found for file in unusable).most_common(5)
+    listed = "".join(f"\n  - {count} x {found}" for found, count in reasons)
+    return (
+        f"no usable DICOM file among {files} in the source folder. "
+        f"Give the folder that holds the DICOM files themselves, unpacked{listed}"
+    )
+
+
+def _series(instances: Iterable[Instance], lost: Mapping[str, Sequence[Unusable]]) -> tuple[Series, ...]:
+    groups: dict[tuple[str, str, str], list[Instance]] = {}
+    for instance in instances:
+        key = (instance.patient_id, instance.series_uid, instance.kind)
+        groups.setdefault(key, []).append(instance)
+    series = [_one_series(group, lost.get(uid, ())) for (_, uid, _), group in groups.items()]
+    return tuple(sorted(series, key=_place))
+
+
+def _one_series(instances: Iterable[Instance], lost: Sequence[Unusable]) -> Series:
+    reasons = tuple(dict.fromkeys(file.found for file in lost))
+    return Series(tuple(sorted(instances, key=lambda one: one.path)), len(lost), reasons)
+
+
+def _place(series: Series) -> tuple[str, date, float, str, str]:
+    first = series.first
+    number = float("inf") if first.series_number is None else float(first.series_number)
+    return first.patient_id, first.date or date.max, number, series.uid, series.kind

@@ -1,0 +1,1 @@
+"""The phantom as a DICOM export."""

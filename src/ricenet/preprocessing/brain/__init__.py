@@ -1,0 +1,1 @@
+"""Brain extraction with HD-BET, or from a given mask."""

@@ -1,0 +1,73 @@
+"""Where and in which precision HD-BET's network is computed.
+
+The choice is tested without a graphics card, and the network's code against torch's `meta` device; neither
+was run on one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from ricenet.runtime.arithmetic import has_bfloat16
+from ricenet.runtime.errors import RicenetError
+
+
+def choose_device(device: str) -> str:
+    """ "cpu" or "cuda": as told, or with "auto" the card where torch sees one.
+
+    Raises RicenetError: "cuda" is asked for and torch sees no card.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise RicenetError(
+            f"preprocessing.brain.device is cuda, but torch {torch.__version__} sees no CUDA card: "
+            "install a CUDA build of torch and its driver, or set it to auto or cpu"
+        )
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    return device
+
+
+def use_bfloat16(precision: str, device: str = "auto") -> bool:
+    """Whether to compute in bfloat16: as told, or with "auto" where the device has instructions for it.
+
+    device: as `choose_device` takes it.
+    """
+    return precision == "bfloat16" if precision != "auto" else has_bfloat16(choose_device(device))
+
+
+@contextlib.contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Let this thread round denormal floats to 0, with which many a CPU computes at a crawl, and undo it.
+
+    It is undone since other libraries notice: numpy then finds no smallest float.
+    """
+    import torch
+
+    before = _flushes_denormals()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@contextlib.contextmanager
+def repeatable_on_cards() -> Iterator[None]:
+    """Let cards convolve in the same order each time, and float32 in float32: by default they round to TF32.
+
+    Without a card nothing changes.
+    """
+    import torch
+
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+def _flushes_denormals() -> bool:
+    return bool(np.float32(1e-39) * np.float32(1) == 0)

@@ -1,0 +1,1 @@
+"""Rigid registration with ANTs, and how far it can be believed."""

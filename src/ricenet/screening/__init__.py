@@ -1,0 +1,1 @@
+"""Before training: guards against leakage, and quality control."""

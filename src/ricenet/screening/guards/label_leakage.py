@@ -1,0 +1,117 @@
+"""Guard: a property beside the images that gives the label away, such as the site or a file's size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ricenet.screening.guards.label_tests import NEARLY, Telling, by_threshold, by_value
+from ricenet.screening.guards.properties import Properties, PropertyKind, kind_of
+from ricenet.screening.guards.raw_fingerprint import Property
+from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import Label
+
+NAME = "label_given_away"
+
+LEAST_P = 0.001
+"""Of all properties together (Bonferroni): a property that is less improbable may be chance."""
+
+DRAWS_PER_PROPERTY = 4 / LEAST_P
+"""So that even after the correction a p below LEAST_P can be found."""
+
+
+MOST_VALUES = 0.25
+"""Of a number, as a share of the subjects, for it to be taken for a kind as well."""
+
+
+_REMEDIES: Mapping[PropertyKind, str] = {
+    "table": "Subjects of both labels have to come from the same sites and times: add the missing kind. A "
+    "column that only says the label again (a diagnosis) does not reach the network: take it out of "
+    "participants.tsv.",
+    "file": "Scans of both labels have to be acquired and exported alike: make their files alike by one "
+    "conversion of all, or add the missing kind.",
+    "sidecar": "Doses of both labels have to be exported and described alike: the same keys in every "
+    "sidecar, the same DoseSummationType. Where prescription or fractions themselves differ by label, the "
+    "network sees it in the dose itself: add subjects of both labels so treated, or train modality sets "
+    "without the dose alone and name this guard in guards.tolerated.",
+}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A property that tells the label, whether in full, and its p corrected for the number of properties."""
+
+    name: str
+    telling: Telling
+    p: float
+
+
+def label_given_away(properties: Properties, labels: Mapping[str, Label]) -> GuardResult:
+    """Look for properties that tell the label of every subject, or of nearly every one.
+
+    properties: by name, then by subject. labels: of the labelled subjects, the only ones that are looked at.
+    Values are never told, only the property's name.
+    """
+    if len(set(labels.values())) < 2:
+        found = "the labelled subjects have one label only"
+        return GuardResult(name=NAME, outcome="not applicable", found=found)
+    tested, suspects = suspects_of(properties, labels)
+    perfect = [suspect for suspect in suspects if suspect.telling.is_perfect]
+    if not suspects:
+        found = f"none of {tested} properties of tables and files tells the label of {len(labels)} subjects"
+        return GuardResult(name=NAME, outcome="passed", found=found)
+    worst = perfect or suspects
+    told = "; ".join(_told(suspect) for suspect in worst)
+    kinds = {kind_of(suspect.name) for suspect in worst}
+    return GuardResult(
+        name=NAME,
+        outcome="failed" if perfect else "warning",
+        found=f"of {tested} properties, these tell the label: {told}",
+        remedy=" ".join(remedy for kind, remedy in _REMEDIES.items() if kind in kinds),
+    )
+
+
+def suspects_of(properties: Properties, labels: Mapping[str, Label]) -> tuple[int, list[Suspect]]:
+    """How many properties were tested, and those that tell the label and would not by chance."""
+    readings = {
+        name: reading
+        for property_name, values in properties.items()
+        for name, reading in _readings(property_name, {s: values.get(s) for s in labels}).items()
+        if len(set(reading.values())) > 1 and len({labels[s] for s in reading}) > 1
+    }
+    draws = int(DRAWS_PER_PROPERTY * len(readings))
+    suspects = []
+    for name, reading in readings.items():
+        telling = _telling(reading, labels, draws)
+        p = min(1.0, telling.p * len(readings))
+        if telling.score > NEARLY and p < LEAST_P:
+            suspects.append(Suspect(name, telling, p))
+    return len(readings), suspects
+
+
+def _readings(name: str, values: Mapping[str, Property]) -> dict[str, Mapping[str, str | float]]:
+    """The values that are given, and whether one is given."""
+    given = {subject: value for subject, value in values.items() if value is not None}
+    return {
+        name: given,
+        f"{name}, whether given": {s: str(value is not None) for s, value in values.items()},
+    }
+
+
+def _telling(reading: Mapping[str, str | float], labels: Mapping[str, Label], draws: int) -> Telling:
+    is_rice = [labels[subject] == "rice" for subject in reading]
+    values = list(reading.values())
+    words = [str(value) for value in values]
+    if not all(isinstance(value, float) for value in values):
+        return by_value(words, is_rice, draws)
+    ordered = by_threshold([float(value) for value in values], is_rice)
+    if len(set(words)) > MOST_VALUES * len(words):
+        return ordered
+    # such as 160 slices for one label, 155 and 165 for the other
+    either = min(ordered, by_value(words, is_rice, draws), key=lambda telling: telling.p)
+    return replace(either, p=2 * either.p)
+
+
+def _told(suspect: Suspect) -> str:
+    how = "of every subject" if suspect.telling.is_perfect else f"nearly always, {suspect.telling.score:.2f}"
+    return f"{suspect.name} ({how}; p {suspect.p:.1g})"

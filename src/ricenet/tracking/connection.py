@@ -1,0 +1,208 @@
+"""The MLflow store: a local sqlite database under mlflow/, or a server named in params.yaml."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.files import locked
+from ricenet.runtime.git import home_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+USER_INFO = re.compile(r"://[^\s'\"]*@")
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it the web page opens in the view for language models, where runs cannot be compared."""
+
+REBUILD = (
+    "Delete mlflow/mlflow.db and mlflow/artifacts, then run `dvc repro`: runs and models are "
+    "rebuilt from the files, champions have to be promoted again"
+)
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """Where runs and models are recorded; holds names only, so that it travels between processes."""
+
+    uri: str
+    experiment_id: str
+
+    @property
+    def database(self) -> Path | None:
+        """The sqlite file; None where a server keeps the runs."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+    def client(self) -> MlflowClient:
+        """A client of this store, for both runs and models."""
+        return _client(self.uri)
+
+    def one_writer(self) -> AbstractContextManager[None]:
+        """Let one process at a time ask a database what a run lacks, and log it.
+
+        Between a server's answer and the next request others may still log the same.
+        """
+        if self.database is None:
+            return nullcontext()
+        return locked(self.database.with_suffix(".lock"))
+
+
+def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore:
+    """Open the store, making database and experiment where they do not exist yet.
+
+    project: the project's folder. uri: None for the local store in `mlflow/`.
+    Safe to call from several processes at once.
+    Raises RegistryError: the store cannot be reached, belongs to another folder, or its address holds
+    a password.
+    """
+    refuse_credentials(uri)
+    home = home_of(project)
+    address = _absolute(uri, home)
+    # without a place of its own, a database's experiment keeps its files below the working folder
+    artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
+    with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
+        client = _client(address)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            location = None if artifacts is None else artifacts.as_uri()
+            return TrackingStore(
+                address, client.create_experiment(experiment, location, dict(EXPERIMENT_KIND))
+            )
+        _require_same_folder(found, artifacts, REBUILD if uri is None else _foreign(address))
+        _show_again(client, found)
+        return TrackingStore(address, found.experiment_id)
+
+
+def is_server(uri: str | None) -> bool:
+    """Whether an address is that of an MLflow server, not of a database."""
+    return uri is not None and uri.lower().startswith(("http://", "https://"))
+
+
+def refuse_credentials(uri: str | None) -> None:
+    """Refuse a server's address that holds a user's name or password, without repeating them.
+
+    Raises RegistryError.
+    """
+    if uri is not None and is_server(uri) and "@" in uri:
+        raise RegistryError(
+            f"tracking.uri {redacted(uri)} holds a user name or password, which logs and reports would "
+            "show. Leave it out up to the @, and set the environment variables MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD instead"
+        )
+
+
+def redacted(text: str) -> str:
+    """A text without the user names and passwords of the addresses in it.
+
+    >>> redacted("cannot reach postgresql://ann:secret@db.example.org/runs")
+    'cannot reach postgresql://***@db.example.org/runs'
+    """
+    return USER_INFO.sub("://***@", text)
+
+
+def mlflow_failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises where it refuses, or where its database, server or files cannot be reached."""
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException, OSError
+
+
+@contextmanager
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """Turn a failure to talk to the store into a RegistryError that names it."""
+    try:
+        yield
+    except mlflow_failures() as error:
+        raise RegistryError(
+            f"the MLflow store {redacted(uri)} cannot be used: {one_line(error)}. Check that it is reachable "
+            "and that tracking.uri in params.yaml is right"
+        ) from error
+
+
+@contextmanager
+def no_advice() -> Iterator[None]:
+    """Leave out MLflow's warning that a model comes without an example of its input."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks or passwords, shortened."""
+    return redacted(" ".join(str(error).split()))[:500]
+
+
+@functools.lru_cache(maxsize=8)
+def _client(uri: str) -> MlflowClient:
+    collecting = gc.isenabled()
+    # the imports make very many objects and drop few: a fifth of their time is saved
+    gc.disable()
+    try:
+        prepare_mlflow()
+        import mlflow
+
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def prepare_mlflow() -> None:
+    """Keep MLflow from reporting usage to its makers, and from logging or drawing progress bars."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow  # noqa: F401  (it configures its loggers when imported)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _absolute(uri: str | None, home: Path) -> str:
+    if uri is None:
+        return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
+    return uri
+
+
+def _foreign(address: str) -> str:
+    return (
+        f"If {address.removeprefix(SQLITE)} is this project's alone, delete it and run `dvc repro`; "
+        "otherwise give the project's runs another name in tracking.experiment"
+    )
+
+
+def _require_same_folder(experiment: Experiment, artifacts: Path | None, remedy: str) -> None:
+    found = experiment.artifact_location
+    if artifacts is not None and found != artifacts.as_uri():
+        raise RegistryError(
+            f"the MLflow database was made in another folder: its experiment {experiment.name} keeps "
+            f"artifacts in {found}, expected {artifacts.as_uri()}. {remedy}"
+        )
+
+
+def _show_again(client: MlflowClient, experiment: Experiment) -> None:
+    if experiment.lifecycle_stage != "active":
+        logger.info("MLflow: the deleted experiment %s is restored", experiment.name)
+        client.restore_experiment(experiment.experiment_id)
+    for key, value in EXPERIMENT_KIND.items():
+        if experiment.tags.get(key) is None:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
