@@ -78,7 +78,9 @@ def test_a_stage_lists_every_module_that_decides_its_result(name: str) -> None:
     stage = stages()[name]
     if stage.get("always_changed"):
         pytest.skip("runs every time, whatever changed")
-    script = SOURCE / "ricenet/phantom/write_cohort.py" if name == "phantom" else SOURCE / "stages" / f"{name}.py"
+    script = (
+        SOURCE / "ricenet/phantom/write_cohort.py" if name == "phantom" else SOURCE / "stages" / f"{name}.py"
+    )
     listed = [PROJECT / str(dep) for dep in stage["deps"] if str(dep).startswith("src/")]  # type: ignore[attr-defined]
     missing = sorted(
         str(path.relative_to(PROJECT))

@@ -17,10 +17,10 @@ from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import require
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
-from ricenet.tracking.content import COMMIT, code_tags, common_params, flat, set_key
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.registry import find_registered
+from ricenet.tracking.run_content import COMMIT, code_tags, common_params, flat, set_key
 from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, RUNS_PER_CALL, SET_KEY, runs_of_set
 from ricenet.training.predictions import Prediction, read_predictions
 from ricenet.vocabulary import MODALITY_SETS

@@ -9,7 +9,7 @@ from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.record import read_robustness
-from ricenet.tracking.content import ArtifactGroup
+from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
 TEMPERATURE, CONFIDENCE, GATE = "ricenet.temperature", "ricenet.least_confidence", "ricenet.gate"

@@ -12,7 +12,8 @@ from ricenet.inference.test_vote import ledger_path, read_ledger
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.tables import read_rows, require
-from ricenet.tracking.content import (
+from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
+from ricenet.tracking.run_content import (
     ArtifactGroup,
     Epoch,
     RunContent,
@@ -23,7 +24,6 @@ from ricenet.tracking.content import (
     fold_run_name,
     set_key,
 )
-from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
 from ricenet.vocabulary import MODALITY_SETS
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")

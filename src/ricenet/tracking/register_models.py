@@ -14,7 +14,6 @@ from ricenet.evaluation.robustness.record import read_robustness
 from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice
-from ricenet.tracking.content import COMMIT, code_tags, set_key
 from ricenet.tracking.evidence_content import gate_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
@@ -34,6 +33,7 @@ from ricenet.tracking.registry import (
     version_with_digest,
     versions,
 )
+from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import runs_of_set
 from ricenet.vocabulary import members
 
