@@ -1,10 +1,25 @@
-"""The order of files of tests: those that take long begin first, so that no worker ends alone with one."""
+"""What is costly and shared by files, and their order: those that take long begin first."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
 import pytest
+from registered_project import Registered
+
+
+@pytest.fixture(scope="session")
+def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Registered:
+    """A project with registered ensembles, which takes long to make; tests use `registered`."""
+    return Registered(tmp_path_factory.mktemp("registered") / "project")
+
+
+@pytest.fixture
+def registered(registered_once: Registered, monkeypatch: pytest.MonkeyPatch) -> Registered:
+    """The project as it was made, entered. Version 2 of dose is at hand, version 1 in MLflow alone."""
+    registered_once.reset()
+    monkeypatch.chdir(registered_once.project)
+    return registered_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

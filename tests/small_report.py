@@ -31,7 +31,7 @@ from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
 from ricenet.evaluation.metrics import set_metrics
 from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.evaluation.tables import out_of_fold_table
-from ricenet.inference.test_vote import LedgerRow, identify_test_set
+from ricenet.inference.test_ledger import LedgerRow, identify_test_set
 from ricenet.report.page import render
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results

@@ -12,8 +12,7 @@ from ricenet.report.page import write_report
 from ricenet.report.protocol import Protocol, printed_params
 from ricenet.report.provenance import described_commit, package_versions
 from ricenet.report.results import read_results
-from ricenet.tracking.connection import open_store, redacted
-from ricenet.tracking.publish import publish
+from ricenet.tracking.connection import redacted
 
 logger = logging.getLogger("ricenet.stages.report")
 
@@ -30,7 +29,6 @@ def main() -> None:
         commit=described_commit(PROJECT),
     )
     page = write_report(read_results(PROJECT, params.seed), PROJECT / "work" / "report", protocol)
-    publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))
     logger.info("%s", page)
 
 

@@ -19,7 +19,7 @@ from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evi
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import SetMetrics
 from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
-from ricenet.inference.test_vote import LedgerRow, ledger_path, read_ledger
+from ricenet.inference.test_ledger import LedgerRow, ledger_path, read_ledger
 from ricenet.report.votes import PromotedVote, name_of_test_set, no_vote_sentence, read_votes
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json

@@ -39,7 +39,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
     """(anchor of the section that says more, sentence), in the page's order."""
     evidence = results.evidence
     sentences = [
-        ("scores", _best_sentence(evidence)),
+        ("scores", best_sentence(evidence)),
         *([("contribution", told)] if (told := contribution_sentence(evidence.contributions)) else []),
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
@@ -61,7 +61,8 @@ def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES if counts[outcome])
 
 
-def _best_sentence(evidence: Evidence) -> str:
+def best_sentence(evidence: Evidence) -> str:
+    """Which modality set has the highest macro-F1, beside chance."""
     name = best_set(evidence.sets)
     best = evidence.sets[name]
     chosen = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import Confusion, macro_f1_estimate
-from ricenet.inference.test_vote import UNKNOWN, LedgerRow, identify_test_set
+from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import read_rows, require
 

@@ -21,7 +21,7 @@ from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.registry import find_registered
 from ricenet.tracking.run_content import COMMIT, code_tags, common_params, flat, set_key
-from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, RUNS_PER_CALL, SET_KEY, runs_of_set
+from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, SET_KEY, runs_of_set, search_runs
 from ricenet.training.predictions import Prediction, read_predictions
 from ricenet.vocabulary import MODALITY_SETS
 
@@ -105,7 +105,7 @@ def find_run(store: TrackingStore, given: str) -> Run:
     Raises RegistryError: none, or several.
     """
     with mlflow_errors(store.uri):
-        runs = _search(store, f"tags.`{KIND}` = 'set'")
+        runs = search_runs(store, f"tags.`{KIND}` = 'set'")
     digits = given.lower()
     found = [run for run in runs if run.info.run_id == digits]
     found = found or [run for run in runs if run.info.run_name == given]
@@ -222,25 +222,13 @@ def _unknown(store: TrackingStore, given: str) -> str:
 
 def _other_run(store: TrackingStore, given: str) -> Run | None:
     if RUN_ID.fullmatch(given.lower()):
-        found = _search(store, f"attributes.run_id LIKE '{given.lower()}%'")
+        found = search_runs(store, f"attributes.run_id LIKE '{given.lower()}%'")
     elif "'" in given:
         # MLflow's filter has no way to write it
         return None
     else:
-        found = _search(store, f"attributes.run_name = '{given}'")
+        found = search_runs(store, f"attributes.run_name = '{given}'")
     return found[0] if found else None
-
-
-def _search(store: TrackingStore, wanted: str) -> list[Run]:
-    """All runs of the experiment that fit, oldest first."""
-    client, token = store.client(), None
-    found: list[Run] = []
-    while True:
-        page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _run_title(run: Run) -> str:

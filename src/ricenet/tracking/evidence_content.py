@@ -13,7 +13,7 @@ from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
 TEMPERATURE, CONFIDENCE, GATE = "ricenet.temperature", "ricenet.least_confidence", "ricenet.gate"
-"""Tags of a version: of its three-way vote, and what its gate said when it was last at hand."""
+"""Tags of a version: its decision threshold, and what its gate said when it was last at hand."""
 
 _SCORES = ("balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 

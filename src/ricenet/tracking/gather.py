@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ricenet.inference.test_vote import ledger_path, read_ledger
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.tables import read_rows, require
@@ -24,20 +23,21 @@ from ricenet.tracking.run_content import (
     fold_run_name,
     set_key,
 )
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.training.ensemble import RECORD
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 
 
 def trained_sets(project: Path) -> list[str]:
-    """Modality sets of which all folds are trained."""
-    return [name for name in MODALITY_SETS if (ensemble_folder(project, name) / "ensemble.json").is_file()]
+    """Modality sets of which all folds are trained, those of few volumes first."""
+    found = [path.parent.name for path in (project / "models" / "ensembles").glob(f"*/{RECORD}")]
+    return sorted(found, key=lambda name: (name.count("+"), name))
 
 
 def read_ensemble_json(project: Path, modality_set: str) -> dict[str, Any]:
     """The description of a set's ensemble, with its digest and those of what it was trained on."""
     with made_by("train"):
-        content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / "ensemble.json")
+        content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / RECORD)
     return content
 
 
@@ -63,7 +63,7 @@ def set_content(project: Path, modality_set: str) -> RunContent:
     params = {**common_params(records), **flat({k: ensemble[k] for k in ("network", "preprocessing")})}
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
-    vote = _vote_metrics(project, modality_set, ensemble["digest"])
+    vote = _vote(project, modality_set, ensemble["digest"])
     return RunContent(
         kind="set",
         name=modality_set,
@@ -77,9 +77,7 @@ def set_content(project: Path, modality_set: str) -> RunContent:
             **vote,
         },
         artifacts=(
-            ArtifactGroup.of_files(
-                "ensemble", {"ensemble.json": ensemble_folder(project, modality_set) / "ensemble.json"}
-            ),
+            ArtifactGroup.of_files("ensemble", {RECORD: ensemble_folder(project, modality_set) / RECORD}),
             ArtifactGroup.of_folder("figures", work / "evaluation" / "figures"),
             *evidence_artifacts(work, modality_set, ensemble["digest"]),
             ArtifactGroup.of_folder("occlusion", work / "explain" / modality_set),
@@ -203,17 +201,17 @@ def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
     return metrics
 
 
-def _vote_metrics(project: Path, modality_set: str, digest: str) -> dict[str, float]:
+def vote_metrics(macro_f1: float, evaluation: int) -> dict[str, float]:
+    """An ensemble's vote on the test set as metrics of its run, with the count of evaluations by then."""
+    return {"test_macro_f1": macro_f1, "test_evaluations": float(evaluation)}
+
+
+def _vote(project: Path, modality_set: str, digest: str) -> dict[str, float]:
     path = project / "work" / "vote" / "vote.json"
     vote = read_json(path).get(modality_set) if path.is_file() else None
     if vote is None or vote["digest"] != digest:
         return {}
-    looks = [
-        row.look
-        for row in read_ledger(ledger_path(project))
-        if row.digest12 == digest[:12] and row.modality_set == modality_set
-    ]
-    return {"test_macro_f1": vote["macro_f1"], "test_looks": float(max(looks, default=1))}
+    return vote_metrics(vote["macro_f1"], vote.get("evaluation", 1))
 
 
 def _read_history(path: Path) -> list[Epoch]:

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ricenet.tracking.connection import TrackingStore, mlflow_errors
-from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
+from ricenet.tracking.gather import (
+    fold_contents,
+    quality_content,
+    set_content,
+    trained_sets,
+    vote_metrics,
+)
 from ricenet.tracking.run_content import RunContent
 from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
 from ricenet.tracking.tuning_runs import tuning_contents
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from ricenet.inference.test_vote import VoteResult
+    from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +60,16 @@ def publish(project: Path, store: TrackingStore) -> Published:
     if created or completed:
         logger.info("MLflow: %d run(s) created, %d completed", len(created), len(completed))
     return Published(created, completed)
+
+
+def show_vote(store: TrackingStore, champion: RegisteredEnsemble, result: VoteResult) -> None:
+    """Show a champion's vote on the test set at its run, also where that is of an earlier training."""
+    try:
+        for name, value in vote_metrics(result.macro_f1, result.evaluation).items():
+            store.client().log_metric(str(champion.run_id), name, value)
+    except mlflow_failures() as error:
+        # the run may have been deleted in the web page; the ledger keeps the result
+        logger.warning("MLflow: the vote of %s is not shown at its run: %s", champion, one_line(error))
 
 
 def _publish_set(

@@ -122,6 +122,16 @@ class Ensemble:
         return np.stack(folds, axis=1)
 
 
+def ensemble_digest(folder: Path) -> str | None:
+    """An ensemble's digest, computed from its files; None where they are not an ensemble's, or not all."""
+    try:
+        record = _read_record(folder)
+        paths = [folder / _weights_name(fold) for fold in range(record["folds"])]
+        return _digest({k: v for k, v in record.items() if k != "digest"}, paths)
+    except (RegistryError, OSError):
+        return None
+
+
 def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether more than half of the folds say RICE (p_rice >= 0.5); the mean decides a tie.
 
