@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ricenet.runtime.files import write_text
 from ricenet.vocabulary import LABELS, Label
 
 COLUMNS = ("participant_id", "label", "fold", "p_rice")
+
+THRESHOLD = 0.5
+"""A subject is predicted rice from this p_rice upwards."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,22 @@ class Prediction:
     p_rice: float
 
 
-def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
-    """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
-    rice = np.array([label == "rice" for label in labels], dtype=bool)
-    called = np.asarray(p_rice) >= 0.5
-    return (_f1(rice, called) + _f1(~rice, ~called)) / 2
+def predicted_label(p_rice: float) -> Label:
+    """The label on the probability's side of the threshold."""
+    return LABELS[int(p_rice >= THRESHOLD)]
 
 
-def _f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
-    hits, total = int((truth & called).sum()), int(truth.sum() + called.sum())
-    return 2 * hits / total if total else 0.0
+def predicted_labels(p_rice: Iterable[float]) -> list[Label]:
+    """The same of several subjects."""
+    return [predicted_label(p) for p in p_rice]
+
+
+def macro_f1(labels: Sequence[str], predicted: Sequence[str]) -> float:
+    """Mean of the two labels' F1; one that neither occurs nor is predicted counts 0."""
+    from sklearn.metrics import f1_score
+
+    truth, guess = ([LABELS.index(label) for label in of] for of in (labels, predicted))
+    return float(f1_score(truth, guess, labels=[0, 1], average="macro", zero_division=0))
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores
+from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.scores import Scores
 from ricenet.runtime.records import Record
 from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import Volumes
 
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
 
 
 class Comparison(Record):
-    """Two modality sets on the same subjects. Differences: a minus b. *_holm: corrected over all pairs."""
+    """Two modality sets on the n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
 
     a: str
     b: str
@@ -32,19 +32,22 @@ class Comparison(Record):
 
 
 class Contribution(Record):
-    """Shapley values of the modalities for one score; empty, everything: the score of none and of all.
+    """Shapley values of the volumes for one score; empty, everything: the score of none and of all.
 
-    In units of the score; for the log-loss, its decrease in nats a subject.
+    In units of the score; for the log-loss, its decrease in nats a subject. n: subjects with all volumes.
     """
 
     score: str
+    n: int
     empty: float
     everything: float
     modalities: dict[str, Estimate]
 
 
 class Gain(Record):
-    """Network minus baseline on the same subjects."""
+    """Network minus baseline on the network's n subjects."""
+
+    n: int
 
     macro_f1: Estimate
     auc: Estimate
@@ -113,26 +116,32 @@ class Abstention(Record):
 
 
 class Repeats(Record):
-    """Other divisions into folds. macro_f1: of each modality set, pooled, in the order of the seeds."""
+    """Other divisions into folds; none where no repetition is asked for.
 
-    fold_seeds: tuple[int, ...]
-    macro_f1: dict[str, tuple[float, ...]]
+    macro_f1: of each modality set, pooled, in the order of the seeds.
+    Source: Krstajic et al. 2014 (repeated cross-validation). Network starts stay the same, so only the division
+    differs.
+    """
 
-    @classmethod
-    def none(cls) -> Repeats:
-        """Where no repetition is asked for."""
-        return cls(fold_seeds=(), macro_f1={})
+    fold_seeds: tuple[int, ...] = ()
+    macro_f1: dict[str, tuple[float, ...]] = {}
 
 
 class Evidence(Record):
-    """All of it. contributions: empty where not all seven modality sets were trained."""
+    """All of it. contributions: empty where not every combination of the volumes was trained.
+
+    excluded: subjects that lack a volume, by the modality set that needs it. Comparisons, gains and
+    contributions are on common subjects, of which each says how many.
+    """
 
     seed: int
     resamples: int
     splits_digest: str
+    volumes: Volumes
+    excluded: dict[str, tuple[str, ...]]
     majority: Scores
     chance_macro_f1: float
-    """Of a fair coin, at the cohort's share of RICE."""
+    """Of guessing both labels equally often, at the cohort's share of RICE."""
     sets: dict[str, Scores]
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]
@@ -153,8 +162,3 @@ def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:
     Raises ResultError: missing, or not such a file.
     """
     return Evidence.read(path, "evidence")
-
-
-def best_set(sets: Mapping[str, Scores]) -> str:
-    """The modality set with the highest macro-F1."""
-    return max(sets, key=lambda name: sets[name].macro_f1.value)
