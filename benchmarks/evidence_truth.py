@@ -26,12 +26,12 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.splits import write_splits
 from ricenet.config.params import Params, read_params
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.build import build_evidence
 from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.contribution import contribution_sentence
-from ricenet.evaluation.evidence.held_out import HeldOut
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.evaluation.intervals import Estimate
 from ricenet.phantom.mechanism import Weights
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult

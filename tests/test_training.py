@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import f1_score
 from small_folds import (
     AUGMENTATION,
     CUBE,
@@ -55,13 +56,7 @@ from ricenet.training.cross_validation import (
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics, read_history, write_history
-from ricenet.training.predictions import (
-    Prediction,
-    macro_f1,
-    predicted_labels,
-    read_predictions,
-    write_predictions,
-)
+from ricenet.training.predictions import Prediction, macro_f1, read_predictions, write_predictions
 from ricenet.training.sampler import draw_epoch, in_batches, occurrences
 from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, WEIGHTS, FoldTask
 from ricenet.vocabulary import Label
@@ -119,7 +114,7 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
         assert row.p_rice == pytest.approx(expected, abs=1e-5)
     labels = [row.label for row in rows]
     last = read_history(task.folder / HISTORY)[-1]
-    assert last.validation_macro_f1 == macro_f1(labels, predicted_labels(row.p_rice for row in rows))
+    assert last.validation_macro_f1 == macro_f1(labels, np.array([row.p_rice for row in rows]))
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
@@ -277,8 +272,18 @@ def test_repeats_of_a_subject_are_counted() -> None:
     assert occurrences(np.array([3, 1, 3, 3, 1])) == [0, 0, 1, 2, 1]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_agrees_with_scikit_learn(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    p_rice = draw.random(9)
+    labels: list[Label] = ["rice" if rice else "recurrence" for rice in draw.random(9) < 0.2 * seed]
+    called = np.where(p_rice >= 0.5, "rice", "recurrence")
+    expected = f1_score(labels, called, labels=["recurrence", "rice"], average="macro", zero_division=0)
+    assert macro_f1(labels, p_rice) == pytest.approx(expected)
+
+
 def test_one_half_is_called_rice() -> None:
-    assert predicted_labels([0.5, 0.49999]) == ["rice", "recurrence"]
+    assert macro_f1(["rice", "recurrence"], np.array([0.5, 0.49999])) == 1.0
 
 
 def test_tables_keep_every_digit(tmp_path: Path) -> None:

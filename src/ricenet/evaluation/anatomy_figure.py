@@ -44,6 +44,16 @@ class Anatomy:
     known_masks: Mapping[str, NDArray[np.float32]]
 
     @property
+    def post_op(self) -> NDArray[np.float32]:
+        """The paper's first MRI, until all that draws it iterates over the declaration."""
+        return self.data["post_op"]
+
+    @property
+    def event(self) -> NDArray[np.float32]:
+        """The paper's second MRI, likewise."""
+        return self.data["event"]
+
+    @property
     def has_dose(self) -> bool:
         """Whether the subject has a dose."""
         return self.volumes.dose is not None and self.volumes.dose.name in self.data
@@ -96,8 +106,8 @@ def _on_grid(path: Path, grid: Grid) -> NDArray[np.float32]:
 def volumes_figure(anatomy: Anatomy) -> Figure:
     """Axial slices through the isocentre of every volume: MRIs (SDs of the brain) and dose (Gy).
 
-    Source: RICE-NET figure 1. The isocentre is estimated (`isocentre_voxel`), without a dose the brain's middle
-    stands for it; cavity and lesion are outlined where known.
+    Source: RICE-NET figure 1. The isocentre is estimated (`isocentre_voxel`); without a dose, slices are
+    through the brain's middle. Cavity and lesion are outlined where known.
     """
     from matplotlib.figure import Figure
 

@@ -30,7 +30,7 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """How an interval is drawn; the same strata and seed draw the same subjects, so that differences are paired.
+    """How an interval is drawn; equal strata and seeds draw the same subjects, so differences are paired.
 
     strata: positions of the subjects that are drawn among each other.
     """
@@ -47,8 +47,8 @@ class Resampling:
     def estimates(self, statistics: Sequence[Statistic]) -> list[Estimate]:
         """The score of the given subjects, each with its 95 % BCa interval.
 
-        Where BCa is not defined, percentiles (method "percentile"); where every resample gives the same score,
-        low and high are that score.
+        Where BCa is not defined, percentiles (method "percentile"); where every resample gives the same
+        score, low and high are that score.
         """
         return self.estimates_and_resamples(statistics)[0]
 
@@ -103,12 +103,20 @@ def mean_over_subjects(
     column = np.asarray(values, dtype=np.float64)
     if len(column) < 2:
         return Estimate(value=column[0], low=-math.inf, high=math.inf, method="none") if len(column) else None
-    return Resampling((np.arange(len(column)),), seed, resamples).estimates([mean_of(column)])[0]
+    return Resampling((np.arange(len(column)),), seed, resamples).estimates(
+        [mean_of(column, np.zeros(len(column), dtype=np.bool_))]
+    )[0]
 
 
-def mean_of(values: NDArray[np.float64]) -> Statistic:
+def mean_of(values: NDArray[np.float64], is_rice: Truth) -> Statistic:
     """The mean of one number a subject (N,)."""
-    return lambda counts: counts @ values / counts.sum(axis=1)
+    return lambda counts: total(counts, values, is_rice) / counts.sum(axis=1)
+
+
+def total(counts: Counts, values: NDArray[np.float64], is_rice: Truth) -> NDArray[np.float64]:
+    """Sums (B,) or (B, K) of values (N,) or (N, K), label by label, as strata are drawn."""
+    found: NDArray[np.float64] = counts[:, ~is_rice] @ values[~is_rice] + counts[:, is_rice] @ values[is_rice]
+    return found
 
 
 def difference(a: Statistic, b: Statistic) -> Statistic:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -33,9 +34,7 @@ def read_out_of_fold(
     """
     predictions: list[Prediction] = []
     for k, fold in enumerate(splits.folds):
-        found = read_predictions(
-            require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train")
-        )
+        found = read_predictions(require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train"))
         expected = set(fold) - set(excluded)
         for problem in _problems(found, expected, splits.labels):
             remedy = "Train this fold again with the current splits"
@@ -44,27 +43,20 @@ def read_out_of_fold(
     return sorted(predictions, key=lambda p: p.participant_id)
 
 
-def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> list[str]:
-    subjects = [p.participant_id for p in found]
-    return [
-        *(
-            f"{s} is predicted {subjects.count(s)} times"
-            for s in sorted(set(subjects)) if subjects.count(s) > 1
-        ),
-        *(
-            f"{s} is predicted, but splits.json holds it out elsewhere"
-            for s in sorted(set(subjects) - expected)
-        ),
-        *(f"{s} has no prediction" for s in sorted(expected - set(subjects))),
-        *(
-            f"{p.participant_id} has p_rice {p.p_rice}, which is no probability"
-            for p in found if not 0 <= p.p_rice <= 1
-        ),
-        *(
-            f"{p.participant_id} is {p.label} in the predictions and {labels[p.participant_id]} in splits.json"
-            for p in found if p.label != labels[p.participant_id]
-        ),
-    ]  # fmt: skip
+def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:
+    times = Counter(p.participant_id for p in found)
+    for subject in sorted(times):
+        if times[subject] > 1:
+            yield f"{subject} is predicted {times[subject]} times"
+        if subject not in expected:
+            yield f"{subject} is predicted, but splits.json holds it out elsewhere"
+    yield from (f"{subject} has no prediction" for subject in sorted(expected - times.keys()))
+    for p in found:
+        subject, truth = p.participant_id, labels[p.participant_id]
+        if not 0 <= p.p_rice <= 1:
+            yield f"{subject} has p_rice {p.p_rice}, which is no probability"
+        if p.label != truth:
+            yield f"{subject} is {p.label} in the predictions and {truth} in splits.json"
 
 
 @dataclass(frozen=True)
@@ -123,14 +115,16 @@ class HeldOut:
 
     def right(self, name: str) -> NDArray[np.bool_]:
         """Whom a classification gets right (N,)."""
-        return (self.p_rice[name] >= THRESHOLD) == self.is_rice
+        right: NDArray[np.bool_] = (self.p_rice[name] >= THRESHOLD) == self.is_rice
+        return right
 
 
 def _by_subject(name: str, rows: Sequence[Prediction]) -> dict[str, Prediction]:
     found = {p.participant_id: p for p in rows}
     if len(found) < len(rows):
         raise ResultError(
-            f"{name} predicts a subject in two folds, so that it is not held out. Train it again (`dvc repro`)"
+            f"{name} predicts a subject in two folds, so that it is not held out. Train it again "
+            "(`dvc repro`)"
         )
     return found
 

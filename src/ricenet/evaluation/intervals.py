@@ -1,4 +1,4 @@
-"""A number with its 95 % interval, and the exact intervals of proportions and of what follows from two of them.
+"""A number with its 95 % interval; exact intervals of proportions and of what follows from two of them.
 
 Source: Clopper and Pearson 1934, as scipy computes it.
 """
@@ -26,8 +26,8 @@ LEVEL = 0.95
 
 Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant", "none"]
 """How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
-proportions where (nearly) every resample is the same, DeLong's variance, constant where no chance enters; none
-of a single subject, which leaves both ends open."""
+proportions where (nearly) every resample is the same, DeLong's variance, constant where no chance enters;
+none of a single subject, which leaves both ends open."""
 
 _OPEN_AS_NULL = PlainSerializer(lambda end: end if math.isfinite(end) else None, when_used="json")
 _Low = Annotated[float, BeforeValidator(lambda end: -math.inf if end is None else end), _OPEN_AS_NULL]
@@ -55,6 +55,11 @@ class Estimate(Record):
         sign = "+" if signed else ""
         value, low, high = (f"{number:{sign}.{digits}f}" for number in (self.value, self.low, self.high))
         return f"{value} ({low} to {high})"
+
+
+def constant(value: float) -> Estimate:
+    """A value in which chance has no part."""
+    return Estimate(value=value, low=value, high=value, method="constant")
 
 
 def proportion(hits: int, n: int, level: float = LEVEL) -> Estimate:
@@ -91,7 +96,7 @@ def exact_bounds(p_rice: Probabilities, is_rice: Truth, level: float = LEVEL) ->
     rates = [share_of(right[of_label], (1 + level) / 2) for of_label in (is_rice, ~is_rice)]
     corners = [*product(*((rate.low, rate.high) for rate in rates))]
     rice, recurrence = int(is_rice.sum()), int((~is_rice).sum())
-    macro_f1 = [macro_f1_of_rates(*corner, rice, recurrence) for corner in corners]
+    macro_f1 = [macro_f1_of_rates(found, spared, rice, recurrence) for found, spared in corners]
     balanced = [sum(corner) / 2 for corner in corners]
     rarer = min(rice, recurrence)
     won = float(pairs_won(p_rice, is_rice).mean()) * rarer

@@ -89,15 +89,16 @@ def auc(p_rice: Probabilities, is_rice: Truth) -> Statistic:
 
     def score(counts: Counts) -> NDArray[np.float64]:
         rice, recurrence = counts[:, is_rice], counts[:, ~is_rice]
-        result: NDArray[np.float64] = ((rice @ wins) * recurrence).sum(axis=1)
-        return result / (rice.sum(axis=1) * recurrence.sum(axis=1))
+        won = ((rice @ wins) * recurrence).sum(axis=1)
+        result: NDArray[np.float64] = won / (rice.sum(axis=1) * recurrence.sum(axis=1))
+        return result
 
     return score
 
 
 def brier(p_rice: Probabilities, is_rice: Truth) -> Statistic:
     """Mean squared difference of p_rice and what was the case (Brier 1950); smaller is better."""
-    return mean_of((p_rice - is_rice) ** 2)
+    return mean_of((p_rice - is_rice) ** 2, is_rice)
 
 
 def log_losses(p_rice: Probabilities, is_rice: Truth) -> NDArray[np.float64]:

@@ -88,8 +88,7 @@ class _Run:
             augmented = self.augmented(volumes, epoch, subjects, repeats[places])
             outcomes.append(self.optimisation.step(augmented, self.classes(subjects)))
         loss, p_rice = self._collected(outcomes, names, epoch, "training")
-        predicted = predictions.predicted_labels(p_rice)
-        return loss, predictions.macro_f1([known[position] for position in order], predicted)
+        return loss, predictions.macro_f1([known[position] for position in order], p_rice)
 
     def augmented(
         self, volumes: torch.Tensor, epoch: int, subjects: Sequence[str], repeats: NDArray[np.int64]
@@ -208,8 +207,7 @@ def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> N
         train_loss, train_macro_f1 = run.train_epoch(epoch)
         training_s = time.monotonic() - start
         validation_loss, p_rice = run.validate(epoch)
-        predicted = predictions.predicted_labels(p_rice)
-        validation_macro_f1 = predictions.macro_f1(_validation_labels(task), predicted)
+        validation_macro_f1 = predictions.macro_f1(_validation_labels(task), p_rice)
         history.append(EpochMetrics(train_loss, train_macro_f1, validation_loss, validation_macro_f1))
         if epoch % task.training.checkpoint_every_epochs == 0 and epoch < task.training.epochs:
             state = capture(run.optimisation.network, run.optimisation.optimiser, history, arithmetic)

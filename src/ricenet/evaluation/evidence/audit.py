@@ -13,7 +13,7 @@ from ricenet.evaluation.evidence.comparison import WIDER
 from ricenet.evaluation.evidence.contribution import prior
 from ricenet.evaluation.evidence.record import Audit, Baseline, Gain
 from ricenet.evaluation.held_out import HeldOut
-from ricenet.evaluation.intervals import Estimate, Probabilities, difference_or_bound, exact_bounds
+from ricenet.evaluation.intervals import Probabilities, constant, difference_or_bound, exact_bounds
 from ricenet.evaluation.metrics import best_set
 from ricenet.evaluation.scores import Scores, scores_with_intervals
 from ricenet.training.predictions import THRESHOLD
@@ -38,29 +38,28 @@ def audit(
     networks: each modality set with its own subjects. everyone: whoever is held out by one of them.
     """
     usable = {model: model.usable(scalars) for model in models}
-    baselines = {MAJORITY: prior(everyone)} | {
-        model: held_out_p_rice(features, scalars, everyone) for model, features in usable.items() if features
-    }
-    gains = {name: _gains(network, everyone, baselines, seed, resamples) for name, network in networks.items()}
-    found = tuple(
+    said = {m: held_out_p_rice(names, scalars, everyone) for m, names in usable.items() if names}
+    own = {m: scores_with_intervals(p, everyone.is_rice, seed, resamples) for m, p in said.items()}
+    said, own = {MAJORITY: prior(everyone), **said}, {MAJORITY: majority_scores(everyone), **own}
+    gains = {name: _gains(network, everyone, said, seed, resamples) for name, network in networks.items()}
+    baselines = tuple(
         Baseline(
             name=model.name,
             title=model.title,
             features=usable.get(model, ()),
             incomplete=model.incomplete(scalars),
-            scores=majority_scores(everyone)
-            if model == MAJORITY
-            else scores_with_intervals(p_rice, everyone.is_rice, seed, resamples),
+            scores=own[model],
             gains={name: of_network[model] for name, of_network in gains.items()},
         )
-        for model, p_rice in baselines.items()
+        for model in said
     )
     best = best_set({name: of.macro_f1.value for name, of in of_networks.items()})
+    chance = networks[best].chance_macro_f1
     return Audit(
-        baselines=found,
-        skipped={model.name: model.why_unusable(scalars) for model, features in usable.items() if not features},
+        baselines=baselines,
+        skipped={model.name: model.why_unusable(scalars) for model in models if not usable[model]},
         network=best,
-        verdict=verdict(volumes.set_title(best), best, of_networks[best], found, networks[best].chance_macro_f1),
+        verdict=verdict(volumes.set_title(best), best, of_networks[best], baselines, chance),
     )
 
 
@@ -76,7 +75,7 @@ def majority_scores(held_out: HeldOut) -> Scores:
         "specificity": float((~says_rice[~is_rice]).mean()),
         "brier": score_of(scores.brier(p_rice, is_rice), n),
     }
-    return Scores(n=n, **{name: Estimate(value=v, low=v, high=v, method="constant") for name, v in values.items()})
+    return Scores(n=n, **{name: constant(value) for name, value in values.items()})
 
 
 def verdict(
@@ -122,19 +121,17 @@ def _gains(
     where = np.searchsorted(everyone.subjects, network.subjects)
     pairs = [(model, score) for model in baselines for score in _GAINED]
     # the majority label is the same for all of a fold, so its area is that of a constant
-    against = {
-        (model, score): np.full(len(where), 0.5) if (model, score) == (MAJORITY, "auc") else baselines[model][where]
-        for model, score in pairs
-    }
+    against = {(model, score): baselines[model][where] for model, score in pairs}
+    against[MAJORITY, "auc"] = np.full(len(where), 0.5)
     statistics = {pair: _GAINED[pair[1]](p_rice, is_rice) for pair, p_rice in against.items()}
     estimates = network.resampling(seed, resamples).estimates(
         [difference(_GAINED[score](own, is_rice), statistics[model, score]) for model, score in pairs]
     )
-    ours = exact_bounds(own, is_rice, WIDER)
-    found = {}
+    ours, found = exact_bounds(own, is_rice, WIDER), {}
     for (model, score), estimate in zip(pairs, estimates, strict=True):
-        fixed = score_of(statistics[model, score], len(where))
-        theirs = (fixed, fixed) if model == MAJORITY else exact_bounds(against[model, score], is_rice, WIDER)[score]
+        theirs = exact_bounds(against[model, score], is_rice, WIDER)[score]
+        if model == MAJORITY:
+            theirs = (score_of(statistics[model, score], len(where)),) * 2
         found[model, score] = difference_or_bound(estimate, ours[score], theirs)
     return {
         model: Gain(n=len(where), **{score: found[model, score] for score in _GAINED}) for model in baselines

@@ -45,7 +45,7 @@ class ScalarModel:
     def incomplete(self, scalars: Mapping[str, Scalars]) -> int:
         """Of how many subjects a usable feature is missing."""
         used = self.usable(scalars)
-        return sum(any(values[name] is None for name in used) for values in scalars.values())
+        return sum(any(values.get(name) is None for name in used) for values in scalars.values())
 
 
 def scalar_models(volumes: Volumes, variables: Sequence[VariableSpec]) -> tuple[ScalarModel, ...]:
@@ -87,7 +87,7 @@ def held_out_p_rice(
 def _table(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [[scalars[subject][name] for name in features] for subject in held_out.subjects]
+    rows = [[scalars[subject].get(name) for name in features] for subject in held_out.subjects]
     table = pd.DataFrame(rows, columns=list(features), dtype=object)
     for name in features:
         if _is_category(table, name):
@@ -119,4 +119,4 @@ def _is_category(table: pd.DataFrame, name: str) -> bool:
 
 
 def _known(name: str, scalars: Mapping[str, Scalars]) -> set[float | str]:
-    return {value for values in scalars.values() if (value := values[name]) is not None}
+    return {value for values in scalars.values() if (value := values.get(name)) is not None}

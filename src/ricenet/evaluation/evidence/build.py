@@ -13,6 +13,7 @@ from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
+from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.held_out import HeldOut, read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import pooled_macro_f1
@@ -40,7 +41,8 @@ def build_evidence(
 
     predictions: held out, by modality set. scalars: of every subject outside the test set.
     """
-    everyone = HeldOut.of({"": list({p.participant_id: p for of in predictions.values() for p in of}.values())})
+    by_subject = {p.participant_id: p for of_set in predictions.values() for p in of_set}
+    everyone = HeldOut.of({"": list(by_subject.values())})
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
     scores = {
         name: scores_with_intervals(held.p_rice[name], held.is_rice, seed, resamples)
@@ -106,9 +108,11 @@ def score_repeats(
 ) -> Repeats:
     """Pooled macro-F1 of every set in every division.
 
-    folder: with `<fold seed>/<modality set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume, by
-    set. Raises ResultError: a file is missing.
+    folder: with `<fold seed>/<modality set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume,
+    by set. Raises ResultError: a file is missing.
     """
+    if not divisions:
+        return Repeats()
     found = {
         name: tuple(
             pooled_macro_f1(read_out_of_fold(folder / str(seed), name, splits, excluded.get(name, ())))

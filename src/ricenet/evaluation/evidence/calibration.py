@@ -5,8 +5,8 @@ equally many subjects, since a cohort is small; a fold's temperature is fitted t
 its own training subjects, so that its judges' labels have no part in it, nor do memorised subjects. (The
 networks of the other folds did train on the judges.)
 
-Abstention: selective classification by a decision threshold on the confidence (Chow 1970; Geifman and El-Yaniv
-2017), the least with which a target share of wrong answers was kept; no guarantee for new subjects.
+Abstention: selective classification by a decision threshold on the confidence (Chow 1970; Geifman and
+El-Yaniv 2017), the least with which a target share of wrong answers was kept; no guarantee for new subjects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic
+from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, total
 from ricenet.evaluation.evidence.record import Abstention, Bin, Calibration
 from ricenet.evaluation.intervals import Probabilities, Truth, share_of
 from ricenet.evaluation.scores import log_losses
@@ -111,7 +111,7 @@ def calibration_error(p_rice: Probabilities, is_rice: Truth) -> Statistic:
     excess = np.where(bins[:, np.newaxis] == np.unique(bins), (is_rice - p_rice)[:, np.newaxis], 0.0)
 
     def score(counts: Counts) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = np.abs(counts @ excess).sum(axis=1) / counts.sum(axis=1)
+        result: NDArray[np.float64] = np.abs(total(counts, excess, is_rice)).sum(axis=1) / counts.sum(axis=1)
         return result
 
     return score

@@ -1,8 +1,8 @@
 """Two classifications of the same subjects: by how much they differ, and whether that can be chance.
 
 Three tests, since each sees another side: bootstrap of the macro-F1's difference (Efron and Tibshirani 1993),
-McNemar's exact test of who is right where only one is (McNemar 1947), DeLong's of the areas (DeLong, DeLong and
-Clarke-Pearson 1988; two-sided, by the normal distribution). Over several pairs each test's p-values are
+McNemar's exact test of who is right where only one is (McNemar 1947), DeLong's of the areas (DeLong, DeLong
+and Clarke-Pearson 1988; two-sided, by the normal distribution). Over several pairs each test's p-values are
 corrected by Holm's method (Holm 1979).
 """
 
@@ -58,7 +58,9 @@ def compare_pairs(
 def compare(held_out: HeldOut, a: str, b: str, seed: int, resamples: int) -> Comparison:
     """One pair, without any correction. Raises ValueError: fewer than two subjects of a label."""
     is_rice, p_a, p_b = held_out.is_rice, held_out.p_rice[a], held_out.p_rice[b]
-    statistics = [difference(score(p_a, is_rice), score(p_b, is_rice)) for score in (scores.macro_f1, scores.auc)]
+    statistics = [
+        difference(score(p_a, is_rice), score(p_b, is_rice)) for score in (scores.macro_f1, scores.auc)
+    ]
     (macro_f1, auc), resampled = held_out.resampling(seed, resamples).estimates_and_resamples(statistics)
     bounds_a, bounds_b = (exact_bounds(p, is_rice, WIDER) for p in (p_a, p_b))
     right_a, right_b = held_out.right(a), held_out.right(b)

@@ -2,9 +2,9 @@
 
 A volume's value is its gain, averaged over all orders in which the volumes can be put together; the values
 add up to the difference between all of them and none. None at all is a prediction that knows nothing of the
-subject: the macro-F1 of the chance level, an area under the curve of 0.5, and for the log-loss the share of RICE
-among a fold's training subjects. (The more frequent label's macro-F1 is lower than the chance level, so networks
-that only guess would seem to contribute.)
+subject: the macro-F1 of the chance level, an area under the curve of 0.5, and for the log-loss the share of
+RICE among a fold's training subjects. (The more frequent label's macro-F1 is lower than the chance level, so
+networks that only guess would seem to contribute.)
 
 Source: Shapley 1953; subsets as trained, so no approximation and no imputed input.
 """
@@ -34,9 +34,7 @@ def contributors(modality_sets: Collection[str], volumes: Volumes) -> tuple[str,
     return tuple(name for name in volumes.names if name in seen) if every else ()
 
 
-def contributions(
-    held_out: HeldOut, volumes: Volumes, seed: int, resamples: int
-) -> tuple[Contribution, ...]:
+def contributions(held_out: HeldOut, volumes: Volumes, seed: int, resamples: int) -> tuple[Contribution, ...]:
     """Of macro-F1, area under the ROC curve, and decrease of the log-loss; none where a set is missing.
 
     held_out: the subjects that all sets predict.
@@ -45,12 +43,13 @@ def contributions(
     if not names or held_out.least < 2:
         return ()
     is_rice, n = held_out.is_rice, len(held_out.subjects)
-    p_rice = {**held_out.p_rice, NONE: prior(held_out)}
+    p_rice = {NONE: prior(held_out), **held_out.p_rice}
     by_score = {
-        "macro_f1": {name: scores.macro_f1(p, is_rice) for name, p in p_rice.items()} | {NONE: _always(held_out.chance_macro_f1)},
+        "macro_f1": {name: scores.macro_f1(p, is_rice) for name, p in p_rice.items()}
+        | {NONE: _always(held_out.chance_macro_f1)},
         # the prior differs a little from fold to fold, in a way that no model could know
         "auc": {name: scores.auc(p, is_rice) for name, p in p_rice.items()} | {NONE: _always(0.5)},
-        "log_loss": {name: mean_of(-scores.log_losses(p, is_rice)) for name, p in p_rice.items()},
+        "log_loss": {name: mean_of(-scores.log_losses(p, is_rice), is_rice) for name, p in p_rice.items()},
     }
     shares = [_shapley_statistic(of, name) for of in by_score.values() for name in names]
     estimates = iter(held_out.resampling(seed, resamples).estimates(shares))
@@ -68,7 +67,7 @@ def contributions(
 
 def subject_contributions(held_out: HeldOut, volumes: Volumes) -> dict[str, NDArray[np.float64]]:
     """By how much each volume lowers each subject's log-loss (N,), in nats; all sets are needed."""
-    p_rice = {**held_out.p_rice, NONE: prior(held_out)}
+    p_rice = {NONE: prior(held_out), **held_out.p_rice}
     gains = {name: -scores.log_losses(p, held_out.is_rice) for name, p in p_rice.items()}
     return {name: shapley_value(gains, name) for name in contributors(held_out.p_rice, volumes)}
 
@@ -95,14 +94,12 @@ def contribution_sentence(found: Sequence[Contribution], volumes: Volumes) -> st
 
 def shapley_value(values: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
     """A volume's Shapley value. values: of all 2^n subsets of n volumes, the empty one's being NONE."""
+    by_members = {frozenset(subset.split("+")) - {NONE}: value for subset, value in values.items()}
     n = len(values).bit_length() - 1
     total = np.zeros_like(values[NONE])
-    for subset, value in values.items():
-        members = subset.split("+") if subset else []
-        if name in members:
-            total = total + _weight(len(members) - 1, n) * value
-        else:
-            total = total - _weight(len(members), n) * value
+    for before, value in by_members.items():
+        if name not in before:
+            total = total + _weight(len(before), n) * (by_members[before | {name}] - value)
     return total
 
 

@@ -35,8 +35,8 @@ class GateFold(Record):
 class GateRecord(Record):
     """All that the gate looks at, of one ensemble; it stays with the ensemble's run.
 
-    chance_macro_f1: of guessing or of the more frequent label, whichever is higher. temperature, threshold: of
-    the three-way vote (`ricenet.evaluation.evidence.calibration`).
+    chance_macro_f1: of guessing or of the more frequent label, whichever is higher. temperature, threshold:
+    of the three-way vote (`ricenet.evaluation.evidence.calibration`).
     """
 
     modality_set: str

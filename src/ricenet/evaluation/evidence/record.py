@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.metrics import best_set
 from ricenet.evaluation.scores import Scores
 from ricenet.runtime.records import Record
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import Volumes
 
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
+REPEATS_FILE = "repeats.json"
 
 
 class Comparison(Record):
-    """Two modality sets on the n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
+    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
 
     a: str
     b: str
@@ -119,12 +123,12 @@ class Repeats(Record):
     """Other divisions into folds; none where no repetition is asked for.
 
     macro_f1: of each modality set, pooled, in the order of the seeds.
-    Source: Krstajic et al. 2014 (repeated cross-validation). Network starts stay the same, so only the division
-    differs.
+    Source: Krstajic et al. 2014 (repeated cross-validation). Network starts stay the same, so only the
+    division differs.
     """
 
     fold_seeds: tuple[int, ...] = ()
-    macro_f1: dict[str, tuple[float, ...]] = {}
+    macro_f1: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 class Evidence(Record):
@@ -151,9 +155,23 @@ class Evidence(Record):
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 
+    @property
+    def best_set(self) -> str:
+        """The modality set with the highest macro-F1."""
+        return best_set({name: found.macro_f1.value for name, found in self.sets.items()})
+
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison of two sets, in whichever order it was made."""
         return next((c for c in self.comparisons if {c.a, c.b} == {a, b}), None)
+
+
+def read_repeats(folder: Path) -> Repeats | None:
+    """What the stage `repeat` found; None where no repetition is asked for.
+
+    Raises ResultError: missing, or not such a file.
+    """
+    found = Repeats.read(folder / REPEATS_FILE, "repeat")
+    return found if found.fold_seeds else None
 
 
 def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ricenet.config.tuned import Values
 from ricenet.runtime.files import read_json, write_json, write_text
-from ricenet.training.predictions import Prediction, macro_f1, predicted_labels
+from ricenet.training.predictions import Prediction, macro_f1
 
 TRIALS, STUDY = "trials.csv", "study.json"
 
@@ -94,7 +94,7 @@ def score_of(predictions: Sequence[Prediction]) -> FoldScore:
     p_rice = np.array([prediction.p_rice for prediction in predictions])
     p_truth = np.where(np.array(labels) == "rice", p_rice, 1 - p_rice)
     log_loss = -np.log(np.clip(p_truth, LEAST_P, 1)).mean()
-    return FoldScore(macro_f1(labels, predicted_labels(p_rice)), float(log_loss))
+    return FoldScore(macro_f1(labels, p_rice), float(log_loss))
 
 
 def mean_score(scores: Sequence[FoldScore]) -> FoldScore:
