@@ -39,9 +39,7 @@ def spoil(project: Path) -> None:
         text = table_text(["participant_id", "label", "fold", "p_rice"], of_fold)
         write_text(project / f"work/training/dose/fold-{k}/predictions.tsv", text)
         rows += of_fold
-    columns = Prediction.model_fields
-    predictions = tuple(Prediction(**dict(zip(columns, row, strict=True))) for row in rows)
-    write_gate(project, "dose", predictions=predictions)
+    write_gate(project, "dose", predictions=tuple(Prediction(*row) for row in rows))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from ricenet.cli import run_stage
 from ricenet.cohort.splits import Splits, read_splits, with_other_folds
 from ricenet.config.params import PARAMS_FILE, Params, read_params
 from ricenet.config.tuned import Tuned, read_tuned
-from ricenet.evaluation.evidence.build import score_repeats
-from ricenet.evaluation.evidence.record import REPEATS_FILE
+from ricenet.evaluation.evidence.record import REPEATS_FILE, score_repeats
 from ricenet.runtime.errors import ParamsError
 from ricenet.runtime.files import atomic_folder, read_json, write_json
 from ricenet.runtime.store import Store

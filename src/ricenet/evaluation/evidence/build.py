@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.splits import Splits
@@ -14,9 +14,8 @@ from ricenet.evaluation.evidence.contribution import contributions, subject_cont
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
-from ricenet.evaluation.held_out import HeldOut, read_out_of_fold
+from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.metrics import pooled_macro_f1
 from ricenet.evaluation.scores import SCORES, scores_with_intervals
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.tables import table_text
@@ -98,29 +97,6 @@ def write_evidence(
             write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
         if evidence.contributions:
             write_text(temporary / "log_loss.tsv", log_loss_table(HeldOut.of(predictions), evidence.volumes))
-
-
-def score_repeats(
-    folder: Path,
-    divisions: Mapping[int, Splits],
-    modality_sets: Sequence[str],
-    excluded: Mapping[str, Collection[str]],
-) -> Repeats:
-    """Pooled macro-F1 of every set in every division.
-
-    folder: with `<fold seed>/<modality set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume,
-    by set. Raises ResultError: a file is missing.
-    """
-    if not divisions:
-        return Repeats()
-    found = {
-        name: tuple(
-            pooled_macro_f1(read_out_of_fold(folder / str(seed), name, splits, excluded.get(name, ())))
-            for seed, splits in divisions.items()
-        )
-        for name in modality_sets
-    }
-    return Repeats(fold_seeds=tuple(divisions), macro_f1=found)
 
 
 def scores_table(evidence: Evidence) -> str:

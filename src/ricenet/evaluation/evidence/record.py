@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
 
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.metrics import best_set
+from ricenet.evaluation.metrics import best_set, pooled_macro_f1
 from ricenet.evaluation.scores import Scores
 from ricenet.runtime.records import Record
 from ricenet.screening.guards.result import GuardResult
@@ -163,6 +166,29 @@ class Evidence(Record):
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison of two sets, in whichever order it was made."""
         return next((c for c in self.comparisons if {c.a, c.b} == {a, b}), None)
+
+
+def score_repeats(
+    folder: Path,
+    divisions: Mapping[int, Splits],
+    modality_sets: Sequence[str],
+    excluded: Mapping[str, Collection[str]],
+) -> Repeats:
+    """Pooled macro-F1 of every set in every division.
+
+    folder: with `<fold seed>/<modality set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume,
+    by set. Raises ResultError: a file is missing.
+    """
+    if not divisions:
+        return Repeats()
+    found = {
+        name: tuple(
+            pooled_macro_f1(read_out_of_fold(folder / str(seed), name, splits, excluded.get(name, ())))
+            for seed, splits in divisions.items()
+        )
+        for name in modality_sets
+    }
+    return Repeats(fold_seeds=tuple(divisions), macro_f1=found)
 
 
 def read_repeats(folder: Path) -> Repeats | None:
