@@ -14,9 +14,8 @@ from small_folds import AUGMENTATION, TRAINING, plan
 from ricenet.cohort.splits import Splits, with_other_folds
 from ricenet.config.training import AugmentationParams
 from ricenet.config.tuned import Tuned
-from ricenet.evaluation.evidence.build import score_repeats
 from ricenet.evaluation.evidence.gate import GateFold, GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import Repeats, read_repeats
+from ricenet.evaluation.evidence.record import Repeats, read_repeats, score_repeats
 from ricenet.runtime.errors import ParamsError, ResultError
 from ricenet.training.predictions import Prediction, write_predictions
 from ricenet.training.task import FoldTask
