@@ -19,8 +19,8 @@ from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.predictions import read_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
-from ricenet.screening.guards.training import guards_of_training
-from ricenet.screening.guards.verdict import read_guards
+from ricenet.screening.guards.fold_guards import guards_of_training
+from ricenet.screening.guards.result import read_guards
 from ricenet.training.ensemble import RECORD
 
 logger = logging.getLogger("ricenet.stages.evidence")
@@ -30,13 +30,13 @@ WORK, ENSEMBLES = Path("work"), Path("models/ensembles")
 
 def main() -> None:
     """Write evidence.json and its tables."""
-    params = read_params()
+    params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = in_paper_order(params.modality_sets)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
     held_out = HeldOut.of(predictions)
     scalars = cohort_scalars(
-        read_usable_cohort(),
+        cohort,
         WORK / "preprocessed",
         held_out.subjects,
         params.execution,
@@ -44,7 +44,7 @@ def main() -> None:
     )
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
-        *guards_of_training(WORK / "training", sets, splits, WORK / "tuning"),
+        *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
     ]
     evidence = build_evidence(
         held_out,

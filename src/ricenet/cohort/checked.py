@@ -92,12 +92,10 @@ class CheckedCohort(Record):
         further = tuple(excluded)
         names = {subject.participant_id for subject in further}
         kept = [subject for subject in self.subjects if subject.participant_id not in names]
-        return CheckedCohort.of(
-            self.root, kept, (*self.excluded, *further), self.volumes, self.variables
-        )
+        return CheckedCohort.of(self.root, kept, (*self.excluded, *further), self.volumes, self.variables)
 
     def summary(self) -> str:
-        """One line: numbers of subjects, labels, subsets, excluded subjects, and who lacks what is optional."""
+        """One line: numbers of subjects, labels, subsets, excluded subjects, and missing optional volumes."""
         labels = Counter(subject.label for subject in self.subjects)
         subsets = Counter(subject.subset for subject in self.subjects)
         counts = [f"{labels[label]} {label}" for label in LABELS] + [f"{labels[None]} unlabelled"]

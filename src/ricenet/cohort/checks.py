@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,16 +11,16 @@ from pathlib import Path
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject, ScanDigests
-from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
+from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
-from ricenet.cohort.raw_record import raw_records
+from ricenet.cohort.raw_record import examine, raw_records
 from ricenet.cohort.table_variables import read_variables
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.store import Store
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +70,8 @@ def check_cohort(
     Files of subjects that exclude.tsv lists are not read.
     """
     if not root.is_dir():
-        missing = Problem(None, ".", "the cohort's folder is missing", "Correct cohort.root, or add the folder.")
-        return CheckReport(root, (), (missing,))
+        absent = "the cohort's folder is missing"
+        return CheckReport(root, (), (Problem(None, ".", absent, "Correct cohort.root, or add the folder."),))
     table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
@@ -81,29 +79,18 @@ def check_cohort(
     raws = [RawSubject(root, name, volumes) for name in folders if name not in quarantine.reasons]
     missing, notes = _missing_volumes(raws, volumes)
     digests = _digests(raws)
-    with contextlib.ExitStack() as stack:
-        kept = store or Store(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        _, faults = raw_records(root, digests, volumes, kept, execution)
-    problems = [*_of_the_whole(root, len(names) - len(folders)), *table.problems, *_mismatches(table, folders)]
-    problems += [*missing, *faults]
-    problems = [problem for problem in problems if problem.subject not in quarantine.reasons]
-    problems += quarantine.problems
+    of_files = _problems_of_files(root, digests, volumes, store, execution)
+    of_the_whole = [*_of_the_whole(root, len(names) - len(folders)), *quarantine.problems]
+    of_subjects = [*table.problems, *_mismatches(table, folders), *missing, *of_files]
+    problems = [p for p in (*of_the_whole, *of_subjects) if p.subject not in quarantine.reasons]
     unused = {problem.subject for problem in problems} | quarantine.reasons.keys()
     subjects = tuple(
-        CheckedSubject(
-            participant_id=subject,
-            label=row.label,
-            subset=row.subset,
-            site=row.site,
-            scans=digests[subject],
-            variables=values[subject],
-        )
+        _checked(row, digests[subject], values[subject])
         for subject, row in table.participants.items()
         if subject not in unused
     )
-    return CheckReport(
-        root, subjects, tuple(problems), quarantine.reasons, tuple(notes), volumes, tuple(variables)
-    )
+    given = quarantine.reasons, tuple(notes), volumes, tuple(variables)
+    return CheckReport(root, subjects, tuple(problems), *given)
 
 
 def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
@@ -138,7 +125,7 @@ def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
     write_json(path, content)
 
 
-def _of_the_whole(root: Path, misnamed: int) -> Iterable[Problem]:
+def _of_the_whole(root: Path, misnamed: int) -> Iterator[Problem]:
     if (root / IMPORTING).exists():
         # subjects are written before the tables, which may describe what they replaced
         found = "import unfinished: it was killed, or is still under way"
@@ -154,7 +141,7 @@ def _of_the_whole(root: Path, misnamed: int) -> Iterable[Problem]:
         yield description.of(None, DATASET_DESCRIPTION)
 
 
-def _mismatches(table: ParticipantsTable, folders: list[str]) -> Iterable[Problem]:
+def _mismatches(table: ParticipantsTable, folders: list[str]) -> Iterator[Problem]:
     """Subjects of the table without a folder, and folders without a row."""
     if not table.has_ids:
         return
@@ -196,21 +183,44 @@ def _missing_volumes(raws: Sequence[RawSubject], volumes: Volumes) -> tuple[list
 
 def _digests(raws: Sequence[RawSubject]) -> dict[str, ScanDigests]:
     """Of all files; reading is what takes time here, and hashing lets other threads run."""
+
+    def of_subject(raw: RawSubject) -> ScanDigests:
+        return {name: _digest(path) for name, path in raw.files.items()}
+
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(_file_digests, raws)
-        return {raw.subject: found for raw, found in zip(raws, digests, strict=True)}
-
-
-def _file_digests(raw: RawSubject) -> ScanDigests:
-    return {name: _digest(path) for name, path in raw.files.items()}
+        return {raw.subject: found for raw, found in zip(raws, pool.map(of_subject, raws), strict=True)}
 
 
 def _digest(path: Path) -> str:
     try:
         return file_digest(path)
-    except OSError as error:
-        # reading it says what is wrong
-        return f"unreadable: {error.errno}"
+    except OSError:
+        # what decodes it says why
+        return "unreadable"
+
+
+def _problems_of_files(
+    root: Path,
+    digests: Mapping[str, ScanDigests],
+    volumes: Volumes,
+    store: Store | None,
+    execution: ExecutionParams,
+) -> tuple[Problem, ...]:
+    if store is not None:
+        return raw_records(root, digests, volumes, store, execution)[1]
+    raws = (RawSubject(root, subject, volumes) for subject in digests)
+    return tuple(problem for raw in raws for problem in examine(raw)[1])
+
+
+def _checked(row: Participant, scans: ScanDigests, variables: Mapping[str, VariableValue]) -> CheckedSubject:
+    return CheckedSubject(
+        participant_id=row.participant_id,
+        label=row.label,
+        subset=row.subset,
+        site=row.site,
+        scans=scans,
+        variables=dict(variables),
+    )
 
 
 def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:

@@ -128,7 +128,7 @@ class ParticipantsTable:
 
 
 def read_tsv(path: Path) -> list[list[str]] | Finding | None:
-    """The cells of every line of a UTF-8 table, quotation marks as they stand; None where there is no file."""
+    """The cells of every line of a UTF-8 table, quotation marks as they stand; None: there is no file."""
     if not is_there(path):
         return None
     try:
@@ -143,7 +143,9 @@ def read_participants(path: Path) -> ParticipantsTable:
     """Read a tab-separated UTF-8 table; all errors of all rows are collected, none is raised."""
     lines = read_tsv(path)
     if lines is None:
-        return _unusable(path, Finding("not found", "Write it beside the subjects' folders, one row a subject."))
+        return _unusable(
+            path, Finding("not found", "Write it beside the subjects' folders, one row a subject.")
+        )
     if isinstance(lines, Finding):
         return _unusable(path, lines)
     header, *cells = lines

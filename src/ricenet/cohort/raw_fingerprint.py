@@ -23,9 +23,9 @@ def voxel_digest(values: NDArray[np.float32]) -> str:
 
 
 def file_properties(image: Any, size_bytes: int) -> dict[str, Property]:
-    """Of a NIfTI file and its header, no intensity; of text in the header its length alone, as it may identify.
+    """Of a NIfTI file and its header, never an intensity. image: as nibabel has it.
 
-    image: as nibabel has it.
+    Of text in the header its length alone counts, since it may identify.
     """
     from nibabel.orientations import aff2axcodes
 
@@ -35,7 +35,9 @@ def file_properties(image: Any, size_bytes: int) -> dict[str, Property]:
     shape = tuple(int(n) for n in image.shape)
     # the header's own fields are reset on loading; the proxy keeps what the file said
     scaling = float(image.dataobj.slope), float(image.dataobj.inter)
-    lengths = {field: float(len(bytes(header[field].item()).rstrip(b"\0"))) for field in ("descrip", "aux_file")}
+    lengths = {
+        field: float(len(bytes(header[field].item()).rstrip(b"\0"))) for field in ("descrip", "aux_file")
+    }
     return {
         "file size": float(size_bytes),
         "voxel spacing": " ".join(f"{mm:.2f}" for mm in spacing),

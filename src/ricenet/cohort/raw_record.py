@@ -9,6 +9,8 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import RawSubject, ScanDigests, is_there
@@ -135,12 +137,12 @@ class _Reader:
         scan = self.sound(path, spec.kind)
         if scan is not None:
             self.grids[spec.name] = scan.volume.grid
-            self.voxels[spec.name] = voxel_digest(scan.volume.data)
+            self.voxels[spec.name] = voxel_digest(scan.volume.data.astype(np.float32, copy=False))
             found = file_properties(scan.image, path.stat().st_size)
             self.properties |= {f"{spec.name}: {name}": value for name, value in found.items()}
 
     def read_mask(self, path: Path, reference: VolumeSpec) -> float | None:
-        """A mask's volume in ml; None where there is none, or a fault. reference: the MRI in whose space it is."""
+        """A mask's volume in ml; None where there is none, or a fault. reference: of its space."""
         scan = self.sound(path, "mask")
         if scan is None:
             return None

@@ -72,9 +72,8 @@ def trained_on_validation(
             subjects |= concerned
     if wrong:
         remedy = "Its scores are void. Train again: dvc repro -f train."
-        concerned = tuple(sorted(subjects))
         return GuardResult(
-            name=name, outcome="failed", found=listed(wrong), remedy=remedy, subjects=concerned
+            name=name, outcome="failed", found=listed(wrong), remedy=remedy, subjects=tuple(sorted(subjects))
         )
     if silent:
         found = f"{silent} of {len(folds)} folds were trained by a version that did not record its subjects"

@@ -46,8 +46,9 @@ def same_image(records: Mapping[str, RawRecord], volumes: Volumes) -> GuardResul
     """
     holders: dict[tuple[Kind, str], list[Image]] = defaultdict(list)
     for subject in sorted(records):
-        for name, digest in records[subject].voxels.items():
-            holders[volumes[name].kind, digest].append((subject, name))
+        for spec in volumes:
+            if (digest := records[subject].voxels.get(spec.name)) is not None:
+                holders[spec.kind, digest].append((subject, spec.name))
     repeated = sorted(group for group in holders.values() if len(group) > 1)
     if not repeated:
         images = sum(len(record.voxels) for record in records.values())

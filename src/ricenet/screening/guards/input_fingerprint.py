@@ -36,7 +36,7 @@ TOLERANCE = 0.002
 """Of an MRI's mean and SD, in SDs; rounding to float16 leaves a hundredth of it (docs/guards.md)."""
 
 BRAIN = "brain.nii.gz"
-_IMAGES, _NUMBERS = "coarse.npz", "normalisation.json"
+_IMAGES, _NUMBERS = "coarse.npy", "normalisation.json"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class InputFingerprint:
     @classmethod
     def read(cls, folder: Path) -> InputFingerprint:
         """From a folder of the store."""
-        with np.load(folder / _IMAGES, allow_pickle=False) as images:
-            return cls(dict(images), **read_json(folder / _NUMBERS))
+        images, numbers = np.load(folder / _IMAGES, allow_pickle=False), read_json(folder / _NUMBERS)
+        coarse = dict(zip(numbers["volumes"], images, strict=True))
+        return cls(coarse, numbers["spacing_mm"], tuple(numbers["faults"]))
 
 
 ReadFingerprint = Callable[[str], InputFingerprint]
@@ -168,5 +169,6 @@ def _write(
 ) -> None:
     found = fingerprint(preprocessed / subject, subject, volumes[subject], dose_unit_gy)
     with atomic_path(folder / _IMAGES) as path:
-        np.savez(path, **found.coarse)
-    write_json(folder / _NUMBERS, {"spacing_mm": found.spacing_mm, "faults": found.faults})
+        np.save(path, np.stack(list(found.coarse.values())), allow_pickle=False)
+    numbers = {"volumes": list(found.coarse), "spacing_mm": found.spacing_mm, "faults": found.faults}
+    write_json(folder / _NUMBERS, numbers)
