@@ -128,6 +128,6 @@ def _dvc_add(project: Path, root: Path) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CohortError(
-            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Correct the cause "
+            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Mend the cause "
             f"and go on: ricenet cohort add {root}\n{done.stderr.strip()}"
         )

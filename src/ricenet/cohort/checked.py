@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from pydantic import Field
+
 from ricenet.cohort.layout import RawSubject, ScanDigests
 from ricenet.cohort.participants import Subset
 from ricenet.runtime.files import content_digest, write_json
@@ -29,8 +31,8 @@ class CheckedSubject(Record):
     label: Label | None
     subset: Subset | None = None
     site: str | None = None
-    scans: ScanDigests = {}
-    variables: dict[str, VariableValue] = {}
+    scans: ScanDigests = Field(default_factory=dict)
+    variables: dict[str, VariableValue] = Field(default_factory=dict)
 
 
 class ExcludedSubject(Record):
