@@ -58,7 +58,7 @@ def main() -> None:
     report_default(found)
     report("evidence_seconds", seconds, "< 90", f"{found.sets['dose'].n} subjects, 7 sets", seconds < 90)
     report_no_dose(evidence_of(params, without))
-    report_guard("label_given_away", "site named after the label", guards(params, default, site_is_label))
+    report_guard("label_leakage", "site named after the label", guards(params, default, site_is_label))
     report_guard("same_image", "a patient twice", guards(params, default, one_patient_twice))
     report_guard("none", "the default phantom as it is", guards(params, default, lambda cohort: None))
 
@@ -125,7 +125,7 @@ def guards(params: Params, phantom: TrainedPhantom, plant: Callable[[Path], None
             params.guards.similar_correlation,
             params.preprocessing.dose_unit_gy,
             params.execution,
-            Store(Path("work/store/guards").absolute()),
+            Path("work/store").absolute(),
         )
     )
 

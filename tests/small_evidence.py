@@ -135,7 +135,7 @@ def evidence(splits_digest: str) -> Evidence:
         guards=(
             GuardResult(name="same_image", outcome="passed", found="No image occurs twice."),
             GuardResult(
-                name="label_given_away",
+                name="label_leakage",
                 outcome="warning",
                 found="The site tells the label of 7 of 8.",
                 remedy="Look at how the sites were chosen.",

@@ -21,7 +21,7 @@ from ricenet.cohort.checked import (
     ExcludedSubject,
     ScanDigests,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.splits import read_splits
 from ricenet.config.evidence import ReportParams
@@ -49,7 +49,7 @@ def write_cohort(project):
     excluded = [ExcludedSubject(participant_id="sub-666", problems=("dose in cGy <not Gy>", "no event"))]
     cohort = CheckedCohort.of("data/phantom", subjects, excluded)
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
+    write_excluded([], project / "work/cohort/excluded.json")
     write_participants(project, "biopsy")
 
 

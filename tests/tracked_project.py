@@ -53,7 +53,7 @@ def make_project(project: Path) -> Path:
     write_json(project / "work/preprocessed/summary.json", {"digest": "p" * 64, "subjects": {}})
     cohort = {"root": "data/demo", "digest": "d" * 64, "subjects": [], "excluded": []}
     write_json(project / "work/cohort/cohort.json", cohort)
-    write_json(project / "work/cohort/left_out.json", [])
+    write_json(project / "work/cohort/excluded.json", {"subjects": []})
     write_volumes(project)
     shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
     for name in SETS:

@@ -17,8 +17,8 @@ from ricenet.evaluation.figures import in_order
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
-from ricenet.screening.guards.training import guards_of_training
-from ricenet.screening.guards.verdict import read_guards
+from ricenet.screening.guards.fold_guards import guards_of_training
+from ricenet.screening.guards.result import read_guards
 from ricenet.training.ensemble import RECORD
 
 logger = logging.getLogger("ricenet.stages.evidence")
@@ -28,12 +28,12 @@ WORK, ENSEMBLES = Path("work"), Path("models/ensembles")
 
 def main() -> None:
     """Write evidence.json and its tables."""
-    params = read_params()
+    params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = in_order(params.modality_sets, params.volumes)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
     scalars = cohort_scalars(
-        read_usable_cohort(),
+        cohort,
         WORK / "preprocessed",
         splits.development,
         params.execution,
@@ -41,7 +41,7 @@ def main() -> None:
     )
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
-        *guards_of_training(WORK / "training", sets, splits, WORK / "tuning"),
+        *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
     ]
     evidence = build_evidence(
         predictions,

@@ -93,7 +93,7 @@ def read_results(project: Path, seed: int) -> Results:
     work = project / "work"
     metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
     checked = work / "cohort" / "cohort.json"
-    cohort = read_usable_cohort(checked, work / "cohort" / "left_out.json")
+    cohort = read_usable_cohort(checked, work / "cohort" / "excluded.json")
     splits = read_splits(work / "splits" / "splits.json")
     ledger = tuple(read_ledger(ledger_path(project)))
     explain = require(work / "explain", "explain")

@@ -42,7 +42,7 @@ def cohort_scalars(
     """
     root, wanted = Path(cohort.root).absolute(), list(subjects)
     keys = read_json(require(preprocessed / "summary.json", "preprocess"))["subjects"]
-    scans = {s.participant_id: s.scans.model_dump() for s in cohort.subjects}
+    scans = {s.participant_id: s.scans for s in cohort.subjects}
     tasks = [ScalarTask(s, _key(RawSubject(root, s), scans[s], keys[s])) for s in wanted]
     store.use(task.key for task in tasks)
     outcomes = run_tasks(
@@ -76,4 +76,5 @@ def _key(raw: RawSubject, scans: dict[str, str], preprocessed_key: str) -> str:
     from ricenet.preprocessing import high_dose
 
     code = source_digest(scalars, high_dose, layout, volume)
-    return content_digest([scans, [file_digest(mask) for mask in raw.known_masks()], preprocessed_key, code])
+    masks = [file_digest(mask) for mask in (raw.lesion_mask, raw.cavity_mask) if mask.is_file()]
+    return content_digest([scans, masks, preprocessed_key, code])
