@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import pytest
-from registered_project import Registered
+
+if TYPE_CHECKING:
+    from registered_project import Registered
 
 
 @pytest.fixture(scope="session")
 def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Registered:
     """A project with registered ensembles, which takes long to make; tests use `registered`."""
+    from registered_project import Registered
+
     return Registered(tmp_path_factory.mktemp("registered") / "project")
 
 

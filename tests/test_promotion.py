@@ -12,9 +12,8 @@ import pytest
 from registered_project import DOSE, Registered, promote, run_stage
 from tracked_project import write_gate
 
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.evidence.gate import GatePrediction
 from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.evaluation.intervals import Estimate
 from ricenet.inference.test_ledger import read_ledger
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
@@ -23,6 +22,7 @@ from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.publish import publish
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.training.predictions import Prediction
 
 LEAK = GuardResult(name="same_image", outcome="failed", found="sub-001 is sub-002", remedy="Leave one out.")
 POOR = Estimate(value=0.5, low=0.3, high=0.7, method="bca")
@@ -93,10 +93,10 @@ def test_without_evidence_of_its_own_a_version_is_refused(registered: Registered
     path.write_text(kept)
 
 
-def predicted(right: bool) -> tuple[GatePrediction, ...]:
+def predicted(right: bool) -> tuple[...]:
     """Sixteen subjects, all right or all wrong."""
     return tuple(
-        GatePrediction(
+        Prediction(
             participant_id=f"sub-{i:03d}",
             label="rice" if i % 2 else "recurrence",
             fold=i % 2,

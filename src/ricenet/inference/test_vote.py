@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.evidence.abstention import three_way_vote
+from ricenet.evaluation.evidence.calibration import three_way_vote
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
-from ricenet.evaluation.predictions import THRESHOLD
 from ricenet.inference.test_ledger import (
     UNKNOWN,
     LedgerRow,
@@ -31,6 +30,7 @@ from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.files import write_json, write_text
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.training.predictions import THRESHOLD
 from ricenet.vocabulary import LABELS, members
 
 logger = logging.getLogger(__name__)

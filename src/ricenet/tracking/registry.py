@@ -1,4 +1,4 @@
-"""Registered models: one per modality set, a version per ensemble; `champion` is the alias of the promoted one."""
+"""Registered models: one per modality set, a version per ensemble, `champion` the promoted one's alias."""
 
 from __future__ import annotations
 
