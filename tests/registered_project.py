@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tracked_project import PREFIX, make_project, store_of, train
+from small_results import FOLDS, LABELS, p_rice_of, write_text
+from tracked_project import PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
 from ricenet.runtime.files import write_json
+from ricenet.runtime.tables import table_text
 from ricenet.tracking.promotion import FORCED_PAST, PROMOTED, REASON, Gate
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import (
@@ -21,9 +23,24 @@ from ricenet.tracking.registry import (
     promotable_version,
     versions,
 )
+from ricenet.training.predictions import Prediction
 
+WRONG = ("sub-001", "sub-002", "sub-005")
+"""Subjects on which the first training of dose is wrong, and no other."""
 STAGES = Path(__file__).parents[1] / "src" / "stages"
 DOSE = "rice-net-dose"
+
+
+def spoil(project: Path) -> None:
+    """Let dose be wrong on some subjects, in the folds' predictions and in the gate's record."""
+    rows = []
+    for k, fold in enumerate(FOLDS):
+        right = {subject: p_rice_of("dose", subject) for subject in fold}
+        of_fold = [[s, LABELS[s], k, 1 - p if s in WRONG else p] for s, p in right.items()]
+        text = table_text(["participant_id", "label", "fold", "p_rice"], of_fold)
+        write_text(project / f"work/training/dose/fold-{k}/predictions.tsv", text)
+        rows += of_fold
+    write_gate(project, "dose", predictions=tuple(Prediction(*row) for row in rows))
 
 
 class Registered:
@@ -31,6 +48,7 @@ class Registered:
 
     def __init__(self, project: Path) -> None:
         make_project(project)
+        spoil(project)
         self.project, self.store = project, store_of(project)
         register_ensembles(project, self.store, PREFIX)
         train(project, "dose", seed=8)

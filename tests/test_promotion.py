@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def test_what_passes_is_promoted_and_says_so(registered: Registered) -> None:
     assert tags["ricenet.gate"] == "passed" and "ricenet.promoted_utc" in tags
     assert "ricenet.promotion_reason" not in tags
     assert (tags["ricenet.temperature"], tags["ricenet.least_confidence"]) == ("2.0", "0.6")
-    promote_through_gate(registered.gate, "dose", 1, reason="the board's choice")
-    assert registered.champions() == {"dose": "1"}
-    assert registered.tags("1")["ricenet.promotion_reason"] == "the board's choice"
-    assert registered.tags("1")["ricenet.forced_past"] == ""
+    promote_through_gate(registered.gate, "post_op+dose", 1, reason="the board's choice")
+    assert registered.champions() == {"dose": "2", "post_op+dose": "1"}
+    tags = registered.tags("1", "post_op+dose")
+    assert (tags["ricenet.promotion_reason"], tags["ricenet.forced_past"]) == ("the board's choice", "")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def worse(registered: Registered) -> Iterator[Registered]:
     """Version 1 right on all, and champion; version 2 wrong on all."""
     path = registered.gate_in_run("1")
     kept = read_json(path)
-    write_json(path, kept | {"predictions": [p.model_dump() for p in predicted(right=True)]})
+    write_json(path, kept | {"predictions": [asdict(p) for p in predicted(right=True)]})
     write_gate(registered.project, "dose", predictions=predicted(right=False))
     promote_through_gate(registered.gate, "dose", 1)
     yield registered

@@ -55,7 +55,7 @@ class TrackingStore:
     def require_database(self) -> None:
         """Raise FileNotFoundError where the database is missing: MLflow would make an empty one."""
         if self.database is not None and not self.database.exists():
-            raise FileNotFoundError(f"{self.database} does not exist here")
+            raise FileNotFoundError(f"{self.database.name} does not exist here")
 
     def one_writer(self) -> AbstractContextManager[None]:
         """Let one process at a time ask a database what a run lacks, and log it.
