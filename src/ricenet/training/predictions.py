@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.runtime.files import write_text
+from ricenet.runtime.tables import read_rows, table_text
 from ricenet.vocabulary import LABELS, Label
-
-COLUMNS = ("participant_id", "label", "fold", "p_rice")
 
 
 @dataclass(frozen=True)
@@ -27,26 +26,22 @@ class Prediction:
 
 def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
     """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
-    rice = np.array([label == "rice" for label in labels], dtype=bool)
-    called = np.asarray(p_rice) >= 0.5
-    return (_f1(rice, called) + _f1(~rice, ~called)) / 2
+    from sklearn.metrics import f1_score
 
-
-def _f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
-    hits, total = int((truth & called).sum()), int(truth.sum() + called.sum())
-    return 2 * hits / total if total else 0.0
+    truth, called = [label == "rice" for label in labels], np.asarray(p_rice) >= 0.5
+    return float(f1_score(truth, called, labels=[False, True], average="macro", zero_division=0))
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
     """Write a table with a row a subject, and every digit of the probability."""
-    rows = [f"{p.participant_id}\t{p.label}\t{p.fold}\t{p.p_rice!r}" for p in predictions]
-    write_text(path, "\n".join(["\t".join(COLUMNS), *rows]) + "\n")
+    header = [field.name for field in fields(Prediction)]
+    write_text(path, table_text(header, [astuple(prediction) for prediction in predictions]))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Read what `write_predictions` wrote."""
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    label_of: dict[str, Label] = {label: label for label in LABELS}
     return [
-        Prediction(subject, LABELS[LABELS.index(label)], int(fold), float(p))
-        for subject, label, fold, p in rows
+        Prediction(row["participant_id"], label_of[row["label"]], int(row["fold"]), float(row["p_rice"]))
+        for row in read_rows(path)
     ]
