@@ -123,26 +123,22 @@ def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
     """A step of a fold's training on noise, augmentation included: returns the loss, so it is waited for."""
     import torch
 
-    from ricenet.training.augmentation import augment, draw_augmentation
-    from ricenet.training.networks import initial_network
+    from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
+    from ricenet.training.fold import first_network
     from ricenet.training.optimisation import Optimisation
 
-    samples, columns = min(task.training.batch_size, len(task.training_subjects)), task.variable_columns
-    channels = len(task.members)
-    network = initial_network(task.network, task.modality_set, task.fold, task.seed, channels, columns)
-    optimisation = Optimisation(network, task.training, hardware)
-    noise = torch.Generator().manual_seed(0)
-    shape = (samples, channels, *(task.cube_voxels,) * 3)
+    optimisation = Optimisation(first_network(task), task.training, hardware)
+    samples, noise = min(task.training.batch_size, len(task.training_subjects)), torch.Generator().manual_seed(0)
+    shape = (samples, len(task.members), *(task.cube_voxels,) * 3)
     volumes = torch.randn(shape, generator=noise).half().to(hardware.device)
-    variables = torch.randn((samples, columns), generator=noise).to(hardware.device)
+    variables = torch.randn((samples, task.variable_columns), generator=noise).to(hardware.device)
     classes = (torch.arange(samples) % 2).to(hardware.device)
+    mris, varied = len(task.volumes.mris), varied_mris(task.volumes, task.modality_set)
 
     def step() -> float:
-        drawn = [
-            draw_augmentation(task.augmentation, len(task.volumes.mris), generator_for("trial", sample))
-            for sample in range(samples)
-        ]
-        augmented = augment(volumes, task.volumes, task.modality_set, drawn, task.spacing_mm)
+        generators = [generator_for("trial", sample) for sample in range(samples)]
+        drawn = [draw_augmentation(task.augmentation, mris, generator) for generator in generators]
+        augmented = augment(volumes, varied, drawn, task.spacing_mm)
         loss, _ = optimisation.step(augmented, variables, classes)
         return float(loss)
 
