@@ -5,6 +5,7 @@ Volumes are float16 all the way to the device, as they lie on disk; float32 ther
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.network_input import map_volume, read_volumes, require_finite
+from ricenet.preprocessing.network_input import map_volume, read_volumes
 from ricenet.training.task import FoldTask
 from ricenet.vocabulary import LABELS
 
@@ -82,7 +83,11 @@ class VolumeFiles:
     @property
     def size_bytes(self) -> int:
         """Of all of them as float16."""
-        return 2 * int(np.prod(self.shape(len(self.subjects))))
+        return 2 * math.prod(self.shape(len(self.subjects)))
+
+    def read(self, subject: str) -> NDArray[np.float16]:
+        """(C, X, Y, Z). Raises ScanError: as `open_volumes`."""
+        return read_volumes(self.preprocessed / subject, subject, self.names, self.cube_voxels)
 
 
 class SubjectVolumes(Protocol):
@@ -122,8 +127,7 @@ class ResidentVolumes:
         shape = files.shape(len(files.subjects))
         self._volumes = torch.empty(shape, dtype=torch.float16, device=device)
         for target, subject in zip(self._volumes, files.subjects, strict=True):
-            read = read_volumes(files.preprocessed / subject, subject, files.names, files.cube_voxels)
-            target.copy_(torch.from_numpy(read))
+            target.copy_(torch.from_numpy(files.read(subject)))
 
     def batches(self, wanted: Sequence[Positions]) -> Iterator[torch.Tensor]:
         """For each array of positions its volumes (B, C, X, Y, Z) float16 on the device."""
@@ -162,11 +166,11 @@ class StreamedVolumes:
         shape = self._files.shape(len(positions))
         batch = torch.empty(shape, dtype=torch.float16, pin_memory=self._copying is not None)
         for target, position in zip(batch.numpy(), positions.tolist(), strict=True):
-            for channel, volume in enumerate(self._maps[position]):
-                target[channel] = volume
-            if position not in self._seen:
-                for values, name in zip(target, self._files.names, strict=True):
-                    require_finite(values, self._files.subjects[position], name)
+            if position in self._seen:
+                for channel, volume in enumerate(self._maps[position]):
+                    target[channel] = volume
+            else:
+                target[:] = self._files.read(self._files.subjects[position])
                 self._seen.add(position)
         if self._copying is None:
             return batch

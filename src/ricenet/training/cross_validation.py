@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +22,11 @@ from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, content_digest, write_json
 from ricenet.training.concurrency import sized
-from ricenet.training.ensemble import EnsembleContent, Provenance, write_ensemble
+from ricenet.training.ensemble import EnsembleRecord, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
-from ricenet.training.travel import travel_of
+from ricenet.training.staging import travel_of
 from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
@@ -182,19 +182,31 @@ def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
             write_json(target / RECORD, {**task.record, **task.provenance})
 
 
-def lay_out_ensembles(tasks: Sequence[FoldTask], folder: Path, provenance: Provenance) -> None:
+def lay_out_ensembles(
+    tasks: Sequence[FoldTask],
+    folder: Path,
+    data_digest: str,
+    preprocessing_digest: str,
+    splits_digest: str,
+    preprocessing: PreprocessingParams,
+) -> None:
     """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
     with atomic_folder(folder) as temporary:
         for modality_set, folds in _by_set(tasks).items():
-            content = EnsembleContent(
-                modality_set,
-                folds[0].network,
-                folds[0].volumes,
-                folds[0].variable_specs,
-                tuple(task.encoder for task in folds),
-                tuple(task.key for task in folds),
+            record = EnsembleRecord(
+                modality_set=modality_set,
+                folds=len(folds),
+                network=folds[0].network,
+                volumes=folds[0].volumes,
+                variables=folds[0].variable_specs,
+                encoders=tuple(task.encoder for task in folds),
+                fold_keys=tuple(task.key for task in folds),
+                data_digest=data_digest,
+                preprocessing_digest=preprocessing_digest,
+                splits_digest=splits_digest,
+                preprocessing=preprocessing.model_dump(),
             )
-            write_ensemble(temporary / modality_set, content, [task.folder / WEIGHTS for task in folds], provenance)
+            write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 
 
 def summary(tasks: Sequence[FoldTask]) -> str:
