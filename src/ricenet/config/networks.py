@@ -11,13 +11,18 @@ from ricenet.config.types import Count, Section
 
 Norm = Literal["batch", "group"]
 Occlusion = Literal["residual", "whole"]
-"""How occlusion computes a network's answer: by a box's difference through residual blocks, or by whole forwards."""
+"""How occlusion computes an answer: by a box's difference through residual blocks, or by whole forwards."""
+
+
+Widths = Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)]
 
 
 def safetensors_file(path: str) -> str:
     """The path, unless it is of another kind of file. Raises ValueError."""
     if not path.endswith(".safetensors"):
-        raise ValueError(f"{path}: expected a .safetensors file; other formats may run code when they are read")
+        raise ValueError(
+            f"{path}: expected a .safetensors file; other formats may run code when they are read"
+        )
     return path
 
 
@@ -83,7 +88,8 @@ class ResNetParams(NetworkParams):
         """For the methods of a paper."""
         width = "" if self.widen_factor == 1 else f", {self.widen_factor:g} times as wide"
         layers = self.name.removeprefix("resnet")
-        return f"ResNet-{layers} (MONAI; {self.norm} normalisation, stride {self.stem_stride} of the stem{width})"
+        stem = f"stride {self.stem_stride} of the stem"
+        return f"ResNet-{layers} (MONAI; {self.norm} normalisation, {stem}{width})"
 
     @property
     def last_voxel(self) -> int:
@@ -111,7 +117,7 @@ class SmallCnnParams(NetworkParams):
     total_stride: ClassVar[int] = 8
 
     name: Literal["small_cnn"] = "small_cnn"
-    widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = [16, 32, 64]
+    widths: Widths = Field(default_factory=lambda: [16, 32, 64])
     variables: bool = False
 
     @property
@@ -174,5 +180,7 @@ def network_misfits(
             f"{cube_voxels} voxels; take 2 or more, or network.norm group"
         )
     if network.uses_variables and not has_variables:
-        problems.append("network.variables: true, but no variables are declared; declare some, or set it to false")
+        problems.append(
+            "network.variables: true, but no variables are declared; declare some, or set it to false"
+        )
     return problems

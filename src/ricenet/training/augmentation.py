@@ -1,8 +1,8 @@
 """Random variation of training samples: parameters drawn per sample, applied per batch.
 
 Rotation, scaling and elastic deformation are one displacement field and one interpolation for all
-channels. Noise, brightness and gamma change voxels of z-scored MRIs only: a dose, or an MRI with a scale, is a
-physical quantity, and the background stays exactly 0.
+channels. Noise, brightness and gamma change voxels of z-scored MRIs only: a dose, or an MRI with a scale,
+is a measured physical quantity. The background stays exactly 0.
 Source: RICE-NET section 2 names the six kinds; their forms and strengths are ours (docs/protocol.md).
 """
 
@@ -105,9 +105,9 @@ def augment(
 ) -> torch.Tensor:
     """Apply each sample's parameters; 0 outside the volume.
 
-    volumes: (N, C, X, Y, Z) float16 or float32, unchanged by this function. varied: by channel, as `varied_mris`.
-    spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same device; a sample's
-    values do not depend on the others in the batch.
+    volumes: (N, C, X, Y, Z) float16 or float32, unchanged by this function. varied: by channel
+    (`varied_mris`). spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same
+    device; a sample's values do not depend on the others in the batch.
     """
     result = volumes.to(torch.float32, copy=True)
     # one by one: the fields of a whole batch would not fit into the CPU's cache

@@ -1,4 +1,4 @@
-"""The subjects of a fold on their way to the network: volumes on its device, or read ahead of it, and the rest.
+"""The subjects of a fold on their way to the network: volumes on its device, or read ahead of it.
 
 Volumes are float16 all the way to the device, as they lie on disk; float32 there.
 """

@@ -1,4 +1,4 @@
-"""How many folds train at the same time on one machine, and with how many threads each: measured, not guessed.
+"""How many folds train at a time on one machine, and with how many threads each: measured, not guessed.
 
 A small network gains little by a second thread, so two folds at a time beat one on two threads; a large one
 fills the CPU or the GPU alone. Which it is depends on the network, the volumes and the machine.
@@ -49,8 +49,8 @@ class Costs:
     """What one fold was seen to take.
 
     seconds: threads -> time of a step of training, augmentation included. memory_bytes: at its peak, of the
-    process or of the GPU. busy: share of the time in which a GPU computes, None on a CPU. gpu_bytes: its memory.
-    gpus: of the machine.
+    process or of the GPU. busy: share of the time in which a GPU computes, None on a CPU. gpu_bytes: its
+    memory. gpus: of the machine.
     """
 
     seconds: Mapping[int, float]
@@ -71,7 +71,7 @@ class Sizing:
 def sized(execution: ExecutionParams, task: FoldTask) -> ExecutionParams:
     """The settings with a number for each "auto" that makes most folds an hour on this machine.
 
-    task: the fold that takes most. Only where processes of this machine share the work; elsewhere nothing changes.
+    task: the fold that takes most. Only processes of one machine are sized; other backends stay as they are.
     Measured once for each kind of network and machine, and kept in the store.
     Raises TrainingError: the trial steps fail.
     """
@@ -128,7 +128,10 @@ def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
     from ricenet.training.optimisation import Optimisation
 
     optimisation = Optimisation(first_network(task), task.training, hardware)
-    samples, noise = min(task.training.batch_size, len(task.training_subjects)), torch.Generator().manual_seed(0)
+    samples, noise = (
+        min(task.training.batch_size, len(task.training_subjects)),
+        torch.Generator().manual_seed(0),
+    )
     shape = (samples, len(task.members), *(task.cube_voxels,) * 3)
     volumes = torch.randn(shape, generator=noise).half().to(hardware.device)
     variables = torch.randn((samples, task.variable_columns), generator=noise).to(hardware.device)

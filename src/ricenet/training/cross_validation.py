@@ -25,8 +25,8 @@ from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
 from ricenet.training.initial_weights import InitialWeights
-from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.staging import travel_of
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 class TrainingSetup:
     """What all folds of all modality sets have in common: subjects, settings, and where files lie.
 
-    subject_keys: content addresses of preprocessed subjects. preprocessed: a folder with a folder per subject.
-    store: a folder for folds, by key. variables: values by subject. lacking: optional volumes that a subject does
-    not have. tuned: settings that take the place of others.
+    subject_keys: content addresses of preprocessed subjects. preprocessed: a folder with a folder per
+    subject. store: a folder for folds, by key. variables: values by subject. lacking: optional volumes that
+    a subject does not have. tuned: settings that take the place of others.
     """
 
     splits: Splits
@@ -62,8 +62,8 @@ def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldT
     """Every fold of every set, in this order, with the settings of its set.
 
     Raises ScanError: a subject of the splits that is not preprocessed. ParamsError: a setting that is
-    both tuned and in `training.overrides` of its set, or initial weights that are not there. SplitError: too few
-    subjects have the volumes of a set.
+    both tuned and in `training.overrides` of its set, or initial weights that are not there. SplitError:
+    too few subjects have the volumes of a set.
     """
     for subject in setup.splits.development:
         if subject not in setup.subject_keys:
@@ -82,7 +82,9 @@ def _plan_fold(
     needed = {spec.name for spec in setup.volumes.members(modality_set)}
     excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
     if fold == 0 and excluded:
-        logger.info("%s: %d subject(s) without all volumes: %s", modality_set, len(excluded), ", ".join(excluded))
+        logger.info(
+            "%s: %d subject(s) without all volumes: %s", modality_set, len(excluded), ", ".join(excluded)
+        )
     task = FoldTask(
         modality_set=modality_set,
         fold=fold,
@@ -115,9 +117,9 @@ def _require_subjects(task: FoldTask) -> None:
     trained = {task.labels[subject] for subject in task.training_subjects}
     if task.excluded and (not task.validation_subjects or trained != set(LABELS)):
         raise SplitError(
-            f"{task.modality_set}, fold {task.fold}: once {len(task.excluded)} subject(s) that lack a volume of "
-            "the set are excluded, a label has no training subject or nobody is left to validate; take the set "
-            "out of modality_sets, or add subjects"
+            f"{task.modality_set}, fold {task.fold}: once {len(task.excluded)} subject(s) that lack a volume "
+            "of the set are excluded, a label has no training subject or nobody is left to validate; take "
+            "the set out of modality_sets, or add subjects"
         )
 
 

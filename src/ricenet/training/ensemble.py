@@ -31,10 +31,10 @@ _BATCH = 8
 
 
 class EnsembleRecord(Record):
-    """What ensemble.json says. Digests are content addresses; that of the ensemble is known once it is written.
+    """What ensemble.json says. Digests are content addresses; the ensemble's own is known once it is written.
 
-    volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings with
-    which volumes have to be preprocessed before a prediction.
+    volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
+    with which volumes have to be preprocessed before a prediction.
     """
 
     format: int = FORMAT
@@ -86,8 +86,8 @@ class Ensemble:
     def load(cls, folder: Path) -> Self:
         """Read an ensemble, onto the GPU where there is one, ready to predict.
 
-        Raises RegistryError: files missing, damaged, or not those that ensemble.json describes; made by an earlier
-        version.
+        Raises RegistryError: files missing, damaged, not those that ensemble.json describes, or made by an
+        earlier version.
         """
         from ricenet.training.networks import preferred_device
 
@@ -132,10 +132,10 @@ class Ensemble:
     ) -> NDArray[np.float64]:
         """Each fold's probability of RICE.
 
-        volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order; only
-        networks that use them need them. Returns (N, folds).
-        Raises RegistryError: volumes of another number of dimensions or channels, or other subjects' variables.
-        VariableError: a variable that cannot be encoded.
+        volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order;
+        only networks that use them need them. Returns (N, folds).
+        Raises RegistryError: volumes of another number of dimensions or channels, or variables that are
+        missing. VariableError: a variable that cannot be encoded.
         """
         import torch
 

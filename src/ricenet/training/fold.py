@@ -47,7 +47,7 @@ Outcome = tuple[Batch, torch.Tensor, torch.Tensor]
 
 
 def first_network(task: FoldTask) -> torch.nn.Module:
-    """The network before the first epoch: random weights that follow from the fold, and initial ones over them.
+    """The network before the first epoch: random weights by set and fold, and the given ones over them.
 
     Raises TrainingError: the initial weights do not fit.
     """
@@ -144,8 +144,8 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
     Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
     record that marks them as complete.
     Raises TrainingError: a loss that is not finite, memory that ran out, or initial weights that do not fit.
-    ScanError: volumes that cannot be used. VariableError: variables that cannot be encoded. StoreError: results
-    cannot be written.
+    ScanError: volumes that cannot be used. VariableError: variables that cannot be encoded. StoreError:
+    results cannot be written.
     """
     identity = task.identity
     if task.is_finished:

@@ -60,8 +60,17 @@ class EpochObserver(Protocol):
         """Trainings ended with errors, or their processes did; called in the process that began them."""
 
 
-class NullObserver(EpochObserver):
+class NullObserver:
     """Follows nothing."""
+
+    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
+        """Do nothing."""
+
+    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
+        """Do nothing."""
+
+    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
+        """Do nothing."""
 
 
 def write_history(history: Sequence[EpochMetrics], path: Path) -> None:

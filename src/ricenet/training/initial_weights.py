@@ -1,4 +1,4 @@
-"""A network that begins from the weights of another: what of a file fits is taken, and the rest is reported."""
+"""A network that begins from the weights of another: what of a file fits is taken, the rest reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The classifiers by name, their first weights, and predicting with them.
 
-Source: RICE-NET section 2 (ResNet-18 with a 7x7x7 stem, batch norm, ReLU, global average pooling, linear head;
-inputs concatenated as channels). The other networks are ours to choose from.
+Source: RICE-NET section 2 (ResNet-18 with a 7x7x7 stem, batch norm, ReLU, global average pooling, linear
+head; inputs concatenated as channels). The other networks are ours.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _densenet(settings: NetworkParams, channels: int, variables: int) -> torch.n
 
 
 class SmallCnn(torch.nn.Module):
-    """Three convolutions of stride 2, the mean over all voxels, and a linear layer, which variables may join."""
+    """Three convolutions of stride 2, the mean over all voxels, a linear layer, which variables may join."""
 
     def __init__(self, channels: int, widths: list[int], variables: int) -> None:
         super().__init__()

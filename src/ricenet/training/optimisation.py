@@ -1,7 +1,7 @@
 """One step of optimisation: forward, cross-entropy, backward, Adam; compiled where that is faster.
 
-Source: RICE-NET section 2 (Adam, cross-entropy). Reduced precision, the memory's layout, compilation and passes
-over parts of a batch are ours.
+Source: RICE-NET section 2 (Adam, cross-entropy). Reduced precision, the memory's layout, compilation and
+passes over parts of a batch are ours.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def compiled_if_faster(
     classes: torch.Tensor,
     hardware: Hardware,
 ) -> torch.nn.Module:
-    """The network, or the same one compiled with CUDA graphs where that is faster; both share their parameters.
+    """The network, or the same one compiled with CUDA graphs where that is faster; both share parameters.
 
-    volumes, variables, classes: a batch to try with. Measured on a copy, so that running statistics and random
-    states stay what they were. Where it cannot be compiled, the log says so.
+    volumes, variables, classes: a batch to try with. Measured on a copy, so that running statistics and
+    random states stay what they were. Where it cannot be compiled, the log says so.
     """
 
     def step(trial: torch.nn.Module) -> None:

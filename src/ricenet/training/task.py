@@ -61,8 +61,8 @@ class FoldTask:
     training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
     the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
     modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
-    folder per finished or begun fold, by key. volumes: all declared ones. variables: declared ones by subject.
-    excluded: subjects of the fold that lack a volume of the set. code_state: recorded, but no part of the key.
+    folder per finished or begun fold, by key. volumes: all declared ones. variables: values by subject.
+    excluded: subjects that lack a volume of the set. code_state: recorded, but no part of the key.
     own_settings: dotted names of parameters in which the folds of a set differ by intention, since each
     searched its own.
     """
@@ -114,7 +114,7 @@ class FoldTask:
     def encoded_variables(self, subjects: Sequence[str]) -> torch.Tensor:
         """(N, V) float32, V the `variable_columns`. Raises VariableError: a value that cannot be encoded."""
         if not self.network.uses_variables:
-            return VariableEncoder().encode(dict.fromkeys(subjects, {}))
+            return VariableEncoder().encode({subject: {} for subject in subjects})
         return self.encoder.encode({subject: self.variables.get(subject, {}) for subject in subjects})
 
     @property

@@ -39,7 +39,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors by name, and the file's metadata. Raises ValueError: missing, damaged, or another kind of file."""
+    """Tensors by name, and the metadata. Raises ValueError: missing, damaged, or another kind of file."""
     from safetensors import SafetensorError, safe_open
 
     try:

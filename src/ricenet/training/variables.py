@@ -24,8 +24,8 @@ SubjectVariables = Mapping[str, VariableValue]
 class EncodedVariable(Record):
     """How one variable becomes columns.
 
-    mean, sd: of the training subjects that have the number; an SD of 0 counts as 1. levels: of a category, as seen
-    in training, by name.
+    mean, sd: of the training subjects that have the number; an SD of 0 counts as 1. levels: of a category,
+    as seen in training, by name.
     """
 
     spec: VariableSpec
@@ -64,7 +64,9 @@ class EncodedVariable(Record):
         if value is None:
             return [0.0, 1.0]
         if isinstance(value, str) or not np.isfinite(value):
-            raise VariableError(subject, self.spec.name, f"{value!r} is no number", "Correct it or leave it empty")
+            raise VariableError(
+                subject, self.spec.name, f"{value!r} is no number", "Correct it or leave it empty"
+            )
         return [(float(value) - self.mean) / self.sd, 0.0]
 
 
