@@ -53,10 +53,9 @@ class NetworkParams(Section):
         """The quickest way to compute what hiding a small box does."""
         return "whole"
 
-    @property
-    def description(self) -> str:
-        """For the methods of a paper."""
-        return f"{self.title} ({self.norm} normalisation)"
+    def described(self, monai: str) -> str:
+        """For the methods of a paper. monai: the library's version."""
+        return f"{self.title} (MONAI {monai}; {self.norm} normalisation)"
 
     @property
     def last_voxel(self) -> int:
@@ -71,7 +70,7 @@ class ResNetParams(NetworkParams):
     stem_stride: voxels, of the first convolution.
     """
 
-    title: ClassVar[str] = "ResNet (MONAI)"
+    title: ClassVar[str] = "ResNet"
     total_stride: ClassVar[int] = 16
 
     name: Literal["resnet18", "resnet10"] = "resnet18"
@@ -83,13 +82,12 @@ class ResNetParams(NetworkParams):
         """By differences; not with group norm, of which a change anywhere changes the mean everywhere."""
         return "residual" if self.norm == "batch" else "whole"
 
-    @property
-    def description(self) -> str:
+    def described(self, monai: str) -> str:
         """For the methods of a paper."""
         width = "" if self.widen_factor == 1 else f", {self.widen_factor:g} times as wide"
-        layers = self.name.removeprefix("resnet")
         stem = f"stride {self.stem_stride} of the stem"
-        return f"ResNet-{layers} (MONAI; {self.norm} normalisation, {stem}{width})"
+        layers = self.name.removeprefix("resnet")
+        return f"ResNet-{layers} (MONAI {monai}; {self.norm} normalisation, {stem}{width})"
 
     @property
     def last_voxel(self) -> int:
@@ -100,7 +98,7 @@ class ResNetParams(NetworkParams):
 class DenseNetParams(NetworkParams):
     """MONAI's 3D DenseNet-121."""
 
-    title: ClassVar[str] = "DenseNet-121 (MONAI)"
+    title: ClassVar[str] = "DenseNet-121"
     total_stride: ClassVar[int] = 32
     least_voxels: ClassVar[int] = 29
 
@@ -125,9 +123,8 @@ class SmallCnnParams(NetworkParams):
         """Whether the network takes the declared variables beside the volumes."""
         return self.variables
 
-    @property
-    def description(self) -> str:
-        """For the methods of a paper."""
+    def described(self, monai: str) -> str:
+        """For the methods of a paper; it is not one of MONAI's."""
         widths = ", ".join(map(str, self.widths))
         joined = "; the clinical variables join the linear layer" if self.variables else ""
         return f"convolutional network of three layers ({widths} channels, {self.norm} normalisation{joined})"

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
-from ricenet.cohort.splits import Splits
+from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.networks import NetworkParams
-from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.config.params import ExecutionParams, Params, PreprocessingParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuned import Tuned
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
-from ricenet.runtime.files import atomic_folder, content_digest, write_json
+from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
 from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
@@ -56,6 +57,28 @@ class TrainingSetup:
     variables: Mapping[str, SubjectVariables] = field(default_factory=dict)
     lacking: Mapping[str, Collection[str]] = field(default_factory=dict)
     tuned: Tuned = field(default_factory=Tuned)
+
+    @classmethod
+    def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
+        """From the parameters and from what the stages before left in work/.
+
+        Raises SplitError, CohortError: a file of theirs is missing or damaged.
+        """
+        preprocessed = Path("work/preprocessed")
+        return cls(
+            read_splits(Path("work/splits/splits.json")),
+            read_json(preprocessed / "summary.json")["subjects"],
+            params.seed,
+            params.preprocessing,
+            params.training,
+            params.augmentation,
+            params.network,
+            preprocessed,
+            store,
+            params.volumes,
+            params.variables,
+            tuned=tuned or Tuned(),
+        )
 
 
 def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldTask]:

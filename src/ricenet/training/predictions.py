@@ -13,6 +13,9 @@ from ricenet.runtime.files import write_text
 from ricenet.runtime.tables import read_rows, table_text
 from ricenet.vocabulary import LABELS, Label
 
+THRESHOLD = 0.5
+"""A subject is predicted rice from this p_rice upwards."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -24,11 +27,16 @@ class Prediction:
     p_rice: float
 
 
+def predicted_label(p_rice: float) -> Label:
+    """The label on the probability's side of the threshold."""
+    return LABELS[int(p_rice >= THRESHOLD)]
+
+
 def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
     """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
     from sklearn.metrics import f1_score
 
-    truth, called = [label == "rice" for label in labels], np.asarray(p_rice) >= 0.5
+    truth, called = [label == "rice" for label in labels], np.asarray(p_rice) >= THRESHOLD
     return float(f1_score(truth, called, labels=[False, True], average="macro", zero_division=0))
 
 
