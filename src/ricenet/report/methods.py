@@ -90,8 +90,8 @@ def _network(results: Results, protocol: Protocol) -> str:
     exceptions = f" Settings of their own: {'; '.join(own)} (see the protocol)." if own else ""
     return (
         f"A three-dimensional {network.described(protocol.versions.get('monai', 'of unknown version'))}, "
-        f"with the volumes as channels, was trained {_sets(len(results.metrics), not own)}: {training.epochs} epochs of "
-        f"Adam on the cross-entropy (learning rate {training.learning_rate:g}, weight decay "
+        f"with the volumes as channels, was trained {_sets(len(results.metrics), not own)}: "
+        f"{training.epochs} epochs of Adam on the cross-entropy (learning rate {training.learning_rate:g}, weight decay "
         f"{training.weight_decay:g}, batches of {training.batch_size}), drawing training subjects with "
         f"replacement by inverse frequency of their label. "
         f"{_augmentation(params.augmentation)}{exceptions} The network of the last epoch "

@@ -1,7 +1,8 @@
 """Laying out what searches found: best.json for training, and a folder a study with tables and figures.
 
-Figures show how it went on, which settings mattered, and where their good values lie. They are drawn here and not by Optuna, whose slices of fifteen settings are one row of fifteen figures, and
-which neither sets trials apart that were stopped nor leaves matplotlib's global state alone.
+Figures show how it went on, which settings mattered, and where their good values lie. They are drawn here and
+not by Optuna, whose slices of fifteen settings are one row of fifteen figures, and which neither sets trials
+apart that were stopped nor leaves matplotlib's global state alone.
 """
 
 from __future__ import annotations

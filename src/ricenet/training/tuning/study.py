@@ -1,4 +1,4 @@
-"""A study in the database: opening it, drawing from it, what of it is done and left to do, and what is best."""
+"""A study in the database: opening it, drawing values, what is done and left to do, and what is best."""
 
 from __future__ import annotations
 
