@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ricenet.cohort.splits import Splits
+from ricenet.config.networks import ResNetParams
 from ricenet.config.params import (
     AugmentationParams,
     ExecutionParams,
-    NetworkParams,
     PreprocessingParams,
     TrainingParams,
 )
-from ricenet.training.cross_validation import plan_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
 from ricenet.vocabulary import Label
@@ -49,7 +50,7 @@ AUGMENTATION = AugmentationParams(
     gamma=0.2,
     probability=0.5,
 )
-NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
+NETWORK = ResNetParams(widen_factor=0.05, stem_stride=2)
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 
 
@@ -68,27 +69,25 @@ def write_subjects(folder: Path, count: int = 10) -> Splits:
     return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
 
 
-def plan(
-    folder: Path,
-    splits: Splits,
-    modality_sets: Sequence[str] = ("dose",),
-    training: TrainingParams = TRAINING,
-    augmentation: AugmentationParams = AUGMENTATION,
-    seed: int = 0,
-) -> list[FoldTask]:
-    keys = {subject: f"volumes of {subject}" for subject in splits.development}
-    return plan_folds(
-        modality_sets,
+def setup_of(folder: Path, splits: Splits, **changes: Any) -> TrainingSetup:
+    setup = TrainingSetup(
         splits,
-        keys,
-        seed,
+        {subject: f"volumes of {subject}" for subject in splits.development},
+        0,
         PREPROCESSING,
-        training,
-        augmentation,
+        TRAINING,
+        AUGMENTATION,
         NETWORK,
         folder / "preprocessed",
         folder / "store",
     )
+    return dataclasses.replace(setup, **changes)
+
+
+def plan(
+    folder: Path, splits: Splits, modality_sets: Sequence[str] = ("dose",), **changes: Any
+) -> list[FoldTask]:
+    return plan_folds(setup_of(folder, splits, **changes), modality_sets)
 
 
 class Interrupted(Exception):

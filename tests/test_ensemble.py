@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ricenet.config.params import NetworkParams
 from ricenet.runtime.errors import RegistryError
 from ricenet.training.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
 from ricenet.training.networks import initial_network
 
-NARROW = NetworkParams(widen_factor=0.05, stem_stride=2)
+NARROW = ResNetParams(widen_factor=0.05, stem_stride=2)
 PROVENANCE = Provenance(("key0", "key1"), "data", "preprocessing", "splits", {"cube_voxels": 16})
 
 

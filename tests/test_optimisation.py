@@ -20,7 +20,7 @@ from ricenet.training.optimisation import Optimisation
 
 CPU = torch.device("cpu")
 FLOAT32, BFLOAT16 = Hardware(CPU, bfloat16=False), Hardware(CPU, bfloat16=True)
-SMALL = NetworkParams(widen_factor=0.125, stem_stride=1)
+SMALL = ResNetParams(widen_factor=0.125, stem_stride=1)
 
 
 def batch(samples: int = 4, voxels: int = 20, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +74,7 @@ def test_three_steps_equal_those_of_a_plain_loop() -> None:
 
 def test_with_channels_last_the_loss_and_the_direction_of_the_step_are_those_of_a_plain_loop() -> None:
     """Other sums round otherwise, and rectifiers near 0 tip over: a few gradients of millions differ."""
-    wide = NetworkParams(widen_factor=1.0, stem_stride=1)
+    wide = ResNetParams(widen_factor=1.0, stem_stride=1)
     fast, plain = optimisation(wide), plain_network(wide)
     assert memory_format(fast.network) == torch.channels_last_3d
     volumes, classes = batch()
@@ -148,7 +148,7 @@ def test_gradients_in_bfloat16_do_not_depend_on_what_memory_held(stem_stride: in
     """The later stages see two slices and one, for which oneDNN's own gradient reads stray memory."""
     gradients = []
     for stray in (0.0, 1e35, 1e35, 1e30, 1e35):
-        step = optimisation(NetworkParams(widen_factor=0.25, stem_stride=stem_stride), BFLOAT16)
+        step = optimisation(ResNetParams(widen_factor=0.25, stem_stride=stem_stride), BFLOAT16)
         volumes, classes = batch(4, 32)
         leave_in_freed_memory(stray)
         step.step(volumes, classes)

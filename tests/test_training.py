@@ -43,7 +43,7 @@ from ricenet.cohort.checked import (
     write_left_out,
 )
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.params import AugmentationParams, NetworkParams, TrainingParams, read_params
+from ricenet.config.params import AugmentationParams, TrainingParams, read_params
 from ricenet.runtime.errors import ScanError, TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import (
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_names_set_fold_epoch_and_subjects(task: FoldT
         {"modality_set": "event"},
         {"training": TRAINING.model_copy(update={"learning_rate": 2e-2})},
         {"augmentation": AUGMENTATION.model_copy(update={"gamma": 0.1})},
-        {"network": NetworkParams(widen_factor=0.05, stem_stride=1)},
+        {"network": ResNetParams(widen_factor=0.05, stem_stride=1)},
         {"code": "other"},
         {"subject_keys": {f"sub-{k:03d}": "other" for k in range(10)}},
         {"labels": {f"sub-{k:03d}": "rice" for k in range(10)}},
