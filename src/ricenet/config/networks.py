@@ -9,20 +9,14 @@ from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny
 
 from ricenet.config.types import Count, Section
 
-Norm = Literal["batch", "group"]
 Occlusion = Literal["residual", "whole"]
-"""How occlusion computes an answer: by a box's difference through residual blocks, or by whole forwards."""
-
-
-Widths = Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)]
+"""How hiding a box is computed: as a difference through residual blocks, or by whole forward passes."""
 
 
 def safetensors_file(path: str) -> str:
     """The path, unless it is of another kind of file. Raises ValueError."""
     if not path.endswith(".safetensors"):
-        raise ValueError(
-            f"{path}: expected a .safetensors file; other formats may run code when they are read"
-        )
+        raise ValueError(f"{path}: expected a .safetensors file; other formats may run code when read")
     return path
 
 
@@ -33,14 +27,13 @@ class NetworkParams(Section):
     other samples of a batch. initial_weights: a safetensors file to begin from, or None for random weights.
     """
 
-    title: ClassVar[str]
-    total_stride: ClassVar[int]
-    """Voxels of the input along each axis for one of the last feature map."""
     least_voxels: ClassVar[int] = 1
-    """Of the cube along each axis; with fewer nothing is left in the last stage."""
+    """Of the cube along each axis; of fewer nothing is left in the last stage."""
+    single_voxel: ClassVar[int]
+    """The largest cube, along each axis, of which a single voxel is left in the last stage."""
 
     name: str
-    norm: Norm = "batch"
+    norm: Literal["batch", "group"] = "batch"
     initial_weights: Annotated[str, AfterValidator(safetensors_file)] | None = None
 
     @property
@@ -50,28 +43,43 @@ class NetworkParams(Section):
 
     @property
     def occlusion(self) -> Occlusion:
-        """The quickest way to compute what hiding a small box does."""
+        """The quickest way to compute what hiding a box does."""
         return "whole"
 
     def described(self, monai: str) -> str:
         """For the methods of a paper. monai: the library's version."""
-        return f"{self.title} (MONAI {monai}; {self.norm} normalisation)"
+        raise NotImplementedError
 
-    @property
-    def last_voxel(self) -> int:
-        """The largest cube, in voxels along each axis, of which one voxel is left in the last feature map."""
-        return self.total_stride
+    def misfits(self, cube_voxels: int, samples_at_once: int | None, has_variables: bool) -> list[str]:
+        """What of other sections the network cannot work with; a line a problem, by dotted path."""
+        problems = []
+        if cube_voxels < self.least_voxels:
+            problems.append(
+                f"preprocessing.cube_voxels: {cube_voxels} is too small for {self.name}, which needs at least "
+                f"{self.least_voxels}"
+            )
+        if cube_voxels <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
+            problems.append(
+                "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
+                f"{cube_voxels} voxels; take 2 or more, or network.norm group"
+            )
+        if self.uses_variables and not has_variables:
+            problems.append("network.variables: true, but none are declared; declare some, or set it to false")
+        return problems
+
+    def _single_voxel(self) -> int:
+        return self.single_voxel
 
 
 class ResNetParams(NetworkParams):
-    """MONAI's 3D ResNet of basic blocks with a stem of 7 voxels.
+    """MONAI's 3D ResNet of basic blocks, with a stem of 7 voxels.
 
     widen_factor: channels relative to the standard's 64, 128, 256, 512; 1/64 leaves one channel.
     stem_stride: voxels, of the first convolution.
     """
 
-    title: ClassVar[str] = "ResNet"
-    total_stride: ClassVar[int] = 16
+    single_voxel: ClassVar[int] = 16
+    """With a stem_stride of 1."""
 
     name: Literal["resnet18", "resnet10"] = "resnet18"
     widen_factor: Annotated[float, Field(ge=1 / 64, allow_inf_nan=False)]
@@ -83,26 +91,27 @@ class ResNetParams(NetworkParams):
         return "residual" if self.norm == "batch" else "whole"
 
     def described(self, monai: str) -> str:
-        """For the methods of a paper."""
+        """For the methods of a paper. monai: the library's version."""
         width = "" if self.widen_factor == 1 else f", {self.widen_factor:g} times as wide"
-        stem = f"stride {self.stem_stride} of the stem"
+        stem = f"stride {self.stem_stride} of the stem{width}"
         layers = self.name.removeprefix("resnet")
-        return f"ResNet-{layers} (MONAI {monai}; {self.norm} normalisation, {stem}{width})"
+        return f"ResNet-{layers} (MONAI {monai}; {self.norm} normalisation, {stem})"
 
-    @property
-    def last_voxel(self) -> int:
-        """The largest cube, in voxels along each axis, of which one voxel is left in the last feature map."""
-        return self.total_stride * self.stem_stride
+    def _single_voxel(self) -> int:
+        return self.single_voxel * self.stem_stride
 
 
 class DenseNetParams(NetworkParams):
     """MONAI's 3D DenseNet-121."""
 
-    title: ClassVar[str] = "DenseNet-121"
-    total_stride: ClassVar[int] = 32
     least_voxels: ClassVar[int] = 29
+    single_voxel: ClassVar[int] = 60
 
     name: Literal["densenet121"] = "densenet121"
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper. monai: the library's version."""
+        return f"DenseNet-121 (MONAI {monai}; {self.norm} normalisation)"
 
 
 class SmallCnnParams(NetworkParams):
@@ -111,11 +120,12 @@ class SmallCnnParams(NetworkParams):
     widths: channels of the convolutions. variables: whether the declared variables join the linear layer.
     """
 
-    title: ClassVar[str] = "small convolutional network"
-    total_stride: ClassVar[int] = 8
+    single_voxel: ClassVar[int] = 8
 
     name: Literal["small_cnn"] = "small_cnn"
-    widths: Widths = Field(default_factory=lambda: [16, 32, 64])
+    widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = Field(
+        default_factory=lambda: [16, 32, 64]
+    )
     variables: bool = False
 
     @property
@@ -126,7 +136,7 @@ class SmallCnnParams(NetworkParams):
     def described(self, monai: str) -> str:
         """For the methods of a paper; it is not one of MONAI's."""
         widths = ", ".join(map(str, self.widths))
-        joined = "; the clinical variables join the linear layer" if self.variables else ""
+        joined = "; the variables of params.yaml join the linear layer" if self.variables else ""
         return f"convolutional network of three layers ({widths} channels, {self.norm} normalisation{joined})"
 
 
@@ -159,25 +169,3 @@ def network_by_name(section: Any) -> NetworkParams:
 
 Network = Annotated[SerializeAsAny[NetworkParams], PlainValidator(network_by_name)]
 """A section `network`."""
-
-
-def network_misfits(
-    network: NetworkParams, cube_voxels: int, samples_at_once: int | None, has_variables: bool
-) -> list[str]:
-    """What of other sections a network cannot work with; a line a problem, by dotted path."""
-    problems = []
-    if cube_voxels < network.least_voxels:
-        problems.append(
-            f"preprocessing.cube_voxels: {cube_voxels} is too small for {network.name}, which needs at least "
-            f"{network.least_voxels}"
-        )
-    if cube_voxels <= network.last_voxel and samples_at_once == 1 and network.norm == "batch":
-        problems.append(
-            "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
-            f"{cube_voxels} voxels; take 2 or more, or network.norm group"
-        )
-    if network.uses_variables and not has_variables:
-        problems.append(
-            "network.variables: true, but no variables are declared; declare some, or set it to false"
-        )
-    return problems

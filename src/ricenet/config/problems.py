@@ -136,10 +136,9 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             ]
     if all(accepted(name) for name in ("network", "preprocessing", "training", "variables")):
         # its types are made of this module's checks
-        from ricenet.config.networks import network_by_name, network_misfits
+        from ricenet.config.networks import network_by_name
 
-        problems += network_misfits(
-            network_by_name(content["network"]),
+        problems += network_by_name(content["network"]).misfits(
             content["preprocessing"]["cube_voxels"],
             content["training"].get("samples_at_once"),
             bool(content["variables"]),
