@@ -27,7 +27,6 @@ from ricenet.runtime.errors import RegistryError, ResultError, ScanError
 from ricenet.training.networks import p_rice
 from ricenet.volume import Volume, load_nifti, save_nifti
 
-NETWORK = ResNetParams(widen_factor=0.05, stem_stride=2)
 SETS = ("dose", "post_op+dose")
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]

@@ -33,8 +33,7 @@ from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
 from ricenet.training.tuning.records import NoObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
-from ricenet.training.tuning.searching import search_settings
-from ricenet.training.tuning.worker import Worker, travel_of_worker
+from ricenet.training.tuning.searching import Worker, search_settings, travel_of_worker
 from ricenet.vocabulary import Label
 
 PROJECT = Path(__file__).parents[1]
