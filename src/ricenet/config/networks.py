@@ -64,7 +64,9 @@ class NetworkParams(Section):
                 f"{cube_voxels} voxels; take 2 or more, or network.norm group"
             )
         if self.uses_variables and not has_variables:
-            problems.append("network.variables: true, but none are declared; declare some, or set it to false")
+            problems.append(
+                "network.variables: true, but none are declared; declare some, or set it to false"
+            )
         return problems
 
     def _single_voxel(self) -> int:

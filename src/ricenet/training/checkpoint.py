@@ -103,7 +103,11 @@ class CheckpointFiles:
                 return _read(path)
             except ValueError as error:
                 other = path == self._last and self._before.is_file()
-                following = "the checkpoint before it is taken" if other else "this fold starts over"
+                following = (
+                    "the checkpoint before it is taken"
+                    if other
+                    else "this fold starts over from its first epoch"
+                )
                 logger.warning("%s is damaged (%s): %s", path, error, following)
         return None
 
