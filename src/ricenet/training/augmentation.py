@@ -89,6 +89,7 @@ def draw_augmentation(
 def varied_mris(volumes: Volumes, modality_set: str) -> tuple[int | None, ...]:
     """For each channel of a set the place of its MRI among the declared ones; None: its intensities stay.
 
+    >>> from ricenet.vocabulary import PAPER_VOLUMES
     >>> varied_mris(PAPER_VOLUMES, "event+dose")
     (1, None)
     """
