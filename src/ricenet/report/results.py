@@ -109,7 +109,7 @@ def read_results(project: Path, seed: int) -> Results:
         preprocessing_digest=read_json(require(work / "preprocessed" / "summary.json", "preprocess"))[
             "digest"
         ],
-        metrics={name: SetMetrics.from_json(metrics[name]) for name in in_paper_order(metrics)},
+        metrics={name: SetMetrics(**metrics[name]) for name in in_paper_order(metrics)},
         out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate")),
         figures=require(work / "evaluation" / "figures", "evaluate"),
         evidence=evidence,

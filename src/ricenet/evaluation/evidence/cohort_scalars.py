@@ -10,7 +10,8 @@ from pathlib import Path
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
-from ricenet.evaluation.evidence.scalars import Scalars, image_scalars, table_scalars
+from ricenet.evaluation.evidence.baselines import Scalars
+from ricenet.evaluation.evidence.scalars import image_scalars, table_scalars
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import content_digest, file_digest, read_json, source_digest, write_json
