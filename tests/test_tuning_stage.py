@@ -20,7 +20,7 @@ from ricenet.cohort.checked import (
     CheckedSubject,
     ScanDigests,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.splits import Splits, write_splits
 from ricenet.config.params import read_params
@@ -33,7 +33,7 @@ from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
 from ricenet.training.tuning.records import NoObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
-from ricenet.training.tuning.searching import Worker, search_settings, travel_of_worker
+from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
 from ricenet.vocabulary import Label
 
 PROJECT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def write_cohort(project: Path, labels: dict[str, Label]) -> None:
         ],
     )
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
+    write_excluded([], project / "work/cohort/excluded.json")
 
 
 def write_params(project: Path, **tuning: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
     worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
-    travel = travel_of_worker(worker)
+    travel = staged_worker(worker)
     there = tmp_path / "there" / travel.folder.name
     copies = {}
     for number, (key, path) in enumerate(travel.inputs.items()):

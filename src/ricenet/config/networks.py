@@ -55,8 +55,8 @@ class NetworkParams(Section):
         problems = []
         if cube_voxels < self.least_voxels:
             problems.append(
-                f"preprocessing.cube_voxels: {cube_voxels} is too small for {self.name}, which needs at least "
-                f"{self.least_voxels}"
+                f"preprocessing.cube_voxels: {cube_voxels} is too small for {self.name}, which needs at "
+                f"least {self.least_voxels}"
             )
         if cube_voxels <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
             problems.append(

@@ -55,7 +55,7 @@ def _subjects(results: Results, protocol: Protocol) -> str:
 def _preprocessing(results: Results, protocol: Protocol) -> str:
     settings = protocol.params.preprocessing
     versions = protocol.versions
-    given = sum(subject.scans.brain_mask is not None for subject in results.cohort.subjects)
+    given = sum("brain_mask" in subject.scans for subject in results.cohort.subjects)
     masks = f" ({given} brain masks were given with the data instead)" if given else ""
     order = {"linear": "linearly", "bspline": "by B-splines (the dose linearly)"}[settings.interpolation]
     return (
@@ -91,7 +91,8 @@ def _network(results: Results, protocol: Protocol) -> str:
     return (
         f"A three-dimensional {network.described(protocol.versions.get('monai', 'of unknown version'))}, "
         f"with the volumes as channels, was trained {_sets(len(results.metrics), not own)}: "
-        f"{training.epochs} epochs of Adam on the cross-entropy (learning rate {training.learning_rate:g}, weight decay "
+        f"{training.epochs} epochs of Adam on the cross-entropy "
+        f"(learning rate {training.learning_rate:g}, weight decay "
         f"{training.weight_decay:g}, batches of {training.batch_size}), drawing training subjects with "
         f"replacement by inverse frequency of their label. "
         f"{_augmentation(params.augmentation)}{exceptions} The network of the last epoch "

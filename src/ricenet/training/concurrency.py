@@ -22,7 +22,7 @@ from ricenet.runtime.files import content_digest, read_json, write_json
 from ricenet.runtime.machine import (
     WORKER_BYTES,
     available_bytes,
-    graphics_cards,
+    gpu_names,
     keep_freed_memory,
     usable_cores,
 )
@@ -209,7 +209,7 @@ def _known_costs(task: FoldTask) -> Costs:
         known[key] = asdict(_measured_apart(task))
         write_json(path, known)
     seconds = {int(threads): value for threads, value in known[key]["seconds"].items()}
-    return Costs(**{**known[key], "seconds": seconds, "gpus": max(1, len(graphics_cards()))})
+    return Costs(**{**known[key], "seconds": seconds, "gpus": max(1, len(gpu_names()))})
 
 
 def _measured_apart(task: FoldTask) -> Costs:
@@ -229,7 +229,7 @@ def _kind(task: FoldTask) -> str:
             "cube_voxels": task.cube_voxels,
             "training": task.training.model_dump(exclude={"epochs", "overrides"}),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
-            "machine": [_cpu(), usable_cores(), graphics_cards()],
+            "machine": [_cpu(), usable_cores(), gpu_names()],
             "torch": version("torch"),
             "code": task.code,
         }

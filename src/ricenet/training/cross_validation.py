@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.networks import NetworkParams
 from ricenet.config.params import ExecutionParams, Params, PreprocessingParams
@@ -26,7 +27,7 @@ from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
 from ricenet.training.initial_weights import InitialWeights
-from ricenet.training.staging import travel_of
+from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
@@ -62,9 +63,10 @@ class TrainingSetup:
     def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
         """From the parameters and from what the stages before left in work/.
 
-        Raises SplitError, CohortError: a file of theirs is missing or damaged.
+        Raises SplitError, ResultError: a file of theirs is missing or damaged.
         """
-        preprocessed = Path("work/preprocessed")
+        preprocessed, subjects = Path("work/preprocessed"), read_usable_cohort().subjects
+        optional = {spec.name for spec in params.volumes if not spec.required}
         return cls(
             read_splits(Path("work/splits/splits.json")),
             read_json(preprocessed / "summary.json")["subjects"],
@@ -77,7 +79,9 @@ class TrainingSetup:
             store,
             params.volumes,
             params.variables,
-            tuned=tuned or Tuned(),
+            {subject.participant_id: subject.variables for subject in subjects},
+            {subject.participant_id: optional - subject.scans.keys() for subject in subjects},
+            tuned or Tuned(),
         )
 
 
@@ -177,7 +181,7 @@ def train_folds(
         sizing.threads_per_worker,
         "training folds",
         gpus_per_worker=sizing.gpus_per_worker,
-        travel=travel_of,
+        staging=staged_fold,
     )
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if failures:

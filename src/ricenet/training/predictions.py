@@ -32,7 +32,7 @@ def predicted_label(p_rice: float) -> Label:
     return LABELS[int(p_rice >= THRESHOLD)]
 
 
-def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
+def macro_f1(labels: Sequence[str], p_rice: NDArray[np.float64]) -> float:
     """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
     from sklearn.metrics import f1_score
 

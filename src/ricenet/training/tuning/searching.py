@@ -17,10 +17,10 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import StoreError, TrainingError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import locked
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.runtime.store import LOCKS
 from ricenet.training.concurrency import sized
-from ricenet.training.staging import staged_inputs, with_staged_inputs
+from ricenet.training.staged_folds import staged_inputs, with_staged_inputs
 from ricenet.training.tuning.records import NoObserver, TrialObserver
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
@@ -90,7 +90,7 @@ def _share_out(
         sizing.threads_per_worker,
         "tuning: workers",
         gpus_per_worker=sizing.gpus_per_worker,
-        travel=travel_of_worker,
+        staging=staged_worker,
     )
     if errors := list(dict.fromkeys(outcome.error for outcome in outcomes if outcome.error is not None)):
         lines = "\n".join(f"  - {error}" for error in errors)
@@ -162,14 +162,14 @@ def _take_trial(worker: Worker, search: Search) -> bool:
         return True
 
 
-def travel_of_worker(worker: Worker) -> Travel[Worker]:
+def staged_worker(worker: Worker) -> StagedTask[Worker]:
     """The volumes of everyone who takes part. Folds stay where they are trained: their scores are enough."""
     inputs: dict[str, Path] = {}
     for task in (task for search in worker.searches for task in search.tasks):
         inputs |= staged_inputs(task, task.subjects)
     # nothing is written into it
     folder = worker.searches[0].store / f"tuning-worker-{worker.number}"
-    return Travel(inputs, folder, partial(_elsewhere, worker), last="ended")
+    return StagedTask(inputs, folder, partial(_elsewhere, worker), last="ended")
 
 
 def _elsewhere(worker: Worker, inputs: Mapping[str, Path], folder: Path) -> Worker:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from ricenet.preprocessing.network_input import VOLUMES_FILE
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.training.task import RECORD, FoldTask
 
 
-def travel_of(task: FoldTask) -> Travel[FoldTask]:
+def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
-    return Travel(staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=RECORD)
+    return StagedTask(staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=RECORD)
 
 
 def staged_inputs(task: FoldTask, subjects: Iterable[str]) -> dict[str, Path]:
