@@ -141,7 +141,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
         problems += network_by_name(content["network"]).misfits(
             content["preprocessing"]["cube_voxels"],
             content["training"].get("samples_at_once"),
-            bool(content["variables"]),
+            bool(content.get("variables")),
         )
     if accepted("explain", "cube_voxels") and accepted("preprocessing", "cube_voxels"):
         cube, volume = content["explain"]["cube_voxels"], content["preprocessing"]["cube_voxels"]
