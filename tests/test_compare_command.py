@@ -22,6 +22,7 @@ from ricenet.tracking.compared import find_run, find_side, set_at_hand
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.registry import versions
 from ricenet.tracking.runs import KIND, MODALITY_SET, SET_KEY
+from ricenet.vocabulary import PAPER_VOLUMES
 
 ENSEMBLE_DIGEST = "ricenet.ensemble_digest"
 
@@ -34,7 +35,7 @@ def tracked(registered: Registered) -> tuple[Path, TrackingStore]:
 
 def found_as(tracked: tuple[Path, TrackingStore], given: str):
     project, store = tracked
-    return find_side(project, given, PREFIX, lambda: store)
+    return find_side(project, given, PREFIX, PAPER_VOLUMES, lambda: store)
 
 
 def run_of(store: TrackingStore, version: int) -> str:
@@ -81,13 +82,13 @@ def test_a_run_is_found_by_the_name_that_it_was_given(tracked: tuple[Path, Track
     _, store = tracked
     client, ids = store.client(), [run_of(store, 1), run_of(store, 2)]
     client.update_run(ids[0], name="with 60 epochs")
-    assert find_run(store, "with 60 epochs").info.run_id == ids[0]
+    assert find_run(store, "with 60 epochs", PAPER_VOLUMES).info.run_id == ids[0]
     assert found_as(tracked, "with 60 epochs").name == f"with 60 epochs (dose, run {ids[0][:8]})"
     client.update_run(ids[1], name="with 60 epochs")
     with pytest.raises(
         RegistryError, match=f"is the name of 2 runs; name one by its id: .*{ids[0]}.*{ids[1]}"
     ):
-        find_run(store, "with 60 epochs")
+        find_run(store, "with 60 epochs", PAPER_VOLUMES)
     for run_id in ids:
         client.update_run(run_id, name="dose")
 
@@ -201,8 +202,8 @@ def test_the_beginning_of_several_ids_is_refused(
         run.info._run_id = "12345678" + run.info.run_id[8:]
     monkeypatch.setattr("ricenet.tracking.compared.search_runs", lambda *_: runs)
     with pytest.raises(RegistryError, match=r"'12345678' is the name of 3 runs; name one by its id"):
-        find_run(store, "12345678")
-    assert find_run(store, runs[1].info.run_id) is runs[1]
+        find_run(store, "12345678", PAPER_VOLUMES)
+    assert find_run(store, runs[1].info.run_id, PAPER_VOLUMES) is runs[1]
 
 
 def test_a_set_in_training_has_no_predictions_yet(tracked: tuple[Path, TrackingStore]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ import mlflow
 import numpy as np
 import pytest
 from registered_project import DOSE, Registered, promote, run_stage
-from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, make_project, store_of, train
+from small_ensembles import ensemble_record
+from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
@@ -87,11 +87,13 @@ def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(tmp_path
 
 
 def test_the_model_card_says_what_it_is_not_for_and_not_where_the_cohort_lies() -> None:
-    ensemble = {"modality_set": "post_op+dose", "folds": 5, "preprocessing": {"cube_voxels": 32}}
+    ensemble = ensemble_record(
+        "post_op+dose", folds=5, preprocessing={"cube_voxels": 32}, variables=VARIABLES
+    )
     card = model_card(ensemble, EVALUATION["dose"], "/home/dr.example/patients/centre-3/", synthetic=True)
     assert "not for clinical use" in card
     assert "macro-F1: 0.750, SD over folds 0.050, 8 subjects" in card
-    assert "(N, 2, 32, 32, 32), float32, in the order post_op, dose" in card
+    assert "(N, 2, 32, 32, 32), float32, in the order post_op, dose; and the variables age_years" in card
     assert "Trained on the cohort `centre-3` (synthetic)." in card and "dr.example" not in card
     assert "synthetic" not in model_card(ensemble, {}, "data/ours", synthetic=False)
 
@@ -273,9 +275,14 @@ def test_others_load_a_version_with_mlflow_and_get_what_the_files_predict(regist
     expected = Ensemble.load(registered.project / "models/ensembles/post_op+dose").predict(volumes)
     mlflow.set_tracking_uri(registered.store.uri)
     model = mlflow.pyfunc.load_model("models:/rice-net-post_op+dose/1")
-    answer = model.predict(volumes)
+    kinds = np.array(["photon", "", "proton"])
+    answer = model.predict(
+        {"volumes": volumes, "age_years": np.array([50.0, np.nan, 70.0]), "rt_modality": kinds}
+    )
     assert list(answer.columns) == ["fold_0", "fold_1", "votes_rice", "p_rice", "label"]
     np.testing.assert_allclose(answer[["fold_0", "fold_1"]], expected, rtol=1e-12)
     np.testing.assert_allclose(answer["p_rice"], expected.mean(axis=1), rtol=1e-12)
     assert list(answer["label"]) == ["rice" if r else "recurrence" for r in majority_vote(expected)]
-    assert json.loads(model.metadata.signature.to_dict()["inputs"])
+    inputs = {given["name"]: given["tensor-spec"] for given in model.metadata.signature.inputs.to_dict()}
+    assert inputs["volumes"] == {"dtype": "float32", "shape": (-1, 2, 8, 8, 8)}
+    assert list(inputs) == ["volumes", "age_years", "rt_modality"]

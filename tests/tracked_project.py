@@ -8,20 +8,21 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from small_ensembles import ensemble_record, write_untrained
 from small_evidence import evidence, scores, write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
-from ricenet.config.params import NetworkParams
+from ricenet.config.networks import ResNetParams
 from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
-from ricenet.training.ensemble import Provenance, write_ensemble
-from ricenet.training.networks import initial_network
 from ricenet.training.predictions import Prediction
+from ricenet.training.variables import VariableEncoder
+from ricenet.vocabulary import VariableSpec
 
 SETS = ("dose", "post_op+dose")
-NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)
+NETWORK = ResNetParams(widen_factor=1 / 64, stem_stride=2)
 CUBE_VOXELS = 8
 PREFIX = "rice-net"
 EPOCHS = 4
@@ -51,6 +52,17 @@ SCORES = {"post_op+dose": 0.79, "dose": 0.74}
 """Pooled macro-F1s of the evidence."""
 
 
+VARIABLES = (
+    VariableSpec(name="age_years", kind="number", unit="years"),
+    VariableSpec(name="rt_modality", kind="category"),
+)
+ENCODER = VariableEncoder.fitted(
+    VARIABLES,
+    [{"age_years": 50.0, "rt_modality": "photon"}, {"age_years": 60.0, "rt_modality": "proton"}],
+)
+"""Of the ensembles, whose networks use no variables."""
+
+
 def make_project(project: Path) -> Path:
     """Everything that the stages up to `explain` leave behind."""
     write_splits(project)
@@ -78,29 +90,25 @@ def write_volumes(project: Path) -> None:
 
 def train(project: Path, modality_set: str, seed: int) -> str:
     """What the training of a set leaves; another seed is another training. Returns the ensemble's digest."""
-    from safetensors.torch import save_file
-
     keys = [f"key-{modality_set}-{fold}-{seed}" for fold in range(2)]
-    weights = []
     for fold, key in enumerate(keys):
         write_fold(project, modality_set, fold, EPOCHS)
-        record = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
-        record |= {"parameters": PARAMETERS, "train_subjects": 4, "validation_subjects": 4}
-        record |= {"commit": COMMIT, "uncommitted_changes": False}
-        write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", record)
-        network = initial_network(modality_set, fold, seed, NETWORK.widen_factor, NETWORK.stem_stride)
-        weights.append(project / f"fold-{fold}.safetensors")
-        save_file(network.state_dict(), weights[-1])
-    provenance = Provenance(
+        trained = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
+        trained |= {"parameters": PARAMETERS, "train_subjects": 4, "validation_subjects": 4}
+        trained |= {"commit": COMMIT, "uncommitted_changes": False}
+        write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", trained)
+    record = ensemble_record(
+        modality_set,
+        network=NETWORK,
+        variables=VARIABLES,
+        encoders=(ENCODER, ENCODER),
         fold_keys=tuple(keys),
         data_digest="d" * 64,
         preprocessing_digest="p" * 64,
         splits_digest=read_json(project / "work/splits/splits.json")["digest"],
         preprocessing={"cube_voxels": CUBE_VOXELS, "brain": {"mode": "fast"}},
     )
-    digest = write_ensemble(
-        project / "models/ensembles" / modality_set, modality_set, weights, NETWORK, provenance
-    )
+    digest = write_untrained(project / "models/ensembles" / modality_set, record, seed)
     made = evidence(read_json(project / "work/splits/splits.json")["digest"])
     of_sets = {name: scores(value, 0.1) for name, value in SCORES.items()}
     write_evidence(project, made.model_copy(update={"sets": of_sets}))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.calibration import three_way_vote
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
@@ -31,7 +32,8 @@ from ricenet.runtime.files import write_json, write_text
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.predictions import THRESHOLD
-from ricenet.vocabulary import LABELS, members
+from ricenet.training.variables import SubjectVariables
+from ricenet.vocabulary import LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
     labels = {subject: splits.labels[subject] for subject in splits.test}
     results = {}
     for voter in voters:
-        votes = _votes(work / "preprocessed", voter, labels)
+        votes = _votes(work, voter, labels)
         truth, predicted = list(labels.values()), [vote.predicted for vote in votes]
         score = macro_f1(truth, predicted)
         row = record_evaluation(
@@ -191,12 +193,25 @@ def user_at_host() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _votes(preprocessed: Path, voter: Voter, labels: Mapping[str, str]) -> list[SubjectVote]:
+def _votes(work: Path, voter: Voter, labels: Mapping[str, str]) -> list[SubjectVote]:
     ensemble = Ensemble.load(voter.files)
-    names, side = members(voter.modality_set), ensemble.record["preprocessing"]["cube_voxels"]
+    names = [spec.name for spec in ensemble.members]
+    side = ensemble.record.preprocessing["cube_voxels"]
+    known = _variables(work, ensemble)
     # one at a time: a cohort's volumes at the paper's scale do not fit into memory together
     p_rice_folds = [
-        ensemble.predict(read_volumes(preprocessed / subject, subject, names, side)[np.newaxis])
+        ensemble.predict(
+            read_volumes(work / "preprocessed" / subject, subject, names, side)[np.newaxis],
+            {subject: known.get(subject, {})},
+        )
         for subject in labels
     ]
     return count_votes(list(labels), list(labels.values()), np.concatenate(p_rice_folds), voter.threshold)
+
+
+def _variables(work: Path, ensemble: Ensemble) -> Mapping[str, SubjectVariables]:
+    """The cohort's variables by subject, where the networks use them."""
+    if not ensemble.record.network.uses_variables:
+        return {}
+    cohort = read_usable_cohort(work.parent / CHECKED_COHORT_FILE, work.parent / EXCLUDED_FILE)
+    return {subject.participant_id: subject.variables for subject in cohort.subjects}

@@ -23,7 +23,7 @@ from ricenet.tracking.run_content import (
     fold_run_name,
     set_key,
 )
-from ricenet.training.ensemble import RECORD
+from ricenet.training.ensemble import RECORD, EnsembleRecord, read_record
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 
@@ -34,11 +34,12 @@ def trained_sets(project: Path) -> list[str]:
     return sorted(found, key=lambda name: (name.count("+"), name))
 
 
-def read_ensemble_json(project: Path, modality_set: str) -> dict[str, Any]:
-    """The description of a set's ensemble, with its digest and those of what it was trained on."""
-    with made_by("train"):
-        content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / RECORD)
-    return content
+def read_ensemble(project: Path, modality_set: str) -> EnsembleRecord:
+    """The description of a set's ensemble, with its digest and those of what it was trained on.
+
+    Raises RegistryError: it is not of this version.
+    """
+    return read_record(ensemble_folder(project, modality_set))
 
 
 @contextmanager
@@ -58,28 +59,28 @@ def set_content(project: Path, modality_set: str) -> RunContent:
 
     Raises ResultError: a fold's record is missing.
     """
-    ensemble = read_ensemble_json(project, modality_set)
+    ensemble = read_ensemble(project, modality_set)
     records = read_records(project, ensemble)
-    params = {**common_params(records), **flat({k: ensemble[k] for k in ("network", "preprocessing")})}
+    params = set_params(ensemble, records)
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
-    vote = _vote(project, modality_set, ensemble["digest"])
+    vote = _vote(project, modality_set, ensemble.digest)
     return RunContent(
         kind="set",
         name=modality_set,
-        set_key=set_key(modality_set, ensemble["fold_keys"]),
-        key=set_key(modality_set, ensemble["fold_keys"]),
-        params={**params, "folds": str(ensemble["folds"])},
+        set_key=set_key(modality_set, ensemble.fold_keys),
+        key=set_key(modality_set, ensemble.fold_keys),
+        params=params,
         tags=_tags(ensemble, content_digest(params), records),
         metrics={
             **_validation_metrics(work, modality_set),
-            **evidence_metrics(work, modality_set, ensemble["digest"]),
+            **evidence_metrics(work, modality_set, ensemble.digest),
             **vote,
         },
         artifacts=(
             ArtifactGroup.of_files("ensemble", {RECORD: ensemble_folder(project, modality_set) / RECORD}),
             ArtifactGroup.of_folder("figures", work / "evaluation" / "figures"),
-            *evidence_artifacts(work, modality_set, ensemble["digest"]),
+            *evidence_artifacts(work, modality_set, ensemble.digest),
             ArtifactGroup.of_folder("occlusion", work / "explain" / modality_set),
             ArtifactGroup.of_files("vote", _if_there(vote_table) if vote else {}),
             ArtifactGroup.of_folder("report", work / "report"),
@@ -87,12 +88,18 @@ def set_content(project: Path, modality_set: str) -> RunContent:
     )
 
 
+def set_params(ensemble: EnsembleRecord, records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings of a set's training, as far as its folds share them. records: of fold.json."""
+    described = ensemble.model_dump(mode="json", include={"network", "preprocessing"})
+    return {**common_params(records), **flat(described), "folds": str(ensemble.folds)}
+
+
 def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
     """The child runs of a modality set: every fold's settings, epochs, weights and predictions.
 
     Raises ResultError: a fold's files are missing.
     """
-    ensemble = read_ensemble_json(project, modality_set)
+    ensemble = read_ensemble(project, modality_set)
     scores = evaluated(project / "work", modality_set).get("macro_f1_folds", [])
     with made_by("train"):
         return [
@@ -129,31 +136,31 @@ def quality_content(project: Path) -> RunContent | None:
         )
 
 
-def read_records(project: Path, ensemble: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_records(project: Path, ensemble: EnsembleRecord) -> list[dict[str, Any]]:
     """The content of fold.json of every fold of an ensemble.
 
     Raises ResultError: one of them is missing.
     """
-    folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble["folds"])]
+    folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble.folds)]
     with made_by("train"):
         return [read_json(require(folder / "fold.json", "train")) for folder in folders]
 
 
-def _fold_folder(project: Path, ensemble: Mapping[str, Any], fold: int) -> Path:
-    return project / "work" / "training" / str(ensemble["modality_set"]) / f"fold-{fold}"
+def _fold_folder(project: Path, ensemble: EnsembleRecord, fold: int) -> Path:
+    return project / "work" / "training" / str(ensemble.modality_set) / f"fold-{fold}"
 
 
 def _fold_content(
-    project: Path, ensemble: dict[str, Any], record: dict[str, Any], metrics: dict[str, float]
+    project: Path, ensemble: EnsembleRecord, record: dict[str, Any], metrics: dict[str, float]
 ) -> RunContent:
-    modality_set, fold = ensemble["modality_set"], record["fold"]
+    modality_set, fold = ensemble.modality_set, record["fold"]
     folder = _fold_folder(project, ensemble, fold)
     weights = require(ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors", "train")
     tables = {name: folder / name for name in ("history.csv", "predictions.tsv", "fold.json")}
     return RunContent(
         kind="fold",
         name=fold_run_name(modality_set, fold),
-        set_key=set_key(modality_set, ensemble["fold_keys"]),
+        set_key=set_key(modality_set, ensemble.fold_keys),
         key=record["key"],
         params=fold_params(record),
         tags=_tags(ensemble, content_digest(record["parameters"]), [record]),
@@ -162,20 +169,20 @@ def _fold_content(
         artifacts=(
             ArtifactGroup.of_files("training", tables),
             # the ensemble's digest covers the weights, which are too large to be read at every run
-            ArtifactGroup("checkpoint", {weights.name: weights}, ensemble["digest"]),
+            ArtifactGroup("checkpoint", {weights.name: weights}, ensemble.digest),
         ),
     )
 
 
 def _tags(
-    ensemble: dict[str, Any], params_digest: str, records: Sequence[Mapping[str, Any]]
+    ensemble: EnsembleRecord, params_digest: str, records: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    digests = {f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS}
+    digests = {f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS}
     return {
         **digests,
         **code_tags(records),
-        "ricenet.modality_set": ensemble["modality_set"],
-        "ricenet.ensemble_digest": ensemble["digest"],
+        "ricenet.modality_set": ensemble.modality_set,
+        "ricenet.ensemble_digest": ensemble.digest,
         "ricenet.params_digest": params_digest,
     }
 

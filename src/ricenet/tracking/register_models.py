@@ -20,7 +20,7 @@ from ricenet.tracking.gather import (
     ensemble_folder,
     evaluated,
     made_by,
-    read_ensemble_json,
+    read_ensemble,
     read_records,
     trained_sets,
 )
@@ -29,7 +29,6 @@ from ricenet.tracking.registry import (
     DEMO_COHORT,
     DIGEST,
     FORMAT,
-    FORMAT_NOW,
     RegisteredEnsemble,
     model_name,
     version_with_digest,
@@ -37,7 +36,8 @@ from ricenet.tracking.registry import (
 )
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
-from ricenet.vocabulary import members
+from ricenet.training import task
+from ricenet.training.ensemble import EnsembleRecord
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -59,8 +59,8 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
     registered = {}
     with mlflow_errors(store.uri):
         for modality_set in trained_sets(project):
-            ensemble = read_ensemble_json(project, modality_set)
-            name, digest = model_name(prefix, modality_set), ensemble["digest"]
+            ensemble = read_ensemble(project, modality_set)
+            name, digest = model_name(prefix, modality_set), ensemble.digest
             if version_at_hand(project, store, prefix, modality_set) is None:
                 number = _register(project, store, name, ensemble)
                 logger.info("MLflow: %s version %s registered", name, number)
@@ -73,26 +73,28 @@ def version_at_hand(project: Path, store: TrackingStore, prefix: str, modality_s
     """The version that holds a set's ensemble as it lies in models/; None where there is none."""
     if modality_set not in trained_sets(project):
         return None
-    digest = read_ensemble_json(project, modality_set)["digest"]
+    digest = read_ensemble(project, modality_set).digest
     with mlflow_errors(store.uri):
         known = versions(store, model_name(prefix, modality_set))
     return next((int(ensemble.version) for ensemble in known if ensemble.digest == digest), None)
 
 
-def model_card(ensemble: dict[str, Any], scores: dict[str, Any], cohort: str | None, synthetic: bool) -> str:
+def model_card(ensemble: EnsembleRecord, scores: dict[str, Any], cohort: str | None, synthetic: bool) -> str:
     """A version's description, as Markdown.
 
     scores: the set's entry of metrics.json, or empty. cohort: the raw cohort's folder.
     synthetic: it holds phantoms.
     """
-    names = members(ensemble["modality_set"])
-    shape = f"(N, {len(names)}" + f", {ensemble['preprocessing']['cube_voxels']}" * 3 + ")"
+    names = [spec.name for spec in ensemble.members]
+    side = ensemble.preprocessing["cube_voxels"]
+    shape = (len(names), side, side, side)
     paragraphs = [
-        f"**RICE-NET, {ensemble['modality_set']}**: {ensemble['folds']} folds and their majority vote, "
+        f"**RICE-NET, {ensemble.modality_set}**: {ensemble.folds} folds and their majority vote, "
         "telling recurrence from radiation-induced contrast enhancement (RICE).",
         "**Research software, not a medical device: not for clinical use.**",
-        f"Input: preprocessed volumes {shape}, float32, in the order {', '.join(names)}. Output: each "
-        "fold's probability of RICE, how many folds say RICE, the mean probability, and the label. "
+        f"Input: preprocessed volumes (N, {', '.join(map(str, shape))}), float32, in the order "
+        f"{', '.join(names)}{_variables_words(ensemble)}. Output: each fold's probability of RICE, "
+        "how many folds say RICE, the mean probability, and the label. "
         f"Loading needs the package ricenet {ricenet.__version__}.",
     ]
     if scores:
@@ -107,23 +109,32 @@ def model_card(ensemble: dict[str, Any], scores: dict[str, Any], cohort: str | N
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str, Any]) -> str:
-    client, modality_set = store.client(), ensemble["modality_set"]
+def _variables_words(ensemble: EnsembleRecord) -> str:
+    if not ensemble.variables:
+        return ""
+    names = ", ".join(spec.name for spec in ensemble.variables)
+    used = "which the networks use" if ensemble.network.uses_variables else "which no network uses"
+    return f"; and the variables {names}, {used}"
+
+
+def _register(project: Path, store: TrackingStore, name: str, ensemble: EnsembleRecord) -> str:
+    client, modality_set = store.client(), ensemble.modality_set
     if not client.search_registered_models(f"name = '{name}'"):
+        names = ", ".join(spec.name for spec in ensemble.members)
         about = (
-            f"Recurrence or RICE from {', '.join(members(modality_set))}. Research software, not a medical "
-            "device. The version with the alias `champion` votes on the test set."
+            f"Recurrence or RICE from {names}. Research software, not a medical device. "
+            "The version with the alias `champion` votes on the test set."
         )
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
-    key = set_key(modality_set, ensemble["fold_keys"])
+    key = set_key(modality_set, ensemble.fold_keys)
     run_id = runs_of_set(store, key)[key].info.run_id
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
-        DIGEST: ensemble["digest"],
-        FORMAT: FORMAT_NOW,
+        DIGEST: ensemble.digest,
+        FORMAT: str(task.FORMAT),
         MODALITY_SET: modality_set,
         "ricenet.version": ricenet.__version__,
-        **{f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS},
+        **{f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS},
     }
     version = client.create_model_version(
         name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
@@ -132,7 +143,7 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: dict[str
 
 
 def _describe(
-    project: Path, store: TrackingStore, version: RegisteredEnsemble, ensemble: dict[str, Any]
+    project: Path, store: TrackingStore, version: RegisteredEnsemble, ensemble: EnsembleRecord
 ) -> None:
     """Bring a version's description and tags up to the evidence at hand, writing only what differs."""
     work, modality_set = project / "work", version.modality_set
@@ -153,7 +164,7 @@ def _describe(
             client.set_model_version_tag(version.model, version.version, name, value)
 
 
-def _log_model(project: Path, store: TrackingStore, ensemble: dict[str, Any], run_id: str) -> ModelInfo:
+def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, run_id: str) -> ModelInfo:
     import mlflow
     from mlflow import pyfunc
 
@@ -164,7 +175,7 @@ def _log_model(project: Path, store: TrackingStore, ensemble: dict[str, Any], ru
         logged: ModelInfo = pyfunc.log_model(
             name="ensemble",
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
-            artifacts={"ensemble": str(ensemble_folder(project, ensemble["modality_set"]))},
+            artifacts={"ensemble": str(ensemble_folder(project, ensemble.modality_set))},
             signature=_signature(ensemble),
             tags=code,
             # inferring them would load the model in another process
@@ -177,17 +188,21 @@ def _log_model(project: Path, store: TrackingStore, ensemble: dict[str, Any], ru
     return logged
 
 
-def _signature(ensemble: dict[str, Any]) -> ModelSignature:
+def _signature(ensemble: EnsembleRecord) -> ModelSignature:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-    side = ensemble["preprocessing"]["cube_voxels"]
-    shape = (-1, len(members(ensemble["modality_set"])), side, side, side)
-    outputs = {f"fold_{k}": DataType.double for k in range(ensemble["folds"])}
+    side = ensemble.preprocessing["cube_voxels"]
+    shape = (-1, len(ensemble.members), side, side, side)
+    # an array by itself where there are no variables, else arrays by name
+    volumes = TensorSpec(np.dtype(np.float32), shape, "volumes" if ensemble.variables else None)
+    types = {"number": np.dtype(np.float64), "category": np.dtype(np.str_)}
+    variables = [TensorSpec(types[spec.kind], (-1,), spec.name) for spec in ensemble.variables]
+    outputs = {f"fold_{k}": DataType.double for k in range(ensemble.folds)}
     outputs |= {"votes_rice": DataType.long, "p_rice": DataType.double, "label": DataType.string}
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), shape)]),
+        inputs=Schema([volumes, *variables]),
         outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
     )
 

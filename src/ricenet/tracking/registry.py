@@ -18,6 +18,7 @@ from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, m
 from ricenet.tracking.evidence_content import CONFIDENCE, TEMPERATURE
 from ricenet.tracking.gather import ensemble_folder
 from ricenet.tracking.runs import MODALITY_SET
+from ricenet.training import task
 from ricenet.training.ensemble import RECORD, ensemble_digest
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ CHAMPION = "champion"
 DEMO_COHORT = "data/demo"
 DIGEST, FORMAT = "ricenet.digest", "ricenet.format"
 """Tags of a version: which ensemble it is, and how its files are written."""
-FORMAT_NOW = "2"
-"""Of the versions that this code registers and reads; those of before have no such tag."""
 ENSEMBLES = Path("work") / "store" / "ensembles"
 MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 NO_CHAMPION = (
@@ -52,7 +51,7 @@ class RegisteredEnsemble:
     @property
     def is_earlier(self) -> bool:
         """Whether an earlier version of ricenet made it, whose files this one does not read."""
-        return self.tags.get(FORMAT) != FORMAT_NOW
+        return self.tags.get(FORMAT) != str(task.FORMAT)
 
     @property
     def threshold(self) -> DecisionThreshold | None:
