@@ -1,10 +1,21 @@
-"""The order of files of tests: those that take long begin first, so that no worker ends alone with one."""
+"""What all tests share: a cohort, and the order of files.
+
+Files that take long begin first, so that no worker ends alone with one.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
+from cohorts import write_tiny_cohort
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid cohort of four, to be read or copied, never changed."""
+    return write_tiny_cohort(tmp_path_factory.mktemp("cohorts") / "tiny")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
