@@ -18,6 +18,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_cohort(tmp_path_factory.mktemp("cohorts") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of 24 without a leak, its store filled; to be read or copied, never changed."""
+    from guarded_cohorts import guards_of, write_guarded_project
+
+    project = tmp_path_factory.mktemp("guarded")
+    write_guarded_project(project)
+    guards_of(project)
+    return project
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # a stable sort: what is in a file keeps its order
     slowness = defaultdict[object, float](float)
