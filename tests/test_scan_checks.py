@@ -232,14 +232,14 @@ def test_a_plausible_dose_is_fine(cohort: Path, maximum_gy: float, sidecar: dict
 @pytest.mark.parametrize(
     ("maximum_gy", "sidecar", "found", "cause"),
     [
-        (2.0, {}, "2.0 Gy (2.00 Gy in the file times 1), 3% of PrescriptionGy 60", "fraction's dose is call"),
-        (60.0, FRACTION, "1800.0 Gy (60.00 Gy in the file times 30), 3000% of", "is called FRACTION"),
-        (6000.0, {}, "6000.0 Gy", "the voxels are cGy"),
-        (35.9, {}, "35.9 Gy", "another course's"),
-        (78.1, {}, "78.1 Gy", "a course is missing in PrescriptionGy"),
-        (2.07, NO_PRESCRIPTION, "2.1 Gy (2.07 Gy in the file times 1); without Pres", "is called PLAN"),
-        (6200.0, NO_PRESCRIPTION, "6200.0 Gy", "the voxels are cGy"),
-        (62.0, FRACTION | NO_PRESCRIPTION, "1860.0 Gy (62.00 Gy in the file times 30)", "called FRACTION"),
+        (2.0, {}, "2.0 Gy (2.00 Gy in the file times 1), 3% of", "Times 30 fractions it would fit"),
+        (60.0, FRACTION, "1800.0 Gy (60.00 Gy in the file times 30), 3000% of", "Unscaled it would fit"),
+        (6000.0, {}, "6000.0 Gy", "its voxels are cGy"),
+        (35.9, {}, "35.9 Gy", "a boost's dose alone"),
+        (78.1, {}, "78.1 Gy", "a course that is missing in the prescription"),
+        (2.07, NO_PRESCRIPTION, "2.1 Gy (2.07 Gy in the file times 1); without a", "one fraction's dose"),
+        (6200.0, NO_PRESCRIPTION, "6200.0 Gy", "its voxels are cGy"),
+        (62.0, FRACTION | NO_PRESCRIPTION, "1860.0 Gy (62.00 Gy in the file times 30)", "whole course's dose"),
     ],
 )
 def test_an_implausible_dose_names_its_figures_and_the_likely_cause(

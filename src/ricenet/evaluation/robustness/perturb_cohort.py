@@ -27,7 +27,7 @@ def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[s
     """
     ensembles = {name: Ensemble.load(folder / name) for name in names}
     for name, ensemble in ensembles.items():
-        trained_with = str(ensemble.record["splits_digest"])
+        trained_with = ensemble.record.splits_digest
         if trained_with != splits.digest:
             raise ResultError(
                 f"ensemble {name}: trained with splits {trained_with[:12]}, but splits.json is "
@@ -71,5 +71,5 @@ def cohort_answers(
 
 
 def _cube(ensemble: Ensemble) -> tuple[int, float]:
-    preprocessing = ensemble.record["preprocessing"]
+    preprocessing = ensemble.record.preprocessing
     return int(preprocessing["cube_voxels"]), float(preprocessing["spacing_mm"])
