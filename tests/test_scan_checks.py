@@ -239,7 +239,12 @@ def test_a_plausible_dose_is_fine(cohort: Path, maximum_gy: float, sidecar: dict
         (78.1, {}, "78.1 Gy", "a course that is missing in the prescription"),
         (2.07, NO_PRESCRIPTION, "2.1 Gy (2.07 Gy in the file times 1); without a", "one fraction's dose"),
         (6200.0, NO_PRESCRIPTION, "6200.0 Gy", "its voxels are cGy"),
-        (62.0, FRACTION | NO_PRESCRIPTION, "1860.0 Gy (62.00 Gy in the file times 30)", "whole course's dose"),
+        (
+            62.0,
+            FRACTION | NO_PRESCRIPTION,
+            "1860.0 Gy (62.00 Gy in the file times 30)",
+            "whole course's dose",
+        ),
     ],
 )
 def test_an_implausible_dose_names_its_figures_and_the_likely_cause(
