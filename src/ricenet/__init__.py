@@ -1,6 +1,6 @@
 """RICE-NET: tumour recurrence or radiation-induced contrast enhancement, from MRI and a dose map.
 
-What a notebook may import from here is stated in docs/api.md; a name loads what it needs when it is first used.
+What a notebook may import from here is stated in docs/api.md; a name loads what it needs on first use.
 """
 
 from __future__ import annotations

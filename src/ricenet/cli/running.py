@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
-from ricenet.runtime.store_sweep import STAGE_LOCK, STORE
+from ricenet.runtime.store import STAGE_LOCK, STORE
 
 
 def log_to_stderr() -> None:
