@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from small_ensembles import ensemble_record, write_untrained
 from small_results import GRID, LABELS, ball, write_json, write_splits
 
 from ricenet.cohort.checked import (
@@ -25,7 +25,6 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
-from ricenet.config.params import NetworkParams
 from ricenet.config.scale import change_settings
 from ricenet.evaluation.robustness.effects import Robustness, read_robustness
 from ricenet.evaluation.robustness.perturbations import Given, missing
@@ -38,12 +37,10 @@ from ricenet.evaluation.robustness.perturbed_answers import (
 from ricenet.evaluation.robustness.raw_scale import brain_means_sd
 from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.runtime.errors import RegistryError, ResultError, ScanError
-from ricenet.training.ensemble import Provenance, write_ensemble
-from ricenet.training.networks import initial_network, p_rice
+from ricenet.training.networks import p_rice
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume, load_nifti, save_nifti
 
-NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
 SETS = ("dose", "post_op+dose")
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]
@@ -70,13 +67,9 @@ def write_subject(project: Path, subject: str) -> None:
 
 
 def write_networks(project: Path, name: str, splits_digest: str, cube: int = 20) -> None:
-    paths = [project / f"weights-{fold}.safetensors" for fold in range(2)]
-    for fold, path in enumerate(paths):
-        save_file(initial_network(name, fold, 0, 0.05, 2).state_dict(), path)
-    provenance = Provenance(
-        ("a", "b"), "data", "made", splits_digest, {"cube_voxels": cube, "spacing_mm": 8.0}
-    )
-    write_ensemble(project / "models/ensembles" / name, name, paths, NETWORK, provenance)
+    settings = {"cube_voxels": cube, "spacing_mm": 8.0}
+    record = ensemble_record(name, splits_digest=splits_digest, preprocessing=settings)
+    write_untrained(project / "models/ensembles" / name, record)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +94,7 @@ def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[s
     """
     ensembles = {name: Ensemble.load(folder / name) for name in names}
     for name, ensemble in ensembles.items():
-        trained_with = str(ensemble.record["splits_digest"])
+        trained_with = ensemble.record.splits_digest
         if trained_with != splits.digest:
             raise ResultError(
                 f"ensemble {name}: trained with splits {trained_with[:12]}, but splits.json is "
@@ -220,5 +219,5 @@ def _ask(network: torch.nn.Module, inputs: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _cube(ensemble: Ensemble) -> tuple[int, float]:
-    preprocessing: Mapping[str, Any] = ensemble.record["preprocessing"]
+    preprocessing = ensemble.record.preprocessing
     return int(preprocessing["cube_voxels"]), float(preprocessing["spacing_mm"])

@@ -1,11 +1,11 @@
-"""The demo's 35 trainings, packed as the engine packs them, against 35 times one training alone.
+"""The demo's 35 trainings, as many at a time as the engine chooses, against 35 times one training alone.
 
-    python benchmarks/ablation_packing.py              # some ten minutes on two cores
-    python benchmarks/ablation_packing.py --epochs 3
+    python benchmarks/ablation_concurrency.py              # some ten minutes on two cores
+    python benchmarks/ablation_concurrency.py --epochs 3
 
 Volumes of noise at the demo's size, since what they show costs no time. One training runs alone in a process
-that has torch loaded already, with all cores, as torch uses them when nobody decides. The packed side starts
-from nothing: the measurement of the packing, the start of the processes and their imports count.
+that has torch loaded already, with all cores, as torch uses them when nobody decides. The concurrent side
+starts from nothing: the measurement, the start of the processes and their imports count.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ricenet.cohort.splits import Splits
 from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.runtime.files import read_json
 from ricenet.runtime.machine import available_bytes, usable_cores
-from ricenet.training.concurrency import Costs, best_packing
-from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.concurrency import MEASURED, Costs, best_sizing
+from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 
 PROJECT = Path(__file__).parents[1]
@@ -45,8 +45,7 @@ def make_tasks(folder: Path, params: Params, epochs: int, store: str) -> list[Fo
             np.save(folder / subject / "volumes.npy", volumes)
     labels = {subject: ("rice" if k % 2 else "recurrence") for k, subject in enumerate(names)}
     folds = tuple(names[k :: params.split.folds] for k in range(params.split.folds))
-    return plan_folds(
-        params.modality_sets,
+    setup = TrainingSetup(
         Splits(labels, folds, ()),  # type: ignore[arg-type]
         dict.fromkeys(names, ""),
         params.seed,
@@ -57,6 +56,7 @@ def make_tasks(folder: Path, params: Params, epochs: int, store: str) -> list[Fo
         folder,
         folder.parent / store / "folds",
     )
+    return plan_folds(setup, params.modality_sets)
 
 
 def seconds_alone(tasks: list[FoldTask], threads: int | None) -> list[float]:
@@ -77,10 +77,10 @@ def seconds_alone(tasks: list[FoldTask], threads: int | None) -> list[float]:
 
 def threads_of(store: Path) -> int:
     """How many threads each fold was given, as the store's measurement decides it."""
-    (costs,) = read_json(store / "packing.json").values()
+    (costs,) = read_json(store / MEASURED).values()
     seconds = {int(threads): value for threads, value in costs["seconds"].items()}
-    found = Costs(seconds, costs["memory_bytes"], costs["busy"], costs["card_bytes"])
-    return best_packing(found, usable_cores(), available_bytes()).threads
+    found = Costs(seconds, costs["memory_bytes"], costs["busy"], costs["gpu_bytes"])
+    return best_sizing(found, usable_cores(), available_bytes()).threads
 
 
 def main() -> None:
@@ -96,20 +96,20 @@ def main() -> None:
         times = apart(seconds_alone, alone, None)
         # each set's own time, since sets of more channels take longer; the very first step is left in
         expected = every * sum(times)
-        tasks = make_tasks(Path(name) / "volumes", params, epochs, "packed")
+        tasks = make_tasks(Path(name) / "volumes", params, epochs, "concurrent")
         start = time.perf_counter()
         train_folds(tasks, ExecutionParams(backend="processes", workers="auto", threads_per_worker="auto"))
-        packed = time.perf_counter() - start
+        concurrent_s = time.perf_counter() - start
         again = make_tasks(Path(name) / "volumes", params, epochs, "again")[::every][:2]
-        apart(seconds_alone, again, threads_of(Path(name) / "packed"))
+        apart(seconds_alone, again, threads_of(Path(name) / "concurrent"))
         equal = sum(
             (mine.folder / WEIGHTS).read_bytes() == (other.folder / WEIGHTS).read_bytes()
             for mine, other in zip(again, tasks[::every], strict=False)
         )
-    print(f"alone {np.mean(times):.1f} s a training, packed {packed:.0f} s for {len(tasks)}")
+    print(f"alone {np.mean(times):.1f} s a training, concurrent_s {concurrent_s:.0f} s for {len(tasks)}")
     agreement = f"{equal} of {len(again)} folds have the same weights, bit for bit, where they train alone"
-    met = expected / packed >= GOAL and equal == len(again)
-    report("ablation_packing", expected / packed, f">= {GOAL}", agreement, met)
+    met = expected / concurrent_s >= GOAL and equal == len(again)
+    report("ablation_concurrency", expected / concurrent_s, f">= {GOAL}", agreement, met)
 
 
 if __name__ == "__main__":

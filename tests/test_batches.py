@@ -11,11 +11,15 @@ import torch
 from small_folds import CUBE, TRAINING, elsewhere, plan, results, write_subjects
 
 from ricenet.runtime.errors import ScanError
-from ricenet.training import volumes
+from ricenet.training import batches
+from ricenet.training.batches import ResidentVolumes, StreamedVolumes, VolumeFiles, open_volumes
 from ricenet.training.fold import train_fold
-from ricenet.training.volumes import ResidentVolumes, StreamedVolumes, open_volumes
 
 CPU = torch.device("cpu")
+
+
+def files(folder: Path, subjects: tuple[str, ...], *names: str) -> VolumeFiles:
+    return VolumeFiles(folder, subjects, names, CUBE)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def subjects(tmp_path: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize("kind", [ResidentVolumes, StreamedVolumes])
 def test_batches_come_as_wanted(kind: type[StreamedVolumes], tmp_path: Path, subjects: tuple[str]) -> None:
     wanted = [np.array(positions) for positions in ([3, 1], [1, 1, 0], [9], [2, 4], [5, 6])]
-    found = list(kind(tmp_path, subjects, "event+dose", CUBE, CPU).batches(wanted))
+    found = list(kind(files(tmp_path, subjects, "event", "dose"), CPU).batches(wanted))
     assert [batch.dtype for batch in found] == [torch.float16] * 5
     for batch, positions in zip(found, wanted, strict=True):
         expected = [np.load(tmp_path / subjects[k] / "volumes.npy")[1:] for k in positions]
@@ -41,11 +45,11 @@ def test_a_value_that_is_not_finite_is_told_by_subject(
     spoilt[2, 0, 0, 0] = np.inf
     np.save(tmp_path / "sub-003" / "volumes.npy", spoilt)
     with pytest.raises(ScanError, match=r"sub-003.* 1 voxel\(s\) of dose are not finite"):
-        list(kind(tmp_path, subjects, "dose", CUBE, CPU).batches([np.arange(4)]))
+        list(kind(files(tmp_path, subjects, "dose"), CPU).batches([np.arange(4)]))
 
 
 def test_no_batch_is_read_too_far_ahead(tmp_path: Path, subjects: tuple[str]) -> None:
-    streamed = StreamedVolumes(tmp_path, subjects, "dose", CUBE, CPU)
+    streamed = StreamedVolumes(files(tmp_path, subjects, "dose"), CPU)
     batches = streamed.batches([np.array([k]) for k in range(10)])
     next(batches)
     time.sleep(0.05)
@@ -54,10 +58,10 @@ def test_no_batch_is_read_too_far_ahead(tmp_path: Path, subjects: tuple[str]) ->
 
 
 def test_waiting_is_counted(tmp_path: Path, subjects: tuple[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed = StreamedVolumes(tmp_path, subjects, "dose", CUBE, CPU)
+    streamed = StreamedVolumes(files(tmp_path, subjects, "dose"), CPU)
     read = streamed._read
 
-    def slowly(positions: volumes.Positions) -> torch.Tensor:
+    def slowly(positions: batches.Positions) -> torch.Tensor:
         time.sleep(0.02)
         return read(positions)
 
@@ -76,15 +80,15 @@ def test_waiting_is_counted(tmp_path: Path, subjects: tuple[str], monkeypatch: p
     ],
 )
 def test_volumes_stay_on_the_device_where_they_fit(
-    memory: volumes.Memory,
+    memory: batches.Memory,
     room_bytes: float,
     expected: type,
     tmp_path: Path,
     subjects: tuple[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(volumes, "_room_bytes", lambda _: room_bytes)
-    assert isinstance(open_volumes(tmp_path, subjects, "dose", CUBE, CPU, memory), expected)
+    monkeypatch.setattr(batches, "_room_bytes", lambda _: room_bytes)
+    assert isinstance(open_volumes(files(tmp_path, subjects, "dose"), CPU, memory), expected)
 
 
 def test_where_volumes_wait_has_no_influence_on_the_training(tmp_path: Path) -> None:
