@@ -381,7 +381,7 @@ def test_a_fold_whose_node_is_killed_ends_with_the_weights_of_an_undisturbed_tra
 ) -> None:
     splits = write_subjects(tmp_path / "preprocessed")
     training = TRAINING.model_copy(update={"epochs": 6})
-    tasks = plan(tmp_path, splits, ["dose"], training)
+    tasks = plan(tmp_path, splits, ["dose"], training=training)
     undisturbed = [elsewhere(task, "undisturbed") for task in tasks]
     train_folds(undisturbed, SERIAL)
 
