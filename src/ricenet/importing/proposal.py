@@ -36,14 +36,10 @@ def progress(rows: Iterable[ProposedRow], volumes: Volumes) -> Counter[str]:
 
 
 def reference_dates(series: Sequence[Series], treatment: Treatment) -> tuple[date, date] | None:
-    """First and last date of radiotherapy planning; None where nothing dates it.
-
-    By the plans that the doses refer to, or all plans; else by the doses' study; else by the CT's.
-    """
+    """First and last date of radiotherapy planning, else of any plan or CT; None where nothing dates it."""
     return (
-        date_range(map(date_of, treatment.referenced_plans))
+        treatment.planned_on
         or date_range(map(date_of, treatment.plans))
-        or date_range(dose.instance.date for dose in treatment.doses)
         or date_range(one.first.date for one in series if one.kind == "CT")
     )
 
