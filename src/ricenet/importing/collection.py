@@ -121,7 +121,7 @@ class ImportedCollection:
         lines = [f"{len(self.outcomes)} patients: {listed} (reasons in import.tsv)"]
         if failed := [outcome for outcome in self.outcomes if outcome.status == FAILED]:
             lines += ["Failed, for their files cannot be used:", reasons(failed)]
-        lines.append("What time alone tells, without any image; compare every result with it:")
+        lines.append("What time alone predicts, without any image; compare every result with it:")
         lines += [
             f"  {baseline}" if baseline else f"  {column}: no AUC, for not both labels were imported"
             for column, baseline in self.baselines.items()

@@ -32,7 +32,7 @@ from ricenet.runtime.files import atomic_folder, content_digest, read_json, writ
 logger = logging.getLogger(__name__)
 
 Write = Callable[[RawSubject], Mapping[str, str]]
-"""Writes a raw subject's files and returns columns that only the files tell, such as intervals; picklable.
+"""Writes a raw subject's files and returns columns that only the files give, such as intervals; picklable.
 Raises SourceError where the files cannot be used."""
 
 
