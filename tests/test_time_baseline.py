@@ -1,4 +1,4 @@
-"""What time alone tells of the label."""
+"""How well time alone predicts the label."""
 
 from __future__ import annotations
 

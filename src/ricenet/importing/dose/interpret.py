@@ -168,7 +168,7 @@ def extent_of(summation_type: str, stated: DoseStatement, maximum_gy: float) -> 
     """Whether the values are those of one fraction or of all, and who says so.
 
     stated: completed by the plans.
-    Raises SourceError: FRACTION and nothing that decides it, or what decides it contradicts the usual meaning.
+    Raises SourceError: FRACTION and nothing that decides it, or what does contradicts the usual meaning.
     Source: DICOM PS3.3 C.8.8.3, by which FRACTION is the dose of a whole fraction group; deviation:
     many systems write the dose of one fraction so, and the prescription shows which it is.
     """
