@@ -15,7 +15,7 @@ from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.eqd2 import course_as_eqd2
 from ricenet.preprocessing.registration import event as event_registration
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import ParamsError, ScanError
 from ricenet.runtime.files import write_json
 from ricenet.volume import Grid, Volume

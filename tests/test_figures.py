@@ -21,7 +21,7 @@ from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, vol
 from ricenet.evaluation.curves import curves_table, learning_curves_figure, over_folds, read_histories
 from ricenet.evaluation.figures import confusion_figure, macro_f1_figure
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.preprocessing.high_dose import isocentre_voxel
+from ricenet.preprocessing.course_dose import isocentre_voxel
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import MODALITY_SETS
 from ricenet.volume import Grid

@@ -29,7 +29,7 @@ from ricenet.preprocessing import pipeline, subject_files
 from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.registration import event as event_registration
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore

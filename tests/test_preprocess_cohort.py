@@ -24,7 +24,7 @@ from ricenet.preprocessing.brain import mask as brain_mask
 from ricenet.preprocessing.cube import PreprocessedSubject
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.registration import event as event_registration
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, ScanError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store

@@ -7,8 +7,8 @@ import pytest
 
 from ricenet.preprocessing.cube import brain_cube, cumulative_dose_gy, require_coverage
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.registration.ants import RigidResult
 from ricenet.preprocessing.registration.event import require_registered
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import ScanError
 from ricenet.volume import Grid, Volume
 

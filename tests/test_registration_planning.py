@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from ricenet.importing import planning_registration
 from ricenet.importing.planning_registration import register_to_post_op
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 

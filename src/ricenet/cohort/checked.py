@@ -44,6 +44,15 @@ class ScanDigests(_Record):
     brain_mask: str | None = None
     planning_ct: str | None = None
 
+    def get(self, name: str) -> str | None:
+        return self.model_dump().get(name)
+
+    def __getitem__(self, name: str) -> str:
+        return self.model_dump()[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.model_dump()
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
         # so that a cohort without them keeps the digest that it had before there were any
@@ -81,6 +90,12 @@ class CheckedCohort(_Record):
     digest: str
     subjects: tuple[CheckedSubject, ...]
     excluded: tuple[ExcludedSubject, ...] = ()
+
+    @property
+    def volumes(self):
+        from ricenet.vocabulary import PAPER_VOLUMES
+
+        return PAPER_VOLUMES
 
     @classmethod
     def of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.vocabulary import Modality
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes
 
 PARTICIPANTS_TABLE = "participants.tsv"
 DATASET_DESCRIPTION = "dataset_description.json"
@@ -19,19 +19,18 @@ class RawSubject:
 
     cohort: Path
     subject: str
+    volumes: Volumes = PAPER_VOLUMES
 
     @property
     def folder(self) -> Path:
         """The subject's folder."""
         return self.cohort / self.subject
 
-    def scan(self, modality: Modality) -> Path:
-        """The NIfTI file of a modality, on its own grid and in its own space."""
-        session = "ses-event" if modality == "event" else "ses-postop"
-        stem = f"{self.subject}_{session}"
-        if modality == "dose":
-            return self.folder / session / "rt" / f"{stem}_dose.nii.gz"
-        return self.folder / session / "anat" / f"{stem}_ce-gadolinium_T1w.nii.gz"
+    def scan(self, name: str) -> Path:
+        """The NIfTI file of a declared volume, on its own grid and in its own space."""
+        spec = self.volumes[name]
+        folder = self.folder / f"ses-{spec.session}" / ("rt" if spec.kind == "dose" else "anat")
+        return folder / f"{self.subject}_ses-{spec.session}_{spec.suffix}.nii.gz"
 
     @property
     def dose_sidecar(self) -> Path:

@@ -15,7 +15,7 @@ from ricenet.importing.dicom.structures import read_structures
 from ricenet.importing.dose_gate import CourseDose
 from ricenet.importing.planning_registration import register_to_post_op
 from ricenet.importing.sources import PatientSource, require_one_person
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Volume, inverse
 

@@ -1,4 +1,4 @@
-"""What the voxel values mean to the network: z-scores or a physical unit for MRI, a physical unit for dose."""
+"""What voxel values mean to the network: z-scores or a physical unit of an MRI, a physical unit of the dose."""
 
 from __future__ import annotations
 

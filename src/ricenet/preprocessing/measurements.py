@@ -83,7 +83,7 @@ class MriMeasurements(Record):
 class DoseMeasurements(Record):
     """The dose of the whole course.
 
-    factor: by which the file's Gy were multiplied. eqd2_alpha_beta_gy: None where the dose is as it was given.
+    factor: by which the file's Gy were multiplied. eqd2_alpha_beta_gy: None where the dose is as given.
     As the network sees it, in the brain: largest and mean dose, shares of 20, 40, 60 Gy or more, and the
     estimated planning target volume.
     As it was given, never EQD2: largest dose anywhere in the file, the brain's volumes of 20, 40, 60 Gy or
@@ -166,7 +166,7 @@ def dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, flo
 
 
 def given_dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:
-    """The brain's volumes of 20, 40 and 60 Gy or more, of the dose as it was given. dose_gy, brain: (X, Y, Z)."""
+    """The brain's volumes of 20, 40 and 60 Gy or more, of the dose as given. dose_gy, brain: (X, Y, Z)."""
     inside = dose_gy[brain]
     return {f"given_v{level}_ml": float((inside >= level).sum()) * voxel_ml for level in LEVELS_GY}
 

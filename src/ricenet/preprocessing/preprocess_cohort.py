@@ -49,9 +49,7 @@ def preprocess_cohort(
     Returns who was excluded.
     Raises CohortError: subjects failed, or none is left; all of them are named with their reasons.
     """
-    keys = {
-        s.participant_id: step_keys(s, cohort.volumes, params, seed, versions) for s in cohort.subjects
-    }
+    keys = {s.participant_id: step_keys(s, cohort.volumes, params, seed, versions) for s in cohort.subjects}
     store.use(key for steps in keys.values() for key in steps.all)
     cubes = {subject: steps.cube for subject, steps in keys.items()}
     work = _SubjectWork(
@@ -100,7 +98,8 @@ class _SubjectWork:
         from ricenet.preprocessing.brain import extraction
         from ricenet.preprocessing.registration.rigid_registration import RigidResult
 
-        raw, keys, params = RawSubject(self.root, task.subject, self.volumes), self.keys[task.subject], self.params
+        raw = RawSubject(self.root, task.subject, self.volumes)
+        keys, params = self.keys[task.subject], self.params
 
         def register(name: str, folder: Path) -> None:
             spec = self.volumes[name]

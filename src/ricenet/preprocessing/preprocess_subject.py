@@ -101,8 +101,7 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
         )
     # one scan's voxels at a time: a fine one takes half a gigabyte
     fixed, mri = (
-        averaged(load_nifti(raw.scan(name)), params.spacing_mm)
-        for name in (reference.name, spec.name)
+        averaged(load_nifti(raw.scan(name)), params.spacing_mm) for name in (reference.name, spec.name)
     )
     return register_rigid(
         fixed,
@@ -182,17 +181,13 @@ class _CubeMaker:
     cube: Grid
     brain: NDArray[np.bool_]
 
-    def mri(
-        self, spec: VolumeSpec, in_target: NDArray[np.bool_] | None
-    ) -> tuple[Volume, MriMeasurements]:
+    def mri(self, spec: VolumeSpec, in_target: NDArray[np.bool_] | None) -> tuple[Volume, MriMeasurements]:
         """As the network sees it, and measured. in_target: the estimated target volume on the cube."""
         mri = load_nifti(self.raw.scan(spec.name))
         transform = world_from_reference(spec, self.raw, self.registrations)
         registration = self._registration(spec, mri.grid, transform)
         order = INTERPOLATION_ORDER[self.params.interpolation]
-        values = mri_in_brain(
-            on_cube(mri, self.cube, order, transform), self.brain, spec, self.raw.subject
-        )
+        values = mri_in_brain(on_cube(mri, self.cube, order, transform), self.brain, spec, self.raw.subject)
         mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
         measured = MriMeasurements(
             world_from_reference=transform.tolist(),
@@ -238,9 +233,7 @@ class _CubeMaker:
         return RegistrationMeasurements.of(fixed.name, self.registrations[spec.name], middle, share)
 
 
-def write_subject(
-    result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float
-) -> None:
+def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float) -> None:
     """Write the network's arrays, NIfTI files for people, and what was measured.
 
     Raises ScanError: a value that float16 cannot hold.

@@ -25,7 +25,7 @@ BRAIN_PREFIX = "brain_"
 
 @dataclass(frozen=True)
 class StepKeys:
-    """Content keys of a subject's registrations by moving MRI, brain mask, and cube with all that is in it."""
+    """Content keys of a subject's registrations by moving MRI, brain mask, and cube with all in it."""
 
     registrations: Mapping[str, str]
     brain: str
@@ -76,7 +76,7 @@ def step_keys(
     cube = content_digest(
         {
             "subject": subject.participant_id,
-            "volumes": volumes.as_json(),
+            "volumes": [[v.name, v.kind, v.session, v.scale] for v in volumes if v.name in scans],
             "registrations": registrations,
             "brain": brain,
             "scans": {name: scans[name] for name in (*volumes.names, "dose_sidecar") if name in scans},

@@ -7,15 +7,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.ray.travel import Travel
 from ricenet.training.task import RECORD, FoldTask
+from ricenet.vocabulary import members
 
 
 def travel_of(task: FoldTask) -> Travel[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
     inputs = {
-        _input_key(task, subject): task.preprocessed / subject / VOLUMES_FILE for subject in _subjects(task)
+        _input_key(task, subject, name): task.preprocessed / subject / volume_file(name)
+        for subject in _subjects(task)
+        for name in members(task.modality_set)
     }
     return Travel(inputs, task.folder, partial(_elsewhere, task), last=RECORD)
 
@@ -24,9 +27,10 @@ def _elsewhere(task: FoldTask, inputs: Mapping[str, Path], folder: Path) -> Fold
     """The same fold with its files where they lie there; the folder's parent is for this task alone."""
     preprocessed = folder.parent / "preprocessed"
     for subject in _subjects(task):
-        link = preprocessed / subject / VOLUMES_FILE
-        link.parent.mkdir(parents=True)
-        link.symlink_to(inputs[_input_key(task, subject)])
+        (preprocessed / subject).mkdir(parents=True)
+        for name in members(task.modality_set):
+            link = preprocessed / subject / volume_file(name)
+            link.symlink_to(inputs[_input_key(task, subject, name)])
     return replace(task, preprocessed=preprocessed, store=folder.parent)
 
 
@@ -34,5 +38,5 @@ def _subjects(task: FoldTask) -> tuple[str, ...]:
     return (*task.training_subjects, *task.validation_subjects)
 
 
-def _input_key(task: FoldTask, subject: str) -> str:
-    return f"{subject} {task.subject_keys[subject]}"
+def _input_key(task: FoldTask, subject: str, name: str) -> str:
+    return f"{subject} {name} {task.subject_keys[subject]}"

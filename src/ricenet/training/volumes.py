@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.network_input import map_network_input, read_network_input, require_finite
-from ricenet.vocabulary import channels
+from ricenet.preprocessing.network_input import map_volume, read_volumes, require_finite
+from ricenet.vocabulary import members
 
 Memory = Literal["auto", "device", "streamed"]
 Positions = NDArray[np.int64]
@@ -58,7 +58,7 @@ def open_volumes(
     volumes not before they are read.
     """
     if memory == "auto":
-        wanted_bytes = 2 * len(subjects) * len(channels(modality_set)) * cube_voxels**3
+        wanted_bytes = 2 * len(subjects) * len(members(modality_set)) * cube_voxels**3
         memory = "device" if wanted_bytes <= _room_bytes(device) else "streamed"
     kind = ResidentVolumes if memory == "device" else StreamedVolumes
     return kind(preprocessed, subjects, modality_set, cube_voxels, device)
@@ -84,11 +84,11 @@ class ResidentVolumes:
         cube_voxels: int,
         device: torch.device,
     ) -> None:
-        indices = channels(modality_set)
-        shape = (len(subjects), len(indices), *(cube_voxels,) * 3)
+        names = members(modality_set)
+        shape = (len(subjects), len(names), *(cube_voxels,) * 3)
         self._volumes = torch.empty(shape, dtype=torch.float16, device=device)
         for target, subject in zip(self._volumes, subjects, strict=True):
-            chosen = read_network_input(preprocessed / subject, subject, indices, cube_voxels)
+            chosen = read_volumes(preprocessed / subject, subject, names, cube_voxels)
             target.copy_(torch.from_numpy(chosen))
 
     def batches(self, wanted: Sequence[Positions]) -> Iterator[torch.Tensor]:
@@ -108,9 +108,11 @@ class StreamedVolumes:
         cube_voxels: int,
         device: torch.device,
     ) -> None:
-        self._indices = channels(modality_set)
+        self._names = members(modality_set)
         self._subjects = tuple(subjects)
-        self._maps = [map_network_input(preprocessed / s, s, cube_voxels) for s in subjects]
+        self._maps = [
+            [map_volume(preprocessed / s, s, name, cube_voxels) for name in self._names] for s in subjects
+        ]
         self._seen: set[int] = set()
         self._device = device
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -133,15 +135,15 @@ class StreamedVolumes:
                 yield self._arrived(batch)
 
     def _read(self, positions: Positions) -> torch.Tensor:
-        shape = (len(positions), len(self._indices), *self._maps[0].shape[1:])
+        shape = (len(positions), len(self._names), *self._maps[0][0].shape)
         batch = torch.empty(shape, dtype=torch.float16, pin_memory=self._copying is not None)
         values = batch.numpy()
         for target, position in zip(values, positions.tolist(), strict=True):
-            for channel, index in enumerate(self._indices):
-                target[channel] = self._maps[position][index]
-            if position not in self._seen:
-                require_finite(target, self._indices, self._subjects[position])
-                self._seen.add(position)
+            for channel, name in enumerate(self._names):
+                target[channel] = self._maps[position][channel]
+                if position not in self._seen:
+                    require_finite(target[channel], self._subjects[position], name)
+            self._seen.add(position)
         if self._copying is None:
             return batch
         with torch.cuda.stream(self._copying):

@@ -11,9 +11,10 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.evaluation.evidence.scalars import Scalars, image_scalars, table_scalars
+from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
-from ricenet.runtime.files import content_digest, file_digest, read_json, source_digest, write_json
+from ricenet.runtime.files import content_digest, file_digest, read_json, write_json
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 
@@ -69,10 +70,5 @@ def _into_store(root: Path, preprocessed: Path, store: Store, task: ScalarTask) 
 
 
 def _key(raw: RawSubject, scans: dict[str, str], preprocessed_key: str) -> str:
-    from ricenet import volume
-    from ricenet.cohort import layout
-    from ricenet.evaluation.evidence import scalars
-    from ricenet.preprocessing import high_dose
-
-    code = source_digest(scalars, high_dose, layout, volume)
+    code = code_digest("ricenet.evaluation.evidence.scalars")
     return content_digest([scans, [file_digest(mask) for mask in raw.known_masks()], preprocessed_key, code])

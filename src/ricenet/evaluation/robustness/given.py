@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ricenet.evaluation.robustness.raw_scale import brain_means_sd
-from ricenet.preprocessing.dataset import load_subject
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.tables import require
 from ricenet.vocabulary import MODALITIES, Modality
 from ricenet.volume import load_nifti
@@ -68,12 +69,9 @@ class Source:
         """
         import torch
 
-        volumes = load_subject(self.preprocessed, subject, ALL, self.cube_voxels)
+        volumes = self._read(subject, MODALITIES)
         brain = load_nifti(require(self.preprocessed / subject / "brain.nii.gz", "preprocess"))
-        doses = {
-            kind: load_subject(self.preprocessed, donor, "dose", self.cube_voxels)[0]
-            for kind, donor in donors.items()
-        }
+        doses = {kind: self._read(donor, ["dose"])[0] for kind, donor in donors.items()}
         means: Mapping[Modality, float] = {}
         if self.cohort is not None:
             means = brain_means_sd(self.cohort, self.preprocessed, subject, brain, volumes)
@@ -86,3 +84,6 @@ class Source:
             donor_doses={kind: torch.from_numpy(dose).to(device) for kind, dose in doses.items()},
             seed=self.seed,
         )
+
+    def _read(self, subject: str, names: Sequence[str]) -> NDArray[np.float32]:
+        return read_volumes(self.preprocessed / subject, subject, names, self.cube_voxels).astype(np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import content_digest, file_digest, read_json, source_digest, write_json
@@ -22,10 +23,11 @@ from ricenet.screening.guards.input_fingerprint import (
     write_look,
 )
 from ricenet.screening.guards.raw_fingerprint import RawLook, look_at_raw
+from ricenet.vocabulary import MODALITIES
 
 RAW_FILE = "raw.json"
 
-PREPROCESSED_FILES = ("volumes.npy", "brain.nii.gz", "dose.nii.gz")
+PREPROCESSED_FILES = (*(volume_file(name) for name in MODALITIES), "brain.nii.gz", "dose.nii.gz")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.preprocessing.intensity import dose_in_units
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import atomic_path, read_json, write_json
+from ricenet.vocabulary import MODALITIES
 from ricenet.volume import load_nifti
 
 COARSE_MM = 6.0
@@ -47,12 +48,13 @@ def look_at_preprocessed(folder: Path, subject: str, dose_unit_gy: float) -> Pre
 
     Raises ScanError: they have different shapes, or the brain is empty.
     """
-    volumes: NDArray[Any] = np.load(folder / VOLUMES_FILE, mmap_mode="r", allow_pickle=False)
+    files = [folder / volume_file(name) for name in MODALITIES]
+    volumes: NDArray[Any] = np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
     brain_volume, dose = load_nifti(folder / "brain.nii.gz"), load_nifti(folder / "dose.nii.gz")
     brain = brain_volume.data >= 0.5
     if volumes.shape[1:] != brain.shape or brain.shape != dose.data.shape or not brain.any():
         found = f"shapes {volumes.shape[1:]}, {brain.shape} and {dose.data.shape} of volumes, brain and dose"
-        raise ScanError(subject, VOLUMES_FILE, f"{found}, expected the same and a brain within", _REMEDY)
+        raise ScanError(subject, "volumes", f"{found}, expected the same and a brain within", _REMEDY)
     inside = [volumes[channel][brain].astype(np.float64) for channel in range(MRI_CHANNELS)]
     outside = [np.abs(volumes[channel][~brain]).max(initial=0) for channel in range(MRI_CHANNELS)]
     dose_gy = np.asarray(dose.data, np.float32)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.display.drawing import PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
@@ -136,12 +135,13 @@ class _Subject:
         low, high = bounding_box_mm(self.brain_mask)
         shown = low - MARGIN_MM, high + MARGIN_MM
         planes: tuple[Plane, ...] = tuple(reversed(PLANES))
-        ends = {plane: (float(low[PLANES.index(plane)]), float(high[PLANES.index(plane)])) for plane in planes}
+        axes = {plane: PLANES.index(plane) for plane in planes}
+        ends = {plane: (float(low[axis]), float(high[axis])) for plane, axis in axes.items()}
         sheets = {"head": lay_out(*shown, {p: spread(*ends[p], HEAD_SLICES, margin=0.12) for p in planes})}
         if self.dose is not None:
             voxel = isocentre_voxel(self.dose.on_cube_gy, np.asarray(self.brain.data, dtype=np.bool_))
             centre = self.brain.grid.world_mm(np.asarray(voxel, dtype=np.float64))
-            at = {p: float(centre[PLANES.index(p)]) for p in planes}
+            at = {plane: float(centre[axis]) for plane, axis in axes.items()}
             rows = {p: around(at[p], *ends[p], DOSE_STEP_MM, DOSE_SLICES) for p in planes}
             sheets["dose"] = lay_out(*shown, rows)
         return sheets
@@ -212,7 +212,7 @@ def dose_volume_curve(
 
 
 def histogram(inside: NDArray[Any]) -> list[list[float]]:
-    """Rows (SDs of the brain from its mean, share of the brain's voxels). inside: (N,) values of the brain."""
+    """Rows (SDs of the brain from its mean, share of its voxels). inside: (N,) values of the brain."""
     values = inside.astype(np.float64)
     standardised = (values - values.mean()) / max(float(values.std()), 1e-12)
     low, high = HISTOGRAM_SD

@@ -112,7 +112,7 @@ NEEDED = ("brain_overlap",)
 
 
 class SubjectQuality(Record):
-    """One subject's measures by name; None where one cannot be had. Units as in MEASURES; shares from 0 to 1."""
+    """One subject's measures by name, None where one cannot be had; units as in MEASURES, shares 0 to 1."""
 
     participant_id: str
     measures: dict[str, float | None]

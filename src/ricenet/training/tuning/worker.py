@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.errors import StoreError
 from ricenet.runtime.files import locked
 from ricenet.runtime.ray.travel import Travel
@@ -20,6 +20,7 @@ from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
 from ricenet.training.tuning.study import open_study, progress
 from ricenet.training.tuning.trial import ScoreFold, run_trial
+from ricenet.vocabulary import members
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,11 @@ def _take_trial(worker: Worker, search: Search) -> bool:
 def travel_of_worker(worker: Worker) -> Travel[Worker]:
     """The volumes of everyone who takes part. Folds stay where they are trained: their scores are enough."""
     inputs = {
-        _input_key(task, subject): task.preprocessed / subject / VOLUMES_FILE
+        _input_key(task, subject, name): task.preprocessed / subject / volume_file(name)
         for search in worker.searches
         for task in search.tasks
         for subject in task.labels
+        for name in members(task.modality_set)
     }
     # nothing is written into it
     folder = worker.searches[0].tasks[0].store / f"tuning-worker-{worker.number}"
@@ -89,12 +91,13 @@ def _elsewhere(worker: Worker, inputs: Mapping[str, Path], folder: Path) -> Work
         tasks = [replace(task, preprocessed=preprocessed, store=store) for task in search.tasks]
         searches.append(replace(search, tasks=tuple(tasks)))
         for subject in tasks[0].labels:
-            link = preprocessed / subject / VOLUMES_FILE
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
-                link.symlink_to(inputs[_input_key(tasks[0], subject)])
+            (preprocessed / subject).mkdir(parents=True, exist_ok=True)
+            for name in members(tasks[0].modality_set):
+                link = preprocessed / subject / volume_file(name)
+                if not link.is_symlink():
+                    link.symlink_to(inputs[_input_key(tasks[0], subject, name)])
     return replace(worker, searches=searches)
 
 
-def _input_key(task: FoldTask, subject: str) -> str:
-    return f"{subject} {task.subject_keys[subject]}"
+def _input_key(task: FoldTask, subject: str, name: str) -> str:
+    return f"{subject} {name} {task.subject_keys[subject]}"
