@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from preprocessed_subjects import save_volumes
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import (
@@ -62,8 +63,7 @@ def write_subjects(folder: Path, count: int = 10) -> Splits:
         labels[subject] = "rice" if number % 2 else "recurrence"
         volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float16)
         volumes[2] = number % 2 + 0.1 * volumes[2]
-        (folder / subject).mkdir(parents=True)
-        np.save(folder / subject / "volumes.npy", volumes)
+        save_volumes(folder / subject, volumes)
     subjects = tuple(labels)
     return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from guarded_cohorts import guards_of, overwrite_channel, write_checked, write_guarded_project, write_volumes
+from preprocessed_subjects import save_volumes
 from ruamel.yaml import YAML
 
 from ricenet.runtime.errors import CohortError, GuardError, ResultError
@@ -81,7 +82,7 @@ def test_a_leak_stops_the_stage_after_it_was_written_down(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied(clean, tmp_path)
-    volumes = project / "work/preprocessed/sub-003/volumes.npy"
+    volumes = project / "work/preprocessed/sub-003/post_op.npy"
     overwrite_channel(project, "sub-003", 0, read_channel(volumes) * 1.1)
     with pytest.raises(GuardError, match=r"(?s)1 guard\(s\).*foreign_normalisation.*sub-003.*work/preproc"):
         run_stage(project, monkeypatch)
@@ -96,7 +97,7 @@ def test_a_leak_stops_the_stage_after_it_was_written_down(
 def read_channel(path: Path) -> Any:
     import numpy as np
 
-    return np.load(path)[0].astype(np.float32)
+    return np.load(path).astype(np.float32)
 
 
 def test_every_failed_guard_is_listed_and_warnings_do_not_stop(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_subject_in_two_places_is_found(
 def test_subjects_that_cannot_be_looked_at_are_all_named(clean: Path, tmp_path: Path) -> None:
     project = copied(clean, tmp_path)
     for subject in ("sub-004", "sub-006"):
-        (project / "work/preprocessed" / subject / "volumes.npy").write_bytes(b"no array")
+        (project / "work/preprocessed" / subject / "dose.npy").write_bytes(b"no array")
     with pytest.raises(CohortError, match=r"(?s)preprocessed volumes of 2 of 24.*sub-004: .*sub-006: "):
         guards_of(project)
 
@@ -170,6 +171,6 @@ def test_volumes_of_another_shape_than_the_brain_are_refused(clean: Path, tmp_pa
 
     project = copied(clean, tmp_path)
     write_volumes(project, "sub-002")
-    np.save(project / "work/preprocessed/sub-002/volumes.npy", np.zeros((3, 4, 4, 4), np.float16))
-    with pytest.raises(CohortError, match=r"sub-002: volumes.npy: shapes \(4, 4, 4\), \(20, 20, 20\)"):
+    save_volumes(project / "work/preprocessed/sub-002", np.zeros((3, 4, 4, 4), np.float16))
+    with pytest.raises(CohortError, match=r"sub-002: volumes: shapes \(4, 4, 4\), \(20, 20, 20\)"):
         guards_of(project)

@@ -19,7 +19,7 @@ from pydantic import (
 from ricenet.cohort.participants import Subset
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import content_digest, write_json
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Label, Volumes
 
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")
@@ -43,15 +43,6 @@ class ScanDigests(_Record):
     dose_sidecar: str
     brain_mask: str | None = None
     planning_ct: str | None = None
-
-    def get(self, name: str) -> str | None:
-        return self.model_dump().get(name)
-
-    def __getitem__(self, name: str) -> str:
-        return self.model_dump()[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.model_dump()
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
@@ -92,9 +83,8 @@ class CheckedCohort(_Record):
     excluded: tuple[ExcludedSubject, ...] = ()
 
     @property
-    def volumes(self):
-        from ricenet.vocabulary import PAPER_VOLUMES
-
+    def volumes(self) -> Volumes:
+        """As they are declared."""
         return PAPER_VOLUMES
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What voxel values mean to the network: z-scores or a physical unit of an MRI, a physical unit of the dose."""
+"""What voxel values mean to the network: z-scores or a physical unit of MRI, a physical unit of dose."""
 
 from __future__ import annotations
 
