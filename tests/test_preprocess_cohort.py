@@ -263,9 +263,7 @@ REFUSED = ScanError("sub-002", "event", "every brain voxel is 0", "Check the ove
 
 def test_a_failing_subject_is_named_and_the_others_are_kept(bench: Workbench) -> None:
     bench.faulty["sub-002"] = REFUSED
-    with pytest.raises(
-        CohortError, match=r"1 of 3 .* are kept:\n  - sub-002: .*Check the.*\nOr exclude them"
-    ):
+    with pytest.raises(CohortError, match=r"1 of 3 .* kept:\n  - sub-002: .*Check the.*\nOr exclude them"):
         bench.run()
     assert bench.laid_out() == ["sub-001", "sub-003"]
     bench.faulty.clear()
