@@ -56,7 +56,7 @@ def step_keys(
     versions: Mapping[str, str],
 ) -> StepKeys:
     """The content addresses of a checked subject. versions: as `tool_versions` gives them."""
-    scans = scan_digests(subject)
+    scans = subject.scans
     registrations = {
         spec.name: content_digest(
             {
@@ -86,11 +86,6 @@ def step_keys(
         }
     )
     return StepKeys(registrations, brain, cube)
-
-
-def scan_digests(subject: CheckedSubject) -> dict[str, str]:
-    """SHA-256 of the raw files that a subject has, by name."""
-    return {name: digest for name, digest in dict(subject.scans).items() if digest is not None}
 
 
 def brain_inputs(

@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from ricenet.preprocessing.network_input import volume_file
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.training.task import RECORD, FoldTask
 from ricenet.vocabulary import members
 
 
-def travel_of(task: FoldTask) -> Travel[FoldTask]:
+def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
     inputs = {
         _input_key(task, subject, name): task.preprocessed / subject / volume_file(name)
         for subject in _subjects(task)
         for name in members(task.modality_set)
     }
-    return Travel(inputs, task.folder, partial(_elsewhere, task), last=RECORD)
+    return StagedTask(inputs, task.folder, partial(_elsewhere, task), last=RECORD)
 
 
 def _elsewhere(task: FoldTask, inputs: Mapping[str, Path], folder: Path) -> FoldTask:

@@ -7,18 +7,10 @@ from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.evaluation.evidence.baselines import SITE, Scalars
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.tables import table_text
 from ricenet.volume import load_nifti
-
-Scalars = Mapping[str, float | str | None]
-"""Feature -> value; None where it is not known. Text is a category."""
-
-DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
-TIME = ("days_rt_end_to_event",)
-SITE = ("site", "scanner", "manufacturer", "field_strength_t")
-MASKS = ("lesion_ml", "cavity_ml")
-INTENSITY = ("post_op_mean", "post_op_sd", "event_mean", "event_sd", "post_op_in_ptv", "event_in_ptv")
 
 
 def image_scalars(raw: RawSubject, preprocessed: Path) -> Scalars:

@@ -11,7 +11,7 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import BrainParams, ExecutionParams
 from ricenet.preprocessing.preprocess_cohort import SUMMARY
-from ricenet.preprocessing.step_keys import brain_inputs, scan_digests, tool_versions
+from ricenet.preprocessing.step_keys import brain_inputs, tool_versions
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.per_subject import per_subject
@@ -45,7 +45,7 @@ def examine_cohort(
             {
                 "subject": s.participant_id,
                 "preprocessed": made.get(s.participant_id),
-                "planning_ct": scan_digests(s).get("planning_ct"),
+                "planning_ct": s.scans.get("planning_ct"),
                 "own_brain": brains[s.participant_id].name if s.participant_id in brains else None,
                 "matplotlib": version("matplotlib"),
                 "code": code_digest("ricenet.screening.quality.examination"),
@@ -69,10 +69,10 @@ def _own_brains(
     code = code_digest("ricenet.screening.quality.own_brain")
     keys = {
         s.participant_id: content_digest(
-            [scan_digests(s)[last.name], brain_inputs(scan_digests(s), last.name, settings, versions), code]
+            [s.scans[last.name], brain_inputs(s.scans, last.name, settings, versions), code]
         )
         for s in cohort.subjects
-        if last.name in scan_digests(s)
+        if last.name in s.scans
     }
     work = _FindOwnBrain(root, cohort.volumes, settings)
     return per_subject("quality: brains", work, keys, store, execution, REMEDY)
