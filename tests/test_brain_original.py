@@ -109,9 +109,7 @@ def test_what_went_wrong_is_reported_with_the_subject_and_the_tools_own_words(
         extracted()
 
 
-def test_only_the_end_of_a_long_complaint_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_end_of_a_long_complaint_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, monkeypatch, "sys.exit('\\n'.join(f'line {n}.' for n in range(100)))")
     with pytest.raises(ScanError) as caught:
         extracted()
