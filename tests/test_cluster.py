@@ -33,6 +33,7 @@ from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 
 HEAD = "127.0.0.2"
+INSPECTION = ray_cluster.node_inspection
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("ray is not installed: pip install 'ricenet[ray]'", allow_module_level=True)
@@ -249,7 +250,7 @@ def test_nodes_without_tokens_are_refused_to_one_who_uses_them(
 
 
 def pretending(sees_on: str = "", open_on: str = "") -> Callable[..., dict[str, Any]]:
-    inspect = ray_cluster.node_inspection()
+    inspect = INSPECTION()
 
     def elsewhere(file: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
         import ray

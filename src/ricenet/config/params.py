@@ -31,7 +31,7 @@ from ricenet.config.types import (
     Spacing,
 )
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import VariableSpec, Volumes
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -200,8 +200,10 @@ class Params(Section):
     """The whole parameter file."""
 
     seed: Seed
-    volumes: Volumes
-    variables: Annotated[tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)]
+    volumes: Volumes = PAPER_VOLUMES
+    variables: Annotated[
+        tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)
+    ] = ()
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ricenet.vocabulary import VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -117,7 +117,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
     for path in (("modality_sets",), ("evidence", "repeat_sets")):
         if accepted("volumes") and accepted(*path):
             names = functools.reduce(lambda value, key: value[key], path, content)
-            undeclared += _undeclared_sets(content["volumes"], ".".join(path), names)
+            undeclared += _undeclared_sets(content.get("volumes", PAPER_VOLUMES), ".".join(path), names)
     problems += undeclared
     if accepted("modality_sets") and not undeclared:
         trained = content["modality_sets"]
@@ -145,7 +145,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
     return problems
 
 
-def _undeclared_sets(specs: list[Any], path: str, names: Iterable[str]) -> list[str]:
+def _undeclared_sets(specs: Iterable[Any], path: str, names: Iterable[str]) -> list[str]:
     """Modality sets that name an undeclared volume, or their members in another order."""
     volumes = Volumes(VolumeSpec.model_validate(spec) for spec in specs)
     problems = []
