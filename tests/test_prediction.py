@@ -107,10 +107,10 @@ def small(project: Path) -> Ensemble:
 def quick_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 12 mm block in the middle.
 
-    In voxels of 4 mm it has 8 whole ones and 24 halved by a face, 2.048 ml.
+    It has 216 voxels of 2 mm, 1.728 ml.
     """
 
-    def brain(t1: Volume, subject: str, **settings: Any) -> Volume:
+    def brain(t1: Volume, *_: object) -> Volume:
         mask = np.zeros(t1.grid.shape, bool)
         mask[3:9, 3:9, 3:9] = True
         return Volume(mask, t1.grid)
@@ -375,7 +375,7 @@ def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: 
     assert answer["votes_rice"] == (folds >= 0.5).sum()
     assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
     assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
-    assert answer["warnings"][0] == "brain volume in ml is 2.048, but 900 to 2000 is plausible"
+    assert answer["warnings"][0] == "brain volume in ml is 1.728, but 900 to 2000 is plausible"
     assert all(f"warning: {warning}\n" in outcome.stderr for warning in answer["warnings"])
 
 
@@ -492,7 +492,7 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     assert rows["sub-003"]["error"] == "sub-003: event T1ce: registration failed. Look at both."
     assert rows["sub-003"]["label"] == rows["sub-003"]["fold_1"] == rows["sub-001"]["error"] == "n/a"
     assert {row["digest"] for row in rows.values()} == {small.digest}
-    assert "brain volume in ml is 2.048" in rows["sub-001"]["warnings"]
+    assert "brain volume in ml is 1.728" in rows["sub-001"]["warnings"]
     assert "warning: sub-001: brain volume in ml" in outcome.stderr
     folds = [float(rows["sub-004"][name]) for name in ("fold_0", "fold_1")]
     assert float(rows["sub-004"]["p_rice"]) == pytest.approx(np.mean(folds), abs=1e-6)

@@ -34,7 +34,7 @@ from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
 from ricenet.training.tuning.records import NoObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
 from ricenet.training.tuning.searching import search_settings
-from ricenet.training.tuning.worker import Worker, travel_of_worker
+from ricenet.training.tuning.worker import Worker, staged_worker
 from ricenet.vocabulary import Label
 
 PROJECT = Path(__file__).parents[1]
@@ -158,14 +158,14 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
     worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
-    travel = travel_of_worker(worker)
-    there = tmp_path / "there" / travel.folder.name
+    staged = staged_worker(worker)
+    there = tmp_path / "there" / staged.folder.name
     copies = {}
-    for number, (key, path) in enumerate(travel.inputs.items()):
+    for number, (key, path) in enumerate(staged.inputs.items()):
         copies[key] = tmp_path / "there" / f"{number}"
         copies[key].parent.mkdir(exist_ok=True)
         copies[key].write_bytes(path.read_bytes())
-    (moved,) = travel.at(copies, there).searches
+    (moved,) = staged.at(copies, there).searches
     assert moved.study == search.study
     for task in moved.tasks:
         assert task.store.is_relative_to(tmp_path / "there")
