@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
+from ricenet.config.networks import Network
 from ricenet.config.problems import (
     address_with_scheme,
     distinct_sets,
@@ -16,7 +17,7 @@ from ricenet.config.problems import (
     folder_of_the_project,
     problems_in,
 )
-from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
     Count,
@@ -211,7 +212,7 @@ class Params(Section):
     split: SplitParams
     guards: GuardParams
     modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_sets)]
-    network: NetworkParams
+    network: Network
     training: TrainingParams
     augmentation: AugmentationParams
     tuning: TuningParams

@@ -19,7 +19,7 @@ from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quant
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError
-from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble import Ensemble, EnsembleRecord
 from ricenet.vocabulary import members
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
@@ -83,17 +83,17 @@ def predict_subject(
     return Prediction(vote, measurements, ranges.warnings(measurements))
 
 
-def require_known_preprocessing(record: Mapping[str, Any]) -> PreprocessingParams:
+def require_known_preprocessing(record: EnsembleRecord) -> PreprocessingParams:
     """The settings with which a model's volumes were made. record: the content of ensemble.json.
 
     Raises RegistryError: they are not those of this version of ricenet.
     """
     try:
-        return PreprocessingParams.model_validate(record.get("preprocessing"))
+        return PreprocessingParams.model_validate(record.preprocessing)
     except ValidationError as error:
         wrong = sorted({".".join(str(part) for part in e["loc"]) or "all of it" for e in error.errors()})
         raise RegistryError(
-            f"the model {record['modality_set']} ({record['digest'][:12]}) was preprocessed with settings "
+            f"the model {record.modality_set} ({record.digest[:12]}) was preprocessed with settings "
             f"that this version of ricenet does not know ({', '.join(wrong)}); use the version that trained "
             "it, or train again"
         ) from None
