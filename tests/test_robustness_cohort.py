@@ -61,11 +61,7 @@ def write_subject(project: Path, subject: str) -> None:
     save_nifti(Volume(brain, GRID), folder / "brain.nii.gz")
     save_volumes(folder, np.stack(channels).astype(np.float16))
     save_measurements(folder)
-    provenance = {
-        "parameters": {"interpolation": "linear"},
-        "event_world_from_post_op_world": np.eye(4).tolist(),
-    }
-    write_json(folder / "provenance.json", provenance)
+    write_json(folder / "provenance.json", {"parameters": {"interpolation": "linear"}})
 
 
 def write_networks(project: Path, name: str, splits_digest: str, cube: int = 20) -> None:
