@@ -80,7 +80,7 @@ def _balanced_accuracies(rice: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.
 
 
 def _p_pure(sizes: Sequence[int], rice: int) -> float:
-    """Share of the permutations in which every value has one label only: ways to choose values that hold `rice`
+    """Share of the permutations in which each value has one label: ways to choose values that hold `rice`
     subjects together.
     """
     ways = [1] + [0] * rice
