@@ -28,9 +28,9 @@ from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.plan import read_plan
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.volume import Grid, Volume, resample

@@ -13,9 +13,9 @@ from pydicom import Dataset, dcmread
 
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.volume import Affine, Grid, Volume
 
 STUDY = StudyTags(PatientTags("ANON-1"), uid("edits", "study"), date(2020, 3, 1))

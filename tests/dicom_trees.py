@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from ricenet.phantom.dicom.images import CT_IMAGE, MR_IMAGE, write_image_series
+from ricenet.phantom.dicom.image_writers import CT_IMAGE, MR_IMAGE, write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.volume import Affine, Grid, Volume
 
 HEAD_MM = (62.0, 72.0, 56.0)

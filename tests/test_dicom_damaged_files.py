@@ -31,7 +31,7 @@ from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dicom.plan import read_plan, read_structures
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_enhanced_mr
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr
 from ricenet.phantom.dicom.objects import uid
 from ricenet.runtime.errors import SourceError
 

@@ -26,7 +26,7 @@ from pydicom.data import get_testdata_file
 from ricenet.importing.dicom.dose import DoseObject, read_dose
 from ricenet.importing.dicom.headers import read_header
 from ricenet.phantom.dicom.objects import uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 

@@ -23,7 +23,7 @@ from dicom_edits import (
 from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_secondary_capture
+from ricenet.phantom.dicom.image_writers import write_secondary_capture
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
 from ricenet.runtime.errors import CohortError
 

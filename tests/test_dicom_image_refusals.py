@@ -25,7 +25,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from ricenet.importing.dicom.geometry import Plane, stack
 from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_secondary_capture
+from ricenet.phantom.dicom.image_writers import write_secondary_capture
 from ricenet.phantom.dicom.objects import uid
 from ricenet.runtime.errors import SourceError
 

@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 from ricenet.importing.dicom.headers import read_header
 from ricenet.importing.dicom.plan import PlanObject, read_plan
 from ricenet.phantom.dicom.objects import sequence_item, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtplan
 from ricenet.runtime.errors import SourceError
 
 

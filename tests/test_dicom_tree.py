@@ -29,9 +29,9 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_secondary_capture
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_secondary_capture
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.runtime.errors import CohortError
 
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -22,7 +22,7 @@ from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_gate import CourseDose, judge_course, judge_dose
 from ricenet.importing.dose_objects import ChosenDose
 from ricenet.importing.sources import DoseChoice, PatientSource
-from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtplan
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 

@@ -23,7 +23,7 @@ from ricenet.importing.planning_registration import register_to_post_op, similar
 from ricenet.importing.sources import DoseChoice, PatientSource
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import make_planning_ct
-from ricenet.phantom.dicom.images import write_image_series
+from ricenet.phantom.dicom.image_writers import write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.preprocessing.registration.ants import RigidResult

@@ -20,8 +20,8 @@ from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
-from ricenet.phantom.dicom.images import write_image_series
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.image_writers import write_image_series
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.runtime.errors import CohortError
 from ricenet.volume import Volume
 

@@ -23,9 +23,9 @@ from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.dicom.export import write_dicom_phantom
-from ricenet.phantom.dicom.images import RLE_LOSSLESS, write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_enhanced_mr, write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags, decimal, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.runtime.errors import CohortError

@@ -14,7 +14,7 @@ from dicom_trees import TinyExport, edit, write_tiny_export
 from ricenet.cohort.dose_sidecar import parse_dose_sidecar, read_dose_sidecar
 from ricenet.inference.case import CaseFiles
 from ricenet.inference.dicom_case import case_files
-from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
 from ricenet.runtime.errors import CohortError
 from ricenet.volume import load_nifti
 

@@ -19,9 +19,9 @@ from dicom_trees import TinyExport, edit, recompress, write_tiny_export
 from typer.testing import CliRunner
 
 from ricenet.cli import app
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series, write_secondary_capture
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series, write_secondary_capture
 from ricenet.phantom.dicom.objects import uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.volume import Grid, Volume
 
 PROJECT = Path(__file__).parents[1]
