@@ -22,6 +22,7 @@ from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_gate import CourseDose, judge_course, judge_dose
 from ricenet.importing.dose_objects import ChosenDose
 from ricenet.importing.sources import DoseChoice, PatientSource
+from ricenet.phantom.dicom.objects import Header
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtplan
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
@@ -634,9 +635,9 @@ def with_second_plan(tmp_path: Path) -> tuple[PatientSource, Path]:
     """An export of 46 Gy with a boost's RTPLAN of 14 Gy in 7 fractions, whose dose is not there."""
     export = write_tiny_export(tmp_path, prescription_gy=46.0, fractions=23, dose_max_gy=48.0)
     boost = write_rtplan(
-        export.dose_file.parent / "p2.bin", export.patient.study("rt", date(2020, 3, 20)),
-        sop_instance_uid="2.25.777", frame_of_reference_uid=export.rt_frame_uid, fractions=7,
-        prescription_gy=14.0,
+        export.dose_file.parent / "p2.bin",
+        Header(export.patient.study("rt", date(2020, 3, 20)), "2.25.777", export.rt_frame_uid),
+        fractions=7, prescription_gy=14.0,
     )  # fmt: skip
     return source_of(tmp_path), boost
 

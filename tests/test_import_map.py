@@ -21,6 +21,7 @@ from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
 from ricenet.phantom.dicom.image_writers import write_image_series
+from ricenet.phantom.dicom.objects import Header
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.runtime.errors import CohortError
 from ricenet.volume import Volume
@@ -38,16 +39,15 @@ def add_mr(
     if slices is not None:
         grid = replace(volume.grid, shape=(*volume.grid.shape[:2], slices))
         volume = Volume(volume.data[..., :slices], grid)
-    write_image_series(
-        volume,
-        export.folder / patient.patient_id / name,
-        study,
-        modality="MR",
-        series_uid=patient.uid(name),
-        frame_of_reference_uid=patient.uid(f"{name}-frame"),
-        description=description,
-    )
+    header = Header(study, patient.uid(name), patient.uid(f"{name}-frame"), description=description)
+    write_image_series(volume, export.folder / patient.patient_id / name, header)
     return patient.uid(name)
+
+
+def later_header(export: TinyExport, name: str) -> Header:
+    """Of a plan made after the event."""
+    study = export.patient.study("rt", date(2020, 12, 1))
+    return Header(study, export.patient.uid(name), export.rt_frame_uid)
 
 
 def add_dose(
@@ -58,10 +58,8 @@ def add_dose(
     write_rtdose(
         tiny_dose(20.0, export.rt_world_from_post_op_world),
         export.folder / patient.patient_id / f"{name}.dcm",
-        patient.study("rt", PLANNED),
-        sop_instance_uid=patient.uid(name),
-        frame_of_reference_uid=export.rt_frame_uid,
-        plan_uid=patient.uid(plan),
+        Header(patient.study("rt", PLANNED), patient.uid(name), export.rt_frame_uid),
+        plan_uids=[patient.uid(plan)],
         summation_type=summation_type,
         beam_number=beam,
     )
@@ -74,10 +72,8 @@ def add_ct(export: TinyExport, name: str, frame: str, slices: int = 14) -> str:
     write_image_series(
         Volume(ct.data[..., :slices], replace(ct.grid, shape=(*ct.grid.shape[:2], slices))),
         export.folder / patient.patient_id / name,
-        patient.study("rt", PLANNED),
+        Header(patient.study("rt", PLANNED), patient.uid(name), frame),
         modality="CT",
-        series_uid=patient.uid(name),
-        frame_of_reference_uid=frame,
         intercept=-1024.0,
     )
     return patient.uid(name)
@@ -228,9 +224,7 @@ def test_a_scan_between_two_plans_leaves_every_scan_undecided(tmp_path: Path) ->
     export = write_tiny_export(tmp_path)
     write_rtplan(
         tmp_path / "second.dcm",
-        export.patient.study("rt", date(2020, 12, 1)),
-        sop_instance_uid=export.patient.uid("plan2"),
-        frame_of_reference_uid=export.rt_frame_uid,
+        later_header(export, "plan2"),
         fractions=5,
         prescription_gy=25.0,
     )
@@ -245,9 +239,7 @@ def test_a_plan_that_no_dose_refers_to_does_not_date_radiotherapy(tmp_path: Path
     export = write_tiny_export(tmp_path)
     write_rtplan(
         tmp_path / "other.dcm",
-        export.patient.study("rt", date(2020, 12, 1)),
-        sop_instance_uid=export.patient.uid("other"),
-        frame_of_reference_uid=export.rt_frame_uid,
+        later_header(export, "other"),
         fractions=5,
         prescription_gy=25.0,
     )
@@ -324,9 +316,7 @@ def add_plan(export: TinyExport, name: str, **elements: object) -> Path:
     """One more RTPLAN (14 Gy in 7 fractions); elements: changed by keyword."""
     path = write_rtplan(
         export.folder / f"{name}.dcm",
-        export.patient.study("rt", PLANNED),
-        sop_instance_uid=export.patient.uid(name),
-        frame_of_reference_uid=export.rt_frame_uid,
+        Header(export.patient.study("rt", PLANNED), export.patient.uid(name), export.rt_frame_uid),
         fractions=7,
         prescription_gy=14.0,
     )
