@@ -9,6 +9,7 @@ from small_results import GRID, ball
 
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case, FoldVote, MapSummary, Share
+from ricenet.vocabulary import PAPER_VOLUMES
 
 BRAIN_CENTRE, LESION_CENTRE = (9.5, 9.5, 9.5), (13.0, 12.0, 11.0)
 STRONGEST = (13, 12, 11)
@@ -29,9 +30,12 @@ def anatomy(label: str = "rice", highest_gy: float = 62.0, with_masks: bool = Tr
     return Anatomy(
         subject="sub-001",
         label=label,
-        post_op=mri,
-        event=(mri + 3 * lesion).astype(np.float32),
-        dose_gy=highest_gy * blob(LESION_CENTRE, 4.0),
+        volumes=PAPER_VOLUMES,
+        data={
+            "post_op": mri,
+            "event": (mri + 3 * lesion).astype(np.float32),
+            "dose": highest_gy * blob(LESION_CENTRE, 4.0),
+        },
         brain=brain,
         grid=GRID,
         known_masks={"cavity": ball((12, 10, 11), 1.5).astype(np.float32), "lesion": lesion}

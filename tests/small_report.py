@@ -21,22 +21,21 @@ from ricenet.cohort.checked import (
     ExcludedSubject,
     ScanDigests,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.splits import read_splits
 from ricenet.config.evidence import ReportParams
 from ricenet.config.params import read_params
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
-from ricenet.evaluation.metrics import set_metrics
-from ricenet.evaluation.predictions import read_out_of_fold
-from ricenet.evaluation.tables import out_of_fold_table
+from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.metrics import out_of_fold_table, set_metrics
 from ricenet.inference.test_vote import LedgerRow, identify_test_set
 from ricenet.report.page import render
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
 from ricenet.runtime.tables import table_text
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import MODALITY_SETS, PAPER_VOLUMES
 
 ALL_THREE = "post_op+event+dose"
 
@@ -50,7 +49,7 @@ def write_cohort(project):
     excluded = [ExcludedSubject(participant_id="sub-666", problems=("dose in cGy <not Gy>", "no event"))]
     cohort = CheckedCohort.of("data/phantom", subjects, excluded)
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
+    write_excluded([], project / "work/cohort/excluded.json")
     write_participants(project, "biopsy")
 
 
@@ -69,9 +68,13 @@ def write_evaluation(project):
     predictions = {name: read_out_of_fold(project / "work/training", name, splits) for name in MODALITY_SETS}
     metrics = {name: set_metrics(p, 7, 200) for name, p in predictions.items()}
     write_text(project / "work/evaluation/out_of_fold.tsv", out_of_fold_table(predictions))
-    write_json(project / "work/evaluation/metrics.json", {name: m.as_json() for name, m in metrics.items()})
+    write_json(
+        project / "work/evaluation/metrics.json", {name: m.model_dump() for name, m in metrics.items()}
+    )
     write_preprocessed(project, "sub-001")
-    anatomy = read_anatomy(project / "work/preprocessed", project / "data/phantom", "sub-001", "rice")
+    anatomy = read_anatomy(
+        project / "work/preprocessed", project / "data/phantom", "sub-001", "rice", PAPER_VOLUMES
+    )
     figures = project / "work/evaluation/figures"
     save_figure(volumes_figure(anatomy), figures / "volumes.png")
     (figures / "learning_curves.png").write_bytes((figures / "volumes.png").read_bytes())

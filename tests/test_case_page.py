@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -290,7 +291,8 @@ def test_the_histogram_is_cumulative_and_weighs_masks_by_their_share() -> None:
     lesion = np.zeros(GRID.shape, np.float32)
     lesion[9, 0, 0], lesion[10, 0, 0] = 0.25, 0.75
     drawn = dose_volume(
-        type(anatomy())("s", "rice", dose_gy, dose_gy, dose_gy, brain, grid, {"lesion": lesion}), [20.0]
+        replace(anatomy(), data={"dose": dose_gy}, brain=brain, grid=grid, known_masks={"lesion": lesion}),
+        [20.0],
     )
     curves = {curve.text.split(",")[0]: curve for curve in drawn.curves}
     assert curves["lesion"].text == "lesion, 1 ml"  # 0.512 ml a voxel

@@ -7,6 +7,7 @@ from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case, FoldVote
 from ricenet.evaluation.occlusion.figure import occlusion_figure, strongest_voxel
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
 
 VOTES = [FoldVote(0, 0.6, held_out=False), FoldVote(1, 0.25, held_out=True), FoldVote(2, 0.5, held_out=False)]
@@ -24,7 +25,10 @@ def small_case(voxels=10, change=None, **changes):
     mri = np.where(brain, np.random.default_rng(0).normal(size=brain.shape), 0).astype(np.float32)
     dose = np.linspace(0, 70, voxels, dtype=np.float32)[:, None, None] * np.ones_like(mri)
     known = {"cavity": brain.astype(np.float32), "lesion": at((5, 5, 5), 1.0, brain.shape)}
-    anatomy = Anatomy("sub-1", "rice", mri, mri, dose, brain, Grid.cube(np.zeros(3), 5.0, voxels), known)
+    anatomy = Anatomy(
+        "sub-1", "rice", PAPER_VOLUMES, {"post_op": mri, "event": mri, "dose": dose}, brain,
+        Grid.cube(np.zeros(3), 5.0, voxels), known,
+    )  # fmt: skip
     case = Case(
         anatomy=anatomy,
         modality_set="post_op+dose",
@@ -108,7 +112,8 @@ def test_known_masks_are_outlined_and_named_and_unknown_ones_are_not():
 
 
 def test_a_case_without_change_or_dose_is_drawn():
-    anatomy = replace(small_case().anatomy, dose_gy=np.zeros((10, 10, 10), np.float32))
+    given = small_case().anatomy
+    anatomy = replace(given, data={**given.data, "dose": np.zeros((10, 10, 10), np.float32)})
     figure = occlusion_figure(small_case(change=np.zeros((10, 10, 10), np.float32), anatomy=anatomy))
     assert figure.axes[0].images[1].get_clim()[1] > 0
 

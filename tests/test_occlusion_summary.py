@@ -3,6 +3,7 @@ import pytest
 
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.summary import ISODOSE_BANDS, OUTSIDE_BRAIN, centre_of_mass, summarise
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
 
 SHAPE = (4, 4, 4)
@@ -15,9 +16,12 @@ def anatomy(dose_gy=None, brain=None, known_masks=None):
     return Anatomy(
         subject="sub-1",
         label="rice",
-        post_op=mri,
-        event=mri,
-        dose_gy=np.zeros(SHAPE, np.float32) if dose_gy is None else dose_gy,
+        volumes=PAPER_VOLUMES,
+        data={
+            "post_op": mri,
+            "event": mri,
+            "dose": np.zeros(SHAPE, np.float32) if dose_gy is None else dose_gy,
+        },
         brain=np.ones(SHAPE, bool) if brain is None else brain,
         grid=Grid.cube(np.array([10.0, -20.0, 30.0]), SPACING_MM, 4),
         known_masks=known_masks or {},

@@ -18,6 +18,7 @@ from ricenet.evaluation.occlusion.positions import CubeGrid
 from ricenet.evaluation.occlusion.truth import cohort_truth, subject_truth, verdict
 from ricenet.evaluation.occlusion.truth_table import truth_markdown
 from ricenet.runtime.errors import ResultError
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
 
 VOXELS, SPACING_MM = 12, 6.0
@@ -43,7 +44,15 @@ def anatomy(subject="sub-001", dose_gy=None, known_masks=None):
     if known_masks is None:
         known_masks = {"cavity": CAVITY_MASK, "lesion": LESION_MASK}
     grid = Grid.cube(np.zeros(3), SPACING_MM, VOXELS)
-    return Anatomy(subject, "rice", mri, mri, dose_gy, BRAIN, grid, known_masks)
+    return Anatomy(
+        subject,
+        "rice",
+        PAPER_VOLUMES,
+        {"post_op": mri, "event": mri, "dose": dose_gy},
+        BRAIN,
+        grid,
+        known_masks,
+    )
 
 
 def case(maps, modality_set="post_op+event+dose", **of_anatomy):

@@ -231,7 +231,7 @@ def test_missing_result_names_the_file_and_its_stage(project, missing, stage):
 
 def test_missing_cohort_is_refused(project):
     (project / "work/cohort/cohort.json").unlink()
-    with pytest.raises(CohortError, match=r"cohort\.json"):
+    with pytest.raises(ResultError, match=r"cohort\.json"):
         page_of(project)
 
 

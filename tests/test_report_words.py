@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_evidence import VERDICT, estimate, evidence, robustness
 
-from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import AUTHORS, checklists
 from ricenet.report.figures_robustness import perturbation_rows
 from ricenet.report.figures_scores import roc_points

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.record import Contribution, Evidence
+from ricenet.evaluation.intervals import Estimate
 from ricenet.report.figures_layout import GRID_COLOUR, RULE_COLOUR, WIDTH_INCHES, across
 from ricenet.vocabulary import MODALITIES
 

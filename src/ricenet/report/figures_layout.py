@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ricenet.display.drawing import set_title, style
-from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

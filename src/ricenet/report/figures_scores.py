@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores
+from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import SetMetrics
+from ricenet.evaluation.scores import Scores
 from ricenet.report.figures_layout import (
     GRID_COLOUR,
     RULE_COLOUR,

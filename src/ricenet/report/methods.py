@@ -56,7 +56,7 @@ def _subjects(results: Results, protocol: Protocol) -> str:
 def _preprocessing(results: Results, protocol: Protocol) -> str:
     settings = protocol.params.preprocessing
     versions = protocol.versions
-    given = sum(subject.scans.brain_mask is not None for subject in results.cohort.subjects)
+    given = sum("brain_mask" in subject.scans for subject in results.cohort.subjects)
     masks = f" ({given} brain masks were given with the data instead)" if given else ""
     order = {"linear": "linearly", "bspline": "by B-splines (the dose linearly)"}[settings.interpolation]
     return (

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.record import Calibration, Evidence
-from ricenet.evaluation.intervals import Scores
 from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.evaluation.scores import Scores
 
 _SCORES = {
     "macro_f1": "macro-F1",

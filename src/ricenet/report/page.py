@@ -13,9 +13,9 @@ from typing import Any
 from ricenet.display.drawing import set_title
 from ricenet.display.templates import page_templates, template_text
 from ricenet.evaluation import paper
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.figures import in_paper_order
+from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.figures_forest import SCORES
@@ -93,7 +93,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "repeated": in_paper_order(evidence.repeats.macro_f1) if evidence.repeats else [],
         "modalities": MODALITIES,
         "score_titles": SCORES,
-        "contribution_told": contribution_sentence(results.evidence.contributions),
+        "contribution_told": contribution_sentence(evidence.contributions, evidence.volumes),
         "guards_text": guards_verdict(evidence.guards),
         "table": cohort_table(results.splits, results.participants, results.measures),
         "fewest": FEWEST,

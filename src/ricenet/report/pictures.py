@@ -46,7 +46,10 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
         ),
     )
     yield "roc", roc_figure(results.out_of_fold, evidence.sets)
-    yield "confusion", confusion_figure({name: m.confusion for name, m in results.metrics.items()})
+    yield (
+        "confusion",
+        confusion_figure({name: m.confusion for name, m in results.metrics.items()}, evidence.volumes),
+    )
     yield "audit", audit_figure(evidence, names)
     if evidence.contributions:
         yield "contribution", contribution_figure(evidence.contributions)

@@ -93,7 +93,7 @@ def read_results(project: Path, seed: int) -> Results:
     work = project / "work"
     metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
     checked = work / "cohort" / "cohort.json"
-    cohort = read_usable_cohort(checked, work / "cohort" / "left_out.json")
+    cohort = read_usable_cohort(checked, work / "cohort" / "excluded.json")
     splits = read_splits(work / "splits" / "splits.json")
     ledger = tuple(read_ledger(ledger_path(project)))
     explain = require(work / "explain", "explain")
@@ -109,7 +109,7 @@ def read_results(project: Path, seed: int) -> Results:
         preprocessing_digest=read_json(require(work / "preprocessed" / "summary.json", "preprocess"))[
             "digest"
         ],
-        metrics={name: SetMetrics.from_json(metrics[name]) for name in in_paper_order(metrics)},
+        metrics={name: SetMetrics(**metrics[name]) for name in in_paper_order(metrics)},
         out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate")),
         figures=require(work / "evaluation" / "figures", "evaluate"),
         evidence=evidence,

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.contribution import contribution_sentence
-from ricenet.evaluation.evidence.record import Evidence, best_set
+from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.robustness.figure import effect_title
 from ricenet.report.results import Results
 from ricenet.report.votes import PromotedVote
@@ -38,13 +38,14 @@ _OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "passed", "not applicable
 def summary_sentences(results: Results) -> list[tuple[str, str]]:
     """(anchor of the section that says more, sentence), in the page's order."""
     evidence = results.evidence
+    told = contribution_sentence(evidence.contributions, evidence.volumes)
     sentences = [
         ("scores", _best_sentence(evidence)),
-        *([("contribution", told)] if (told := contribution_sentence(evidence.contributions)) else []),
+        *([("contribution", told)] if told else []),
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
     ]
-    best = best_set(evidence.sets)
+    best = evidence.best_set
     if best in evidence.calibration:
         sentences.append(("calibration", _calibration_sentence(evidence, best)))
     if worst := _robustness_sentence(results, best):
@@ -62,7 +63,7 @@ def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
 
 
 def _best_sentence(evidence: Evidence) -> str:
-    name = best_set(evidence.sets)
+    name = evidence.best_set
     best = evidence.sets[name]
     chosen = (
         f" It is the best of {len(evidence.sets)} sets on the same subjects, which flatters it."

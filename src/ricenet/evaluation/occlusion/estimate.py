@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ricenet.evaluation.metrics import RESAMPLES, bootstrap_draws
+from ricenet.evaluation.bootstrap import RESAMPLES
+from ricenet.runtime.randomness import generator_for
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def _interval(
 ) -> tuple[float | None, float | None]:
     if len(column) < 2:
         return None, None
-    means = column[bootstrap_draws(len(column), seed, resamples)].mean(axis=1)
+    draws = generator_for("bootstrap", seed).integers(0, len(column), size=(resamples, len(column)))
+    means = column[draws].mean(axis=1)
     # no interpolation between resamples: -inf of a factor 0 is a value like others
     low, high = np.percentile(means, [2.5, 97.5], method="nearest")
     return float(low), float(high)

@@ -27,7 +27,7 @@ from ricenet.evaluation.occlusion.votes import decided, fold_votes, interval_of_
 from ricenet.preprocessing.dataset import load_subject
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
-from ricenet.vocabulary import members
+from ricenet.vocabulary import PAPER_VOLUMES, members
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +98,7 @@ class Explainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged.
         """
         label = self.splits.labels.get(subject, "n/a")
-        anatomy = read_anatomy(self.preprocessed, self.cohort, subject, label)
+        anatomy = read_anatomy(self.preprocessed, self.cohort, subject, label, PAPER_VOLUMES)
         modality_set = self.ensemble.modality_set
         volumes = load_subject(self.preprocessed, subject, modality_set, anatomy.grid.shape[0])
         votes = fold_votes(self.ensemble, self.splits, subject, volumes)

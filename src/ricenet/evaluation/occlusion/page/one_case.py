@@ -19,7 +19,7 @@ from ricenet.evaluation.occlusion.page.description import (
 from ricenet.evaluation.occlusion.page.templating import render, viewer_script
 from ricenet.evaluation.occlusion.page.thumbnails import thumbnail
 from ricenet.evaluation.occlusion.page.volumes import encoded_anatomy, encoded_map
-from ricenet.evaluation.predictions import predicted_label
+from ricenet.training.predictions import predicted_label
 from ricenet.vocabulary import members
 
 FRAME = {"width": charts.WIDTH, "height": charts.HEIGHT, "left": charts.LEFT, "right": charts.RIGHT,
