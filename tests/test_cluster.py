@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 
 HEAD = "127.0.0.2"
+INSPECTION = ray_cluster.node_inspection
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("ray is not installed: pip install 'ricenet[ray]'", allow_module_level=True)
@@ -177,7 +179,7 @@ def test_without_an_address_ray_works_on_this_machine(
     cluster: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     outcomes = run_tasks(cluster_tasks.fail_from_two_on, [0, 1, 2, 3], "ray", 2, 1, "numbers")
     assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
     assert outcomes[2].error == "sub-002: dose: all zero. Check it"
@@ -249,7 +251,7 @@ def test_nodes_without_tokens_are_refused_to_one_who_uses_them(
 
 
 def pretending(sees_on: str = "", open_on: str = "") -> Callable[..., dict[str, Any]]:
-    inspect = ray_cluster.node_inspection()
+    inspect = INSPECTION()
 
     def elsewhere(file: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
         import ray

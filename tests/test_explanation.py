@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_ensembles import ensemble_record
 from small_results import GRID, LABELS, write_ground_truth, write_preprocessed, write_splits
 from typer.testing import CliRunner
 
 from ricenet.cli import app
 from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.networks import ResNetParams
 from ricenet.config.params import ExplainParams
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
 from ricenet.evaluation.occlusion.explanation import Explainer
@@ -26,23 +28,18 @@ SPLITS = Splits(
     folds=(("sub-3", "sub-4"), ("sub-1", "sub-2")),
     test=("sub-0",),
 )
-NETWORK = {"widen_factor": 1 / 32, "stem_stride": 2, "norm": "batch"}
+NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
 
 
 def small_ensemble(splits_digest, modality_set="event+dose", folds=2):
     """Untrained networks, each of which leans another way."""
     torch.manual_seed(5)
-    networks = [build_network(modality_set, NETWORK["widen_factor"], 2).eval() for _ in range(folds)]
+    channels = len(modality_set.split("+"))
+    networks = [build_network(NETWORK, channels).eval() for _ in range(folds)]
     for fold, network in enumerate(networks):
         network.fc.bias.data = torch.tensor([0.0, 1.0 - 2 * fold])
-    record = {
-        "modality_set": modality_set,
-        "splits_digest": splits_digest,
-        "preprocessing_digest": "p" * 64,
-        "digest": "e" * 64,
-        "network": NETWORK,
-    }
-    return Ensemble(record, networks)
+    digests = {"splits_digest": splits_digest, "preprocessing_digest": "p" * 64, "digest": "e" * 64}
+    return Ensemble(ensemble_record(modality_set, network=NETWORK, **digests), networks)
 
 
 @pytest.fixture

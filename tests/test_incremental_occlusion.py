@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ricenet.config.networks import ResNetParams
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
 from ricenet.evaluation.occlusion.regions import Boxes, SlidingWindow, moved, windows
 from ricenet.evaluation.occlusion.whole import WholeInput
@@ -16,7 +17,8 @@ from ricenet.vocabulary import MODALITY_SETS, channels
 def trained_looking(modality_set, widen_factor=0.125, stem_stride=1, norm="batch"):
     """A network whose batch norms have statistics and scales of their own, some of them negative."""
     torch.manual_seed(3)
-    network = build_network(modality_set, widen_factor, stem_stride, norm).eval()
+    settings = ResNetParams(widen_factor=widen_factor, stem_stride=stem_stride, norm=norm)
+    network = build_network(settings, len(channels(modality_set))).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.normal_(module.running_mean, 0, 0.3)

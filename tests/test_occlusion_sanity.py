@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from small_ensembles import ensemble_record
 
+from ricenet.config.networks import ResNetParams
 from ricenet.evaluation.occlusion.estimate import geometric_mean_over_subjects, mean_over_subjects
 from ricenet.evaluation.occlusion.sanity import (
     DIFFERS_BELOW,
@@ -10,7 +12,8 @@ from ricenet.evaluation.occlusion.sanity import (
     weights_sanity,
 )
 
-RECORD = {"modality_set": "post_op+dose", "network": {"widen_factor": 0.125, "stem_stride": 2}}
+NETWORK = ResNetParams(widen_factor=0.125, stem_stride=2)
+RECORD = ensemble_record("post_op+dose", network=NETWORK)
 BRAIN = np.zeros((2, 2, 2), bool)
 BRAIN[0] = True
 """Four voxels of eight."""
@@ -90,7 +93,7 @@ def test_an_untrained_network_is_like_the_ensembles_and_repeats():
 def test_an_untrained_network_is_not_the_one_from_which_training_started():
     from ricenet.training.networks import initial_network
 
-    start = initial_network("post_op+dose", 1, 7, 0.125, 2).conv1.weight
+    start = initial_network(NETWORK, "post_op+dose", 1, 7, channels=2).conv1.weight
     assert not np.allclose(untrained_network(RECORD, 1, 7).conv1.weight.detach().cpu(), start.detach())
 
 

@@ -84,7 +84,7 @@ class Explainer:
 
     def __post_init__(self) -> None:
         """Raise ResultError where the ensemble was trained with other splits: held out would be a guess."""
-        trained_with = str(self.ensemble.record["splits_digest"])
+        trained_with = self.ensemble.record.splits_digest
         if trained_with != self.splits.digest:
             raise ResultError(
                 f"ensemble {self.ensemble.modality_set}: trained with splits {trained_with[:12]}, but "
@@ -143,7 +143,7 @@ class Explainer:
         return {
             "model": f"{self.ensemble.modality_set}, digest {self.ensemble.digest[:12]}",
             "splits": self.splits.digest[:12],
-            "preprocessing": str(record["preprocessing_digest"])[:12],
+            "preprocessing": record.preprocessing_digest[:12],
             "cube and stride": f"{settings.cube_voxels} and {settings.stride_voxels} voxels",
             "hidden cubes hold": settings.fill.replace("_", " "),
             "computed in": settings.precision,

@@ -7,9 +7,9 @@ DIFFERS_BELOW.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from ricenet.runtime.randomness import seed_for
 
 if TYPE_CHECKING:
     import torch
+
+    from ricenet.training.ensemble import EnsembleRecord
 
 DIFFERS_BELOW = 0.5
 """Rank correlation from which on a map is said to resemble the untrained network's: there, a quarter of the
@@ -38,7 +40,7 @@ class SanityCheck:
         return self.rank_correlation is not None and self.rank_correlation < DIFFERS_BELOW
 
 
-def untrained_network(record: Mapping[str, Any], fold: int, seed: int) -> torch.nn.Module:
+def untrained_network(record: EnsembleRecord, fold: int, seed: int) -> torch.nn.Module:
     """A network like an ensemble's, ready to predict, with random weights that no training started from.
 
     record: the ensemble's. The same arguments give the same weights. Batch norm has its initial statistics,
@@ -46,15 +48,13 @@ def untrained_network(record: Mapping[str, Any], fold: int, seed: int) -> torch.
     """
     from ricenet.training.networks import initial_network, preferred_device
 
-    shape = record["network"]
     network = initial_network(
-        record["modality_set"],
+        record.network,
+        record.modality_set,
         fold,
         # not the seed itself: a trained network still resembles the weights that it started from
         seed_for("occlusion sanity", seed),
-        shape["widen_factor"],
-        shape["stem_stride"],
-        shape.get("norm", "batch"),
+        len(record.members),
     )
     return network.eval().to(preferred_device())
 
