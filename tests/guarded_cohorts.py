@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 from cohorts import write_tiny_cohort
 from numpy.typing import NDArray
+from preprocessed_subjects import NAMES, save_volumes
 from small_quality import checked
 
 from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_excluded
+from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import zscore_in_brain
-from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
+from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.volume import Grid, Volume, save_nifti
@@ -73,23 +75,27 @@ def write_volumes(
     post_op = head(subject, "post_op") if post_op is None else post_op
     event = head(subject, "event") if event is None else event
     dose_gy = plan_gy(subject) if dose_gy is None else dose_gy
-    write_network_input([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)], folder, subject)
+    save_volumes(folder, np.stack([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)]).astype(np.float16))
     save_nifti(Volume(BRAIN, GRID), folder / "brain.nii.gz")
     save_nifti(Volume(dose_gy, GRID), folder / "dose.nii.gz")
 
 
 def overwrite_channel(project: Path, subject: str, channel: int, image: Image) -> None:
     """Change one channel of the network's input and nothing else."""
-    path = project / "work/preprocessed" / subject / VOLUMES_FILE
-    volumes = np.load(path)
-    volumes[channel] = image
-    np.save(path, volumes)
+    path = project / "work/preprocessed" / subject / f"{NAMES[channel]}.npy"
+    np.save(path, np.broadcast_to(image, np.load(path).shape).astype(np.float16))
+
+
+def checked_with_store(project: Path) -> CheckedCohort:
+    """The cohort of a project, of which only what has changed is read."""
+    report = check_cohort(project / "data", store=Store(project / "work/store/raw"))
+    return admit(report, exclude_faulty=False)
 
 
 def guards_of(project: Path) -> dict[str, GuardResult]:
     """Run the guards that need no training; results by name."""
     results = guards_of_cohort(
-        checked(project / "data"),
+        checked_with_store(project),
         project / "work/preprocessed",
         project / "work/splits/splits.json",
         LIMIT,
