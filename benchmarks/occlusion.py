@@ -29,8 +29,8 @@ from figure import report
 from numpy.typing import NDArray
 
 from ricenet.evaluation.occlusion.incremental import KnownInput
-from ricenet.evaluation.occlusion.positions import CubeGrid
-from ricenet.evaluation.occlusion.regions import Boxes, windows
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
+from ricenet.evaluation.occlusion.receptive_field import Boxes, windows
 from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
 from ricenet.runtime.machine import keep_freed_memory
 from ricenet.training.networks import build_network, full_precision, p_rice

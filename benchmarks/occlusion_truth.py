@@ -25,7 +25,7 @@ from ricenet.evaluation.anatomy_figure import read_anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER
 from ricenet.evaluation.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
 from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.fill import Fill
+from ricenet.config.params import Fill
 from ricenet.evaluation.occlusion.sanity import DIFFERS_BELOW, SanityCheck, sanity_of_subjects
 from ricenet.evaluation.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
 from ricenet.evaluation.occlusion.truth_table import truth_markdown

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
-from ricenet.evaluation.occlusion.regions import Boxes, SlidingWindow, moved, windows
-from ricenet.evaluation.occlusion.whole import WholeInput
+from ricenet.evaluation.occlusion.incremental import (
+    KnownInput,
+    WholeInput,
+    is_understood,
+    rectified_difference,
+)
+from ricenet.evaluation.occlusion.receptive_field import Boxes, SlidingWindow, moved, windows
 from ricenet.training.networks import build_network, p_rice
 from ricenet.vocabulary import MODALITY_SETS, channels
 

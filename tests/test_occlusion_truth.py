@@ -14,7 +14,7 @@ from ricenet.evaluation.occlusion.causal_regions import (
     causal_regions,
     cause_of,
 )
-from ricenet.evaluation.occlusion.positions import CubeGrid
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
 from ricenet.evaluation.occlusion.truth import cohort_truth, subject_truth, verdict
 from ricenet.evaluation.occlusion.truth_table import truth_markdown
 from ricenet.runtime.errors import ResultError

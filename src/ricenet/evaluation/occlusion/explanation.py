@@ -16,12 +16,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case
 from ricenet.evaluation.occlusion.sanity import SanityCheck, untrained_network, weights_sanity
-from ricenet.evaluation.occlusion.sensitivity import (
-    OcclusionMap,
-    OcclusionSettings,
-    Progress,
-    occlusion_maps,
-)
+from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
 from ricenet.evaluation.occlusion.summary import summarise
 from ricenet.evaluation.occlusion.votes import decided, fold_votes, interval_of_mean
 from ricenet.preprocessing.dataset import load_subject
@@ -32,7 +27,7 @@ from ricenet.vocabulary import members
 if TYPE_CHECKING:
     import torch
 
-    from ricenet.config.params import Params
+    from ricenet.config.params import ExplainParams, Params
 
 
 @dataclass(frozen=True)
@@ -50,15 +45,14 @@ class Explainer:
     """Explains subjects by the networks of one modality set.
 
     preprocessed: the folder with a folder a subject. cohort: the raw cohort, for masks that only a synthetic
-    one knows. each_modality: whether to hide every modality alone too. seed: of the untrained weights.
+    one knows. seed: of the untrained weights.
     """
 
     ensemble: Ensemble
     splits: Splits
     preprocessed: Path
     cohort: Path
-    settings: OcclusionSettings
-    each_modality: bool
+    settings: ExplainParams
     seed: int
 
     @classmethod
@@ -72,8 +66,7 @@ class Explainer:
             read_splits(project / "work" / "splits" / "splits.json"),
             project / "work" / "preprocessed",
             project / params.cohort.root,
-            OcclusionSettings.of(params.explain),
-            params.explain.each_modality,
+            params.explain,
             params.seed,
         )
 
@@ -134,7 +127,7 @@ class Explainer:
         modalities = members(self.ensemble.modality_set)
         hidden = {TOGETHER: list(range(len(modalities)))}
         # of a single modality both are the same
-        if self.each_modality and len(modalities) > 1:
+        if self.settings.each_modality and len(modalities) > 1:
             hidden |= {modality: [channel] for channel, modality in enumerate(modalities)}
         return occlusion_maps(networks, volumes, anatomy.brain, hidden, self.settings, progress)
 

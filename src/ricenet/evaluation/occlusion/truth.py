@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ricenet.evaluation.occlusion.case import Case
 from ricenet.evaluation.occlusion.causal_regions import Region, causal_regions, cause_of
 from ricenet.evaluation.occlusion.estimate import Estimate, geometric_mean_over_subjects
-from ricenet.evaluation.occlusion.positions import cube_starts
+from ricenet.evaluation.occlusion.hidden_cubes import cube_starts
 from ricenet.evaluation.occlusion.summary import share
 
 Map = NDArray[np.float32]
