@@ -63,7 +63,7 @@ def problems(content: dict[str, Any]) -> list[str]:
             -1.0,
             "training.learning_rate: Input should be greater than 0 (found -1.0)",
         ),
-        ("training.overrides", {"dosis": {}}, "training.overrides: unknown modality set 'dosis'"),
+        ("training.overrides", {"dosis": {}}, "training.overrides.dosis: dosis is not trained"),
         ("training.overrides", {"dose": {"lr": 1.0}}, "training.overrides.dose.lr: unknown key"),
         ("seed", -1, "seed: Input should be greater than or equal to 0 (found -1)"),
         ("seed", True, "seed: Input should be a valid integer (found True)"),
@@ -120,20 +120,20 @@ def problems(content: dict[str, Any]) -> list[str]:
         ("split.folds", 1, "split.folds: Input should be greater than or equal to 2 (found 1)"),
         ("split.test_fraction", 1.0, "split.test_fraction: Input should be less than 1 (found 1.0)"),
         ("modality_sets", [], "modality_sets: List should have at least 1 item"),
-        ("modality_sets", ["dose+post_op"], "modality_sets: unknown modality set 'dose+post_op'"),
+        ("modality_sets", ["dose+post_op"], "modality_sets: unknown modality set 'dose+post_op'; expected"),
         (
             "modality_sets",
-            ["dse", "dose", "evnt"],
-            "modality_sets: unknown modality sets 'dse', 'evnt'; expected one of post_op, event, dose,",
+            ["dose", "dse"],
+            "modality_sets: unknown modality set 'dse': dse is not declared under volumes (post_op, event",
         ),
         (
             "explain.modality_sets",
-            ["dse", "evnt"],
-            "explain.modality_sets: unknown modality sets 'dse', 'evnt'; expected one of",
+            ["dse"],
+            "explain.modality_sets: dse is not trained",
         ),
         ("modality_sets", ["dose", "dose"], "modality_sets: a modality set is named twice: dose, dose"),
         ("modality_sets", ["dose"], "explain.modality_sets: post_op+event+dose is not trained"),
-        ("robustness.modality_sets", ["dse"], "robustness.modality_sets: unknown modality set 'dse'"),
+        ("robustness.modality_sets", ["dse"], "robustness.modality_sets: dse is not trained"),
         (
             "augmentation.probability",
             1.1,
@@ -150,7 +150,7 @@ def problems(content: dict[str, Any]) -> list[str]:
         ("evidence.repeat_fold_seeds", [3, 7], "evidence.repeat_fold_seeds: 7 is the project's own seed"),
         ("evidence.target_error", 0.5, "evidence.target_error: Input should be less than 0.5 (found 0.5)"),
         ("guards.tolerated", ["luck"], "guards.tolerated.0: Input should be 'subject_in_two_places'"),
-        ("tuning.modality_sets", ["dose", "x"], "tuning.modality_sets: unknown modality set 'x'"),
+        ("tuning.modality_sets", ["dose", "x"], "tuning.modality_sets: x is not trained"),
         ("explain.cube_voxels", 64, "explain.cube_voxels: 64 is larger than the volume"),
         ("execution.backend", "threads", "Input should be 'serial', 'processes' or 'ray' (found 'threads')"),
         ("execution.workers", 0, "execution.workers: expected auto or a whole number of at least 1, found 0"),
@@ -286,3 +286,48 @@ def test_an_override_changes_its_set_alone(content: dict[str, Any]) -> None:
     assert training.of_set("dose").learning_rate == 0.5
     assert training.of_set("dose").epochs == training.epochs
     assert training.of_set("event") == training.model_copy(update={"overrides": {}})
+
+
+T1 = {"kind": "mri", "session": "postop", "suffix": "T1w"}
+FLAIR = {"kind": "mri", "session": "event", "suffix": "FLAIR"}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "words"),
+    [
+        (
+            [{"name": "a", "title": "A", **T1}, {"name": "a", "title": "B", **FLAIR, "suffix": "FLAIR"}],
+            "declared twice: a",
+        ),
+        ([{"name": "a", "title": "A", **T1}, {"name": "b", "title": "B", **T1}], "file declared twice"),
+        ([{"name": "a", "title": "A", **T1, "kind": "ct"}], "volumes.0.kind"),
+        ([{"name": "d", "title": "D", **T1, "kind": "dose"}], "no required MRI"),
+        ([{"name": "a", "title": "A", **T1, "scale": 0}], "volumes.0.scale"),
+        ([{"name": "a", "title": "A", **T1, "unit": "mm"}], "volumes.0.unit: unknown key"),
+        ([], "no required MRI"),
+    ],
+)
+def test_a_declaration_of_volumes_that_cannot_be_is_refused(
+    content: dict[str, Any], volumes: list[dict[str, Any]], words: str
+) -> None:
+    with pytest.raises(ParamsError, match="volumes") as caught:
+        parse_params(spoil(content, "volumes", volumes), "params.yaml")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ([{"name": "age_years", "kind": "number"}] * 2, "declared twice: age_years"),
+        ([{"name": "site", "kind": "category", "unit": "mm"}], "no unit"),
+        ([{"name": "age_years", "kind": "number", "categories": ["a"]}], "no categories"),
+        ([{"name": "v20", "kind": "number", "measured": True, "column": "v20"}], "without a column"),
+        ([{"name": "site", "kind": "text"}], "variables.0.kind"),
+    ],
+)
+def test_a_declaration_of_variables_that_cannot_be_is_refused(
+    content: dict[str, Any], variables: list[dict[str, Any]], words: str
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        parse_params(spoil(content, "variables", variables), "params.yaml")
+    assert words in str(caught.value)

@@ -1,26 +1,23 @@
-"""DVC sees a library module only where it is listed: each stage lists all that decide its results."""
+"""DVC sees a library module only where it is listed: each stage lists the folders that decide its results."""
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from ricenet.runtime.code_digest import INDIFFERENT, code_digest, import_closure, module_file
+
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src"
 
-# how work is spread, logged, stored or shown decides no result
-INDIFFERENT = ("cli", "config", "display", "runtime", "__init__")
-SIDE_EFFECTS = {
-    "train": ("tracking", "inference", "evaluation", "report", "screening"),
-    "tune": ("tracking", "inference", "evaluation", "report", "screening"),
-    "report": ("tracking",),
-    "vote": ("tracking",),
-}
-"""Modules that a stage calls only to show its results in MLflow."""
+SHOWN = frozenset({"cli", "display"})
+"""How results are shown decides none of them."""
+
+PUBLISHED = frozenset({"tracking", "inference", "evaluation", "report", "screening"})
+SIDE_EFFECTS = {"train": PUBLISHED, "tune": PUBLISHED, "report": {"tracking"}, "vote": {"tracking"}}
+"""Folders that a stage reaches only to show its results in MLflow."""
 
 
 def stages() -> dict[str, dict[str, object]]:
@@ -29,61 +26,18 @@ def stages() -> dict[str, dict[str, object]]:
     return {**demo, **main}
 
 
-def module_file(name: str) -> Path | None:
-    path = SOURCE.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-@cache
-def imported(file: Path) -> frozenset[Path]:
-    """Library files that a file imports, also inside functions, but not for type checking alone."""
-    found: set[Path] = set()
-    tree = ast.parse(file.read_text())
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in skipped:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            found |= {path for name in names if name.startswith("ricenet") and (path := module_file(name))}
-    return frozenset(found)
-
-
-def closure(start: Path, ignored: tuple[str, ...]) -> set[Path]:
-    """All library files that a stage's script reaches, apart from ignored ones and what only they reach."""
-
-    def counts(path: Path) -> bool:
-        first = path.relative_to(SOURCE / "ricenet").parts[0].removesuffix(".py")
-        decides = first not in ignored or path.stem == "randomness"
-        return decides and path.name != "__init__.py"
-
-    reached: set[Path] = set()
-    waiting = [start]
-    while waiting:
-        for path in imported(waiting.pop()):
-            if path not in reached and counts(path):
-                reached.add(path)
-                waiting.append(path)
-    return reached
-
-
 @pytest.mark.parametrize("name", sorted(stages()))
-def test_a_stage_lists_every_module_that_decides_its_result(name: str) -> None:
+def test_a_stage_lists_every_folder_that_decides_its_result(name: str) -> None:
     stage = stages()[name]
     if stage.get("always_changed"):
         pytest.skip("runs every time, whatever changed")
-    script = SOURCE / "ricenet/phantom/write_cohort.py" if name == "phantom" else SOURCE / "stages" / f"{name}.py"
+    script = "ricenet/phantom/write_cohort.py" if name == "phantom" else f"stages/{name}.py"
+    ignored = INDIFFERENT | SHOWN | SIDE_EFFECTS.get(name, set())
     listed = [PROJECT / str(dep) for dep in stage["deps"] if str(dep).startswith("src/")]  # type: ignore[attr-defined]
     missing = sorted(
         str(path.relative_to(PROJECT))
-        for path in closure(script, INDIFFERENT + SIDE_EFFECTS.get(name, ()))
-        if not any(path == dep or dep in path.parents for dep in listed)
+        for path in import_closure(frozenset({SOURCE / script}), ignored)
+        if path.name != "__init__.py" and not any(path == dep or dep in path.parents for dep in listed)
     )
     assert missing == []
 
@@ -93,3 +47,16 @@ def test_every_listed_dependency_on_code_exists(name: str) -> None:
     for dep in stages()[name]["deps"]:  # type: ignore[attr-defined]
         if str(dep).startswith("src/") or dep == "requirements.lock":
             assert (PROJECT / str(dep)).exists(), dep
+
+
+def test_a_closure_holds_what_is_imported_inside_functions_too_but_not_how_work_is_spread() -> None:
+    closure = import_closure(frozenset({module_file("ricenet.preprocessing.cube")}))
+    names = {path.relative_to(SOURCE / "ricenet").as_posix() for path in closure}
+    assert {"preprocessing/cube.py", "preprocessing/intensity.py", "volume.py", "vocabulary.py"} <= names
+    assert not {name for name in names if name.startswith(("runtime/", "config/", "training/"))}
+
+
+def test_the_digest_is_of_the_closure_whatever_the_order_of_modules() -> None:
+    cube, fold = "ricenet.preprocessing.cube", "ricenet.training.fold"
+    assert code_digest(cube, fold) == code_digest(fold, cube)
+    assert code_digest(cube) != code_digest(fold) != code_digest(cube, fold)

@@ -11,7 +11,8 @@ from pydantic import ValidationInfo as Info
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
 from ricenet.config.problems import (
     address_with_scheme,
-    distinct_known_sets,
+    distinct_sets,
+    distinct_variables,
     folder_of_the_project,
     problems_in,
 )
@@ -30,6 +31,7 @@ from ricenet.config.types import (
     Spacing,
 )
 from ricenet.runtime.errors import ParamsError
+from ricenet.vocabulary import VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -202,13 +204,15 @@ class Params(Section):
     """The whole parameter file."""
 
     seed: Seed
+    volumes: Volumes
+    variables: Annotated[tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)]
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams
     quality: QualityParams
     split: SplitParams
     guards: GuardParams
-    modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_known_sets)]
+    modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_sets)]
     network: NetworkParams
     training: TrainingParams
     augmentation: AugmentationParams

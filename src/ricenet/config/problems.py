@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import VariableSpec, Volumes, VolumeSpec
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -23,22 +24,19 @@ def problems_in(content: Any, errors: Sequence[Mapping[str, Any]]) -> list[str]:
     return [_describe(error) for error in errors] + _misfits(content, refused)
 
 
-def known_sets(names: Sequence[str]) -> None:
-    """Refuse names that are no modality sets; all of them are named. Raises ValueError."""
-    unknown = [repr(name) for name in dict.fromkeys(names) if name not in MODALITY_SETS]
-    if unknown:
-        plural = "s" if len(unknown) > 1 else ""
-        raise ValueError(
-            f"unknown modality set{plural} {', '.join(unknown)}; expected one of {', '.join(MODALITY_SETS)}"
-        )
-
-
-def distinct_known_sets(names: list[str]) -> list[str]:
-    """The names, unless one is no modality set or occurs twice. Raises ValueError."""
-    known_sets(names)
+def distinct_sets(names: list[str]) -> list[str]:
+    """The names, unless one occurs twice. Raises ValueError."""
     if len(set(names)) < len(names):
         raise ValueError(f"a modality set is named twice: {', '.join(names)}")
     return names
+
+
+def distinct_variables(specs: tuple[VariableSpec, ...]) -> tuple[VariableSpec, ...]:
+    """The declarations, unless a name occurs twice. Raises ValueError."""
+    names = [spec.name for spec in specs]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"variable declared twice: {', '.join(repeated)}")
+    return specs
 
 
 def distinct(seeds: list[int]) -> list[int]:
@@ -115,7 +113,13 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             for seed in content["evidence"]["repeat_fold_seeds"]
             if seed == content["seed"]
         ]
-    if accepted("modality_sets"):
+    undeclared = []
+    for path in (("modality_sets",), ("evidence", "repeat_sets")):
+        if accepted("volumes") and accepted(*path):
+            names = functools.reduce(lambda value, key: value[key], path, content)
+            undeclared += _undeclared_sets(content["volumes"], ".".join(path), names)
+    problems += undeclared
+    if accepted("modality_sets") and not undeclared:
         trained = content["modality_sets"]
         for section in ("explain", "tuning", "robustness"):
             if accepted(section, "modality_sets"):
@@ -138,6 +142,18 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             problems.append(
                 f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.cube_voxels {volume})"
             )
+    return problems
+
+
+def _undeclared_sets(specs: list[Any], path: str, names: Iterable[str]) -> list[str]:
+    """Modality sets that name an undeclared volume, or their members in another order."""
+    volumes = Volumes(VolumeSpec.model_validate(spec) for spec in specs)
+    problems = []
+    for name in dict.fromkeys(names):
+        try:
+            volumes.members(name)
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
     return problems
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from ricenet.config.problems import known_sets
 from ricenet.config.types import Count, NotNegative, Positive, Probability, Section
 
 
@@ -45,12 +44,6 @@ class TrainingParams(Section):
     deterministic: bool = False
     memory: Literal["auto", "device", "streamed"] = "auto"
     overrides: dict[str, TrainingOverride]
-
-    @field_validator("overrides")
-    @classmethod
-    def _known_sets(cls, value: dict[str, TrainingOverride]) -> dict[str, TrainingOverride]:
-        known_sets(list(value))
-        return value
 
     def of_set(self, modality_set: str) -> TrainingParams:
         """The settings in force for one modality set."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from ricenet.config.problems import count_or_auto, distinct_known_sets, rising_pair
+from ricenet.config.problems import count_or_auto, distinct_sets, rising_pair
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,7 +23,7 @@ Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterVa
 Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
 """Of the machine: a number, or as many as it has."""
 
-ModalitySets = Annotated[list[str], AfterValidator(distinct_known_sets)]
+ModalitySets = Annotated[list[str], AfterValidator(distinct_sets)]
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ NumPy's own format: (channels, X, Y, Z), C order, channels in the order of MODAL
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ def read_network_input(folder: Path, subject: str, indices: list[int], cube_voxe
     chosen: Channels = np.ascontiguousarray(map_network_input(folder, subject, cube_voxels)[indices])
     require_finite(chosen, indices, subject)
     return chosen
+
+
+def map_volume(folder: Path, subject: str, name: str, cube_voxels: int) -> Channels:
+    """One volume (X, Y, Z) float16 by its name, mapped. Raises ScanError: as `map_network_input`."""
+    mapped: Channels = map_network_input(folder, subject, cube_voxels)[MODALITIES.index(name)]
+    return mapped
+
+
+def read_volumes(folder: Path, subject: str, names: Sequence[str], cube_voxels: int) -> Channels:
+    """Some volumes in memory, (C, X, Y, Z) float16 in the order of their names.
+
+    Raises ScanError: as `map_network_input`, or values that are not finite.
+    """
+    return read_network_input(folder, subject, [MODALITIES.index(name) for name in names], cube_voxels)
 
 
 def require_finite(channels: Channels, indices: range | list[int], subject: str) -> None:
