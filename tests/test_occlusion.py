@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from explained_cases import settings
 
-from ricenet.config.params import ExplainParams
 from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid, cube_starts, filled
 from ricenet.evaluation.occlusion.sensitivity import occlusion_maps
 
@@ -19,12 +19,6 @@ def logit_network(weights, calls=None):
         return torch.stack([torch.zeros_like(rice), rice], dim=1)
 
     return network
-
-
-def settings(cube, stride, **values):
-    return ExplainParams(
-        modality_sets=[], subjects_per_label=None, cube_voxels=cube, stride_voxels=stride, **values
-    )
 
 
 def one_map(networks, volumes, cube, stride, hidden=None, brain=None, progress=None, **values):

@@ -40,7 +40,8 @@ def main() -> None:
     write_text(OUTPUT / "curves.csv", curves_table(histories))
 
     subject = subject_to_show(splits)
-    anatomy = read_anatomy(WORK / "preprocessed", Path(params.cohort.root), subject, splits.labels[subject])
+    cohort, label = Path(params.cohort.root), splits.labels[subject]
+    anatomy = read_anatomy(WORK / "preprocessed", cohort, subject, label, params.volumes)
     for stem, figure in {
         "macro_f1": macro_f1_figure(metrics, {}),
         "confusion": confusion_figure({name: m.confusion for name, m in metrics.items()}),

@@ -8,8 +8,7 @@ from ricenet.cli import run_stage
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.subjects import subjects_to_explain
+from ricenet.evaluation.occlusion.explainer import Explainer, subjects_to_explain
 from ricenet.runtime.files import atomic_folder, write_json
 
 WORK = Path("work")

@@ -36,9 +36,8 @@ def explain(
     """
     from ricenet.config.params import read_params
     from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-    from ricenet.evaluation.occlusion.explanation import Explainer
-    from ricenet.evaluation.occlusion.output import PAGE
-    from ricenet.evaluation.occlusion.subjects import require_explainable, subjects_to_explain
+    from ricenet.evaluation.occlusion.explainer import Explainer, require_explainable, subjects_to_explain
+    from ricenet.evaluation.occlusion.page.gallery import PAGE
 
     if bool(subjects) == cohort:
         raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")

@@ -112,3 +112,17 @@ def _counts(drawn: NDArray[np.int64], subjects: int) -> Counts:
 def by_label(values: NDArray[np.float64], is_rice: NDArray[np.bool_]) -> Sequence[NDArray[np.float64]]:
     """Values of the subjects with recurrence, and of those with RICE, each in their order."""
     return values[~is_rice], values[is_rice]
+
+
+def mean_over_subjects(values, seed, resamples=9999):  # INTERIM
+    from scipy import stats
+    column = np.asarray(values, dtype=np.float64)
+    if len(column) < 2:
+        return Estimate(value=column[0], low=-math.inf, high=math.inf, method="bca") if len(column) else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = stats.bootstrap((column,), np.mean, n_resamples=resamples, method="BCa", rng=generator_for("bootstrap", seed))
+    low, high = found.confidence_interval
+    if not math.isfinite(low):
+        low, high = np.quantile(found.bootstrap_distribution, [0.025, 0.975])
+    return Estimate(value=float(column.mean()), low=float(low), high=float(high), method="bca")
