@@ -1,7 +1,10 @@
 # `make repro` and `make test` set up everything they need; `make` alone lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# the first of these that the machine has and that runs; PYTHON=... for another
+SUPPORTED := 3.11 3.12 3.13
+PYTHON ?= $(firstword $(foreach version,$(SUPPORTED),$(shell python$(version) -c "" 2>/dev/null && \
+	echo python$(version))))
 VENV := .venv
 BIN := $(VENV)/bin
 # stages and hooks find python, ricenet and dvc of this environment first
@@ -21,6 +24,9 @@ setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only
 
 # torch first: with plain pip a CPU build is taken where one is offered
 $(VENV)/.installed: pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "No Python $(SUPPORTED) found. Install one of them with its venv module" \
+	  "(Debian: apt install python3 python3-venv), or give its path: make $(MAKECMDGOALS) PYTHON=/path/to/python" \
+	  >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -75,8 +75,6 @@ def a_series(
         study_uid=study,
         series_uid=uid,
         sop_instance_uid=f"{uid}-1",
-        sop_class_uid="",
-        transfer_syntax_uid="",
         date=day,
         series_number=number,
         series_description=description,

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 from ricenet.importing.dicom.headers import read_header
-from ricenet.importing.dicom.structures import read_structures
+from ricenet.importing.dicom.plan import read_structures
 from ricenet.phantom.dicom.objects import sequence_item, uid
 from ricenet.phantom.dicom.radiotherapy import write_rtstruct
 from ricenet.runtime.errors import SourceError

@@ -17,8 +17,7 @@ from dicom_trees import edit, write_tiny_export
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.importing.dicom.dose import DoseObject
 from ricenet.importing.dicom.instances import Series
-from ricenet.importing.dicom.plan import PlanObject
-from ricenet.importing.dicom.structures import StructureSet
+from ricenet.importing.dicom.plan import PlanObject, StructureSet
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose_gate import CourseDose, judge_course, judge_dose
 from ricenet.importing.dose_objects import ChosenDose

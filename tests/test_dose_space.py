@@ -42,7 +42,7 @@ def series(uid: str, frame: str, kind: Kind = "CT", slices: int = 100) -> Series
         (
             Instance(
                 path=Path("absent.dcm"), kind=kind, patient_id="P", study_uid="1", series_uid=uid,
-                sop_instance_uid=f"{uid}.1", sop_class_uid="", transfer_syntax_uid="", date=None,
+                sop_instance_uid=f"{uid}.1", date=None,
                 series_number=None, series_description="", frame_of_reference_uid=frame,
                 contrast_agent=False, frames=slices,
             ),

@@ -619,7 +619,7 @@ class Counted(tuple[Series, ...]):
 
 def walks(patients: int, known: bool) -> int:
     """How often selecting from a map of so many patients walks through the export's series."""
-    one = Instance(Path("x"), "MR", "", "", "", "", "", "", date(2020, 1, 1), 1, "", "", contrast_agent=True)
+    one = Instance(Path("x"), "MR", "", "", "", "", date(2020, 1, 1), 1, "", "", contrast_agent=True)
     series: list[Series] = []
     rows: list[MapRow] = []
     for n in range(patients):

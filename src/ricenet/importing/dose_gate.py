@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from ricenet.importing.dicom.dose import read_dose
 from ricenet.importing.dicom.instances import Instance
-from ricenet.importing.dicom.plan import PlanObject, read_plan
-from ricenet.importing.dicom.structures import StructureSet, read_structures
+from ricenet.importing.dicom.plan import PlanObject, StructureSet, read_plan, read_structures
 from ricenet.importing.dose_decisions import PlanDose, judge_plan
 from ricenet.importing.dose_meaning import require_plausible, require_prescribed
 from ricenet.importing.dose_objects import BY_IMPORT, ChosenDose, require_one_frame, require_usable

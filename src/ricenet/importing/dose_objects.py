@@ -11,8 +11,7 @@ import numpy as np
 
 from ricenet.cohort.dose_sidecar import SUMMATION_TYPES
 from ricenet.importing.dicom.dose import DoseObject
-from ricenet.importing.dicom.plan import PlanObject
-from ricenet.importing.dicom.structures import StructureSet
+from ricenet.importing.dicom.plan import PlanObject, StructureSet
 from ricenet.runtime.errors import SourceError
 
 IN_THE_MAP = "in the map (for predict: --dose-of, --fractions, --prescription)"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ricenet.importing import planning_ct
 from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import Series
-from ricenet.importing.dicom.structures import read_structures
+from ricenet.importing.dicom.plan import read_structures
 from ricenet.importing.dose_gate import CourseDose
 from ricenet.importing.planning_registration import register_to_post_op
 from ricenet.importing.sources import PatientSource, require_one_person

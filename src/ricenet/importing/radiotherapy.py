@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from ricenet.importing.dicom.dose_header import DoseHeader, read_dose_header
+from ricenet.importing.dicom.dose import DoseHeader, read_dose_header
 from ricenet.importing.dicom.instances import Instance, Kind, Series
-from ricenet.importing.dicom.plan import PlanObject, read_plan
-from ricenet.importing.dicom.structures import StructureSet, read_structures
+from ricenet.importing.dicom.plan import PlanObject, StructureSet, read_plan, read_structures
 from ricenet.importing.sources import PatientSource
 from ricenet.runtime.errors import SourceError
 

@@ -12,17 +12,19 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ricenet.importing.dicom.sop_classes import MEDIA_DIRECTORY
+from ricenet.importing.dicom.instances import MEDIA_DIRECTORY
 from ricenet.runtime.errors import SourceError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
+    from pydicom.uid import UID
 
 EXPORT_AGAIN = "Export it again from the system that it comes from"
 
@@ -63,7 +65,106 @@ def _faults() -> tuple[type[Exception], ...]:
     return (*of_python, *of_parsing, BytesLengthException, InvalidDicomError)
 
 
-def read_dataset(path: Path, keywords: Sequence[str] = (), pixels: bool = False) -> FileDataset:
+@dataclass(frozen=True)
+class Elements:
+    """The elements of a file or of a sequence's item, by DICOM's keywords. Absent texts are empty."""
+
+    dataset: Dataset
+
+    def has(self, keyword: str) -> bool:
+        """Whether an element is there and not empty."""
+        with faults_as(f"{keyword} is malformed"):
+            value = self.dataset.get(keyword)
+            return value is not None and not (hasattr(value, "__len__") and len(value) == 0)
+
+    def text(self, keyword: str) -> str:
+        """A text or UID, several joined by backslashes."""
+        with faults_as(f"{keyword} is malformed"):
+            value = self.dataset.get(keyword)
+            if value is None:
+                return ""
+            parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+            return "\\".join(str(part).strip(" \0") for part in parts)
+
+    def code(self, keyword: str) -> str:
+        """A code string, in upper case."""
+        return self.text(keyword).upper()
+
+    def whole_number(self, keyword: str) -> int | None:
+        """An integer; None where absent or not one."""
+        try:
+            return int(self.text(keyword))
+        except (ValueError, SourceError):
+            return None
+
+    def number(self, keyword: str) -> float | None:
+        """A finite number; None where absent.
+
+        Raises SourceError: several values, or one that is no finite number.
+        """
+        return self.numbers(keyword, 1)[0] if self.has(keyword) else None
+
+    def numbers(self, keyword: str, count: int | None = None) -> tuple[float, ...]:
+        """Finite numbers, `count` of them if given.
+
+        Raises SourceError: absent, too few or many, or not finite numbers.
+        """
+        if not self.has(keyword):
+            raise SourceError(f"{keyword} is missing", EXPORT_AGAIN)
+        with faults_as(f"{keyword} is malformed"):
+            values = tuple(float(part) for part in self.text(keyword).split("\\"))
+        if not all(math.isfinite(value) for value in values):
+            raise SourceError(f"{keyword} is malformed", EXPORT_AGAIN)
+        if count is not None and len(values) != count:
+            raise SourceError(f"{keyword} has {len(values)} values instead of {count}", EXPORT_AGAIN)
+        return values
+
+    def day(self, keyword: str) -> date | None:
+        """A date; None where absent or not one. Takes ACR-NEMA's points (2006.03.02) too."""
+        try:
+            return datetime.strptime(self.text(keyword).replace(".", ""), "%Y%m%d").date()
+        except (ValueError, SourceError):
+            return None
+
+    def items(self, *keywords: str) -> list[Elements]:
+        """Items of a sequence, or of a sequence within each item of another, and so on."""
+        found = [self.dataset]
+        for keyword in keywords:
+            with faults_as(f"{keyword} is malformed"):
+                found = [item for outer in found for item in (outer.get(keyword) or [])]
+                if not all(hasattr(item, "get_item") for item in found):
+                    raise ValueError
+        return [Elements(item) for item in found]
+
+    def references(self, keyword: str) -> tuple[str, ...]:
+        """SOP instance UIDs of the objects that a sequence refers to, each once."""
+        return texts(self.items(keyword), "ReferencedSOPInstanceUID")
+
+
+@dataclass(frozen=True)
+class DicomFile(Elements):
+    """The elements of a whole file."""
+
+    dataset: FileDataset
+
+    @property
+    def media_class(self) -> str:
+        """The SOP class that the file meta names."""
+        return Elements(self.dataset.file_meta).text("MediaStorageSOPClassUID")
+
+    @property
+    def transfer_syntax(self) -> UID:
+        """How the file is encoded. Files without file meta are uncompressed, and pydicom saw how."""
+        from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+        if stated := Elements(self.dataset.file_meta).text("TransferSyntaxUID"):
+            return UID(stated)
+        implicit, little = self.dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        return ImplicitVRLittleEndian if implicit else explicit
+
+
+def read_file(path: Path, keywords: Sequence[str] = (), pixels: bool = False) -> DicomFile:
     """The elements of a file: those named, with all that their sequences hold, or every one.
 
     Raises SourceError: the file is unreadable or ends within an element.
@@ -75,28 +176,30 @@ def read_dataset(path: Path, keywords: Sequence[str] = (), pixels: bool = False)
         return parse(stream, keywords, pixels)
 
 
-def parse(stream: BinaryIO, keywords: Sequence[str] = (), pixels: bool = False) -> FileDataset:
-    """As `read_dataset`; leaves `stream` at the pixel data, unless they are read or deflated."""
+def parse(stream: BinaryIO, keywords: Sequence[str] = (), pixels: bool = False) -> DicomFile:
+    """As `read_file`; leaves `stream` at the pixel data, unless they are read or deflated."""
     from pydicom import dcmread
 
-    tags = list(_tags(tuple(keywords))) or None
     with faults_as("a DICOM file cannot be read: it is damaged or cut short"):
-        dataset = dcmread(stream, stop_before_pixels=not pixels, force=True, specific_tags=tags)
-        if is_cut_short(dataset, stream):
+        file = DicomFile(
+            dcmread(stream, stop_before_pixels=not pixels, force=True, specific_tags=_tags(tuple(keywords)))
+        )
+        if is_cut_short(file, stream):
             raise EOFError
-    _name_transfer_syntax(dataset)
-    return dataset
+        # what decodes the pixels asks for it
+        file.dataset.file_meta.TransferSyntaxUID = file.transfer_syntax
+    return file
 
 
 @lru_cache
-def _tags(keywords: tuple[str, ...]) -> tuple[int, ...]:
+def _tags(keywords: tuple[str, ...]) -> list[int] | None:
     from pydicom.datadict import tag_for_keyword
 
-    tags = [tag_for_keyword(keyword) for keyword in keywords]
-    return tuple(tag for tag in tags if tag is not None)
+    tags = (tag_for_keyword(keyword) for keyword in keywords)
+    return [tag for tag in tags if tag is not None] or None
 
 
-def is_cut_short(dataset: FileDataset, stream: BinaryIO) -> bool:
+def is_cut_short(file: DicomFile, stream: BinaryIO) -> bool:
     """Whether a file ends within an element.
 
     pydicom skips and reads beyond the end of a file, or forgets all of it, without a word.
@@ -105,107 +208,20 @@ def is_cut_short(dataset: FileDataset, stream: BinaryIO) -> bool:
 
     if stream.tell() > os.fstat(stream.fileno()).st_size:
         return True
-    if not len(dataset):
+    if not len(file.dataset):
         # but an index has none of the elements that are asked for
-        return text(dataset.file_meta, "MediaStorageSOPClassUID") != MEDIA_DIRECTORY
-    last = dataset.get_item(max(dataset.keys()))
+        return file.media_class != MEDIA_DIRECTORY
+    last = file.dataset.get_item(max(file.dataset.keys()))
     if not isinstance(last, RawDataElement) or last.length == 0xFFFFFFFF:
         return False
     return len(last.value or b"") < last.length
 
 
-def _name_transfer_syntax(dataset: FileDataset) -> None:
-    """Files without file meta have no transfer syntax; they are uncompressed, and pydicom saw how."""
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    if dataset.file_meta.get("TransferSyntaxUID"):
-        return
-    implicit, little = dataset.original_encoding
-    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
-def has(dataset: Dataset, keyword: str) -> bool:
-    """Whether an element is there and not empty."""
-    with faults_as(f"{keyword} is malformed"):
-        value = dataset.get(keyword)
-        return value is not None and not (hasattr(value, "__len__") and len(value) == 0)
-
-
-def text(dataset: Dataset, keyword: str) -> str:
-    """A text or UID, several joined by backslashes; empty where absent."""
-    with faults_as(f"{keyword} is malformed"):
-        value = dataset.get(keyword)
-        if value is None:
-            return ""
-        parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-        return "\\".join(str(part).strip(" \0") for part in parts)
+def texts(items: Iterable[Elements], keyword: str) -> tuple[str, ...]:
+    """The items' texts, each different one once, in their order."""
+    return tuple(dict.fromkeys(value for item in items if (value := item.text(keyword))))
 
 
 def is_decoded(value: str) -> bool:
     """Whether a text is without characters that stand for undecodable ones, here or where it was written."""
     return not any(character in value for character in _REPLACED)
-
-
-def code(dataset: Dataset, keyword: str) -> str:
-    """A code string, in upper case; empty where absent."""
-    return text(dataset, keyword).upper()
-
-
-def whole_number(dataset: Dataset, keyword: str) -> int | None:
-    """An integer; None where absent or not one."""
-    try:
-        return int(text(dataset, keyword))
-    except (ValueError, SourceError):
-        return None
-
-
-def number(dataset: Dataset, keyword: str) -> float | None:
-    """A finite number; None where absent.
-
-    Raises SourceError: several values, or one that is no finite number.
-    """
-    if not has(dataset, keyword):
-        return None
-    (value,) = numbers(dataset, keyword, 1)
-    return value
-
-
-def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...]:
-    """Finite numbers, `count` of them if given.
-
-    Raises SourceError: absent, too few or many, or not finite numbers.
-    """
-    if not has(dataset, keyword):
-        raise SourceError(f"{keyword} is missing", EXPORT_AGAIN)
-    with faults_as(f"{keyword} is malformed"):
-        values = tuple(float(part) for part in text(dataset, keyword).split("\\"))
-    if not all(math.isfinite(value) for value in values):
-        raise SourceError(f"{keyword} is malformed", EXPORT_AGAIN)
-    if count is not None and len(values) != count:
-        raise SourceError(f"{keyword} has {len(values)} values instead of {count}", EXPORT_AGAIN)
-    return values
-
-
-def items(dataset: Dataset, *keywords: str) -> list[Dataset]:
-    """Items of a sequence, or of a sequence within each item of another, and so on."""
-    found = [dataset]
-    for keyword in keywords:
-        with faults_as(f"{keyword} is malformed"):
-            found = [item for outer in found for item in (outer.get(keyword) or [])]
-            if not all(hasattr(item, "get_item") for item in found):
-                raise ValueError
-    return found
-
-
-def texts(datasets: Sequence[Dataset], keyword: str) -> tuple[str, ...]:
-    """What items say, each different text once, in their order; absent ones left out."""
-    return tuple(dict.fromkeys(value for item in datasets if (value := text(item, keyword))))
-
-
-def day(dataset: Dataset, keyword: str) -> date | None:
-    """A date; None where absent or not one. Takes ACR-NEMA's points (2006.03.02) too."""
-    try:
-        return datetime.strptime(text(dataset, keyword).replace(".", ""), "%Y%m%d").date()
-    except (ValueError, SourceError):
-        return None

@@ -3,67 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.importing.dicom.datasets import (
-    EXPORT_AGAIN,
-    code,
-    has,
-    items,
-    numbers,
-    quietly,
-    read_dataset,
-    text,
-    texts,
-    whole_number,
-)
+from ricenet.importing.dicom.datasets import EXPORT_AGAIN, DicomFile, Elements, quietly, read_file
 from ricenet.importing.dicom.geometry import Plane, stack
 from ricenet.importing.dicom.instances import Instance
 from ricenet.importing.dicom.pixels import PIXEL_KEYWORDS, stored_values
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
-
+_PLANS, _STRUCTURES = "ReferencedRTPlanSequence", "ReferencedStructureSetSequence"
+_REQUIRED = ("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling")
+_HEADER_KEYWORDS = ("DoseSummationType", "FrameOfReferenceUID", "Rows", _PLANS, _STRUCTURES)
 _KEYWORDS = (
+    *_REQUIRED,
+    *_HEADER_KEYWORDS,
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "GridFrameOffsetVector"),
     *PIXEL_KEYWORDS,
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "FrameOfReferenceUID",
-    "PixelSpacing",
-    "DoseUnits",
-    "DoseType",
-    "DoseSummationType",
-    "GridFrameOffsetVector",
-    "DoseGridScaling",
-    "ReferencedRTPlanSequence",
-    "ReferencedStructureSetSequence",
 )
 
 _SAME_POSITION_MM = 0.01
 
 
-@dataclass(frozen=True)
-class DoseObject:
-    """One RTDOSE. values: scaled by DoseGridScaling, in `units`, on the grid in the space of
-    `frame_of_reference_uid` (RAS). Words are DICOM's, in upper case.
+@dataclass(frozen=True, kw_only=True)
+class DoseHeader:
+    """What one RTDOSE states of itself without its voxels. Words are DICOM's, in upper case.
 
-    plan_uids: SOP instance UIDs of the referenced RTPLANs. beam_numbers: of BEAM doses, by the first plan.
-    structure_set_uids: of the referenced RTSTRUCTs (of the dose itself; the plan names its own).
+    plan_uids: SOP instance UIDs of the referenced RTPLANs. structure_set_uids: of the referenced RTSTRUCTs
+    (of the dose itself; the plan names its own). has_grid: False for dose-volume histograms alone.
+    """
+
+    summation_type: str
+    frame_of_reference_uid: str
+    plan_uids: tuple[str, ...]
+    structure_set_uids: tuple[str, ...]
+    has_grid: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseObject(DoseHeader):
+    """One RTDOSE. values: scaled by DoseGridScaling, in `units`, on the grid in the space of
+    `frame_of_reference_uid` (RAS). beam_numbers: of BEAM doses, by the first plan.
     """
 
     values: Volume
     units: str
     dose_type: str
-    summation_type: str
-    frame_of_reference_uid: str
-    plan_uids: tuple[str, ...]
     beam_numbers: tuple[int, ...]
-    structure_set_uids: tuple[str, ...]
+
+
+@quietly()
+def read_dose_header(instance: Instance) -> DoseHeader:
+    """Read an RTDOSE file up to its voxels: enough to see which doses belong together.
+
+    Raises SourceError: unreadable.
+    Source: DICOM PS3.3 C.8.8.3.
+    """
+    return _header(read_file(instance.path, _HEADER_KEYWORDS))
 
 
 @quietly()
@@ -74,45 +72,45 @@ def read_dose(instance: Instance) -> DoseObject:
     DoseSummationType, a single frame, or an irregular grid.
     Source: DICOM PS3.3 C.8.8.3.
     """
-    dataset = read_dataset(instance.path, _KEYWORDS, pixels=True)
-    _check_stated(dataset)
-    plans = items(dataset, "ReferencedRTPlanSequence")
-    return DoseObject(
-        values=_grid(dataset),
-        units=code(dataset, "DoseUnits"),
-        dose_type=code(dataset, "DoseType"),
-        summation_type=code(dataset, "DoseSummationType"),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
-        plan_uids=texts(plans, "ReferencedSOPInstanceUID"),
-        beam_numbers=_beam_numbers(plans),
-        structure_set_uids=texts(
-            items(dataset, "ReferencedStructureSetSequence"), "ReferencedSOPInstanceUID"
-        ),
-    )
-
-
-def _check_stated(dataset: FileDataset) -> None:
-    if not has(dataset, "PixelData"):
+    file = read_file(instance.path, _KEYWORDS, pixels=True)
+    if not file.has("PixelData"):
         raise SourceError(
             "an RTDOSE without a dose grid (dose-volume histograms at most)", "Export the dose as a grid"
         )
-    for keyword in ("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"):
-        if not has(dataset, keyword):
+    for keyword in _REQUIRED:
+        if not file.has(keyword):
             raise SourceError(f"{keyword} is missing in an RTDOSE", EXPORT_AGAIN)
+    return DoseObject(
+        **vars(_header(file)),
+        values=_grid(file),
+        units=file.code("DoseUnits"),
+        dose_type=file.code("DoseType"),
+        beam_numbers=_beam_numbers(file.items(_PLANS)),
+    )
 
 
-def _beam_numbers(plans: list[Dataset]) -> tuple[int, ...]:
-    beams = items(plans[0], "ReferencedFractionGroupSequence", "ReferencedBeamSequence") if plans else []
-    found = (whole_number(beam, "ReferencedBeamNumber") for beam in beams)
+def _header(file: DicomFile) -> DoseHeader:
+    return DoseHeader(
+        summation_type=file.code("DoseSummationType"),
+        frame_of_reference_uid=file.text("FrameOfReferenceUID"),
+        plan_uids=file.references(_PLANS),
+        structure_set_uids=file.references(_STRUCTURES),
+        has_grid=file.has("Rows"),
+    )
+
+
+def _beam_numbers(plans: list[Elements]) -> tuple[int, ...]:
+    beams = plans[0].items("ReferencedFractionGroupSequence", "ReferencedBeamSequence") if plans else []
+    found = (beam.whole_number("ReferencedBeamNumber") for beam in beams)
     return tuple(dict.fromkeys(value for value in found if value is not None))
 
 
-def _grid(dataset: FileDataset) -> Volume:
-    order, grid = stack(_planes(dataset), noun="dose plane")
-    (scaling,) = numbers(dataset, "DoseGridScaling", 1)
+def _grid(file: DicomFile) -> Volume:
+    order, grid = stack(_planes(file), noun="dose plane")
+    (scaling,) = file.numbers("DoseGridScaling", 1)
     if scaling <= 0:
         raise SourceError("DoseGridScaling is not positive", EXPORT_AGAIN)
-    stored = stored_values(dataset)
+    stored = stored_values(file)
     data = np.empty(grid.shape, np.float32, order="F")
     for k, frame in enumerate(order):
         # 32-bit integers do not fit into float32 before they are scaled
@@ -120,24 +118,19 @@ def _grid(dataset: FileDataset) -> Volume:
     return Volume(data, grid)
 
 
-def _planes(dataset: FileDataset) -> list[Plane]:
-    frames = whole_number(dataset, "NumberOfFrames") or 1
+def _planes(file: DicomFile) -> list[Plane]:
+    frames = file.whole_number("NumberOfFrames") or 1
     if frames < 2:
         raise SourceError(
             "an RTDOSE of a single plane is no volume", "Export the dose as a grid of many planes"
         )
-    rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
-    spacing = numbers(dataset, "PixelSpacing", 2)
-    if not rows or not columns or min(spacing) <= 0:
-        raise SourceError("Rows, Columns or PixelSpacing is not positive", EXPORT_AGAIN)
-    orientation = numbers(dataset, "ImageOrientationPatient", 6)
-    return [
-        Plane(tuple(position), orientation, spacing, (columns, rows))
-        for position in _positions(dataset, orientation, frames).tolist()
-    ]
+    shape = (file.whole_number("Columns") or 0, file.whole_number("Rows") or 0)
+    spacing, orientation = file.numbers("PixelSpacing", 2), file.numbers("ImageOrientationPatient", 6)
+    positions = _positions(file, orientation, frames).tolist()
+    return [Plane(tuple(position), orientation, spacing, shape) for position in positions]
 
 
-def _positions(dataset: FileDataset, orientation: tuple[float, ...], frames: int) -> NDArray[np.float64]:
+def _positions(file: DicomFile, orientation: tuple[float, ...], frames: int) -> NDArray[np.float64]:
     """Position of each frame's first voxel, (frames, 3), LPS.
 
     Source: DICOM PS3.3 C.8.8.3.2: offsets from the first plane along its normal (a), or the planes' z (b).
@@ -145,13 +138,13 @@ def _positions(dataset: FileDataset, orientation: tuple[float, ...], frames: int
     transverse grid starts at z = 0 and its normal points down, (a) and (b) contradict each other unseen,
     so it is refused.
     """
-    offsets = np.array(numbers(dataset, "GridFrameOffsetVector"))
+    offsets = np.array(file.numbers("GridFrameOffsetVector"))
     if len(offsets) != frames:
         raise SourceError(f"{len(offsets)} frame offsets for {frames} dose planes", EXPORT_AGAIN)
     steps = np.diff(offsets)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise SourceError("the dose planes' offsets neither rise nor fall throughout", EXPORT_AGAIN)
-    first = np.array(numbers(dataset, "ImagePositionPatient", 3))
+    first = np.array(file.numbers("ImagePositionPatient", 3))
     return first + np.outer(offsets - offsets[0], _direction(offsets[0], first[2], orientation))
 
 

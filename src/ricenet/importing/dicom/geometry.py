@@ -39,12 +39,17 @@ class Plane:
 
     position_mm: ImagePositionPatient (3). orientation: ImageOrientationPatient (6).
     spacing_mm: PixelSpacing, between rows and between columns. shape: columns and rows.
+    Raises SourceError: a size or spacing that is not positive.
     """
 
     position_mm: tuple[float, ...]
     orientation: tuple[float, ...]
     spacing_mm: tuple[float, ...]
     shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.shape) <= 0 or min(self.spacing_mm) <= 0:
+            raise SourceError("Rows, Columns or PixelSpacing is not positive", EXPORT_AGAIN)
 
 
 def stack(planes: Sequence[Plane], noun: str = "slice", repeats: str = "") -> tuple[list[int], Grid]:
@@ -97,8 +102,7 @@ def _axes(orientation: Sequence[float]) -> Array:
 
 
 def _check_alike(planes: Sequence[Plane], noun: str) -> None:
-    orientations = np.array([plane.orientation for plane in planes])
-    different = _count_distinct(orientations, DIRECTION_TOLERANCE)
+    different = _count_distinct([np.array(plane.orientation) for plane in planes], DIRECTION_TOLERANCE)
     if different > 1:
         raise SourceError(
             f"{noun}s of {different} orientations, as in a localiser or reformatted planes", _ONE_SERIES
@@ -115,7 +119,7 @@ def _check_alike(planes: Sequence[Plane], noun: str) -> None:
         )
 
 
-def _count_distinct(vectors: Array, tolerance: float) -> int:
+def _count_distinct(vectors: Sequence[Array], tolerance: float) -> int:
     seen: list[Array] = []
     for vector in vectors:
         if not any(np.abs(vector - other).max() <= tolerance for other in seen):

@@ -1,53 +1,45 @@
-"""One file's header to an instance."""
+"""One file's header to an instance; of a file that cannot be used, what it was part of."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from ricenet.importing.dicom.datasets import (
     EXPORT_AGAIN,
-    day,
+    DicomFile,
+    Elements,
     faults_as,
-    has,
+    is_cut_short,
     is_decoded,
     parse,
-    text,
-    whole_number,
 )
-from ricenet.importing.dicom.instances import Instance
-from ricenet.importing.dicom.people import PERSON_KEYWORDS, person_of
-from ricenet.importing.dicom.pixel_extent import SIZE_KEYWORDS, check_extent
-from ricenet.importing.dicom.sop_classes import MEDIA_DIRECTORY, kind_of
+from ricenet.importing.dicom.instances import MEDIA_DIRECTORY, Instance, Unusable, kind_of
+from ricenet.importing.dicom.pixels import SIZE_KEYWORDS, check_extent
 from ricenet.runtime.errors import SourceError
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
-
-_KEYWORDS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "SeriesDescription",
-    "PatientID",
-    "ContrastBolusAgent",
-    "ContrastBolusAgentSequence",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "FrameOfReferenceUID",
-    *PERSON_KEYWORDS,
-    *SIZE_KEYWORDS,
-)
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID")
 _IDENTIFYING = (*_REQUIRED, "StudyInstanceUID", "FrameOfReferenceUID")
+_KEYWORDS = (
+    *_IDENTIFYING,
+    *("StudyDate", "SeriesDescription", "SeriesNumber", "ContrastBolusAgent", "ContrastBolusAgentSequence"),
+    *("PatientBirthDate", "PatientSex"),
+    *SIZE_KEYWORDS,
+)
 
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh")
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-"""Groups that a dataset without a preamble starts with."""
+"""Groups that a file without a preamble starts with."""
 
 _NO_AGENT = frozenset({"", "NO", "NONE", "N", "N/A", "NA", "WITHOUT", "NO CONTRAST", "OHNE", "KEINE"})
 """What scanners' operators write where there was none."""
+
+_SERIES_UID = 0x0020000E
+_IDENTITY_TAGS = [0x00080018, 0x00100020, _SERIES_UID]
+"""SOPInstanceUID, PatientID, SeriesInstanceUID, which stand in a file in this order."""
 
 
 class NoDicomError(SourceError):
@@ -67,16 +59,54 @@ def read_header(path: Path) -> Instance | None:
         raise SourceError("a broken link, or neither a file nor a folder", "Check what it points to")
     with faults_as(*unopened), path.open("rb") as stream:
         start = stream.read(132)
-        if not _may_be_dicom(start):
+        has_preamble = start[128:] == b"DICM"
+        if not has_preamble and not (len(start) == 132 and start[:2] in _FIRST_GROUPS):
             if path.name.startswith("."):
                 return None
             raise _no_dicom(start)
         stream.seek(0)
-        return _instance(path, stream, has_preamble=start[128:] == b"DICM")
+        return _instance(path, stream, has_preamble)
 
 
-def _may_be_dicom(start: bytes) -> bool:
-    return start[128:] == b"DICM" or (len(start) == 132 and start[:2] in _FIRST_GROUPS)
+def person_of(file: Elements) -> str:
+    """Birth date and sex as a digest; empty unless both are stated.
+
+    Names are not part of it, since systems spell them differently. A sex other than F and M counts as not
+    stated: planning systems and anonymisers write O where they know none, and a person's dose would be of
+    somebody else than their MRI.
+    """
+    born, sex = file.day("PatientBirthDate"), file.code("PatientSex")
+    if born is None or sex not in ("F", "M"):
+        return ""
+    return hashlib.sha256(f"{born.isoformat()} {sex}".encode()).hexdigest()
+
+
+def unusable_file(path: Path, error: SourceError) -> Unusable:
+    """A file that cannot be used, with as much of its identity as its first part still says."""
+    from pydicom.filereader import read_partial
+
+    excluded = Unusable(path, error.found, error.remedy)
+    # whatever fails here failed before, and has been reported
+    with contextlib.suppress(SourceError), faults_as("the file's identity cannot be read"):
+        if not path.is_file():
+            return excluded
+        with path.open("rb") as stream:
+            partial = read_partial(
+                stream,
+                stop_when=lambda tag, vr, length: tag > _SERIES_UID,
+                force=True,
+                specific_tags=_IDENTITY_TAGS,
+            )
+            beginning = DicomFile(partial)
+            if is_cut_short(beginning, stream):
+                return excluded
+        instance, patient, series = (
+            beginning.text(keyword) for keyword in ("SOPInstanceUID", "PatientID", "SeriesInstanceUID")
+        )
+        # two undecodable identifiers may look like one
+        patient = patient if is_decoded(patient) else ""
+        return replace(excluded, patient_id=patient, series_uid=series, sop_instance_uid=instance)
+    return excluded
 
 
 def _no_dicom(start: bytes) -> SourceError:
@@ -88,60 +118,47 @@ def _no_dicom(start: bytes) -> SourceError:
 
 
 def _instance(path: Path, stream: BinaryIO, has_preamble: bool) -> Instance | None:
-    dataset = parse(stream, _KEYWORDS)
-    if text(dataset.file_meta, "MediaStorageSOPClassUID") == MEDIA_DIRECTORY:
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file = parse(stream, _KEYWORDS)
+    if file.media_class == MEDIA_DIRECTORY:
         return None
-    if not has_preamble and not text(dataset, "SOPClassUID"):
+    if not has_preamble and not file.text("SOPClassUID"):
         raise _no_dicom(b"?")
-    missing = [keyword for keyword in _REQUIRED if not text(dataset, keyword)]
-    if missing:
-        raise SourceError(f"a DICOM file without {' and '.join(missing)}", EXPORT_AGAIN)
-    _check_decoded(dataset)
-    instance = _described(path, dataset)
-    if instance.kind in ("MR", "CT") or (instance.kind == "RTDOSE" and has(dataset, "Rows")):
-        _check_pixels(stream, dataset, instance)
+    _check_identity(file)
+    instance = _described(path, file)
+    has_pixels = instance.kind in ("MR", "CT") or (instance.kind == "RTDOSE" and file.has("Rows"))
+    # deflated files were unpacked as a whole, which fails where they are cut short
+    if has_pixels and file.transfer_syntax != DeflatedExplicitVRLittleEndian:
+        check_extent(stream, file)
     return instance
 
 
-def _check_decoded(dataset: FileDataset) -> None:
+def _check_identity(file: DicomFile) -> None:
     """Two identifiers that differ in characters that cannot be decoded would become one."""
-    lost = [keyword for keyword in _IDENTIFYING if not is_decoded(text(dataset, keyword))]
-    if lost:
+    if missing := [keyword for keyword in _REQUIRED if not file.text(keyword)]:
+        raise SourceError(f"a DICOM file without {' and '.join(missing)}", EXPORT_AGAIN)
+    if lost := [keyword for keyword in _IDENTIFYING if not is_decoded(file.text(keyword))]:
         raise SourceError(
             f"{' and '.join(lost)} with characters that cannot be decoded",
             "Export it again with the SpecificCharacterSet that it is written in, or with plain identifiers",
         )
 
 
-def _check_pixels(stream: BinaryIO, dataset: FileDataset, instance: Instance) -> None:
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
-
-    # deflated files were unpacked as a whole, which fails where they are cut short
-    if instance.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
-        check_extent(stream, dataset)
-
-
-def _described(path: Path, dataset: FileDataset) -> Instance:
+def _described(path: Path, file: DicomFile) -> Instance:
+    agent = file.text("ContrastBolusAgent").upper() not in _NO_AGENT
     return Instance(
         path=path,
-        kind=kind_of(text(dataset, "SOPClassUID")),
-        patient_id=text(dataset, "PatientID"),
-        study_uid=text(dataset, "StudyInstanceUID"),
-        series_uid=text(dataset, "SeriesInstanceUID"),
-        sop_instance_uid=text(dataset, "SOPInstanceUID"),
-        sop_class_uid=text(dataset, "SOPClassUID"),
-        transfer_syntax_uid=text(dataset.file_meta, "TransferSyntaxUID"),
-        date=day(dataset, "StudyDate"),
-        series_number=whole_number(dataset, "SeriesNumber"),
-        series_description=text(dataset, "SeriesDescription"),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
-        contrast_agent=_names_agent(dataset),
-        frames=max(1, whole_number(dataset, "NumberOfFrames") or 1),
-        person=person_of(dataset),
+        kind=kind_of(file.text("SOPClassUID")),
+        patient_id=file.text("PatientID"),
+        study_uid=file.text("StudyInstanceUID"),
+        series_uid=file.text("SeriesInstanceUID"),
+        sop_instance_uid=file.text("SOPInstanceUID"),
+        date=file.day("StudyDate"),
+        series_number=file.whole_number("SeriesNumber"),
+        series_description=file.text("SeriesDescription"),
+        frame_of_reference_uid=file.text("FrameOfReferenceUID"),
+        contrast_agent=agent or file.has("ContrastBolusAgentSequence"),
+        frames=max(1, file.whole_number("NumberOfFrames") or 1),
+        person=person_of(file),
     )
-
-
-def _names_agent(dataset: Dataset) -> bool:
-    if text(dataset, "ContrastBolusAgent").upper() not in _NO_AGENT:
-        return True
-    return has(dataset, "ContrastBolusAgentSequence")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ricenet.importing.dicom.datasets import EXPORT_AGAIN, quietly, read_dataset
-from ricenet.importing.dicom.frames import Frame, frames_of
+from ricenet.importing.dicom.datasets import EXPORT_AGAIN, quietly
+from ricenet.importing.dicom.frames import frames_of
 from ricenet.importing.dicom.geometry import stack
-from ricenet.importing.dicom.instances import Instance, Series
-from ricenet.importing.dicom.pixels import PIXEL_KEYWORDS, stored_values
+from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dicom.variants import describe_repeats, require_one_volume
 from ricenet.runtime.errors import SourceError
-from ricenet.volume import Grid, Volume
+from ricenet.volume import Volume
 
 _LISTED_REASONS = 2
 
@@ -37,46 +34,31 @@ def read_image(series: Series) -> Volume:
     variants = [frame.variants for frame in frames]
     require_one_volume(variants)
     order, grid = stack([frame.plane for frame in frames], repeats=describe_repeats(variants))
-    return _filled(grid, [frames[i] for i in order])
+    # columns first: a slice is written in one piece
+    data = np.empty(grid.shape, np.float32, order="F")
+    for k, frame in enumerate(frames[i] for i in order):
+        data[:, :, k] = frame.stored.T.astype(np.float64) * frame.slope + frame.intercept
+    return Volume(data, grid)
 
 
 def _check_series(series: Series) -> None:
     if series.kind not in ("MR", "CT"):
         raise SourceError("a series that is neither MR nor CT images", "Choose an MR or CT series")
+    files = len(series.instances)
     if series.unusable:
-        raise _incomplete(series)
+        reasons = "; ".join(series.reasons[:_LISTED_REASONS])
+        more = "; and for other reasons" if len(series.reasons) > _LISTED_REASONS else ""
+        raise SourceError(
+            f"{series.unusable} of {files + series.unusable} files of the series cannot be used: "
+            f"{reasons}{more}",
+            "Export the complete series again, or remove from its folder what is no part of it",
+        )
     spaces = len({instance.frame_of_reference_uid for instance in series.instances})
     if spaces > 1:
         raise SourceError(f"slices in {spaces} frames of reference", EXPORT_AGAIN)
     many = sum(instance.frames > 1 for instance in series.instances)
-    if many and len(series.instances) > 1:
+    if many and files > 1:
         raise SourceError(
-            f"{len(series.instances)} files in one series, {many} of them multi-frame",
+            f"{files} files in one series, {many} of them multi-frame",
             "Split the series, or choose one that holds a single volume",
         )
-
-
-def _incomplete(series: Series) -> SourceError:
-    reasons = "; ".join(series.reasons[:_LISTED_REASONS])
-    more = "; and for other reasons" if len(series.reasons) > _LISTED_REASONS else ""
-    return SourceError(
-        f"{series.unusable} of {len(series.instances) + series.unusable} files of the series cannot be used: "
-        f"{reasons}{more}",
-        "Export the complete series again, or remove from its folder what is no part of it",
-    )
-
-
-def _filled(grid: Grid, frames: Sequence[Frame]) -> Volume:
-    """frames: by position. One file is in memory at a time."""
-    # columns first: a slice is written in one piece
-    data = np.empty(grid.shape, np.float32, order="F")
-    slices_of: dict[Instance, list[int]] = {}
-    for k, frame in enumerate(frames):
-        slices_of.setdefault(frame.instance, []).append(k)
-    for instance, slices in slices_of.items():
-        stored = stored_values(read_dataset(instance.path, PIXEL_KEYWORDS, pixels=True))
-        for k in slices:
-            frame = frames[k]
-            values = stored[frame.index].T.astype(np.float64) * frame.slope + frame.intercept
-            data[:, :, k] = values
-    return Volume(data, grid)

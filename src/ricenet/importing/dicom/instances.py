@@ -15,6 +15,30 @@ from typing import Literal
 Kind = Literal["MR", "CT", "RTDOSE", "RTPLAN", "RTSTRUCT", "other"]
 """By SOP class, not by the tag Modality: a secondary capture of an MR is `other`."""
 
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR: an index of files, no data of its own."""
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SOP_CLASSES: dict[Kind, tuple[str, ...]] = {
+    "CT": ("2", "2.1", "2.2"),  # single-frame, enhanced, legacy converted enhanced
+    "MR": ("4", "4.1", "4.4"),
+    "RTDOSE": ("481.2",),
+    "RTSTRUCT": ("481.3",),
+    "RTPLAN": ("481.5", "481.8"),  # of photons and electrons; of ions, protons among them
+}
+_KINDS: dict[str, Kind] = {_STORAGE + end: kind for kind, ends in _SOP_CLASSES.items() for end in ends}
+
+
+def kind_of(sop_class_uid: str) -> Kind:
+    """What objects of a SOP class are.
+
+    Source: DICOM PS3.6, table A-1.
+
+    >>> kind_of("1.2.840.10008.5.1.4.1.1.481.8"), kind_of("1.2.840.10008.5.1.4.1.1.7")
+    ('RTPLAN', 'other')
+    """
+    return _KINDS.get(sop_class_uid, "other")
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -26,8 +50,6 @@ class Instance:
     study_uid: str
     series_uid: str
     sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
     date: date | None
     series_number: int | None
     series_description: str
@@ -35,8 +57,8 @@ class Instance:
     contrast_agent: bool
     frames: int = 1
     person: str = ""
-    """Birth date and sex as a digest, empty without both: two of them under one PatientID are two people
-    (`people`). Names are left out of it, since systems spell them differently."""
+    """Birth date and sex as a digest, empty without both (`headers.person_of`): two of them under one
+    PatientID are two people."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +96,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A file that is left out: `found` and `remedy` without anything that identifies a patient.
+    """A file that is excluded: `found` and `remedy` without anything that identifies a patient.
 
     patient_id, series_uid, sop_instance_uid: what it was part of, empty where nothing says so; that series
-    is incomplete (`remains`).
+    is incomplete.
     """
 
     path: Path

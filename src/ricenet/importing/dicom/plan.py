@@ -1,46 +1,27 @@
-"""RTPLAN objects: fractions, prescription, beams and what they refer to."""
+"""RTPLAN and RTSTRUCT objects: fractions, prescription and beams; which images a plan was made on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
-from ricenet.importing.dicom.datasets import (
-    EXPORT_AGAIN,
-    code,
-    day,
-    items,
-    number,
-    quietly,
-    read_dataset,
-    text,
-    texts,
-)
-from ricenet.importing.dicom.datasets import whole_number as whole
+from ricenet.importing.dicom.datasets import EXPORT_AGAIN, Elements, quietly, read_file, texts
 from ricenet.importing.dicom.instances import Instance
 from ricenet.runtime.errors import SourceError
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-_KEYWORDS = (
-    "SOPInstanceUID",
-    "FrameOfReferenceUID",
-    "RTPlanDate",
-    "ApprovalStatus",
-    "PlanIntent",
-    "DoseReferenceSequence",
-    "FractionGroupSequence",
-    "BeamSequence",
-    "IonBeamSequence",
+_PLAN_KEYWORDS = (
+    *("SOPInstanceUID", "FrameOfReferenceUID", "RTPlanDate", "ApprovalStatus", "PlanIntent"),
+    *("DoseReferenceSequence", "FractionGroupSequence", "BeamSequence", "IonBeamSequence"),
     "ReferencedStructureSetSequence",
+)
+_STRUCTURE_KEYWORDS = (
+    *("SOPInstanceUID", "FrameOfReferenceUID"),
+    *("ReferencedFrameOfReferenceSequence", "StructureSetROISequence"),
 )
 
 _TREATS = frozenset({"", "TREATMENT", "CONTINUATION"})
 """TreatmentDeliveryTypes of beams that give dose; the others image or verify. Old plans state none."""
-
 
 _APPROVALS = frozenset({"APPROVED", "UNAPPROVED", "REJECTED"})
 """Defined terms of ApprovalStatus. Source: DICOM PS3.3 C.8.8.16."""
@@ -54,11 +35,11 @@ _INTENTS = frozenset(
 @dataclass(frozen=True)
 class PlanObject:
     """One RTPLAN. fractions: NumberOfFractionsPlanned of its one fraction group, None where not stated;
-    may be 0, which the gate refuses. fraction_groups: how many there are.
+    may be 0, which the import refuses. fraction_groups: how many there are.
 
     date: RTPlanDate, None where missing.
     prescription_gy: the largest TargetPrescriptionDose of a TARGET dose reference, None where none is stated.
-    beams: numbers of the treatment beams (set-up beams are left out).
+    beams: numbers of the treatment beams, without those for set-up.
     approval, intent: ApprovalStatus and PlanIntent; empty where absent or no term that DICOM defines.
     """
 
@@ -74,6 +55,15 @@ class PlanObject:
     intent: str = ""
 
 
+@dataclass(frozen=True)
+class StructureSet:
+    """References of one RTSTRUCT. image_series_uids: SeriesInstanceUIDs of the contoured images."""
+
+    sop_instance_uid: str
+    frame_of_reference_uids: tuple[str, ...]
+    image_series_uids: tuple[str, ...]
+
+
 @quietly()
 def read_plan(instance: Instance) -> PlanObject:
     """Read an RTPLAN file, of photons or ions.
@@ -83,49 +73,74 @@ def read_plan(instance: Instance) -> PlanObject:
     Raises SourceError: unreadable, or without fractions, beams and prescription.
     Source: DICOM PS3.3 C.8.8.10 (prescription), C.8.8.13 (fraction scheme), C.8.8.14, C.8.8.25 (beams).
     """
-    dataset = read_dataset(instance.path, _KEYWORDS)
-    references, groups = items(dataset, "DoseReferenceSequence"), items(dataset, "FractionGroupSequence")
-    beams = items(dataset, "BeamSequence") + items(dataset, "IonBeamSequence")
-    if not (references or groups or beams):
+    file = read_file(instance.path, _PLAN_KEYWORDS)
+    targets, groups = file.items("DoseReferenceSequence"), file.items("FractionGroupSequence")
+    beams = file.items("BeamSequence") + file.items("IonBeamSequence")
+    if not (targets or groups or beams):
         raise SourceError("an RTPLAN without fractions, beams and prescription", EXPORT_AGAIN)
     return PlanObject(
-        sop_instance_uid=text(dataset, "SOPInstanceUID"),
-        date=day(dataset, "RTPlanDate"),
-        fractions=whole(groups[0], "NumberOfFractionsPlanned") if len(groups) == 1 else None,
+        sop_instance_uid=file.text("SOPInstanceUID"),
+        date=file.day("RTPlanDate"),
+        fractions=groups[0].whole_number("NumberOfFractionsPlanned") if len(groups) == 1 else None,
         fraction_groups=len(groups),
-        prescription_gy=_prescription_gy(references),
+        prescription_gy=_prescription_gy(targets),
         beams=_treatment_beams(beams),
-        structure_set_uids=texts(
-            items(dataset, "ReferencedStructureSetSequence"), "ReferencedSOPInstanceUID"
-        ),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
-        approval=_defined(dataset, "ApprovalStatus", _APPROVALS),
-        intent=_defined(dataset, "PlanIntent", _INTENTS),
+        structure_set_uids=file.references("ReferencedStructureSetSequence"),
+        frame_of_reference_uid=file.text("FrameOfReferenceUID"),
+        approval=_defined(file, "ApprovalStatus", _APPROVALS),
+        intent=_defined(file, "PlanIntent", _INTENTS),
     )
 
 
-def _defined(dataset: Dataset, keyword: str, terms: frozenset[str]) -> str:
+@quietly()
+def read_structures(instance: Instance) -> StructureSet:
+    """Read an RTSTRUCT file's references; contours are not needed.
+
+    frame_of_reference_uids: of the images first, then of regions drawn without any.
+    Raises SourceError: unreadable, or without any reference.
+    Source: DICOM PS3.3 C.8.8.5.
+    """
+    file = read_file(instance.path, _STRUCTURE_KEYWORDS)
+    spaces, regions = (
+        file.items(name) for name in ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence")
+    )
+    frames = (
+        *texts(spaces, "FrameOfReferenceUID"),
+        *texts(regions, "ReferencedFrameOfReferenceUID"),
+    )
+    studies_and_series = ("RTReferencedStudySequence", "RTReferencedSeriesSequence")
+    series = [one for space in spaces for one in space.items(*studies_and_series)]
+    if not frames and not series:
+        raise SourceError("an RTSTRUCT that refers to no images and no frame of reference", EXPORT_AGAIN)
+    return StructureSet(
+        sop_instance_uid=file.text("SOPInstanceUID"),
+        frame_of_reference_uids=tuple(dict.fromkeys(frames)),
+        image_series_uids=texts(series, "SeriesInstanceUID"),
+    )
+
+
+def _defined(file: Elements, keyword: str, terms: frozenset[str]) -> str:
     # free text, as some systems write there, may say more than whether a plan was used
-    term = code(dataset, keyword)
+    term = file.code(keyword)
     return term if term in terms else ""
 
 
-def _prescription_gy(references: Sequence[Dataset]) -> float | None:
+def _prescription_gy(references: Sequence[Elements]) -> float | None:
     to_volumes: list[float] = []
     to_points: list[float] = []
     for reference in references:
-        prescribed = number(reference, "TargetPrescriptionDose")
+        prescribed = reference.number("TargetPrescriptionDose")
         # 0 is what templates hold where nothing is prescribed
-        if code(reference, "DoseReferenceType") != "TARGET" or not prescribed:
+        if reference.code("DoseReferenceType") != "TARGET" or not prescribed:
             continue
-        is_volume = code(reference, "DoseReferenceStructureType") in ("SITE", "VOLUME")
+        is_volume = reference.code("DoseReferenceStructureType") in ("SITE", "VOLUME")
         (to_volumes if is_volume else to_points).append(prescribed)
     return max(to_volumes or to_points, default=None)
 
 
-def _treatment_beams(beams: Sequence[Dataset]) -> frozenset[int]:
-    numbers = [whole(beam, "BeamNumber") for beam in beams if code(beam, "TreatmentDeliveryType") in _TREATS]
-    known = frozenset(value for value in numbers if value is not None)
-    if len(known) != len(numbers):
+def _treatment_beams(beams: Sequence[Elements]) -> frozenset[int]:
+    treating = [beam for beam in beams if beam.code("TreatmentDeliveryType") in _TREATS]
+    numbers = {number for beam in treating if (number := beam.whole_number("BeamNumber")) is not None}
+    if len(numbers) != len(treating):
         raise SourceError("an RTPLAN whose beams are not numbered, each differently", EXPORT_AGAIN)
-    return known
+    return frozenset(numbers)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from ricenet.importing.dicom.consistency import consistent, losses, placed_by_folder
 from ricenet.importing.dicom.datasets import quietly
-from ricenet.importing.dicom.duplicates import consistent
-from ricenet.importing.dicom.headers import NoDicomError, read_header
-from ricenet.importing.dicom.instances import DicomTree, Instance, Series, Unusable
-from ricenet.importing.dicom.remains import losses, placed_by_folder, unusable_file
+from ricenet.importing.dicom.headers import NoDicomError, read_header, unusable_file
+from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series, Unusable
 from ricenet.runtime.errors import CohortError, SourceError
 
 logger = logging.getLogger(__name__)
@@ -29,8 +28,8 @@ def read_tree(root: Path) -> DicomTree:
     Names of files and folders mean nothing, except that an index (DICOMDIR) and hidden files that are no
     DICOM are passed over. Links are followed, each folder once. One SeriesInstanceUID with objects of
     several kinds gives a series for each kind, of images one at most. Copies of one object count once;
-    objects that contradict each other about what a UID means are all unusable (`duplicates.consistent`).
-    A series knows how many of its files are unusable (`remains`).
+    objects that contradict each other about what a UID means are all unusable (`consistency.consistent`).
+    A series knows how many of its files are unusable (`consistency.losses`).
     Raises CohortError: no such folder, it cannot be opened, or not one file in it can be used.
     """
     _check_root(root)
@@ -42,9 +41,8 @@ def read_tree(root: Path) -> DicomTree:
     if not usable:
         raise CohortError(_nothing_found(len(paths), unusable))
     logger.info("%d DICOM files in %d files", len(usable), len(paths))
-    return DicomTree(
-        root, _series(usable, losses(faulty, usable)), tuple(sorted(unusable, key=lambda file: file.path))
-    )
+    series = _series(usable, losses(faulty, usable))
+    return DicomTree(root, series, tuple(sorted(unusable, key=lambda file: file.path)))
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[Instance], list[Unusable], list[Unusable]]:
@@ -104,20 +102,13 @@ def _files_below(root: Path) -> tuple[list[Path], list[Unusable]]:
     return sorted(paths), closed
 
 
-def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
+def _with_progress(paths: Sequence[Path]) -> Iterable[Path]:
     """A bar with the time left; on a terminal only, for a log file would get a line for every file."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import track
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(paths, description="reading headers")
+    return track(paths, "reading headers", console=console, disable=not console.is_terminal)
 
 
 def _nothing_found(files: int, unusable: Iterable[Unusable]) -> str:
@@ -130,17 +121,19 @@ def _nothing_found(files: int, unusable: Iterable[Unusable]) -> str:
 
 
 def _series(instances: Iterable[Instance], lost: Mapping[str, Sequence[Unusable]]) -> tuple[Series, ...]:
-    groups: dict[tuple[str, str, str], list[Instance]] = {}
+    groups: dict[tuple[str, str, Kind], list[Instance]] = defaultdict(list)
     for instance in instances:
-        key = (instance.patient_id, instance.series_uid, instance.kind)
-        groups.setdefault(key, []).append(instance)
-    series = [_one_series(group, lost.get(uid, ())) for (_, uid, _), group in groups.items()]
-    return tuple(sorted(series, key=_place))
+        groups[instance.patient_id, instance.series_uid, instance.kind].append(instance)
+    return tuple(sorted(_complete(groups, lost), key=_place))
 
 
-def _one_series(instances: Iterable[Instance], lost: Sequence[Unusable]) -> Series:
-    reasons = tuple(dict.fromkeys(file.found for file in lost))
-    return Series(tuple(sorted(instances, key=lambda one: one.path)), len(lost), reasons)
+def _complete(
+    groups: Mapping[tuple[str, str, Kind], Sequence[Instance]], lost: Mapping[str, Sequence[Unusable]]
+) -> Iterator[Series]:
+    for (_, uid, _), instances in groups.items():
+        missing = lost.get(uid, ())
+        reasons = tuple(dict.fromkeys(file.found for file in missing))
+        yield Series(tuple(sorted(instances, key=lambda one: one.path)), len(missing), reasons)
 
 
 def _place(series: Series) -> tuple[str, date, float, str, str]:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from ricenet.importing.dicom.datasets import has, items, text
+from ricenet.importing.dicom.datasets import Elements
 from ricenet.runtime.errors import SourceError
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 _ONE_VALUE = {
     "EchoTime": "echo times",
@@ -44,19 +40,19 @@ _TOLERANCE, _LEAST_TOLERANCE = 0.01, 0.01
 digits; echoes of one train are further apart."""
 
 
-def variants_of(sources: Sequence[Dataset]) -> dict[str, str]:
+def variants_of(sources: Sequence[Elements]) -> dict[str, str]:
     """What an image states of `VARIANT_KEYWORDS`, by keyword.
 
     sources: the datasets that speak of the image, the most particular first. Of ImageType and FrameType
     the third and fourth value are taken, which tell components and contrasts apart.
     Source: DICOM PS3.3 C.7.6.1.1.2, C.8.3.1.1.1, C.8.13.3.1.
     """
-    groups = [item for source in sources for group in _GROUPS for item in items(source, group)]
+    groups = [item for source in sources for group in _GROUPS for item in source.items(group)]
     stated: dict[str, str] = {}
     for keyword in VARIANT_KEYWORDS:
         for source in (*sources, *groups):
-            if has(source, keyword):
-                stated[keyword] = _comparable(keyword, text(source, keyword))
+            if source.has(keyword):
+                stated[keyword] = _comparable(keyword, source.text(keyword))
                 break
     return stated
 
