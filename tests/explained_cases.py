@@ -83,7 +83,12 @@ def votes(*p_rice: float, held_out: int | None = None) -> tuple[FoldVote, ...]:
     )
 
 
-def case(of_anatomy: Anatomy | None = None, maps: dict[str, Any] | None = None, **changes: Any) -> Case:
+def case(
+    of_anatomy: Anatomy | None = None,
+    maps: dict[str, Any] | None = None,
+    summaries: dict[str, MapSummary] | None = None,
+    **changes: Any,
+) -> Case:
     """Fold 1 held the subject out and is wrong about it; the maps' strongest voxel is STRONGEST."""
     of_anatomy = of_anatomy or anatomy()
     if maps is None:
@@ -97,7 +102,7 @@ def case(of_anatomy: Anatomy | None = None, maps: dict[str, Any] | None = None, 
         "p_rice": 0.32,
         "interval": None,
         "votes": votes(0.71, 0.32, 0.64, held_out=1),
-        "maps": {name: summary() for name in maps if name in (TOGETHER, "event")},
+        "maps": {n: summary() for n in maps if n in (TOGETHER, "event")} if summaries is None else summaries,
         "synthetic": True,
         "provenance": {"splits": "0a1b2c", "cube": "16 voxels, stride 8"},
     }

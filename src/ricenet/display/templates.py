@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,20 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(package: str, template: str, style: str, **values: object) -> str:
-    """A page as HTML text. template, style: files in a package's folder `templates`; the style is `css`."""
-    css = template_text(package, style)
-    page: str = page_templates(package).get_template(template).render(css=css, **values)
+def render(
+    package: str,
+    template: str,
+    style: str,
+    filters: Mapping[str, Callable[..., str]] | None = None,
+    **values: object,
+) -> str:
+    """A page as HTML text. template, style: files in a package's folder `templates`; the style is `css`.
+
+    filters: of this page, by name.
+    """
+    templates = page_templates(package).overlay()
+    templates.filters = {**templates.filters, **(filters or {})}
+    page: str = templates.get_template(template).render(css=template_text(package, style), **values)
     return page
 
 
