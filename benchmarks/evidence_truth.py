@@ -26,19 +26,18 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.splits import write_splits
 from ricenet.config.params import Params, read_params
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.build import build_evidence
 from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.contribution import contribution_sentence
-from ricenet.evaluation.evidence.held_out import HeldOut
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.intervals import Estimate
 from ricenet.phantom.mechanism import Weights
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS
-from ricenet.vocabulary import MODALITIES, MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES
 
 WORK = Path("work/evidence-truth")
 
@@ -59,38 +58,47 @@ def main() -> None:
     report_default(found)
     report("evidence_seconds", seconds, "< 90", f"{found.sets['dose'].n} subjects, 7 sets", seconds < 90)
     report_no_dose(evidence_of(params, without))
-    report_guard("label_given_away", "site named after the label", guards(params, default, site_is_label))
+    report_guard("label_leakage", "site named after the label", guards(params, default, site_is_label))
     report_guard("same_image", "a patient twice", guards(params, default, one_patient_twice))
     report_guard("none", "the default phantom as it is", guards(params, default, lambda cohort: None))
 
 
 def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
     """What the stage `evidence` would say."""
-    folders = {name: [t.folder for t in phantom.tasks if t.modality_set == name] for name in MODALITY_SETS}
-    held_out = HeldOut.of(
-        {
-            name: [p for folder in of_set for p in read_predictions(folder / PREDICTIONS)]
-            for name, of_set in folders.items()
-        }
-    )
-    store = Store(Path("work/store/scalars").absolute())
-    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, held_out.subjects, params.execution, store)
+    predictions = {
+        name: [
+            prediction
+            for task in phantom.tasks
+            if task.modality_set == name
+            for prediction in read_predictions(task.folder / PREDICTIONS)
+        ]
+        for name in params.volumes.sets
+    }
+    store, subjects = Store(Path("work/store/scalars").absolute()), phantom.splits.development
+    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, subjects, params.execution, store)
+    declared = (phantom.splits, params.volumes, params.variables)
     given = (params.seed, params.evidence.resamples, params.evidence.target_error)
-    return build_evidence(held_out, scalars, (), None, phantom.splits.digest, *given)
+    return build_evidence(predictions, scalars, (), None, *declared, *given)
 
 
 def report_default(found: Evidence) -> None:
     """The dose contributes most, as the mechanism says."""
-    print(f"default phantom: {found.audit.verdict}\n  {contribution_sentence(found.contributions)}")
+    print(
+        f"default phantom: {found.audit.verdict}\n"
+        f"  {contribution_sentence(found.contributions, found.volumes)}"
+    )
     of = found.contributions[0].modalities
-    margin = of["dose"].value - max(of[m].value for m in MODALITIES if m != "dose")
-    agreement = contribution_sentence(found.contributions)
+    margin = of["dose"].value - max(of[m].value for m in of if m != "dose")
+    agreement = contribution_sentence(found.contributions, found.volumes)
     report("default: Shapley value of the dose above the others'", margin, "> 0", agreement, margin > 0)
 
 
 def report_no_dose(found: Evidence) -> None:
     """No interval claims that the dose, or its scalars, knows the label."""
-    print(f"no dose effect: {found.audit.verdict}\n  {contribution_sentence(found.contributions)}")
+    print(
+        f"no dose effect: {found.audit.verdict}\n"
+        f"  {contribution_sentence(found.contributions, found.volumes)}"
+    )
     for contribution in found.contributions[:2]:
         name = f"no dose effect: lower end of the dose's Shapley value of {contribution.score}"
         report_nothing_known(name, contribution.modalities["dose"], 0.0)
@@ -119,7 +127,7 @@ def guards(params: Params, phantom: TrainedPhantom, plant: Callable[[Path], None
             params.guards.similar_correlation,
             params.preprocessing.dose_unit_gy,
             params.execution,
-            Store(Path("work/store/guards").absolute()),
+            Path("work/store").absolute(),
         )
     )
 
@@ -136,7 +144,7 @@ def site_is_label(cohort: Path) -> None:
 def one_patient_twice(cohort: Path) -> None:
     """Put one subject's scans, and what its dose means, in another's place."""
     one, other = RawSubject(cohort, "sub-002"), RawSubject(cohort, "sub-003")
-    for modality in MODALITIES:
+    for modality in PAPER_VOLUMES.names:
         shutil.copyfile(one.scan(modality), other.scan(modality))
     shutil.copyfile(one.dose_sidecar, other.dose_sidecar)
 

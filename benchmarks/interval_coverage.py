@@ -17,10 +17,9 @@ from figure import report
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
-from ricenet.evaluation.delong import delong_estimate
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import scores_with_intervals
-from ricenet.evaluation.proportions import macro_f1_of_rates
+from ricenet.evaluation.evidence.comparison import delong_estimate
+from ricenet.evaluation.intervals import Estimate, macro_f1_of_rates
+from ricenet.evaluation.scores import scores_with_intervals
 from ricenet.runtime.randomness import generator_for
 
 RECURRENCE, RICE = 48, 32

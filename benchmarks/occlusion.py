@@ -28,8 +28,8 @@ import torch
 from figure import report
 from numpy.typing import NDArray
 
-from ricenet.evaluation.occlusion.incremental import KnownInput
 from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
+from ricenet.evaluation.occlusion.incremental import KnownInput
 from ricenet.evaluation.occlusion.receptive_field import Boxes, windows
 from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
 from ricenet.runtime.machine import keep_freed_memory

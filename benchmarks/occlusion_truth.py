@@ -20,15 +20,15 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.layout import GROUND_TRUTH
-from ricenet.config.params import read_params
+from ricenet.config.params import Fill, read_params
 from ricenet.evaluation.anatomy_figure import read_anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER
 from ricenet.evaluation.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
 from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.config.params import Fill
 from ricenet.evaluation.occlusion.sanity import DIFFERS_BELOW, SanityCheck, sanity_of_subjects
 from ricenet.evaluation.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
 from ricenet.evaluation.occlusion.truth_table import truth_markdown
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import load_nifti, resample, supersampling_for
 
 LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)
@@ -111,7 +111,7 @@ def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
     overlaps = []
     for subject in subjects:
         label = explainer.splits.labels[subject]
-        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label)
+        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label, PAPER_VOLUMES)
         target = load_nifti(explainer.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
         points = supersampling_for(target.grid, anatomy.grid)
         planned = resample(target, anatomy.grid, supersampling=points).data * anatomy.brain

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
-from ricenet.cohort.splits import Splits, candidates, make_splits
+from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.write_cohort import write_phantom
@@ -55,9 +55,7 @@ def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -
         preprocessed,
         tool_versions(params.preprocessing.brain),
     )
-    splits = make_splits(
-        candidates(checked.model_dump()), params.split.folds, params.split.test_fraction, params.seed
-    )
+    splits = make_splits(checked.subjects, params.split.folds, params.split.test_fraction, params.seed)
     tasks = plan_folds(
         params.modality_sets,
         splits,

@@ -19,7 +19,7 @@ OTHER_VOLUMES = Volumes(
     [
         VolumeSpec(name="flair", kind="mri", session="baseline", suffix="FLAIR", title="FLAIR"),
         VolumeSpec(name="t1", kind="mri", session="month3", suffix="T1w", title="T1 at month 3"),
-        VolumeSpec(name="adc", kind="mri", session="month3", suffix="adc", title="ADC", required=False, scale=1e-3),
+        VolumeSpec(name="adc", kind="mri", session="month3", suffix="adc", title="ADC", scale=1e-3),
         VolumeSpec(name="t2", kind="mri", session="month3", suffix="T2w", title="T2 <1.5 T>", required=False),
     ]
 )  # fmt: skip
@@ -46,7 +46,7 @@ def anatomy(
     declared: Volumes = PAPER_VOLUMES,
     lacks: tuple[str, ...] = (),
 ) -> Anatomy:
-    """A ball of a brain on 20 voxels of 8 mm; the last session shows the lesion, the dose falls off from it."""
+    """A ball of a brain on 20 voxels of 8 mm; a lesion in the last session, the dose falling off."""
     brain = ball(BRAIN_CENTRE, 8.5)
     rng = np.random.default_rng(3)
     mri = np.where(brain, rng.normal(scale=0.5, size=brain.shape), 0).astype(np.float32)
@@ -63,7 +63,7 @@ def anatomy(
     return Anatomy("sub-001", label, declared, images, brain, GRID, masks)
 
 
-def summary() -> MapSummary:
+def summary(least: float = -0.05, most: float = 0.2) -> MapSummary:
     bands = (("0 to 20 Gy", 0.1, 0.7), ("20 to 40 Gy", 0.3, 0.2), ("above 40 Gy", 0.6, 0.1))
     regions = (("lesion", 0.5, 0.02), ("cavity", 0.05, 0.0))
     shares = [
@@ -71,7 +71,7 @@ def summary() -> MapSummary:
         for rows in (bands, regions)
     ]
     return MapSummary(
-        min=-0.05, max=0.2, cubes=7, of_cubes=8, isodoses=shares[0], regions=shares[1], to_isocentre_mm=4.25,
+        min=least, max=most, cubes=7, of_cubes=8, isodoses=shares[0], regions=shares[1], to_isocentre_mm=4.25,
         to_lesion_mm=None, untrained=UntrainedComparison(rank_correlation=0.1, verdict="differs"),
     )  # fmt: skip
 

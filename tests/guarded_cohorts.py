@@ -9,14 +9,13 @@ from cohorts import write_tiny_cohort
 from numpy.typing import NDArray
 from small_quality import checked
 
-from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_left_out
-from ricenet.cohort.splits import candidates, make_splits, write_splits
+from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_excluded
+from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.volume import Grid, Volume, save_nifti
@@ -36,8 +35,7 @@ def write_guarded_project(project: Path, subjects: int = 24) -> Path:
     root = write_tiny_cohort(project / "data", subjects)
     for index in range(subjects):
         write_volumes(project, f"sub-{index + 1:03d}")
-    cohort = checked(root).model_dump(mode="json")
-    write_splits(make_splits(candidates(cohort), 2, 0.0, 1), project / "work/splits/splits.json")
+    write_splits(make_splits(checked(root).subjects, 2, 0.0, 1), project / "work/splits/splits.json")
     return root
 
 
@@ -97,7 +95,7 @@ def guards_of(project: Path) -> dict[str, GuardResult]:
         LIMIT,
         DOSE_UNIT_GY,
         SERIAL,
-        Store(project / "work/store/guards"),
+        project / "work/store",
     )
     return {result.name: result for result in results}
 
@@ -106,6 +104,6 @@ def write_checked(project: Path) -> CheckedCohort:
     """What the stages before `guard` leave of the cohort."""
     cohort = checked(Path("data"))
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
+    write_excluded([], project / "work/cohort/excluded.json")
     write_json(project / "work/preprocessed/summary.json", {"digest": "d", "subjects": {}})
     return cohort

@@ -7,20 +7,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import LABELS
+
+Columns = Mapping[str, Sequence[float] | NDArray[np.float64]]
 
 
-def held_out(
-    is_rice: Sequence[bool], p_rice: Mapping[str, Sequence[float] | NDArray[np.float64]], folds: int = 5
-) -> HeldOut:
+def predictions_of(is_rice: Sequence[bool], p_rice: Columns, folds: int = 5) -> dict[str, list[Prediction]]:
     """Subjects in turn in each fold."""
-    n = len(is_rice)
-    return HeldOut(
-        subjects=tuple(f"sub-{i:03d}" for i in range(n)),
-        is_rice=np.array(is_rice, dtype=np.bool_),
-        fold=np.arange(n) % folds,
-        p_rice={name: np.asarray(values, dtype=np.float64) for name, values in p_rice.items()},
-    )
+    return {
+        name: [
+            Prediction(f"sub-{i:03d}", LABELS[int(rice)], i % folds, float(p))
+            for i, (rice, p) in enumerate(zip(is_rice, values, strict=True))
+        ]
+        for name, values in p_rice.items()
+    }
+
+
+def held_out(is_rice: Sequence[bool], p_rice: Columns, folds: int = 5) -> HeldOut:
+    return HeldOut.of(predictions_of(is_rice, p_rice, folds))
 
 
 def drawn(separation: float, n: int = 80, rice: int = 32, seed: int = 0) -> tuple[NDArray, NDArray]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from small_results import write_text
 
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.record import (
     EVIDENCE_FILE,
     Abstention,
@@ -25,10 +24,11 @@ from ricenet.evaluation.evidence.record import (
     Evidence,
     Gain,
 )
-from ricenet.evaluation.intervals import Scores
+from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Effect, Robustness
+from ricenet.evaluation.scores import Scores
 from ricenet.screening.guards.result import GuardResult
-from ricenet.vocabulary import MODALITIES, MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES
 
 DEVELOPMENT = 8
 VERDICT = "dose beats the best table of scalars (dose scalars): macro-F1 +0.35 (+0.10 to +0.60)."
@@ -72,8 +72,8 @@ def audit() -> Audit:
     dose = Baseline(
         name="dose", title="dose scalars", features=("dose_max_gy", "v60_ml"), incomplete=1,
         scores=scores(0.65, 0.24),
-        gains={name: Gain(macro_f1=estimate(set_scores(name).macro_f1.value - 0.65, 0.1, 0.6),
-                          auc=estimate(0.3)) for name in MODALITY_SETS},
+        gains={name: Gain(n=DEVELOPMENT, macro_f1=estimate(set_scores(name).macro_f1.value - 0.65, 0.1, 0.6),
+                          auc=estimate(0.3)) for name in PAPER_VOLUMES.sets},
     )  # fmt: skip
     return Audit(
         baselines=(dose,), skipped={"lesion": "no masks of lesion and cavity"}, network="dose",
@@ -105,11 +105,13 @@ def abstention() -> Abstention:
 
 def evidence(splits_digest: str) -> Evidence:
     """Evidence with every part but repeats."""
-    shapley = {name: estimate(0.2) for name in MODALITIES}
+    shapley = {name: estimate(0.2) for name in PAPER_VOLUMES.names}
     return Evidence(
         seed=7,
         resamples=999,
         splits_digest=splits_digest,
+        volumes=PAPER_VOLUMES,
+        excluded={},
         chance_macro_f1=0.5,
         majority=Scores(
             n=DEVELOPMENT,
@@ -120,20 +122,20 @@ def evidence(splits_digest: str) -> Evidence:
             specificity=estimate(1.0, 0.4, 1.0),
             brier=estimate(0.25),
         ),
-        sets={name: set_scores(name) for name in MODALITY_SETS},
-        comparisons=tuple(comparison(a, b) for a, b in combinations(MODALITY_SETS, 2)),
+        sets={name: set_scores(name) for name in PAPER_VOLUMES.sets},
+        comparisons=tuple(comparison(a, b) for a, b in combinations(PAPER_VOLUMES.sets, 2)),
         contributions=tuple(
-            Contribution(score=score, empty=0.4, everything=1.0, modalities=shapley)
+            Contribution(score=score, n=DEVELOPMENT, empty=0.4, everything=1.0, modalities=shapley)
             for score in ("macro_f1", "auc", "log_loss")
         ),
         audit=audit(),
-        calibration=dict.fromkeys(MODALITY_SETS, calibration()),
-        abstention=dict.fromkeys(MODALITY_SETS, abstention()),
+        calibration=dict.fromkeys(PAPER_VOLUMES.sets, calibration()),
+        abstention=dict.fromkeys(PAPER_VOLUMES.sets, abstention()),
         repeats=None,
         guards=(
             GuardResult(name="same_image", outcome="passed", found="No image occurs twice."),
             GuardResult(
-                name="label_given_away",
+                name="label_leakage",
                 outcome="warning",
                 found="The site tells the label of 7 of 8.",
                 remedy="Look at how the sites were chosen.",
@@ -169,7 +171,7 @@ def robustness() -> Robustness:
         seed=7,
         effects={
             name: ((noise,) if name != "dose" else ()) + (dose if "dose" in name else ())
-            for name in MODALITY_SETS
+            for name in PAPER_VOLUMES.sets
         },
     )
 

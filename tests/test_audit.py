@@ -11,37 +11,28 @@ import pytest
 from held_out_cases import drawn, held_out
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.audit import audit, majority_scores, verdict
-from ricenet.evaluation.evidence.baselines import (
-    SCALAR_MODELS,
-    held_out_p_rice,
-    incomplete,
-    usable_features,
-)
-from ricenet.evaluation.evidence.contribution import contribution_sentence
-from ricenet.evaluation.evidence.record import Baseline, Contribution, Gain
+from ricenet.evaluation.evidence.baselines import held_out_p_rice, scalar_models
+from ricenet.evaluation.evidence.record import Baseline, Gain
 from ricenet.evaluation.evidence.scalars import (
-    DOSE,
-    INTENSITY,
-    MASKS,
-    SITE,
-    TIME,
     dose_scalars,
     image_scalars,
     scalars_table,
     table_scalars,
 )
-from ricenet.evaluation.intervals import Scores, scores_with_intervals
+from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.scores import Scores, scores_with_intervals
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, save_nifti
 
-FEATURES = (*DOSE, *TIME, *SITE, *MASKS, *INTENSITY)
+MODELS = scalar_models(PAPER_VOLUMES, ())
+FEATURES = MODELS[-1].features
 
 
 def scalars_of(case, **known):
     """Every subject's scalars; those that are not named are not known. known: feature -> values."""
     return {
-        subject: {name: known[name][i] if name in known else None for name in FEATURES}
+        subject: dict.fromkeys(FEATURES) | {name: values[i] for name, values in known.items()}
         for i, subject in enumerate(case.subjects)
     }
 
@@ -51,9 +42,12 @@ def a_case(network=1.0, seed=0):
     return held_out(is_rice, {"dose": p_rice})
 
 
-def audited(case, **known):
-    networks = {name: scores_with_intervals(p, case.is_rice, 7, 300) for name, p in case.p_rice.items()}
-    return audit(case, networks, scalars_of(case, **known), case.resampling(7, 300))
+def audited(case, models=MODELS, everyone=None, **known):
+    """everyone: the subjects of the baselines, if other than the network's."""
+    networks = {"dose": scores_with_intervals(case.p_rice["dose"], case.is_rice, 7, 300)}
+    everyone = everyone or case
+    scalars = scalars_of(everyone, **known)
+    return audit({"dose": case}, networks, everyone, scalars, models, PAPER_VOLUMES, 7, 300)
 
 
 def test_dose_scalars_of_eight_voxels():
@@ -171,6 +165,7 @@ def test_a_baseline_that_cannot_be_had_is_named_with_the_reason():
         "site": "it is the same in all",
         "masks": "no subject has it",
         "intensity": "no subject has it",
+        "variables": "no subject has it",
     }
     assert [b.name for b in found.baselines] == ["majority", "dose", "all"]
 
@@ -179,7 +174,7 @@ def test_missing_values_are_filled_and_counted():
     case = a_case()
     values = [None if i < 10 else float(rice) for i, rice in enumerate(case.is_rice)]
     scalars = scalars_of(case, days_rt_end_to_event=values)
-    assert incomplete(("days_rt_end_to_event",), scalars) == 10
+    assert model("time").incomplete(scalars) == 10
     p_rice = held_out_p_rice(("days_rt_end_to_event",), scalars, case)
     assert np.isfinite(p_rice).all()
     known = np.arange(80) >= 10
@@ -187,10 +182,39 @@ def test_missing_values_are_filled_and_counted():
 
 
 def test_features_that_never_differ_are_not_used():
-    case = a_case()
-    dose = SCALAR_MODELS[0]
     known = {"v20": [0.5] * 80, "v40": np.arange(80.0)}
-    assert usable_features(dose, scalars_of(case, **known)) == ("v40",)
+    assert model("dose").usable(scalars_of(a_case(), **known)) == ("v40",)
+
+
+def test_models_follow_the_declared_volumes_and_variables():
+    flair = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR")
+    age = VariableSpec(name="age_years", kind="number", unit="years")
+    models = {m.name: m.features for m in scalar_models(Volumes([*PAPER_VOLUMES.mris, flair]), (age,))}
+    assert models["dose"] == ()
+    assert models["intensity"][-2:] == ("flair_mean", "flair_sd")
+    assert models["variables"] == ("age_years",)
+    assert models["all"][-1] == "age_years"
+
+
+def test_a_declared_variable_that_gives_the_label_away_beats_the_network():
+    case = a_case(network=0.5)
+    models = scalar_models(PAPER_VOLUMES, (VariableSpec(name="rt_modality", kind="category"),))
+    found = audited(case, models, rt_modality=["proton" if rice else "photon" for rice in case.is_rice])
+    assert [b.name for b in found.baselines] == ["majority", "variables", "all"]
+    assert "on declared variables" in found.verdict
+
+
+def test_a_gain_is_on_the_subjects_of_its_network():
+    everyone = a_case(network=2.0)
+    part = held_out(everyone.is_rice[:60], {"dose": everyone.p_rice["dose"][:60]})
+    found = audited(part, everyone=everyone, v20=np.arange(80.0))
+    assert {b.name: (b.scores.n, b.gains["dose"].n) for b in found.baselines} == {
+        "majority": (80, 60), "dose": (80, 60), "all": (80, 60)
+    }  # fmt: skip
+
+
+def model(name):
+    return next(m for m in MODELS if m.name == name)
 
 
 def test_the_majority_label_has_no_chance_in_it():
@@ -200,7 +224,7 @@ def test_the_majority_label_has_no_chance_in_it():
     assert (found.auc.value, found.sensitivity.value, found.specificity.value) == (0.5, 0, 1)
 
 
-def test_a_coin_that_turns_over_between_folds_is_told_as_it_answered():
+def test_a_majority_that_turns_over_between_folds_is_scored_as_it_answered():
     # 3 of 6 have RICE: fold 0 judges one of them, so that those it learns from are mostly RICE
     case = held_out([True, True, False, True, False, False], {"dose": [0.5] * 6}, folds=2)
     case = dataclasses.replace(case, fold=np.array([0, 1, 0, 1, 0, 1]))
@@ -213,21 +237,14 @@ def test_guessing_networks_seldom_beat_chance():
     beaten = 0
     for cohort in range(40):
         p_rice, is_rice = np.random.default_rng(cohort).random(92), np.arange(92) < 35
-        case = held_out(is_rice, {"dose": p_rice})
-        networks = {"dose": scores_with_intervals(p_rice, is_rice, 7, 300)}
-        beaten += (
-            "is not shown to beat chance"
-            not in audit(case, networks, scalars_of(case), case.resampling(7, 300)).verdict
-        )
+        beaten += "is not shown to beat chance" not in audited(held_out(is_rice, {"dose": p_rice})).verdict
     assert beaten <= 4
 
 
 def test_the_gain_of_a_faultless_network_is_not_certain():
     is_rice = np.arange(40) < 16
     case = held_out(is_rice, {"dose": np.where(is_rice, 0.9, 0.1)})
-    networks = {"dose": scores_with_intervals(case.p_rice["dose"], is_rice, 7, 300)}
-    majority = audit(case, networks, scalars_of(case), case.resampling(7, 300)).baselines[0]
-    gain = majority.gains["dose"].macro_f1
+    gain = audited(case).baselines[0].gains["dose"].macro_f1
     assert gain.value == pytest.approx(1 - 0.375)
     assert (gain.method, gain.low < gain.value - 0.1, gain.high == gain.value) == ("exact bound", True, True)
 
@@ -242,44 +259,29 @@ def scores(macro_f1):
 
 
 def baseline(name, macro_f1, gain):
-    gains = {"dose": Gain(macro_f1=estimate(gain), auc=estimate(gain))}
+    gains = {"dose": Gain(n=80, macro_f1=estimate(gain), auc=estimate(gain))}
     return Baseline(name=name, title=name, features=(), incomplete=0, scores=scores(macro_f1), gains=gains)
 
 
 @pytest.mark.parametrize(
-    ("gain", "told"),
+    ("gain", "outcome"),
     [
         (0.2, "and it beats the best of 1 logistic regressions, on dose scalars"),
         (0.0, "but is not shown to beat the best"),
         (-0.2, "but it is worse than the best"),
     ],
 )
-def test_the_verdict_is_said_in_words(gain, told):
+def test_the_verdict_is_said_in_words(gain, outcome):
     baselines = [baseline("majority", 0.4, 0.3), baseline("dose scalars", 0.6, gain)]
-    found = verdict("dose", scores(0.7), baselines, 0.5)
-    assert told in found
+    found = verdict("dose", "dose", scores(0.7), baselines, 0.5)
+    assert outcome in found
     assert (
-        "(dose, macro-F1 0.70 (0.60 to 0.80)) beats chance (0.50 for a coin, 0.40 for the commoner label)"
+        "(dose, macro-F1 0.70 (0.60 to 0.80)) beats chance (0.50 for guessing, 0.40 for the more frequent "
         in found
     )
 
 
 def test_a_network_that_knows_nothing_is_not_praised():
-    found = verdict("dose", scores(0.55), [baseline("majority", 0.4, 0.05)], 0.5)
+    found = verdict("dose", "dose", scores(0.55), [baseline("majority", 0.4, 0.05)], 0.5)
     assert "is not shown to beat chance" in found
     assert found.endswith("There are no scalars to compare it with.")
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"post_op": 0.0, "event": -0.1, "dose": 0.3}, "only the dose is shown to raise it"),
-        ({"post_op": 0.2, "event": 0.0, "dose": 0.3}, "dose and post-op are shown to raise it"),
-        ({"post_op": 0.0, "event": 0.0, "dose": 0.05}, "most comes from the dose, but no modality is shown"),
-    ],
-)
-def test_contributions_are_said_in_words(values, told):
-    modalities = {name: estimate(value) for name, value in values.items()}
-    found = Contribution(score="macro_f1", empty=0.5, everything=0.7, modalities=modalities)
-    assert told in contribution_sentence([found])
-    assert contribution_sentence([]) == ""

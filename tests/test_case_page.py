@@ -149,7 +149,11 @@ def test_other_declared_volumes_have_panels_and_numbers_and_what_is_not_there_is
     maps = {TOGETHER: change, "adc": change}
     page = case_page(case(shown, maps, {}, modality_set="flair+adc+t2", synthetic=False))
     description = json.loads(Reader(page).scripts["case"])
-    assert [(v["name"], v["unit"]) for v in description["volumes"]] == [("flair", "SD"), ("adc", ""), ("t2", "SD")]
+    assert [(v["name"], v["unit"]) for v in description["volumes"]] == [
+        ("flair", "SD"),
+        ("adc", ""),
+        ("t2", "SD"),
+    ]
     assert [m["title"] for m in description["maps"]] == ["all volumes", "ADC alone"]
     assert [line["name"] for line in description["lines"]] == ["brain"] and description["places"] == {}
     text = said(page)

@@ -41,7 +41,7 @@ STAGE = str(REPOSITORY / "src" / "stages" / "check_cohort.py")
 def test_the_stage_writes_the_checked_cohort_and_one_line_of_summary(project: Path) -> None:
     done = run_in_project(project, STAGE)
     assert done.returncode == 0
-    assert done.stderr.strip().startswith("4 subjects: 2 recurrence, 2 rice")
+    assert done.stderr.strip().splitlines()[-1].startswith("4 subjects: 2 recurrence, 2 rice")
     checked = json.loads((project / "work/cohort/cohort.json").read_text())
     assert checked["root"] == "data/demo"
     assert checked["subjects"][0]["scans"].keys() == {"post_op", "event", "dose", "dose_sidecar"}

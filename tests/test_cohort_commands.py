@@ -114,7 +114,7 @@ def test_faulty_subjects_are_left_out_where_the_parameters_say_so(project: Path,
     (mine / SIDECAR_FILE).unlink()
     result = command("add", str(mine))
     assert result.exit_code == 0
-    assert "cohort.exclude_faulty is true: faulty subjects are left out, 1 for now" in result.stdout
+    assert "cohort.exclude_faulty is true: faulty subjects are excluded, 1 for now" in result.stdout
     assert "sub-002 is excluded" in result.stderr
     assert read_params(project / "params.yaml").cohort.root == "data/mine"
 
@@ -253,7 +253,7 @@ def test_a_summary_counts_by_label(tmp_path: Path) -> None:
     assert groups["rice"].sites == {"B": 1, "n/a": 1}
     # sub-003's sidecar prescribes nothing, and sub-005 has none
     assert groups["all"].missing == {
-        **{"age_years": 2, "sex": 5, "mgmt": 5, "idh": 5},
+        **{"age_years": 2, "sex": 5, "mgmt": 5, "idh": 5, "rt_modality": 5},
         **{"days_rt_end_to_event": 0, "PrescriptionGy": 2},
     }
     assert (groups["all"].single_fraction, groups["rice"].single_fraction) == (1, 1)
@@ -312,7 +312,7 @@ def test_faulty_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     change_cell(folder, "sub-002", participant_id="Hans Mueller")
     assert summarise_cohort(folder).groups["all"].subjects == 3
     result = command("summary", str(folder))
-    assert "2 faulty row(s) of the table are left out; ricenet check says why." in result.stdout
+    assert "2 faulty row(s) of the table are excluded; ricenet check says why." in result.stdout
     assert "Mueller" not in result.output
 
 

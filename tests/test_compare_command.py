@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from ricenet.cli import app, comparison_text
 from ricenet.config.params import read_params
-from ricenet.evaluation.evidence.gate import GatePrediction
 from ricenet.evaluation.evidence.paired import compare_two
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.tables import table_text
@@ -24,6 +23,7 @@ from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import versions
 from ricenet.tracking.runs import KIND, MODALITY_SET, SET_KEY
+from ricenet.training.predictions import Prediction
 
 ENSEMBLE_DIGEST = "ricenet.ensemble_digest"
 WRONG = ("sub-001", "sub-002", "sub-005")
@@ -39,9 +39,7 @@ def spoil(project: Path) -> None:
         text = table_text(["participant_id", "label", "fold", "p_rice"], of_fold)
         write_text(project / f"work/training/dose/fold-{k}/predictions.tsv", text)
         rows += of_fold
-    columns = GatePrediction.model_fields
-    predictions = tuple(GatePrediction(**dict(zip(columns, row, strict=True))) for row in rows)
-    write_gate(project, "dose", predictions=predictions)
+    write_gate(project, "dose", predictions=tuple(Prediction(*row) for row in rows))
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from held_out_cases import drawn, held_out
+from held_out_cases import drawn, held_out, predictions_of
 
-from ricenet.evaluation.delong import auc_covariance, delong_estimate, delong_p_value
-from ricenet.evaluation.evidence.comparison import bootstrap_p_value, compare_pairs, holm, mcnemar_p_value
-from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.comparison import (
+    auc_covariance,
+    bootstrap_p_value,
+    compare,
+    compare_pairs,
+    delong_estimate,
+    delong_p_value,
+    holm,
+    mcnemar_p_value,
+)
+from ricenet.evaluation.held_out import HeldOut
 from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
 
@@ -42,22 +50,19 @@ def test_delongs_covariance_is_that_of_the_structural_components():
     assert auc_covariance(rows, is_rice)[1] == pytest.approx(slow_covariance(rows, is_rice))
 
 
-def test_delong_does_not_tell_a_classification_from_itself():
+def test_delong_finds_no_difference_of_a_classification_from_itself_or_without_variance():
     a, is_rice = drawn(1.0)
     assert delong_p_value(a, a, is_rice) == 1
     assert delong_p_value(a, a**3, is_rice) == 1
     assert delong_p_value(drawn(4.0)[0], 1 - drawn(4.0)[0], is_rice) < 1e-6
-
-
-def test_delongs_test_knows_nothing_without_variance():
-    is_rice = np.array([True, True, False, False])
-    assert delong_p_value(np.array([0.9, 0.8, 0.1, 0.2]), np.full(4, 0.5), is_rice) == 1
+    four = np.array([True, True, False, False])
+    assert delong_p_value(np.array([0.9, 0.8, 0.1, 0.2]), np.full(4, 0.5), four) == 1
 
 
 def test_the_difference_of_two_faultless_opposites_is_not_certain():
     is_rice = np.arange(16) < 8
     case = held_out(is_rice, {"a": np.where(is_rice, 0.9, 0.1), "b": np.where(is_rice, 0.1, 0.9)})
-    (found,) = compare_pairs(case, case.resampling(7, 300))
+    found = compare(case, "a", "b", seed=7, resamples=300)
     assert (found.macro_f1.value, found.macro_f1.method) == (1, "exact bound")
     assert 0 < found.macro_f1.low < 0.7
     assert (found.auc.value, found.auc.method) == (1, "exact bound")
@@ -92,10 +97,10 @@ def test_bootstrap_p_value_counts_the_rarer_side_twice():
     assert bootstrap_p_value(np.zeros(99)) == 1
 
 
-def test_a_better_set_is_told_from_a_worse_one_and_pairs_are_corrected():
+def test_a_better_set_is_found_and_pairs_are_corrected():
     good, is_rice = drawn(4.0)
-    case = held_out(is_rice, {"dose": good, "event": drawn(0.0, seed=9)[0], "post_op": good})
-    found = compare_pairs(case, case.resampling(7, 500))
+    columns = {"dose": good, "event": drawn(0.0, seed=9)[0], "post_op": good}
+    found = compare_pairs(predictions_of(is_rice, columns), 7, 500)
     assert [(c.a, c.b) for c in found] == [("dose", "event"), ("dose", "post_op"), ("event", "post_op")]
     better, equal, worse = found
     assert better.macro_f1.low > 0.1
@@ -104,21 +109,33 @@ def test_a_better_set_is_told_from_a_worse_one_and_pairs_are_corrected():
     assert better.p_macro_f1_holm == pytest.approx(min(1, 3 * better.p_macro_f1))
     assert (equal.macro_f1.low, equal.macro_f1.high) == (0, 0)
     assert (equal.p_macro_f1, equal.p_mcnemar, equal.p_delong) == (1, 1, 1)
-    right = {name: (p >= 0.5) == is_rice for name, p in case.p_rice.items()}
+    right = {name: (p >= 0.5) == is_rice for name, p in columns.items()}
     assert better.only_a_right == (right["dose"] & ~right["event"]).sum()
     assert better.n == 80
-
-
-def test_asked_pairs_alone_are_compared_and_a_single_set_with_nothing():
-    p_rice, is_rice = drawn(1.0)
-    three = held_out(is_rice, dict.fromkeys(("dose", "event", "post_op"), p_rice))
-    (only,) = compare_pairs(three, three.resampling(7, 200), [("post_op", "dose")])
+    (only,) = compare_pairs(predictions_of(is_rice, columns), 7, 200, [("post_op", "dose")])
     assert (only.a, only.b) == ("post_op", "dose")
-    one = held_out(is_rice, {"dose": p_rice})
-    assert compare_pairs(one, one.resampling(7, 200)) == ()
 
 
-def test_sets_that_predict_other_subjects_are_not_compared():
-    both = {"dose": [Prediction("sub-1", "rice", 0, 0.2)], "event": [Prediction("sub-2", "rice", 0, 0.2)]}
-    with pytest.raises(ResultError, match="dose and event do not predict the same subjects"):
-        HeldOut.of(both)
+def test_a_pair_is_compared_on_its_common_subjects_alone():
+    p_rice, is_rice = drawn(1.0)
+    sets = predictions_of(is_rice, {"dose": p_rice, "event": p_rice, "flair": drawn(0.0, seed=9)[0]})
+    sets["flair"] = sets["flair"][10:]
+    found = {(c.a, c.b): c for c in compare_pairs(sets, 7, 200)}
+    assert {pair: c.n for pair, c in found.items()} == {
+        ("dose", "event"): 80, ("dose", "flair"): 70, ("event", "flair"): 70
+    }  # fmt: skip
+    fewer = {name: rows[10:] for name, rows in sets.items() if name != "flair"} | {"flair": sets["flair"]}
+    (alone,) = compare_pairs(fewer, 7, 200, [("dose", "flair")])
+    assert alone.macro_f1 == found["dose", "flair"].macro_f1
+    # with one subject of a label in common nothing can be said
+    sets["flair"] = [p for p in sets["flair"] if p.label == "recurrence"]
+    assert [(c.a, c.b) for c in compare_pairs(sets, 7, 200)] == [("dose", "event")]
+    assert compare_pairs({"dose": sets["dose"]}, 7, 200) == ()
+
+
+def test_predictions_that_contradict_each_other_are_not_joined():
+    one, other = Prediction("sub-1", "rice", 0, 0.2), Prediction("sub-1", "recurrence", 0, 0.2)
+    with pytest.raises(ResultError, match="dose and event call sub-1 by different labels"):
+        HeldOut.of({"dose": [one], "event": [other]})
+    with pytest.raises(ResultError, match="dose predicts a subject in two folds"):
+        HeldOut.of({"dose": [one, one]})

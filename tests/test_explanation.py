@@ -155,9 +155,7 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     # of a cohort whose maker knows no cause
     (project / "real").mkdir()
     with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: vol"):
-        explain_subjects(
-            explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out
-        )
+        explain_subjects(explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out)
     assert (out / "sub-005/index.html").is_file()
     assert not (out / "sub-003").exists()
     assert not (out / "truth.json").exists()

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from dataclasses import replace
 
 import matplotlib
@@ -18,22 +19,29 @@ from small_results import (
 from ricenet.cohort.splits import Splits
 from ricenet.display.drawing import extent_mm, save_figure, show_slice, slice_of
 from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
-from ricenet.evaluation.curves import curves_table, learning_curves_figure, over_folds, read_histories
-from ricenet.evaluation.figures import confusion_figure, macro_f1_figure
+from ricenet.evaluation.figures import (
+    confusion_figure,
+    curves_table,
+    learning_curves_figure,
+    macro_f1_figure,
+    over_folds,
+    read_histories,
+)
 from ricenet.evaluation.metrics import SetMetrics
 from ricenet.preprocessing.high_dose import isocentre_voxel
 from ricenet.runtime.errors import ResultError
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Grid
 
 
 def metrics(mean, sd):
     return SetMetrics(
-        mean, sd, (mean - sd, mean + sd), mean, mean - 0.1, mean + 0.1, ((30, 18), (10, 22)), 80
-    )
+        macro_f1_mean=mean, macro_f1_sd=sd, macro_f1_folds=(mean - sd, mean + sd), macro_f1_pooled=mean,
+        ci_low=mean - 0.1, ci_high=mean + 0.1, confusion=((30, 18), (10, 22)), n=80,
+    )  # fmt: skip
 
 
-METRICS = {name: metrics(0.5 + i / 20, 0.01 * (i + 1)) for i, name in enumerate(MODALITY_SETS)}
+METRICS = {name: metrics(0.5 + i / 20, 0.01 * (i + 1)) for i, name in enumerate(PAPER_VOLUMES.sets)}
 ALL_THREE = "post_op+event+dose"
 
 
@@ -41,8 +49,8 @@ def bars(figure, hatch):
     return [p for p in figure.axes[0].patches if p.get_hatch() == hatch]
 
 
-def test_a_striped_bar_a_set_with_its_sd_in_paper_order():
-    figure = macro_f1_figure(dict(reversed(METRICS.items())), {})
+def test_a_striped_bar_for_each_set_with_its_sd():
+    figure = macro_f1_figure(METRICS, {}, PAPER_VOLUMES)
     striped = bars(figure, "///")
     assert [b.get_height() for b in striped] == pytest.approx([0.5 + i / 20 for i in range(7)])
     assert bars(figure, "...") == []
@@ -53,12 +61,12 @@ def test_a_striped_bar_a_set_with_its_sd_in_paper_order():
     ]
     assert [np.ptp(span) / 2 for span in spans] == pytest.approx([0.01 * (i + 1) for i in range(7)])
     labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
-    assert labels[0] == "post-op"
-    assert labels[-1] == "post-op\n+ event\n+ dose"
+    assert labels[0] == "post-op T1ce"
+    assert labels[-1] == "post-op T1ce\n+ event T1ce\n+ dose"
 
 
 def test_a_dotted_bar_only_where_a_model_voted():
-    figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75})
+    figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75}, PAPER_VOLUMES)
     (dotted,) = bars(figure, "...")
     assert dotted.get_height() == 0.75
     striped = bars(figure, "///")[-1]
@@ -71,22 +79,23 @@ def published(figure, label):
 
 
 def test_the_papers_numbers_are_marked():
-    figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75, "dose": 0.6})
+    figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75, "dose": 0.6}, PAPER_VOLUMES)
     assert published(figure, "paper, validation") == [0.70, 0.58, 0.78, 0.70, 0.828, 0.83, 0.804]
     assert published(figure, "paper, test") == [0.916]
     assert figure.axes[0].get_ylim() == (0, 1)
 
 
 def test_legend_names_each_kind_once():
-    legend = macro_f1_figure(METRICS, {ALL_THREE: 0.75}).legends[0]
+    legend = macro_f1_figure(METRICS, {ALL_THREE: 0.75}, PAPER_VOLUMES).legends[0]
     texts = [t.get_text() for t in legend.get_texts()]
     assert texts[:2] == ["validation, mean and SD over folds", "test, majority vote of the folds"]
-    assert sorted(texts[2:]) == ["fair coin (0.49)", "paper, test", "paper, validation"]
+    assert sorted(texts[2:]) == ["chance level (0.49)", "paper, test", "paper, validation"]
 
 
 def test_confusion_matrices_print_counts_and_shares():
-    figure = confusion_figure({"dose": ((30, 10), (5, 15)), "event": ((0, 0), (1, 1))})
-    assert [axes.get_title() for axes in figure.axes] == ["event", "dose"]
+    confusions = {"event": ((0, 0), (1, 1)), "dose": ((30, 10), (5, 15))}
+    figure = confusion_figure(confusions, PAPER_VOLUMES)
+    assert [axes.get_title() for axes in figure.axes] == ["event T1ce", "dose"]
     texts = [t.get_text() for t in figure.axes[1].texts]
     assert texts == ["30", "75%", "10", "25%", "5", "25%", "15", "75%"]
 
@@ -94,14 +103,15 @@ def test_confusion_matrices_print_counts_and_shares():
 def test_equal_input_gives_equal_bytes(tmp_path):
     for suffix in ("png", "svg"):
         for name in ("a", "b"):
-            save_figure(macro_f1_figure(METRICS, {ALL_THREE: 0.75}), tmp_path / f"{name}.{suffix}")
+            figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75}, PAPER_VOLUMES)
+            save_figure(figure, tmp_path / f"{name}.{suffix}")
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_figures_ignore_and_keep_the_users_own_settings(tmp_path):
-    save_figure(macro_f1_figure(METRICS, {}), tmp_path / "plain.png")
+    save_figure(macro_f1_figure(METRICS, {}, PAPER_VOLUMES), tmp_path / "plain.png")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        save_figure(macro_f1_figure(METRICS, {}), tmp_path / "styled.png")
+        save_figure(macro_f1_figure(METRICS, {}, PAPER_VOLUMES), tmp_path / "styled.png")
         assert matplotlib.rcParams["font.size"] == 30
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "styled.png").read_bytes()
 
@@ -117,7 +127,7 @@ def test_learning_curve_is_the_mean_over_folds_up_to_their_common_epoch(historie
     # fold 1's loss lies 0.1 above fold 0's
     expected = [0.7 / e + 0.05 for e in (1, 2, 3, 4)]
     assert over_folds(histories["dose"], "train_loss").mean(axis=0) == pytest.approx(expected)
-    loss = learning_curves_figure(histories).axes[0]
+    loss = learning_curves_figure(histories, PAPER_VOLUMES).axes[0]
     assert loss.lines[0].get_ydata() == pytest.approx(expected)
     assert list(loss.lines[0].get_xdata()) == [1, 2, 3, 4]
 
@@ -164,17 +174,18 @@ def test_first_training_subject_with_rice_is_shown():
     assert subject_to_show(none) == "sub-1"
 
 
-def anatomy_of(tmp_path, known):
+def anatomy_of(tmp_path, known, volumes=PAPER_VOLUMES):
     write_preprocessed(tmp_path, "sub-001")
     if known:
         write_ground_truth(tmp_path / "data", "sub-001")
-    return read_anatomy(tmp_path / "work/preprocessed", tmp_path / "data", "sub-001", LABELS["sub-001"])
+    folders = tmp_path / "work/preprocessed", tmp_path / "data"
+    return read_anatomy(*folders, "sub-001", LABELS["sub-001"], volumes)
 
 
 def test_isocentre_is_marked_at_the_same_place_in_all_three_volumes(tmp_path):
     figure = volumes_figure(anatomy_of(tmp_path, known=True))
     titles = [axes.get_title() for axes in figure.axes[:3]]
-    assert titles == ["post-operative T1ce", "T1ce at the event", "radiotherapy dose"]
+    assert titles == ["post-op T1ce", "event T1ce", "dose"]
     centre_mm = GRID.world_mm(np.array([13.0, 12.0, 11.0]))
     for axes in figure.axes[:3]:
         (cross,) = axes.lines
@@ -211,9 +222,27 @@ def test_a_real_cohort_has_no_outlines_and_no_legend_for_them(tmp_path):
 
 def test_missing_preprocessed_volume_names_the_stage(tmp_path):
     with pytest.raises(ResultError, match=r"sub-001/post_op\.nii\.gz is missing\. The stage `preprocess`"):
-        read_anatomy(tmp_path, tmp_path, "sub-001", "rice")
+        read_anatomy(tmp_path, tmp_path, "sub-001", "rice", PAPER_VOLUMES)
 
 
-def test_a_subject_without_dose_is_drawn_without_isodoses(tmp_path):
-    anatomy = replace(anatomy_of(tmp_path, known=False), dose_gy=np.zeros((20, 20, 20), np.float32))
+def test_a_subject_whose_dose_is_zero_is_drawn_without_isodoses(tmp_path):
+    anatomy = anatomy_of(tmp_path, known=False)
+    anatomy = replace(anatomy, data={**anatomy.data, "dose": np.zeros((20, 20, 20), np.float32)})
     assert outlines(volumes_figure(anatomy).axes[2]) == []
+
+
+def test_declared_mris_are_drawn_as_far_as_the_subject_has_them_and_no_dose_is_needed(tmp_path):
+    flair, adc = (
+        VolumeSpec(name=name.lower(), kind="mri", session="event", suffix=name, title=name, required=False)
+        for name in ("FLAIR", "ADC")
+    )
+    write_preprocessed(tmp_path, "sub-001")
+    folder = tmp_path / "work/preprocessed/sub-001"
+    shutil.copy(folder / "event.nii.gz", folder / "flair.nii.gz")
+    anatomy = anatomy_of(tmp_path, known=True, volumes=Volumes([*PAPER_VOLUMES.mris, flair, adc]))
+    assert not anatomy.has_dose
+    figure = volumes_figure(anatomy)
+    assert [axes.get_title() for axes in figure.axes] == ["post-op T1ce", "event T1ce", "FLAIR"]
+    # the lesion belongs to the reference MRI of its session
+    assert [len(outlines(axes)) for axes in figure.axes] == [1, 1, 0]
+    assert all(not axes.lines for axes in figure.axes)

@@ -67,7 +67,7 @@ def test_preprocessing_takes_the_given_mask_and_leaves_hd_bet_alone(
 def test_a_mask_is_part_of_the_cohorts_content(tmp_path: Path) -> None:
     cohort = write_tiny_cohort(tmp_path / "tiny")
     before = admit(check_cohort(cohort), exclude_faulty=False)
-    assert "brain_mask" not in before.subjects[0].scans.model_dump()
+    assert "brain_mask" not in before.subjects[0].scans
     raw = RawSubject(cohort, "sub-001")
     image = load_nifti(raw.scan("post_op"))
     save_nifti(Volume(image.data > 20, image.grid), raw.brain_mask)

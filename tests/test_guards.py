@@ -13,16 +13,15 @@ from ruamel.yaml import YAML
 
 from ricenet.runtime.errors import CohortError, GuardError, ResultError
 from ricenet.runtime.files import read_json, write_json
-from ricenet.screening.guards.places import subject_in_two_places
-from ricenet.screening.guards.result import GuardResult
-from ricenet.screening.guards.verdict import read_guards, told, write_guards
+from ricenet.screening.guards.fold_guards import subject_in_two_places
+from ricenet.screening.guards.result import GuardResult, read_guards, write_guards
 
 PROJECT = Path(__file__).parents[1]
 
 PASSED = GuardResult(name="same_image", outcome="passed", found="all differ")
 WARNING = GuardResult(name="similar_image", outcome="warning", found="two resemble", remedy="Look.")
 FAILED = GuardResult(
-    name="label_given_away", outcome="failed", found="column site", remedy="Mend it.", subjects=("sub-002",)
+    name="label_leakage", outcome="failed", found="column site", remedy="Mend it.", subjects=("sub-002",)
 )
 
 
@@ -54,7 +53,7 @@ def test_every_guard_passes_on_a_clean_cohort(clean: Path) -> None:
         "subject_in_two_places": "passed",
         "same_image": "passed",
         "similar_image": "passed",
-        "label_given_away": "passed",
+        "label_leakage": "passed",
         "foreign_normalisation": "passed",
     }
 
@@ -71,8 +70,8 @@ def test_the_stage_keeps_what_it_found_and_looks_at_nothing_twice(
     def refuse(*_: object) -> None:
         raise AssertionError("looked at again")
 
-    monkeypatch.setattr("ricenet.screening.guards.fingerprints.look_at_raw", refuse)
-    monkeypatch.setattr("ricenet.screening.guards.fingerprints.look_at_preprocessed", refuse)
+    monkeypatch.setattr("ricenet.cohort.raw_record.examine", refuse)
+    monkeypatch.setattr("ricenet.screening.guards.input_fingerprint.fingerprint", refuse)
     run_stage(project, monkeypatch)
     assert read_guards(project / "work/guards/guards.json") == first
 
@@ -119,7 +118,7 @@ def test_the_verdict_changes_only_with_what_may_be_trained_on(tmp_path: Path) ->
 
 def test_of_many_subjects_the_first_are_named() -> None:
     subjects = tuple(f"sub-{index:03d}" for index in range(25))
-    line = told(FAILED.model_copy(update={"subjects": subjects}))
+    line = str(FAILED.model_copy(update={"subjects": subjects}))
     assert "sub-019 and 5 more" in line
     assert "sub-020" not in line
 
@@ -127,7 +126,7 @@ def test_of_many_subjects_the_first_are_named() -> None:
 @pytest.mark.parametrize("content", ['{"guards": [{"name": 3}]}', "no JSON"])
 def test_a_file_that_holds_no_guards_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "guards.json").write_text(content)
-    with pytest.raises(ResultError, match=r"guards.json holds no results.*dvc repro -f guard"):
+    with pytest.raises(ResultError, match=r"guards.json is not of this version.*dvc repro -f guard"):
         read_guards(tmp_path / "guards.json")
     with pytest.raises(ResultError, match="stage `guard` makes it"):
         read_guards(tmp_path / "other.json")
@@ -154,7 +153,7 @@ def test_subjects_that_cannot_be_looked_at_are_all_named(clean: Path, tmp_path: 
     project = copied(clean, tmp_path)
     for subject in ("sub-004", "sub-006"):
         (project / "work/preprocessed" / subject / "volumes.npy").write_bytes(b"no array")
-    with pytest.raises(CohortError, match=r"(?s)preprocessed volumes of 2 of 24.*sub-004: .*sub-006: "):
+    with pytest.raises(CohortError, match=r"(?s)preprocessed volumes: 2 of 24 .*sub-004: .*sub-006: "):
         guards_of(project)
 
 
@@ -171,5 +170,8 @@ def test_volumes_of_another_shape_than_the_brain_are_refused(clean: Path, tmp_pa
     project = copied(clean, tmp_path)
     write_volumes(project, "sub-002")
     np.save(project / "work/preprocessed/sub-002/volumes.npy", np.zeros((3, 4, 4, 4), np.float16))
-    with pytest.raises(CohortError, match=r"sub-002: volumes.npy: shapes \(4, 4, 4\), \(20, 20, 20\)"):
+    with pytest.raises(
+        CohortError,
+        match=r"sub-002: volumes.npy: shape \(3, 4, 4, 4\) of float16, expected \(3, 20, 20, 20\)",
+    ):
         guards_of(project)

@@ -22,10 +22,10 @@ from guarded_cohorts import (
 from scipy.ndimage import shift
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.raw_fingerprint import voxel_digest
 from ricenet.screening.guards.input_fingerprint import block_means
-from ricenet.screening.guards.raw_fingerprint import voxel_digest
 from ricenet.screening.guards.result import GuardResult
-from ricenet.vocabulary import Modality
+from ricenet.vocabulary import PAPER_VOLUMES, Modality
 
 SUBJECTS = 12
 
@@ -138,12 +138,12 @@ def test_another_patient_s_plan_is_found(project: Path) -> None:
 
 
 def test_two_subjects_are_too_few_to_know_what_heads_share(tmp_path: Path) -> None:
-    from ricenet.screening.guards.similar_image import similar_image
+    from ricenet.screening.guards.image_guards import similar_image
 
     def nobody(subject: str) -> None:
         raise AssertionError(subject)
 
-    result = similar_image(["sub-001", "sub-002"], nobody, 0.7)  # type: ignore[arg-type]
+    result = similar_image(["sub-001", "sub-002"], nobody, PAPER_VOLUMES, 0.7)  # type: ignore[arg-type]
     assert result.outcome == "not applicable"
 
 
@@ -177,7 +177,7 @@ def test_an_mri_that_is_standardised_outside_the_brain_too_is_found(project: Pat
     image = head("sub-006", "post_op")
     image[0, 0, 0] = 0.5
     overwrite_channel(project, "sub-006", 0, image)
-    assert "MRI of up to 0.500 outside the brain" in normalisation(project).found
+    assert "post_op of up to 0.500 outside the brain" in normalisation(project).found
 
 
 def test_a_dose_in_another_unit_is_found(project: Path) -> None:

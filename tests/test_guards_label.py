@@ -15,7 +15,7 @@ from cohorts import read_table, write_participants
 from guarded_cohorts import guards_of, write_guarded_project
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.screening.guards.label_leakage import label_given_away
+from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.label_tests import by_threshold, by_value
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import Label
@@ -43,7 +43,7 @@ def add_column(project: Path, name: str, cell: Callable[[str, int], str]) -> Non
 
 
 def guarded(project: Path) -> GuardResult:
-    return guards_of(project)["label_given_away"]
+    return guards_of(project)["label_leakage"]
 
 
 def rice(label: str) -> bool:
@@ -172,28 +172,28 @@ def test_what_few_subjects_have_by_chance_is_no_leak() -> None:
     labels = labels_of(6)
     sites = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
     # 2 of the 20 ways to deal three labels to six subjects
-    assert label_given_away(sites, labels).outcome == "passed"
+    assert label_leakage(sites, labels).outcome == "passed"
 
 
 def test_what_counts_alone_is_chance_among_many_properties() -> None:
     labels = labels_of(14)
     # 2 of 3432 deals
     site = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
-    assert label_given_away(site, labels).outcome == "failed"
+    assert label_leakage(site, labels).outcome == "failed"
     others = {f"column {k}": {s: str(i // 2 % (k + 2)) for i, s in enumerate(labels)} for k in range(5)}
-    assert label_given_away(site | others, labels).outcome == "passed"
+    assert label_leakage(site | others, labels).outcome == "passed"
 
 
 def test_a_value_for_each_subject_is_no_leak() -> None:
     labels = labels_of(60)
-    assert label_given_away({"column code": {s: s for s in labels}}, labels).outcome == "passed"
+    assert label_leakage({"column code": {s: s for s in labels}}, labels).outcome == "passed"
 
 
 def test_nearly_telling_the_label_is_a_warning() -> None:
     labels = labels_of(60)
     sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()} | {"sub-000": "a"}
     numbers = {s: float(i + 100 * (labels[s] == "rice")) for i, s in enumerate(labels)} | {"sub-001": 0.5}
-    result = label_given_away({"column site": dict(sites), "event: file size": dict(numbers)}, labels)
+    result = label_leakage({"column site": dict(sites), "event: file size": dict(numbers)}, labels)
     assert result.outcome == "warning"
     assert "column site (nearly always, 0.98" in result.found
     assert "event: file size (nearly always, 0.9" in result.found
@@ -203,17 +203,17 @@ def test_subjects_without_a_label_are_not_looked_at() -> None:
     labels = labels_of(40)
     sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()}
     everyone = sites | {"sub-900": "a", "sub-901": "b", "sub-902": "c"}
-    assert label_given_away({"column site": dict(everyone)}, labels).outcome == "failed"
+    assert label_leakage({"column site": dict(everyone)}, labels).outcome == "failed"
 
 
 def test_a_number_with_few_values_is_taken_for_a_kind_too() -> None:
     labels = labels_of(40)
     slices = {s: 160.0 if labels[s] == "rice" else (155.0 if i % 4 else 165.0) for i, s in enumerate(labels)}
-    assert label_given_away({"event: slices": dict(slices)}, labels).outcome == "failed"
+    assert label_leakage({"event: slices": dict(slices)}, labels).outcome == "failed"
 
 
 def test_one_label_alone_cannot_be_given_away() -> None:
-    assert label_given_away({}, {"sub-001": "rice"}).outcome == "not applicable"
+    assert label_leakage({}, {"sub-001": "rice"}).outcome == "not applicable"
 
 
 def balanced_accuracy(values: list[str], deal: list[bool]) -> float:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ricenet.screening.guards.label_leakage import label_given_away
+from ricenet.cohort.raw_fingerprint import Property
+from ricenet.cohort.raw_record import RawRecord
+from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.properties import properties_of
-from ricenet.screening.guards.raw_fingerprint import Property, RawLook
 from ricenet.vocabulary import Label
 
 LABELS: dict[str, Label] = {f"sub-{i:03d}": "rice" if i % 2 else "recurrence" for i in range(24)}
@@ -20,7 +21,9 @@ def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path: Path, spelt:
     rows = 'sub-001\trice\tbiopsy\tn/a\t"B\nsub-002\trice\tbiopsy\tn/a\tA\n'
     table = spelt.format(header + rows)
     (tmp_path / "participants.tsv").write_text(table, encoding="utf-8")
-    looks = {subject: RawLook(voxels={}, properties={}) for subject in ("sub-001", "sub-002")}
+    looks = {
+        subject: RawRecord(voxels={}, properties={}, segmented_ml={}) for subject in ("sub-001", "sub-002")
+    }
     # a further row is faulty, and nobody looked at it
     assert properties_of(tmp_path, looks)["column ward"] == {"sub-001": '"B', "sub-002": "A"}
 
@@ -41,7 +44,7 @@ TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY = "participants.tsv", "one conversion"
 )
 def test_the_remedy_fits_where_the_property_was_found(name: str, remedy: str) -> None:
     values: dict[str, Property] = {s: 54.0 if label == "rice" else 60.0 for s, label in LABELS.items()}
-    result = label_given_away({name: values}, LABELS)
+    result = label_leakage({name: values}, LABELS)
     assert result.outcome == "failed"
     told = [r for r in (TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY) if r in result.remedy]
     assert told == [remedy]
@@ -50,5 +53,5 @@ def test_the_remedy_fits_where_the_property_was_found(name: str, remedy: str) ->
 def test_every_kind_of_property_has_its_remedy_once() -> None:
     values: dict[str, Property] = {s: 54.0 if label == "rice" else 60.0 for s, label in LABELS.items()}
     names = ("column a", "column b", "dose sidecar: fractions", "dose sidecar: prescription gy")
-    remedy = label_given_away(dict.fromkeys(names, values), LABELS).remedy
+    remedy = label_leakage(dict.fromkeys(names, values), LABELS).remedy
     assert [remedy.count(r) for r in (TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY)] == [1, 0, 1]

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.splits import Splits
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import GuardResult
-from ricenet.screening.guards.training import guards_of_training
 from ricenet.vocabulary import Label
 
 SETS = ["dose", "event+dose"]
 LABELS: dict[str, Label] = {f"sub-{i}": ("rice" if i % 2 else "recurrence") for i in range(1, 8)}
 SPLITS = Splits(LABELS, (("sub-1", "sub-2"), ("sub-3", "sub-4"), ("sub-5", "sub-6")), ("sub-7",))
+
+ALL = {"post_op": "a", "event": "b", "dose": "c"}
+COHORT = CheckedCohort.of(
+    "data", [CheckedSubject(participant_id=s, label=label, scans=ALL) for s, label in LABELS.items()]
+)
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def change(project: Path, fold: int, **subjects: list[str]) -> None:
 
 
 def guards(project: Path) -> Mapping[str, GuardResult]:
-    found = guards_of_training(project / "training", SETS, SPLITS, project / "tuning")
+    found = guards_of_training(project / "training", SETS, SPLITS, COHORT, project / "tuning")
     return {result.name: result for result in found}
 
 

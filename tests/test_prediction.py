@@ -211,7 +211,7 @@ def four_dimensional(path: Path) -> None:
     [
         ("post_op", Path.unlink, "post_op (post_op.nii.gz): file is missing"),
         ("event", lambda path: path.write_bytes(b"no NIfTI"), "event (event.nii.gz): cannot be read ("),
-        ("event", four_dimensional, "4 dimensions, expected 3"),
+        ("event", four_dimensional, "expected three dimensions"),
         (
             "event",
             lambda path: change_voxels(path, one_voxel(np.nan)),

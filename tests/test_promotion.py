@@ -14,8 +14,7 @@ from tracked_project import PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner
 
 from ricenet.cli.promote import promote as promote_command
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.evidence.gate import GatePrediction
+from ricenet.evaluation.intervals import Estimate
 from ricenet.inference.test_vote import read_ledger
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
@@ -25,6 +24,7 @@ from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import champions, make_champion, promotable_version, versions
+from ricenet.training.predictions import Prediction
 
 RULES = Rules(seed=7, resamples=300)
 LEAK = GuardResult(name="same_image", outcome="failed", found="sub-001 is sub-002", remedy="Leave one out.")
@@ -144,10 +144,10 @@ def test_an_alias_moved_by_hand_within_the_gate_votes(project: Path) -> None:
     assert {line.rsplit("\t", 1)[1] for line in rows} <= {"rice", "recurrence", "indeterminate"}
 
 
-def predicted(right: bool) -> tuple[GatePrediction, ...]:
+def predicted(right: bool) -> tuple[...]:
     """Sixteen subjects, all right or all wrong."""
     return tuple(
-        GatePrediction(
+        Prediction(
             participant_id=f"sub-{i:03d}",
             label="rice" if i % 2 else "recurrence",
             fold=i % 2,

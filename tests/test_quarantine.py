@@ -81,7 +81,7 @@ def test_a_fault_of_another_subject_still_stops_the_pipeline(cohort: Path) -> No
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["sub-009\tdose"], r"exclude.tsv: sub-009 is no subject of this cohort \(line 2\). Mend its"),
+        (["sub-009\tdose"], r"exclude.tsv: sub-009 is no subject of this cohort \(line 2\). Correct its"),
         (["sub-002\tdose", "", "sub-002\tdose"], r"duplicate subject sub-002 \(line 4\). Keep one row"),
         (["sub-002\tunclear"], "reason of sub-002 is none of registration, brain_mask, dose, image_quality,"),
         (["sub-002\tDose"], "reason of sub-002 is none of"),
@@ -133,7 +133,7 @@ def test_a_comment_is_never_repeated(cohort: Path, caplog: pytest.LogCaptureFixt
 
 def test_nobody_left_is_refused(cohort: Path) -> None:
     exclude(cohort, *(f"sub-00{i}\tother" for i in range(1, 5)))
-    assert "no subject is left once the faulty and the quarantined ones are left out" in refusal(cohort)
+    assert "no subject is left once the faulty and the quarantined ones are excluded" in refusal(cohort)
 
 
 def test_beside_a_broken_participants_table_only_the_table_is_blamed(cohort: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_summary_says_how_many_are_quarantined_and_counts_them(cohort: Path)
     summary = summarise_cohort(exclude(cohort, "sub-002\tdose", f"sub-003\tother\t{SECRET}"))
     assert summary.quarantined == 2 and summary.groups["all"].subjects == 4
     table = summary_table(summary)
-    assert "2 of them are quarantined: exclude.tsv leaves them out." in table and SECRET not in table
+    assert "2 of them are quarantined: exclude.tsv excludes them." in table and SECRET not in table
 
 
 def test_the_reason_is_worded_once() -> None:

@@ -15,8 +15,7 @@ from ricenet.cohort.splits import Splits, with_other_folds
 from ricenet.config.training import AugmentationParams
 from ricenet.config.tuned import Tuned
 from ricenet.evaluation.evidence.gate import GateFold, GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import Repeats
-from ricenet.evaluation.evidence.repeats import read_repeats, score_repeats
+from ricenet.evaluation.evidence.record import Repeats, read_repeats, score_repeats
 from ricenet.runtime.errors import ParamsError, ResultError
 from ricenet.training.predictions import Prediction, write_predictions
 from ricenet.training.task import FoldTask
@@ -51,13 +50,13 @@ def test_the_score_of_a_division_is_pooled_over_its_folds(tmp_path: Path) -> Non
         write_predictions(rows, folder / "predictions.tsv")
     truth = [SPLITS.labels[s] == "rice" for s in division.development]
     called = [rice != (s in wrong) for s, rice in zip(division.development, truth, strict=True)]
-    found = score_repeats(tmp_path, {1: division}, ["dose"])
+    found = score_repeats(tmp_path, {1: division}, ["dose"], {})
     assert found.fold_seeds == (1,)
     assert found.macro_f1["dose"] == pytest.approx((f1_score(truth, called, average="macro"),))
 
 
 def test_where_nothing_is_repeated_there_is_nothing_to_read(tmp_path: Path) -> None:
-    (tmp_path / "repeats.json").write_text(Repeats.none().model_dump_json())
+    (tmp_path / "repeats.json").write_text(Repeats().model_dump_json())
     assert read_repeats(tmp_path) is None
     (tmp_path / "repeats.json").write_text(json.dumps({"seeds": [1]}))
     with pytest.raises(ResultError, match=r"repeats\.json is not of this version.*dvc repro -f repeat"):

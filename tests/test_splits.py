@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from pathlib import Path
 
 import pytest
 
+from ricenet.cohort.checked import CheckedSubject
+from ricenet.cohort.participants import Subset
 from ricenet.cohort.splits import (
-    Candidate,
     Splits,
-    candidates,
     check_splits,
     make_splits,
     read_splits,
@@ -22,7 +21,11 @@ from ricenet.runtime.errors import SplitError
 from ricenet.vocabulary import Label
 
 
-def cohort(recurrence: int, rice: int, subset: str | None = None) -> list[Candidate]:
+def Candidate(name: str, label: Label | None, subset: Subset | None) -> CheckedSubject:
+    return CheckedSubject(participant_id=name, label=label, subset=subset)
+
+
+def cohort(recurrence: int, rice: int, subset: Subset | None = None) -> list[CheckedSubject]:
     first_rice = recurrence + 1
     return [
         Candidate(f"sub-{i:03d}", "rice" if i >= first_rice else "recurrence", subset)
@@ -69,8 +72,8 @@ def test_the_order_of_subjects_has_no_influence_and_the_seed_has() -> None:
 
 def test_where_a_test_subject_is_named_no_subset_means_train() -> None:
     subjects = cohort(6, 6)
-    subjects[0] = dataclasses.replace(subjects[0], subset="test")
-    subjects[1] = dataclasses.replace(subjects[1], subset="train")
+    subjects[0] = subjects[0].model_copy(update={"subset": "test"})
+    subjects[1] = subjects[1].model_copy(update={"subset": "train"})
     splits = make_splits(subjects, 2, 0.5, seed=1)
     assert splits.test == ("sub-001",)
     assert len(splits.development) == 11
@@ -95,7 +98,7 @@ def test_unlabelled_subjects_are_left_out_and_named(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO)
     splits = make_splits([*cohort(4, 4), Candidate("sub-098", None, None)], 2, 0.25, seed=1)
     assert "sub-098" not in {*splits.labels, *splits.development, *splits.test}
-    assert "left out: sub-098" in caplog.text
+    assert "excluded: sub-098" in caplog.text
 
 
 def test_a_test_set_without_labels_is_refused() -> None:
@@ -124,12 +127,18 @@ A: Label = "rice"
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (Splits({"sub-003": A}, (("sub-003",), ("sub-003",)), ()), "subject sub-003 is in folds 0 and 1"),
+        (
+            Splits({"sub-003": A}, (("sub-003",), ("sub-003",)), ()),
+            "subject sub-003 is in several places: fold 0, fold 1",
+        ),
         (
             Splits({"sub-003": A}, ((), (), ("sub-003",)), ("sub-003",)),
-            "subject sub-003 is in the test set and in fold 2",
+            "subject sub-003 is in several places: the test set, fold 2",
         ),
-        (Splits({"sub-003": A}, ((), ()), ("sub-003", "sub-003")), "sub-003 is in the test set twice"),
+        (
+            Splits({"sub-003": A}, ((), ()), ("sub-003", "sub-003")),
+            "sub-003 is in several places: the test",
+        ),
         (Splits({}, (("sub-003",), ()), ()), "subject sub-003 is in fold 0 but has no label"),
         (Splits({"sub-003": A}, ((), ()), ()), "sub-003 has a label but is in no fold"),
     ],
@@ -157,7 +166,7 @@ def test_a_leak_written_by_hand_is_found_on_reading(tmp_path: Path) -> None:
     leaked = content["folds"][1][0]
     content["folds"][0].append(leaked)
     path.write_text(json.dumps(content))
-    with pytest.raises(SplitError, match=f"subject {leaked} is in folds 0 and 1"):
+    with pytest.raises(SplitError, match=f"subject {leaked} is in several places: fold 0, fold 1"):
         read_splits(path)
 
 
@@ -174,8 +183,3 @@ def test_a_changed_division_is_refused(tmp_path: Path) -> None:
 def test_missing_splits_say_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="`dvc repro split` makes it"):
         read_splits(tmp_path / "splits.json")
-
-
-def test_candidates_come_from_the_checked_cohort() -> None:
-    subject = {"participant_id": "sub-001", "label": None, "subset": "train", "site": "a", "scans": {}}
-    assert candidates({"subjects": [subject]}) == [Candidate("sub-001", None, "train")]

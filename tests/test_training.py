@@ -40,7 +40,7 @@ from ricenet.cohort.checked import (
     CheckedSubject,
     ScanDigests,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import AugmentationParams, NetworkParams, TrainingParams, read_params
@@ -381,7 +381,7 @@ def test_the_stages_write_what_the_next_ones_read(
         ],
     )
     write_checked_cohort(cohort, tmp_path / "work/cohort/cohort.json")
-    write_left_out([], tmp_path / "work/cohort/left_out.json")
+    write_excluded([], tmp_path / "work/cohort/excluded.json")
     keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
     write_json(tmp_path / "work/preprocessed/summary.json", keys)
     write_json(tmp_path / "work/tuning/best.json", {})

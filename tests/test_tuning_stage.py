@@ -20,7 +20,7 @@ from ricenet.cohort.checked import (
     CheckedSubject,
     ScanDigests,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.splits import Splits, write_splits
 from ricenet.config.params import read_params
@@ -67,7 +67,7 @@ def write_cohort(project: Path, labels: dict[str, Label]) -> None:
         ],
     )
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_left_out([], project / "work/cohort/left_out.json")
+    write_excluded([], project / "work/cohort/excluded.json")
 
 
 def write_params(project: Path, **tuning: Any) -> None:

@@ -13,11 +13,11 @@ from ricenet.cohort.checked import (
     ExcludedSubject,
     read_usable_cohort,
     write_checked_cohort,
-    write_left_out,
+    write_excluded,
 )
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import read_splits
-from ricenet.runtime.errors import CohortError
+from ricenet.runtime.errors import ResultError
 
 UPSIDE_DOWN = ExcludedSubject(participant_id="sub-002", problems=("event T1ce: registration failed. Look.",))
 
@@ -27,7 +27,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     """The checked cohort of three, and where the list of those left out belongs."""
     cohort = admit(check_cohort(write_tiny_cohort(tmp_path / "raw", subjects=3)), exclude_faulty=False)
     write_checked_cohort(cohort, tmp_path / "cohort.json")
-    return tmp_path / "cohort.json", tmp_path / "left_out.json"
+    return tmp_path / "cohort.json", tmp_path / "excluded.json"
 
 
 def names(cohort: CheckedCohort) -> list[str]:
@@ -35,15 +35,15 @@ def names(cohort: CheckedCohort) -> list[str]:
 
 
 def test_where_nobody_is_left_out_the_cohort_is_the_checked_one(files: tuple[Path, Path]) -> None:
-    write_left_out([], files[1])
+    write_excluded([], files[1])
     usable = read_usable_cohort(*files)
     assert names(usable) == ["sub-001", "sub-002", "sub-003"] and usable.excluded == ()
 
 
 def test_who_is_left_out_is_listed_and_changes_the_digest(files: tuple[Path, Path]) -> None:
-    write_left_out([], files[1])
+    write_excluded([], files[1])
     whole = read_usable_cohort(*files)
-    write_left_out([UPSIDE_DOWN], files[1])
+    write_excluded([UPSIDE_DOWN], files[1])
     usable = read_usable_cohort(*files)
     assert names(usable) == ["sub-001", "sub-003"] and usable.excluded == (UPSIDE_DOWN,)
     assert usable.digest != whole.digest
@@ -52,14 +52,14 @@ def test_who_is_left_out_is_listed_and_changes_the_digest(files: tuple[Path, Pat
 
 
 def test_without_preprocessing_nobody_knows_who_is_usable(files: tuple[Path, Path]) -> None:
-    with pytest.raises(CohortError, match=r"left_out\.json: not found\. .*: dvc repro preprocess"):
+    with pytest.raises(ResultError, match=r"excluded\.json is missing\. The stage `preprocess`"):
         read_usable_cohort(*files)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '[{"participant_id": 5}]', '["sub-002"]'])
 def test_a_file_that_is_no_list_of_subjects_is_refused(content: str, files: tuple[Path, Path]) -> None:
     files[1].write_text(content)
-    with pytest.raises(CohortError, match=r"left_out\.json: not a list of subjects\. .*-f preprocess"):
+    with pytest.raises(ResultError, match=r"excluded\.json is not of this version\. .*-f preprocess"):
         read_usable_cohort(*files)
 
 
@@ -71,7 +71,7 @@ def test_who_is_left_out_is_in_no_split(
     write_checked_cohort(
         admit(check_cohort(root), exclude_faulty=False), tmp_path / "work/cohort/cohort.json"
     )
-    write_left_out([UPSIDE_DOWN], tmp_path / "work/cohort/left_out.json")
+    write_excluded([UPSIDE_DOWN], tmp_path / "work/cohort/excluded.json")
     (tmp_path / "params.yaml").write_text(
         (project / "params.yaml")
         .read_text()

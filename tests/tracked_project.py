@@ -12,12 +12,13 @@ from small_evidence import write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
 from ricenet.config.params import NetworkParams
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.evidence.gate import SHARED, GateFold, GatePrediction, GateRecord
+from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
+from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.training.ensemble import Provenance, write_ensemble
 from ricenet.training.networks import initial_network
+from ricenet.training.predictions import Prediction
 
 SETS = ("dose", "post_op+dose")
 NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)
@@ -52,7 +53,7 @@ def make_project(project: Path) -> Path:
     write_json(project / "work/preprocessed/summary.json", {"digest": "p" * 64, "subjects": {}})
     cohort = {"root": "data/demo", "digest": "d" * 64, "subjects": [], "excluded": []}
     write_json(project / "work/cohort/cohort.json", cohort)
-    write_json(project / "work/cohort/left_out.json", [])
+    write_json(project / "work/cohort/excluded.json", {"subjects": []})
     write_volumes(project)
     shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
     for name in SETS:
@@ -118,7 +119,7 @@ def write_gate(project: Path, modality_set: str, **changes: object) -> None:
         temperature=2.0,
         threshold=0.6,
         predictions=tuple(
-            GatePrediction(
+            Prediction(
                 participant_id=subject,
                 label=LABELS[subject],
                 fold=k,

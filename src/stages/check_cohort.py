@@ -8,19 +8,22 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort, write_problems
+from ricenet.cohort.raw_record import RAW_STORE
 from ricenet.config.params import read_params
+from ricenet.runtime.store import Store
 
 logger = logging.getLogger("ricenet.stages.check_cohort")  # __name__ is __main__ here
 
 
 def main() -> None:
     """Write work/cohort/problems.json, and work/cohort/cohort.json where the cohort is admitted."""
-    params = read_params().cohort
+    params = read_params()
     # an earlier cohort must not outlive a check that fails
     CHECKED_COHORT_FILE.unlink(missing_ok=True)
-    report = check_cohort(Path(params.root))
+    root, store = Path(params.cohort.root), Store(RAW_STORE.absolute())
+    report = check_cohort(root, params.volumes, params.variables, store, params.execution)
     write_problems(report)
-    cohort = admit(report, params.exclude_faulty)
+    cohort = admit(report, params.cohort.exclude_faulty)
     write_checked_cohort(cohort)
     logger.info("%s", cohort.summary())
 

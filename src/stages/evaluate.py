@@ -10,11 +10,16 @@ from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
-from ricenet.evaluation.curves import curves_table, learning_curves_figure, read_histories
-from ricenet.evaluation.figures import confusion_figure, in_paper_order, macro_f1_figure
-from ricenet.evaluation.metrics import set_metrics
-from ricenet.evaluation.predictions import read_out_of_fold
-from ricenet.evaluation.tables import metrics_table, out_of_fold_table
+from ricenet.evaluation.figures import (
+    confusion_figure,
+    curves_table,
+    in_order,
+    learning_curves_figure,
+    macro_f1_figure,
+    read_histories,
+)
+from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.metrics import metrics_table, out_of_fold_table, set_metrics
 from ricenet.runtime.files import write_json, write_text
 
 logger = logging.getLogger("ricenet.stages.evaluate")
@@ -26,26 +31,26 @@ OUTPUT = WORK / "evaluation"
 def main() -> None:
     """Write metrics.json, out_of_fold.tsv, table.csv, curves.csv and figures/."""
     params = read_params()
-    splits = read_splits(WORK / "splits" / "splits.json")
-    sets = in_paper_order(params.modality_sets)
+    volumes, splits = params.volumes, read_splits(WORK / "splits" / "splits.json")
+    sets = in_order(params.modality_sets, volumes)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
     histories = {name: read_histories(WORK / "training", name, len(splits.folds)) for name in sets}
     metrics = {name: set_metrics(predictions[name], params.seed, params.evidence.resamples) for name in sets}
     for name, m in metrics.items():
         logger.info("%-20s macro-F1 %.3f, SD %.3f over folds", name, m.macro_f1_mean, m.macro_f1_sd)
 
-    write_json(OUTPUT / "metrics.json", {name: m.as_json() for name, m in metrics.items()})
+    write_json(OUTPUT / "metrics.json", {name: m.model_dump() for name, m in metrics.items()})
     write_text(OUTPUT / "out_of_fold.tsv", out_of_fold_table(predictions))
     write_text(OUTPUT / "table.csv", metrics_table(metrics))
     write_text(OUTPUT / "curves.csv", curves_table(histories))
 
     subject = subject_to_show(splits)
     cohort, label = Path(params.cohort.root), splits.labels[subject]
-    anatomy = read_anatomy(WORK / "preprocessed", cohort, subject, label, params.volumes)
+    anatomy = read_anatomy(WORK / "preprocessed", cohort, subject, label, volumes)
     for stem, figure in {
-        "macro_f1": macro_f1_figure(metrics, {}),
-        "confusion": confusion_figure({name: m.confusion for name, m in metrics.items()}),
-        "learning_curves": learning_curves_figure(histories),
+        "macro_f1": macro_f1_figure(metrics, {}, volumes),
+        "confusion": confusion_figure({name: m.confusion for name, m in metrics.items()}, volumes),
+        "learning_curves": learning_curves_figure(histories, volumes),
         "volumes": volumes_figure(anatomy),
     }.items():
         save_figure(figure, OUTPUT / "figures" / f"{stem}.png")

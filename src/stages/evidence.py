@@ -9,18 +9,16 @@ from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
-from ricenet.evaluation.evidence.build import build_evidence
+from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.gate import gate_record
-from ricenet.evaluation.evidence.held_out import HeldOut
-from ricenet.evaluation.evidence.output import write_evidence
-from ricenet.evaluation.evidence.repeats import read_repeats
-from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.predictions import read_out_of_fold
+from ricenet.evaluation.evidence.record import read_repeats
+from ricenet.evaluation.figures import in_order
+from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
-from ricenet.screening.guards.training import guards_of_training
-from ricenet.screening.guards.verdict import read_guards
+from ricenet.screening.guards.fold_guards import guards_of_training
+from ricenet.screening.guards.result import read_guards
 from ricenet.training.ensemble import RECORD
 
 logger = logging.getLogger("ricenet.stages.evidence")
@@ -30,28 +28,29 @@ WORK, ENSEMBLES = Path("work"), Path("models/ensembles")
 
 def main() -> None:
     """Write evidence.json and its tables."""
-    params = read_params()
+    params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
-    sets = in_paper_order(params.modality_sets)
+    sets = in_order(params.modality_sets, params.volumes)
     predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
-    held_out = HeldOut.of(predictions)
     scalars = cohort_scalars(
-        read_usable_cohort(),
+        cohort,
         WORK / "preprocessed",
-        held_out.subjects,
+        splits.development,
         params.execution,
         Store((WORK / "store" / "scalars").absolute()),
     )
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
-        *guards_of_training(WORK / "training", sets, splits, WORK / "tuning"),
+        *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
     ]
     evidence = build_evidence(
-        held_out,
+        predictions,
         scalars,
         guards,
         read_repeats(WORK / "repeats"),
-        splits.digest,
+        splits,
+        params.volumes,
+        params.variables,
         params.seed,
         params.evidence.resamples,
         params.evidence.target_error,
@@ -62,7 +61,7 @@ def main() -> None:
         )
         for name in sets
     ]
-    write_evidence(evidence, held_out, scalars, gates, WORK / "evidence")
+    write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
     for guard in guards:
         if guard.outcome in ("failed", "warning"):

@@ -8,9 +8,9 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
-from ricenet.runtime.store import Store
+from ricenet.runtime.store_sweep import STORE
+from ricenet.screening.guards.result import write_guards
 from ricenet.screening.guards.run_guards import guards_of_cohort
-from ricenet.screening.guards.verdict import told, write_guards
 
 logger = logging.getLogger("ricenet.stages.guard")
 
@@ -25,11 +25,11 @@ def main() -> None:
         params.guards.similar_correlation,
         params.preprocessing.dose_unit_gy,
         params.execution,
-        Store(Path("work/store/guards").absolute()),
+        STORE.absolute(),
     )
     for result in results:
         if result.outcome == "warning":
-            logger.warning("guard %s", told(result))
+            logger.warning("guard %s", result)
     write_guards(results, params.guards.tolerated)
     passed = sum(result.outcome == "passed" for result in results)
     logger.info("guards: %d of %d passed; see work/guards/guards.json", passed, len(results))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.checked import LEFT_OUT_FILE, read_checked_cohort, write_left_out
+from ricenet.cohort.checked import EXCLUDED_FILE, read_checked_cohort, write_excluded
 from ricenet.config.params import read_params
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
@@ -14,7 +14,7 @@ def main() -> None:
     """Preprocess every subject of the checked cohort into work/preprocessed; list whom it left out."""
     params = read_params()
     # an earlier list must not outlive a run that fails
-    LEFT_OUT_FILE.unlink(missing_ok=True)
+    EXCLUDED_FILE.unlink(missing_ok=True)
     left_out = preprocess_cohort(
         read_checked_cohort(),
         params.preprocessing,
@@ -25,7 +25,7 @@ def main() -> None:
         tool_versions(params.preprocessing.brain),
         exclude_faulty=params.cohort.exclude_faulty,
     )
-    write_left_out(left_out)
+    write_excluded(left_out)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from ricenet.cli import run_stage
 from ricenet.cohort.splits import Splits, read_splits, with_other_folds
 from ricenet.config.params import PARAMS_FILE, Params, read_params
 from ricenet.config.tuned import Tuned, read_tuned
-from ricenet.evaluation.evidence.record import Repeats
-from ricenet.evaluation.evidence.repeats import REPEATS_FILE, score_repeats
+from ricenet.evaluation.evidence.record import REPEATS_FILE, score_repeats
 from ricenet.runtime.errors import ParamsError
 from ricenet.runtime.files import atomic_folder, read_json, write_json
 from ricenet.runtime.store import Store
@@ -36,7 +35,7 @@ def main() -> None:
     with atomic_folder(Path("work/repeats")) as folder:
         for seed, of_seed in tasks.items():
             lay_out_training(of_seed, folder / str(seed))
-        found = score_repeats(folder, divisions, params.evidence.repeat_sets) if divisions else Repeats.none()
+        found = score_repeats(folder, divisions, params.evidence.repeat_sets, {})
         write_json(folder / REPEATS_FILE, found.model_dump(mode="json"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.cohort.splits import candidates, make_splits, write_splits
+from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import read_params
 
 logger = logging.getLogger("ricenet.stages.split")
@@ -16,8 +16,8 @@ logger = logging.getLogger("ricenet.stages.split")
 def main() -> None:
     """Divide the checked cohort once, for every modality set."""
     params = read_params()
-    cohort = read_usable_cohort().model_dump(mode="json")
-    splits = make_splits(candidates(cohort), params.split.folds, params.split.test_fraction, params.seed)
+    subjects = read_usable_cohort().subjects
+    splits = make_splits(subjects, params.split.folds, params.split.test_fraction, params.seed)
     write_splits(splits, Path("work/splits/splits.json"))
     logger.info(
         "%d subjects in %d folds, %d in the test set",

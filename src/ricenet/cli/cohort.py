@@ -1,4 +1,4 @@
-"""`ricenet cohort`: taking a cohort into the project, and seeing whom one holds."""
+"""`ricenet cohort`: adding a cohort to the project, and counting its subjects."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.check import CohortFolder
+from ricenet.cli.check import CohortFolder, declared_cohort
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
-cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or see whom a cohort holds.")
+cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or count the subjects of one.")
 
 
 @cohort_app.command("add")
@@ -30,10 +30,10 @@ def add(
     log_to_stderr()
     with mendable_errors():
         adoption = adopt_cohort(folder, name or folder.absolute().name)
-        root, left_out = adoption.root, len(adoption.cohort.excluded)
+        root, excluded = adoption.root, len(adoption.cohort.excluded)
         typer.echo(adoption.cohort.summary())
         if adoption.exclude_faulty:
-            typer.echo(f"cohort.exclude_faulty is true: faulty subjects are left out, {left_out} for now")
+            typer.echo(f"cohort.exclude_faulty is true: faulty subjects are excluded, {excluded} for now")
         typer.echo(f"{root}: {'copied' if adoption.copied else 'already there'}, versioned by DVC")
         typer.echo(f"params.yaml: cohort.root is {root}")
         ignored = root.with_name(".gitignore")
@@ -51,10 +51,9 @@ def summary(
     Reads the participants table and the dose sidecars only; `ricenet check` reads everything.
     """
     from ricenet.cohort.summary import summarise_cohort, summary_table
-    from ricenet.config.params import read_params
 
     log_to_stderr()
     with mendable_errors():
-        summarised = summarise_cohort(folder or Path(read_params().cohort.root))
+        summarised = summarise_cohort(*declared_cohort(folder)[:2])
         as_text = json.dumps(summarised.as_json(), indent=2, allow_nan=False) if as_json else None
         typer.echo(as_text or summary_table(summarised))

@@ -13,8 +13,8 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
     from ricenet.config.params import Params
-    from ricenet.evaluation.evidence.held_out import HeldOut
     from ricenet.evaluation.evidence.paired import Paired
+    from ricenet.evaluation.held_out import HeldOut
 
 logger = logging.getLogger(__name__)
 

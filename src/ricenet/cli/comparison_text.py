@@ -74,7 +74,7 @@ def _whom(found: Paired) -> str:
     lines = [
         f"A: {found.a.name}",
         f"B: {found.b.name}",
-        f"{found.n} subjects that both held out: {counts}. Left out: {found.only_a_held_out} that only A "
+        f"{found.n} subjects that both held out: {counts}. Excluded: {found.only_a_held_out} that only A "
         f"held out, {found.only_b_held_out} that only B did.",
     ]
     if not found.same_folds:
@@ -105,7 +105,7 @@ def _right_cells(found: Paired) -> Cells:
 
 def _test_cells(found: Paired) -> Cells:
     return [["test of A against B", "p"]] + [
-        [title, p_text(getattr(found.p_values, name))] for name, title in _TESTS.items()
+        [title, p_text(found.p_values[name])] for name, title in _TESTS.items()
     ]
 
 

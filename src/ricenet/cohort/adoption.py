@@ -51,20 +51,20 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
     Raises CohortError: the name, the target or the cohort is refused, it cannot be copied, or DVC
     refuses it. ParamsError: the parameter file is not valid.
     """
-    exclude_faulty = read_params(project / PARAMS_FILE).cohort.exclude_faulty
+    params = read_params(project / PARAMS_FILE)
     root = DATA / _accepted(name)
     is_in_place = _is_target(folder, project / root)
     if not (project / ".dvc").is_dir():
         raise CohortError("no folder .dvc here; run the command in the project's folder")
     logger.info("checking every file of the cohort")
-    cohort = admit(check_cohort(folder), exclude_faulty)
+    cohort = admit(check_cohort(folder, params.volumes, params.variables), params.cohort.exclude_faulty)
     if not is_in_place:
         logger.info("copying it to %s", root)
         _copy(folder, project / root)
     logger.info("versioning it: dvc add %s", root)
     _dvc_add(project, root)
     change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
-    return Adoption(root, not is_in_place, exclude_faulty, cohort)
+    return Adoption(root, not is_in_place, params.cohort.exclude_faulty, cohort)
 
 
 def _accepted(name: str) -> str:
@@ -118,7 +118,7 @@ def _copy(folder: Path, target: Path) -> None:
         reason = error.strerror or f"{type(error).__name__}: a file could not be read or written"
         raise CohortError(
             f"{DATA / target.name}: the cohort could not be copied ({reason}); params.yaml is unchanged. "
-            "Mend the cause, such as a full disk or a dangling link, and add it again"
+            "Remove the cause, such as a full disk or a dangling link, and add it again"
         ) from None
 
 

@@ -7,70 +7,46 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    TypeAdapter,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import Field
 
+from ricenet.cohort.layout import RawSubject, ScanDigests
 from ricenet.cohort.participants import Subset
-from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import content_digest, write_json
-from ricenet.vocabulary import LABELS, Label
+from ricenet.runtime.records import Record
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Label, VariableSpec, VariableValue, Volumes
 
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")
-LEFT_OUT_FILE = Path("work/cohort/left_out.json")
-"""Whom preprocessing left out, so that a change of it alone changes what is split and trained."""
+EXCLUDED_FILE = Path("work/cohort/excluded.json")
+"""Whom preprocessing excluded, so that a change of it alone changes what is split and trained."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class CheckedSubject(Record):
+    """A subject without a problem. label: None if unknown. subset: None if the table names none.
 
-
-class ScanDigests(_Record):
-    """SHA-256 of each of a subject's raw files. brain_mask: None where HD-BET has to make one.
-
-    planning_ct: None where the cohort has no copy of it.
+    scans: an optional volume that the subject lacks is not among them. variables: those of the table.
     """
-
-    post_op: str
-    event: str
-    dose: str
-    dose_sidecar: str
-    brain_mask: str | None = None
-    planning_ct: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
-        # so that a cohort without them keeps the digest that it had before there were any
-        return {name: digest for name, digest in handler(self).items() if digest is not None}
-
-
-class CheckedSubject(_Record):
-    """A subject without a problem. label: None if unknown. subset: None if the table names none."""
 
     participant_id: str
     label: Label | None
-    subset: Subset | None
-    site: str | None
-    scans: ScanDigests
+    subset: Subset | None = None
+    site: str | None = None
+    scans: ScanDigests = Field(default_factory=dict)
+    variables: dict[str, VariableValue] = Field(default_factory=dict)
 
 
-class ExcludedSubject(_Record):
-    """A faulty or quarantined subject that was left out, and why."""
+class ExcludedSubject(Record):
+    """A faulty or quarantined subject that was excluded, and why."""
 
     participant_id: str
     problems: tuple[str, ...]
 
 
-_LEFT_OUT = TypeAdapter(tuple[ExcludedSubject, ...])
+class _Excluded(Record):
+    subjects: tuple[ExcludedSubject, ...]
 
 
-class CheckedCohort(_Record):
+class CheckedCohort(Record):
     """What every later step may use. subjects: by participant_id, in that order.
 
     root: as the parameters name it. digest: of the subjects (table values and files), the same
@@ -79,32 +55,66 @@ class CheckedCohort(_Record):
 
     root: str
     digest: str
+    volumes: Volumes = PAPER_VOLUMES
+    variables: tuple[VariableSpec, ...] = ()
     subjects: tuple[CheckedSubject, ...]
     excluded: tuple[ExcludedSubject, ...] = ()
 
     @classmethod
     def of(
-        cls, root: str, subjects: Iterable[CheckedSubject], excluded: Iterable[ExcludedSubject] = ()
+        cls,
+        root: str,
+        subjects: Iterable[CheckedSubject],
+        excluded: Iterable[ExcludedSubject] = (),
+        volumes: Volumes = PAPER_VOLUMES,
+        variables: Iterable[VariableSpec] = (),
     ) -> Self:
         """A cohort with its digest computed."""
         ordered = tuple(sorted(subjects, key=lambda subject: subject.participant_id))
-        digest = content_digest([subject.model_dump(mode="json") for subject in ordered])
-        return cls(root=root, digest=digest, subjects=ordered, excluded=tuple(excluded))
+        return cls(
+            root=root,
+            digest=content_digest([subject.model_dump(mode="json") for subject in ordered]),
+            volumes=volumes,
+            variables=tuple(variables),
+            subjects=ordered,
+            excluded=tuple(excluded),
+        )
 
-    def without(self, left_out: Iterable[ExcludedSubject]) -> CheckedCohort:
-        """The cohort after later steps had to leave subjects out."""
-        excluded = tuple(left_out)
-        names = {subject.participant_id for subject in excluded}
-        kept = (subject for subject in self.subjects if subject.participant_id not in names)
-        return CheckedCohort.of(self.root, kept, (*self.excluded, *excluded)) if names else self
+    @property
+    def labels(self) -> dict[str, Label]:
+        """Of the labelled subjects, by participant_id."""
+        return {s.participant_id: s.label for s in self.subjects if s.label is not None}
+
+    def raw(self, subject: str) -> RawSubject:
+        """Where a subject's raw files lie."""
+        return RawSubject(Path(self.root).absolute(), subject, self.volumes)
+
+    def without(self, excluded: Iterable[ExcludedSubject]) -> CheckedCohort:
+        """The cohort after later steps had to exclude subjects."""
+        further = tuple(excluded)
+        names = {subject.participant_id for subject in further}
+        kept = [subject for subject in self.subjects if subject.participant_id not in names]
+        return CheckedCohort.of(self.root, kept, (*self.excluded, *further), self.volumes, self.variables)
 
     def summary(self) -> str:
-        """One line: numbers of subjects, labels, subsets and excluded subjects."""
+        """One line: numbers of subjects, labels, subsets, excluded subjects, and missing optional volumes."""
         labels = Counter(subject.label for subject in self.subjects)
         subsets = Counter(subject.subset for subject in self.subjects)
         counts = [f"{labels[label]} {label}" for label in LABELS] + [f"{labels[None]} unlabelled"]
         split = f"{subsets['train']} train, {subsets['test']} test, {subsets[None]} in no subset"
-        return f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
+        lacking = [len(self.subjects) - len(having(self, spec.name)) for spec in self.volumes]
+        lack = [f"; {n} without {name}" for n, name in zip(lacking, self.volumes.names, strict=True) if n]
+        told = f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
+        return told + "".join(lack)
+
+
+def having(cohort: CheckedCohort, modality_set: str) -> tuple[str, ...]:
+    """The subjects that have every volume of a modality set, in order of name.
+
+    Raises ValueError: not a set of the cohort's volumes.
+    """
+    needed = {spec.name for spec in cohort.volumes.members(modality_set)}
+    return tuple(s.participant_id for s in cohort.subjects if needed <= s.scans.keys())
 
 
 def write_checked_cohort(cohort: CheckedCohort, path: Path = CHECKED_COHORT_FILE) -> None:
@@ -115,34 +125,19 @@ def write_checked_cohort(cohort: CheckedCohort, path: Path = CHECKED_COHORT_FILE
 def read_checked_cohort(path: Path = CHECKED_COHORT_FILE) -> CheckedCohort:
     """Read what `write_checked_cohort` wrote.
 
-    Raises CohortError: missing file, or not such a file.
+    Raises ResultError: missing file, or not such a file.
     """
-    if not path.is_file():
-        raise CohortError(f"{path.name}: not found. Check the cohort first: dvc repro check_cohort")
-    try:
-        return CheckedCohort.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError):
-        raise CohortError(
-            f"{path.name}: not a checked cohort. Write it again: dvc repro -f check_cohort"
-        ) from None
+    return CheckedCohort.read(path, "check_cohort")
 
 
-def write_left_out(left_out: Iterable[ExcludedSubject], path: Path = LEFT_OUT_FILE) -> None:
-    """Write whom preprocessing left out as JSON, atomically."""
-    write_json(path, [subject.model_dump(mode="json") for subject in left_out])
+def write_excluded(excluded: Iterable[ExcludedSubject], path: Path = EXCLUDED_FILE) -> None:
+    """Write whom preprocessing excluded as JSON, atomically."""
+    write_json(path, _Excluded(subjects=tuple(excluded)).model_dump(mode="json"))
 
 
-def read_usable_cohort(checked: Path = CHECKED_COHORT_FILE, left_out: Path = LEFT_OUT_FILE) -> CheckedCohort:
-    """The checked cohort without whom preprocessing left out.
+def read_usable_cohort(checked: Path = CHECKED_COHORT_FILE, excluded: Path = EXCLUDED_FILE) -> CheckedCohort:
+    """The checked cohort without whom preprocessing excluded.
 
-    Raises CohortError: a missing file, or not such a file.
+    Raises ResultError: a missing file, or not such a file.
     """
-    cohort = read_checked_cohort(checked)
-    if not left_out.is_file():
-        raise CohortError(f"{left_out.name}: not found. Preprocess the cohort first: dvc repro preprocess")
-    try:
-        return cohort.without(_LEFT_OUT.validate_json(left_out.read_bytes()))
-    except ValidationError:
-        raise CohortError(
-            f"{left_out.name}: not a list of subjects. Write it again: dvc repro -f preprocess"
-        ) from None
+    return read_checked_cohort(checked).without(_Excluded.read(excluded, "preprocess").subjects)

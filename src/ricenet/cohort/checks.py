@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ricenet.cohort.checked import (
-    PROBLEMS_FILE,
-    CheckedCohort,
-    CheckedSubject,
-    ExcludedSubject,
-    ScanDigests,
-)
+from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.description import parse_description
-from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject, ScanDigests
 from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
-from ricenet.cohort.scan_checks import check_mask, check_scan
+from ricenet.cohort.raw_record import examine, raw_records
+from ricenet.cohort.table_variables import read_variables
+from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
-from ricenet.vocabulary import MODALITIES
+from ricenet.runtime.store import Store
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
 IMPORTING = "IMPORTING"
 """A file that is there while an import writes, and after one that was killed: files may not fit together."""
 
+HERE = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+
 
 @dataclass(frozen=True)
 class CheckReport:
     """What was found in a cohort. subjects: those without a problem. problems: all others' reasons.
 
-    quarantined: subjects that exclude.tsv leaves out, and why; nothing of theirs is a problem.
+    quarantined: subjects that exclude.tsv excludes, and why; nothing of theirs is a problem.
+    notes: optional volumes that subjects lack, which is no fault.
     """
 
     root: Path
     subjects: tuple[CheckedSubject, ...]
     problems: tuple[Problem, ...]
     quarantined: Mapping[str, Reason] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
+    volumes: Volumes = PAPER_VOLUMES
+    variables: tuple[VariableSpec, ...] = ()
 
     @property
     def faulty(self) -> tuple[str, ...]:
@@ -54,43 +57,46 @@ class CheckReport:
         return report_text(self.root.absolute().name, self.problems)
 
 
-def check_cohort(root: Path) -> CheckReport:
+def check_cohort(
+    root: Path,
+    volumes: Volumes = PAPER_VOLUMES,
+    variables: Sequence[VariableSpec] = (),
+    store: Store | None = None,
+    execution: ExecutionParams = HERE,
+) -> CheckReport:
     """Read everything in a raw cohort and collect what is wrong with it; raises nothing for its faults.
 
-    Volumes are read one at a time, to their last byte. Files of faultless subjects are hashed.
+    Every file is read once, to its last byte, and what was found is kept in the store (None: nowhere).
     Files of subjects that exclude.tsv lists are not read.
     """
     if not root.is_dir():
-        missing = Problem(None, ".", "the cohort's folder is missing", "Mend cohort.root, or add the folder.")
-        return CheckReport(root, (), (missing,))
-    table = read_participants(root / PARTICIPANTS_TABLE)
+        absent = "the cohort's folder is missing"
+        return CheckReport(root, (), (Problem(None, ".", absent, "Correct cohort.root, or add the folder."),))
+    table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
-    problems = [*_unfinished(root), *table.problems, *_misnamed(len(names) - len(folders))]
-    problems += _mismatches(table, folders)
-    description = parse_description(root)
-    if isinstance(description, Finding):
-        problems.append(description.of(None, DATASET_DESCRIPTION))
     quarantine = read_quarantine(root, {*table.listed, *folders} if table.has_ids else None)
-    left_out = quarantine.reasons
-    for subject in folders:
-        if subject not in left_out:
-            problems += _scan_problems(RawSubject(root, subject))
-    problems = [problem for problem in problems if problem.subject not in left_out]
-    problems += quarantine.problems
-    unused = {problem.subject for problem in problems} | left_out.keys()
-    subjects = (
-        _checked(RawSubject(root, subject), row)
+    raws = [RawSubject(root, name, volumes) for name in folders if name not in quarantine.reasons]
+    missing, notes = _missing_volumes(raws, volumes)
+    digests = _digests(raws)
+    of_files = _problems_of_files(root, digests, volumes, store, execution)
+    of_the_whole = [*_of_the_whole(root, len(names) - len(folders)), *quarantine.problems]
+    of_subjects = [*table.problems, *_mismatches(table, folders), *missing, *of_files]
+    problems = [p for p in (*of_the_whole, *of_subjects) if p.subject not in quarantine.reasons]
+    unused = {problem.subject for problem in problems} | quarantine.reasons.keys()
+    subjects = tuple(
+        _checked(row, digests[subject], values[subject])
         for subject, row in table.participants.items()
         if subject not in unused
     )
-    return CheckReport(root, tuple(subjects), tuple(problems), left_out)
+    given = quarantine.reasons, tuple(notes), volumes, tuple(variables)
+    return CheckReport(root, subjects, tuple(problems), *given)
 
 
 def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
     """Decide what is used: every subject, or with `exclude_faulty` those without a problem.
 
-    Quarantined subjects are left out either way, and listed with the excluded ones.
+    Quarantined subjects are excluded either way, and listed with the others.
     Raises CohortError, its message the whole report: a problem that belongs to no single subject,
     a faulty subject without `exclude_faulty`, or no subject left.
     """
@@ -99,92 +105,121 @@ def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
         raise CohortError(report.text())
     if not report.subjects:
         raise CohortError(
-            f"{report.text()}\nno subject is left once the faulty and the quarantined ones are left out"
+            f"{report.text()}\nno subject is left once the faulty and the quarantined ones are excluded"
         )
     excluded = [_excluded(report, subject) for subject in sorted({*report.faulty, *report.quarantined})]
     for subject in excluded:
         logger.warning("%s is excluded: %s", subject.participant_id, "; ".join(subject.problems))
-    return CheckedCohort.of(report.root.as_posix(), report.subjects, excluded)
+    return CheckedCohort.of(
+        report.root.as_posix(), report.subjects, excluded, report.volumes, report.variables
+    )
 
 
 def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
-    """Write a report's problems as JSON; an empty list where there is none."""
-    content = {"root": report.root.as_posix(), "problems": [asdict(problem) for problem in report.problems]}
+    """Write a report's problems and notes as JSON; empty lists where there is none."""
+    content = {
+        "root": report.root.as_posix(),
+        "problems": [asdict(problem) for problem in report.problems],
+        "notes": [asdict(note) for note in report.notes],
+    }
     write_json(path, content)
 
 
-def _unfinished(root: Path) -> list[Problem]:
-    if not (root / IMPORTING).exists():
-        return []
-    # subjects are written before the tables, which may tell of what they replaced
-    found = "import unfinished: it was killed, or is still under way"
-    remedy = "Give the same ricenet import command again, and wait for its end."
-    return [Problem(None, IMPORTING, found, remedy)]
+def _of_the_whole(root: Path, misnamed: int) -> Iterator[Problem]:
+    if (root / IMPORTING).exists():
+        # subjects are written before the tables, which may describe what they replaced
+        found = "import unfinished: it was killed, or is still under way"
+        remedy = "Give the same ricenet import command again, and wait for its end."
+        yield Problem(None, IMPORTING, found, remedy)
+    if misnamed:
+        # counted and not named: such a name may be a patient's
+        folders = "1 folder whose name is" if misnamed == 1 else f"{misnamed} folders whose names are"
+        remedy = "Rename to a pseudonym, the same as in the table and in the names of the files."
+        yield Problem(None, "sub-*", f"{folders} not sub-<letters and digits>", remedy)
+    description = parse_description(root)
+    if isinstance(description, Finding):
+        yield description.of(None, DATASET_DESCRIPTION)
 
 
-def _misnamed(count: int) -> list[Problem]:
-    if count == 0:
-        return []
-    found = "1 folder whose name is" if count == 1 else f"{count} folders whose names are"
-    # counted and not named: such a name may be a patient's
-    return [
-        Problem(
-            subject=None,
-            file="sub-*",
-            found=f"{found} not sub-<letters and digits>",
-            remedy="Rename to a pseudonym, the same as in the table and in the names of the files.",
-        )
-    ]
-
-
-def _mismatches(table: ParticipantsTable, folders: list[str]) -> list[Problem]:
+def _mismatches(table: ParticipantsTable, folders: list[str]) -> Iterator[Problem]:
     """Subjects of the table without a folder, and folders without a row."""
     if not table.has_ids:
-        return []
-    without_folder = [
-        Problem(subject, subject, "in the table, but without a folder", "Add the folder or remove the row.")
-        for subject in sorted(table.listed.difference(folders))
-    ]
-    without_row = [
-        Problem(subject, PARTICIPANTS_TABLE, "has a folder, but no row", "Add the row or remove the folder.")
-        for subject in folders
-        if subject not in table.listed
-    ]
-    return without_folder + without_row
+        return
+    for subject in sorted(table.listed.difference(folders)):
+        yield Problem(
+            subject, subject, "in the table, but without a folder", "Add the folder or remove the row."
+        )
+    for subject in sorted(set(folders) - table.listed):
+        found = "has a folder, but no row"
+        yield Problem(subject, PARTICIPANTS_TABLE, found, "Add the row or remove the folder.")
 
 
-def _scan_problems(raw: RawSubject) -> list[Problem]:
-    problems = []
-    sidecar = parse_dose_sidecar(raw.dose_sidecar)
-    known = sidecar if isinstance(sidecar, DoseSidecar) else None
-    for modality in MODALITIES:
-        path = raw.scan(modality)
-        file = path.relative_to(raw.cohort).as_posix()
-        problems += [finding.of(raw.subject, file) for finding in check_scan(path, modality, known)]
-    if raw.brain_mask.is_file():
-        file = raw.brain_mask.relative_to(raw.cohort).as_posix()
-        problems += [finding.of(raw.subject, file) for finding in check_mask(raw.brain_mask)]
-    if raw.planning_ct.is_file():
-        file = raw.planning_ct.relative_to(raw.cohort).as_posix()
-        # no more is asked of it than of a scan: to be readable, to have a place, and to show something
-        problems += [finding.of(raw.subject, file) for finding in check_scan(raw.planning_ct, "post_op")]
-    if not isinstance(sidecar, DoseSidecar):
-        file = raw.dose_sidecar.relative_to(raw.cohort).as_posix()
-        problems += [finding.of(raw.subject, file) for finding in sidecar]
-    return problems
+def _missing_volumes(raws: Sequence[RawSubject], volumes: Volumes) -> tuple[list[Problem], list[Problem]]:
+    """Volumes that subjects lack: problems, and notes of optional ones.
+
+    What nobody has is one problem a session: its declaration is wrong rather than every subject.
+    """
+    problems, notes = list[Problem](), list[Problem]()
+    nowhere: dict[str, list[VolumeSpec]] = {}
+    for spec in volumes:
+        lacking = [raw for raw in raws if spec.name not in raw.files]
+        if raws and len(lacking) == len(raws):
+            nowhere.setdefault(spec.session, []).append(spec)
+            continue
+        for raw in lacking:
+            file = raw.scan(spec.name).relative_to(raw.cohort).as_posix()
+            if spec.required:
+                remedy = "Add it, or exclude the subject."
+                problems.append(Problem(raw.subject, file, "file is missing", remedy))
+            else:
+                found = f"no {spec.title}: excluded from modality sets with {spec.name}"
+                notes.append(Problem(raw.subject, file, found, "Add it, if there is one."))
+    for session, specs in nowhere.items():
+        files = ", ".join(f"{spec.name} (*_ses-{session}_{spec.suffix}.nii.gz)" for spec in specs)
+        remedy = "Correct session or suffix under volumes in params.yaml, or add the files."
+        problems.append(Problem(None, f"ses-{session}", f"no subject has {files}", remedy))
+    return problems, notes
 
 
-def _checked(raw: RawSubject, row: Participant) -> CheckedSubject:
-    scans = ScanDigests(
-        post_op=file_digest(raw.scan("post_op")),
-        event=file_digest(raw.scan("event")),
-        dose=file_digest(raw.scan("dose")),
-        dose_sidecar=file_digest(raw.dose_sidecar),
-        brain_mask=file_digest(raw.brain_mask) if raw.brain_mask.is_file() else None,
-        planning_ct=file_digest(raw.planning_ct) if raw.planning_ct.is_file() else None,
-    )
+def _digests(raws: Sequence[RawSubject]) -> dict[str, ScanDigests]:
+    """Of all files; reading is what takes time here, and hashing lets other threads run."""
+
+    def of_subject(raw: RawSubject) -> ScanDigests:
+        return {name: _digest(path) for name, path in raw.files.items()}
+
+    with ThreadPoolExecutor() as pool:
+        return {raw.subject: found for raw, found in zip(raws, pool.map(of_subject, raws), strict=True)}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError:
+        # what decodes it says why
+        return "unreadable"
+
+
+def _problems_of_files(
+    root: Path,
+    digests: Mapping[str, ScanDigests],
+    volumes: Volumes,
+    store: Store | None,
+    execution: ExecutionParams,
+) -> tuple[Problem, ...]:
+    if store is not None:
+        return raw_records(root, digests, volumes, store, execution)[1]
+    raws = (RawSubject(root, subject, volumes) for subject in digests)
+    return tuple(problem for raw in raws for problem in examine(raw)[1])
+
+
+def _checked(row: Participant, scans: ScanDigests, variables: Mapping[str, VariableValue]) -> CheckedSubject:
     return CheckedSubject(
-        participant_id=row.participant_id, label=row.label, subset=row.subset, site=row.site, scans=scans
+        participant_id=row.participant_id,
+        label=row.label,
+        subset=row.subset,
+        site=row.site,
+        scans=scans,
+        variables=dict(variables),
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANTS_TABLE
-from ricenet.cohort.problems import Finding
+from ricenet.cohort.participants import read_tsv
+from ricenet.cohort.problems import Finding, json_object
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import read_json
 
 
 def read_description(cohort: Path) -> Mapping[str, Any]:
@@ -37,21 +36,17 @@ def is_synthetic(cohort: Path) -> bool:
 
 
 def _has_synthetic_label(table: Path) -> bool:
-    if not table.is_file():
+    # of tables with any fault too
+    lines = read_tsv(table)
+    if not isinstance(lines, list):
         return False
-    # lines and cells as `read_participants` divides them, but of tables with any fault too
-    with table.open(encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return any(row.get("label_source") == "synthetic" for row in rows)
+    header, *rows = lines
+    return any(("label_source", "synthetic") in zip(header, cells, strict=False) for cells in rows)
 
 
 def parse_description(cohort: Path) -> Mapping[str, Any] | Finding:
     """The description of a cohort, or what is wrong with it; empty where there is none."""
-    remedy = "Write one JSON object in UTF-8, or leave the file out."
-    try:
-        content = read_json(cohort / DATASET_DESCRIPTION)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        return Finding(f"is not readable JSON ({type(error).__name__})", remedy)
-    return content if isinstance(content, dict) else Finding("is not a JSON object", remedy)
+    content = json_object(
+        cohort / DATASET_DESCRIPTION, "Write one JSON object in UTF-8, or leave the file out."
+    )
+    return {} if content is None else content

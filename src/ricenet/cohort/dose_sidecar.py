@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
-from ricenet.cohort.problems import Finding
+from ricenet.cohort.problems import Finding, json_object
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import read_json
 
 _REMEDIES = {
     "DoseUnits": "Export the dose in Gy and write GY.",
@@ -18,12 +17,11 @@ _REMEDIES = {
     "other sums, such as of one beam, cannot be scaled to the course.",
     "NumberOfFractions": "Write the number of fractions of the course, a positive whole number.",
     "PrescriptionGy": "Write the prescribed dose of the course in Gy, a positive number, or leave it out.",
-}
-_REMEDIES_OF_FURTHER_KEYS = {
     "DoseType": "Write PHYSICAL or EFFECTIVE, or leave it out.",
     "PlansSummed": "Write the number of plans whose doses were summed, or leave it out.",
     "SourceSummationType": "Write the RTDOSE's own DoseSummationType, or leave it out.",
 }
+_FURTHER = ("DoseType", "PlansSummed", "SourceSummationType")
 
 _UNITS = {"GY", "CGY", "RELATIVE"}
 _DOSE_TYPES = {"PHYSICAL", "EFFECTIVE", "ERROR"}
@@ -102,14 +100,12 @@ def read_dose_sidecar(path: Path) -> DoseSidecar:
 
 def parse_dose_sidecar(path: Path) -> DoseSidecar | list[Finding]:
     """The sidecar at `path`, or all that is wrong with it."""
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        return [Finding("file is missing", f"Write it, with {', '.join(_REMEDIES)}.")]
-    except (OSError, ValueError) as error:
-        return [Finding(f"is not readable JSON ({type(error).__name__})", "Write one JSON object in UTF-8.")]
-    if not isinstance(content, dict):
-        return [Finding("is not a JSON object", f"Write one with {', '.join(_REMEDIES)}.")]
+    needed = ", ".join(name for name in _REMEDIES if name not in _FURTHER)
+    content = json_object(path, f"Write one JSON object in UTF-8, with {needed}.")
+    if content is None:
+        return [Finding("file is missing", f"Write it, with {needed}.")]
+    if isinstance(content, Finding):
+        return [content]
     try:
         return DoseSidecar.model_validate(content)
     except ValidationError as error:
@@ -126,16 +122,13 @@ def _finding(error: dict[str, Any]) -> Finding:
         case "value_error":
             found = error["msg"].removeprefix("Value error, ")
         case _:
-            found = f"{key} is {_told(error['input'])}"
-    return Finding(found, (_REMEDIES | _REMEDIES_OF_FURTHER_KEYS)[key])
+            found = f"{key} is {_shown(error['input'])}"
+    return Finding(found, _REMEDIES[key])
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A refused value as far as it cannot identify a patient: numbers and DICOM's words."""
     if isinstance(value, str):
-        return (
-            repr(value)
-            if value.strip().upper() in _UNITS | _DOSE_TYPES | SUMMATION_TYPES
-            else "some other text"
-        )
+        is_known = value.strip().upper() in _UNITS | _DOSE_TYPES | SUMMATION_TYPES
+        return repr(value) if is_known else "some other text"
     return repr(value) if value is None or isinstance(value, int | float) else "a list or an object"

@@ -2,68 +2,96 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.vocabulary import Modality
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 
 PARTICIPANTS_TABLE = "participants.tsv"
 DATASET_DESCRIPTION = "dataset_description.json"
 GROUND_TRUTH = "ground_truth"
 """Folder in which a synthetic cohort keeps what only its maker can know."""
 
+ScanDigests = dict[str, str]
+"""SHA-256 of a subject's files: of each volume by its name, and of what lies beside (`side_files`)."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether a cohort has a file, be it a link whose content is missing: that is a fault, not an absence."""
+    return os.path.lexists(path)
+
 
 @dataclass(frozen=True)
 class RawSubject:
-    """Paths of one subject's raw files; nothing is read or checked."""
+    """Paths of one subject's raw files, as the volumes are declared."""
 
     cohort: Path
     subject: str
+    volumes: Volumes = PAPER_VOLUMES
 
     @property
     def folder(self) -> Path:
         """The subject's folder."""
         return self.cohort / self.subject
 
-    def scan(self, modality: Modality) -> Path:
-        """The NIfTI file of a modality, on its own grid and in its own space."""
-        session = "ses-event" if modality == "event" else "ses-postop"
-        stem = f"{self.subject}_{session}"
-        if modality == "dose":
-            return self.folder / session / "rt" / f"{stem}_dose.nii.gz"
-        return self.folder / session / "anat" / f"{stem}_ce-gadolinium_T1w.nii.gz"
+    def scan(self, name: str) -> Path:
+        """The NIfTI file of a declared volume, on its own grid and in its own space."""
+        spec = self.volumes[name]
+        return self._file(spec.session, "rt" if spec.kind == "dose" else "anat", f"{spec.suffix}.nii.gz")
 
     @property
     def dose_sidecar(self) -> Path:
         """JSON beside the dose: DoseUnits, DoseSummationType, NumberOfFractions, PrescriptionGy."""
-        path = self.scan("dose")
+        path = self.scan(self._dose.name)
         return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
     @property
-    def brain_mask(self) -> Path:
-        """A brain mask on a grid in the post-op scan's space; optional, for scans without their skull."""
-        anat = self.scan("post_op")
-        return anat.with_name(f"{self.subject}_ses-postop_desc-brain_mask.nii.gz")
+    def planning_ct(self) -> Path:
+        """A copy of the planning CT in the dose's space; optional, to check the dose by."""
+        return self._file(self._dose.session, "rt", "ct.nii.gz")
 
     @property
-    def lesion_mask(self) -> Path:
-        """The new lesion on a grid in the event scan's space; optional, for the audit of shortcuts."""
-        anat = self.scan("event")
-        return anat.with_name(f"{self.subject}_ses-event_label-lesion_mask.nii.gz")
+    def brain_mask(self) -> Path:
+        """A brain mask in the reference MRI's space; optional, for scans without their skull."""
+        return self._file(self.volumes.reference.session, "anat", "desc-brain_mask.nii.gz")
 
     @property
     def cavity_mask(self) -> Path:
-        """The resection cavity on a grid in the post-op scan's space; optional, for that audit too."""
-        anat = self.scan("post_op")
-        return anat.with_name(f"{self.subject}_ses-postop_label-cavity_mask.nii.gz")
-
-    def known_masks(self) -> list[Path]:
-        """The masks of cavity and lesion that there are, those of a synthetic cohort's maker included."""
-        truth = self.cohort / GROUND_TRUTH / self.subject
-        masks = (self.lesion_mask, self.cavity_mask, truth / "lesion.nii.gz", truth / "cavity.nii.gz")
-        return [mask for mask in masks if mask.is_file()]
+        """The resection cavity in the reference MRI's space; optional, for the audit of shortcuts."""
+        own = self._file(self.volumes.reference.session, "anat", "label-cavity_mask.nii.gz")
+        return self._or_truth(own, "cavity.nii.gz")
 
     @property
-    def planning_ct(self) -> Path:
-        """A copy of the planning CT in the post-op scan's space; optional, to check the dose by."""
-        return self.scan("dose").with_name(f"{self.subject}_ses-postop_ct.nii.gz")
+    def lesion_mask(self) -> Path:
+        """The new lesion in the space of the last session's MRI; optional, for the audit of shortcuts."""
+        own = self._file(self.volumes.last_session_reference.session, "anat", "label-lesion_mask.nii.gz")
+        return self._or_truth(own, "lesion.nii.gz")
+
+    @property
+    def side_files(self) -> dict[str, Path]:
+        """What may lie beside the volumes, by name; all but the dose's sidecar is optional."""
+        names = ["brain_mask", "cavity_mask", "lesion_mask"]
+        if self.volumes.dose is not None:
+            names += ["dose_sidecar", "planning_ct"]
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Every file of the subject that is there, by its volume's name or its own."""
+        known = {name: self.scan(name) for name in self.volumes.names} | self.side_files
+        return {name: path for name, path in known.items() if is_there(path)}
+
+    @property
+    def _dose(self) -> VolumeSpec:
+        if self.volumes.dose is None:
+            raise ValueError("no dose is declared among the volumes")
+        return self.volumes.dose
+
+    def _file(self, session: str, kind: str, ending: str) -> Path:
+        return self.folder / f"ses-{session}" / kind / f"{self.subject}_ses-{session}_{ending}"
+
+    def _or_truth(self, own: Path, truth: str) -> Path:
+        """The cohort's own mask, or where it has none that of a synthetic cohort's maker."""
+        known = self.cohort / GROUND_TRUTH / self.subject / truth
+        return known if known.is_file() and not is_there(own) else own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
+from ricenet.cohort.layout import is_there
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.vocabulary import Label
 
 LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]
+RtModality = Literal["photon", "proton", "ion"]
 
 MISSING = "n/a"
 REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
@@ -29,6 +31,7 @@ _REFUSALS = {
     "label": ("is none of recurrence, rice, n/a", _WORD),
     "label_source": ("is none of biopsy, follow_up, synthetic, n/a", _WORD),
     "subset": ("is none of train, test, n/a", _WORD),
+    "rt_modality": ("is none of photon, proton, ion, n/a", _WORD),
     "age_years": ("is no number from 0 to 130", _CORRECT),
     "rt_end_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "event_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
@@ -72,6 +75,7 @@ class Participant(BaseModel):
     sex: Text | None = None
     mgmt: Text | None = None
     idh: Text | None = None
+    rt_modality: RtModality | None = None
     rt_end_date: IsoDate | None = None
     event_date: IsoDate | None = None
     days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None
@@ -108,32 +112,46 @@ class ParticipantsTable:
 
     participants: the faultless rows, by participant_id. cells: of the same rows, the text in every column,
     those included that `Participant` ignores. listed: every participant_id that occurs, faulty rows
-    included. has_ids: False where the table is too broken to say whom it lists.
+    included. columns: as the header names them; none where the table is too broken to say whom it lists.
     """
 
     participants: Mapping[str, Participant]
     cells: Mapping[str, Mapping[str, str]]
     listed: frozenset[str]
-    has_ids: bool
+    columns: tuple[str, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether the table could be read far enough to say whom it lists."""
+        return bool(self.columns)
+
+
+def read_tsv(path: Path) -> list[list[str]] | Finding | None:
+    """The cells of every line of a UTF-8 table, quotation marks as they stand; None: there is no file."""
+    if not is_there(path):
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"cannot be read as UTF-8 text ({type(error).__name__})"
+        return Finding(found, "Save it as tab-separated text in UTF-8.")
+    return [line.split("\t") for line in re.split(r"\r\n|\r|\n", text)]
 
 
 def read_participants(path: Path) -> ParticipantsTable:
     """Read a tab-separated UTF-8 table; all errors of all rows are collected, none is raised."""
-    try:
-        lines = re.split(r"\r\n|\r|\n", path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    lines = read_tsv(path)
+    if lines is None:
         return _unusable(
             path, Finding("not found", "Write it beside the subjects' folders, one row a subject.")
         )
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"cannot be read as UTF-8 text ({type(error).__name__})"
-        return _unusable(path, Finding(found, "Save it as tab-separated text in UTF-8."))
-    header = lines[0].split("\t")
-    faults = _header_findings(header)
-    if faults:
+    if isinstance(lines, Finding):
+        return _unusable(path, lines)
+    header, *cells = lines
+    if faults := _header_findings(header):
         return _unusable(path, *faults)
-    rows = [(number, line.split("\t")) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    rows = {number: row for number, row in enumerate(cells, start=2) if any(cell.strip() for cell in row)}
     if not rows:
         return _unusable(path, Finding("no row under the header", "Write one row a subject."))
     return _read_rows(path.name, header, rows)
@@ -150,76 +168,74 @@ def parse_row(cells: Mapping[str, str]) -> Participant | list[Finding]:
 
 def _unusable(path: Path, *findings: Finding) -> ParticipantsTable:
     problems = tuple(finding.of(None, path.name) for finding in findings)
-    return ParticipantsTable({}, {}, frozenset(), has_ids=False, problems=problems)
+    return ParticipantsTable({}, {}, frozenset(), (), problems)
 
 
 def _header_findings(header: list[str]) -> list[Finding]:
+    add = "Add it (the table is separated by tabs; n/a where unknown)."
     missing = [column for column in REQUIRED_COLUMNS if column not in header]
-    findings = [
-        Finding(f"column {column} is missing", "Add it (the table is separated by tabs; n/a where unknown).")
-        for column in missing
-    ]
-    repeated = [column for column, count in Counter(header).items() if count > 1]
-    return findings + [_repeated_column(header, column) for column in repeated]
+    findings = [Finding(f"column {column} is missing", add) for column in missing]
+    for column in (column for column, count in Counter(header).items() if count > 1):
+        if column in Participant.model_fields:
+            findings.append(Finding(f"column {column} occurs twice", "Keep one of them."))
+        else:
+            # by position: in a table without a header these are a patient's cells
+            positions = ", ".join(str(index) for index, name in enumerate(header, start=1) if name == column)
+            remedy = "Keep one of them; the first line names the columns."
+            findings.append(Finding(f"columns {positions} have the same name", remedy))
+    return findings
 
 
-def _repeated_column(header: list[str], column: str) -> Finding:
-    if column in Participant.model_fields:
-        return Finding(f"column {column} occurs twice", "Keep one of them.")
-    # in a table without a header these are a patient's cells
-    positions = ", ".join(str(index) for index, name in enumerate(header, start=1) if name == column)
-    return Finding(
-        f"columns {positions} have the same name", "Keep one of them; the first line names the columns."
-    )
-
-
-def _read_rows(file: str, header: list[str], rows: list[tuple[int, list[str]]]) -> ParticipantsTable:
+def _read_rows(file: str, header: list[str], rows: Mapping[int, list[str]]) -> ParticipantsTable:
     id_column = header.index("participant_id")
     participants: dict[str, Participant] = {}
     cells_of: dict[str, Mapping[str, str]] = {}
     lines_of: dict[str, list[int]] = {}
     problems: list[Problem] = []
-    for line, cells in rows:
+    for line, cells in rows.items():
         subject = cells[id_column] if id_column < len(cells) else ""
         if not PARTICIPANT_ID.fullmatch(subject):
-            problems.append(_nameless_row(line).of(None, file))
+            # without the value: where an identifier is malformed, it may be a patient's name
+            found = f"line {line}: participant_id is not sub- followed by letters and digits"
+            problems.append(
+                Problem(None, file, found, "Give the subject such a pseudonym, and its folder the same name.")
+            )
             continue
         lines_of.setdefault(subject, []).append(line)
-        named = dict(zip(header, cells, strict=False))
-        parsed = parse_row(named) if len(cells) == len(header) else None
-        match parsed:
-            case Participant():
-                participants[subject], cells_of[subject] = parsed, named
-            case None:
-                problems.append(_ragged_row(line, len(cells), len(header)).of(subject, file))
-            case findings:
-                problems += [finding.on_line(line).of(subject, file) for finding in findings]
-    duplicates = {subject: lines for subject, lines in lines_of.items() if len(lines) > 1}
-    problems += [_duplicate(lines).of(subject, file) for subject, lines in duplicates.items()]
+        cells_of[subject] = dict(zip(header, cells, strict=False))
+        parsed = _parse_cells(cells_of[subject], line, len(cells), len(header))
+        if isinstance(parsed, Participant):
+            participants[subject] = parsed
+        else:
+            problems += [finding.of(subject, file) for finding in parsed]
+    for subject, lines in lines_of.items():
+        if len(lines) > 1:
+            found = f"duplicate subject: listed on lines {', '.join(map(str, lines))}"
+            problems.append(Problem(subject, file, found, "Keep one row a subject."))
+    table = ParticipantsTable(participants, cells_of, frozenset(lines_of), tuple(header), ())
+    return with_problems(table, problems)
+
+
+def with_problems(table: ParticipantsTable, problems: list[Problem]) -> ParticipantsTable:
+    """The table with further problems, and without the rows that they concern."""
     faulty = {problem.subject for problem in problems}
-    faultless = {subject: row for subject, row in participants.items() if subject not in faulty}
-    cells_of = {subject: cells_of[subject] for subject in faultless}
-    return ParticipantsTable(faultless, cells_of, frozenset(lines_of), has_ids=True, problems=tuple(problems))
-
-
-def _nameless_row(line: int) -> Finding:
-    # without the value: where an identifier is malformed, it may be a patient's name
-    return Finding(
-        f"line {line}: participant_id is not sub- followed by letters and digits",
-        "Give the subject such a pseudonym, and its folder the same name.",
+    participants = {subject: row for subject, row in table.participants.items() if subject not in faulty}
+    return replace(
+        table,
+        participants=participants,
+        cells={subject: table.cells[subject] for subject in participants},
+        problems=(*table.problems, *problems),
     )
 
 
-def _ragged_row(line: int, cells: int, columns: int) -> Finding:
-    return Finding(
-        f"line {line} has {cells} cell(s) under {columns} column(s)",
-        "Separate cells by single tabs, with n/a where a value is missing.",
-    )
-
-
-def _duplicate(lines: list[int]) -> Finding:
-    found = f"duplicate subject: listed on lines {', '.join(map(str, lines))}"
-    return Finding(found, "Keep one row a subject.")
+def _parse_cells(
+    named: Mapping[str, str], line: int, cells: int, columns: int
+) -> Participant | list[Finding]:
+    if cells != columns:
+        found = f"line {line} has {cells} cell(s) under {columns} column(s)"
+        return [Finding(found, "Separate cells by single tabs, with n/a where a value is missing.")]
+    parsed = parse_row(named)
+    return parsed if isinstance(parsed, Participant) else [finding.on_line(line) for finding in parsed]
 
 
 def _finding(error: dict[str, Any]) -> Finding:

@@ -1,15 +1,21 @@
-"""What is wrong with a raw cohort, and how it is told: one report over all subjects."""
+"""What is wrong with a raw cohort: one report over all subjects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ricenet.runtime.files import read_json
+
+MOST_SUBJECTS_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in a file and how to mend it; the file is known to whoever looked into it.
+    """What was found in a file and how to correct it; whoever read the file knows which one it is.
 
     Findings reach logs, the report and MLflow: no free text of a file is repeated in one, since
     it may identify a patient.
@@ -43,15 +49,30 @@ class Problem:
         return f"{self.file}: {self.found}. {self.remedy}"
 
 
-def report_text(cohort: str, problems: Sequence[Problem]) -> str:
+def report_text(cohort: str, problems: Iterable[Problem]) -> str:
     """All problems of a cohort, those of the cohort as a whole first, then subject by subject."""
-    lines = [f"{cohort}: {len(problems)} problem(s)"]
-    for subject, group in groupby(_in_order(problems), key=lambda problem: problem.subject):
+    # stable: within a file, problems stay in the order in which they were found
+    ordered = sorted(problems, key=lambda problem: (problem.subject or "", problem.file))
+    lines = [f"{cohort}: {len(ordered)} problem(s)"]
+    for subject, group in groupby(ordered, key=lambda problem: problem.subject):
         lines.append(subject or "the cohort as a whole")
         lines += [f"  - {problem}" for problem in group]
     return "\n".join(lines)
 
 
-def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    # stable: within a file, problems stay in the order in which they were found
-    return sorted(problems, key=lambda problem: (problem.subject or "", problem.file))
+def json_object(path: Path, remedy: str) -> dict[str, Any] | Finding | None:
+    """The JSON object in a file, or what is wrong with it; None where there is no file."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return Finding(f"is not readable JSON ({type(error).__name__})", remedy)
+    return content if isinstance(content, dict) else Finding("is not a JSON object", remedy)
+
+
+def named(subjects: Iterable[str]) -> str:
+    """Subjects by name; of many, the first and how many more there are."""
+    ordered = sorted(subjects)
+    more = len(ordered) - MOST_SUBJECTS_NAMED
+    return ", ".join(ordered[:MOST_SUBJECTS_NAMED]) + (f" and {more} more" if more > 0 else "")

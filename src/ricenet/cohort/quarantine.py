@@ -5,14 +5,12 @@ A comment may say more, for those who keep the cohort; it is never repeated, sin
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-from ricenet.cohort.participants import PARTICIPANT_ID
+from ricenet.cohort.participants import PARTICIPANT_ID, read_tsv
 from ricenet.cohort.problems import Finding, Problem
 
 QUARANTINE_TABLE = "exclude.tsv"
@@ -25,7 +23,7 @@ _TABLE = "Write a tab-separated table with the columns participant_id, reason an
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Why each listed subject is left out. problems: of the list itself; they concern the whole cohort."""
+    """Why each listed subject is excluded. problems: of the list itself; they concern the whole cohort."""
 
     reasons: Mapping[str, Reason] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -37,16 +35,14 @@ def read_quarantine(cohort: Path, known: Collection[str] | None) -> Quarantine:
     known: subjects of the participants table and of the folders; None where the table cannot say.
     A header without rows is an empty list. All errors of all rows are collected, none is raised.
     """
-    try:
-        lines = re.split(r"\r\n|\r|\n", (cohort / QUARANTINE_TABLE).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    lines = read_tsv(cohort / QUARANTINE_TABLE)
+    if lines is None:
         return Quarantine()
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"cannot be read as UTF-8 text ({type(error).__name__})"
-        return _refused(Finding(found, "Save it as tab-separated text in UTF-8."))
-    header, *rows = (line.split("\t") for line in lines)
-    if not any(line.strip() for line in lines):
-        return _refused(Finding("is empty", f"{_TABLE} Remove the file where nobody is left out."))
+    if isinstance(lines, Finding):
+        return _refused(lines)
+    if not any(cell.strip() for cells in lines for cell in cells):
+        return _refused(Finding("is empty", f"{_TABLE} Remove the file where nobody is excluded."))
+    header, *rows = lines
     missing = [column for column in REQUIRED_COLUMNS if header.count(column) != 1]
     if missing:
         found = f"column {', '.join(missing)} is missing or occurs twice in its first line"
@@ -55,7 +51,7 @@ def read_quarantine(cohort: Path, known: Collection[str] | None) -> Quarantine:
 
 
 def quarantined_because(reason: Reason) -> str:
-    """How a report tells why a subject is left out."""
+    """How a report says why a subject is excluded."""
     return f"quarantined ({reason}), as {QUARANTINE_TABLE} says"
 
 
@@ -64,35 +60,33 @@ def _refused(*findings: Finding) -> Quarantine:
 
 
 def _read_rows(header: list[str], rows: list[list[str]], known: Collection[str] | None) -> Quarantine:
-    at = {column: header.index(column) for column in REQUIRED_COLUMNS}
+    at = [header.index(column) for column in REQUIRED_COLUMNS]
     reasons: dict[str, Reason] = {}
-    listed: Counter[str] = Counter()
+    listed = set[str]()
     findings: list[Finding] = []
     for line, cells in enumerate(rows, start=2):
         if not any(cell.strip() for cell in cells):
             continue
-        subject, reason = (cells[i] if i < len(cells) else "" for i in at.values())
-        accepted = next((known_reason for known_reason in REASONS if known_reason == reason), None)
-        fault = _fault(subject, accepted is not None, known, twice=subject in listed)
-        listed[subject] += 1
-        if fault is not None:
+        subject, reason = (cells[i] if i < len(cells) else "" for i in at)
+        if fault := _fault(subject, reason, known, twice=subject in listed):
             findings.append(fault.on_line(line))
-        elif accepted is not None:
-            reasons[subject] = accepted
+        else:
+            reasons[subject] = cast(Reason, reason)
+        listed.add(subject)
     return Quarantine(reasons, _refused(*findings).problems)
 
 
-def _fault(subject: str, has_reason: bool, known: Collection[str] | None, *, twice: bool) -> Finding | None:
+def _fault(subject: str, reason: str, known: Collection[str] | None, *, twice: bool) -> Finding | None:
     if not PARTICIPANT_ID.fullmatch(subject):
         # without the value: where an identifier is malformed, it may be a patient's name
         return Finding(
             "participant_id is not sub- followed by letters and digits", "Write the subject's pseudonym."
         )
     if known is not None and subject not in known:
-        return Finding(f"{subject} is no subject of this cohort", "Mend its spelling, or remove the row.")
+        return Finding(f"{subject} is no subject of this cohort", "Correct its spelling, or remove the row.")
     if twice:
         return Finding(f"duplicate subject {subject}", "Keep one row a subject.")
-    if not has_reason:
+    if reason not in REASONS:
         remedy = "Write one of them, in lower case; the column comment takes the rest."
         return Finding(f"reason of {subject} is none of {', '.join(REASONS)}", remedy)
     return None

@@ -5,17 +5,18 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.problems import Finding
-from ricenet.vocabulary import Modality
-from ricenet.volume import Affine, Volume, load_nifti
+from ricenet.volume import Affine, Grid, Volume, inverse
 
-_CHUNK_BYTES = 1 << 20
+ScanKind = Literal["mri", "dose", "mask"]
+
 _LEAST_UNIT_VOLUME = 1e-4
 """Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
 
@@ -29,45 +30,27 @@ glioblastoma prescribe 25 Gy in 5 fractions (Roa et al., J Clin Oncol 33 (2015) 
 and a re-irradiation together reach about 115 Gy. One fraction's dose and a dose in cGy lie far outside."""
 
 
-_CORRECT = "Correct the sidecar (for predict: or the options), or export the dose again."
+@dataclass(frozen=True)
+class RawScan:
+    """A decoded file. image: as nibabel has it, for its header. volume: its voxels as float32."""
+
+    image: Any
+    volume: Volume
 
 
-def check_scan(path: Path, modality: Modality, sidecar: DoseSidecar | None = None) -> list[Finding]:
-    """All that is wrong with a volume; empty where nothing is. Holds one volume in memory.
+def check_scan(path: Path, kind: ScanKind, sidecar: DoseSidecar | None = None) -> list[Finding]:
+    """All that is wrong with a file; empty where nothing is. Holds one volume in memory.
 
     sidecar: of the dose, where it is sound; its prescription is compared with the voxels, or without one
     their maximum with LEAST_COURSE_GY and MOST_COURSE_GY.
     """
-    if not path.is_file():
-        return [Finding("file is missing", "Add it, or leave the subject out.")]
-    volume = _read(path)
-    if isinstance(volume, Finding):
-        return [volume]
-    # without a reference, the affine is a guess that nibabel makes
-    findings = _reference_findings(path) or _affine_findings(volume.grid.affine)
-    findings += _voxel_findings(volume.data)
-    if modality == "dose":
-        findings += _dose_findings(volume.data)
-        if sidecar is not None:
-            findings += _prescription_findings(float(volume.data.max()), sidecar)
-    return findings
+    scan = read_scan(path)
+    return [scan] if isinstance(scan, Finding) else findings_of(scan, kind, sidecar)
 
 
-def check_mask(path: Path) -> list[Finding]:
-    """All that is wrong with a brain mask that a cohort brings: unreadable, without a place, not 0 and 1."""
-    volume = _read(path)
-    if isinstance(volume, Finding):
-        return [volume]
-    findings = _reference_findings(path) or _affine_findings(volume.grid.affine)
-    findings += _voxel_findings(volume.data)
-    if not findings and not np.isin(volume.data, (0, 1)).all():
-        findings.append(
-            Finding("holds values other than 0 and 1", "Write 1 in the brain and 0 elsewhere, or remove it.")
-        )
-    return findings
-
-
-def _read(path: Path) -> Volume | Finding:
+def read_scan(path: Path) -> RawScan | Finding:
+    """Decode a file to its last byte and checksum."""
+    import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
@@ -77,10 +60,18 @@ def _read(path: Path) -> Volume | Finding:
         *(ImageFileError, HeaderDataError, WrapStructError, np.exceptions.ComplexWarning),
     )
     try:
-        _read_to_the_checksum(path)
+        # nibabel would stop at the last voxel, before the checksum that tells a damaged file
+        content = gzip.decompress(path.read_bytes())
         with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return load_nifti(path)
+            image = nib.nifti1.Nifti1Image.from_bytes(content)
+            data = np.asarray(image.dataobj, dtype=np.float32)
+        if data.ndim != 3 or not data.size:
+            raise ValueError(f"a shape of {data.shape}, expected three dimensions")
+        x, y, z = data.shape
+        return RawScan(image, Volume(data, Grid((x, y, z), np.asarray(image.affine, np.float64))))
+    except FileNotFoundError:
+        return Finding("file is missing", "Add it, or leave the subject out.")
     except unreadable as error:
         # a reader's message may hold the whole path, which is the user's own affair
         reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
@@ -90,29 +81,43 @@ def _read(path: Path) -> Volume | Finding:
         )
 
 
-def _read_to_the_checksum(path: Path) -> None:
-    # nibabel stops at the last voxel, before the checksum that tells a damaged file
-    with gzip.open(path) as stream:
-        while stream.read(_CHUNK_BYTES):
-            pass
+def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = None) -> list[Finding]:
+    """All that is wrong with a decoded file, as `check_scan` has it."""
+    data = scan.volume.data
+    header = scan.image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        # without a reference, the affine is a guess that nibabel makes
+        findings = [
+            Finding(
+                "no spatial reference: sform_code and qform_code are both 0, so that left could be right",
+                "Export it again from its DICOM series with an orientation; do not set a code by guess.",
+            )
+        ]
+    else:
+        findings = _affine_findings(scan.volume.grid.affine)
+    findings += _voxel_findings(data)
+    if kind == "mask" and not findings and not np.isin(data, (0, 1)).all():
+        remedy = "Write 1 inside and 0 elsewhere, or remove it."
+        findings.append(Finding("holds values other than 0 and 1", remedy))
+    if kind == "dose":
+        if (negative := data < 0).any():
+            found = f"{negative.sum()} voxel(s) of negative dose, down to {data[negative].min():g} Gy"
+            remedy = "Export the dose again without resampling overshoot or offset."
+            findings.append(Finding(found, remedy))
+        if sidecar is not None and np.isfinite(data.max()):
+            findings += _course_findings(float(data.max()), sidecar)
+    return findings
 
 
-def _reference_findings(path: Path) -> list[Finding]:
-    import nibabel as nib
-
-    header = nib.nifti1.load(path).header
-    if int(header["sform_code"]) != 0 or int(header["qform_code"]) != 0:
-        return []
-    return [
-        Finding(
-            "no spatial reference: sform_code and qform_code are both 0, so that left could be right",
-            "Export the volume again from its DICOM series with an orientation; do not set a code by guess.",
-        )
-    ]
+def outside(mask: Volume, grid: Grid) -> bool:
+    """Whether a mask's middle lies outside a grid, both in one space: it belongs to another scan."""
+    middle_mm = mask.grid.world_mm(np.argwhere(mask.data > 0).mean(axis=0))
+    voxel = (inverse(grid.affine) @ [*middle_mm, 1.0])[:3]
+    return bool((voxel < -0.5).any() or (voxel > np.array(grid.shape) - 0.5).any())
 
 
 def _affine_findings(affine: Affine) -> list[Finding]:
-    remedy = "Export the volume again with the position of its voxels (qform or sform)."
+    remedy = "Export it again with the position of its voxels (qform or sform)."
     if not np.isfinite(affine).all():
         return [Finding("the affine holds NaN or infinite values", remedy)]
     lengths_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -121,69 +126,39 @@ def _affine_findings(affine: Affine) -> list[Finding]:
     return []
 
 
-def _voxel_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Finding]:
-    findings = []
-    for name, count in (("NaN", np.isnan(data).sum()), ("infinite", np.isinf(data).sum())):
-        if count:
-            findings.append(
-                Finding(
-                    f"{count} {name} voxel(s)", "Export it again, or set what lies outside the scan to 0."
-                )
-            )
+def _voxel_findings(data: np.ndarray) -> list[Finding]:
+    counts = {"NaN": np.isnan(data).sum(), "infinite": np.isinf(data).sum()}
+    remedy = "Export it again, or set what lies outside the scan to 0."
+    findings = [Finding(f"{count} {name} voxel(s)", remedy) for name, count in counts.items() if count]
     if not findings and data.min() == data.max():
-        findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by the scan itself."))
+        findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by what it should show."))
     return findings
 
 
-def _dose_findings(data: NDArray[np.float32] | NDArray[np.bool_]) -> list[Finding]:
-    negative = data < 0
-    if not negative.any():
-        return []
-    found = f"{negative.sum()} voxel(s) of negative dose, down to {data[negative].min():g} Gy"
-    return [Finding(found, "Export the dose again without resampling overshoot or offset.")]
+def _course_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
+    """A course whose largest dose cannot be that of its prescription, or of any course for a brain tumour.
 
-
-def _prescription_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
-    """A course whose largest dose cannot be that of its prescription. maximum_gy: of the file, unscaled."""
-    prescription_gy = sidecar.prescription_gy
-    if not np.isfinite(maximum_gy):
-        return []
-    course_gy = maximum_gy * sidecar.factor
+    maximum_gy: of the file, unscaled.
+    """
+    course_gy, prescription_gy = maximum_gy * sidecar.factor, sidecar.prescription_gy
+    correct = "Correct the sidecar (for predict: or the options), or export the dose again."
     if prescription_gy is None:
-        return _plausibility_findings(course_gy, maximum_gy, sidecar)
-    share = course_gy / prescription_gy
-    if LEAST_OF_PRESCRIPTION <= share <= MOST_OF_PRESCRIPTION:
-        return []
-    cause = (
-        "one fraction's dose is called PLAN, it is another course's (a boost), or it is cut off"
-        if share < 1
-        else "the whole course's dose is called FRACTION, the voxels are cGy, or a course is missing in "
-        "PrescriptionGy"
-    )
-    return [
-        Finding(
-            f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
-            f"{sidecar.factor:g}), {share:.0%} of PrescriptionGy {prescription_gy:g}; "
-            f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected",
-            f"Likely {cause}. {_CORRECT}",
+        low_gy, high_gy = LEAST_COURSE_GY, MOST_COURSE_GY
+        expected = f"; without PrescriptionGy {low_gy:g} to {high_gy:g} Gy is expected"
+        correct += " Where it is right, write PrescriptionGy (--prescription)."
+        if_low, if_high = "or it is a boost's alone", "or the voxels are cGy"
+    else:
+        low_gy, high_gy = LEAST_OF_PRESCRIPTION * prescription_gy, MOST_OF_PRESCRIPTION * prescription_gy
+        expected = (
+            f", {course_gy / prescription_gy:.0%} of PrescriptionGy {prescription_gy:g}; "
+            f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected"
         )
-    ]
-
-
-def _plausibility_findings(course_gy: float, maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
-    """A course without a prescription, whose largest dose no course of a brain tumour has."""
-    if LEAST_COURSE_GY <= course_gy <= MOST_COURSE_GY:
+        if_low = "it is another course's (a boost), or it is cut off"
+        if_high = "the voxels are cGy, or a course is missing in PrescriptionGy"
+    if low_gy <= course_gy <= high_gy:
         return []
-    cause = (
-        "one fraction's dose is called PLAN, or it is a boost's alone"
-        if course_gy < LEAST_COURSE_GY
-        else "the whole course's dose is called FRACTION, or the voxels are cGy"
-    )
-    return [
-        Finding(
-            f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
-            f"{sidecar.factor:g}); without PrescriptionGy {LEAST_COURSE_GY:g} to {MOST_COURSE_GY:g} Gy is "
-            "expected",
-            f"Likely {cause}. {_CORRECT} Where it is right, write PrescriptionGy (--prescription).",
-        )
-    ]
+    is_low = course_gy < low_gy
+    cause = "one fraction's dose is called PLAN" if is_low else "the whole course's dose is called FRACTION"
+    found = f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
+    remedy = f"Likely {cause}, {if_low if is_low else if_high}. {correct}"
+    return [Finding(f"{found}{sidecar.factor:g}){expected}", remedy)]

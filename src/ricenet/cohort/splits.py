@@ -11,23 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ricenet.cohort.checked import CheckedSubject
+from ricenet.cohort.problems import named
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, read_json, write_json
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import LABELS, Label
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A checked subject, as far as splitting is concerned; None is `n/a` in participants.tsv."""
-
-    participant_id: str
-    label: Label | None
-    subset: str | None
 
 
 @dataclass(frozen=True)
@@ -58,12 +50,7 @@ class Splits:
         return tuple(subject for subject in self.development if subject not in held_out)
 
 
-def candidates(cohort: Mapping[str, Any]) -> list[Candidate]:
-    """The subjects of a checked cohort (the content of cohort.json)."""
-    return [Candidate(s["participant_id"], s["label"], s["subset"]) for s in cohort["subjects"]]
-
-
-def make_splits(subjects: Sequence[Candidate], folds: int, test_fraction: float, seed: int) -> Splits:
+def make_splits(subjects: Sequence[CheckedSubject], folds: int, test_fraction: float, seed: int) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
@@ -71,10 +58,11 @@ def make_splits(subjects: Sequence[Candidate], folds: int, test_fraction: float,
     `train` are never drawn.
     Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
     """
-    _refuse_repeated(subjects)
-    unlabelled = sorted(s.participant_id for s in subjects if s.label is None)
-    if unlabelled:
-        logger.info("%d subject(s) without a label are left out: %s", len(unlabelled), ", ".join(unlabelled))
+    counts = Counter(s.participant_id for s in subjects)
+    if repeated := sorted(subject for subject, n in counts.items() if n > 1):
+        raise SplitError(f"subject {repeated[0]} is in the cohort {counts[repeated[0]]} times; keep it once")
+    if unlabelled := [s.participant_id for s in subjects if s.label is None]:
+        logger.info("%d subject(s) without a label are excluded: %s", len(unlabelled), named(unlabelled))
     labels = {s.participant_id: s.label for s in subjects if s.label is not None}
     test = _test_subjects(subjects, labels, test_fraction, seed)
     rest = sorted(set(labels) - set(test))
@@ -95,16 +83,14 @@ def check_splits(splits: Splits) -> None:
 
     Raises SplitError: naming the subject and its places.
     """
-    places: dict[str, list[str]] = {subject: ["the test set"] for subject in splits.test}
-    if len(places) < len(splits.test):
-        twice = sorted(subject for subject, n in Counter(splits.test).items() if n > 1)
-        raise SplitError(f"subject {twice[0]} is in the test set twice")
-    for fold, members in enumerate(splits.folds):
-        for subject in members:
-            places.setdefault(subject, []).append(f"fold {fold}")
+    places: dict[str, list[str]] = {}
+    members = {"the test set": splits.test} | {f"fold {k}": fold for k, fold in enumerate(splits.folds)}
+    for place, subjects in members.items():
+        for subject in subjects:
+            places.setdefault(subject, []).append(place)
     for subject, found in sorted(places.items()):
         if len(found) > 1:
-            raise SplitError(f"subject {subject} is in {_listed(found)}")
+            raise SplitError(f"subject {subject} is in several places: {', '.join(found)}")
         if subject not in splits.labels:
             raise SplitError(f"subject {subject} is in {found[0]} but has no label")
     if homeless := sorted(set(splits.labels) - set(places)):
@@ -140,23 +126,15 @@ def read_splits(path: Path) -> Splits:
     return splits
 
 
-def _refuse_repeated(subjects: Sequence[Candidate]) -> None:
-    counts = Counter(s.participant_id for s in subjects)
-    if repeated := sorted(subject for subject, n in counts.items() if n > 1):
-        raise SplitError(
-            f"subject {repeated[0]} is in the cohort {counts[repeated[0]]} times; it must be there once"
-        )
-
-
 def _test_subjects(
-    subjects: Sequence[Candidate], labels: Mapping[str, Label], test_fraction: float, seed: int
+    subjects: Sequence[CheckedSubject], labels: Mapping[str, Label], test_fraction: float, seed: int
 ) -> tuple[str, ...]:
-    named = sorted(s.participant_id for s in subjects if s.subset == "test")
-    if named:
-        labelled = tuple(subject for subject in named if subject in labels)
+    declared = sorted(s.participant_id for s in subjects if s.subset == "test")
+    if declared:
+        labelled = tuple(subject for subject in declared if subject in labels)
         if not labelled:
             raise SplitError(
-                f"participants.tsv puts only unlabelled subjects in the test set ({', '.join(named)}); "
+                f"participants.tsv puts only unlabelled subjects in the test set ({named(declared)}); "
                 "label them, or write n/a for their subset"
             )
         return labelled
@@ -211,13 +189,6 @@ def _label_counts(subjects: Iterable[str], labels: Mapping[str, Label]) -> dict[
 
 def _described(counts: Mapping[Label, int]) -> str:
     return " and ".join(f"{n} {label}" for label, n in counts.items())
-
-
-def _listed(places: Sequence[str]) -> str:
-    folds = [place.removeprefix("fold ") for place in places if place.startswith("fold ")]
-    if len(folds) == len(places):
-        return f"folds {', '.join(folds[:-1])} and {folds[-1]}"
-    return f"{', '.join(places[:-1])} and in {places[-1]}"
 
 
 def _sklearn_seed(purpose: str, seed: int) -> int:

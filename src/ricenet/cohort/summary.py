@@ -1,4 +1,4 @@
-"""A cohort at a glance, from its table and dose sidecars alone: whom it holds and what is missing."""
+"""A cohort at a glance, from its table and dose sidecars alone: which subjects, and what is missing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ricenet.cohort.participants import MISSING, LabelSource, Participant, Subse
 from ricenet.cohort.problems import report_text
 from ricenet.cohort.quarantine import QUARANTINE_TABLE, read_quarantine
 from ricenet.runtime.errors import CohortError
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
 ALL, UNLABELLED = "all", "unlabelled"
-_OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh")
+_OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh", "rt_modality")
 
 _COUNTED = {"subset": "subsets", "label by": "label_sources", "site": "sites", "without": "missing"}
-_TOLD = {
+_FURTHER = {
     "dose of one fraction": "single_fraction",
     "dose sidecar faulty": "faulty_sidecars",
     "prescription, Gy": "prescription_gy",
@@ -52,8 +52,9 @@ class Spread:
 class GroupSummary:
     """Subjects of one label, or all. Counts are by value, `n/a` among them where the table may say so.
 
-    missing: how many subjects lack an optional value; sites count theirs themselves. faulty_sidecars: absent
-    ones included; nothing is known of such a dose. single_fraction: doses that are scaled to the course.
+    missing: how many subjects lack an optional value or volume; sites count theirs themselves.
+    faulty_sidecars: absent ones included; nothing is known of such a dose. single_fraction: doses that are
+    scaled to the course.
     prescription_gy: of the course. days_rt_end_to_event: by the column, or else by the two dates.
     """
 
@@ -70,9 +71,9 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """groups: by label, then `unlabelled`, then `all`. faulty_rows: of the table, left out of all counts.
+    """groups: by label, then `unlabelled`, then `all`. faulty_rows: of the table, excluded from all counts.
 
-    quarantined: subjects that exclude.tsv leaves out of the pipeline; they are counted all the same.
+    quarantined: subjects that exclude.tsv excludes from the pipeline; they are counted all the same.
     """
 
     cohort: str
@@ -85,7 +86,7 @@ class CohortSummary:
         return asdict(self)
 
 
-def summarise_cohort(root: Path) -> CohortSummary:
+def summarise_cohort(root: Path, volumes: Volumes = PAPER_VOLUMES) -> CohortSummary:
     """Count what a cohort's table and dose sidecars say; no volume is read, nothing else is checked.
 
     Raises CohortError: the table cannot be read, or not one of its rows.
@@ -97,15 +98,14 @@ def summarise_cohort(root: Path) -> CohortSummary:
         raise CohortError(report_text(name, table.problems))
     nameless = sum(problem.subject is None for problem in table.problems)
     rows = list(table.participants.values())
-    sidecars = {row.participant_id: _sidecar(root, row) for row in rows}
     by_label = {label or UNLABELLED: [r for r in rows if r.label == label] for label in (*LABELS, None)}
-    groups = {key: _group(group, sidecars) for key, group in (by_label | {ALL: rows}).items()}
+    groups = {key: _group(root, group, volumes) for key, group in (by_label | {ALL: rows}).items()}
     quarantined = len(read_quarantine(root, table.listed).reasons)
     return CohortSummary(name, len(table.listed) - len(rows) + nameless, groups, quarantined)
 
 
 def summary_table(summary: CohortSummary) -> str:
-    """A table for people: a row a number, a column a label; rows and columns without a subject are left out.
+    """A table for people: a row a number, a column a label; rows and columns without a subject are omitted.
 
     Spreads are median (least to largest).
     """
@@ -114,7 +114,7 @@ def summary_table(summary: CohortSummary) -> str:
     cells = [["", *columns], ["subjects", *(str(group.subjects) for group in columns.values())]]
     for title, field in _COUNTED.items():
         cells += _count_rows(title, field, list(columns.values()), getattr(total, field))
-    for title, field in _TOLD.items():
+    for title, field in _FURTHER.items():
         if getattr(total, field):
             values = [getattr(group, field) for group in columns.values()]
             cells.append([title, *("-" if value is None else str(value) for value in values)])
@@ -123,10 +123,10 @@ def summary_table(summary: CohortSummary) -> str:
         lines.append("Prescription and days: median (least to largest).")
     if summary.faulty_rows:
         lines.append(
-            f"{summary.faulty_rows} faulty row(s) of the table are left out; ricenet check says why."
+            f"{summary.faulty_rows} faulty row(s) of the table are excluded; ricenet check says why."
         )
     if summary.quarantined:
-        lines.append(f"{summary.quarantined} of them are quarantined: {QUARANTINE_TABLE} leaves them out.")
+        lines.append(f"{summary.quarantined} of them are quarantined: {QUARANTINE_TABLE} excludes them.")
     return "\n".join(lines)
 
 
@@ -140,28 +140,28 @@ def _count_rows(
     ]
 
 
-def _sidecar(root: Path, row: Participant) -> DoseSidecar | None:
-    sidecar = parse_dose_sidecar(RawSubject(root, row.participant_id).dose_sidecar)
-    return sidecar if isinstance(sidecar, DoseSidecar) else None
-
-
-def _group(rows: Sequence[Participant], sidecars: Mapping[str, DoseSidecar | None]) -> GroupSummary:
-    doses = [sidecar for row in rows if (sidecar := sidecars[row.participant_id])]
-    prescriptions_gy = [dose.prescription_gy for dose in doses if dose.prescription_gy is not None]
+def _group(root: Path, rows: Sequence[Participant], volumes: Volumes) -> GroupSummary:
+    raws = [RawSubject(root, row.participant_id, volumes) for row in rows]
+    dose = volumes.dose
+    with_dose = [raw for raw in raws if dose is not None and (dose.required or dose.name in raw.files)]
+    parsed = [parse_dose_sidecar(raw.dose_sidecar) for raw in with_dose]
+    courses = [sidecar for sidecar in parsed if isinstance(sidecar, DoseSidecar)]
+    prescriptions_gy = [course.prescription_gy for course in courses if course.prescription_gy is not None]
     intervals_days = [days for row in rows if (days := row.interval_days) is not None]
     missing = {column: sum(getattr(row, column) is None for row in rows) for column in _OPTIONAL_COLUMNS}
+    missing["days_rt_end_to_event"] = len(rows) - len(intervals_days)
+    missing["PrescriptionGy"] = len(with_dose) - len(prescriptions_gy)
+    for spec in volumes:
+        if not spec.required:
+            missing[spec.name] = sum(spec.name not in raw.files for raw in raws)
     return GroupSummary(
         subjects=len(rows),
         subsets=_counts((row.subset for row in rows), get_args(Subset)),
         label_sources=_counts((row.label_source for row in rows), get_args(LabelSource)),
         sites=_counts((row.site for row in rows), sorted({row.site for row in rows if row.site})),
-        missing=missing
-        | {
-            "days_rt_end_to_event": len(rows) - len(intervals_days),
-            "PrescriptionGy": len(rows) - len(prescriptions_gy),
-        },
-        single_fraction=sum(dose.summation_type == "FRACTION" for dose in doses),
-        faulty_sidecars=len(rows) - len(doses),
+        missing=missing,
+        single_fraction=sum(course.summation_type == "FRACTION" for course in courses),
+        faulty_sidecars=len(with_dose) - len(courses),
         prescription_gy=Spread.of(prescriptions_gy),
         days_rt_end_to_event=Spread.of(intervals_days),
     )

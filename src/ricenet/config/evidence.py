@@ -13,7 +13,7 @@ GuardName = Literal[
     "subject_in_two_places",
     "same_image",
     "similar_image",
-    "label_given_away",
+    "label_leakage",
     "foreign_normalisation",
     "trained_on_validation",
     "tuned_on_validation",

@@ -115,7 +115,7 @@ def show_slice(
 def draw_lines(
     axes: Axes, in_slice: NDArray[Any], colours: Mapping[float, str], grid: Grid, plane: Plane, width: float
 ) -> None:
-    """Contour lines of a slice (rows, columns) by level, those that it crosses, in `show_slice`'s coordinates."""
+    """Contour lines of a slice (rows, columns) at the levels that it crosses, where `show_slice` draws it."""
     levels = [level for level in colours if in_slice.min() < level < in_slice.max()]
     if levels:
         # with an origin, values belong to the middles of pixels; without one, to the extent's edges
@@ -125,7 +125,7 @@ def draw_lines(
         )  # fmt: skip
 
 
-def reached_isodoses(dose_gy: NDArray[np.float32]) -> dict[float, str]:
+def reached_isodoses(dose_gy: NDArray[np.floating]) -> dict[float, str]:
     """Those of ISODOSE_COLOURS that the dose exceeds somewhere."""
     return {gy: colour for gy, colour in ISODOSE_COLOURS.items() if float(dose_gy.max()) > gy}
 

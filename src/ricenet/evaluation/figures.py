@@ -1,16 +1,22 @@
-"""Macro-F1 of the modality sets beside the paper's (its figure 2), and confusion matrices."""
+"""Macro-F1 of the modality sets beside the paper's (its figure 2), confusion matrices, and learning curves.
+
+Modality sets come in the order of the given mapping.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, set_title, style
+from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.metrics import Confusion, SetMetrics, coin_toss_macro_f1
-from ricenet.vocabulary import LABELS, MODALITY_SETS
+from ricenet.evaluation.metrics import Confusion, SetMetrics, chance_level
+from ricenet.runtime.tables import read_rows, require, table_text
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +25,25 @@ if TYPE_CHECKING:
 _BAR = 0.36
 
 
+History = list[dict[str, str]]
+"""A fold's rows of history.csv, as text: one an epoch."""
+
+QUANTITIES = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
+
+
 def in_paper_order(sets: Container[str]) -> list[str]:
     """The modality sets among `sets`, in the order of the paper's figure 2."""
-    return [name for name in MODALITY_SETS if name in sets]
+    return [name for name in PAPER_VOLUMES.sets if name in sets]
 
 
-def macro_f1_figure(metrics: Mapping[str, SetMetrics], test_macro_f1: Mapping[str, float]) -> Figure:
+def in_order(sets: Container[str], volumes: Volumes) -> list[str]:
+    """The modality sets among `sets`, small ones first (of the paper's volumes: as in its figure 2)."""
+    return [name for name in volumes.sets if name in sets]
+
+
+def macro_f1_figure(
+    metrics: Mapping[str, SetMetrics], test_macro_f1: Mapping[str, float], volumes: Volumes
+) -> Figure:
     """Bars of the validation macro-F1 (mean, SD over folds) and, where voted, of the test set's.
 
     test_macro_f1: by modality set; empty as long as no model has voted.
@@ -35,17 +54,17 @@ def macro_f1_figure(metrics: Mapping[str, SetMetrics], test_macro_f1: Mapping[st
     with style():
         figure = Figure(figsize=(8.4, 4.3), layout="constrained")
         axes = figure.add_subplot()
-        names = in_paper_order(metrics)
+        names = list(metrics)
         for x, name in enumerate(names):
             centre = x - _BAR / 2 if name in test_macro_f1 else float(x)
             _validation_bar(axes, centre, metrics[name], name)
             if name in test_macro_f1:
                 _test_bar(axes, x + _BAR / 2, test_macro_f1[name], name)
-        chance = coin_toss_macro_f1(metrics[names[0]].confusion)
+        chance = chance_level(*(sum(row) for row in metrics[names[0]].confusion))
         axes.axhline(
-            chance, color="black", linestyle=(0, (2, 3)), linewidth=1, label=f"fair coin ({chance:.2f})"
+            chance, color="black", linestyle=(0, (2, 3)), linewidth=1, label=f"chance level ({chance:.2f})"
         )
-        axes.set_xticks(range(len(names)), [set_title(name, "\n+ ") for name in names])
+        axes.set_xticks(range(len(names)), [volumes.set_title(name, "\n+ ") for name in names])
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_ylim(0, 1)
         axes.set_ylabel("macro-F1")
@@ -62,8 +81,9 @@ def _validation_bar(axes: Axes, x: float, metrics: SetMetrics, name: str) -> Non
         label="validation, mean and SD over folds",
     )  # fmt: skip
     _number_in_bar(axes, x, metrics.macro_f1_mean)
-    axes.plot(x, paper.VALIDATION_MACRO_F1[name], "D", markersize=5.5, markerfacecolor="white",
-              markeredgecolor="black", linestyle="none", zorder=5, label="paper, validation")  # fmt: skip
+    if name in paper.VALIDATION_MACRO_F1:
+        axes.plot(x, paper.VALIDATION_MACRO_F1[name], "D", markersize=5.5, markerfacecolor="white",
+                  markeredgecolor="black", linestyle="none", zorder=5, label="paper, validation")  # fmt: skip
 
 
 def _test_bar(axes: Axes, x: float, macro_f1: float, name: str) -> None:
@@ -92,20 +112,19 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     )
 
 
-def confusion_figure(confusions: Mapping[str, Confusion]) -> Figure:
+def confusion_figure(confusions: Mapping[str, Confusion], volumes: Volumes) -> Figure:
     """One two-by-two matrix a set: counts, shaded by the share of the true class."""
     from matplotlib.figure import Figure
 
-    names = in_paper_order(confusions)
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
+    columns = min(4, len(confusions))
+    rows = -(-len(confusions) // columns)
     with style():
         figure = Figure(figsize=(2.1 * columns + 0.6, 2.35 * rows + 0.2), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(names) :]:
+        for axes in grid.flat[len(confusions) :]:
             axes.remove()
-        for axes, name in zip(grid.flat, names, strict=False):
-            _draw_confusion(axes, np.array(confusions[name]), set_title(name))
+        for axes, (name, counts) in zip(grid.flat, confusions.items(), strict=False):
+            _draw_confusion(axes, np.array(counts), volumes.set_title(name))
         for axes in grid[:, 0]:
             axes.set_ylabel("true")
             axes.set_yticks([0, 1], LABELS, rotation=90, va="center")
@@ -127,3 +146,62 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def read_histories(training: Path, modality_set: str, folds: int) -> list[History]:
+    """The history of each fold of a modality set.
+
+    Raises ResultError: missing file.
+    """
+    paths = [training / modality_set / f"fold-{k}" / "history.csv" for k in range(folds)]
+    return [read_rows(require(path, "train"), ",") for path in paths]
+
+
+def curves_table(histories: Mapping[str, Sequence[History]]) -> str:
+    """CSV text of every epoch of every fold: modality_set, fold, epoch and QUANTITIES."""
+    rows = [
+        [name, k, row["epoch"], *(row[quantity] for quantity in QUANTITIES)]
+        for name, of_set in histories.items()
+        for k, history in enumerate(of_set)
+        for row in history
+    ]
+    return table_text(["modality_set", "fold", "epoch", *QUANTITIES], rows, ",")
+
+
+def over_folds(histories: Sequence[History], quantity: str) -> NDArray[np.float64]:
+    """Values (folds, epochs) of a quantity, up to the last epoch that all folds have."""
+    epochs = min(len(history) for history in histories)
+    return np.array([[float(row[quantity]) for row in history[:epochs]] for history in histories])
+
+
+def learning_curves_figure(histories: Mapping[str, Sequence[History]], volumes: Volumes) -> Figure:
+    """A row for each modality set: loss and macro-F1 over epochs, mean over folds in a band of one SD."""
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(8.4, 1.45 * len(histories) + 0.8), layout="constrained")
+        grid = figure.subplots(len(histories), 2, squeeze=False, sharex=True, sharey="col")
+        for row, (name, of_set) in zip(grid, histories.items(), strict=True):
+            _draw_curves(row[0], of_set, "loss")
+            _draw_curves(row[1], of_set, "macro_f1")
+            row[0].set_ylabel(volumes.set_title(name, "\n+ "))
+            row[0].set_ylim(bottom=0)
+            row[1].set_ylim(0, 1)
+        grid[0, 0].set_title("cross-entropy loss")
+        grid[0, 1].set_title("macro-F1")
+        for axes in grid[-1]:
+            axes.set_xlabel("epoch")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_curves(axes: Axes, histories: Sequence[History], quantity: str) -> None:
+    for part, colour, line in (("train", TRAINING_COLOUR, "--"), ("validation", VALIDATION_COLOUR, "-")):
+        values = over_folds(histories, f"{part}_{quantity}")
+        epochs = np.arange(1, values.shape[1] + 1)
+        mean = values.mean(axis=0)
+        sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(epochs))
+        axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(epochs, mean, line, color=colour, linewidth=1.3, label=f"{part}, mean and SD over folds")
+    axes.grid(color="#e5e5e5", linewidth=0.6)

@@ -1,48 +1,83 @@
-"""Scores of a classification with two labels, for many resamples of its subjects at once.
+"""Scores of a classification with two labels, each with its 95 % interval.
 
-Each function makes, of probabilities of RICE, a `Statistic` of how often each subject is drawn.
+Macro-F1, balanced accuracy, area under the ROC curve and Brier score: BCa bootstrap of subjects within their
+labels. Sensitivity and specificity: exact. Where no resample differs, since every subject is right (or every
+one wrong), a bound from the exact rates; for an area of 0 or 1 what the rarer label alone could tell. A Brier
+score that no resample changes keeps its empty interval: it is that of a prediction which is the same for all.
+
+The intervals are about other subjects, given the trained networks; not about other folds or other starts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import by_label
-from ricenet.evaluation.predictions import THRESHOLD
+from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, mean_of
+from ricenet.evaluation.intervals import (
+    Estimate,
+    Probabilities,
+    Truth,
+    exact_bounds,
+    or_bound,
+    pairs_won,
+    share_of,
+)
+from ricenet.runtime.records import Record
+from ricenet.training.predictions import THRESHOLD
 
-if TYPE_CHECKING:
-    from ricenet.evaluation.bootstrap import Counts, Statistic
+SCORES = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 
-Probabilities = NDArray[np.float64]
-"""p_rice (N,)."""
 
-Truth = NDArray[np.bool_]
-"""Whether each subject has RICE (N,)."""
+class Scores(Record):
+    """Scores of n subjects, pooled over folds; positive is RICE. The fields of SCORES."""
+
+    n: int
+    macro_f1: Estimate
+    balanced_accuracy: Estimate
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    brier: Estimate
+
+
+def scores_with_intervals(p_rice: Probabilities, is_rice: Truth, seed: int, resamples: int) -> Scores:
+    """All scores of some subjects, of whom each label has two at least."""
+    statistics = (macro_f1, balanced_accuracy, auc, brier)
+    found = Resampling.of(is_rice, seed, resamples).estimates([s(p_rice, is_rice) for s in statistics])
+    of_macro_f1, balanced, area, of_brier = found
+    bounds, right = exact_bounds(p_rice, is_rice), (p_rice >= THRESHOLD) == is_rice
+    return Scores(
+        n=len(p_rice),
+        macro_f1=or_bound(of_macro_f1, bounds["macro_f1"]),
+        balanced_accuracy=or_bound(balanced, bounds["balanced_accuracy"]),
+        auc=or_bound(area, bounds["auc"]) if area.value in (0, 1) else area,
+        sensitivity=share_of(right[is_rice]),
+        specificity=share_of(right[~is_rice]),
+        brier=of_brier,
+    )
 
 
 def macro_f1(p_rice: Probabilities, is_rice: Truth) -> Statistic:
-    """Mean of both labels' F1; one that neither occurs nor is predicted counts 0."""
-    right = _right(p_rice, is_rice)
+    """Mean of both labels' F1, as `ricenet.training.predictions.macro_f1`, of many resamples at once."""
+    right = (p_rice >= THRESHOLD) == is_rice
 
-    def score(recurrence: Counts, rice: Counts) -> NDArray[np.float64]:
-        true_negative, true_positive = recurrence @ right[0], rice @ right[1]
-        negatives, positives = recurrence.sum(axis=1), rice.sum(axis=1)
-        errors = negatives - true_negative + positives - true_positive
-        return (_f1(true_negative, errors) + _f1(true_positive, errors)) / 2
+    def score(counts: Counts) -> NDArray[np.float64]:
+        errors = counts @ ~right
+        f1 = [_f1(counts @ (right & of_label), errors) for of_label in (~is_rice, is_rice)]
+        result: NDArray[np.float64] = np.mean(f1, axis=0)
+        return result
 
     return score
 
 
 def balanced_accuracy(p_rice: Probabilities, is_rice: Truth) -> Statistic:
     """Mean of sensitivity and specificity."""
-    right = _right(p_rice, is_rice)
+    right = (p_rice >= THRESHOLD) == is_rice
 
-    def score(recurrence: Counts, rice: Counts) -> NDArray[np.float64]:
-        shares = (recurrence @ right[0] / recurrence.sum(axis=1), rice @ right[1] / rice.sum(axis=1))
-        result: NDArray[np.float64] = (shares[0] + shares[1]) / 2
+    def score(counts: Counts) -> NDArray[np.float64]:
+        rates = [counts @ (right & of_label) / (counts @ of_label) for of_label in (~is_rice, is_rice)]
+        result: NDArray[np.float64] = np.mean(rates, axis=0)
         return result
 
     return score
@@ -52,7 +87,8 @@ def auc(p_rice: Probabilities, is_rice: Truth) -> Statistic:
     """Area under the ROC curve: how often RICE has the higher p_rice; ties count half."""
     wins = pairs_won(p_rice, is_rice)
 
-    def score(recurrence: Counts, rice: Counts) -> NDArray[np.float64]:
+    def score(counts: Counts) -> NDArray[np.float64]:
+        rice, recurrence = counts[:, is_rice], counts[:, ~is_rice]
         won = ((rice @ wins) * recurrence).sum(axis=1)
         result: NDArray[np.float64] = won / (rice.sum(axis=1) * recurrence.sum(axis=1))
         return result
@@ -65,30 +101,6 @@ def brier(p_rice: Probabilities, is_rice: Truth) -> Statistic:
     return mean_of((p_rice - is_rice) ** 2, is_rice)
 
 
-def mean_of(values: NDArray[np.float64], is_rice: Truth) -> Statistic:
-    """The mean of one number a subject."""
-    of_recurrence, of_rice = by_label(values, is_rice)
-
-    def score(recurrence: Counts, rice: Counts) -> NDArray[np.float64]:
-        total = recurrence @ of_recurrence + rice @ of_rice
-        result: NDArray[np.float64] = total / (recurrence.sum(axis=1) + rice.sum(axis=1))
-        return result
-
-    return score
-
-
-def difference(a: Statistic, b: Statistic) -> Statistic:
-    """One score minus another, of the same resamples."""
-    return lambda recurrence, rice: a(recurrence, rice) - b(recurrence, rice)
-
-
-def pairs_won(p_rice: Probabilities, is_rice: Truth) -> NDArray[np.float64]:
-    """(RICE, recurrence): 1 where the subject with RICE has the higher p_rice, 0.5 for a tie, else 0."""
-    of_recurrence, of_rice = by_label(p_rice, is_rice)
-    result: NDArray[np.float64] = (np.sign(of_rice[:, np.newaxis] - of_recurrence) + 1) / 2
-    return result
-
-
 def log_losses(p_rice: Probabilities, is_rice: Truth) -> NDArray[np.float64]:
     """Each subject's negative log-likelihood in nats; probabilities stay off 0 and 1 by float64's epsilon.
 
@@ -98,12 +110,6 @@ def log_losses(p_rice: Probabilities, is_rice: Truth) -> NDArray[np.float64]:
     likelihood = np.where(is_rice, p_rice, 1 - p_rice)
     losses: NDArray[np.float64] = -np.log(np.clip(likelihood, epsilon, 1 - epsilon))
     return losses
-
-
-def _right(p_rice: Probabilities, is_rice: Truth) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    right = ((p_rice >= THRESHOLD) == is_rice).astype(np.float64)
-    of_recurrence, of_rice = by_label(right, is_rice)
-    return of_recurrence, of_rice
 
 
 def _f1(hits: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from ricenet.cohort.problems import Finding
 from ricenet.cohort.scan_checks import check_scan
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import write_json
-from ricenet.vocabulary import MODALITIES, Modality
+from ricenet.vocabulary import MODALITIES, PAPER_VOLUMES, Modality
 
 CASE = "case"
 """The subject's name of a single case; the registration's seed depends on it, as in training."""
@@ -61,7 +61,7 @@ def require_usable(
         # files of several folders may share a name
         finding.of(subject, f"{modality} ({path.name})")
         for modality, path in scans.items()
-        for finding in check_scan(path, modality, known)
+        for finding in check_scan(path, PAPER_VOLUMES[modality].kind, known)
     ]
     if isinstance(course, DoseSidecar) and not problems:
         return course

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.evidence.abstention import three_way_vote
+from ricenet.evaluation.evidence.calibration import three_way_vote
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
-from ricenet.evaluation.predictions import THRESHOLD
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, locked, write_text
 from ricenet.runtime.git import home_of
 from ricenet.runtime.tables import read_rows, table_text
 from ricenet.training.ensemble import majority_vote
+from ricenet.training.predictions import THRESHOLD
 from ricenet.vocabulary import LABELS
 
 UNKNOWN = "n/a"

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from ricenet.cohort.checked import CHECKED_COHORT_FILE, LEFT_OUT_FILE, read_usable_cohort
+from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
-from ricenet.runtime.errors import CohortError, SplitError
+from ricenet.runtime.errors import CohortError, ResultError, SplitError
 from ricenet.runtime.files import read_json
 from ricenet.vocabulary import MODALITIES, Modality
 
@@ -152,12 +152,12 @@ def _spacing_limits(
     """Ranges of the raw scans' spacings, where the raw cohort is still there, and why they are not."""
     told = "voxel spacing is not compared with the training subjects: "
     try:
-        cohort = read_usable_cohort(project / CHECKED_COHORT_FILE, project / LEFT_OUT_FILE)
+        cohort = read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE)
         if cohort.digest != ensemble.get("data_digest"):
             return {}, (f"{told}work/cohort is not what the model was trained on (data_digest)",)
         root = project / cohort.root
         return _limits([spacings_mm(RawSubject(root, subject)) for subject in splits.development]), ()
-    except (OSError, ValueError, CohortError) as error:
+    except (OSError, ValueError, CohortError, ResultError) as error:
         return {}, (f"{told}{_reason(error)}",)
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.config.params import BrainParams, PreprocessingParams
 from ricenet.runtime.files import content_digest, source_digest
+from ricenet.vocabulary import MODALITIES
 
 ARRAYS = ("nibabel", "numpy", "scipy")
 REGISTRATION_TOOLS = (*ARRAYS, "antspyx", "scikit-image")
@@ -52,7 +53,7 @@ def step_keys(
             # every subject has random numbers of its own
             "subject": subject.participant_id,
             "seed": seed,
-            "scans": [scans.post_op, scans.event],
+            "scans": [scans["post_op"], scans["event"]],
             "params": params.registration.model_dump(),
             "versions": _of(versions, REGISTRATION_TOOLS),
             "code": _registration_code(),
@@ -66,7 +67,9 @@ def step_keys(
             "registration": registration,
             "brain": brain,
             # the planning CT is for people to look at; no result depends on it
-            "scans": scans.model_dump(exclude={"planning_ct"}),
+            "scans": {
+                name: scans[name] for name in (*MODALITIES, "dose_sidecar", "brain_mask") if name in scans
+            },
             "params": others,
             "versions": _of(versions, ARRAYS),
             "code": _cube_code(),
@@ -78,14 +81,14 @@ def step_keys(
 def _brain_inputs(
     subject: CheckedSubject, params: BrainParams, versions: Mapping[str, str]
 ) -> dict[str, object]:
-    if subject.scans.brain_mask is not None:
+    if "brain_mask" in subject.scans:
         return {
-            "given": subject.scans.brain_mask,
+            "given": subject.scans["brain_mask"],
             "versions": _of(versions, ARRAYS),
             "code": _given_mask_code(),
         }
     return {
-        "scan": subject.scans.post_op,
+        "scan": subject.scans["post_op"],
         "params": params.model_dump(),
         "versions": _of(versions, BRAIN_TOOLS)
         | {name: value for name, value in versions.items() if name.startswith(BRAIN_PREFIX)},

@@ -15,7 +15,7 @@ _TABLES = {"CLAIM, 2024 update": "claim.tsv", "TRIPOD+AI, 2024": "tripod_ai.tsv"
 
 
 class Item(NamedTuple):
-    """An item of a checklist. sections: title by anchor of those that answer it, none where the authors have to."""
+    """An item of a checklist. sections: title by anchor; none where the authors have to answer."""
 
     number: str
     topic: str
@@ -31,10 +31,11 @@ def checklists() -> dict[str, list[Item]]:
 def _items(table: str) -> list[Item]:
     rows = [line.split("\t") for line in template_text("ricenet.report", table).splitlines()[1:]]
     return [
-        Item(number, topic, {anchor: SECTIONS[anchor] for anchor in sections.split()}, note or _default(sections))
+        Item(
+            number,
+            topic,
+            {anchor: SECTIONS[anchor] for anchor in sections.split()},
+            note or ("" if sections else AUTHORS),
+        )
         for number, topic, sections, note in rows
     ]
-
-
-def _default(sections: str) -> str:
-    return "" if sections else AUTHORS

@@ -6,7 +6,7 @@ Nothing is loaded from elsewhere, so that it shows offline, in a sandboxed frame
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
     earlier = {
         stem: require(results.figures / f"{stem}.png", "evaluate") for stem in ("volumes", "learning_curves")
     }
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "set_title": results.volumes.set_title,
         "picture": _data_uri,
         "as_printed": paper.as_printed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SCORES = {"macro_f1": "macro-F1", "auc": "AUC", "log_loss": "log-loss, nats saved"}
 """Titles of the scores of contributions."""
 _BAR = 0.3
-_ERROR = {"capsize": 3, "error_kw": {"elinewidth": 1.0, "ecolor": RULE_COLOUR}}
+_ERROR: dict[str, Any] = {"capsize": 3, "error_kw": {"elinewidth": 1.0, "ecolor": RULE_COLOUR}}
 
 
 def draw_pictures(results: Results, folder: Path) -> dict[str, Path]:
@@ -72,7 +72,7 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
 def macro_f1_figure(results: Results) -> Figure:
     """Macro-F1 by modality set: folds, pooled with its interval, test vote with its count, and the paper.
 
-    Source: RICE-NET figure 2, with its numbers as diamonds; the intervals and the count of evaluations are ours.
+    Source: RICE-NET figure 2, with its numbers as diamonds; intervals and counts of evaluations are ours.
     """
     from matplotlib.figure import Figure
 
@@ -86,8 +86,9 @@ def macro_f1_figure(results: Results) -> Figure:
             _validation(axes, x, name, results)
             if name in results.votes:
                 _test(axes, x + 0.34, name, results.votes[name])
-        dotted = {"color": "black", "linestyle": (0, (2, 3)), "linewidth": 1}
-        axes.axhline(evidence.chance_macro_f1, label=chance, **dotted)
+        axes.axhline(
+            evidence.chance_macro_f1, color="black", linestyle=(0, (2, 3)), linewidth=1, label=chance
+        )
         axes.set_xticks(range(len(names)), [results.volumes.set_title(name, "\n+ ") for name in names])
         axes.set_xlim(-0.6, len(names) - 0.3)
         axes.set_ylim(0, 1.02)
@@ -201,8 +202,8 @@ def audit_figure(evidence: Evidence, names: Sequence[str]) -> Figure:
         figure = Figure(figsize=(WIDTH_INCHES + 0.8, 0.27 * len(rows) + 1.1), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for y, (_, estimate) in enumerate(rows):
-            look = {"color": VALIDATION_COLOUR, "fmt": "s"} if y < len(names) else {"color": RULE_COLOUR}
-            point(left, estimate, y, **look)
+            colour, form = (VALIDATION_COLOUR, "s") if y < len(names) else (RULE_COLOUR, "o")
+            point(left, estimate, y, color=colour, fmt=form)
         for y, baseline in enumerate(audit.baselines, start=len(names)):
             if audit.network in baseline.gains:
                 point(right, baseline.gains[audit.network].macro_f1, y, color=TEST_COLOUR, fmt="D")

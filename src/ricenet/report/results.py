@@ -174,7 +174,7 @@ def read_results(project: Path, seed: int) -> Results:
     work = project / "work"
     metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
     checked = work / "cohort" / "cohort.json"
-    cohort = read_usable_cohort(checked, work / "cohort" / "left_out.json")
+    cohort = read_usable_cohort(checked, work / "cohort" / "excluded.json")
     splits = read_splits(work / "splits" / "splits.json")
     ledger = tuple(read_ledger(ledger_path(project)))
     explain = require(work / "explain", "explain")
@@ -266,9 +266,7 @@ def _out_of_fold(path: Path, volumes: Volumes) -> dict[str, Scored]:
 
 def _explanations(folder: Path, volumes: Volumes) -> tuple[ExplainedSubject, ...]:
     return tuple(
-        ExplainedSubject(
-            Explanation.read(path, "explain"), require(path.with_name("figure.png"), "explain")
-        )
+        ExplainedSubject(Explanation.read(path, "explain"), require(path.with_name("figure.png"), "explain"))
         for name in in_order({path.name for path in folder.iterdir()}, volumes)
         for path in sorted(folder.glob(f"{name}/*/summary.json"))
     )

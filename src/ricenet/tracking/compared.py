@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.paired import Side
-from ricenet.evaluation.predictions import read_out_of_fold
+from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import require
@@ -123,9 +123,7 @@ def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
     tags = run.data.tags
     with mlflow_errors(store.uri), tempfile.TemporaryDirectory(prefix="ricenet-compare-") as folder:
         gate = _gate_record(store, run, Path(folder))
-        predictions = (
-            gate.as_predictions() if gate is not None else _of_folds(store, run, title, Path(folder))
-        )
+        predictions = gate.predictions if gate is not None else _of_folds(store, run, title, Path(folder))
     known = {name: tags[f"ricenet.{name}"] for name in DIGESTS if f"ricenet.{name}" in tags}
     return Side(
         name=title,

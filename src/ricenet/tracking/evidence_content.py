@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ricenet.evaluation.estimate import Estimate
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.record import read_robustness
 from ricenet.tracking.content import ArtifactGroup
 

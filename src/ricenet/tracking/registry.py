@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.evaluation import metrics as scored
 from ricenet.inference.test_vote import Sureness
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
@@ -228,7 +229,7 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
 
 
 def best_set(metrics: Path) -> str:
-    """The modality set with the highest cross-validated macro-F1 (mean over folds).
+    """The modality set with the highest cross-validated macro-F1, pooled over folds.
 
     metrics: work/evaluation/metrics.json.
     Raises ResultError: missing file, or no set in it.
@@ -236,7 +237,7 @@ def best_set(metrics: Path) -> str:
     scores: dict[str, Any] = read_json(metrics) if metrics.is_file() else {}
     if not scores:
         raise ResultError(f"{metrics} is missing or empty. The stage `evaluate` makes it: run `dvc repro`")
-    return max(scores, key=lambda name: float(scores[name]["macro_f1_mean"]))
+    return scored.best_set({name: float(of_set["macro_f1_pooled"]) for name, of_set in scores.items()})
 
 
 def _resolve_models_in(store: TrackingStore) -> None:

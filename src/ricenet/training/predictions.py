@@ -14,6 +14,9 @@ from ricenet.vocabulary import LABELS, Label
 
 COLUMNS = ("participant_id", "label", "fold", "p_rice")
 
+THRESHOLD = 0.5
+"""A subject is predicted rice from this p_rice upwards."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -25,16 +28,17 @@ class Prediction:
     p_rice: float
 
 
-def macro_f1(labels: Sequence[Label], p_rice: NDArray[np.float64]) -> float:
+def predicted_label(p_rice: float) -> Label:
+    """The label on the probability's side of the threshold."""
+    return LABELS[int(p_rice >= THRESHOLD)]
+
+
+def macro_f1(labels: Sequence[str], p_rice: NDArray[np.float64]) -> float:
     """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
-    rice = np.array([label == "rice" for label in labels], dtype=bool)
-    called = np.asarray(p_rice) >= 0.5
-    return (_f1(rice, called) + _f1(~rice, ~called)) / 2
+    from sklearn.metrics import f1_score
 
-
-def _f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
-    hits, total = int((truth & called).sum()), int(truth.sum() + called.sum())
-    return 2 * hits / total if total else 0.0
+    truth, called = [label == "rice" for label in labels], np.asarray(p_rice) >= THRESHOLD
+    return float(f1_score(truth, called, labels=[False, True], average="macro", zero_division=0))
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

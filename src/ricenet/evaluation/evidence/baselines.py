@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.evidence.held_out import HeldOut
-from ricenet.evaluation.evidence.scalars import DOSE, INTENSITY, MASKS, SITE, TIME, Scalars
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.vocabulary import VariableSpec, Volumes
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+Scalars = Mapping[str, float | str | None]
+"""Feature -> value of one subject; None where it is not known. Text is a category."""
+
+DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
+TIME = ("days_rt_end_to_event",)
+SITE = ("site", "scanner", "manufacturer", "field_strength_t")
+MASKS = ("lesion_ml", "cavity_ml")
 
 
 @dataclass(frozen=True)
@@ -25,29 +33,39 @@ class ScalarModel:
     title: str
     features: tuple[str, ...]
 
+    def usable(self, scalars: Mapping[str, Scalars]) -> tuple[str, ...]:
+        """Those of the features that differ between subjects at all."""
+        return tuple(name for name in self.features if len(_known(name, scalars)) > 1)
 
-SCALAR_MODELS = (
-    ScalarModel("dose", "dose scalars", DOSE),
-    ScalarModel("time", "time since radiotherapy", TIME),
-    ScalarModel("site", "site or scanner", SITE),
-    ScalarModel("masks", "volumes of lesion and cavity", MASKS),
-    ScalarModel("intensity", "mean intensities", INTENSITY),
-    ScalarModel("all", "all scalars together", (*DOSE, *TIME, *SITE, *MASKS, *INTENSITY)),
-)
+    def why_unusable(self, scalars: Mapping[str, Scalars]) -> str:
+        """Why no feature differs between subjects."""
+        known = any(_known(name, scalars) for name in self.features)
+        return "it is the same in all" if known else "no subject has it"
+
+    def incomplete(self, scalars: Mapping[str, Scalars]) -> int:
+        """Of how many subjects a usable feature is missing."""
+        used = self.usable(scalars)
+        return sum(any(values.get(name) is None for name in used) for values in scalars.values())
 
 
-def usable_features(model: ScalarModel, scalars: Mapping[str, Scalars]) -> tuple[str, ...]:
-    """Those of a model's features that differ between subjects at all."""
-    return tuple(
-        name
-        for name in model.features
-        if len({values[name] for values in scalars.values() if values[name] is not None}) > 1
+def scalar_models(volumes: Volumes, variables: Sequence[VariableSpec]) -> tuple[ScalarModel, ...]:
+    """A model for each kind of scalar, one for the declared variables, and one for all together."""
+    models = (
+        ScalarModel("dose", "dose scalars", DOSE if volumes.dose else ()),
+        ScalarModel("time", "time since radiotherapy", TIME),
+        ScalarModel("site", "site or scanner", SITE),
+        ScalarModel("masks", "volumes of lesion and cavity", MASKS),
+        ScalarModel("intensity", "mean intensities", intensity_features(volumes)),
+        ScalarModel("variables", "declared variables", tuple(spec.name for spec in variables)),
     )
+    features = dict.fromkeys(name for model in models for name in model.features)
+    return (*models, ScalarModel("all", "all scalars together", tuple(features)))
 
 
-def incomplete(features: tuple[str, ...], scalars: Mapping[str, Scalars]) -> int:
-    """Of how many subjects one of the features is missing."""
-    return sum(any(values[name] is None for name in features) for values in scalars.values())
+def intensity_features(volumes: Volumes) -> tuple[str, ...]:
+    """Mean and SD of each raw MRI in the brain, and its mean z-score in the planning target volume."""
+    whole = [f"{mri.name}_{of}" for mri in volumes.mris for of in ("mean", "sd")]
+    return (*whole, *(f"{mri.name}_in_ptv" for mri in volumes.mris if volumes.dose))
 
 
 def held_out_p_rice(
@@ -69,7 +87,7 @@ def held_out_p_rice(
 def _table(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [[scalars[subject][name] for name in features] for subject in held_out.subjects]
+    rows = [[scalars[subject].get(name) for name in features] for subject in held_out.subjects]
     table = pd.DataFrame(rows, columns=list(features), dtype=object)
     for name in features:
         if _is_category(table, name):
@@ -98,3 +116,7 @@ def _regression(table: pd.DataFrame, features: tuple[str, ...]) -> Pipeline:
 
 def _is_category(table: pd.DataFrame, name: str) -> bool:
     return any(isinstance(value, str) for value in table[name])
+
+
+def _known(name: str, scalars: Mapping[str, Scalars]) -> set[float | str]:
+    return {value for values in scalars.values() if (value := values.get(name)) is not None}

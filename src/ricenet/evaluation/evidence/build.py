@@ -1,56 +1,156 @@
-"""All evidence of a run, from its held-out predictions, scalars and guards."""
+"""All evidence of a run, from its held-out predictions, scalars and guards; and the files it is kept in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from ricenet.evaluation.evidence.abstention import abstention
+from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.audit import audit, majority_scores
-from ricenet.evaluation.evidence.calibration import calibration
-from ricenet.evaluation.evidence.comparison import compare_pairs
-from ricenet.evaluation.evidence.contribution import coin_macro_f1, contributions
-from ricenet.evaluation.evidence.held_out import HeldOut
-from ricenet.evaluation.evidence.record import Evidence, Repeats
-from ricenet.evaluation.evidence.scalars import Scalars
-from ricenet.evaluation.intervals import scores_with_intervals
+from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
+from ricenet.evaluation.evidence.calibration import abstention, calibration
+from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
+from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
+from ricenet.evaluation.evidence.gate import GateRecord
+from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
+from ricenet.evaluation.evidence.scalars import scalars_table
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.scores import SCORES, scores_with_intervals
+from ricenet.runtime.files import atomic_folder, write_json, write_text
+from ricenet.runtime.tables import table_text
 from ricenet.screening.guards.result import GuardResult
+from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import VariableSpec, Volumes
 
 
 def build_evidence(
-    held_out: HeldOut,
+    predictions: Mapping[str, Sequence[Prediction]],
     scalars: Mapping[str, Scalars],
     guards: Sequence[GuardResult],
     repeats: Repeats | None,
-    splits_digest: str,
+    splits: Splits,
+    volumes: Volumes,
+    variables: Sequence[VariableSpec],
     seed: int,
     resamples: int,
     target_error: float,
 ) -> Evidence:
-    """Everything that evidence.json holds; equal arguments give equal evidence."""
-    resampling = held_out.resampling(seed, resamples)
-    is_rice, fold = held_out.is_rice, held_out.fold
+    """Everything that evidence.json holds; equal arguments give equal evidence.
+
+    predictions: held out, by modality set. scalars: of every subject outside the test set.
+    """
+    by_subject = {p.participant_id: p for of_set in predictions.values() for p in of_set}
+    everyone = HeldOut.of({"": list(by_subject.values())})
+    networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
     scores = {
-        name: scores_with_intervals(p_rice, is_rice, seed, resamples)
-        for name, p_rice in held_out.p_rice.items()
+        name: scores_with_intervals(held.p_rice[name], held.is_rice, seed, resamples)
+        for name, held in networks.items()
     }
     calibrated = {
-        name: calibration(p_rice, is_rice, fold, resampling) for name, p_rice in held_out.p_rice.items()
+        name: calibration(held.p_rice[name], held.is_rice, held.fold, held.resampling(seed, resamples))
+        for name, held in networks.items()
     }
+    models = scalar_models(volumes, variables)
     return Evidence(
         seed=seed,
         resamples=resamples,
-        splits_digest=splits_digest,
-        majority=majority_scores(held_out),
-        chance_macro_f1=coin_macro_f1(resampling.subjects),
+        splits_digest=splits.digest,
+        volumes=volumes,
+        excluded={
+            name: tuple(left)
+            for name, held in networks.items()
+            if (left := sorted(set(splits.development) - set(held.subjects)))
+        },
+        majority=majority_scores(everyone),
+        chance_macro_f1=everyone.chance_macro_f1,
         sets=scores,
-        comparisons=compare_pairs(held_out, resampling),
-        contributions=contributions(held_out, resampling),
-        audit=audit(held_out, scores, scalars, resampling),
+        comparisons=compare_pairs(predictions, seed, resamples),
+        contributions=contributions(HeldOut.of(predictions), volumes, seed, resamples),
+        audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples),
         calibration=calibrated,
         abstention={
-            name: abstention(p_rice, is_rice, fold, calibrated[name].temperature, target_error)
-            for name, p_rice in held_out.p_rice.items()
+            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].temperature, target_error)
+            for name, held in networks.items()
+            for p_rice in held.p_rice.values()
         },
         repeats=repeats,
         guards=tuple(guards),
     )
+
+
+def write_evidence(
+    evidence: Evidence,
+    predictions: Mapping[str, Sequence[Prediction]],
+    scalars: Mapping[str, Scalars],
+    gates: Sequence[GateRecord],
+    folder: Path,
+) -> None:
+    """Write evidence.json, its tables (CSV, TSV), and gate/<modality set>.json for promotion."""
+    with atomic_folder(folder) as temporary:
+        write_json(temporary / EVIDENCE_FILE.name, evidence.model_dump(mode="json"))
+        write_text(temporary / "scores.csv", scores_table(evidence))
+        write_text(temporary / "comparisons.csv", comparisons_table(evidence))
+        write_text(temporary / "contributions.csv", contributions_table(evidence))
+        write_text(temporary / "scalars.tsv", scalars_table(scalars))
+        for gate in gates:
+            write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
+        if evidence.contributions:
+            write_text(temporary / "log_loss.tsv", log_loss_table(HeldOut.of(predictions), evidence.volumes))
+
+
+def scores_table(evidence: Evidence) -> str:
+    """CSV text: a row a score of a modality set or a baseline."""
+    rows = [("network", name, found) for name, found in evidence.sets.items()]
+    rows += [("baseline", baseline.name, baseline.scores) for baseline in evidence.audit.baselines]
+    return table_text(
+        ["kind", "name", "n", "score", "value", "ci_low", "ci_high", "method"],
+        [
+            [kind, name, found.n, score, *_numbers(getattr(found, score)), getattr(found, score).method]
+            for kind, name, found in rows
+            for score in SCORES
+        ],
+        ",",
+    )
+
+
+def comparisons_table(evidence: Evidence) -> str:
+    """CSV text: a row a pair of modality sets."""
+    columns = [column for test in TESTS for column in (test, f"{test}_holm")]
+    header = ["a", "b", "n", "macro_f1", "macro_f1_low", "macro_f1_high", "auc", "auc_low", "auc_high"]
+    return table_text(
+        [*header, "only_a_right", "only_b_right", *columns],
+        [
+            [c.a, c.b, c.n, *_numbers(c.macro_f1), *_numbers(c.auc), c.only_a_right, c.only_b_right]
+            + [f"{getattr(c, column):.6f}" for column in columns]
+            for c in evidence.comparisons
+        ],
+        ",",
+    )
+
+
+def contributions_table(evidence: Evidence) -> str:
+    """CSV text: a row a volume's Shapley value of a score."""
+    return table_text(
+        ["score", "n", "modality", "shapley_value", "ci_low", "ci_high"],
+        [
+            [contribution.score, contribution.n, name, *_numbers(value)]
+            for contribution in evidence.contributions
+            for name, value in contribution.modalities.items()
+        ],
+        ",",
+    )
+
+
+def log_loss_table(held_out: HeldOut, volumes: Volumes) -> str:
+    """TSV text: by how much each volume lowers each subject's log-loss, in nats."""
+    found = subject_contributions(held_out, volumes)
+    rows = [
+        [subject, *(f"{values[i]:.6f}" for values in found.values())]
+        for i, subject in enumerate(held_out.subjects)
+    ]
+    return table_text(["participant_id", *found], rows)
+
+
+def _numbers(estimate: Estimate) -> list[str]:
+    return [f"{number:.6f}" for number in (estimate.value, estimate.low, estimate.high)]

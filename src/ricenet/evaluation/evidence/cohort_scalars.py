@@ -10,7 +10,8 @@ from pathlib import Path
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
-from ricenet.evaluation.evidence.scalars import Scalars, image_scalars, table_scalars
+from ricenet.evaluation.evidence.baselines import Scalars
+from ricenet.evaluation.evidence.scalars import image_scalars, table_scalars
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import content_digest, file_digest, read_json, source_digest, write_json
@@ -41,7 +42,7 @@ def cohort_scalars(
     """
     root, wanted = Path(cohort.root).absolute(), list(subjects)
     keys = read_json(require(preprocessed / "summary.json", "preprocess"))["subjects"]
-    scans = {s.participant_id: s.scans.model_dump() for s in cohort.subjects}
+    scans = {s.participant_id: s.scans for s in cohort.subjects}
     tasks = [ScalarTask(s, _key(RawSubject(root, s), scans[s], keys[s])) for s in wanted]
     store.use(task.key for task in tasks)
     outcomes = run_tasks(
@@ -75,4 +76,5 @@ def _key(raw: RawSubject, scans: dict[str, str], preprocessed_key: str) -> str:
     from ricenet.preprocessing import high_dose
 
     code = source_digest(scalars, high_dose, layout, volume)
-    return content_digest([scans, [file_digest(mask) for mask in raw.known_masks()], preprocessed_key, code])
+    masks = [file_digest(mask) for mask in (raw.lesion_mask, raw.cavity_mask) if mask.is_file()]
+    return content_digest([scans, masks, preprocessed_key, code])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
-from ricenet.evaluation.evidence.held_out import HeldOut
 from ricenet.evaluation.evidence.paired import Paired
-from ricenet.evaluation.predictions import THRESHOLD
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.training.predictions import THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ _LABELS = (("recurrence", "#CC79A7", "o"), ("rice", "#009E73", "^"))
 def comparison_figure(found: Paired, held_out: HeldOut) -> Figure:
     """Left, each score of both with its interval; right, p_rice of A against that of B, a mark a subject.
 
-    held_out: the columns "a" and "b" of `compare_two`.
+    held_out: of `compare_two`.
     """
     from matplotlib.figure import Figure
 
@@ -40,7 +40,7 @@ def comparison_figure(found: Paired, held_out: HeldOut) -> Figure:
         figure = Figure(figsize=(9.2, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_scores(left, found)
-        _draw_answers(right, held_out)
+        _draw_answers(right, found, held_out)
         p = f"A minus B, macro-F1: {found.differences['macro_f1'].text(signed=True)}, {found.n} subjects"
         left.set_title(p, loc="left", fontsize=9)
         right.set_title("held-out answers, subject by subject", loc="left", fontsize=9)
@@ -67,11 +67,12 @@ def _draw_scores(axes: Axes, found: Paired) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=8)
 
 
-def _draw_answers(axes: Axes, held_out: HeldOut) -> None:
+def _draw_answers(axes: Axes, found: Paired, held_out: HeldOut) -> None:
+    a, b = (held_out.p_rice[side.name] for side in (found.a, found.b))
     for label, colour, form in _LABELS:
         of_label = held_out.is_rice == (label == "rice")
         axes.plot(
-            held_out.p_rice["a"][of_label], held_out.p_rice["b"][of_label], form, color=colour, alpha=0.8,
+            a[of_label], b[of_label], form, color=colour, alpha=0.8,
             markersize=6, markeredgecolor="white", markeredgewidth=0.6, linestyle="none", clip_on=False,
             label=f"{'RICE' if label == 'rice' else label} ({int(np.count_nonzero(of_label))})", zorder=3,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The gate before promotion: what has to hold of an ensemble before it may look at the test set."""
+"""The gate before promotion: what has to hold of an ensemble before it may be evaluated on the test set."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.evidence.comparison import compare_pairs
-from ricenet.evaluation.evidence.held_out import HeldOut
+from ricenet.evaluation.evidence.audit import majority_scores
+from ricenet.evaluation.evidence.comparison import compare
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.held_out import HeldOut
+from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.records import Record
 from ricenet.runtime.tables import require
 from ricenet.screening.guards.result import GuardResult
 from ricenet.training.predictions import Prediction
-from ricenet.vocabulary import LABELS, Label
 
 SHARED = ("parameters", "labels", "preprocessing", "code")
 """Digests that the folds of an ensemble must have in common."""
@@ -32,20 +32,11 @@ class GateFold(Record):
     validation: tuple[str, ...]
 
 
-class GatePrediction(Record):
-    """One subject's held-out prediction."""
-
-    participant_id: str
-    label: Label
-    fold: int
-    p_rice: float
-
-
 class GateRecord(Record):
     """All that the gate looks at, of one ensemble; it stays with the ensemble's run.
 
-    chance_macro_f1: of a fair coin or the commoner label, whichever is higher. temperature, threshold: of the
-    three-way vote (`ricenet.evaluation.evidence.abstention`).
+    chance_macro_f1: of guessing or of the more frequent label, whichever is higher. temperature, threshold:
+    of the three-way vote (`ricenet.evaluation.evidence.calibration`).
     """
 
     modality_set: str
@@ -56,11 +47,7 @@ class GateRecord(Record):
     chance_macro_f1: float
     temperature: float
     threshold: float | None
-    predictions: tuple[GatePrediction, ...]
-
-    def as_predictions(self) -> list[Prediction]:
-        """The held-out predictions."""
-        return [Prediction(**p.model_dump()) for p in self.predictions]
+    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True)
@@ -88,16 +75,17 @@ def gate_record(
     """
     folders = [training / modality_set / f"fold-{k}" for k in range(ensemble["folds"])]
     records = [read_json(require(folder / "fold.json", "train")) for folder in folders]
+    held_out = HeldOut.of({modality_set: predictions})
     return GateRecord(
         modality_set=modality_set,
         ensemble_digest=ensemble["digest"],
         folds=tuple(_fold(record) for record in records),
         failed_guards=tuple(guard for guard in of.guards if guard.outcome == "failed"),
         macro_f1=of.sets[modality_set].macro_f1,
-        chance_macro_f1=max(of.chance_macro_f1, of.majority.macro_f1.value),
+        chance_macro_f1=max(held_out.chance_macro_f1, majority_scores(held_out).macro_f1.value),
         temperature=of.calibration[modality_set].temperature,
         threshold=of.abstention[modality_set].threshold,
-        predictions=tuple(GatePrediction(**vars(p)) for p in predictions),
+        predictions=tuple(predictions),
     )
 
 
@@ -114,16 +102,17 @@ def worse_than(
     That is, the 95 % interval of the macro-F1's difference lies below 0. name: of the champion.
     Raises ResultError: fewer than two subjects of a label in common, so that nothing can be compared.
     """
-    ours, theirs = _common(record.as_predictions(), champion.as_predictions())
-    if min(sum(p.label == label for p in ours) for label in LABELS) < 2:
-        raise ResultError(f"only {len(ours)} of its held-out subjects are {name}'s too")
-    held_out = HeldOut.of({"candidate": ours, "champion": theirs})
-    (found,) = compare_pairs(held_out, held_out.resampling(seed, resamples))
+    labels = {p.participant_id: p.label for p in record.predictions}
+    theirs = [p for p in champion.predictions if labels.get(p.participant_id) == p.label]
+    held_out = HeldOut.of({"candidate": record.predictions, "champion": theirs})
+    if held_out.least < 2:
+        raise ResultError(f"only {len(held_out.subjects)} of its held-out subjects are {name}'s too")
+    found = compare(held_out, "candidate", "champion", seed, resamples)
     if found.macro_f1.high >= 0:
         return None
     differs = f"its macro-F1 differs by {found.macro_f1.text(signed=True)} from that of {name}"
-    told = f"{differs}, on {found.n} common subjects"
-    return Failure("worse_than_champion", told, "Keep the champion, or train a better model")
+    reported = f"{differs}, on {found.n} common subjects"
+    return Failure("worse_than_champion", reported, "Keep the champion, or train a better model")
 
 
 def refusal(subject: str, failures: Sequence[Failure]) -> str:
@@ -179,20 +168,6 @@ def _not_above_chance(record: GateRecord) -> Iterator[Failure]:
             f"{record.chance_macro_f1:.2f} that chance gives"
         )
         yield Failure("chance", found, "More subjects, or a model that knows more")
-
-
-def _common(
-    ours: Sequence[Prediction], theirs: Sequence[Prediction]
-) -> tuple[list[Prediction], list[Prediction]]:
-    """Both predictions of the subjects that both know by the same label, with the first's folds."""
-    of_theirs = {(p.participant_id, p.label): p for p in theirs}
-    pairs = [
-        (p, of_theirs[p.participant_id, p.label]) for p in ours if (p.participant_id, p.label) in of_theirs
-    ]
-    return (
-        [ours for ours, _ in pairs],
-        [Prediction(o.participant_id, o.label, o.fold, t.p_rice) for o, t in pairs],
-    )
 
 
 def _listed(numbers: Sequence[int]) -> str:

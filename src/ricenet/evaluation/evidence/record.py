@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.intervals import Scores
+from pydantic import Field
+
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.metrics import best_set, pooled_macro_f1
+from ricenet.evaluation.scores import Scores
 from ricenet.runtime.records import Record
 from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import Volumes
 
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
+REPEATS_FILE = "repeats.json"
 
 
 class Comparison(Record):
-    """Two modality sets on the same subjects. Differences: a minus b. *_holm: corrected over all pairs."""
+    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
 
     a: str
     b: str
@@ -32,19 +39,22 @@ class Comparison(Record):
 
 
 class Contribution(Record):
-    """Shapley values of the modalities for one score; empty, everything: the score of none and of all.
+    """Shapley values of the volumes for one score; empty, everything: the score of none and of all.
 
-    In units of the score; for the log-loss, its decrease in nats a subject.
+    In units of the score; for the log-loss, its decrease in nats a subject. n: subjects with all volumes.
     """
 
     score: str
+    n: int
     empty: float
     everything: float
     modalities: dict[str, Estimate]
 
 
 class Gain(Record):
-    """Network minus baseline on the same subjects."""
+    """Network minus baseline on the network's n subjects."""
+
+    n: int
 
     macro_f1: Estimate
     auc: Estimate
@@ -113,26 +123,32 @@ class Abstention(Record):
 
 
 class Repeats(Record):
-    """Other divisions into folds. macro_f1: of each modality set, pooled, in the order of the seeds."""
+    """Other divisions into folds; none where no repetition is asked for.
 
-    fold_seeds: tuple[int, ...]
-    macro_f1: dict[str, tuple[float, ...]]
+    macro_f1: of each modality set, pooled, in the order of the seeds.
+    Source: Krstajic et al. 2014 (repeated cross-validation). Network starts stay the same, so only the
+    division differs.
+    """
 
-    @classmethod
-    def none(cls) -> Repeats:
-        """Where no repetition is asked for."""
-        return cls(fold_seeds=(), macro_f1={})
+    fold_seeds: tuple[int, ...] = ()
+    macro_f1: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 class Evidence(Record):
-    """All of it. contributions: empty where not all seven modality sets were trained."""
+    """All of it. contributions: empty where not every combination of the volumes was trained.
+
+    excluded: subjects that lack a volume, by the modality set that needs it. Comparisons, gains and
+    contributions are on common subjects, of which each says how many.
+    """
 
     seed: int
     resamples: int
     splits_digest: str
+    volumes: Volumes
+    excluded: dict[str, tuple[str, ...]]
     majority: Scores
     chance_macro_f1: float
-    """Of a fair coin, at the cohort's share of RICE."""
+    """Of guessing both labels equally often, at the cohort's share of RICE."""
     sets: dict[str, Scores]
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]
@@ -142,9 +158,46 @@ class Evidence(Record):
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 
+    @property
+    def best_set(self) -> str:
+        """The modality set with the highest macro-F1."""
+        return best_set({name: found.macro_f1.value for name, found in self.sets.items()})
+
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison of two sets, in whichever order it was made."""
         return next((c for c in self.comparisons if {c.a, c.b} == {a, b}), None)
+
+
+def score_repeats(
+    folder: Path,
+    divisions: Mapping[int, Splits],
+    modality_sets: Sequence[str],
+    excluded: Mapping[str, Collection[str]],
+) -> Repeats:
+    """Pooled macro-F1 of every set in every division.
+
+    folder: with `<fold seed>/<modality set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume,
+    by set. Raises ResultError: a file is missing.
+    """
+    if not divisions:
+        return Repeats()
+    found = {
+        name: tuple(
+            pooled_macro_f1(read_out_of_fold(folder / str(seed), name, splits, excluded.get(name, ())))
+            for seed, splits in divisions.items()
+        )
+        for name in modality_sets
+    }
+    return Repeats(fold_seeds=tuple(divisions), macro_f1=found)
+
+
+def read_repeats(folder: Path) -> Repeats | None:
+    """What the stage `repeat` found; None where no repetition is asked for.
+
+    Raises ResultError: missing, or not such a file.
+    """
+    found = Repeats.read(folder / REPEATS_FILE, "repeat")
+    return found if found.fold_seeds else None
 
 
 def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:
@@ -153,8 +206,3 @@ def read_evidence(path: Path = EVIDENCE_FILE) -> Evidence:
     Raises ResultError: missing, or not such a file.
     """
     return Evidence.read(path, "evidence")
-
-
-def best_set(sets: Mapping[str, Scores]) -> str:
-    """The modality set with the highest macro-F1."""
-    return max(sets, key=lambda name: sets[name].macro_f1.value)

@@ -10,19 +10,11 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.evaluation.evidence.baselines import SITE, Scalars
 from ricenet.preprocessing.high_dose import plateau_gy
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import require, table_text
 from ricenet.volume import Grid, load_nifti, resample
-
-Scalars = Mapping[str, float | str | None]
-"""Feature -> value; None where it is not known. Text is a category."""
-
-DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
-TIME = ("days_rt_end_to_event",)
-SITE = ("site", "scanner", "manufacturer", "field_strength_t")
-MASKS = ("lesion_ml", "cavity_ml")
-INTENSITY = ("post_op_mean", "post_op_sd", "event_mean", "event_sd", "post_op_in_ptv", "event_in_ptv")
 
 TARGET_SHARE = 0.95
 """Of the plateau dose, above which a voxel is counted to the planning target volume."""

@@ -53,7 +53,9 @@ def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path
                     truths += subject_truth(case, explainer.settings)
             advance()
     title = explainer.volumes.set_title(modality_set)
-    write_text(folder / PAGE, gallery_page(tiles, failed, explainer.splits.labels, title, explainer.synthetic))
+    write_text(
+        folder / PAGE, gallery_page(tiles, failed, explainer.splits.labels, title, explainer.synthetic)
+    )
     if truths:
         found = cohort_truth(truths, modality_set, explainer.volumes, explainer.seed)
         write_json(folder / "truth.json", found)

@@ -59,7 +59,7 @@ class Explanation(Record):
 
 @dataclass(frozen=True)
 class Case:
-    """An explained prediction with its volumes; maps, untrained: by name, of the networks and of random weights."""
+    """An explained prediction with its volumes. maps: by name; untrained: those of random weights."""
 
     explanation: Explanation
     anatomy: Anatomy

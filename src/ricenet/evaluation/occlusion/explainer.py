@@ -1,4 +1,4 @@
-"""Explaining a subject's prediction: which networks may speak for it, what they vote, and their occlusion maps."""
+"""Explaining a subject's prediction: which networks speak for it, their votes, and their occlusion maps."""
 
 from __future__ import annotations
 
@@ -185,8 +185,8 @@ def require_explainable(subjects: Sequence[str], splits: Splits, preprocessed: P
     if not voted and (kept := [subject for subject in subjects if subject in splits.test]):
         raise ResultError(
             f"of the independent test set: {', '.join(kept)}; explaining shows the prediction, which is an "
-            "evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, which votes "
-            "and records the evaluation in the ledger; then its test subjects can be explained"
+            "evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, which "
+            "votes and records the evaluation in the ledger; then its test subjects can be explained"
         )
 
 

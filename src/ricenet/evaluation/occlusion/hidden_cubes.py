@@ -1,4 +1,4 @@
-"""The cubes that are hidden one after the other: where they lie, what fills them, and the map that they make."""
+"""The cubes that are hidden one after the other: where they lie, what fills them, and the map they make."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """A network's answer to an input that differs from a known one in a small box.
 
-`KnownInput` needs no whole forward: the activations of the known input are kept, and a box's difference runs
-through the network as a difference. A convolution is linear, so that it needs the changed voxels alone; where
-a rectifier follows, the kept activation says what the change makes of it. The receptive field of the box grows
-from layer to layer until it is the whole map. Nothing is approximated: but for rounding, the result is that of
-the whole forward. `WholeInput` computes whole forwards, for networks that `KnownInput` does not understand.
+`KnownInput` needs no whole forward: the activations of the known input are kept, and a box's difference
+runs through the network as a difference. A convolution is linear, so that it needs the changed voxels alone;
+where a rectifier follows, the kept activation says what the change makes of it. The receptive field of the
+box grows from layer to layer until it is the whole map. Nothing is approximated: but for rounding, the result
+is that of the whole forward. `WholeInput` computes whole forwards, for networks that `KnownInput` does not
+understand.
 """
 
 from __future__ import annotations

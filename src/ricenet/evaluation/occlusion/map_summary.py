@@ -62,8 +62,8 @@ class UntrainedComparison(Record):
 class MapSummary(Record):
     """A map in numbers. min, max: of the changes. cubes: how many were computed, of how many.
 
-    isodoses: shares by band, none without a dose; regions: by known region (cavity, lesion). Distances, in mm,
-    are of the absolute map's centre of mass, None where there is no isocentre or lesion.
+    isodoses: shares by band, none without a dose; regions: by known region (cavity, lesion). Distances, in
+    mm, are of the absolute map's centre of mass, None where there is no isocentre or lesion.
     """
 
     min: float
@@ -81,8 +81,8 @@ def summarise(found: OcclusionMap, untrained: Map, anatomy: Anatomy) -> MapSumma
     """Where a map lies, by isodose band and by known region, and how far from isocentre and lesion.
 
     Maps are on the anatomy's grid. Bands and regions are shares of what lies in the brain, so that a band's
-    share of the map divided by its share of the volume is 1 for an even map; the bands add up to 1 (to 0 for a
-    map that is 0 in the brain). The last of isodoses, OUTSIDE_BRAIN, is a share of everything.
+    share of the map divided by its share of the volume is 1 for an even map; the bands add up to 1 (to 0 for
+    a map that is 0 in the brain). The last of isodoses, OUTSIDE_BRAIN, is a share of everything.
     Distances: from the whole map's centre of mass to the estimated isocentre (`isocentre_voxel`) and to the
     lesion's centre of mass.
     """
@@ -135,9 +135,9 @@ def _distance_mm(
 
 
 def compare_with_untrained(trained: Map, untrained: Map, brain: NDArray[np.bool_]) -> UntrainedComparison:
-    """Does a map depend on what the network learned? Compared with an untrained network's of the same subject.
+    """Does a map depend on what the network learned? Compared with an untrained network's.
 
-    trained, untrained, brain: (X, Y, Z).
+    trained, untrained, brain: (X, Y, Z), of the same subject.
     """
     from scipy import stats
 
@@ -148,7 +148,9 @@ def compare_with_untrained(trained: Map, untrained: Map, brain: NDArray[np.bool_
         return UntrainedComparison(rank_correlation=None, verdict=verdict)
     correlation = float(stats.spearmanr(maps["trained"], maps["untrained"]).statistic)
     said = f"rank correlation {correlation:.2f}, limit {DIFFERS_BELOW:g}"
-    verdict = f"resembles the map of an untrained network: it may show the input, not what was learned ({said})"
+    verdict = (
+        f"resembles the map of an untrained network: it may show the input, not what was learned ({said})"
+    )
     if correlation < DIFFERS_BELOW:
         verdict = f"differs from the map of an untrained network ({said})"
     return UntrainedComparison(rank_correlation=correlation, verdict=verdict)

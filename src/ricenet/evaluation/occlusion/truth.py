@@ -66,7 +66,7 @@ def causal_regions(anatomy: Anatomy, modality_set: str) -> dict[str, Map]:
         if name not in anatomy.known_masks:
             raise ResultError(
                 f"{anatomy.subject}: no mask of the {name} in the cohort's {GROUND_TRUTH}, expected cavity "
-                "and lesion of every phantom subject. Write the phantom again (`dvc repro data.dvc` for the demo)"
+                "and lesion of every phantom subject. Write it again (the demo: `dvc repro data.dvc`)"
             )
     cavity, lesion = anatomy.known_masks[CAVITY], anatomy.known_masks[LESION]
     regions = {
@@ -113,7 +113,8 @@ def _with_wall(cavity: Map, spacing_mm: tuple[float, float, float]) -> Map:
         return cavity
     # the surface lies half a voxel beyond the middle of the last voxel inside
     beyond_mm = ndimage.distance_transform_edt(cavity < 0.5, sampling=spacing_mm) - min(spacing_mm) / 2
-    return np.maximum(cavity, (beyond_mm <= WALL_MM).astype(np.float32))
+    wall: Map = np.maximum(cavity, (beyond_mm <= WALL_MM).astype(np.float32))
+    return wall
 
 
 def subject_truth(case: Case, settings: ExplainParams) -> list[RegionFound]:

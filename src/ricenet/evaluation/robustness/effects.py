@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import Resampling
-from ricenet.evaluation.estimate import Estimate
-from ricenet.evaluation.predictions import THRESHOLD
-from ricenet.evaluation.proportions import proportion
+from ricenet.evaluation.bootstrap import Resampling, mean_of
+from ricenet.evaluation.intervals import Estimate, proportion
 from ricenet.evaluation.robustness.answers import SubjectAnswers
 from ricenet.evaluation.robustness.perturbations import Perturbation
 from ricenet.evaluation.robustness.record import Effect, Robustness
-from ricenet.evaluation.scores import mean_of
 from ricenet.runtime.tables import table_text
+from ricenet.training.predictions import THRESHOLD
 from ricenet.vocabulary import Label
-
-if TYPE_CHECKING:
-    from ricenet.evaluation.bootstrap import Counts, Statistic
 
 FEW = 3
 """Subjects that flip (or that do not always flip); with fewer, no bootstrap."""
@@ -118,22 +112,10 @@ def _means(
     rows: Sequence[NDArray[np.float64]], is_rice: NDArray[np.bool_], seed: int, resamples: int
 ) -> list[Estimate]:
     """Means over subjects with intervals, drawn within labels; or all together where one has too few."""
-    within = Resampling.of(is_rice, seed, resamples)
-    if min(within.subjects) >= LEAST:
-        return within.estimates([mean_of(row, is_rice) for row in rows])
-    # two groups are always drawn, but the second has no part in these means
-    together = Resampling((len(is_rice), LEAST), seed, resamples)
-    return together.estimates([_mean_of_first(row) for row in rows])
-
-
-def _mean_of_first(values: NDArray[np.float64]) -> Statistic:
-    """The mean over the first group, to which all subjects belong."""
-
-    def score(first: Counts, _: Counts) -> NDArray[np.float64]:
-        means: NDArray[np.float64] = first @ values / first.sum(axis=1)
-        return means
-
-    return score
+    resampling = Resampling.of(is_rice, seed, resamples)
+    if min(map(len, resampling.strata)) < LEAST:
+        resampling = Resampling((np.arange(len(is_rice)),), seed, resamples)
+    return resampling.estimates([mean_of(row, is_rice) for row in rows])
 
 
 def _exact_where_possible(drawn: Estimate, average: _Averages) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ricenet.evaluation.estimate import Estimate
+from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.records import Record
 
 ROBUSTNESS_FILE = Path("work/robustness/robustness.json")

@@ -1,7 +1,13 @@
-"""What guards need of a subject's preprocessed volumes: coarse copies, and how they are normalised."""
+"""What guards need of preprocessed volumes, and the guard of their normalisation.
+
+Of each subject, coarse copies and what is wrong with its normalisation are kept in the store by the files'
+content.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,68 +15,103 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import CheckedCohort
+from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import dose_in_units
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import VOLUMES_FILE, map_network_input
+from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import atomic_path, read_json, write_json
+from ricenet.runtime.files import atomic_path, content_digest, file_digest, read_json, write_json
+from ricenet.runtime.per_subject import per_subject
+from ricenet.runtime.store import Store
+from ricenet.runtime.tables import require
+from ricenet.screening.guards.result import GuardResult
+from ricenet.vocabulary import VolumeSpec
 from ricenet.volume import load_nifti
 
 COARSE_MM = 6.0
 """Voxels of the coarse copies, or those of the cube where these are larger."""
 
-COARSE_FILE, NUMBERS_FILE = "coarse.npy", "normalisation.json"
+TOLERANCE = 0.002
+"""Of an MRI's mean and SD, in SDs; rounding to float16 leaves a hundredth of it (docs/guards.md)."""
 
-MRI_CHANNELS = 2
-"""post_op and event come first among the channels."""
-
-_REMEDY = "Run `dvc repro preprocess`; if it stays, delete the subject's folder under work/preprocessed first"
+BRAIN = "brain.nii.gz"
+_IMAGES, _NUMBERS = "coarse.npy", "normalisation.json"
 
 
 @dataclass(frozen=True)
-class PreprocessedLook:
-    """Of one subject. coarse: (3, X, Y, Z) float16, means of blocks of the network's input.
+class InputFingerprint:
+    """Of one subject. coarse: (X, Y, Z) float16 by volume, means of blocks of the network's input.
 
-    means, sds: of both MRIs within the brain. outside: largest magnitude outside it.
-    dose_error: largest difference of the dose channel from dose.nii.gz / unit, as float16, in units.
+    faults: what is wrong with the normalisation, in words without a subject.
     """
 
-    coarse: NDArray[np.float16]
+    coarse: Mapping[str, NDArray[np.float16]]
     spacing_mm: float
-    means: tuple[float, ...]
-    sds: tuple[float, ...]
-    outside: float
-    dose_error: float
+    faults: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> InputFingerprint:
+        """From a folder of the store."""
+        images, numbers = np.load(folder / _IMAGES, allow_pickle=False), read_json(folder / _NUMBERS)
+        coarse = dict(zip(numbers["volumes"], images, strict=True))
+        return cls(coarse, numbers["spacing_mm"], tuple(numbers["faults"]))
 
 
-def look_at_preprocessed(folder: Path, subject: str, dose_unit_gy: float) -> PreprocessedLook:
-    """Read a subject's volumes, brain and dose.
+ReadFingerprint = Callable[[str], InputFingerprint]
+"""Reads one subject's, for together they may be large."""
 
-    Raises ScanError: they have different shapes, or the brain is empty.
+
+def input_fingerprints(
+    cohort: CheckedCohort, preprocessed: Path, dose_unit_gy: float, execution: ExecutionParams, store: Store
+) -> ReadFingerprint:
+    """Compute what the store does not hold yet, a subject a task.
+
+    Raises CohortError: some subjects cannot be read; all of them are named, the others stay in the store.
+    ResultError: a file of preprocessing is missing.
     """
-    volumes: NDArray[Any] = np.load(folder / VOLUMES_FILE, mmap_mode="r", allow_pickle=False)
-    brain_volume, dose = load_nifti(folder / "brain.nii.gz"), load_nifti(folder / "dose.nii.gz")
-    brain = brain_volume.data >= 0.5
-    if volumes.shape[1:] != brain.shape or brain.shape != dose.data.shape or not brain.any():
-        found = f"shapes {volumes.shape[1:]}, {brain.shape} and {dose.data.shape} of volumes, brain and dose"
-        raise ScanError(subject, VOLUMES_FILE, f"{found}, expected the same and a brain within", _REMEDY)
-    inside = [volumes[channel][brain].astype(np.float64) for channel in range(MRI_CHANNELS)]
-    outside = [np.abs(volumes[channel][~brain]).max(initial=0) for channel in range(MRI_CHANNELS)]
-    dose_gy = np.asarray(dose.data, np.float32)
-    expected = dose_in_units(dose_gy, dose_unit_gy).astype(np.float16)
-    spacing = brain_volume.grid.spacing_mm[0]
-    factor = max(1, int(COARSE_MM // spacing))
-    return PreprocessedLook(
-        coarse=np.stack([block_means(volume, factor) for volume in volumes]),
-        spacing_mm=spacing * factor,
-        means=tuple(float(values.mean()) for values in inside),
-        sds=tuple(float(values.std()) for values in inside),
-        outside=float(max(outside)),
-        dose_error=float(np.abs(volumes[-1].astype(np.float32) - expected.astype(np.float32)).max()),
-    )
+    volumes = {
+        subject.participant_id: tuple(spec for spec in cohort.volumes if spec.name in subject.scans)
+        for subject in cohort.subjects
+    }
+    code = code_digest("ricenet.screening.guards.input_fingerprint")
+    keys = {
+        subject: content_digest(
+            [_digests(preprocessed / subject, specs), [s.model_dump() for s in specs], dose_unit_gy, code]
+        )
+        for subject, specs in volumes.items()
+    }
+    write = functools.partial(_write, preprocessed.absolute(), volumes, dose_unit_gy)
+    remedy = "Make these files again: dvc repro -f preprocess"
+    folders = per_subject("preprocessed volumes", write, keys, store, execution, remedy)
+    return lambda subject: InputFingerprint.read(folders[subject])
+
+
+def fingerprint(
+    folder: Path, subject: str, volumes: Sequence[VolumeSpec], dose_unit_gy: float
+) -> InputFingerprint:
+    """Read a subject's preprocessed volumes, one at a time.
+
+    Raises ScanError: they have another shape than the brain, or the brain is empty.
+    """
+    brain = load_nifti(folder / BRAIN)
+    inside = brain.data >= 0.5
+    if not inside.any():
+        raise ScanError(subject, BRAIN, "an empty brain", "Run `dvc repro -f preprocess`.")
+    factor = max(1, int(COARSE_MM // brain.grid.spacing_mm[0]))
+    stacked = map_network_input(folder, subject, inside.shape[0])
+    coarse, faults = dict[str, NDArray[np.float16]](), list[str]()
+    for spec, values in zip(volumes, stacked, strict=True):
+        coarse[spec.name] = block_means(values, factor)
+        if spec.kind == "dose":
+            faults += _dose_faults(values, folder / f"{spec.name}.nii.gz", dose_unit_gy)
+        else:
+            faults += _mri_faults(spec, values, inside)
+    return InputFingerprint(coarse, brain.grid.spacing_mm[0] * factor, tuple(faults))
 
 
 def block_means(volume: NDArray[Any], factor: int) -> NDArray[np.float16]:
-    """Means over blocks of `factor` voxels a side; what is left over at the upper ends is dropped."""
+    """Means over blocks of `factor` voxels a side; what remains at the upper ends is dropped."""
     x, y, z = (n // factor for n in volume.shape)
     whole = volume[: x * factor, : y * factor, : z * factor]
     blocks = whole.reshape(x, factor, y, factor, z, factor)
@@ -78,16 +119,56 @@ def block_means(volume: NDArray[Any], factor: int) -> NDArray[np.float16]:
     return means
 
 
-def write_look(look: PreprocessedLook, folder: Path) -> None:
-    """Keep it as two files."""
-    with atomic_path(folder / COARSE_FILE) as path:
-        np.save(path, look.coarse, allow_pickle=False)
-    numbers = {name: value for name, value in vars(look).items() if name != "coarse"}
-    write_json(folder / NUMBERS_FILE, numbers)
+def foreign_normalisation(subjects: Sequence[str], read: ReadFingerprint) -> GuardResult:
+    """Check that each MRI has mean 0 and SD 1 within its own brain, and each dose its physical unit."""
+    wrong = {subject: faults for subject in subjects if (faults := read(subject).faults)}
+    if not wrong:
+        found = f"{len(subjects)} subjects, each normalised by its own brain, each dose in its unit"
+        return GuardResult(name="foreign_normalisation", outcome="passed", found=found)
+    first = min(wrong)
+    return GuardResult(
+        name="foreign_normalisation",
+        outcome="failed",
+        found=f"{len(wrong)} subject(s) are normalised by something else than themselves; "
+        f"{first}: {'; '.join(wrong[first])}",
+        remedy="Make them again: delete their folders under work/preprocessed and run dvc repro preprocess.",
+        subjects=tuple(sorted(wrong)),
+    )
 
 
-def read_look(folder: Path) -> PreprocessedLook:
-    """Read what `write_look` wrote."""
-    numbers = read_json(folder / NUMBERS_FILE)
-    numbers |= {name: tuple(numbers[name]) for name in ("means", "sds")}
-    return PreprocessedLook(np.load(folder / COARSE_FILE, allow_pickle=False), **numbers)
+def _mri_faults(spec: VolumeSpec, values: NDArray[np.float16], brain: NDArray[np.bool_]) -> list[str]:
+    faults = []
+    inside = values[brain].astype(np.float64)
+    mean, sd = inside.mean(), inside.std()
+    # turned around so that what is no number is a fault
+    if spec.scale is None and not (abs(mean) <= TOLERANCE and abs(sd - 1) <= TOLERANCE):
+        faults.append(f"{spec.name} has mean {mean:.3f} and SD {sd:.3f} within its brain")
+    if (outside := np.abs(values[~brain]).max(initial=0)) != 0:
+        faults.append(f"{spec.name} of up to {outside:.3f} outside the brain")
+    return faults
+
+
+def _dose_faults(values: NDArray[np.float16], dose_gy: Path, unit_gy: float) -> list[str]:
+    expected = dose_in_units(np.asarray(load_nifti(dose_gy).data, np.float32), unit_gy).astype(np.float16)
+    error = float(np.abs(values.astype(np.float32) - expected.astype(np.float32)).max())
+    return [f"dose differs by up to {error:.4f} units from {dose_gy.name} / dose_unit_gy"] if error else []
+
+
+def _digests(folder: Path, volumes: Sequence[VolumeSpec]) -> list[str]:
+    """Of the files themselves: what preprocessing says it wrote may have been changed since."""
+    doses = [f"{spec.name}.nii.gz" for spec in volumes if spec.kind == "dose"]
+    return [file_digest(require(folder / name, "preprocess")) for name in (VOLUMES_FILE, BRAIN, *doses)]
+
+
+def _write(
+    preprocessed: Path,
+    volumes: Mapping[str, Sequence[VolumeSpec]],
+    dose_unit_gy: float,
+    subject: str,
+    folder: Path,
+) -> None:
+    found = fingerprint(preprocessed / subject, subject, volumes[subject], dose_unit_gy)
+    with atomic_path(folder / _IMAGES) as path:
+        np.save(path, np.stack(list(found.coarse.values())), allow_pickle=False)
+    numbers = {"volumes": list(found.coarse), "spacing_mm": found.spacing_mm, "faults": found.faults}
+    write_json(folder / _NUMBERS, numbers)

@@ -1,17 +1,15 @@
-"""Guard: a property beside the images that gives the label away, such as the site or a file's size."""
+"""Guard: a property beside the images that leaks the label, such as the site or a file's size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ricenet.screening.guards.label_tests import NEARLY, Telling, by_threshold, by_value
+from ricenet.cohort.raw_fingerprint import Property
+from ricenet.screening.guards.label_tests import NEARLY, Association, by_threshold, by_value
 from ricenet.screening.guards.properties import Properties, PropertyKind, kind_of
-from ricenet.screening.guards.raw_fingerprint import Property
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import Label
-
-NAME = "label_given_away"
 
 LEAST_P = 0.001
 """Of all properties together (Bonferroni): a property that is less improbable may be chance."""
@@ -19,10 +17,8 @@ LEAST_P = 0.001
 DRAWS_PER_PROPERTY = 4 / LEAST_P
 """So that even after the correction a p below LEAST_P can be found."""
 
-
 MOST_VALUES = 0.25
-"""Of a number, as a share of the subjects, for it to be taken for a kind as well."""
-
+"""Of a number, as a share of the subjects, for it to be taken for a category as well."""
 
 _REMEDIES: Mapping[PropertyKind, str] = {
     "table": "Subjects of both labels have to come from the same sites and times: add the missing kind. A "
@@ -39,40 +35,43 @@ _REMEDIES: Mapping[PropertyKind, str] = {
 
 @dataclass(frozen=True)
 class Suspect:
-    """A property that tells the label, whether in full, and its p corrected for the number of properties."""
+    """A property that predicts the label; p of its association is corrected for the number of properties."""
 
     name: str
-    telling: Telling
-    p: float
+    association: Association
+
+    def __str__(self) -> str:
+        found = self.association
+        how = "of every subject" if found.is_perfect else f"nearly always, {found.score:.2f}"
+        return f"{self.name} ({how}; p {found.p:.1g})"
 
 
-def label_given_away(properties: Properties, labels: Mapping[str, Label]) -> GuardResult:
-    """Look for properties that tell the label of every subject, or of nearly every one.
+def label_leakage(properties: Properties, labels: Mapping[str, Label]) -> GuardResult:
+    """Look for properties that predict the label of every subject, or of nearly every one.
 
-    properties: by name, then by subject. labels: of the labelled subjects, the only ones that are looked at.
-    Values are never told, only the property's name.
+    properties: by name, then by subject. labels: of the labelled subjects, the only ones that count.
+    Values are never shown, only the property's name.
     """
     if len(set(labels.values())) < 2:
         found = "the labelled subjects have one label only"
-        return GuardResult(name=NAME, outcome="not applicable", found=found)
+        return GuardResult(name="label_leakage", outcome="not applicable", found=found)
     tested, suspects = suspects_of(properties, labels)
-    perfect = [suspect for suspect in suspects if suspect.telling.is_perfect]
     if not suspects:
-        found = f"none of {tested} properties of tables and files tells the label of {len(labels)} subjects"
-        return GuardResult(name=NAME, outcome="passed", found=found)
+        found = f"none of {tested} properties beside the images predicts the label of {len(labels)} subjects"
+        return GuardResult(name="label_leakage", outcome="passed", found=found)
+    perfect = [suspect for suspect in suspects if suspect.association.is_perfect]
     worst = perfect or suspects
-    told = "; ".join(_told(suspect) for suspect in worst)
     kinds = {kind_of(suspect.name) for suspect in worst}
     return GuardResult(
-        name=NAME,
+        name="label_leakage",
         outcome="failed" if perfect else "warning",
-        found=f"of {tested} properties, these tell the label: {told}",
+        found=f"of {tested} properties, these predict the label: {'; '.join(map(str, worst))}",
         remedy=" ".join(remedy for kind, remedy in _REMEDIES.items() if kind in kinds),
     )
 
 
 def suspects_of(properties: Properties, labels: Mapping[str, Label]) -> tuple[int, list[Suspect]]:
-    """How many properties were tested, and those that tell the label and would not by chance."""
+    """How many properties were tested, and those that predict the label and would not by chance."""
     readings = {
         name: reading
         for property_name, values in properties.items()
@@ -82,23 +81,22 @@ def suspects_of(properties: Properties, labels: Mapping[str, Label]) -> tuple[in
     draws = int(DRAWS_PER_PROPERTY * len(readings))
     suspects = []
     for name, reading in readings.items():
-        telling = _telling(reading, labels, draws)
-        p = min(1.0, telling.p * len(readings))
-        if telling.score > NEARLY and p < LEAST_P:
-            suspects.append(Suspect(name, telling, p))
+        found = _association(reading, labels, draws)
+        corrected = replace(found, p=min(1.0, found.p * len(readings)))
+        if corrected.score > NEARLY and corrected.p < LEAST_P:
+            suspects.append(Suspect(name, corrected))
     return len(readings), suspects
 
 
 def _readings(name: str, values: Mapping[str, Property]) -> dict[str, Mapping[str, str | float]]:
     """The values that are given, and whether one is given."""
-    given = {subject: value for subject, value in values.items() if value is not None}
     return {
-        name: given,
-        f"{name}, whether given": {s: str(value is not None) for s, value in values.items()},
+        name: {subject: value for subject, value in values.items() if value is not None},
+        f"{name}, whether given": {subject: str(value is not None) for subject, value in values.items()},
     }
 
 
-def _telling(reading: Mapping[str, str | float], labels: Mapping[str, Label], draws: int) -> Telling:
+def _association(reading: Mapping[str, str | float], labels: Mapping[str, Label], draws: int) -> Association:
     is_rice = [labels[subject] == "rice" for subject in reading]
     values = list(reading.values())
     words = [str(value) for value in values]
@@ -108,10 +106,5 @@ def _telling(reading: Mapping[str, str | float], labels: Mapping[str, Label], dr
     if len(set(words)) > MOST_VALUES * len(words):
         return ordered
     # such as 160 slices for one label, 155 and 165 for the other
-    either = min(ordered, by_value(words, is_rice, draws), key=lambda telling: telling.p)
+    either = min(ordered, by_value(words, is_rice, draws), key=lambda found: found.p)
     return replace(either, p=2 * either.p)
-
-
-def _told(suspect: Suspect) -> str:
-    how = "of every subject" if suspect.telling.is_perfect else f"nearly always, {suspect.telling.score:.2f}"
-    return f"{suspect.name} ({how}; p {suspect.p:.1g})"

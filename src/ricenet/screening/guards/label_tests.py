@@ -1,4 +1,4 @@
-"""How well one property tells the label, and how probable that would be by chance.
+"""How well one property predicts the label, and how probable that would be by chance.
 
 Chance: labels dealt out to the subjects at random, as many of each as there are.
 """
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from ricenet.runtime.randomness import generator_for
 
 NEARLY = 0.95
-"""Balanced accuracy, or AUC, above which a property nearly tells the label."""
+"""Balanced accuracy, or AUC, above which a property nearly predicts the label."""
 
 DEALS_AT_ONCE, ENOUGH_AS_GOOD = 1000, 20
 
 
 @dataclass(frozen=True)
-class Telling:
-    """How well a property tells the label: 0.5 to 1. p: that it would be told so well by chance."""
+class Association:
+    """How well a property predicts the label: 0.5 to 1. p: that it would do so by chance."""
 
     score: float
     p: float
@@ -34,7 +34,7 @@ class Telling:
         return self.score == 1.0
 
 
-def by_value(values: Sequence[str], is_rice: Sequence[bool], draws: int) -> Telling:
+def by_value(values: Sequence[str], is_rice: Sequence[bool], draws: int) -> Association:
     """Of a property without an order: balanced accuracy where each value stands for the label that it has
     more often than the other, as a share of that label's subjects.
 
@@ -45,14 +45,14 @@ def by_value(values: Sequence[str], is_rice: Sequence[bool], draws: int) -> Tell
     rice = np.bincount(inverse, weights=np.asarray(is_rice, float)).astype(np.int64)
     score = float(_balanced_accuracies(rice[None, :], sizes)[0])
     if score == 1.0:
-        return Telling(1.0, _p_pure(sizes.tolist(), int(rice.sum())))
+        return Association(1.0, _p_pure(sizes.tolist(), int(rice.sum())))
     if score <= NEARLY:
-        # nobody asks
-        return Telling(score, 1.0)
-    return Telling(score, _p_of_deals(score, sizes, int(rice.sum()), draws))
+        # too low to be reported
+        return Association(score, 1.0)
+    return Association(score, _p_of_deals(score, sizes, int(rice.sum()), draws))
 
 
-def by_threshold(values: Sequence[float], is_rice: Sequence[bool]) -> Telling:
+def by_threshold(values: Sequence[float], is_rice: Sequence[bool]) -> Association:
     """Of a number: the area under its ROC curve, in whichever direction is above 0.5.
 
     p: exact where a threshold separates the labels (two deals of all do so at most); or else by Mann and
@@ -66,8 +66,8 @@ def by_threshold(values: Sequence[float], is_rice: Sequence[bool]) -> Telling:
     area = float(test.statistic) / (len(with_rice) * len(without))
     score = max(area, 1 - area)
     if score == 1.0:
-        return Telling(1.0, min(1.0, 2 / math.comb(len(numbers), len(with_rice))))
-    return Telling(score, float(test.pvalue))
+        return Association(1.0, min(1.0, 2 / math.comb(len(numbers), len(with_rice))))
+    return Association(score, float(test.pvalue))
 
 
 def _balanced_accuracies(rice: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ def _p_of_deals(score: float, sizes: NDArray[Any], rice: int, draws: int) -> flo
 
     Source: Phipson and Smyth 2010 (one is added); Besag and Clifford 1991 (stopping).
     """
-    generator = generator_for("label given away", draws)
+    generator = generator_for("label leakage", draws)
     as_good, drawn = 0, 0
     while drawn < draws and as_good < ENOUGH_AS_GOOD:
         count = min(draws - drawn, DEALS_AT_ONCE)

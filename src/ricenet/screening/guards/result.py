@@ -1,12 +1,23 @@
-"""What a guard found."""
+"""What guards found: one record each, the file of all, and the verdict on which training depends."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
+from ricenet.cohort.problems import named
+from ricenet.config.evidence import GuardName
+from ricenet.runtime.errors import GuardError
+from ricenet.runtime.files import write_json
 from ricenet.runtime.records import Record
 
 Outcome = Literal["passed", "warning", "failed", "not applicable"]
+
+GUARDS_FILE = Path("work/guards/guards.json")
+VERDICT_FILE = Path("work/guards/verdict.json")
+
+_MOST_LISTED = 10
 
 
 class GuardResult(Record):
@@ -15,8 +26,62 @@ class GuardResult(Record):
     found, remedy: sentences for people; remedy is empty where nothing is to be done.
     """
 
-    name: str
+    name: GuardName
     outcome: Outcome
     found: str
     remedy: str = ""
     subjects: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line for people; of many subjects, the first."""
+        subjects = f" ({named(self.subjects)})" if self.subjects else ""
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{self.name}: {self.found}{subjects}.{remedy}"
+
+
+class GuardRecord(Record):
+    """What guards.json holds."""
+
+    guards: tuple[GuardResult, ...]
+
+
+def listed(findings: Sequence[str]) -> str:
+    """Findings in one sentence; of many, the first and how many more there are."""
+    more = len(findings) - _MOST_LISTED
+    return "; ".join([*findings[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def write_guards(
+    results: Iterable[GuardResult],
+    tolerated: Collection[str],
+    guards: Path = GUARDS_FILE,
+    verdict: Path = VERDICT_FILE,
+) -> None:
+    """Write what was found and the verdict, then refuse a failure that is not tolerated.
+
+    The verdict holds names alone, so that it changes only when what may be trained on does.
+    Raises GuardError: listing every such guard, which subjects it concerns and what to do.
+    """
+    record = GuardRecord(guards=tuple(results))
+    failed = [result for result in record.guards if result.outcome == "failed"]
+    refused = [result for result in failed if result.name not in tolerated]
+    write_json(guards, record.model_dump(mode="json"))
+    content = {
+        "failed": sorted(result.name for result in refused),
+        "tolerated": sorted(result.name for result in failed if result.name in tolerated),
+    }
+    write_json(verdict, content)
+    if refused:
+        lines = "\n".join(f"  - {result}" for result in refused)
+        raise GuardError(
+            f"{len(refused)} guard(s) against leaks failed; nothing is trained:\n{lines}\n"
+            "Correct the cohort; or name a guard in guards.tolerated to go on without being able to promote"
+        )
+
+
+def read_guards(path: Path = GUARDS_FILE) -> tuple[GuardResult, ...]:
+    """What the stage `guard` found.
+
+    Raises ResultError: missing, or not such a file.
+    """
+    return GuardRecord.read(path, "guard").guards

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.raw_record import records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.store import Store
-from ricenet.screening.guards.fingerprints import look_at_cohort
-from ricenet.screening.guards.label_leakage import label_given_away
-from ricenet.screening.guards.normalisation import foreign_normalisation
-from ricenet.screening.guards.places import subject_in_two_places
+from ricenet.screening.guards.fold_guards import subject_in_two_places
+from ricenet.screening.guards.image_guards import same_image, similar_image
+from ricenet.screening.guards.input_fingerprint import foreign_normalisation, input_fingerprints
+from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.properties import properties_of
 from ricenet.screening.guards.result import GuardResult
-from ricenet.screening.guards.same_image import same_image
-from ricenet.screening.guards.similar_image import similar_image
 
 
 def guards_of_cohort(
@@ -24,21 +23,21 @@ def guards_of_cohort(
     similar_correlation: float,
     dose_unit_gy: float,
     execution: ExecutionParams,
-    store: Store,
+    store: Path,
 ) -> tuple[GuardResult, ...]:
-    """Look at every subject, unless the store knows it, and run the guards on what was seen.
+    """Read what the store lacks of every subject, and run the guards on it.
 
+    store: the folder with the stores of all kinds.
     Raises CohortError: files that cannot be read. ResultError: a missing result of an earlier stage.
     """
     places = subject_in_two_places(splits)
-    looks = look_at_cohort(cohort, preprocessed, dose_unit_gy, execution, store)
-    labels = {s.participant_id: s.label for s in cohort.subjects if s.label is not None}
-    properties = properties_of(Path(cohort.root), looks.raw)
-    subjects = sorted(looks.preprocessed)
+    records = records_of(cohort, execution, Store(store / "raw"))
+    read = input_fingerprints(cohort, preprocessed, dose_unit_gy, execution, Store(store / "guards"))
+    subjects = sorted(records)
     return (
         places,
-        same_image(looks.raw),
-        similar_image(subjects, looks.preprocessed_look, similar_correlation),
-        label_given_away(properties, labels),
-        foreign_normalisation(subjects, looks.preprocessed_look),
+        same_image(records, cohort.volumes),
+        similar_image(subjects, read, cohort.volumes, similar_correlation),
+        label_leakage(properties_of(Path(cohort.root), records), cohort.labels),
+        foreign_normalisation(subjects, read),
     )

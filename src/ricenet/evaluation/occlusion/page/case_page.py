@@ -1,4 +1,4 @@
-"""A case as one HTML file that needs nothing beside it: viewer, votes, dose-volume histogram, maps in numbers."""
+"""A case as one HTML file that needs nothing beside it: viewer, votes, dose-volume histogram, numbers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanat
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.occlusion.page.embedded_volume import embedded_anatomy, embedded_map
 from ricenet.evaluation.occlusion.page.gallery import PACKAGE, pictured, thumbnail
-from ricenet.evaluation.predictions import predicted_label
 from ricenet.runtime.errors import ResultError
+from ricenet.training.predictions import predicted_label
 from ricenet.vocabulary import Volumes, VolumeSpec
 
 BUNDLE = "viewer.js"
@@ -85,7 +85,7 @@ def viewer_description(case: Case) -> dict[str, Any]:
     """The JSON that the viewer reads: volumes with their windows, maps, lines, places and colours."""
     anatomy = case.anatomy
     modality_set = case.explanation.modality_set
-    maps = [
+    maps: list[dict[str, Any]] = [
         {
             "name": name,
             "title": map_title(name, modality_set, anatomy.declared),
@@ -182,7 +182,8 @@ def _colours(start: float, end: float, steps: int) -> NDArray[np.int64]:
     import matplotlib
 
     shades = np.asarray(matplotlib.colormaps[MAP_COLOURS](np.linspace(start, end, steps)))[:, :3]
-    return np.rint(255 * shades).astype(np.int64)
+    result: NDArray[np.int64] = np.rint(255 * shades).astype(np.int64)
+    return result
 
 
 def _table(colours: NDArray[np.int64]) -> dict[str, list[int]]:

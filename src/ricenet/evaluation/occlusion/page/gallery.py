@@ -49,8 +49,8 @@ def gallery_page(
 ) -> str:
     """The page as HTML text; cases by p_rice, the highest first, those without a page apart.
 
-    failed: why there is no page, by subject. labels: of subjects, where they are known. title: of the modality
-    set. synthetic: made by the phantom.
+    failed: why there is no page, by subject. labels: of subjects, where known. title: of the modality set.
+    synthetic: made by the phantom.
     """
     shown = {tile.explanation.label for tile in tiles}
     return render(

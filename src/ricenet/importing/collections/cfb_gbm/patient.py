@@ -61,12 +61,12 @@ def _sidecar(prescription_gy: float | None, fractions: int | None) -> dict[str, 
 
 def _require_sound(files: CfbFiles, sidecar: DoseSidecar) -> None:
     """Refuse what the check of a raw cohort would refuse later."""
-    _refuse("T1Gd of t0", files.post_op, check_scan(files.post_op, "post_op"))
-    _refuse("T1Gd of the event", files.event, check_scan(files.event, "event"))
+    _refuse("T1Gd of t0", files.post_op, check_scan(files.post_op, "mri"))
+    _refuse("T1Gd of the event", files.event, check_scan(files.event, "mri"))
     _refuse("dose", files.dose, check_scan(files.dose, "dose", sidecar))
-    _refuse("brain mask", files.brain_mask, check_scan(files.brain_mask, "post_op"))
+    _refuse("brain mask", files.brain_mask, check_scan(files.brain_mask, "mri"))
     if files.gtv is not None:
-        _refuse("target (GTV)", files.gtv, check_scan(files.gtv, "post_op"))
+        _refuse("target (GTV)", files.gtv, check_scan(files.gtv, "mri"))
 
 
 def _refuse(scan: str, path: Path, findings: Iterable[Finding]) -> None:

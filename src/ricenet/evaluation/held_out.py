@@ -1,0 +1,134 @@
+"""Out-of-fold predictions: read and checked against the splits, and as columns of the subjects in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.bootstrap import Resampling
+from ricenet.evaluation.intervals import Probabilities, Truth
+from ricenet.evaluation.metrics import chance_level
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.tables import require
+from ricenet.training.predictions import THRESHOLD, Prediction, read_predictions
+
+_NAMED = 5
+
+
+def read_out_of_fold(
+    training: Path, modality_set: str, splits: Splits, excluded: Collection[str] = ()
+) -> list[Prediction]:
+    """Every training subject's prediction by the fold that held it out, alphabetically by subject.
+
+    training: the folder with `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume
+    of the set.
+    Raises ResultError: a missing file; a subject that is missing, predicted twice, in another fold
+    than in the splits, with another label, or with a p_rice that is no probability.
+    """
+    predictions: list[Prediction] = []
+    for k, fold in enumerate(splits.folds):
+        found = read_predictions(require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train"))
+        expected = set(fold) - set(excluded)
+        for problem in _problems(found, expected, splits.labels):
+            remedy = "Train this fold again with the current splits"
+            raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
+        predictions += found
+    return sorted(predictions, key=lambda p: p.participant_id)
+
+
+def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:
+    times = Counter(p.participant_id for p in found)
+    for subject in sorted(times):
+        if times[subject] > 1:
+            yield f"{subject} is predicted {times[subject]} times"
+        if subject not in expected:
+            yield f"{subject} is predicted, but splits.json holds it out elsewhere"
+    yield from (f"{subject} has no prediction" for subject in sorted(expected - times.keys()))
+    for p in found:
+        subject, truth = p.participant_id, labels[p.participant_id]
+        if not 0 <= p.p_rice <= 1:
+            yield f"{subject} has p_rice {p.p_rice}, which is no probability"
+        if p.label != truth:
+            yield f"{subject} is {p.label} in the predictions and {truth} in splits.json"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Subjects in alphabetical order. is_rice, fold: (N,). p_rice: by name of the classification, (N,)."""
+
+    subjects: tuple[str, ...]
+    is_rice: Truth
+    fold: NDArray[np.int64]
+    p_rice: Mapping[str, Probabilities]
+
+    @classmethod
+    def of(cls, predictions: Mapping[str, Sequence[Prediction]]) -> Self:
+        """The subjects that all classifications predict; folds are those of the first.
+
+        Raises ResultError: a subject that is predicted twice, or has two labels.
+        """
+        by_subject = {name: _by_subject(name, rows) for name, rows in predictions.items()}
+        (first, known), *others = by_subject.items()
+        subjects = sorted(set(known).intersection(*by_subject.values()))
+        for name, other in others:
+            if unlike := [s for s in subjects if other[s].label != known[s].label]:
+                raise ResultError(
+                    f"{first} and {name} call {_listed(unlike)} by different labels. Labels were changed in "
+                    "between: train the older one again (`dvc repro`), so that both are judged by one truth"
+                )
+        return cls(
+            subjects=tuple(subjects),
+            is_rice=np.array([known[s].label == "rice" for s in subjects], dtype=np.bool_),
+            fold=np.array([known[s].fold for s in subjects], dtype=np.int64),
+            p_rice={
+                name: np.array([of_name[s].p_rice for s in subjects], dtype=np.float64)
+                for name, of_name in by_subject.items()
+            },
+        )
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that occur, rising."""
+        return sorted({int(fold) for fold in self.fold})
+
+    @property
+    def least(self) -> int:
+        """Subjects of the rarer label; intervals and tests need two."""
+        return int(min(self.is_rice.sum(), (~self.is_rice).sum()))
+
+    @property
+    def chance_macro_f1(self) -> float:
+        """The chance level among these subjects."""
+        rice = int(self.is_rice.sum())
+        return chance_level(len(self.is_rice) - rice, rice)
+
+    def resampling(self, seed: int, resamples: int) -> Resampling:
+        """Draws of these subjects, the same ones for whatever is estimated with them."""
+        return Resampling.of(self.is_rice, seed, resamples)
+
+    def right(self, name: str) -> NDArray[np.bool_]:
+        """Whom a classification gets right (N,)."""
+        right: NDArray[np.bool_] = (self.p_rice[name] >= THRESHOLD) == self.is_rice
+        return right
+
+
+def _by_subject(name: str, rows: Sequence[Prediction]) -> dict[str, Prediction]:
+    found = {p.participant_id: p for p in rows}
+    if len(found) < len(rows):
+        raise ResultError(
+            f"{name} predicts a subject in two folds, so that it is not held out. Train it again "
+            "(`dvc repro`)"
+        )
+    return found
+
+
+def _listed(subjects: Sequence[str]) -> str:
+    more = f" and {len(subjects) - _NAMED} more" if len(subjects) > _NAMED else ""
+    return ", ".join(subjects[:_NAMED]) + more

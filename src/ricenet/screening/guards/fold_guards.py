@@ -1,0 +1,124 @@
+"""Guards of folds: subjects in two places, which of them a network saw, and which chose its settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ricenet.cohort.checked import CheckedCohort, having
+from ricenet.cohort.splits import Splits
+from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import require
+from ricenet.screening.guards.result import GuardResult, listed
+
+RECORD, BEST = "fold.json", "best.json"
+
+
+def subject_in_two_places(splits: Path) -> GuardResult:
+    """Check that each subject is in one fold, or in the test set, once.
+
+    splits: splits.json, whose content is taken as it lies there: what reads it for use stops at the
+    first fault.
+    Raises ResultError: no such file.
+    """
+    content = read_json(require(splits, "split"))
+    places = Counter(subject for group in (content["test"], *content["folds"]) for subject in group)
+    twice = tuple(sorted(subject for subject, count in places.items() if count > 1))
+    if not twice:
+        found = f"{len(places)} subjects, each in one fold or in the test set"
+        return GuardResult(name="subject_in_two_places", outcome="passed", found=found)
+    return GuardResult(
+        name="subject_in_two_places",
+        outcome="failed",
+        found=f"{len(twice)} subject(s) are in two folds, in a fold and the test set, or twice in one",
+        remedy="Write the splits again: dvc repro -f split.",
+        subjects=twice,
+    )
+
+
+def guards_of_training(
+    training: Path, modality_sets: Sequence[str], splits: Splits, cohort: CheckedCohort, tuning: Path
+) -> tuple[GuardResult, ...]:
+    """Both guards of what lies in work/training and work/tuning.
+
+    training: holds <modality set>/fold-<k>/fold.json. tuning: holds best.json.
+    Raises ResultError: a missing file.
+    """
+    trained = trained_on_validation(training, modality_sets, splits, cohort)
+    return trained, tuned_on_validation(modality_sets, tuning)
+
+
+def trained_on_validation(
+    training: Path, modality_sets: Sequence[str], splits: Splits, cohort: CheckedCohort
+) -> GuardResult:
+    """Check that each fold was trained and validated on exactly the subjects that the splits name.
+
+    Of these, a modality set has those that have its volumes.
+    Raises ResultError: a missing record of a fold.
+    """
+    name = "trained_on_validation"
+    wrong, silent, subjects = list[str](), 0, set[str]()
+    folds = [(modality_set, fold) for modality_set in modality_sets for fold in range(len(splits.folds))]
+    for modality_set, fold in folds:
+        record = read_json(require(training / modality_set / f"fold-{fold}" / RECORD, "train"))
+        if "subjects" not in record:
+            silent += 1
+            continue
+        usable = set(having(cohort, modality_set))
+        for fault, concerned in _faults(record["subjects"], splits, fold, usable).items():
+            wrong.append(f"{modality_set}, fold {fold}: {len(concerned)} subject(s) {fault}")
+            subjects |= concerned
+    if wrong:
+        remedy = "Its scores are void. Train again: dvc repro -f train."
+        return GuardResult(
+            name=name, outcome="failed", found=listed(wrong), remedy=remedy, subjects=tuple(sorted(subjects))
+        )
+    if silent:
+        found = f"{silent} of {len(folds)} folds were trained by a version that did not record its subjects"
+        remedy = "To have it checked, train again: dvc repro -f train."
+        return GuardResult(name=name, outcome="warning", found=found, remedy=remedy)
+    found = f"{len(folds)} folds, each trained and validated on the subjects that the splits name"
+    return GuardResult(name=name, outcome="passed", found=found)
+
+
+def _faults(
+    record: Mapping[str, Sequence[str]], splits: Splits, fold: int, usable: set[str]
+) -> Mapping[str, set[str]]:
+    """What is wrong with a fold's subjects, and with which; the gravest first."""
+    trained, validated = set(record["training"]), set(record["validation"])
+    expected = usable & set(splits.training_subjects(fold)), usable & set(splits.validation_subjects(fold))
+    both = trained & validated
+    seen = trained & expected[1] - both
+    tested = (trained | validated) & set(splits.test)
+    other = (trained ^ expected[0]) | (validated ^ expected[1])
+    cases = {
+        "trained and validated on": both,
+        "trained on, though the splits hold out": seen,
+        "of the test set, but trained or validated on": tested,
+        "not as the splits have it": other - both - seen - tested,
+    }
+    return {case: subjects for case, subjects in cases.items() if subjects}
+
+
+def tuned_on_validation(modality_sets: Sequence[str], tuning: Path) -> GuardResult:
+    """Check whether settings were searched on the folds that judge them.
+
+    Source: Varma and Simon 2006 (nested cross-validation).
+    Raises ResultError: best.json is missing.
+    """
+    name = "tuned_on_validation"
+    best: Mapping[str, Any] = read_json(require(tuning / BEST, "tune"))
+    tuned = [modality_set for modality_set in modality_sets if modality_set in best]
+    seen = [modality_set for modality_set in tuned if not best[modality_set].get("nested", False)]
+    if seen:
+        found = f"settings of {', '.join(seen)} were searched on the folds that judge them, so their "
+        return GuardResult(
+            name=name,
+            outcome="warning",
+            found=f"{found}cross-validated scores are too high",
+            remedy="Set tuning.nested to true, or quote the independent test set alone.",
+        )
+    searched = f"settings of {', '.join(tuned)} were searched without the fold's validation subjects"
+    return GuardResult(name=name, outcome="passed", found=searched if tuned else "no settings were searched")
