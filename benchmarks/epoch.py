@@ -32,7 +32,7 @@ from ricenet.config.params import (
     TrainingParams,
     read_params,
 )
-from ricenet.runtime.arithmetic import has_bfloat16
+from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for
 from ricenet.training.cross_validation import plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver

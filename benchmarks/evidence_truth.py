@@ -84,8 +84,8 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
 def report_default(found: Evidence) -> None:
     """The dose contributes most, as the mechanism says."""
     print(
-        f"default phantom: {found.audit.verdict}\n"
-        f"  {contribution_sentence(found.contributions, found.volumes)}"
+        f"default phantom: {found.audit.verdict}\n  "
+        f"{contribution_sentence(found.contributions, found.volumes)}"
     )
     of = found.contributions[0].modalities
     margin = of["dose"].value - max(of[m].value for m in of if m != "dose")
@@ -96,8 +96,8 @@ def report_default(found: Evidence) -> None:
 def report_no_dose(found: Evidence) -> None:
     """No interval claims that the dose, or its scalars, knows the label."""
     print(
-        f"no dose effect: {found.audit.verdict}\n"
-        f"  {contribution_sentence(found.contributions, found.volumes)}"
+        f"no dose effect: {found.audit.verdict}\n  "
+        f"{contribution_sentence(found.contributions, found.volumes)}"
     )
     for contribution in found.contributions[:2]:
         name = f"no dose effect: lower end of the dose's Shapley value of {contribution.score}"

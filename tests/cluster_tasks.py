@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ricenet.runtime.errors import RicenetError, ScanError
 from ricenet.runtime.files import write_text
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.training.history import FoldIdentity
 
 logger = logging.getLogger("ricenet.cluster_tasks")
@@ -31,9 +31,9 @@ class Copying:
     side_by_side: int = 1
 
 
-def travel_of(task: Copying) -> Travel[Copying]:
+def staged(task: Copying) -> StagedTask[Copying]:
     inputs = {f"content of {path.name}": path for path in task.inputs}
-    return Travel(inputs, task.folder, partial(moved, task), last="record")
+    return StagedTask(inputs, task.folder, partial(moved, task), last="record")
 
 
 def moved(task: Copying, inputs: Mapping[str, Path], folder: Path) -> Copying:
@@ -94,7 +94,7 @@ def where(_: int) -> str:
     return node_address()
 
 
-def cards_here(_: int) -> str | None:
+def gpus_here(_: int) -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import cluster_tasks
 import psutil
 import pytest
-from cluster_tasks import Copying, SlowObserver, travel_of
+from cluster_tasks import Copying, SlowObserver, staged
 from ray_nodes import TESTS, TOKEN, RayNodes
 from small_folds import SERIAL, TRAINING, elsewhere, plan, results, write_subjects
 from tracking_servers import wait_until
@@ -27,11 +27,13 @@ from tracking_servers import wait_until
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.execution import run_tasks
-from ricenet.runtime.ray import joining, likeness, run
+from ricenet.runtime.ray import cluster as ray_cluster
+from ricenet.runtime.ray import run, staging
 from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 
 HEAD = "127.0.0.2"
+INSPECTION = ray_cluster.node_inspection
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("ray is not installed: pip install 'ricenet[ray]'", allow_module_level=True)
@@ -55,7 +57,7 @@ def two_nodes(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> RayNodes:
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     read_token_anew()
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(staging, "SEND_SECONDS", 0.1)
     monkeypatch.setattr(run, "TURN_SECONDS", 0.2)
     return nodes
 
@@ -105,7 +107,7 @@ def test_inputs_arrive_and_results_come_back_without_a_shared_folder(
     tasks = [Copying(f"task {k}", inputs[: k + 1], tmp_path / "out" / str(k), tmp_path) for k in range(2)]
     written(tmp_path / "out" / "1" / "draft", "begun")
     with caplog.at_level("INFO", logger="ricenet"):
-        outcomes = run_tasks(cluster_tasks.copy, tasks, "ray", 2, 1, "copies", travel=travel_of)
+        outcomes = run_tasks(cluster_tasks.copy, tasks, "ray", 2, 1, "copies", staging=staged)
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert {outcome.result for outcome in outcomes} == {HEAD, other}
     assert (tmp_path / "out/0/text").read_text() == "task 0: alpha, after []"
@@ -122,9 +124,7 @@ def test_a_wrong_token_is_refused_at_once(cluster: RayNodes, monkeypatch: pytest
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
 
 
-def test_a_missing_token_is_told_as_such(
-    cluster: RayNodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_token_is_named(cluster: RayNodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(RicenetError, match=r"refuses this token, or there is none: set RAY_AUTH_MODE=token"):
@@ -132,7 +132,7 @@ def test_a_missing_token_is_told_as_such(
 
 
 def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "KNOCK_SECONDS", 3)
+    monkeypatch.setattr(ray_cluster, "PING_SECONDS", 3)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:9")
     with pytest.raises(RicenetError, match=r"no Ray cluster answers at RAY_ADDRESS=127.0.0.2:9: start it"):
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
@@ -160,7 +160,7 @@ def test_what_ray_says_when_joining_fails_is_explained(
         raise RuntimeError(told)
 
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    monkeypatch.setattr(joining, "_knock", lambda _: None)
+    monkeypatch.setattr(ray_cluster, "_ping", lambda _: None)
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(RicenetError, match=expected):
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
@@ -170,7 +170,7 @@ def test_a_cluster_without_tokens_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    joining.tell_of_open_nodes()
+    ray_cluster.warn_of_open_nodes()
     assert "no token authentication: anyone who reaches its ports can run code" in caplog.text
 
 
@@ -189,7 +189,7 @@ SLEEPERS = """
 import signal, sys, pathlib, cluster_tasks
 # as a program that was not started in the background of a shell
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from ricenet.execution import run_tasks
+from ricenet.runtime.execution import run_tasks
 run_tasks(cluster_tasks.sleep, [pathlib.Path(sys.argv[1])], "ray", 1, 1, "sleep")
 """
 
@@ -232,11 +232,11 @@ def meanwhile(condition: Callable[[], bool], action: Callable[[], None]) -> Iter
         thread.join()
 
 
-def test_tasks_without_luggage_stay_where_their_files_are(
+def test_tasks_without_staging_stay_where_their_files_are(
     joined: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # one machine holds all nodes here, so nodes that see other files are pretended
-    monkeypatch.setattr(joining, "looking", lambda: pretending(sees_on=HEAD))
+    monkeypatch.setattr(ray_cluster, "node_inspection", lambda: pretending(sees_on=HEAD))
     outcomes = run_tasks(cluster_tasks.where, range(3), "ray", 2, 1, "where")
     assert [outcome.result for outcome in outcomes] == [HEAD, HEAD, HEAD]
 
@@ -244,19 +244,19 @@ def test_tasks_without_luggage_stay_where_their_files_are(
 def test_nodes_without_tokens_are_refused_to_one_who_uses_them(
     joined: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "looking", lambda: pretending(open_on=joined.other))
+    monkeypatch.setattr(ray_cluster, "node_inspection", lambda: pretending(open_on=joined.other))
     with pytest.raises(RicenetError, match="RAY_AUTH_MODE is token here, but this Ray cluster has no token"):
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
 
 
 def pretending(sees_on: str = "", open_on: str = "") -> Callable[..., dict[str, Any]]:
-    look = likeness.looking()
+    inspect = INSPECTION()
 
     def elsewhere(file: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
         import ray
 
         address = ray.util.get_node_ip_address()
-        return look(file, packages) | {"sees": address == sees_on, "open": address == open_on}
+        return inspect(file, packages) | {"sees": address == sees_on, "open": address == open_on}
 
     return elsewhere
 
@@ -280,7 +280,7 @@ def test_a_task_that_kills_its_workers_fails_alone(joined: RayNodes) -> None:
 
 def test_more_than_any_node_has_is_refused_with_the_figures(joined: RayNodes) -> None:
     with pytest.raises(
-        RicenetError, match=r"asks for 3 CPU\(s\) and 0 graphics.*the nodes have: 1 CPU\(s\) and 1"
+        RicenetError, match=r"asks for 3 CPU\(s\) and 0 GPU.*the nodes have: 1 CPU\(s\) and 1"
     ):
         run_tasks(cluster_tasks.where, [0], "ray", 1, 3, "where")
 
@@ -288,8 +288,8 @@ def test_more_than_any_node_has_is_refused_with_the_figures(joined: RayNodes) ->
 def test_a_node_with_other_software_is_named_with_what_differs(
     joined: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = {**likeness.versions_here(), "torch": "9.9"}
-    monkeypatch.setattr(joining, "versions_here", lambda: ours)
+    ours = {**ray_cluster.versions_here(), "torch": "9.9"}
+    monkeypatch.setattr(ray_cluster, "versions_here", lambda: ours)
     with pytest.raises(RicenetError, match=r"2 of 2 nodes .*Install the same ricenet\[ray\]") as caught:
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
     for address in (HEAD, joined.other):
@@ -297,18 +297,18 @@ def test_a_node_with_other_software_is_named_with_what_differs(
 
 
 def test_a_node_that_does_not_answer_is_named(joined: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "looking", lambda: slow_look)
-    monkeypatch.setattr(joining, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(ray_cluster, "node_inspection", lambda: slow_inspection)
+    monkeypatch.setattr(ray_cluster, "INSPECTION_SECONDS", 0.1)
     with pytest.raises(RicenetError, match=r"127.0.0.2: did not start a worker within 0.1 s"):
         run_tasks(cluster_tasks.where, [0], "ray", 1, 1, "where")
 
 
-def slow_look(*_: object) -> None:
+def slow_inspection(*_: object) -> None:
     time.sleep(3)
 
 
-def test_a_worker_has_the_share_of_a_card_that_was_asked_for(joined: RayNodes) -> None:
-    outcomes = run_tasks(cluster_tasks.cards_here, range(2), "ray", 2, 1, "cards", gpus_per_worker=0.5)
+def test_a_worker_has_the_share_of_a_gpu_that_was_asked_for(joined: RayNodes) -> None:
+    outcomes = run_tasks(cluster_tasks.gpus_here, range(2), "ray", 2, 1, "gpus", gpus_per_worker=0.5)
     assert [outcome.result for outcome in outcomes] == ["0", "0"]
 
 
@@ -318,8 +318,8 @@ def test_tasks_do_not_wait_for_ever_for_a_node_with_room(
     monkeypatch.setattr(run, "has_room", lambda *_: False)
     monkeypatch.setattr(run, "RETURN_SECONDS", 0.5)
     task = Copying("task", (), tmp_path / "task", tmp_path, steps=50)
-    with pytest.raises(RicenetError, match=r"no node that has 1 CPU\(s\) and 0 graphics card\(s\) came back"):
-        run_tasks(cluster_tasks.count, [task], "ray", 1, 1, "counts", travel=travel_of)
+    with pytest.raises(RicenetError, match=r"no node that has 1 CPU\(s\) and 0 GPU\(s\) came back"):
+        run_tasks(cluster_tasks.count, [task], "ray", 1, 1, "counts", staging=staged)
 
 
 def test_a_keeper_that_is_killed_ends_the_run_with_a_word(joined: RayNodes, tmp_path: Path) -> None:
@@ -329,11 +329,11 @@ def test_a_keeper_that_is_killed_ends_the_run_with_a_word(joined: RayNodes, tmp_
         meanwhile(under_way, joined.kill_keepers),
         pytest.raises(RicenetError, match=r"keeps what workers send has ended .*: run again"),
     ):
-        run_tasks(cluster_tasks.count, [task], "ray", 1, 1, "counts", travel=travel_of)
+        run_tasks(cluster_tasks.count, [task], "ray", 1, 1, "counts", staging=staged)
     assert (tmp_path / "task" / "steps").exists()
 
 
-def test_a_node_that_joins_later_is_looked_at_by_its_first_task(
+def test_a_node_that_joins_later_is_compared_by_its_first_task(
     joined: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "cluster", forgetful(run.cluster))
@@ -347,7 +347,7 @@ def test_a_node_that_joins_later_is_looked_at_by_its_first_task(
 
 def forgetful(join: Callable[[int], Any]) -> Callable[[int], Any]:
     @contextlib.contextmanager
-    def joined(cpus: int) -> Iterator[joining.Cluster]:
+    def joined(cpus: int) -> Iterator[ray_cluster.Cluster]:
         with join(cpus) as found:
             yield dataclasses.replace(found, known=frozenset())
 
@@ -364,7 +364,7 @@ def test_a_task_whose_node_is_killed_goes_on_elsewhere(
         return any(has_lines(task.folder / "steps", 5, other) for task in tasks)
 
     with caplog.at_level("INFO", logger="ricenet"), meanwhile(one_is_under_way, lambda: joined.kill(other)):
-        outcomes = run_tasks(cluster_tasks.count, tasks, "ray", 2, 1, "counts", travel=travel_of)
+        outcomes = run_tasks(cluster_tasks.count, tasks, "ray", 2, 1, "counts", staging=staged)
     assert [outcome.error for outcome in outcomes] == [None, None]
     for outcome in outcomes:
         lines = (outcome.task.folder / "steps").read_text().splitlines()

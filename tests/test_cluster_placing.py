@@ -11,8 +11,8 @@ from ricenet.runtime.machine import WORKER_BYTES
 from ricenet.runtime.ray.placing import Node, Placing, place
 
 
-def node(cpus: float, cards: float = 0, workers_in_memory: float = 100) -> Node:
-    return Node("id", "192.0.2.1", cpus, cards, workers_in_memory * WORKER_BYTES)
+def node(cpus: float, gpus: float = 0, workers_in_memory: float = 100) -> Node:
+    return Node("id", "192.0.2.1", cpus, gpus, workers_in_memory * WORKER_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -25,17 +25,17 @@ def node(cpus: float, cards: float = 0, workers_in_memory: float = 100) -> Node:
         ([node(16), node(16)], ("auto", 5, 0), Placing(6, 5, 0)),
         # memory for three and, as one is always tried, for one
         ([node(8, workers_in_memory=3.9), node(8, workers_in_memory=0.5)], ("auto", 1, 0), Placing(4, 1, 0)),
-        # a card each, and the CPUs that are left to it; the node without a card has no worker
+        # a GPU each, and the CPUs that are left to it; the node without a GPU has no worker
         ([node(16, 2), node(8)], ("auto", "auto", "auto"), Placing(2, 8, 1)),
-        # five on two cards: three a card, so that each lies on one
+        # five on two GPUs: three each, so that each lies on one
         ([node(16, 2)], (5, 1, "auto"), Placing(5, 1, 0.3333)),
         ([node(16, 2)], (1, 1, "auto"), Placing(1, 1, 1)),
-        # of tenths ten, not nine, fit on a card
+        # of tenths ten, not nine, fit on a GPU
         ([node(64, 1), node(64, 1)], ("auto", 2, 0.1), Placing(20, 2, 0.1)),
-        # two of 0.6 do not share a card
+        # two of 0.6 do not share a GPU
         ([node(8, 2)], ("auto", 1, 0.6), Placing(2, 1, 0.6)),
         ([node(8, 4)], ("auto", "auto", 2), Placing(2, 4, 2)),
-        # cards are no use to tasks that ask for none, and missing where nobody has one
+        # GPUs are no use to tasks that ask for none, and missing where nobody has one
         ([node(8, 4)], ("auto", 1, 0), Placing(8, 1, 0)),
         ([node(8)], ("auto", 1, "auto"), Placing(8, 1, 0)),
         # more workers than there is room for: the others wait
@@ -51,11 +51,11 @@ def test_what_is_left_open_follows_from_the_nodes(
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        ((1, 5, 0), r"5 CPU\(s\) and 0 graphics card\(s\), and no node has that; the nodes have: "
-                    r"4 CPU\(s\) and 0 graphics card\(s\); 2 CPU\(s\) and 1 graphics card\(s\)\. Lower"),
-        ((1, 4, 0.5), r"asks for 4 CPU\(s\) and 0.5 graphics card\(s\), and no node has that"),
-        (("auto", "auto", 2), r"asks for 1 CPU\(s\) and 2 graphics card\(s\), and no node has that"),
-        ((1, 1, 1.5), "gpus_per_worker is 1.5: above one card, only whole cards"),
+        ((1, 5, 0), r"5 CPU\(s\) and 0 GPU\(s\), and no node has that; the nodes have: "
+                    r"4 CPU\(s\) and 0 GPU\(s\); 2 CPU\(s\) and 1 GPU\(s\)\. Lower"),
+        ((1, 4, 0.5), r"asks for 4 CPU\(s\) and 0.5 GPU\(s\), and no node has that"),
+        (("auto", "auto", 2), r"asks for 1 CPU\(s\) and 2 GPU\(s\), and no node has that"),
+        ((1, 1, 1.5), "gpus_per_worker is 1.5: above one GPU, only whole GPUs"),
     ],
 )  # fmt: skip
 def test_a_worker_that_no_node_can_hold_is_refused(asked: tuple[Any, Any, Any], found: str) -> None:

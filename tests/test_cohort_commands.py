@@ -312,7 +312,7 @@ def test_faulty_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     change_cell(folder, "sub-002", participant_id="Hans Mueller")
     assert summarise_cohort(folder).groups["all"].subjects == 3
     result = command("summary", str(folder))
-    assert "2 faulty row(s) of the table are excluded; ricenet check says why." in result.stdout
+    assert "2 faulty row(s) are excluded; ricenet check says why." in result.stdout
     assert "Mueller" not in result.output
 
 

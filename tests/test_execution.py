@@ -116,8 +116,8 @@ def test_processes_work_side_by_side_outside_this_one() -> None:
     assert os.getpid() not in ids
 
 
-def test_each_of_several_graphics_cards_has_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "graphics_cards", lambda: ["GPU-a", "GPU-b"])
+def test_each_of_several_gpus_has_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "gpu_names", lambda: ["GPU-a", "GPU-b"])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     outcomes = run_tasks(card, range(6), "processes", 3, 1, "cards")
     assert {outcome.result for outcome in outcomes} == {"GPU-a", "GPU-b"}
@@ -126,7 +126,7 @@ def test_each_of_several_graphics_cards_has_its_own_workers(monkeypatch: pytest.
 
 @pytest.mark.parametrize("cards", [[], ["GPU-a"]])
 def test_one_graphics_card_is_left_to_all_workers(cards: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "graphics_cards", lambda: cards)
+    monkeypatch.setattr(execution, "gpu_names", lambda: cards)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     outcomes = run_tasks(card, range(2), "processes", 2, 1, "cards")
     assert [outcome.result for outcome in outcomes] == ["7", "7"]

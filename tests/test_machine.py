@@ -9,7 +9,7 @@ import pynvml
 import pytest
 
 from ricenet.runtime import machine
-from ricenet.runtime.machine import WORKER_BYTES, graphics_cards, shares
+from ricenet.runtime.machine import WORKER_BYTES, gpu_names, shares
 
 
 @pytest.mark.parametrize(
@@ -46,28 +46,28 @@ def test_this_machine_has_cores_and_memory() -> None:
     assert 1 <= workers * threads <= (os.cpu_count() or 1)
 
 
-@pytest.mark.parametrize(("chosen", "cards"), [("0, 3", ["0", "3"]), ("GPU-a", ["GPU-a"]), ("", [])])
-def test_only_the_graphics_cards_that_are_made_visible_count(
-    chosen: str, cards: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("chosen", "gpus"), [("0, 3", ["0", "3"]), ("GPU-a", ["GPU-a"]), ("", [])])
+def test_only_the_gpus_that_are_made_visible_count(
+    chosen: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert graphics_cards() == cards
+    assert gpu_names() == gpus
 
 
-def test_graphics_cards_are_told_apart_by_their_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_told_apart_by_their_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}")
-    assert graphics_cards() == ["GPU-0", "GPU-1"]
+    assert gpu_names() == ["GPU-0", "GPU-1"]
 
 
-def test_a_machine_without_a_driver_has_no_graphics_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_driver_has_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(pynvml, "nvmlInit", fail)
-    assert graphics_cards() == []
+    assert gpu_names() == []

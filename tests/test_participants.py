@@ -184,7 +184,7 @@ def test_a_byte_order_mark_hides_no_synthetic_row(tmp_path: Path) -> None:
     [
         ("participant_id\tlabel\n", "column label_source is missing"),
         (HEADER.replace("\t", ","), "column participant_id is missing"),
-        (HEADER.replace("subset", "subset\tlabel"), "column label occurs twice"),
+        (HEADER.replace("subset", "subset\tlabel"), "columns 2, 5 have the same name"),
         (HEADER, "no row under the header"),
         ("", "column participant_id is missing"),
         (HEADER.encode() + b"sub-1\t\xff\n", "cannot be read as UTF-8 text"),

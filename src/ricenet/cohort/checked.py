@@ -92,6 +92,8 @@ class CheckedCohort(Record):
     def without(self, excluded: Iterable[ExcludedSubject]) -> CheckedCohort:
         """The cohort after later steps had to exclude subjects."""
         further = tuple(excluded)
+        if not further:
+            return self
         names = {subject.participant_id for subject in further}
         kept = [subject for subject in self.subjects if subject.participant_id not in names]
         return CheckedCohort.of(self.root, kept, (*self.excluded, *further), self.volumes, self.variables)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject, ScanDigests
-from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
+from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
 from ricenet.cohort.raw_record import examine, raw_records
@@ -20,7 +20,7 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.store import Store
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,11 @@ def check_cohort(
     problems = [p for p in (*of_the_whole, *of_subjects) if p.subject not in quarantine.reasons]
     unused = {problem.subject for problem in problems} | quarantine.reasons.keys()
     subjects = tuple(
-        _checked(row, digests[subject], values[subject])
+        CheckedSubject(
+            **row.model_dump(include={"participant_id", "label", "subset", "site"}),
+            scans=digests[subject],
+            variables=values[subject],
+        )
         for subject, row in table.participants.items()
         if subject not in unused
     )
@@ -210,17 +214,6 @@ def _problems_of_files(
         return raw_records(root, digests, volumes, store, execution)[1]
     raws = (RawSubject(root, subject, volumes) for subject in digests)
     return tuple(problem for raw in raws for problem in examine(raw)[1])
-
-
-def _checked(row: Participant, scans: ScanDigests, variables: Mapping[str, VariableValue]) -> CheckedSubject:
-    return CheckedSubject(
-        participant_id=row.participant_id,
-        label=row.label,
-        subset=row.subset,
-        site=row.site,
-        scans=scans,
-        variables=dict(variables),
-    )
 
 
 def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:

@@ -176,13 +176,10 @@ def _header_findings(header: list[str]) -> list[Finding]:
     missing = [column for column in REQUIRED_COLUMNS if column not in header]
     findings = [Finding(f"column {column} is missing", add) for column in missing]
     for column in (column for column, count in Counter(header).items() if count > 1):
-        if column in Participant.model_fields:
-            findings.append(Finding(f"column {column} occurs twice", "Keep one of them."))
-        else:
-            # by position: in a table without a header these are a patient's cells
-            positions = ", ".join(str(index) for index, name in enumerate(header, start=1) if name == column)
-            remedy = "Keep one of them; the first line names the columns."
-            findings.append(Finding(f"columns {positions} have the same name", remedy))
+        # by position: in a table without a header these are a patient's cells
+        positions = ", ".join(str(index) for index, name in enumerate(header, start=1) if name == column)
+        remedy = "Keep one of them; the first line names the columns."
+        findings.append(Finding(f"columns {positions} have the same name", remedy))
     return findings
 
 

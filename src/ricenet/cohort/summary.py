@@ -20,15 +20,6 @@ from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 ALL, UNLABELLED = "all", "unlabelled"
 _OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh", "rt_modality")
 
-_COUNTED = {"subset": "subsets", "label by": "label_sources", "site": "sites", "without": "missing"}
-_FURTHER = {
-    "dose of one fraction": "single_fraction",
-    "dose sidecar faulty": "faulty_sidecars",
-    "prescription, Gy": "prescription_gy",
-    "days from RT to event": "days_rt_end_to_event",
-}
-"""Rows of the table for people, by the field that they show."""
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -67,6 +58,23 @@ class GroupSummary:
     faulty_sidecars: int
     prescription_gy: Spread | None
     days_rt_end_to_event: Spread | None
+
+    def rows(self) -> dict[str, int | Spread | None]:
+        """Every number by its title in the table for people."""
+        counted = {
+            "subset": self.subsets,
+            "label by": self.label_sources,
+            "site": self.sites,
+            "without": self.missing,
+        }
+        return {
+            "subjects": self.subjects,
+            **{f"{title} {value}": n for title, counts in counted.items() for value, n in counts.items()},
+            "dose of one fraction": self.single_fraction,
+            "dose sidecar faulty": self.faulty_sidecars,
+            "prescription, Gy": self.prescription_gy,
+            "days from RT to event": self.days_rt_end_to_event,
+        }
 
 
 @dataclass(frozen=True)
@@ -110,34 +118,20 @@ def summary_table(summary: CohortSummary) -> str:
     Spreads are median (least to largest).
     """
     total = summary.groups[ALL]
-    columns = {name: group for name, group in summary.groups.items() if group.subjects}
-    cells = [["", *columns], ["subjects", *(str(group.subjects) for group in columns.values())]]
-    for title, field in _COUNTED.items():
-        cells += _count_rows(title, field, list(columns.values()), getattr(total, field))
-    for title, field in _FURTHER.items():
-        if getattr(total, field):
-            values = [getattr(group, field) for group in columns.values()]
+    columns = {name: group.rows() for name, group in summary.groups.items() if group.subjects}
+    cells = [["", *columns]]
+    for title, value in total.rows().items():
+        if value:
+            values = [rows.get(title, 0) for rows in columns.values()]
             cells.append([title, *("-" if value is None else str(value) for value in values)])
     lines = [f"{summary.cohort}: {total.subjects} subjects", *_aligned(cells)]
     if total.prescription_gy or total.days_rt_end_to_event:
         lines.append("Prescription and days: median (least to largest).")
     if summary.faulty_rows:
-        lines.append(
-            f"{summary.faulty_rows} faulty row(s) of the table are excluded; ricenet check says why."
-        )
+        lines.append(f"{summary.faulty_rows} faulty row(s) are excluded; ricenet check says why.")
     if summary.quarantined:
         lines.append(f"{summary.quarantined} of them are quarantined: {QUARANTINE_TABLE} excludes them.")
     return "\n".join(lines)
-
-
-def _count_rows(
-    title: str, field: str, groups: Sequence[GroupSummary], totals: Mapping[str, int]
-) -> list[list[str]]:
-    return [
-        [f"{title} {value}", *(str(getattr(group, field).get(value, 0)) for group in groups)]
-        for value, total in totals.items()
-        if total
-    ]
 
 
 def _group(root: Path, rows: Sequence[Participant], volumes: Volumes) -> GroupSummary:

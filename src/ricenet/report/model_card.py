@@ -63,8 +63,8 @@ def _data(evidence: Evidence, modality_set: str) -> str:
     return (
         f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
         f"`{evidence.splits_digest[:12]}`. The test set is not described: its evaluations are in the "
-        "ledger, with the word `forced` where a model was let through the gate in spite of a failed condition. A "
-        "version promoted so says why in its tags `ricenet.forced_past` and `ricenet.promotion_reason`."
+        "ledger, with the word `forced` where a model was let through the gate in spite of a failed "
+        "condition. A version promoted so says why in its tags `ricenet.forced_past` and `ricenet.promotion_reason`."
     )
 
 

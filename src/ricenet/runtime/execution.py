@@ -24,11 +24,10 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.machine import Backend, GpuShare, Share, graphics_cards, shares, thread_limits
+from ricenet.runtime.machine import Backend, GpuShare, Share, gpu_names, shares, thread_limits
 from ricenet.runtime.progress import task_progress
-from ricenet.runtime.ray.node import work_on_node
-from ricenet.runtime.ray.run import DIED, Died, work_on_cluster
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.run import DIED, Died, work_on_cluster, work_on_node
+from ricenet.runtime.ray.staging import StagedTask
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def run_tasks(
     description: str,
     private: bool = False,
     gpus_per_worker: GpuShare = 0,
-    travel: Callable[[Task], Travel[Task]] | None = None,
+    staging: Callable[[Task], StagedTask[Task]] | None = None,
 ) -> list[Outcome[Task, Result]]:
     """Apply a function to every task, with a progress bar and the time left on stderr.
 
@@ -77,15 +76,15 @@ def run_tasks(
     workers, threads_per_worker: numbers, or "auto" (`shares`).
     private: tasks handle what identifies patients, so of an unforeseen error outcome and log tell the kind
     and the frames, not the message. A task whose worker dies is tried once more, alone.
-    gpus_per_worker: what `ray` sets aside for each: a share of a card or several, 0 for tasks that use none.
-    travel: how a task goes to machines of a Ray cluster that share no files with this one; without it, tasks
+    gpus_per_worker: what `ray` sets aside for each: a share of a GPU or several, 0 for tasks that use none.
+    staging: how a task goes to machines of a Ray cluster that share no files with this one; without it, tasks
     go only to those that see this machine's files.
     Returns the outcomes in the order of tasks.
     Raises RicenetError: `ray` is asked for and not installed, or its cluster cannot do what is asked.
     """
     call, done = _Call(function, private), dict[int, _Attempt]()
     if backend == "ray":
-        attempts = _ray(call, tasks, workers, threads_per_worker, gpus_per_worker, travel)
+        attempts = _ray(call, tasks, workers, threads_per_worker, gpus_per_worker, staging)
     else:
         attempts = _here(call, tasks, backend, workers, threads_per_worker)
     with contextlib.closing(attempts), task_progress(description, len(tasks)) as advance:
@@ -199,10 +198,10 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # spawn: a fork of a process with running threads (torch, rich) may hang
     context = multiprocessing.get_context("spawn")
     level = logging.getLogger("ricenet").getEffectiveLevel()
-    names, cards = graphics_cards(), context.SimpleQueue()
+    names, gpus = gpu_names(), context.SimpleQueue()
     for number in range(workers if len(names) > 1 else 0):
-        cards.put(names[number % len(names)])
-    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (level, cards))
+        gpus.put(names[number % len(names)])
+    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (level, gpus))
     try:
         yield pool
     except BaseException:
@@ -214,13 +213,13 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _prepare_worker(level: int, cards: SimpleQueue[str]) -> None:
+def _prepare_worker(level: int, gpus: SimpleQueue[str]) -> None:
     """In a new worker: log as the parent does, leave Ctrl-C to it, and do not outlive it.
 
-    cards: one for each worker where there are several; it sees that one alone. None otherwise.
+    gpus: one for each worker where there are several; it sees that one alone. None otherwise.
     """
-    if not cards.empty():
-        os.environ["CUDA_VISIBLE_DEVICES"] = cards.get()
+    if not gpus.empty():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ricenet").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -240,10 +239,10 @@ def _ray(
     workers: Share,
     threads: Share,
     gpus: GpuShare,
-    travel: Callable[[Any], Travel[Any]] | None,
+    staging: Callable[[Any], StagedTask[Any]] | None,
 ) -> _Attempts:
     there = _Call(functools.partial(work_on_node, call.function), call.private)
-    for position, ended in work_on_cluster(there, tasks, workers, threads, gpus, travel):
+    for position, ended in work_on_cluster(there, tasks, workers, threads, gpus, staging):
         if isinstance(ended, Died):
             detail = f": {ended.detail}" if ended.detail and not call.private else ""
             yield position, _Attempt(error=ended.error + detail)

@@ -30,8 +30,8 @@ def thread_limits(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def graphics_cards() -> list[str]:
-    """Names by which CUDA_VISIBLE_DEVICES chooses the graphics cards that this process may use."""
+def gpu_names() -> list[str]:
+    """Names by which CUDA_VISIBLE_DEVICES chooses the GPUs that this process may use."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
@@ -79,6 +79,16 @@ def available_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a device ("cpu" or "cuda") has instructions for bfloat16, not merely a way to emulate them."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def keep_freed_memory() -> None:

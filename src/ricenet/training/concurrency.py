@@ -19,7 +19,7 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.execution import run_tasks, torch_threads
 from ricenet.runtime.files import content_digest, read_json, write_json
-from ricenet.runtime.machine import WORKER_BYTES, available_bytes, graphics_cards, usable_cores
+from ricenet.runtime.machine import WORKER_BYTES, available_bytes, gpu_names, usable_cores
 from ricenet.training.task import FoldTask
 from ricenet.vocabulary import channels
 
@@ -166,7 +166,7 @@ def _known_costs(task: FoldTask) -> Costs:
         write_json(path, known)
     found = known[key]
     seconds = {int(threads): value for threads, value in found["seconds"].items()}
-    cards = max(1, len(graphics_cards()))
+    cards = max(1, len(gpu_names()))
     return Costs(seconds, found["memory_bytes"], found["busy"], found["card_bytes"], cards)
 
 
@@ -187,7 +187,7 @@ def _kind(task: FoldTask) -> str:
             "cube_voxels": task.cube_voxels,
             "training": task.training.model_dump(exclude={"epochs", "overrides"}),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
-            "machine": [_processor(), usable_cores(), graphics_cards()],
+            "machine": [_processor(), usable_cores(), gpu_names()],
             "torch": version("torch"),
             "code": task.code,
         }

@@ -23,7 +23,7 @@ from ricenet.training.concurrency import packing_of
 from ricenet.training.ensemble import Provenance, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
-from ricenet.training.travel import travel_of
+from ricenet.training.travel import staged_fold
 from ricenet.vocabulary import channels
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def train_folds(
         packing.threads_per_worker,
         "training folds",
         gpus_per_worker=execution.gpus_per_worker,
-        travel=travel_of,
+        staging=staged_fold,
     )
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if failures:
@@ -176,7 +176,7 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
 def _code_digest() -> str:
     from ricenet import vocabulary as modalities
     from ricenet.preprocessing import network_input
-    from ricenet.runtime import arithmetic, randomness
+    from ricenet.runtime import randomness
     from ricenet.training import (
         arrangement,
         augmentation,
@@ -193,7 +193,7 @@ def _code_digest() -> str:
         sampler as sampling,
     )
 
-    basics = (arithmetic, augmentation, modalities, network, network_input, randomness)
+    basics = (augmentation, modalities, network, network_input, randomness)
     engine = (arrangement, checkpoint, compilation, fold, hardware, optimisation, volumes)
     versions = {name: version(name) for name in ("numpy", "torch", "monai")}
     source = source_digest(*basics, *engine, predictions, sampling)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from ricenet.runtime.arithmetic import has_bfloat16
 from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.machine import has_bfloat16
 from ricenet.training.networks import preferred_device
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from ricenet.preprocessing.network_input import VOLUMES_FILE
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.training.task import RECORD, FoldTask
 
 
-def travel_of(task: FoldTask) -> Travel[FoldTask]:
+def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
     inputs = {
         _input_key(task, subject): task.preprocessed / subject / VOLUMES_FILE for subject in _subjects(task)
     }
-    return Travel(inputs, task.folder, partial(_elsewhere, task), last=RECORD)
+    return StagedTask(inputs, task.folder, partial(_elsewhere, task), last=RECORD)
 
 
 def _elsewhere(task: FoldTask, inputs: Mapping[str, Path], folder: Path) -> FoldTask:

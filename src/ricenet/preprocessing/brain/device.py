@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ricenet.runtime.arithmetic import has_bfloat16
 from ricenet.runtime.errors import RicenetError
+from ricenet.runtime.machine import has_bfloat16
 
 
 def choose_device(device: str) -> str:

@@ -1,4 +1,4 @@
-"""Tasks spread over a cluster: each is done once, however many nodes and workers are lost on the way."""
+"""Tasks spread over a Ray cluster: each is done once, however many nodes and workers are lost on the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,17 @@ import numpy as np
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.machine import GpuShare, Share, shares, thread_limits
-from ricenet.runtime.ray.joining import Cluster, alive_nodes, cluster, on_node, require_ray
-from ricenet.runtime.ray.keeper import Keeper, Ticket
-from ricenet.runtime.ray.likeness import versions_here
-from ricenet.runtime.ray.node import LOOK_SECONDS, Luggage, Parcel, answer, sweep_run
+from ricenet.runtime.ray.cluster import (
+    Cluster,
+    alive_nodes,
+    cluster,
+    differences,
+    on_node,
+    require_ray,
+    versions_here,
+)
 from ricenet.runtime.ray.placing import Node, Placing, has_room, place
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import ResultKeeper, Sender, StagedInputs, StagedTask, staged, sweep_run
 
 logger = logging.getLogger(__name__)
 
@@ -39,24 +44,42 @@ MOST_LOST_NODES = 10
 
 @dataclass(frozen=True)
 class Died:
-    """A task without a result, since no worker could tell. detail: in Ray's words, may hold anything."""
+    """A task without a result, since no worker could say. detail: in Ray's words, may hold anything."""
 
     error: str
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a task, as it goes to a node.
+
+    staging: says how to make the task there; None: `task` is it. keeper: Ray's handle of a ResultKeeper.
+    run: a name for this run alone. versions: what a node has to have, if it is not among the known ones.
+    """
+
+    position: int
+    task: Any
+    staging: StagedInputs | None
+    keeper: Any
+    run: str
+    versions: Mapping[str, str]
+    known_nodes: frozenset[str]
+    log_level: int
+
+
 def work_on_cluster(
-    call: Callable[[Parcel], Any],
+    call: Callable[[Attempt], Any],
     tasks: Sequence[Any],
     workers: Share,
     threads: Share,
-    cards: GpuShare,
-    travel: Callable[[Any], Travel[Any]] | None,
+    gpus: GpuShare,
+    staging: Callable[[Any], StagedTask[Any]] | None,
 ) -> Generator[tuple[int, Any], None, None]:
     """Yield positions of tasks with what `call` returned, or Died, as they end.
 
-    call: is sent to the nodes with a Parcel, and passes it to `work_on_node`.
-    travel: tasks without it work on nodes that see this machine's files.
+    call: is sent to the nodes with an Attempt, and passes it to `work_on_node`.
+    staging: tasks without it work on nodes that see this machine's files.
     Raises RicenetError: as `cluster` and `place`; every node with room for a worker is lost and stays so.
     """
     if not tasks:
@@ -65,58 +88,89 @@ def work_on_cluster(
     with cluster(here[0] * here[1]) as joined:
         # a cluster started here has as many CPUs as this machine's share
         asked = (workers, threads) if joined.joined else here
-        luggage = [travel(task) for task in tasks] if travel and joined.joined else None
-        run = _Run(call, tasks, luggage, joined)
-        placing = place(run.nodes(), *asked, cards)
+        staged_tasks = [staging(task) for task in tasks] if staging and joined.joined else None
+        run = _Run(call, tasks, staged_tasks, joined)
+        placing = place(run.nodes(), *asked, gpus)
         logger.info(
-            "ray: %d node(s), %d worker(s) at once, each with %d CPU(s) and %g graphics card(s)",
-            len(run.nodes()), placing.workers, placing.threads, placing.cards,
+            "ray: %d node(s), %d worker(s) at once, each with %d CPU(s) and %g GPU(s)",
+            len(run.nodes()), placing.workers, placing.threads, placing.gpus,
         )  # fmt: skip
         with run.keeping():
             yield from run.work(placing)
 
 
+def work_on_node(function: Callable[[Any], Any], attempt: Attempt) -> Any:
+    """Do one task where this is called, with its files if it has any.
+
+    Raises RicenetError: this node's software differs from the driver's, its temporary folder is not usable,
+    or what it sends cannot be kept.
+    """
+    node = require_ray().get_runtime_context().get_node_id()
+    if node not in attempt.known_nodes and (different := differences(versions_here(), attempt.versions)):
+        raise RicenetError(f"a node that joined lately has {different}: install the same there")
+    number, left = _answer(attempt.keeper.begin.remote(attempt.position, node))
+
+    def send(*changes: Any) -> None:
+        _answer(attempt.keeper.keep.remote(attempt.position, number, *changes))
+
+    if attempt.staging is None:
+        with Sender(send, None, attempt.log_level):
+            return function(attempt.task)
+    with (
+        staged(attempt.staging, left, attempt.run, node) as (task, watch),
+        Sender(send, watch, attempt.log_level),
+    ):
+        return function(task)
+
+
+def _answer(reference: Any) -> Any:
+    """What a remote call returned; its error as it was raised there, without Ray's traceback in the text."""
+    ray = require_ray()
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
 class _Run:
     def __init__(
         self,
-        call: Callable[[Parcel], Any],
+        call: Callable[[Attempt], Any],
         tasks: Sequence[Any],
-        travels: Sequence[Travel[Any]] | None,
+        staged_tasks: Sequence[StagedTask[Any]] | None,
         joined: Cluster,
     ) -> None:
         self.ray, self.name = require_ray(), uuid.uuid4().hex[:12]
-        self.call, self.tasks, self.travels, self.joined = call, tasks, travels, joined
+        self.call, self.tasks, self.staged, self.joined = call, tasks, staged_tasks, joined
         self.contents: dict[str, Any] = {}
-        self.attempts, self.lost_nodes = [0] * len(tasks), [0] * len(tasks)
         self.lost: set[str | None] = set()
-        self.deaths: list[list[str | None]] = [[] for _ in tasks]
-        self.running: dict[Any, Ticket] = {}
-
-    def nodes(self) -> list[Node]:
-        """The nodes that these tasks may work on."""
-        up, anywhere = self.up(), self.travels is not None
-        return [node for node in up if anywhere or node.identity in self.joined.seeing]
+        self.lost_nodes, self.deaths = [0] * len(tasks), [list[str | None]() for _ in tasks]
+        self.running: dict[Any, int] = {}
 
     def up(self) -> list[Node]:
         """The nodes that are not lost; Ray takes a while to notice."""
         return [node for node in alive_nodes() if node.identity not in self.lost]
 
+    def nodes(self) -> list[Node]:
+        """The nodes that these tasks may work on."""
+        return [n for n in self.up() if self.staged is not None or n.identity in self.joined.seeing]
+
     @contextlib.contextmanager
     def keeping(self) -> Iterator[None]:
         """A keeper beside the driver; at the end no task runs, and no copy of an input is left behind."""
         folders: list[Path | None] = [None] * len(self.tasks)
-        if self.travels is not None:
-            folders = [travel.folder.absolute() for travel in self.travels]
-        keeper = self.ray.remote(num_cpus=0, **on_node(self.joined.here))(Keeper)
+        if self.staged is not None:
+            folders = [task.folder.absolute() for task in self.staged]
+        keeper = self.ray.remote(num_cpus=0, **on_node(self.joined.here))(ResultKeeper)
         self.keeper = keeper.remote(folders)
         try:
             yield
-            self.hear()
+            self.pass_on_log()
         finally:
             for reference in self.running:
                 self.ray.cancel(reference, force=True)
             self.ray.kill(self.keeper)
-            if self.travels is not None:
+            if self.staged is not None:
                 self.sweep()
 
     def work(self, placing: Placing) -> Generator[tuple[int, Any], None, None]:
@@ -126,81 +180,79 @@ class _Run:
             while waiting and len(self.running) < placing.workers:
                 self.submit(waiting.popleft(), placing)
             ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=TURN_SECONDS)
-            self.hear()
+            self.pass_on_log()
             for reference in ready:
-                ticket = self.running.pop(reference)
-                ended = self.ended(reference, ticket)
+                position = self.running.pop(reference)
+                ended = self.ended(reference, position)
                 if ended is None:
-                    waiting.appendleft(ticket.position)
+                    waiting.appendleft(position)
                 else:
-                    yield ticket.position, ended
+                    yield position, ended
             roomless_since = self.require_room(placing, roomless_since)
 
     def submit(self, position: int, placing: Placing) -> None:
         """Send a task to wherever there is room."""
-        self.attempts[position] += 1
-        ticket = Ticket(position, self.attempts[position])
-        travels = self.travels is not None
-        parcel = Parcel(
-            ticket,
-            None if travels else self.tasks[position],
-            self.luggage(position) if travels else None,
+        staging = self.staging(position)
+        attempt = Attempt(
+            position,
+            None if staging else self.tasks[position],
+            staging,
             self.keeper,
             self.name,
             versions_here(),
             self.joined.known,
             logging.getLogger("ricenet").getEffectiveLevel(),
-            LOOK_SECONDS,
         )
-        where = {} if travels or not self.joined.joined else on_node(*sorted(self.joined.seeing))
+        where = {} if staging or not self.joined.joined else on_node(*sorted(self.joined.seeing))
+        # no retries of Ray's own: it would try a task that needs too much memory for ever
         remote = self.ray.remote(
             num_cpus=placing.threads,
-            num_gpus=placing.cards,
+            num_gpus=placing.gpus,
             max_retries=0,
-            runtime_env=_limits(placing),
+            runtime_env={"env_vars": thread_limits(placing.threads)},
             **where,
         )
-        self.running[remote(_work).remote(self.call, parcel)] = ticket
+        self.running[remote(_work).remote(self.call, attempt)] = position
 
-    def luggage(self, position: int) -> Luggage:
+    def staging(self, position: int) -> StagedInputs | None:
         """What a task takes along; an input that many have is put into Ray's store once."""
-        assert self.travels is not None
-        travel = self.travels[position]
-        for key, path in travel.inputs.items():
+        if self.staged is None:
+            return None
+        task = self.staged[position]
+        for key, path in task.inputs.items():
             if key not in self.contents:
                 # a missing file is the task's to complain about
-                content = np.fromfile(path, np.uint8) if path.is_file() else None
-                self.contents[key] = None if content is None else self.ray.put(content)
-        inputs = {key: self.contents[key] for key in travel.inputs}
-        return Luggage(inputs, travel.folder.name, travel.last, travel.at)
+                self.contents[key] = self.ray.put(np.fromfile(path, np.uint8)) if path.is_file() else None
+        inputs = {key: self.contents[key] for key in task.inputs}
+        return StagedInputs(inputs, task.folder.name, task.last, task.at)
 
-    def ended(self, reference: Any, ticket: Ticket) -> Any:
+    def ended(self, reference: Any, position: int) -> Any:
         """What became of an attempt; None: it is to be tried again."""
         errors = self.ray.exceptions
         try:
             return self.ray.get(reference)
         except (errors.NodeDiedError, errors.ObjectLostError):
-            return self.lost_node(ticket)
+            return self.lost_node(position)
         except (errors.WorkerCrashedError, errors.OutOfMemoryError):
-            return self.died(ticket)
+            return self.died(position)
         except errors.RayError as error:
             cause = getattr(error, "cause", None) or error
             words = str(cause).strip().splitlines() or [""]
             return Died(f"the cluster could not do it ({type(cause).__name__})", words[-1].strip())
 
-    def lost_node(self, ticket: Ticket) -> Died | None:
+    def lost_node(self, position: int) -> Died | None:
         """A lost node is no fault of the task."""
-        self.lost.add(self.ask(self.keeper.node_of.remote(ticket)))
-        self.lost_nodes[ticket.position] += 1
-        if self.lost_nodes[ticket.position] >= MOST_LOST_NODES:
+        self.lost.add(self.ask(self.keeper.node_of.remote(position)))
+        self.lost_nodes[position] += 1
+        if self.lost_nodes[position] >= MOST_LOST_NODES:
             return Died(f"the nodes it worked on were lost, {MOST_LOST_NODES} times")
         logger.warning("a node of the cluster is lost: its task goes on elsewhere, from what it had sent")
         return None
 
-    def died(self, ticket: Ticket) -> Died | None:
+    def died(self, position: int) -> Died | None:
         """A worker that dies on a living node is likely to be the task's fault; once is forgiven."""
-        deaths = self.deaths[ticket.position]
-        deaths.append(self.ask(self.keeper.node_of.remote(ticket)))
+        deaths = self.deaths[position]
+        deaths.append(self.ask(self.keeper.node_of.remote(position)))
         up = {node.identity for node in self.up()}
         if sum(node is None or node in up for node in deaths) >= 2:
             return Died(f"{DIED}, twice")
@@ -208,10 +260,7 @@ class _Run:
         return None
 
     def require_room(self, placing: Placing, roomless_since: float | None) -> float | None:
-        """Since when no node has had room for a worker; None if one has.
-
-        Raises RicenetError: for too long.
-        """
+        """Since when no node has had room for a worker; None: one has. Raises RicenetError: too long."""
         if has_room(self.nodes(), placing):
             return None
         now = time.monotonic()
@@ -220,21 +269,21 @@ class _Run:
             return now
         if now - roomless_since > RETURN_SECONDS:
             raise RicenetError(
-                f"no node that has {placing.threads} CPU(s) and {placing.cards:g} graphics card(s) came back "
-                f"within {RETURN_SECONDS:.0f} s. What is finished or was sent is kept: start a node "
+                f"no node that has {placing.threads} CPU(s) and {placing.gpus:g} GPU(s) came back within "
+                f"{RETURN_SECONDS:.0f} s. What is finished or was sent is kept: start a node "
                 "(`ray start --address=HOST:PORT`), and run again"
             )
         return roomless_since
 
-    def hear(self) -> None:
-        """Pass on what workers logged."""
-        for line in self.ask(self.keeper.hear.remote()):
-            logging.getLogger(line.logger).log(line.level, "%s", line.text)
+    def pass_on_log(self) -> None:
+        """Log here what workers logged."""
+        for name, level, text in self.ask(self.keeper.log_lines.remote()):
+            logging.getLogger(name).log(level, "%s", text)
 
     def ask(self, reference: Any) -> Any:
         """An answer of the keeper; raises RicenetError where it has ended."""
         try:
-            return answer(reference)
+            return _answer(reference)
         except self.ray.exceptions.RayActorError:
             raise RicenetError(
                 "the process on this machine that keeps what workers send has ended (killed, or out of "
@@ -248,9 +297,5 @@ class _Run:
         self.ray.wait(asked, num_returns=len(asked), timeout=20)
 
 
-def _work(call: Callable[[Parcel], Any], parcel: Parcel) -> Any:
-    return call(parcel)
-
-
-def _limits(placing: Placing) -> dict[str, Any]:
-    return {"env_vars": thread_limits(placing.threads)}
+def _work(call: Callable[[Attempt], Any], attempt: Attempt) -> Any:
+    return call(attempt)

@@ -25,17 +25,13 @@ def subject_in_two_places(splits: Path) -> GuardResult:
     """
     content = read_json(require(splits, "split"))
     places = Counter(subject for group in (content["test"], *content["folds"]) for subject in group)
-    twice = tuple(sorted(subject for subject, count in places.items() if count > 1))
+    twice = [subject for subject, count in places.items() if count > 1]
     if not twice:
         found = f"{len(places)} subjects, each in one fold or in the test set"
-        return GuardResult(name="subject_in_two_places", outcome="passed", found=found)
-    return GuardResult(
-        name="subject_in_two_places",
-        outcome="failed",
-        found=f"{len(twice)} subject(s) are in two folds, in a fold and the test set, or twice in one",
-        remedy="Write the splits again: dvc repro -f split.",
-        subjects=twice,
-    )
+        return GuardResult.of("subject_in_two_places", "passed", found)
+    found = f"{len(twice)} subject(s) are in two folds, in a fold and the test set, or twice in one"
+    remedy = "Write the splits again: dvc repro -f split."
+    return GuardResult.of("subject_in_two_places", "failed", found, remedy, twice)
 
 
 def guards_of_training(
@@ -58,7 +54,6 @@ def trained_on_validation(
     Of these, a modality set has those that have its volumes.
     Raises ResultError: a missing record of a fold.
     """
-    name = "trained_on_validation"
     wrong, silent, subjects = list[str](), 0, set[str]()
     folds = [(modality_set, fold) for modality_set in modality_sets for fold in range(len(splits.folds))]
     for modality_set, fold in folds:
@@ -72,15 +67,13 @@ def trained_on_validation(
             subjects |= concerned
     if wrong:
         remedy = "Its scores are void. Train again: dvc repro -f train."
-        return GuardResult(
-            name=name, outcome="failed", found=listed(wrong), remedy=remedy, subjects=tuple(sorted(subjects))
-        )
+        return GuardResult.of("trained_on_validation", "failed", listed(wrong), remedy, subjects)
     if silent:
         found = f"{silent} of {len(folds)} folds were trained by a version that did not record its subjects"
         remedy = "To have it checked, train again: dvc repro -f train."
-        return GuardResult(name=name, outcome="warning", found=found, remedy=remedy)
+        return GuardResult.of("trained_on_validation", "warning", found, remedy)
     found = f"{len(folds)} folds, each trained and validated on the subjects that the splits name"
-    return GuardResult(name=name, outcome="passed", found=found)
+    return GuardResult.of("trained_on_validation", "passed", found)
 
 
 def _faults(
@@ -108,17 +101,14 @@ def tuned_on_validation(modality_sets: Sequence[str], tuning: Path) -> GuardResu
     Source: Varma and Simon 2006 (nested cross-validation).
     Raises ResultError: best.json is missing.
     """
-    name = "tuned_on_validation"
     best: Mapping[str, Any] = read_json(require(tuning / BEST, "tune"))
     tuned = [modality_set for modality_set in modality_sets if modality_set in best]
     seen = [modality_set for modality_set in tuned if not best[modality_set].get("nested", False)]
     if seen:
-        found = f"settings of {', '.join(seen)} were searched on the folds that judge them, so their "
-        return GuardResult(
-            name=name,
-            outcome="warning",
-            found=f"{found}cross-validated scores are too high",
-            remedy="Set tuning.nested to true, or quote the independent test set alone.",
-        )
+        searched = f"settings of {', '.join(seen)} were searched on the folds that judge them"
+        found = f"{searched}, so their cross-validated scores are too high"
+        remedy = "Set tuning.nested to true, or quote the independent test set alone."
+        return GuardResult.of("tuned_on_validation", "warning", found, remedy)
     searched = f"settings of {', '.join(tuned)} were searched without the fold's validation subjects"
-    return GuardResult(name=name, outcome="passed", found=searched if tuned else "no settings were searched")
+    found = searched if tuned else "no settings were searched"
+    return GuardResult.of("tuned_on_validation", "passed", found)

@@ -53,16 +53,12 @@ def same_image(records: Mapping[str, RawRecord], volumes: Volumes) -> GuardResul
     if not repeated:
         images = sum(len(record.voxels) for record in records.values())
         found = f"{images} scans of {len(records)} subjects, no two with the same voxels"
-        return GuardResult(name="same_image", outcome="passed", found=found)
-    groups = listed([" = ".join(f"{subject} {name}" for subject, name in group) for group in repeated])
-    return GuardResult(
-        name="same_image",
-        outcome="failed",
-        found=f"{len(repeated)} image(s) occur more than once: {groups}",
-        remedy="Find out which subject each belongs to; put the copy into the cohort's exclude.tsv, or "
-        "replace it by the right file.",
-        subjects=tuple(sorted({subject for group in repeated for subject, _ in group})),
-    )
+        return GuardResult.of("same_image", "passed", found)
+    groups = [" = ".join(f"{subject} {name}" for subject, name in group) for group in repeated]
+    found = f"{len(repeated)} image(s) occur more than once: {listed(groups)}"
+    remedy = "Find out which subject each belongs to; exclude the copy in exclude.tsv, or replace it."
+    subjects = (subject for group in repeated for subject, _ in group)
+    return GuardResult.of("same_image", "failed", found, remedy, subjects)
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,17 @@ def similar_image(
     """
     if len(subjects) < FEWEST_SUBJECTS:
         found = f"{len(subjects)} subjects; to know what they have in common takes {FEWEST_SUBJECTS}"
-        return GuardResult(name="similar_image", outcome="not applicable", found=found)
+        return GuardResult.of("similar_image", "not applicable", found)
     pairs, highest = similar_pairs(subjects, read, volumes, limit)
     if not pairs:
         found = f"no two of {len(subjects)} subjects correlate above {limit:g} (highest {highest:.2f})"
-        return GuardResult(name="similar_image", outcome="passed", found=found)
-    return GuardResult(
-        name="similar_image",
-        outcome="warning",
-        found=f"{len(pairs)} pair(s) of scans correlate above {limit:g}: {listed(list(map(str, pairs)))}",
-        remedy="Look at them side by side (work/quality); if they are one patient's, put one of the subjects "
-        "into the cohort's exclude.tsv.",
-        subjects=tuple(sorted({subject for pair in pairs for subject, _ in (pair.one, pair.other)})),
+        return GuardResult.of("similar_image", "passed", found)
+    found = f"{len(pairs)} pair(s) of scans correlate above {limit:g}: {listed(list(map(str, pairs)))}"
+    remedy = (
+        "Compare them side by side (work/quality); of one patient's subjects, exclude one in exclude.tsv."
     )
+    concerned = (subject for pair in pairs for subject, _ in (pair.one, pair.other))
+    return GuardResult.of("similar_image", "warning", found, remedy, concerned)
 
 
 def similar_pairs(

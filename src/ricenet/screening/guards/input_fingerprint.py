@@ -124,16 +124,12 @@ def foreign_normalisation(subjects: Sequence[str], read: ReadFingerprint) -> Gua
     wrong = {subject: faults for subject in subjects if (faults := read(subject).faults)}
     if not wrong:
         found = f"{len(subjects)} subjects, each normalised by its own brain, each dose in its unit"
-        return GuardResult(name="foreign_normalisation", outcome="passed", found=found)
+        return GuardResult.of("foreign_normalisation", "passed", found)
     first = min(wrong)
-    return GuardResult(
-        name="foreign_normalisation",
-        outcome="failed",
-        found=f"{len(wrong)} subject(s) are normalised by something else than themselves; "
-        f"{first}: {'; '.join(wrong[first])}",
-        remedy="Make them again: delete their folders under work/preprocessed and run dvc repro preprocess.",
-        subjects=tuple(sorted(wrong)),
-    )
+    number = f"{len(wrong)} subject(s) are normalised by something else than themselves"
+    found = f"{number}; {first}: {'; '.join(wrong[first])}"
+    remedy = "Make them again: delete their folders under work/preprocessed and run dvc repro preprocess."
+    return GuardResult.of("foreign_normalisation", "failed", found, remedy, wrong)
 
 
 def _mri_faults(spec: VolumeSpec, values: NDArray[np.float16], brain: NDArray[np.bool_]) -> list[str]:

@@ -54,20 +54,17 @@ def label_leakage(properties: Properties, labels: Mapping[str, Label]) -> GuardR
     """
     if len(set(labels.values())) < 2:
         found = "the labelled subjects have one label only"
-        return GuardResult(name="label_leakage", outcome="not applicable", found=found)
+        return GuardResult.of("label_leakage", "not applicable", found)
     tested, suspects = suspects_of(properties, labels)
     if not suspects:
         found = f"none of {tested} properties beside the images predicts the label of {len(labels)} subjects"
-        return GuardResult(name="label_leakage", outcome="passed", found=found)
+        return GuardResult.of("label_leakage", "passed", found)
     perfect = [suspect for suspect in suspects if suspect.association.is_perfect]
     worst = perfect or suspects
     kinds = {kind_of(suspect.name) for suspect in worst}
-    return GuardResult(
-        name="label_leakage",
-        outcome="failed" if perfect else "warning",
-        found=f"of {tested} properties, these predict the label: {'; '.join(map(str, worst))}",
-        remedy=" ".join(remedy for kind, remedy in _REMEDIES.items() if kind in kinds),
-    )
+    found = f"of {tested} properties, these predict the label: {'; '.join(map(str, worst))}"
+    remedy = " ".join(remedy for kind, remedy in _REMEDIES.items() if kind in kinds)
+    return GuardResult.of("label_leakage", "failed" if perfect else "warning", found, remedy)
 
 
 def suspects_of(properties: Properties, labels: Mapping[str, Label]) -> tuple[int, list[Suspect]]:

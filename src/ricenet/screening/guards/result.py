@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from ricenet.cohort.problems import named
 from ricenet.config.evidence import GuardName
@@ -31,6 +31,14 @@ class GuardResult(Record):
     found: str
     remedy: str = ""
     subjects: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, name: GuardName, outcome: Outcome, found: str, remedy: str = "", subjects: Iterable[str] = ()
+    ) -> Self:
+        """A verdict; each subject is listed once, in order."""
+        listed_once = tuple(sorted(set(subjects)))
+        return cls(name=name, outcome=outcome, found=found, remedy=remedy, subjects=listed_once)
 
     def __str__(self) -> str:
         """One line for people; of many subjects, the first."""

@@ -18,7 +18,7 @@ from ricenet.training.tuning.searches import Search, as_value
 from ricenet.training.tuning.storage import database_errors
 from ricenet.training.tuning.study import best_trial, open_study, progress, record_of
 from ricenet.training.tuning.trial import ScoreFold, train_and_score
-from ricenet.training.tuning.worker import Worker, open_trials, travel_of_worker, work
+from ricenet.training.tuning.worker import Worker, open_trials, staged_worker, work
 from ricenet.vocabulary import channels
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _work(
         packing.threads_per_worker,
         "tuning: workers",
         gpus_per_worker=packing.gpus_per_worker,
-        travel=travel_of_worker,
+        staging=staged_worker,
     )
     if errors := list(dict.fromkeys(outcome.error for outcome in outcomes if outcome.error is not None)):
         lines = "\n".join(f"  - {error}" for error in errors)

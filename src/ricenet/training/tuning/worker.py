@@ -12,7 +12,7 @@ from pathlib import Path
 from ricenet.preprocessing.network_input import VOLUMES_FILE
 from ricenet.runtime.errors import StoreError
 from ricenet.runtime.files import locked
-from ricenet.runtime.ray.travel import Travel
+from ricenet.runtime.ray.staging import StagedTask
 from ricenet.runtime.store import LOCKS
 from ricenet.training.task import FoldTask
 from ricenet.training.tuning.records import TrialObserver
@@ -68,7 +68,7 @@ def _take_trial(worker: Worker, search: Search) -> bool:
         return True
 
 
-def travel_of_worker(worker: Worker) -> Travel[Worker]:
+def staged_worker(worker: Worker) -> StagedTask[Worker]:
     """The volumes of everyone who takes part. Folds stay where they are trained: their scores are enough."""
     inputs = {
         _input_key(task, subject): task.preprocessed / subject / VOLUMES_FILE
@@ -78,7 +78,7 @@ def travel_of_worker(worker: Worker) -> Travel[Worker]:
     }
     # nothing is written into it
     folder = worker.searches[0].tasks[0].store / f"tuning-worker-{worker.number}"
-    return Travel(inputs, folder, partial(_elsewhere, worker), last="ended")
+    return StagedTask(inputs, folder, partial(_elsewhere, worker), last="ended")
 
 
 def _elsewhere(worker: Worker, inputs: Mapping[str, Path], folder: Path) -> Worker:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import PARTIAL
-from ricenet.runtime.ray.likeness import PACKAGES, differences, looking, versions_here
 from ricenet.runtime.ray.placing import Node
 
 logger = logging.getLogger(__name__)
 
-KNOCK_SECONDS = 25
+PING_SECONDS = 25
 """How long a cluster may take to answer at all; Ray itself would try for minutes."""
 
-LOOK_SECONDS = 90
-"""How long a node may take to tell what it has; its first worker has to start and load Ray."""
+INSPECTION_SECONDS = 90
+"""How long a node may take to say what it has; its first worker has to start and load Ray."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Cluster:
     """What has been joined. here: identity of the driver's node.
 
     joined: it was there before, with nodes that may share no files with this machine.
-    known: nodes that were looked over, by identity. seeing: those of them that see the files of this machine.
+    known: nodes that were compared, by identity. seeing: those of them that see the files of this machine.
     """
 
     here: str
@@ -66,18 +66,18 @@ def cluster(cpus: int) -> Iterator[Cluster]:
     """
     ray = require_ray()
     if ray.is_initialized():
-        yield _looked_over(ray)
+        yield _compared(ray)
         return
     address = os.environ.get("RAY_ADDRESS", "")
     joining = address not in ("", "local")
     if joining:
-        _knock(address)
+        _ping(address)
         _join(ray, address)
     else:
         ray.init(address="local", num_cpus=cpus, log_to_driver=False, logging_level=logging.WARNING)
     try:
         here = ray.get_runtime_context().get_node_id()
-        yield _looked_over(ray) if joining else Cluster(here, False, frozenset({here}), frozenset({here}))
+        yield _compared(ray) if joining else Cluster(here, False, frozenset({here}), frozenset({here}))
     finally:
         ray.shutdown()
 
@@ -103,7 +103,7 @@ def on_node(*identities: str) -> dict[str, Any]:
     return {"label_selector": {"ray.io/node-id": f"in({','.join(identities)})"}}
 
 
-def _knock(address: str) -> None:
+def _ping(address: str) -> None:
     """See from outside whether a cluster answers: in a process of its own, which can be given up."""
     if address.startswith("ray://"):
         raise RicenetError(
@@ -116,7 +116,7 @@ def _knock(address: str) -> None:
             [*command, "--address", address],
             capture_output=True,
             text=True,
-            timeout=KNOCK_SECONDS,
+            timeout=PING_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -156,24 +156,24 @@ def _join(ray: Any, address: str) -> None:
         ) from None
 
 
-def _looked_over(ray: Any) -> Cluster:
+def _compared(ray: Any) -> Cluster:
     """Compare every node with this machine, all at once."""
     nodes, ours = alive_nodes(), versions_here()
     with tempfile.NamedTemporaryFile(prefix=PARTIAL, dir=Path.cwd()) as seen_here:
-        look = ray.remote(num_cpus=0, max_retries=0)(looking())
+        inspect = ray.remote(num_cpus=0, max_retries=0)(node_inspection())
         asked = {
-            node.identity: look.options(**on_node(node.identity)).remote(seen_here.name, PACKAGES)
+            node.identity: inspect.options(**on_node(node.identity)).remote(seen_here.name, PACKAGES)
             for node in nodes
         }
         found = _answers(ray, asked)
     _require_alike([node for node in nodes if node.identity in asked], found, ours)
     if any(there["open"] for there in found.values()):
-        tell_of_open_nodes()
+        warn_of_open_nodes()
     seeing = frozenset(identity for identity, there in found.items() if there["sees"])
     return Cluster(ray.get_runtime_context().get_node_id(), True, frozenset(found), seeing)
 
 
-def tell_of_open_nodes() -> None:
+def warn_of_open_nodes() -> None:
     """Warn of a cluster that anyone may use.
 
     Raises RicenetError: this process uses a token.
@@ -190,7 +190,7 @@ def tell_of_open_nodes() -> None:
 
 def _answers(ray: Any, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Answers by node; a node that turns out to be lost is taken from `asked`."""
-    until = time.monotonic() + LOOK_SECONDS
+    until = time.monotonic() + INSPECTION_SECONDS
     while True:
         ready, left = ray.wait(list(asked.values()), num_returns=len(asked), timeout=1.0)
         if not left or time.monotonic() > until:
@@ -211,7 +211,9 @@ def _require_alike(nodes: list[Node], found: dict[str, dict[str, Any]], ours: di
     problems = []
     for node in nodes:
         if node.identity not in found:
-            problems.append(f"{node.address}: did not start a worker within {LOOK_SECONDS} s (`ray status`)")
+            problems.append(
+                f"{node.address}: did not start a worker within {INSPECTION_SECONDS} s (`ray status`)"
+            )
         elif different := differences(found[node.identity]["versions"], ours):
             problems.append(f"{node.address}: {different}")
     if problems:
@@ -220,3 +222,61 @@ def _require_alike(nodes: list[Node], found: dict[str, dict[str, Any]], ours: di
             f"{len(problems)} of {len(nodes)} nodes of the Ray cluster do not fit this machine. Install the "
             f"same ricenet[ray] there and start their Ray again:\n{lines}"
         )
+
+
+PACKAGES = ("ray", "torch", "monai", "numpy", "safetensors")
+"""Packages whose versions have to be the same everywhere."""
+
+
+def node_inspection() -> Callable[[str | None, tuple[str, ...]], dict[str, Any]]:
+    """A function that says what a machine has.
+
+    It is made inside another one and imports what it needs, so that it travels by value: it works where
+    ricenet is not installed, or differs.
+    """
+
+    def inspect(file: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
+        import hashlib
+        import os
+        import pathlib
+        import platform
+        from importlib import metadata, util
+
+        def version(package: str) -> str:
+            try:
+                return metadata.version(package)
+            except metadata.PackageNotFoundError:
+                return "not installed"
+
+        versions = {"python": ".".join(platform.python_version_tuple()[:2])}
+        versions |= {package: version(package) for package in packages}
+        found = util.find_spec("ricenet")
+        source = hashlib.sha256()
+        for folder in (found.submodule_search_locations or ()) if found else ():
+            for path in sorted(pathlib.Path(folder).rglob("*.py")):
+                name = path.relative_to(folder).as_posix()
+                source.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+        versions["ricenet"] = f"source {source.hexdigest()[:12]}" if found else "not installed"
+        return {
+            "versions": versions,
+            "sees": file is not None and pathlib.Path(file).is_file(),
+            "open": os.environ.get("RAY_AUTH_MODE", "").lower() != "token",
+        }
+
+    return inspect
+
+
+@functools.cache
+def versions_here() -> dict[str, str]:
+    """Versions of Python, the packages that matter, and ricenet's source, as this process first saw them."""
+    versions: dict[str, str] = node_inspection()(None, PACKAGES)["versions"]
+    return versions
+
+
+def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """What differs, in words; empty where nothing does."""
+    return ", ".join(
+        f"{name} {theirs.get(name, 'not installed')} instead of {version}"
+        for name, version in ours.items()
+        if theirs.get(name) != version
+    )
