@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ISOCENTRE_COLOUR = "#D55E00"
+_CROSS: Mapping[str, Any] = {
+    "color": "#D55E00", "marker": "+", "linestyle": "none", "markersize": 10, "markeredgewidth": 2,
+    "label": "isocentre, estimated from the dose",
+}  # fmt: skip
 MASK_TITLES = {"cavity": "resection cavity", "lesion": "new lesion"}
 """The masks that a cohort's maker may know."""
 
@@ -145,11 +148,11 @@ def draw_volume(
     return picture
 
 
-def legend_below(figure: Figure, anatomy: Anatomy, mark: Mapping[str, Any]) -> None:
+def legend_below(figure: Figure, anatomy: Anatomy, mark: Mapping[str, Any] | None) -> None:
     """What marks and lines mean. mark: the look of one more, with its label."""
     from matplotlib.lines import Line2D
 
-    entries = [Line2D([], [], **mark)]
+    entries = [] if mark is None else [Line2D([], [], **mark)]
     if anatomy.dose_gy is not None:
         levels = ", ".join(f"{gy:g}" for gy in ISODOSE_COLOURS)
         colour = ISODOSE_COLOURS[20.0]
@@ -157,20 +160,22 @@ def legend_below(figure: Figure, anatomy: Anatomy, mark: Mapping[str, Any]) -> N
     for name in dict.fromkeys(filter(None, map(anatomy.outlined, anatomy.volumes))):
         colour = OUTLINE_COLOURS[name]
         entries.append(Line2D([], [], color=colour, linewidth=2, label=MASK_TITLES[name]))
-    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
+    if entries:
+        figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
 
 
 def volumes_figure(anatomy: Anatomy) -> Figure:
     """Axial slices of all volumes through the isocentre: MRI in SD of the brain, dose in Gy.
 
-    Source: RICE-NET figure 1. The isocentre is estimated (`isocentre_voxel`; without a dose, the middle);
-    cavity and lesion are outlined where known.
+    Source: RICE-NET figure 1. The isocentre is estimated (`isocentre_voxel`); without a dose, slices are
+    through the cube's middle. Cavity and lesion are outlined where known.
     """
     from matplotlib.figure import Figure
 
     middle = (np.array(anatomy.grid.shape) - 1) / 2
     centre = middle if anatomy.isocentre is None else anatomy.isocentre
     index = int(np.clip(round(float(centre[2])), 0, anatomy.grid.shape[2] - 1))
+    cross = None if anatomy.isocentre is None else _CROSS
     with style():
         figure = Figure(figsize=(3.2 * len(anatomy.volumes), 3.75), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(anatomy.volumes), squeeze=False)[0]
@@ -180,11 +185,10 @@ def volumes_figure(anatomy: Anatomy) -> Figure:
             if spec.kind == "dose":
                 figure.colorbar(picture, ax=axes, shrink=0.85, label="dose (Gy)")
             axes.set_title(spec.title)
-            x_mm, y_mm, _ = anatomy.grid.world_mm(centre)
-            axes.plot(x_mm, y_mm, "+", color=ISOCENTRE_COLOUR, markersize=11, markeredgewidth=2)
+            if cross is not None:
+                x_mm, y_mm, _ = anatomy.grid.world_mm(centre)
+                axes.plot(x_mm, y_mm, **cross)
             mark_sides(axes, "axial")
-        where = "middle of the cube" if anatomy.isocentre is None else "isocentre, estimated from the dose"
-        cross = {"marker": "+", "linestyle": "none", "markersize": 9, "markeredgewidth": 2}
-        legend_below(figure, anatomy, {"color": ISOCENTRE_COLOUR, **cross, "label": where})
+        legend_below(figure, anatomy, cross)
         figure.suptitle(f"{anatomy.subject}, {anatomy.label}")
     return figure

@@ -64,7 +64,8 @@ def _data(evidence: Evidence, modality_set: str) -> str:
         f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
         f"`{evidence.splits_digest[:12]}`. The test set is not described: its evaluations are in the "
         "ledger, with the word `forced` where a model was let through the gate in spite of a failed "
-        "condition. A version promoted so says why in its tags `ricenet.forced_past` and `ricenet.promotion_reason`."
+        "condition. A version promoted so says why in its tags `ricenet.forced_past` and "
+        "`ricenet.promotion_reason`."
     )
 
 
