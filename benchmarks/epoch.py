@@ -2,7 +2,7 @@
 
     python benchmarks/epoch.py                 # 64 subjects of 64 cubed; a quarter of an hour on two cores
     python benchmarks/epoch.py --quick         # 8 subjects of 32 cubed
-    python benchmarks/epoch.py --cube 224      # on a graphics card
+    python benchmarks/epoch.py --cube 224      # on a GPU
 
 Each side runs in a process of its own, after one epoch or batch to warm up. Both learn from the same volumes
 with the same kinds and strengths of augmentation. That they compute the same is checked without augmentation,
@@ -25,23 +25,23 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.splits import Splits
+from ricenet.config.networks import ResNetParams
 from ricenet.config.params import (
     AugmentationParams,
-    NetworkParams,
     PreprocessingParams,
     TrainingParams,
     read_params,
 )
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for
-from ricenet.training.cross_validation import plan_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
-from ricenet.training.networks import build_network, initial_network
+from ricenet.training.networks import build_network
 from ricenet.training.sampler import draw_epoch
 from ricenet.training.task import FoldTask
 
 PROJECT = Path(__file__).parents[1]
-GOAL_BFLOAT16, GOAL_FLOAT32, GOAL_CARD = 2.5, 1.3, 3.0
+GOAL_BFLOAT16, GOAL_FLOAT32, GOAL_GPU = 2.5, 1.3, 3.0
 
 
 def make_task(folder: Path, subjects: int, cube: int, batch: int) -> FoldTask:
@@ -59,19 +59,18 @@ def make_task(folder: Path, subjects: int, cube: int, batch: int) -> FoldTask:
         {**params.training.model_dump(), "batch_size": batch, "learning_rate": 1e-4, "overrides": {}}
     )
     splits = Splits(labels, (names[:2], names[2:]), ())  # type: ignore[arg-type]
-    tasks = plan_folds(
-        ["post_op+event+dose"],
+    setup = TrainingSetup(
         splits,
         dict.fromkeys(names, ""),
         0,
         PreprocessingParams.model_validate({**params.preprocessing.model_dump(), "cube_voxels": cube}),
         training,
         params.augmentation,
-        NetworkParams(widen_factor=1.0, stem_stride=1),
+        ResNetParams(widen_factor=1.0, stem_stride=1),
         folder / "preprocessed",
         folder / "store",
     )
-    return tasks[0]
+    return plan_folds(setup, ["post_op+event+dose"])[0]
 
 
 def without_augmentation(task: FoldTask) -> FoldTask:
@@ -119,15 +118,16 @@ def plain_loss(task: FoldTask) -> float:
     from plain_loop import PlainLoop
 
     loop = PlainLoop(task)
-    shape = task.network
-    initial = initial_network(task.modality_set, task.fold, task.seed, shape.widen_factor, shape.stem_stride)
+    from ricenet.training.fold import first_network
+
+    initial = first_network(task)
     loop.network.load_state_dict(initial.state_dict())
     _, losses = loop.epoch(loop.loader(drawn_order(task), augmented=False))
     return float(np.mean(losses))
 
 
 def our_epochs(task: FoldTask) -> list[tuple[EpochMetrics, EpochSpeed]]:
-    """What the engine tells of each epoch."""
+    """What the engine reports of each epoch."""
     from ricenet.training.fold import train_fold
 
     watch = Watch()
@@ -147,13 +147,13 @@ def step_flops(cube: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = build_network("post_op+event+dose", 1.0, 1)
+        network = build_network(ResNetParams(widen_factor=1.0, stem_stride=1), channels=3)
         network(torch.empty(1, 3, cube, cube, cube)).sum().backward()
     return float(counter.get_total_flops())
 
 
 def peak_flops() -> float:
-    """What the card reaches in a product of large bfloat16 matrices, a second."""
+    """What the GPU reaches in a product of large bfloat16 matrices, a second."""
     import torch
 
     left = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
@@ -177,14 +177,14 @@ def report_speed(
     ratio = plain_s / training_s
     report(f"epoch_{name}", ratio, f">= {goal}", agreement, ratio >= goal)
     report(f"epoch_{name}_stall", speed.data_wait_share, "<= 0.05", agreement, speed.data_wait_share <= 0.05)
-    if on_card():
+    if on_gpu():
         cube = task.cube_voxels
         share = step_flops(cube) * speed.samples_per_second / apart(peak_flops)
         report(f"epoch_{name}_share_of_peak", share, "reported", "bfloat16 matrices of 8192 squared", True)
 
 
-def on_card() -> bool:
-    """Whether torch sees a graphics card."""
+def on_gpu() -> bool:
+    """Whether torch sees a GPU."""
     import torch
 
     return torch.cuda.is_available()
@@ -206,10 +206,10 @@ def main() -> None:
         expected = apart(plain_loss, few)
         task = make_task(Path(name) / "all", subjects, cube, chosen.batch)
         plain_s = apart(plain_seconds, task)
-        device = "cuda" if on_card() else "cpu"
+        device = "cuda" if on_gpu() else "cpu"
         goals = {"float32": GOAL_FLOAT32}
         if has_bfloat16(device):
-            goals |= {"bfloat16": GOAL_CARD if on_card() else GOAL_BFLOAT16}
+            goals |= {"bfloat16": GOAL_GPU if on_gpu() else GOAL_BFLOAT16}
         for precision, goal in goals.items():
             ((metrics, _),) = apart(our_epochs, of_precision(few, precision, 1))
             difference = abs(metrics.train_loss - expected)

@@ -9,6 +9,7 @@ jumps from an epoch to the next over the last third (median over folds of the me
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -16,10 +17,8 @@ import numpy as np
 from figure import report
 
 from ricenet.cli.running import log_to_stderr
-from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
-from ricenet.runtime.files import read_json
-from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
 from ricenet.training.history import read_history
 from ricenet.training.task import HISTORY, FoldTask
 
@@ -27,18 +26,13 @@ from ricenet.training.task import HISTORY, FoldTask
 def plan(modality_set: str, norm: str, precision: str, batch_size: int) -> list[FoldTask]:
     """The folds of a set with other settings of these three kinds."""
     params = read_params()
-    return plan_folds(
-        [modality_set],
-        read_splits(Path("work/splits/splits.json")),
-        read_json(Path("work/preprocessed/summary.json"))["subjects"],
-        params.seed,
-        params.preprocessing,
-        params.training.model_copy(update={"precision": precision, "batch_size": batch_size}),
-        params.augmentation,
-        params.network.model_copy(update={"norm": norm}),
-        Path("work/preprocessed"),
-        Path("work/store/folds"),
+    setup = TrainingSetup.of_project(params, Path("work/store/folds"))
+    setup = replace(
+        setup,
+        training=params.training.model_copy(update={"precision": precision, "batch_size": batch_size}),
+        network=params.network.model_copy(update={"norm": norm}),
     )
+    return plan_folds(setup, [modality_set])
 
 
 def main() -> None:

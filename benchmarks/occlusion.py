@@ -28,6 +28,7 @@ import torch
 from figure import report
 from numpy.typing import NDArray
 
+from ricenet.config.networks import ResNetParams
 from ricenet.config.params import ExplainParams
 from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
 from ricenet.evaluation.occlusion.incremental import KnownInput
@@ -80,7 +81,7 @@ def head(voxels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 def network() -> Any:
     """The paper's ResNet-18 with random weights, and batch norms that do something."""
     torch.manual_seed(0)
-    found = build_network("post_op+event+dose", widen_factor=1, stem_stride=1).eval()
+    found = build_network(ResNetParams(widen_factor=1.0, stem_stride=1), channels=3).eval()
     for module in found.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.normal_(module.running_mean, 0, 0.2)
@@ -226,7 +227,7 @@ def measure(voxels: int, whole: bool, precision: torch.dtype, device: torch.devi
 def measure_demo(device: torch.device) -> None:
     """One map of a subject at the demo's scale, with the demo's network: every cube, all volumes together."""
     volumes, brain = head(32)
-    found = build_network("post_op+event+dose", widen_factor=0.25, stem_stride=2).eval().to(device)
+    found = build_network(ResNetParams(widen_factor=0.25, stem_stride=2), channels=3).eval().to(device)
     settings = explain_params(6, 3)
     seconds, maps = timed(lambda: occlusion_maps([found], volumes, brain, {"x": [0, 1, 2]}, settings))
     text = f"{maps['x'].cubes} of {maps['x'].of_cubes} cubes"

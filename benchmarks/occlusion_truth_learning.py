@@ -33,7 +33,7 @@ from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
 from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder
-from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, preferred_device
 from ricenet.training.task import WEIGHTS
@@ -87,8 +87,7 @@ def train(splits: Splits, params: Params, modality_set: str, labels: dict[str, s
     """Train on some of the made subjects and judge on the project's own; returns the fold's folder."""
     own = splits.development
     both: Any = {**labels, **{subject: splits.labels[subject] for subject in own}}
-    tasks = plan_folds(
-        [modality_set],
+    setup = TrainingSetup(
         Splits(both, (own, tuple(labels)), ()),
         dict.fromkeys(both, "phantom"),
         params.seed,
@@ -99,6 +98,7 @@ def train(splits: Splits, params: Params, modality_set: str, labels: dict[str, s
         work / "preprocessed",
         work / "store",
     )
+    tasks = plan_folds(setup, [modality_set])
     train_folds(tasks[:1], params.execution)
     return tasks[0].folder
 
@@ -107,11 +107,11 @@ def trained(folder: Path, like: Ensemble) -> Ensemble:
     """The trained network in the place of every fold's, since it saw nobody of the project."""
     from safetensors.torch import load_file
 
-    shape = like.record["network"]
-    network = build_network(like.modality_set, shape["widen_factor"], shape["stem_stride"], shape["norm"])
+    network = build_network(like.record.network, len(like.members))
     network.load_state_dict(load_file(folder / WEIGHTS))
     network = network.eval().to(preferred_device())
-    return Ensemble({**like.record, "digest": folder.name}, [network] * len(like.networks))
+    record = like.record.model_copy(update={"digest": folder.name})
+    return Ensemble(record, [network] * len(like.networks))
 
 
 def link_own(explainer: Explainer, preprocessed: Path) -> None:

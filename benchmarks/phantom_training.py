@@ -16,7 +16,7 @@ from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
-from ricenet.training.cross_validation import plan_folds, train_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
 from ricenet.training.task import FoldTask
 
 
@@ -56,8 +56,7 @@ def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -
         tool_versions(params.preprocessing.brain),
     )
     splits = make_splits(checked.subjects, params.split.folds, params.split.test_fraction, params.seed)
-    tasks = plan_folds(
-        params.modality_sets,
+    setup = TrainingSetup(
         splits,
         read_json(preprocessed / "summary.json")["subjects"],
         params.seed,
@@ -68,5 +67,6 @@ def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -
         preprocessed,
         Path("work/store/folds"),
     )
+    tasks = plan_folds(setup, params.modality_sets)
     train_folds(tasks, params.execution)
     return TrainedPhantom(checked, preprocessed, splits, tasks)

@@ -42,7 +42,7 @@ from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.sender import THREAD
-from ricenet.training.cross_validation import plan_folds
+from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 
 GOAL = 0.02
@@ -68,8 +68,7 @@ def write_volumes(folder: Path, folds: int, subjects: int) -> Splits:
 
 def plan(params: Params, folder: Path, splits: Splits, epochs: int, name: str) -> list[FoldTask]:
     """The folds of one round, of which one a worker is trained: always the same, in a folder of their own."""
-    return plan_folds(
-        [MODALITY_SET],
+    setup = TrainingSetup(
         splits,
         {subject: f"noise {subject}" for subject in splits.development},
         params.seed,
@@ -80,6 +79,7 @@ def plan(params: Params, folder: Path, splits: Splits, epochs: int, name: str) -
         folder / "preprocessed",
         folder / "rounds" / name,
     )
+    return plan_folds(setup, [MODALITY_SET])
 
 
 class Accounted:

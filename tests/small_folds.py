@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ricenet.cohort.splits import Splits
-from ricenet.config.params import (
-    AugmentationParams,
-    ExecutionParams,
-    NetworkParams,
-    PreprocessingParams,
-    TrainingParams,
-)
-from ricenet.training.cross_validation import plan_folds
+from ricenet.config.networks import ResNetParams
+from ricenet.config.params import AugmentationParams, ExecutionParams, PreprocessingParams, TrainingParams
+from ricenet.preprocessing.network_input import write_network_input
+from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import PAPER_VOLUMES, Label
 
 CUBE = 8
 PREPROCESSING = PreprocessingParams.model_validate(
@@ -49,46 +47,41 @@ AUGMENTATION = AugmentationParams(
     gamma=0.2,
     probability=0.5,
 )
-NETWORK = NetworkParams(widen_factor=0.05, stem_stride=2)
+NETWORK = ResNetParams(widen_factor=0.05, stem_stride=2)
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 
 
-def write_subjects(folder: Path, count: int = 10) -> Splits:
+def write_volumes(folder: Path, volumes: Mapping[str, NDArray[Any]]) -> None:
+    """A preprocessed subject; the folder bears its name."""
+    write_network_input(list(volumes.values()), folder, folder.name)
+
+
+def write_subjects(folder: Path, count: int = 10, cube: int = CUBE) -> Splits:
     """Random volumes, in which RICE has the higher dose; two folds."""
     noise = np.random.default_rng(0)
     labels: dict[str, Label] = {}
     for number in range(count):
         subject = f"sub-{number:03d}"
         labels[subject] = "rice" if number % 2 else "recurrence"
-        volumes = noise.normal(size=(3, CUBE, CUBE, CUBE)).astype(np.float16)
-        volumes[2] = number % 2 + 0.1 * volumes[2]
-        (folder / subject).mkdir(parents=True)
-        np.save(folder / subject / "volumes.npy", volumes)
+        values = noise.normal(size=(len(PAPER_VOLUMES), *(cube,) * 3)).astype(np.float16)
+        values[-1] = number % 2 + 0.1 * values[-1]
+        write_volumes(folder / subject, dict(zip(PAPER_VOLUMES.names, values, strict=True)))
     subjects = tuple(labels)
     return Splits(labels, (subjects[: count // 2], subjects[count // 2 :]), ())
 
 
-def plan(
-    folder: Path,
-    splits: Splits,
-    modality_sets: Sequence[str] = ("dose",),
-    training: TrainingParams = TRAINING,
-    augmentation: AugmentationParams = AUGMENTATION,
-    seed: int = 0,
-) -> list[FoldTask]:
+def setup_of(folder: Path, splits: Splits, **changes: Any) -> TrainingSetup:
+    """The setup of subjects below folder/preprocessed. changes: of its fields."""
     keys = {subject: f"volumes of {subject}" for subject in splits.development}
-    return plan_folds(
-        modality_sets,
-        splits,
-        keys,
-        seed,
-        PREPROCESSING,
-        training,
-        augmentation,
-        NETWORK,
-        folder / "preprocessed",
-        folder / "store",
-    )
+    settings = (0, PREPROCESSING, TRAINING, AUGMENTATION, NETWORK)
+    setup = TrainingSetup(splits, keys, *settings, folder / "preprocessed", folder / "store")
+    return dataclasses.replace(setup, **changes)
+
+
+def plan(
+    folder: Path, splits: Splits, modality_sets: Sequence[str] = ("dose",), **changes: Any
+) -> list[FoldTask]:
+    return plan_folds(setup_of(folder, splits, **changes), modality_sets)
 
 
 class Interrupted(Exception):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ricenet.config.params import Params, parse_params, read_params, read_yaml
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES
 
 PROJECT = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def spoil(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def test_the_committed_parameters_are_valid() -> None:
     params = read_params(PROJECT / "params.yaml")
-    assert params.modality_sets == list(MODALITY_SETS)
+    assert params.modality_sets == list(PAPER_VOLUMES.sets)
     assert params.training.learning_rate == 5e-4  # YAML 1.2: 5e-4 is a number
 
 
@@ -331,3 +331,9 @@ def test_a_declaration_of_variables_that_cannot_be_is_refused(
     with pytest.raises(ParamsError) as caught:
         parse_params(spoil(content, "variables", variables), "params.yaml")
     assert words in str(caught.value)
+
+
+def test_without_a_declaration_the_volumes_are_the_papers(content: dict[str, Any]) -> None:
+    del content["volumes"], content["variables"]
+    params = parse_params(content, "params.yaml")
+    assert (params.volumes, params.variables) == (PAPER_VOLUMES, ())

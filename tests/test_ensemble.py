@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from small_ensembles import ensemble_record, untrained, write_untrained
 
-from ricenet.config.params import NetworkParams
 from ricenet.runtime.errors import RegistryError
-from ricenet.training.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
-from ricenet.training.networks import initial_network
+from ricenet.training.ensemble import Ensemble, majority_vote
 
-NARROW = NetworkParams(widen_factor=0.05, stem_stride=2)
-PROVENANCE = Provenance(("key0", "key1"), "data", "preprocessing", "splits", {"cube_voxels": 16})
-
-
-def weights(folder: Path, folds: int = 2) -> list[Path]:
-    paths = [folder / f"weights-{fold}.safetensors" for fold in range(folds)]
-    for fold, path in enumerate(paths):
-        save_file(initial_network("post_op+dose", fold, 0, 0.05, 2).state_dict(), path)
-    return paths
+RECORD = ensemble_record("post_op+dose")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "post_op+dose"
-    write_ensemble(folder, "post_op+dose", weights(tmp_path), NARROW, PROVENANCE)
-    return folder
+    write_untrained(tmp_path / "post_op+dose", RECORD)
+    return tmp_path / "post_op+dose"
 
 
 def test_each_column_is_one_fold(folder: Path) -> None:
     volumes = np.random.default_rng(0).normal(size=(3, 2, 16, 16, 16)).astype(np.float32)
     predicted = Ensemble.load(folder).predict(volumes)
     for fold in range(2):
-        network = initial_network("post_op+dose", fold, 0, 0.05, 2).eval()
+        network = untrained("post_op+dose", fold).eval()
         with torch.no_grad():
             alone = [torch.softmax(network(torch.from_numpy(v)[None]), 1)[0, 1].item() for v in volumes]
         np.testing.assert_allclose(predicted[:, fold], alone, atol=1e-5)
 
 
 def test_the_digest_follows_weights_and_provenance(folder: Path, tmp_path: Path) -> None:
-    paths = weights(tmp_path)
     digest = Ensemble.load(folder).digest
-
-    def again(paths: list[Path], provenance: Provenance) -> str:
-        return write_ensemble(tmp_path / "again", "post_op+dose", paths, NARROW, provenance)
-
-    assert again(paths, PROVENANCE) == digest
-    assert again(paths[::-1], PROVENANCE) != digest
-    assert again(paths, dataclasses.replace(PROVENANCE, splits_digest="other")) != digest
+    assert write_untrained(tmp_path / "again", RECORD) == digest
+    assert write_untrained(tmp_path / "again", RECORD, seed=1) != digest
+    assert write_untrained(tmp_path / "again", ensemble_record("post_op+dose", splits_digest="x")) != digest
 
 
 def test_volumes_of_other_modalities_are_refused(folder: Path) -> None:

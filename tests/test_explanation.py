@@ -6,48 +6,39 @@ import numpy as np
 import pytest
 import torch
 from explained_cases import settings
-from small_results import GRID, LABELS, write_ground_truth, write_preprocessed, write_splits
+from small_ensembles import ensemble_record
+from small_results import GRID, LABELS, TEST, write_ground_truth, write_preprocessed, write_splits
 from typer.testing import CliRunner
 
 from ricenet.cli import app
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.networks import ResNetParams, SmallCnnParams
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
 from ricenet.evaluation.occlusion.explained_case import Explanation
-from ricenet.evaluation.occlusion.explainer import (
-    Explainer,
-    held_out_folds,
-    interval_of_mean,
-    require_explainable,
-    subjects_to_explain,
-)
+from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, initial_network
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.training.variables import VariableEncoder
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import load_nifti
 
-SPLITS = Splits(
-    labels={"sub-1": "rice", "sub-2": "recurrence", "sub-3": "rice", "sub-4": "recurrence", "sub-0": "rice"},
-    folds=(("sub-3", "sub-4"), ("sub-1", "sub-2")),
-    test=("sub-0",),
-)
-NETWORK = {"widen_factor": 1 / 32, "stem_stride": 2, "norm": "batch"}
+NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
+SMALL_CNN = SmallCnnParams(widths=[2, 2, 2])
+SEX = VariableSpec(name="sex", kind="category")
 
 
-def small_ensemble(splits_digest, modality_set="event+dose", folds=2):
-    """Untrained networks, each of which leans another way."""
+def small_ensemble(splits_digest, modality_set="event+dose", network=NETWORK, **record):
+    """Untrained networks of two folds, each of which leans another way."""
     torch.manual_seed(5)
-    networks = [build_network(modality_set, NETWORK["widen_factor"], 2).eval() for _ in range(folds)]
-    for fold, network in enumerate(networks):
-        network.fc.bias.data = torch.tensor([0.0, 1.0 - 2 * fold])
-    record = {
-        "modality_set": modality_set,
-        "splits_digest": splits_digest,
-        "preprocessing_digest": "p" * 64,
-        "digest": "e" * 64,
-        "network": NETWORK,
-    }
-    return Ensemble(record, networks)
+    digests = {"splits_digest": splits_digest, "preprocessing_digest": "p" * 64, "digest": "e" * 64}
+    made = ensemble_record(modality_set, network=network, **digests, **record)
+    columns = len(made.encoders[0].columns) if made.encoders else 0
+    networks = [build_network(network, len(made.members), columns).eval() for _ in range(2)]
+    for fold, one in enumerate(networks):
+        (one.fc if network is NETWORK else one.head).bias.data = torch.tensor([0.0, 1.0 - 2 * fold])
+    return Ensemble(made, networks)
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +52,42 @@ def project(tmp_path_factory):
     return folder
 
 
-def explainer(project, modality_set="event+dose", ensemble=None, cohort="data", **values):
+def explainer(project, modality_set="event+dose", ensemble=None, cohort="data", lacks=(), **values):
     splits = read_splits(project / "work/splits/splits.json")
+    scans = dict.fromkeys(PAPER_VOLUMES.names, "a")
+    subjects = [
+        CheckedSubject(
+            participant_id=subject, label=label, variables={"sex": "F"},
+            scans={name: digest for name, digest in scans.items() if (subject, name) not in lacks},
+        )
+        for subject, label in LABELS.items()
+    ]  # fmt: skip
     return Explainer(
         ensemble=ensemble or small_ensemble(splits.digest, modality_set),
-        volumes=PAPER_VOLUMES,
+        cohort=CheckedCohort.of(cohort, subjects),
         splits=splits,
-        preprocessed=project / "work/preprocessed",
-        cohort=project / cohort,
+        project=project,
         settings=settings(10, 10, **values),
         seed=7,
     )
 
 
-def test_the_first_of_each_label_is_explained_and_never_a_test_subject():
-    assert subjects_to_explain(SPLITS, 1) == ["sub-2", "sub-1"]
-    assert subjects_to_explain(SPLITS, None) == ["sub-2", "sub-4", "sub-1", "sub-3"]
-    assert subjects_to_explain(SPLITS, 0) == []
+def test_the_first_of_each_label_with_the_volumes_is_explained_and_never_a_test_subject(project):
+    found = explainer(project)
+    assert found.subjects(1) == ["sub-002", "sub-001"]
+    assert found.subjects(0) == []
+    assert sorted(found.subjects(None)) == sorted({*LABELS} - {*TEST})
+    assert explainer(project, lacks={("sub-002", "dose"), ("sub-001", "post_op")}).subjects(1) == [
+        "sub-004",
+        "sub-001",
+    ]
 
 
 def test_only_networks_that_did_not_train_on_a_subject_speak_for_it():
-    assert held_out_folds(SPLITS, "sub-1") == [1]
-    assert "sub-1" not in SPLITS.training_subjects(1)
-    assert held_out_folds(SPLITS, "sub-0") == [0, 1]
+    splits = Splits({"sub-1": "rice", "sub-2": "rice", "sub-0": "rice"}, (("sub-2",), ("sub-1",)), ("sub-0",))
+    assert held_out_folds(splits, "sub-1") == [1]
+    assert "sub-1" not in splits.training_subjects(1)
+    assert held_out_folds(splits, "sub-0") == [0, 1]
 
 
 def test_interval_of_several_networks_by_hand():
@@ -126,7 +130,20 @@ def test_untrained_weights_repeat_and_are_not_those_from_which_training_started(
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(0))
-    assert not torch.equal(weights(1), initial_network("event+dose", 1, 7, 1 / 32, 2).conv1.weight)
+    start = initial_network(NETWORK, "event+dose", 1, 7, channels=2).conv1.weight
+    assert not torch.equal(weights(1), start)
+
+
+@pytest.mark.parametrize("with_variables", [False, True])
+def test_a_network_that_is_not_understood_is_explained_too(project, with_variables):
+    network = SMALL_CNN.model_copy(update={"variables": with_variables})
+    encoder = VariableEncoder.fitted([SEX], [{"sex": "F"}, {"sex": "M"}])
+    record = {"encoders": (encoder, encoder), "variables": (SEX,)} if with_variables else {}
+    digest = read_splits(project / "work/splits/splits.json").digest
+    ensemble = small_ensemble(digest, network=network, **record)
+    found = explainer(project, ensemble=ensemble, each_modality=False).explain("sub-005")
+    assert found.explanation.maps["together"].cubes > 0
+    assert found.maps["together"].any()
 
 
 def test_explanations_are_written_on_the_subjects_grid_with_a_page_each(project):
@@ -171,19 +188,16 @@ def test_an_ensemble_of_other_splits_is_refused(project):
 @pytest.mark.parametrize(
     ("subjects", "words"),
     [
-        (["sub-005", "sub-77"], r"not preprocessed: sub-77; .* has sub-001 to sub-009"),
+        (["sub-005", "sub-77"], r"not preprocessed: sub-77; .* has sub-001 to sub-010"),
+        (["sub-001", "sub-005"], r"sub-001: without a volume that event\+dose needs"),
         (["sub-009"], "of the independent test set: sub-009; explaining shows"),
     ],
 )
 def test_who_cannot_be_explained_is_refused(project, subjects, words):
-    splits = read_splits(project / "work/splits/splits.json")
+    found = explainer(project, lacks={("sub-001", "dose")})
     with pytest.raises(ResultError, match=words):
-        require_explainable(subjects, splits, project / "work/preprocessed", voted=False)
-
-
-def test_a_test_subject_is_explained_after_its_vote(project):
-    splits = read_splits(project / "work/splits/splits.json")
-    require_explainable(["sub-009"], splits, project / "work/preprocessed", voted=True)
+        found.require_explainable(subjects, voted=False)
+    found.require_explainable(["sub-009"], voted=True)
 
 
 @pytest.mark.parametrize("arguments", [[], ["sub-001", "--cohort"]])

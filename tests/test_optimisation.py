@@ -10,33 +10,33 @@ import torch
 from monai.networks.nets.resnet import resnet18
 from small_folds import TRAINING
 
-from ricenet.config.params import NetworkParams
+from ricenet.config.networks import NetworkParams, ResNetParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.training.arrangement import SpatialMean, StrictMaxPool, arrange, memory_format
-from ricenet.training.compilation import compiled_if_faster
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.networks import build_network, initial_network
-from ricenet.training.optimisation import Optimisation
+from ricenet.training.optimisation import Optimisation, compiled_if_faster
 
 CPU = torch.device("cpu")
 FLOAT32, BFLOAT16 = Hardware(CPU, bfloat16=False), Hardware(CPU, bfloat16=True)
-SMALL = NetworkParams(widen_factor=0.125, stem_stride=1)
+SMALL = ResNetParams(widen_factor=0.125, stem_stride=1)
 
 
-def batch(samples: int = 4, voxels: int = 20, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(samples: int = 4, voxels: int = 20, seed: int = 0) -> tuple[torch.Tensor, ...]:
     noise = np.random.default_rng(seed)
     volumes = noise.normal(size=(samples, 3, voxels, voxels, voxels)).astype(np.float32)
-    return torch.from_numpy(volumes), torch.from_numpy(np.arange(samples) % 2)
+    return torch.from_numpy(volumes), torch.empty(samples, 0), torch.from_numpy(np.arange(samples) % 2)
 
 
 def optimisation(
     shape: NetworkParams = SMALL, hardware: Hardware = FLOAT32, **settings: object
 ) -> Optimisation:
     training = TRAINING.model_copy(update={"learning_rate": 1e-3, **settings})
-    return Optimisation("post_op+event+dose", 0, 0, shape, training, hardware)
+    network = initial_network(shape, "post_op+event+dose", 0, 0, channels=3)
+    return Optimisation(network, training, hardware)
 
 
-def plain_network(shape: NetworkParams) -> torch.nn.Module:
+def plain_network(shape: ResNetParams) -> torch.nn.Module:
     """MONAI's network as it is, with the same first weights."""
     network = resnet18(
         spatial_dims=3,
@@ -46,7 +46,7 @@ def plain_network(shape: NetworkParams) -> torch.nn.Module:
         widen_factor=shape.widen_factor,
         num_classes=2,
     )
-    initial = initial_network("post_op+event+dose", 0, 0, shape.widen_factor, shape.stem_stride)
+    initial = initial_network(shape, "post_op+event+dose", 0, 0, channels=3)
     network.load_state_dict(initial.state_dict())
     return network
 
@@ -55,14 +55,14 @@ def test_three_steps_equal_those_of_a_plain_loop() -> None:
     fast, plain = optimisation(learning_rate=1e-4), plain_network(SMALL)
     adam = torch.optim.Adam(plain.parameters(), lr=1e-4, weight_decay=TRAINING.weight_decay)
     for seed in range(3):
-        volumes, classes = batch(seed=seed)
+        volumes, none, classes = batch(seed=seed)
         plain.train()
         expected_logits = plain(volumes)
         expected = torch.nn.functional.cross_entropy(expected_logits, classes)
         adam.zero_grad()
         expected.backward()
         adam.step()
-        loss, logits = fast.step(volumes, classes)
+        loss, logits = fast.step(volumes, none, classes)
         assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
         np.testing.assert_allclose(logits.numpy(), expected_logits.detach().numpy(), atol=1e-5)
         for name, value in plain.state_dict().items():
@@ -74,13 +74,13 @@ def test_three_steps_equal_those_of_a_plain_loop() -> None:
 
 def test_with_channels_last_the_loss_and_the_direction_of_the_step_are_those_of_a_plain_loop() -> None:
     """Other sums round otherwise, and rectifiers near 0 tip over: a few gradients of millions differ."""
-    wide = NetworkParams(widen_factor=1.0, stem_stride=1)
+    wide = ResNetParams(widen_factor=1.0, stem_stride=1)
     fast, plain = optimisation(wide), plain_network(wide)
     assert memory_format(fast.network) == torch.channels_last_3d
-    volumes, classes = batch()
+    volumes, none, classes = batch()
     expected = torch.nn.functional.cross_entropy(plain.train()(volumes), classes)
     expected.backward()
-    loss, _ = fast.step(volumes, classes)
+    loss, _ = fast.step(volumes, none, classes)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     ours, theirs = (
         torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
@@ -91,18 +91,18 @@ def test_with_channels_last_the_loss_and_the_direction_of_the_step_are_those_of_
 
 def test_logits_are_those_of_the_plain_network_with_fixed_batch_norm() -> None:
     fast, plain = optimisation(), plain_network(SMALL).eval()
-    volumes, classes = batch()
-    fast.step(volumes, classes)
+    volumes, none, classes = batch()
+    fast.step(volumes, none, classes)
     plain.load_state_dict(fast.network.state_dict())
     with torch.no_grad():
-        np.testing.assert_allclose(fast.logits(volumes), plain(volumes), atol=1e-5)
+        np.testing.assert_allclose(fast.logits(volumes, none), plain(volumes), atol=1e-5)
 
 
 def test_bfloat16_keeps_weights_in_float32_and_rounds_the_loss_to_its_digits() -> None:
-    volumes, classes = batch()
+    volumes, none, classes = batch()
     exact, rounded = optimisation(), optimisation(hardware=BFLOAT16)
-    expected, _ = exact.step(volumes, classes)
-    loss, logits = rounded.step(volumes, classes)
+    expected, _ = exact.step(volumes, none, classes)
+    loss, logits = rounded.step(volumes, none, classes)
     assert logits.dtype == torch.float32
     assert {parameter.dtype for parameter in rounded.network.parameters()} == {torch.float32}
     assert loss.item() == pytest.approx(expected.item(), abs=0.02)
@@ -113,10 +113,10 @@ def test_bfloat16_keeps_weights_in_float32_and_rounds_the_loss_to_its_digits() -
 def test_several_passes_make_the_same_step_where_samples_do_not_see_one_another(at_once: int) -> None:
     """So with group norm; batch norm sees the samples of a pass."""
     grouped = SMALL.model_copy(update={"norm": "group"})
-    volumes, classes = batch(5)
+    volumes, none, classes = batch(5)
     whole, parted = optimisation(grouped), optimisation(grouped, samples_at_once=at_once)
-    expected, expected_logits = whole.step(volumes, classes)
-    loss, logits = parted.step(volumes, classes)
+    expected, expected_logits = whole.step(volumes, none, classes)
+    loss, logits = parted.step(volumes, none, classes)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
     for ours, theirs in zip(parted.network.parameters(), whole.network.parameters(), strict=True):
@@ -124,13 +124,13 @@ def test_several_passes_make_the_same_step_where_samples_do_not_see_one_another(
 
 
 def test_no_pass_of_a_single_sample_is_left_for_batch_norm() -> None:
-    volumes, classes = batch(5)
-    passes = optimisation(samples_at_once=2)._passes(volumes, classes)
-    assert [len(part) for part, _ in passes] == [2, 3]
+    volumes, none, classes = batch(5)
+    passes = optimisation(samples_at_once=2)._passes(volumes, none, classes)
+    assert [len(part) for part, *_ in passes] == [2, 3]
 
 
 def test_group_norm_replaces_every_batch_norm_and_ignores_the_other_samples() -> None:
-    network = build_network("dose", 0.25, 2, "group")
+    network = build_network(ResNetParams(widen_factor=0.25, stem_stride=2, norm="group"), channels=1)
     assert not [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm3d)]
     volumes = batch(3)[0][:, :1]
     with torch.no_grad():
@@ -148,10 +148,10 @@ def test_gradients_in_bfloat16_do_not_depend_on_what_memory_held(stem_stride: in
     """The later stages see two slices and one, for which oneDNN's own gradient reads stray memory."""
     gradients = []
     for stray in (0.0, 1e35, 1e35, 1e30, 1e35):
-        step = optimisation(NetworkParams(widen_factor=0.25, stem_stride=stem_stride), BFLOAT16)
-        volumes, classes = batch(4, 32)
+        step = optimisation(ResNetParams(widen_factor=0.25, stem_stride=stem_stride), BFLOAT16)
+        volumes, none, classes = batch(4, 32)
         leave_in_freed_memory(stray)
-        step.step(volumes, classes)
+        step.step(volumes, none, classes)
         gradients.append(
             torch.cat([p.grad.flatten() for p in step.network.parameters() if p.grad is not None])
         )
@@ -186,7 +186,7 @@ def test_the_spatial_mean_is_torchs_average_pool() -> None:
     ],
 )
 def test_where_channels_lie_last(width: float, bfloat16: bool, expected: torch.memory_format) -> None:
-    network = build_network("event+dose", width, 2)
+    network = build_network(ResNetParams(widen_factor=width, stem_stride=2), channels=2)
     names = list(network.state_dict())
     arrange(network, CPU, bfloat16, deterministic=False)
     assert memory_format(network) == expected
@@ -279,8 +279,8 @@ def test_a_network_is_compiled_only_where_that_is_faster(
 ) -> None:
     network = optimisation().network
     seconds = iter([2.0, 1.0 if faster else 3.0])
-    monkeypatch.setattr("ricenet.training.compilation._seconds_per_step", lambda *_: next(seconds))
-    monkeypatch.setattr("ricenet.training.compilation._compiled", lambda module: ("compiled", module))
+    monkeypatch.setattr("ricenet.training.optimisation._median_seconds", lambda *_: next(seconds))
+    monkeypatch.setattr("ricenet.training.optimisation._compiled", lambda module: ("compiled", module))
     chosen = compiled_if_faster(network, *batch(), FLOAT32)
     assert chosen == ("compiled", network) if faster else chosen is network
 
@@ -293,9 +293,9 @@ def test_a_compiler_that_fails_is_said_and_left_out(
     def fail(_: object) -> None:
         raise RuntimeError("no compiler found\nand a long story")
 
-    monkeypatch.setattr("ricenet.training.compilation._compiled", fail)
+    monkeypatch.setattr("ricenet.training.optimisation._compiled", fail)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert compiled_if_faster(network, *batch(2, 8), FLOAT32) is network
-    assert "torch.compile does not work here, so it is left out: no compiler found" in caplog.text
+    assert "torch.compile does not work here and is not used: no compiler found" in caplog.text
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny_cohort, write_tiny_subject
 from heads import write_head
-from tracked_project import CUBE_VOXELS, NETWORK, PREFIX, make_project, store_of, train
+from small_ensembles import ensemble_record, write_untrained
+from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -42,7 +43,7 @@ from ricenet.tracking.registry import (
     make_champion,
     promotable_version,
 )
-from ricenet.training.ensemble import Ensemble, Provenance, majority_vote, write_ensemble
+from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.vocabulary import MODALITIES, channels
 from ricenet.volume import Volume
 
@@ -58,11 +59,9 @@ def write_trained(project: Path, modality_set: str, preprocessing: Preprocessing
     """What training leaves of a set: random weights, but settings of preprocessing that are really used."""
     train(project, modality_set, seed=7)
     folder = project / "models/ensembles" / modality_set
-    record = read_json(folder / "ensemble.json")
-    weights = [shutil.copy(path, project / path.name) for path in sorted(folder.glob("*.safetensors"))]
-    digests = [record[name] for name in ("data_digest", "preprocessing_digest", "splits_digest")]
-    provenance = Provenance(tuple(record["fold_keys"]), *digests, preprocessing.model_dump())
-    write_ensemble(folder, modality_set, weights, NETWORK, provenance)
+    record = Ensemble.load(folder).record
+    changed = record.model_copy(update={"preprocessing": preprocessing.model_dump()})
+    write_untrained(folder, changed, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +173,9 @@ def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
             "FRACTION, but --dose-of course is stated",
         ),
         ({}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated. Correct the file or --fractions"),
-        (None, {"fractions": 30}, "without PrescriptionGy 20 to 150 Gy is expected"),
+        (None, {"fractions": 30}, "without a prescription 20 to 150 Gy is expected"),
         (None, {"dose_of": "fraction"}, "not of how many. State the number of fractions of the course"),
-        (None, {"dose_of": "fraction", "fractions": 30}, r"without PrescriptionGy 20 to 150 Gy is expected"),
+        (None, {"dose_of": "fraction", "fractions": 30}, r"without a prescription 20 to 150 Gy is expected"),
         ({"DoseSummationType": "FRACTION"}, {"fractions": 33}, "NumberOfFractions is 30, but 33 is stated"),
         ({}, {"prescription_gy": 54.0}, "PrescriptionGy is 60, but 54 is stated. Correct the file or --pre"),
         ({"DoseUnits": "CGY"}, {}, r"dose.json: DoseUnits is 'CGY'\. Export the dose in Gy"),
@@ -312,7 +311,7 @@ def test_a_versions_files_are_the_ensemble_and_are_fetched_once(project: Path) -
 
 def test_a_model_of_unknown_preprocessing_is_refused() -> None:
     settings = TINY.model_dump() | {"cube_voxels": "wide", "histogram": True}
-    record = {"modality_set": "dose", "digest": "d" * 64, "preprocessing": settings}
+    record = ensemble_record("dose", digest="d" * 64, preprocessing=settings)
     with pytest.raises(RegistryError, match=r"model dose \(dddd.*does not know \(cube_voxels, histogram\)"):
         require_known_preprocessing(record)
 
@@ -422,7 +421,7 @@ def test_what_no_head_can_be_is_told_even_where_no_training_subject_is_known() -
 def test_ranges_of_other_data_are_not_used(
     project: Path, small: Ensemble, change: dict[str, str], reason: str
 ) -> None:
-    ranges = training_ranges(project, {**small.record, **change})
+    ranges = training_ranges(project, small.record.model_copy(update=change))
     (warning,) = ranges.warnings({})
     assert warning.startswith("not compared with the training subjects: work/ is not ") and not ranges.limits
     assert reason.replace("\\", "") in warning
@@ -442,7 +441,7 @@ def test_without_the_raw_cohort_all_but_the_spacing_is_compared(
     missing = training_ranges(tmp_path, small.record)
     assert missing.not_compared == (f"{told}sub-001_ses-postop_ce-gadolinium_T1w.nii.gz cannot be read",)
     assert missing.limits["brain_ml"] == (1001.0, 1008.0)
-    other = training_ranges(project, {**small.record, "data_digest": "q" * 64})
+    other = training_ranges(project, small.record.model_copy(update={"data_digest": "q" * 64}))
     assert other.not_compared == (f"{told}work/cohort is not what the model was trained on (data_digest)",)
     assert not set(SPACING) & set(other.limits)
 

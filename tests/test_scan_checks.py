@@ -210,32 +210,32 @@ def test_a_dose_near_its_prescription_or_without_one_is_fine(
         (
             2.0,
             {},
-            "the course's dose reaches 2.0 Gy (2.00 Gy in the file times 1), 3% of PrescriptionGy 60; "
-            "60% to 130% is expected",
-            "Likely one fraction's dose is called PLAN",
+            "the course's dose reaches 2.0 Gy (2.00 Gy in the file times 1), 3% of the prescription of 60 "
+            "Gy; 60% to 130% is expected",
+            "Times 30 fractions it would fit: if it is one fraction's dose",
         ),
         (
             60.0,
             FRACTION,
-            "the course's dose reaches 1800.0 Gy (60.00 Gy in the file times 30), 3000% of PrescriptionGy 60",
-            "Likely the whole course's dose is called FRACTION",
+            "the course's dose reaches 1800.0 Gy (60.00 Gy in the file times 30), 3000% of the pre",
+            "Unscaled it would fit: if it is the whole course's dose",
         ),
-        (6000.0, {}, "reaches 6000.0 Gy", "the voxels are cGy"),
-        (35.9, {}, "reaches 35.9 Gy", "another course's"),
-        (78.1, {}, "reaches 78.1 Gy", "a course is missing in PrescriptionGy"),
+        (6000.0, {}, "reaches 6000.0 Gy", "its voxels are cGy"),
+        (35.9, {}, "reaches 35.9 Gy", "a boost's dose alone"),
+        (78.1, {}, "reaches 78.1 Gy", "a course that is missing in the prescription"),
         (
             2.07,
             {"PrescriptionGy": None},
-            "the course's dose reaches 2.1 Gy (2.07 Gy in the file times 1); without PrescriptionGy 20 to "
+            "the course's dose reaches 2.1 Gy (2.07 Gy in the file times 1); without a prescription 20 to "
             "150 Gy is expected",
-            "Likely one fraction's dose is called PLAN",
+            "if it is one fraction's dose",
         ),
-        (6200.0, {"PrescriptionGy": None}, "reaches 6200.0 Gy", "the voxels are cGy"),
+        (6200.0, {"PrescriptionGy": None}, "reaches 6200.0 Gy", "its voxels are cGy"),
         (
             62.0,
             FRACTION | {"PrescriptionGy": None},
             "reaches 1860.0 Gy (62.00 Gy in the file times 30)",
-            "the whole course's dose is called FRACTION",
+            "if it is the whole course's dose",
         ),
     ],
 )

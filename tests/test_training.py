@@ -43,13 +43,13 @@ from ricenet.cohort.checked import (
     write_excluded,
 )
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.params import AugmentationParams, NetworkParams, TrainingParams, read_params
+from ricenet.config.networks import ResNetParams
+from ricenet.config.params import AugmentationParams, TrainingParams, read_params
 from ricenet.runtime.errors import ScanError, TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import (
     lay_out_ensembles,
     lay_out_training,
-    plan_folds,
     summary,
     train_folds,
 )
@@ -103,7 +103,7 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
     from ricenet.training.networks import build_network
 
     train_fold(task)
-    network = build_network("dose", NETWORK.widen_factor, NETWORK.stem_stride).eval()
+    network = build_network(NETWORK, channels=1).eval()
     network.load_state_dict(load_file(task.folder / WEIGHTS))
     rows = read_predictions(task.folder / PREDICTIONS)
     assert tuple(row.participant_id for row in rows) == task.validation_subjects
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_names_set_fold_epoch_and_subjects(task: FoldT
         {"modality_set": "event"},
         {"training": TRAINING.model_copy(update={"learning_rate": 2e-2})},
         {"augmentation": AUGMENTATION.model_copy(update={"gamma": 0.1})},
-        {"network": NetworkParams(widen_factor=0.05, stem_stride=1)},
+        {"network": ResNetParams(widen_factor=0.05, stem_stride=1)},
         {"code": "other"},
         {"subject_keys": {f"sub-{k:03d}": "other" for k in range(10)}},
         {"labels": {f"sub-{k:03d}": "rice" for k in range(10)}},
@@ -239,7 +239,9 @@ def test_an_override_retrains_its_set_alone(tmp_path: Path, splits: Splits) -> N
     )
     before = {t.modality_set: t.key for t in plan(tmp_path, splits, ["dose", "event"]) if t.fold == 0}
     after = {
-        t.modality_set: t.key for t in plan(tmp_path, splits, ["dose", "event"], overridden) if t.fold == 0
+        t.modality_set: t.key
+        for t in plan(tmp_path, splits, ["dose", "event"], training=overridden)
+        if t.fold == 0
     }
     assert after["dose"] == before["dose"]
     assert after["event"] != before["event"]
@@ -269,7 +271,7 @@ def test_no_batch_of_one_is_left(count: int, sizes: list[int]) -> None:
 
 
 def test_repeats_of_a_subject_are_counted() -> None:
-    assert occurrences(np.array([3, 1, 3, 3, 1])) == [0, 0, 1, 2, 1]
+    assert occurrences(np.array([3, 1, 3, 3, 1])).tolist() == [0, 0, 1, 2, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -302,12 +304,11 @@ def test_tables_keep_every_digit(tmp_path: Path) -> None:
 
 def test_all_folds_of_all_sets_are_laid_out(tmp_path: Path, splits: Splits) -> None:
     short = TRAINING.model_copy(update={"epochs": 1})
-    tasks = plan(tmp_path, splits, ["dose", "post_op+event"], short)
+    tasks = plan(tmp_path, splits, ["dose", "post_op+event"], training=short)
     train_folds(tasks, SERIAL)
     lay_out_training(tasks, tmp_path / "training")
-    lay_out_ensembles(
-        tasks, tmp_path / "ensembles", "data", "preprocessing", splits.digest, {"cube_voxels": 8}
-    )
+    digests = ("data", "preprocessing", splits.digest)
+    lay_out_ensembles(tasks, tmp_path / "ensembles", *digests, PREPROCESSING)
     for task in tasks:
         folder = tmp_path / "training" / task.modality_set / f"fold-{task.fold}"
         assert sorted(path.name for path in folder.iterdir()) == [
@@ -317,15 +318,15 @@ def test_all_folds_of_all_sets_are_laid_out(tmp_path: Path, splits: Splits) -> N
         ]
     for modality_set in ("dose", "post_op+event"):
         record = Ensemble.load(tmp_path / "ensembles" / modality_set).record
-        assert record["fold_keys"] == [task.key for task in tasks if task.modality_set == modality_set]
-        assert (record["data_digest"], record["splits_digest"]) == ("data", splits.digest)
+        assert record.fold_keys == tuple(t.key for t in tasks if t.modality_set == modality_set)
+        assert (record.data_digest, record.splits_digest) == ("data", splits.digest)
     assert summary(tasks).startswith("validation macro-F1: dose 0.")
 
 
 def test_sets_no_longer_trained_disappear_from_the_outputs(tmp_path: Path, splits: Splits) -> None:
     short = TRAINING.model_copy(update={"epochs": 1})
     for modality_sets in (["dose", "event"], ["event"]):
-        tasks = plan(tmp_path, splits, modality_sets, short)
+        tasks = plan(tmp_path, splits, modality_sets, training=short)
         train_folds(tasks, SERIAL)
         lay_out_training(tasks, tmp_path / "training")
     assert [path.name for path in (tmp_path / "training").iterdir()] == ["event"]
@@ -337,7 +338,8 @@ def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
     volumes = np.load(tmp_path / "preprocessed" / "sub-000" / "volumes.npy")
     volumes[0, 0, 0, 0] = np.nan
     np.save(tmp_path / "preprocessed" / "sub-000" / "volumes.npy", volumes)
-    tasks = plan(tmp_path, splits, ["post_op", "dose"], TRAINING.model_copy(update={"epochs": 1}))
+    short = TRAINING.model_copy(update={"epochs": 1})
+    tasks = plan(tmp_path, splits, ["post_op", "dose"], training=short)
     recorder = Recorder()
     with pytest.raises(TrainingError, match=r"2 of 4 folds failed \(2 are kept\)") as caught:
         train_folds(tasks, SERIAL, recorder)
@@ -349,18 +351,7 @@ def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
 
 def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Splits) -> None:
     with pytest.raises(ScanError, match="sub-000: volumes: not preprocessed"):
-        plan_folds(
-            ["dose"],
-            splits,
-            {},
-            0,
-            PREPROCESSING,
-            TRAINING,
-            AUGMENTATION,
-            NETWORK,
-            tmp_path,
-            tmp_path / "store",
-        )
+        plan(tmp_path, splits, subject_keys={})
 
 
 # ---- the stages
@@ -402,7 +393,7 @@ def test_the_stages_write_what_the_next_ones_read(
     assert "validation macro-F1: dose 0." in told
     record = Ensemble.load(tmp_path / "models/ensembles/dose").record
     splits = read_splits(tmp_path / "work/splits/splits.json")
-    assert record["splits_digest"] == splits.digest
-    assert (record["data_digest"], record["preprocessing_digest"]) == (cohort.digest, "volumes")
+    assert record.splits_digest == splits.digest
+    assert (record.data_digest, record.preprocessing_digest) == (cohort.digest, "volumes")
     rows = read_predictions(tmp_path / "work/training/dose/fold-1/predictions.tsv")
     assert tuple(row.participant_id for row in rows) == splits.validation_subjects(1)

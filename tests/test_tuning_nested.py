@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING
+from small_folds import TRAINING, setup_of
 from small_searches import PARAMS
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.training import TrainingOverride
 from ricenet.runtime.errors import ParamsError, SplitError
-from ricenet.training.tuning.nested import inner_splits
-from ricenet.training.tuning.searches import Search, plan_searches
+from ricenet.training.tuning.searches import Search, inner_splits, plan_searches
 from ricenet.vocabulary import Label
 
 
@@ -29,15 +28,7 @@ def make_splits(count: int, folds: int) -> Splits:
 def planned(splits: Splits, sets: list[str], training: Any = TRAINING, **tuning: Any) -> list[Search]:
     return plan_searches(
         PARAMS.tuning.model_copy(update={"modality_sets": sets, **tuning}),
-        splits,
-        {subject: f"volumes of {subject}" for subject in splits.development},
-        7,
-        PREPROCESSING,
-        training,
-        AUGMENTATION,
-        NETWORK,
-        Path("preprocessed"),
-        Path("store"),
+        setup_of(Path(), splits, seed=7, training=training),
     )
 
 

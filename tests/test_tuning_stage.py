@@ -33,8 +33,7 @@ from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
 from ricenet.training.tuning.records import NoObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
-from ricenet.training.tuning.searching import search_settings
-from ricenet.training.tuning.worker import Worker, travel_of_worker
+from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
 from ricenet.vocabulary import Label
 
 PROJECT = Path(__file__).parents[1]
@@ -158,7 +157,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
     worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
-    travel = travel_of_worker(worker)
+    travel = staged_worker(worker)
     there = tmp_path / "there" / travel.folder.name
     copies = {}
     for number, (key, path) in enumerate(travel.inputs.items()):

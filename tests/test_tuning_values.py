@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_folds import AUGMENTATION, NETWORK, PREPROCESSING, TRAINING, write_subjects
+from small_folds import AUGMENTATION, TRAINING, plan, write_subjects
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.training import TrainingOverride
 from ricenet.config.tuned import Tuned, read_tuned
 from ricenet.runtime.errors import ParamsError, TrainingError
-from ricenet.training.cross_validation import plan_folds
 from ricenet.training.task import FoldTask
 
 FOUND: dict[str, Any] = {
@@ -38,19 +37,8 @@ def splits(tmp_path: Path) -> Splits:
 
 
 def planned(splits: Splits, tuned: Tuned | None, **training: Any) -> list[FoldTask]:
-    return plan_folds(
-        ["dose", "event"],
-        splits,
-        {subject: f"volumes of {subject}" for subject in splits.development},
-        0,
-        PREPROCESSING,
-        TRAINING.model_copy(update=training),
-        AUGMENTATION,
-        NETWORK,
-        Path("preprocessed"),
-        Path("store"),
-        tuned,
-    )
+    settings = TRAINING.model_copy(update=training)
+    return plan(Path(), splits, ["dose", "event"], training=settings, tuned=tuned or Tuned())
 
 
 def test_only_the_tuned_sets_folds_change(tmp_path: Path, splits: Splits) -> None:

@@ -8,20 +8,19 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from small_ensembles import ensemble_record, write_untrained
 from small_evidence import write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
-from ricenet.config.params import NetworkParams
+from ricenet.config.networks import ResNetParams
 from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
-from ricenet.training.ensemble import Provenance, write_ensemble
-from ricenet.training.networks import initial_network
 from ricenet.training.predictions import Prediction
 
 SETS = ("dose", "post_op+dose")
-NETWORK = NetworkParams(widen_factor=1 / 64, stem_stride=2)
+NETWORK = ResNetParams(widen_factor=1 / 64, stem_stride=2)
 CUBE_VOXELS = 8
 PREFIX = "rice-net"
 EPOCHS = 4
@@ -74,29 +73,23 @@ def write_volumes(project: Path) -> None:
 
 def train(project: Path, modality_set: str, seed: int) -> str:
     """What the training of a set leaves; another seed is another training. Returns the ensemble's digest."""
-    from safetensors.torch import save_file
-
     keys = [f"key-{modality_set}-{fold}-{seed}" for fold in range(2)]
-    weights = []
     for fold, key in enumerate(keys):
         write_fold(project, modality_set, fold, EPOCHS)
-        record = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
-        record |= {"parameters": PARAMETERS, "train_subjects": 4, "validation_subjects": 4}
-        record |= {"commit": COMMIT, "uncommitted_changes": False}
-        write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", record)
-        network = initial_network(modality_set, fold, seed, NETWORK.widen_factor, NETWORK.stem_stride)
-        weights.append(project / f"fold-{fold}.safetensors")
-        save_file(network.state_dict(), weights[-1])
-    provenance = Provenance(
+        trained = {"modality_set": modality_set, "fold": fold, "key": key, "seed": seed}
+        trained |= {"parameters": PARAMETERS, "train_subjects": 4, "validation_subjects": 4}
+        trained |= {"commit": COMMIT, "uncommitted_changes": False}
+        write_json(project / "work/training" / modality_set / f"fold-{fold}" / "fold.json", trained)
+    record = ensemble_record(
+        modality_set,
+        network=NETWORK,
         fold_keys=tuple(keys),
         data_digest="d" * 64,
         preprocessing_digest="p" * 64,
         splits_digest=read_json(project / "work/splits/splits.json")["digest"],
         preprocessing={"cube_voxels": CUBE_VOXELS, "brain": {"mode": "fast"}},
     )
-    digest = write_ensemble(
-        project / "models/ensembles" / modality_set, modality_set, weights, NETWORK, provenance
-    )
+    digest = write_untrained(project / "models/ensembles" / modality_set, record, seed)
     write_evidence(project)
     write_gate(project, modality_set)
     return digest

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.splits import Splits, read_splits, with_other_folds
-from ricenet.config.params import PARAMS_FILE, Params, read_params
+from ricenet.cohort.checked import read_usable_cohort
+from ricenet.cohort.splits import with_other_folds
+from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.tuned import Tuned, read_tuned
 from ricenet.evaluation.evidence.record import REPEATS_FILE, score_repeats
+from ricenet.evaluation.held_out import lacking
 from ricenet.runtime.errors import ParamsError
-from ricenet.runtime.files import atomic_folder, read_json, write_json
+from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import Store
-from ricenet.training.cross_validation import lay_out_training, plan_folds, train_folds
-from ricenet.training.task import FoldTask
+from ricenet.training.cross_validation import TrainingSetup, lay_out_training, plan_folds, train_folds
 
 STORE = Path("work/store/repeats")
 TUNED = Path("work/tuning/best.json")
@@ -23,11 +25,14 @@ TUNED = Path("work/tuning/best.json")
 def main() -> None:
     """Train the sets of evidence.repeat_sets once more for every seed of evidence.repeat_fold_seeds."""
     params = read_params()
-    splits = read_splits(Path("work/splits/splits.json"))
+    setup = TrainingSetup.of_project(params, STORE, read_tuned(TUNED))
     if params.evidence.repeat_fold_seeds:
-        refuse_nested(params.evidence.repeat_sets, read_tuned(TUNED))
-    divisions = {seed: with_other_folds(splits, seed) for seed in params.evidence.repeat_fold_seeds}
-    tasks = {seed: plan(params, division) for seed, division in divisions.items()}
+        refuse_nested(params.evidence.repeat_sets, setup.tuned)
+    divisions = {seed: with_other_folds(setup.splits, seed) for seed in params.evidence.repeat_fold_seeds}
+    tasks = {
+        seed: plan_folds(replace(setup, splits=division), params.evidence.repeat_sets)
+        for seed, division in divisions.items()
+    }
     everything = [task for of_seed in tasks.values() for task in of_seed]
     if everything:
         Store(STORE).use(task.key for task in everything)
@@ -35,7 +40,9 @@ def main() -> None:
     with atomic_folder(Path("work/repeats")) as folder:
         for seed, of_seed in tasks.items():
             lay_out_training(of_seed, folder / str(seed))
-        found = score_repeats(folder, divisions, params.evidence.repeat_sets, {})
+        sets, cohort = params.evidence.repeat_sets, read_usable_cohort()
+        excluded = {name: lacking(cohort, setup.splits, name) for name in sets}
+        found = score_repeats(folder, divisions, sets, excluded)
         write_json(folder / REPEATS_FILE, found.model_dump(mode="json"))
 
 
@@ -52,23 +59,6 @@ def refuse_nested(modality_sets: Sequence[str], tuned: Tuned) -> None:
     ]
     if problems:
         raise ParamsError(PARAMS_FILE.name, problems)
-
-
-def plan(params: Params, division: Splits) -> list[FoldTask]:
-    """The folds of a division."""
-    return plan_folds(
-        params.evidence.repeat_sets,
-        division,
-        read_json(Path("work/preprocessed/summary.json"))["subjects"],
-        params.seed,
-        params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
-        Path("work/preprocessed"),
-        STORE,
-        read_tuned(TUNED),
-    )
 
 
 if __name__ == "__main__":

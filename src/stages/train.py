@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
-from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.config.tuned import read_tuned
 from ricenet.runtime.files import read_json
@@ -15,6 +14,7 @@ from ricenet.runtime.store import Store
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.live import LiveObserver
 from ricenet.training.cross_validation import (
+    TrainingSetup,
     lay_out_ensembles,
     lay_out_training,
     plan_folds,
@@ -28,25 +28,12 @@ logger = logging.getLogger("ricenet.stages.train")
 def main() -> None:
     """Train every fold of every modality set that the store does not hold, and lay all of them out."""
     params = read_params()
-    splits = read_splits(Path("work/splits/splits.json"))
-    cohort = read_usable_cohort()
-    preprocessed = read_json(Path("work/preprocessed/summary.json"))
-    folds = Path("work/store/folds")
-    tasks = plan_folds(
-        params.modality_sets,
-        splits,
-        preprocessed["subjects"],
-        params.seed,
-        params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
-        Path("work/preprocessed"),
-        folds,
-        read_tuned(Path("work/tuning/best.json")),
+    setup = TrainingSetup.of_project(
+        params, Path("work/store/folds"), read_tuned(Path("work/tuning/best.json"))
     )
+    tasks = plan_folds(setup, params.modality_sets)
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-    Store(folds).use(task.key for task in tasks)
+    Store(setup.store).use(task.key for task in tasks)
     observer = LiveObserver(store, [task.record for task in tasks])
     observer.start()
     train_folds(tasks, params.execution, observer)
@@ -54,10 +41,10 @@ def main() -> None:
     lay_out_ensembles(
         tasks,
         Path("models/ensembles"),
-        cohort.digest,
-        preprocessed["digest"],
-        splits.digest,
-        params.preprocessing.model_dump(),
+        read_usable_cohort().digest,
+        read_json(Path("work/preprocessed/summary.json"))["digest"],
+        setup.splits.digest,
+        params.preprocessing,
     )
     logger.info(summary(tasks))
 

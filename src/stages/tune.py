@@ -26,32 +26,21 @@ def main() -> None:
 
 def search(params: Params) -> None:
     """Carry out the searches, or the rest of them, and lay out what they found."""
-    from ricenet.cohort.splits import read_splits
     from ricenet.tracking.connection import open_store
     from ricenet.tracking.tuning_runs import LiveTrials
+    from ricenet.training.cross_validation import TrainingSetup
     from ricenet.training.tuning.results import lay_out_tuning
     from ricenet.training.tuning.searches import plan_searches, refuse_sqlite_on_a_cluster
     from ricenet.training.tuning.searching import search_settings
 
     refuse_sqlite_on_a_cluster(params.tuning, params.execution)
-    splits = read_splits(Path("work/splits/splits.json"))
-    searches = plan_searches(
-        params.tuning,
-        splits,
-        read_json(Path("work/preprocessed/summary.json"))["subjects"],
-        params.seed,
-        params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
-        Path("work/preprocessed"),
-        Path("work/store/folds"),
-    )
+    setup = TrainingSetup.of_project(params, Path("work/store/folds"))
+    searches = plan_searches(params.tuning, setup)
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     observer = LiveTrials(store)
     observer.start([search.study for search in searches])
     search_settings(searches, params.execution, observer)
-    lay_out_tuning(searches, len(splits.folds), TUNING)
+    lay_out_tuning(searches, len(setup.splits.folds), TUNING)
     for modality_set, found in read_json(TUNING / "best.json").items():
         logger.info("%s: best macro-F1 %.3f over the folds", modality_set, found["macro_f1"])
 

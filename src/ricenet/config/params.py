@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
+from ricenet.config.networks import Network
 from ricenet.config.problems import (
     address_with_scheme,
     distinct_sets,
@@ -16,7 +17,7 @@ from ricenet.config.problems import (
     folder_of_the_project,
     problems_in,
 )
-from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
     Count,
@@ -31,7 +32,7 @@ from ricenet.config.types import (
     Spacing,
 )
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import VariableSpec, Volumes
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -204,8 +205,10 @@ class Params(Section):
     """The whole parameter file."""
 
     seed: Seed
-    volumes: Volumes
-    variables: Annotated[tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)]
+    volumes: Volumes = PAPER_VOLUMES
+    variables: Annotated[
+        tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)
+    ] = ()
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams
@@ -213,7 +216,7 @@ class Params(Section):
     split: SplitParams
     guards: GuardParams
     modality_sets: Annotated[list[str], Field(min_length=1), AfterValidator(distinct_sets)]
-    network: NetworkParams
+    network: Network
     training: TrainingParams
     augmentation: AugmentationParams
     tuning: TuningParams

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ricenet.vocabulary import VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -117,7 +117,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
     for path in (("modality_sets",), ("evidence", "repeat_sets")):
         if accepted("volumes") and accepted(*path):
             names = functools.reduce(lambda value, key: value[key], path, content)
-            undeclared += _undeclared_sets(content["volumes"], ".".join(path), names)
+            undeclared += _undeclared_sets(content.get("volumes", PAPER_VOLUMES), ".".join(path), names)
     problems += undeclared
     if accepted("modality_sets") and not undeclared:
         trained = content["modality_sets"]
@@ -134,8 +134,15 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
                 for name in content["training"]["overrides"]
                 if name not in trained
             ]
-    if all(accepted(name) for name in ("network", "preprocessing", "training")):
-        problems += _lonely_samples(content["network"], content["preprocessing"], content["training"])
+    if all(accepted(name) for name in ("network", "preprocessing", "training", "variables")):
+        # its types are made of this module's checks
+        from ricenet.config.networks import network_by_name
+
+        problems += network_by_name(content["network"]).misfits(
+            content["preprocessing"]["cube_voxels"],
+            content["training"].get("samples_at_once"),
+            bool(content.get("variables")),
+        )
     if accepted("explain", "cube_voxels") and accepted("preprocessing", "cube_voxels"):
         cube, volume = content["explain"]["cube_voxels"], content["preprocessing"]["cube_voxels"]
         if cube > volume:
@@ -145,7 +152,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
     return problems
 
 
-def _undeclared_sets(specs: list[Any], path: str, names: Iterable[str]) -> list[str]:
+def _undeclared_sets(specs: Iterable[Any], path: str, names: Iterable[str]) -> list[str]:
     """Modality sets that name an undeclared volume, or their members in another order."""
     volumes = Volumes(VolumeSpec.model_validate(spec) for spec in specs)
     problems = []
@@ -155,16 +162,3 @@ def _undeclared_sets(specs: list[Any], path: str, names: Iterable[str]) -> list[
         except ValueError as error:
             problems.append(f"{path}: {error}")
     return problems
-
-
-def _lonely_samples(
-    network: Mapping[str, Any], preprocessing: Mapping[str, Any], training: Mapping[str, Any]
-) -> list[str]:
-    """Batch norm has no variance of a single sample in a stage of a single voxel."""
-    one_voxel = preprocessing["cube_voxels"] <= 16 * network["stem_stride"]
-    if one_voxel and training.get("samples_at_once") == 1 and network.get("norm", "batch") == "batch":
-        return [
-            "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
-            f"{preprocessing['cube_voxels']} voxels; take 2 or more, or network.norm group"
-        ]
-    return []

@@ -1,4 +1,4 @@
-"""The sections `network`, `training` and `augmentation` of the parameter file."""
+"""The sections `training` and `augmentation` of the parameter file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from pydantic import BeforeValidator, Field
 from ricenet.config.types import Count, NotNegative, Positive, Probability, Section
 
 
-class NetworkParams(Section):
-    """Width, stem and normalisation of the 3D ResNet-18; its 64 channels allow a width of 1/64 at least."""
-
-    widen_factor: Annotated[float, Field(ge=1 / 64, allow_inf_nan=False)]
-    stem_stride: Annotated[int, Field(ge=1, le=4)]
-    norm: Literal["batch", "group"] = "batch"
-
-
 class TrainingOverride(Section):
-    """Settings that one modality set has of its own; those left out are the common ones."""
+    """Settings that one modality set has of its own; those that are not named are the common ones."""
 
     epochs: Count | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None

@@ -20,7 +20,7 @@ from ricenet.preprocessing import pipeline, subject_files
 from ricenet.preprocessing.network_input import read_network_input
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json
-from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble import Ensemble, EnsembleRecord
 from ricenet.vocabulary import channels
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
@@ -86,17 +86,17 @@ def predict_subject(
     return Prediction(vote, measurements, ranges.warnings(measurements))
 
 
-def require_known_preprocessing(record: Mapping[str, Any]) -> PreprocessingParams:
+def require_known_preprocessing(record: EnsembleRecord) -> PreprocessingParams:
     """The settings with which a model's volumes were made. record: the content of ensemble.json.
 
     Raises RegistryError: they are not those of this version of ricenet.
     """
     try:
-        return PreprocessingParams.model_validate(record.get("preprocessing"))
+        return PreprocessingParams.model_validate(record.preprocessing)
     except ValidationError as error:
         wrong = sorted({".".join(str(part) for part in e["loc"]) or "all of it" for e in error.errors()})
         raise RegistryError(
-            f"the model {record['modality_set']} ({record['digest'][:12]}) was preprocessed with settings "
+            f"the model {record.modality_set} ({record.digest[:12]}) was preprocessed with settings "
             f"that this version of ricenet does not know ({', '.join(wrong)}); use the version that trained "
             "it, or train again"
         ) from None

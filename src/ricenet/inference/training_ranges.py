@@ -15,6 +15,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
 from ricenet.runtime.files import read_json
+from ricenet.training.ensemble import EnsembleRecord
 from ricenet.vocabulary import MODALITIES, Modality
 
 PREPROCESSED = {
@@ -89,7 +90,7 @@ def _within(value: float, low: float, high: float) -> bool:
     return low - TOLERANCE * abs(low) <= value <= high + TOLERANCE * abs(high)
 
 
-def training_ranges(project: Path, ensemble: Mapping[str, Any]) -> TrainingRanges:
+def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     """The ranges among a model's training subjects, from what their preprocessing left in work/.
 
     project: the project's folder. ensemble: the content of ensemble.json.
@@ -103,7 +104,7 @@ def training_ranges(project: Path, ensemble: Mapping[str, Any]) -> TrainingRange
             "preprocessing_digest": read_json(work / "preprocessed" / "summary.json")["digest"],
             "splits_digest": splits.digest,
         }
-        if others := [name for name, digest in at_hand.items() if ensemble.get(name) != digest]:
+        if others := [name for name, digest in at_hand.items() if getattr(ensemble, name) != digest]:
             return TrainingRanges.unknown(f"work/ is not what the model was trained on ({', '.join(others)})")
         subjects = splits.development
         preprocessed = _preprocessed_limits(work / "preprocessed", subjects)
@@ -147,13 +148,13 @@ def _preprocessed_limits(folder: Path, subjects: tuple[str, ...]) -> dict[str, t
 
 
 def _spacing_limits(
-    project: Path, ensemble: Mapping[str, Any], splits: Splits
+    project: Path, ensemble: EnsembleRecord, splits: Splits
 ) -> tuple[dict[str, tuple[float, float]], tuple[str, ...]]:
     """Ranges of the raw scans' spacings, where the raw cohort is still there, and why they are not."""
     told = "voxel spacing is not compared with the training subjects: "
     try:
         cohort = read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE)
-        if cohort.digest != ensemble.get("data_digest"):
+        if cohort.digest != ensemble.data_digest:
             return {}, (f"{told}work/cohort is not what the model was trained on (data_digest)",)
         root = project / cohort.root
         return _limits([spacings_mm(RawSubject(root, subject)) for subject in splits.development]), ()

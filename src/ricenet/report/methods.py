@@ -16,7 +16,6 @@ _INTERVALS = {
     "bootstrap": "by bootstrap of subjects within labels",
     "exact bound": "bounds from the exact rates",
 }
-_NORMS = {"batch": "batch normalisation", "group": "group normalisation"}
 _NESTED = (
     "The search was nested: each fold had one of its own, within the other folds' subjects, so that no "
     "subject had a part in the choice of the settings that predicted it."
@@ -103,14 +102,13 @@ def _units(results: Results, settings: PreprocessingParams) -> str:
 def _network(results: Results, protocol: Protocol) -> str:
     params = protocol.params
     network, training = params.network, params.training
-    width = "" if network.widen_factor == 1 else f", {network.widen_factor:g} times as wide"
     own = results.titles(results.ordered({*training.overrides, *results.tuned})).values()
     exceptions = f" Settings of their own: {'; '.join(own)} (see the protocol)." if own else ""
     return (
-        f"A three-dimensional ResNet-18 (MONAI {protocol.versions.get('monai', 'of unknown version')}; "
-        f"{_NORMS[network.norm]}, stride {network.stem_stride} of the stem{width}), with the volumes as "
-        f"channels, was trained {_sets(len(results.metrics), not own)}: {training.epochs} epochs of "
-        f"Adam on the cross-entropy (learning rate {training.learning_rate:g}, weight decay "
+        f"A three-dimensional {network.described(protocol.versions.get('monai', 'of unknown version'))}, "
+        f"with the volumes as channels, was trained {_sets(len(results.metrics), not own)}: "
+        f"{training.epochs} epochs of Adam on the cross-entropy "
+        f"(learning rate {training.learning_rate:g}, weight decay "
         f"{training.weight_decay:g}, batches of {training.batch_size}), drawing training subjects with "
         f"replacement by inverse frequency of their label. "
         f"{_augmentation(params.augmentation)}{exceptions} The network of the last epoch "

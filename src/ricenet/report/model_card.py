@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ricenet.evaluation.evidence.record import Calibration, Evidence
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.evaluation.scores import Scores
 from ricenet.vocabulary import Volumes
 

@@ -13,8 +13,7 @@ from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, save_figure,
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.record import Bin, Contribution, Evidence
 from ricenet.evaluation.figures import confusion_figure
-from ricenet.evaluation.robustness.figure import effect_title
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.report.interval_plots import (
     GRID_COLOUR,
     RULE_COLOUR,
@@ -261,7 +260,7 @@ def perturbation_rows(robustness: Robustness) -> list[PerturbationRow]:
     for name, effects in robustness.effects.items():
         for effect in effects:
             rows.setdefault((effect.perturbation, effect.strength), {})[name] = effect
-    return [PerturbationRow(effect_title(next(iter(row.values()))), row) for row in rows.values()]
+    return [PerturbationRow(next(iter(row.values())).full_title(), row) for row in rows.values()]
 
 
 def flip_rate_figure(rows: Sequence[PerturbationRow], titles: Mapping[str, str]) -> Figure:

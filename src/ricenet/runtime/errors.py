@@ -26,6 +26,13 @@ class ScanError(RicenetError):
         super().__init__(f"{subject}: {scan}: {found}. {remedy}")
 
 
+class VariableError(RicenetError):
+    """A variable of a subject cannot be used: says whose, which variable, what was found and what to do."""
+
+    def __init__(self, subject: str, variable: str, found: str, remedy: str) -> None:
+        super().__init__(f"{subject}: {variable}: {found}. {remedy}")
+
+
 class SourceError(RicenetError):
     """Something in the files to be imported cannot be used; the importer adds whose it is.
 

@@ -1,6 +1,11 @@
-"""A network arranged to train fast: the same parameters under the same names, and the same function."""
+"""A network arranged to train fast: the same parameters under the same names, and the same function.
+
+What is arranged is found by kind, in any network; only a ResNet's order of pooling and rectifying is its own.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -9,19 +14,15 @@ _SAFE_SLICES = 2
 
 
 def arrange(network: torch.nn.Module, device: torch.device, bfloat16: bool, deterministic: bool) -> None:
-    """Arrange MONAI's ResNet in place, on its device.
+    """Arrange a network in place, on its device.
 
-    bfloat16: whether it will be computed so. deterministic: leave out what adds in any order on a card.
+    bfloat16: whether it will be computed so. deterministic: avoid what adds in any order on a GPU.
     """
-    pool = network.get_submodule("maxpool")
     if deterministic and device.type == "cuda":
-        pool = StrictMaxPool()
-        network.set_submodule("avgpool", SpatialMean())
-    # the largest of some values and 0 is the largest of the values, and 0: an eighth is left to rectify
-    network.set_submodule("act", torch.nn.Identity())
-    network.set_submodule("maxpool", torch.nn.Sequential(pool, torch.nn.ReLU(inplace=True)))
+        use_repeatable_pools(network)
+    _pool_before_rectifying(network)
     if bfloat16 and device.type == "cpu":
-        _use_careful_convolutions(network)
+        _replace(network, _careful)
     network.to(device)
     if _prefers_channels_last(network, device, bfloat16):
         for kernel in network.parameters():
@@ -31,20 +32,55 @@ def arrange(network: torch.nn.Module, device: torch.device, bfloat16: bool, dete
 
 def memory_format(network: torch.nn.Module) -> torch.memory_format:
     """How a network's input should lie in memory."""
-    stem = network.get_parameter("conv1.weight")
-    return torch.contiguous_format if stem.is_contiguous() else torch.channels_last_3d
+    return torch.contiguous_format if _stem(network).is_contiguous() else torch.channels_last_3d
+
+
+def _stem(network: torch.nn.Module) -> torch.nn.Parameter:
+    """The kernel of the first convolution."""
+    return next(parameter for parameter in network.parameters() if parameter.ndim == 5)
 
 
 def _prefers_channels_last(network: torch.nn.Module, device: torch.device, bfloat16: bool) -> bool:
-    """On a processor float32 gained by it in wide networks alone, in trials that no script repeats."""
-    stem = network.get_parameter("conv1.weight")
-    return device.type == "cuda" or bfloat16 or stem.shape[0] >= _WIDE_CHANNELS
+    """On a CPU float32 gained by it in wide networks alone, in trials that no script repeats."""
+    return device.type == "cuda" or bfloat16 or _stem(network).shape[0] >= _WIDE_CHANNELS
 
 
-def _use_careful_convolutions(network: torch.nn.Module) -> None:
+def _replace(network: torch.nn.Module, other: Callable[[torch.nn.Module], torch.nn.Module | None]) -> None:
+    """Put `other(module)` in the place of every module for which there is one."""
     for name, module in list(network.named_modules()):
-        if isinstance(module, torch.nn.Conv3d):
-            network.set_submodule(name, CarefulConv3d.of(module))
+        if (replacement := other(module)) is not None:
+            network.set_submodule(name, replacement)
+
+
+def _pool_before_rectifying(network: torch.nn.Module) -> None:
+    """In MONAI's ResNet, whose first pooling directly follows a rectifier."""
+    from monai.networks.nets.resnet import ResNet
+
+    if isinstance(network, ResNet):
+        # the largest of some values and 0 is the largest of the values, and 0: an eighth is left to rectify
+        pool = network.get_submodule("maxpool")
+        network.set_submodule("act", torch.nn.Identity())
+        network.set_submodule("maxpool", torch.nn.Sequential(pool, torch.nn.ReLU(inplace=True)))
+
+
+def use_repeatable_pools(network: torch.nn.Module) -> None:
+    """Replace torch's pools, whose gradients add in any order on a GPU, by such that repeat."""
+    _replace(network, _repeatable_pool)
+
+
+def _repeatable_pool(module: torch.nn.Module) -> torch.nn.Module | None:
+    if isinstance(module, torch.nn.MaxPool3d):
+        return StrictMaxPool() if (module.kernel_size, module.stride, module.padding) == (3, 2, 1) else None
+    if isinstance(module, torch.nn.AvgPool3d):
+        size = module.kernel_size
+        return StrictAveragePool(size) if isinstance(size, int) and module.stride == size else None
+    if isinstance(module, torch.nn.AdaptiveAvgPool3d):
+        return SpatialMean() if module.output_size in (1, (1, 1, 1)) else None
+    return None
+
+
+def _careful(module: torch.nn.Module) -> torch.nn.Module | None:
+    return CarefulConv3d.of(module) if isinstance(module, torch.nn.Conv3d) else None
 
 
 class CarefulConv3d(torch.nn.Conv3d):
@@ -57,10 +93,8 @@ class CarefulConv3d(torch.nn.Conv3d):
     @classmethod
     def of(cls, convolution: torch.nn.Conv3d) -> CarefulConv3d:
         """The same convolution with the same parameters."""
-        settings = {
-            name: getattr(convolution, name)
-            for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding")
-        }
+        same = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+        settings = {name: getattr(convolution, name) for name in same}
         careful = cls(**settings, bias=convolution.bias is not None, device="meta")
         careful.weight, careful.bias = convolution.weight, convolution.bias
         return careful
@@ -76,7 +110,7 @@ class CarefulConv3d(torch.nn.Conv3d):
 class StrictMaxPool(torch.nn.Module):
     """Max pooling of 3 voxels with stride 2 and padding 1, axis by axis.
 
-    Its gradient is a sum in fixed order, which torch's own is not on a card; equal values share it.
+    Its gradient is a sum in fixed order, which torch's own is not on a GPU; equal values share it.
     """
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -99,10 +133,26 @@ def _largest_of_three(values: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.maximum(torch.maximum(first, middle), last)
 
 
+class StrictAveragePool(torch.nn.Module):
+    """The mean of blocks of `size` voxels along each axis; what is left over at the far end is ignored."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """(N, C, X, Y, Z) to (N, C, X // size, Y // size, Z // size)."""
+        for axis in (2, 3, 4):
+            blocks = values.shape[axis] // self.size
+            used = values.narrow(axis, 0, blocks * self.size)
+            values = used.unflatten(axis, (blocks, self.size)).mean(axis + 1)
+        return values
+
+
 class SpatialMean(torch.nn.Module):
     """The mean over all voxels, kept as one voxel.
 
-    torch's adaptive pooling, which is the same, has no repeatable gradient on a card.
+    torch's adaptive pooling, which is the same, has no repeatable gradient on a GPU.
     """
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:

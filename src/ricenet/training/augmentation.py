@@ -1,8 +1,8 @@
 """Random variation of training samples: parameters drawn per sample, applied per batch.
 
 Rotation, scaling and elastic deformation are one displacement field and one interpolation for all
-channels. Noise, brightness and gamma change MRI voxels only: a dose is a measured physical quantity,
-and the background stays exactly 0.
+channels. Noise, brightness and gamma change voxels of z-scored MRIs only: a dose, or an MRI with a scale,
+is a measured physical quantity. The background stays exactly 0.
 Source: RICE-NET section 2 names the six kinds; their forms and strengths are ours (docs/protocol.md).
 """
 
@@ -18,15 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from ricenet.config.training import AugmentationParams
-from ricenet.vocabulary import MODALITIES, members
+from ricenet.vocabulary import Volumes
 
 CONTROL_CELLS = 4
 """Cells of the elastic control grid along each axis of the volume."""
 
 CONTROL_POINTS = CONTROL_CELLS + 3
 """Points of a cubic B-spline over that many cells."""
-
-_MRI = tuple(m for m in MODALITIES if m != "dose")
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,12 @@ class SampleAugmentation:
     elastic_mm: NDArray[np.float64]
     """(3, G, G, G) displacement at the control points, G = CONTROL_POINTS."""
     noise_sd: NDArray[np.float64]
-    """(2,) one for each MRI, in z-scored intensity."""
+    """(M,) one for each declared MRI, in z-scored intensity."""
     noise_seed: int
     brightness: NDArray[np.float64]
-    """(2,) added to each MRI, in z-scored intensity."""
+    """(M,) added to each MRI, in z-scored intensity."""
     gamma: NDArray[np.float64]
-    """(2,) exponent for each MRI, its in-brain range scaled to 0..1."""
+    """(M,) exponent for each MRI, its in-brain range scaled to 0..1."""
 
     @property
     def moves_voxels(self) -> bool:
@@ -53,9 +51,12 @@ class SampleAugmentation:
         return bool(self.rotation_rad.any() or self.scale != 1.0 or self.elastic_mm.any())
 
 
-def draw_augmentation(strengths: AugmentationParams, generator: np.random.Generator) -> SampleAugmentation:
+def draw_augmentation(
+    strengths: AugmentationParams, mris: int, generator: np.random.Generator
+) -> SampleAugmentation:
     """Draw one sample's parameters; the order and number of draws never depend on the strengths.
 
+    mris: how many are declared, whether or not the modality set has them: each has draws of its own.
     Each kind happens with its own `strengths.probability`. Rotation: each axis uniform in +-rotation_degrees.
     Scale: uniform in 1 +- scaling. Elastic: control points uniform, none longer than an amplitude
     uniform in 0..elastic_mm. Noise SD: uniform in 0..noise_sd. Brightness: uniform in +-brightness.
@@ -70,10 +71,10 @@ def draw_augmentation(strengths: AugmentationParams, generator: np.random.Genera
     amplitude_mm = generator.random() * strengths.elastic_mm
     direction = generator.uniform(-1, 1, (3, *(CONTROL_POINTS,) * 3))
     direction /= np.maximum(1, np.linalg.norm(direction, axis=0))
-    noise_sd = generator.random(len(_MRI)) * strengths.noise_sd
+    noise_sd = generator.random(mris) * strengths.noise_sd
     noise_seed = int(generator.integers(2**63))
-    brightness = generator.uniform(-1, 1, len(_MRI)) * strengths.brightness
-    gamma = generator.uniform(-1, 1, len(_MRI)) * strengths.gamma
+    brightness = generator.uniform(-1, 1, mris) * strengths.brightness
+    gamma = generator.uniform(-1, 1, mris) * strengths.gamma
     return SampleAugmentation(
         rotation_rad=rotation * happens[0],
         scale=float(scale) if happens[1] else 1.0,
@@ -85,32 +86,46 @@ def draw_augmentation(strengths: AugmentationParams, generator: np.random.Genera
     )
 
 
+def varied_mris(volumes: Volumes, modality_set: str) -> tuple[int | None, ...]:
+    """For each channel of a set the place of its MRI among the declared ones; None: its intensities stay.
+
+    >>> from ricenet.vocabulary import PAPER_VOLUMES
+    >>> varied_mris(PAPER_VOLUMES, "event+dose")
+    (1, None)
+    """
+    places = {spec.name: place for place, spec in enumerate(volumes.mris) if spec.scale is None}
+    return tuple(places.get(spec.name) for spec in volumes.members(modality_set))
+
+
 @torch.no_grad()
 def augment(
-    volumes: torch.Tensor, modality_set: str, samples: Sequence[SampleAugmentation], spacing_mm: float
+    volumes: torch.Tensor,
+    varied: Sequence[int | None],
+    samples: Sequence[SampleAugmentation],
+    spacing_mm: float,
 ) -> torch.Tensor:
     """Apply each sample's parameters; 0 outside the volume.
 
-    volumes: (N, C, X, Y, Z) float16 or float32 with the channels of the set, unchanged by this function.
-    spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same device; a sample's
-    values do not depend on the others in the batch.
+    volumes: (N, C, X, Y, Z) float16 or float32, unchanged by this function. varied: by channel
+    (`varied_mris`). spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same
+    device; a sample's values do not depend on the others in the batch.
     """
     result = volumes.to(torch.float32, copy=True)
-    # one by one: the fields of a whole batch would not fit into the processor's cache
+    # one by one: the fields of a whole batch would not fit into the CPU's cache
     for values, sample in zip(result, samples, strict=True):
         if sample.moves_voxels:
             field = sampling_field(tuple(values.shape[1:]), sample, spacing_mm, volumes.device)
             _resample(values, field)
-        for channel, modality in enumerate(members(modality_set)):
-            if modality in _MRI:
-                _vary_intensity(values[channel], sample, _MRI.index(modality))
+        for channel, mri in zip(values, varied, strict=True):
+            if mri is not None:
+                _vary_intensity(channel, sample, mri)
     return result
 
 
 def _resample(values: torch.Tensor, field: torch.Tensor) -> None:
     """Interpolate volumes (C, X, Y, Z) in place, at the positions of a field (X, Y, Z, 3); 0 outside."""
     channels, x, y, z = values.shape
-    # on a processor torch gives each sample to one thread; slabs of a volume pass for samples
+    # on a CPU torch gives each sample to one thread; slabs of a volume pass for samples
     slabs = math.gcd(x, torch.get_num_threads()) if values.device.type == "cpu" else 1
     moved = torch.nn.functional.grid_sample(
         values.expand(slabs, *values.shape),

@@ -14,8 +14,8 @@ import torch
 
 from ricenet.runtime.files import PARTIAL
 from ricenet.training.history import EpochMetrics
-from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE
-from ricenet.training.tensors_file import write_tensors
+from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, FORMAT, refuse_earlier_version
+from ricenet.training.tensors_file import read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Threads of the processor, and whether networks are computed in bfloat16."""
+    """Threads of the CPU, and whether networks are computed in bfloat16."""
 
     threads: int
     bfloat16: bool
@@ -56,20 +56,18 @@ def capture(
 
 def restore(checkpoint: Checkpoint, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Put a checkpoint's state into a network and its Adam; the key of the fold says that they fit."""
-    network.load_state_dict(
-        {
-            name.removeprefix("network/"): value
-            for name, value in checkpoint.tensors.items()
-            if name.startswith("network/")
-        }
-    )
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    weights: dict[str, torch.Tensor] = {}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in checkpoint.tensors.items():
-        if name.startswith("optimiser/"):
-            _, position, quantity = name.split("/")
-            parameter = parameters[int(position)]
-            state.setdefault(int(position), {})[quantity] = _laid_out_as(parameter, value)
+        whose, _, rest = name.partition("/")
+        if whose == "network":
+            weights[rest] = value
+        else:
+            position, quantity = rest.split("/")
+            laid_out = _laid_out_as(parameters[int(position)], value)
+            state.setdefault(int(position), {})[quantity] = laid_out
+    network.load_state_dict(weights)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
@@ -94,19 +92,23 @@ class CheckpointFiles:
         _write(checkpoint, self._last)
 
     def read(self) -> Checkpoint | None:
-        """The newest state that is whole; of a damaged one a warning tells. None where there is none."""
+        """The newest state that is whole; a warning names a damaged one. None where there is none.
+
+        Raises TrainingError: an earlier version wrote it.
+        """
         for path in (self._last, self._before):
             if not path.is_file():
                 continue
-            checkpoint = _read(path)
-            if isinstance(checkpoint, Checkpoint):
-                return checkpoint
-            following = (
-                "the checkpoint before it is taken"
-                if path == self._last and self._before.is_file()
-                else "this fold starts over from its first epoch"
-            )
-            logger.warning("%s is damaged (%s): %s", path, checkpoint, following)
+            try:
+                return _read(path)
+            except ValueError as error:
+                other = path == self._last and self._before.is_file()
+                following = (
+                    "the checkpoint before it is taken"
+                    if other
+                    else "this fold starts over from its first epoch"
+                )
+                logger.warning("%s is damaged (%s): %s", path, error, following)
         return None
 
     def remove(self) -> None:
@@ -114,10 +116,7 @@ class CheckpointFiles:
         for path in (self._last, self._before):
             path.unlink(missing_ok=True)
         for path in self._last.parent.glob(f"{PARTIAL}*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:
@@ -129,24 +128,19 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     text = json.dumps(progress, allow_nan=False)
-    write_tensors(tensors, path, {"progress": text, "crc32": str(_crc32(text, tensors))})
+    header = {"format": str(FORMAT), "progress": text, "crc32": str(_crc32(text, tensors))}
+    write_tensors(tensors, path, header)
 
 
-def _read(path: Path) -> Checkpoint | str:
-    """A state as it was written, or what is wrong with the file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as content:
-            header = content.metadata() or {}
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        if header["crc32"] != str(_crc32(header["progress"], tensors)):
-            return "its checksum does not fit"
-        progress = json.loads(header["progress"])
-        history = tuple(EpochMetrics(**metrics) for metrics in progress["history"])
-        return Checkpoint(progress["epoch"], history, tensors, Arithmetic(**progress["arithmetic"]))
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        return str(error)
+def _read(path: Path) -> Checkpoint:
+    """A state as it was written. Raises ValueError: what is wrong with the file."""
+    tensors, header = read_tensors(path)
+    refuse_earlier_version(int(header.get("format", 1)), path)
+    if header.get("crc32") != str(_crc32(header.get("progress", ""), tensors)):
+        raise ValueError("its checksum does not fit")
+    progress = json.loads(header["progress"])
+    history = tuple(EpochMetrics(**metrics) for metrics in progress["history"])
+    return Checkpoint(progress["epoch"], history, tensors, Arithmetic(**progress["arithmetic"]))
 
 
 def _crc32(progress: str, tensors: Mapping[str, torch.Tensor]) -> int:

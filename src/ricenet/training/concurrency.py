@@ -1,7 +1,7 @@
-"""How many folds train side by side on one machine, and with how many threads each: measured, not guessed.
+"""How many folds train at a time on one machine, and with how many threads each: measured, not guessed.
 
-A small network gains little by a second thread, so two folds side by side beat one on two threads; a large
-one fills the processor or the card alone. Which it is depends on the network, the volumes and the machine.
+A small network gains little by a second thread, so two folds at a time beat one on two threads; a large one
+fills the CPU or the GPU alone. Which it is depends on the network, the volumes and the machine.
 """
 
 from __future__ import annotations
@@ -9,21 +9,35 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.execution import run_tasks, torch_threads
 from ricenet.runtime.files import content_digest, read_json, write_json
-from ricenet.runtime.machine import WORKER_BYTES, available_bytes, gpu_names, usable_cores
+from ricenet.runtime.machine import (
+    WORKER_BYTES,
+    available_bytes,
+    gpu_names,
+    keep_freed_memory,
+    usable_cores,
+)
+from ricenet.runtime.randomness import generator_for
 from ricenet.training.task import FoldTask
-from ricenet.vocabulary import channels
+
+if TYPE_CHECKING:
+    import torch
+
+    from ricenet.training.hardware import Hardware
 
 logger = logging.getLogger(__name__)
+
+MEASURED = "concurrency.json"
+"""Beside the store of folds: what each kind of fold was seen to take."""
 
 _STEPS = 3
 _LONG_S = 10.0
@@ -35,72 +49,103 @@ class Costs:
     """What one fold was seen to take.
 
     seconds: threads -> time of a step of training, augmentation included. memory_bytes: at its peak, of the
-    process or of the card. busy: share of the time in which a card computes, None on a processor.
-    card_bytes: the card's memory. cards: of the machine.
+    process or of the GPU. busy: share of the time in which a GPU computes, None on a CPU. gpu_bytes: its
+    memory. gpus: of the machine.
     """
 
     seconds: Mapping[int, float]
     memory_bytes: int
     busy: float | None = None
-    card_bytes: int = 0
-    cards: int = 1
+    gpu_bytes: int = 0
+    gpus: int = 1
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Folds side by side, and the threads of each."""
+class Sizing:
+    """Folds at a time, and the threads of each."""
 
     workers: int
     threads: int
 
 
-def packing_of(task: FoldTask, execution: ExecutionParams) -> Packing:
-    """The packing that trains most folds an hour on this machine; what is no "auto" is as told.
+def sized(execution: ExecutionParams, task: FoldTask) -> ExecutionParams:
+    """The settings with a number for each "auto" that makes most folds an hour on this machine.
 
-    task: one of the folds. Measured once for each kind of network and machine, and kept in the store.
+    task: the fold that takes most. Only processes of one machine are sized; other backends stay as they are.
+    Measured once for each kind of network and machine, and kept in the store.
     Raises TrainingError: the trial steps fail.
     """
+    if execution.backend != "processes" or "auto" not in (execution.workers, execution.threads_per_worker):
+        return execution
     costs = _known_costs(task)
-    packing = best_packing(costs, usable_cores(), available_bytes())
-    workers = packing.workers if execution.workers == "auto" else execution.workers
-    alone = packing.threads if workers == packing.workers else max(1, usable_cores() // workers)
-    threads = alone if execution.threads_per_worker == "auto" else execution.threads_per_worker
+    best = best_sizing(costs, usable_cores(), available_bytes())
+    workers = best.workers if execution.workers == "auto" else execution.workers
+    own = best.threads if workers == best.workers else max(1, usable_cores() // workers)
+    threads = own if execution.threads_per_worker == "auto" else execution.threads_per_worker
     seen = ", ".join(f"{s:.2f} s a step on {n} thread(s)" for n, s in sorted(costs.seconds.items()))
-    logger.info("%d fold(s) side by side, %d thread(s) each (measured: %s)", workers, threads, seen)
-    return Packing(workers, threads)
+    logger.info("%d fold(s) at a time, %d thread(s) each (measured: %s)", workers, threads, seen)
+    return execution.model_copy(update={"workers": workers, "threads_per_worker": threads})
 
 
-def best_packing(costs: Costs, cores: int, free_bytes: int) -> Packing:
-    """From what a fold costs to the packing of most throughput that fits into the machine's memory."""
+def best_sizing(costs: Costs, cores: int, free_bytes: int) -> Sizing:
+    """From what a fold costs to the sizing of most throughput that fits into the machine's memory."""
     if costs.busy is not None:
-        # folds fill one another's pauses; more than that only wait for the card
+        # folds fill one another's pauses; more than that only wait for the GPU
         wanted = max(1, round(1 / max(costs.busy, 1 / cores)))
-        on_a_card = max(1, min(wanted, costs.card_bytes // costs.memory_bytes))
-        workers = max(1, min(on_a_card * costs.cards, cores, free_bytes // WORKER_BYTES))
-        return Packing(workers, max(1, cores // workers))
+        on_a_gpu = max(1, min(wanted, costs.gpu_bytes // costs.memory_bytes))
+        workers = max(1, min(on_a_gpu * costs.gpus, cores, free_bytes // WORKER_BYTES))
+        return Sizing(workers, max(1, cores // workers))
     room = max(1, free_bytes // costs.memory_bytes)
-    packings = [Packing(min(cores // threads, room), threads) for threads in costs.seconds]
-    return max(packings, key=lambda p: (p.workers / costs.seconds[p.threads], p.threads))
+    sizings = [Sizing(min(cores // threads, room), threads) for threads in costs.seconds]
+    return max(sizings, key=lambda s: (s.workers / costs.seconds[s.threads], s.threads))
 
 
 def measure_costs(task: FoldTask) -> Costs:
     """Train a few steps on noise with 1, 2, 4 ... threads; the fold's files are neither read nor written."""
-    from ricenet.runtime.machine import keep_freed_memory
-    from ricenet.training.hardware import memory_explained
-    from ricenet.training.trial_steps import TrialSteps
+    from ricenet.training.hardware import Hardware, memory_explained
 
     keep_freed_memory()
     with memory_explained(str(task.identity), task.training):
-        trial = TrialSteps(task)
-        if trial.hardware.device.type == "cuda":
-            return _costs_on_card(trial, _volume_bytes(task))
+        hardware = Hardware.choose(task.training.precision)
+        step = trial_step(task, hardware)
+        if hardware.device.type == "cuda":
+            return _costs_on_gpu(step, hardware.device, _volume_bytes(task))
         seconds: dict[int, float] = {}
         for threads in _thread_counts(usable_cores()):
             with torch_threads(threads):
-                seconds[threads] = _seconds_per_step(trial)
+                seconds[threads] = _seconds_per_step(step)
             if seconds[threads] > _LONG_S:
                 break
-        return Costs(seconds, int(trial.hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
+        return Costs(seconds, int(hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
+
+
+def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
+    """A step of a fold's training on noise, augmentation included: returns the loss, so it is waited for."""
+    import torch
+
+    from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
+    from ricenet.training.fold import first_network
+    from ricenet.training.optimisation import Optimisation
+
+    optimisation = Optimisation(first_network(task), task.training, hardware)
+    samples, noise = (
+        min(task.training.batch_size, len(task.training_subjects)),
+        torch.Generator().manual_seed(0),
+    )
+    shape = (samples, len(task.members), *(task.cube_voxels,) * 3)
+    volumes = torch.randn(shape, generator=noise).half().to(hardware.device)
+    variables = torch.randn((samples, task.variable_columns), generator=noise).to(hardware.device)
+    classes = (torch.arange(samples) % 2).to(hardware.device)
+    mris, varied = len(task.volumes.mris), varied_mris(task.volumes, task.modality_set)
+
+    def step() -> float:
+        generators = [generator_for("trial", sample) for sample in range(samples)]
+        drawn = [draw_augmentation(task.augmentation, mris, generator) for generator in generators]
+        augmented = augment(volumes, varied, drawn, task.spacing_mm)
+        loss, _ = optimisation.step(augmented, variables, classes)
+        return float(loss)
+
+    return step
 
 
 def _thread_counts(most: int) -> list[int]:
@@ -109,13 +154,13 @@ def _thread_counts(most: int) -> list[int]:
     return sorted(counts, reverse=True)
 
 
-def _seconds_per_step(trial: Any) -> float:
+def _seconds_per_step(step: Callable[[], float]) -> float:
     seconds = []
-    for step in range(_STEPS + 1):
+    for number in range(_STEPS + 1):
         start = time.monotonic()
-        trial.step()
+        step()
         seconds.append(time.monotonic() - start)
-        if step == 0 and seconds[0] > _LONG_S:
+        if number == 0 and seconds[0] > _LONG_S:
             return seconds[0]
     # the first one allocates
     return min(seconds[1:])
@@ -125,29 +170,28 @@ def _volume_bytes(task: FoldTask) -> int:
     """Of a fold's volumes, where they wait in the memory that is measured."""
     if task.training.memory == "streamed":
         return 0
-    subjects = len(task.training_subjects) + len(task.validation_subjects)
-    return 2 * subjects * len(channels(task.modality_set)) * task.cube_voxels**3
+    return 2 * len(task.subjects) * len(task.members) * task.cube_voxels**3
 
 
-def _costs_on_card(trial: Any, volume_bytes: int) -> Costs:
+def _costs_on_gpu(step: Callable[[], float], device: torch.device, volume_bytes: int) -> Costs:
     import torch
 
-    device, busy = trial.hardware.device, []
-    trial.step()
+    busy: list[float] = []
+    step()
     start = time.monotonic()
     while time.monotonic() - start < 2.0:
-        trial.step()
+        step()
         busy.append(_busy(device))
     torch.cuda.synchronize(device)
     seconds = (time.monotonic() - start) / len(busy)
-    # a process's own context on the card takes about half a gigabyte
+    # a process's own context on the GPU takes about half a gigabyte
     memory_bytes = torch.cuda.max_memory_reserved(device) + 2**29 + volume_bytes
-    card_bytes = int(torch.cuda.mem_get_info(device)[1])
-    return Costs({usable_cores(): seconds}, memory_bytes, sum(busy) / len(busy), card_bytes)
+    gpu_bytes = int(torch.cuda.mem_get_info(device)[1])
+    return Costs({usable_cores(): seconds}, memory_bytes, sum(busy) / len(busy), gpu_bytes)
 
 
-def _busy(device: Any) -> float:
-    """Share of the last moments in which the card computed; a part of a card (MIG) does not tell: 1."""
+def _busy(device: torch.device) -> float:
+    """Share of the last moments in which the GPU computed; a part of a GPU (MIG) does not say: 1."""
     import pynvml
     import torch
 
@@ -158,23 +202,21 @@ def _busy(device: Any) -> float:
 
 
 def _known_costs(task: FoldTask) -> Costs:
-    path = task.store.parent / "packing.json"
+    path = task.store.parent / MEASURED
     known: dict[str, Any] = read_json(path) if path.is_file() else {}
     key = _kind(task)
     if key not in known:
         known[key] = asdict(_measured_apart(task))
         write_json(path, known)
-    found = known[key]
-    seconds = {int(threads): value for threads, value in found["seconds"].items()}
-    cards = max(1, len(gpu_names()))
-    return Costs(seconds, found["memory_bytes"], found["busy"], found["card_bytes"], cards)
+    seconds = {int(threads): value for threads, value in known[key]["seconds"].items()}
+    return Costs(**{**known[key], "seconds": seconds, "gpus": max(1, len(gpu_names()))})
 
 
 def _measured_apart(task: FoldTask) -> Costs:
     """In a process of its own, whose memory is given back."""
     (outcome,) = run_tasks(measure_costs, [task], "processes", 1, usable_cores(), "measuring")
     if outcome.result is None:
-        raise TrainingError(outcome.error or f"{task.identity}: the trial steps ended without a word")
+        raise TrainingError(outcome.error or f"{task.identity}: the trial steps ended without an error")
     return outcome.result
 
 
@@ -183,18 +225,18 @@ def _kind(task: FoldTask) -> str:
     return content_digest(
         {
             "network": task.network.model_dump(),
-            "channels": len(channels(task.modality_set)),
+            "inputs": [len(task.members), task.variable_columns],
             "cube_voxels": task.cube_voxels,
             "training": task.training.model_dump(exclude={"epochs", "overrides"}),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
-            "machine": [_processor(), usable_cores(), gpu_names()],
+            "machine": [_cpu(), usable_cores(), gpu_names()],
             "torch": version("torch"),
             "code": task.code,
         }
     )
 
 
-def _processor() -> str:
+def _cpu() -> str:
     """Its model, as Linux names it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -4,78 +4,157 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 
-from ricenet.cohort.splits import Splits
-from ricenet.config.params import ExecutionParams, PreprocessingParams
-from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.cohort.checked import read_usable_cohort
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.networks import NetworkParams
+from ricenet.config.params import ExecutionParams, Params, PreprocessingParams
+from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuned import Tuned
-from ricenet.runtime.errors import ScanError, TrainingError
+from ricenet.runtime.code_digest import code_digest
+from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
-from ricenet.runtime.files import atomic_folder, content_digest, read_json, source_digest, write_json
-from ricenet.training.concurrency import packing_of
-from ricenet.training.ensemble import Provenance, write_ensemble
+from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
+from ricenet.training.concurrency import sized
+from ricenet.training.ensemble import EnsembleRecord, write_ensemble
 from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
+from ricenet.training.initial_weights import InitialWeights
+from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
-from ricenet.training.travel import staged_fold
-from ricenet.vocabulary import channels
+from ricenet.training.variables import SubjectVariables
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
 logger = logging.getLogger(__name__)
 
 
-def plan_folds(
-    modality_sets: Sequence[str],
-    splits: Splits,
-    subject_keys: Mapping[str, str],
-    seed: int,
-    preprocessing: PreprocessingParams,
-    training: TrainingParams,
-    augmentation: AugmentationParams,
-    network: NetworkParams,
-    preprocessed: Path,
-    store: Path,
-    tuned: Tuned | None = None,
-) -> list[FoldTask]:
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What all folds of all modality sets have in common: subjects, settings, and where files lie.
+
+    subject_keys: content addresses of preprocessed subjects. preprocessed: a folder with a folder per
+    subject. store: a folder for folds, by key. variables: values by subject. lacking: optional volumes that
+    a subject does not have. tuned: settings that take the place of others.
+    """
+
+    splits: Splits
+    subject_keys: Mapping[str, str]
+    seed: int
+    preprocessing: PreprocessingParams
+    training: TrainingParams
+    augmentation: AugmentationParams
+    network: NetworkParams
+    preprocessed: Path
+    store: Path
+    volumes: Volumes = PAPER_VOLUMES
+    variable_specs: tuple[VariableSpec, ...] = ()
+    variables: Mapping[str, SubjectVariables] = field(default_factory=dict)
+    lacking: Mapping[str, Collection[str]] = field(default_factory=dict)
+    tuned: Tuned = field(default_factory=Tuned)
+
+    @classmethod
+    def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
+        """From the parameters and from what the stages before left in work/.
+
+        Raises SplitError, ResultError: a file of theirs is missing or damaged.
+        """
+        preprocessed, subjects = Path("work/preprocessed"), read_usable_cohort().subjects
+        optional = {spec.name for spec in params.volumes if not spec.required}
+        return cls(
+            read_splits(Path("work/splits/splits.json")),
+            read_json(preprocessed / "summary.json")["subjects"],
+            params.seed,
+            params.preprocessing,
+            params.training,
+            params.augmentation,
+            params.network,
+            preprocessed,
+            store,
+            params.volumes,
+            params.variables,
+            {subject.participant_id: subject.variables for subject in subjects},
+            {subject.participant_id: optional - subject.scans.keys() for subject in subjects},
+            tuned or Tuned(),
+        )
+
+
+def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldTask]:
     """Every fold of every set, in this order, with the settings of its set.
 
-    subject_keys: content addresses of preprocessed subjects. tuned: settings that take the place of others.
     Raises ScanError: a subject of the splits that is not preprocessed. ParamsError: a setting that is
-    both tuned and in `training.overrides` of its set.
+    both tuned and in `training.overrides` of its set, or initial weights that are not there. SplitError:
+    too few subjects have the volumes of a set.
     """
-    for subject in splits.development:
-        if subject not in subject_keys:
+    for subject in setup.splits.development:
+        if subject not in setup.subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
-    tuned, code = tuned or Tuned(), _code_digest()
-    tuned.refuse_overridden(training.overrides, modality_sets)
-    return [
-        FoldTask(
-            modality_set=modality_set,
-            fold=fold,
-            seed=seed,
-            training=settings[0],
-            augmentation=settings[1],
-            network=network,
-            cube_voxels=preprocessing.cube_voxels,
-            spacing_mm=preprocessing.spacing_mm,
-            labels={subject: splits.labels[subject] for subject in splits.development},
-            training_subjects=splits.training_subjects(fold),
-            validation_subjects=splits.validation_subjects(fold),
-            subject_keys={subject: subject_keys[subject] for subject in splits.development},
-            code=code,
-            preprocessed=preprocessed.absolute(),
-            store=store.absolute(),
-            own_settings=tuned.differing(modality_set),
+    setup.tuned.refuse_overridden(setup.training.overrides, modality_sets)
+    initial_weights = InitialWeights.of(setup.network.initial_weights)
+    folds = range(len(setup.splits.folds))
+    return [_plan_fold(setup, name, fold, initial_weights) for name in modality_sets for fold in folds]
+
+
+def _plan_fold(
+    setup: TrainingSetup, modality_set: str, fold: int, initial_weights: InitialWeights | None
+) -> FoldTask:
+    splits, of_set = setup.splits, setup.training.of_set(modality_set)
+    training, augmentation = setup.tuned.settings(modality_set, fold, of_set, setup.augmentation)
+    needed = {spec.name for spec in setup.volumes.members(modality_set)}
+    excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
+    if fold == 0 and excluded:
+        logger.info(
+            "%s: %d subject(s) without all volumes: %s", modality_set, len(excluded), ", ".join(excluded)
         )
-        for modality_set in modality_sets
-        for fold in range(len(splits.folds))
-        for settings in [tuned.settings(modality_set, fold, training.of_set(modality_set), augmentation)]
-    ]
+    task = FoldTask(
+        modality_set=modality_set,
+        fold=fold,
+        seed=setup.seed,
+        training=training,
+        augmentation=augmentation,
+        network=setup.network,
+        cube_voxels=setup.preprocessing.cube_voxels,
+        spacing_mm=setup.preprocessing.spacing_mm,
+        labels={subject: splits.labels[subject] for subject in splits.development},
+        training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
+        validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
+        subject_keys={subject: setup.subject_keys[subject] for subject in splits.development},
+        code=training_code(),
+        preprocessed=setup.preprocessed.absolute(),
+        store=setup.store.absolute(),
+        volumes=setup.volumes,
+        variable_specs=setup.variable_specs,
+        variables={s: setup.variables[s] for s in splits.development if s in setup.variables},
+        initial_weights=initial_weights,
+        excluded=tuple(excluded),
+        own_settings=setup.tuned.differing(modality_set),
+    )
+    _require_subjects(task)
+    return task
+
+
+def _require_subjects(task: FoldTask) -> None:
+    """Make sure that a fold is left with subjects. Raises SplitError."""
+    trained = {task.labels[subject] for subject in task.training_subjects}
+    if task.excluded and (not task.validation_subjects or trained != set(LABELS)):
+        raise SplitError(
+            f"{task.modality_set}, fold {task.fold}: once {len(task.excluded)} subject(s) that lack a volume "
+            "of the set are excluded, a label has no training subject or nobody is left to validate; take "
+            "the set out of modality_sets, or add subjects"
+        )
+
+
+@cache
+def training_code() -> str:
+    """Digest of the code that trains, and of the libraries that compute."""
+    versions = {name: version(name) for name in ("numpy", "torch", "monai")}
+    return content_digest({"source": code_digest("ricenet.training.fold"), "versions": versions})
 
 
 def train_folds(
@@ -91,15 +170,17 @@ def train_folds(
         return
     from ricenet.training.fold import train_fold
 
-    observer, packing = observer or NullObserver(), _packing(unfinished, execution)
+    observer = observer or NullObserver()
+    # the one with most channels takes the most
+    sizing = sized(execution, max(unfinished, key=lambda task: len(task.members)))
     outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(
         partial(train_fold, observer=observer),
         unfinished,
-        execution.backend,
-        packing.workers,
-        packing.threads_per_worker,
+        sizing.backend,
+        sizing.workers,
+        sizing.threads_per_worker,
         "training folds",
-        gpus_per_worker=execution.gpus_per_worker,
+        gpus_per_worker=sizing.gpus_per_worker,
         staging=staged_fold,
     )
     failures = [outcome for outcome in outcomes if outcome.error is not None]
@@ -110,14 +191,10 @@ def train_folds(
         raise TrainingError(f"{len(failures)} of {len(tasks)} folds failed ({kept} are kept):\n{lines}")
 
 
-def _packing(tasks: Sequence[FoldTask], execution: ExecutionParams) -> ExecutionParams:
-    """What is "auto" settled by measuring, where folds train side by side on this machine."""
-    if execution.backend != "processes" or "auto" not in (execution.workers, execution.threads_per_worker):
-        return execution
-    # the one with most channels takes the most
-    largest = max(tasks, key=lambda task: len(channels(task.modality_set)))
-    found = packing_of(largest, execution)
-    return execution.model_copy(update={"workers": found.workers, "threads_per_worker": found.threads})
+def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
+    where = str(outcome.task.identity)
+    error = outcome.error or ""
+    return error if error.startswith(where) else f"{where}: {error}"
 
 
 def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
@@ -131,7 +208,7 @@ def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
             target.mkdir(parents=True)
             for name in (HISTORY, PREDICTIONS):
                 shutil.copyfile(task.folder / name, target / name)
-            write_json(target / RECORD, {**read_json(task.folder / RECORD), **task.provenance})
+            write_json(target / RECORD, {**task.record, **task.provenance})
 
 
 def lay_out_ensembles(
@@ -140,61 +217,38 @@ def lay_out_ensembles(
     data_digest: str,
     preprocessing_digest: str,
     splits_digest: str,
-    preprocessing: Mapping[str, Any],
+    preprocessing: PreprocessingParams,
 ) -> None:
     """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
     with atomic_folder(folder) as temporary:
-        for modality_set in dict.fromkeys(task.modality_set for task in tasks):
-            folds = [task for task in tasks if task.modality_set == modality_set]
-            provenance = Provenance(
-                tuple(task.key for task in folds),
-                data_digest,
-                preprocessing_digest,
-                splits_digest,
-                preprocessing,
+        for modality_set, folds in _by_set(tasks).items():
+            record = EnsembleRecord(
+                modality_set=modality_set,
+                folds=len(folds),
+                network=folds[0].network,
+                volumes=folds[0].volumes,
+                variables=folds[0].variable_specs,
+                encoders=tuple(task.encoder for task in folds),
+                fold_keys=tuple(task.key for task in folds),
+                data_digest=data_digest,
+                preprocessing_digest=preprocessing_digest,
+                splits_digest=splits_digest,
+                preprocessing=preprocessing.model_dump(),
             )
-            weights = [task.folder / WEIGHTS for task in folds]
-            write_ensemble(temporary / modality_set, modality_set, weights, folds[0].network, provenance)
+            write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 
 
 def summary(tasks: Sequence[FoldTask]) -> str:
     """One line: each set with the mean over folds of the last epoch's validation macro-F1."""
-    parts = []
-    for modality_set in dict.fromkeys(task.modality_set for task in tasks):
-        folds = [task for task in tasks if task.modality_set == modality_set]
-        last = [read_history(task.folder / HISTORY)[-1].validation_macro_f1 for task in folds]
-        parts.append(f"{modality_set} {np.mean(last):.2f}")
-    return f"validation macro-F1: {', '.join(parts)}"
+    last = {
+        name: np.mean([read_history(task.folder / HISTORY)[-1].validation_macro_f1 for task in folds])
+        for name, folds in _by_set(tasks).items()
+    }
+    return f"validation macro-F1: {', '.join(f'{name} {score:.2f}' for name, score in last.items())}"
 
 
-def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
-    where = str(outcome.task.identity)
-    error = outcome.error or ""
-    return error if error.startswith(where) else f"{where}: {error}"
-
-
-def _code_digest() -> str:
-    from ricenet import vocabulary as modalities
-    from ricenet.preprocessing import network_input
-    from ricenet.runtime import randomness
-    from ricenet.training import (
-        arrangement,
-        augmentation,
-        checkpoint,
-        compilation,
-        fold,
-        hardware,
-        optimisation,
-        predictions,
-        volumes,
-    )
-    from ricenet.training import networks as network
-    from ricenet.training import (
-        sampler as sampling,
-    )
-
-    basics = (augmentation, modalities, network, network_input, randomness)
-    engine = (arrangement, checkpoint, compilation, fold, hardware, optimisation, volumes)
-    versions = {name: version(name) for name in ("numpy", "torch", "monai")}
-    source = source_digest(*basics, *engine, predictions, sampling)
-    return content_digest({"source": source, "versions": versions})
+def _by_set(tasks: Sequence[FoldTask]) -> dict[str, list[FoldTask]]:
+    found: dict[str, list[FoldTask]] = {}
+    for task in tasks:
+        found.setdefault(task.modality_set, []).append(task)
+    return found

@@ -5,6 +5,7 @@ A folder `models/ensembles/<modality set>` holds `fold-<k>.safetensors` and `ens
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,114 +13,159 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from ricenet.config.training import NetworkParams
+from ricenet.config.networks import Network
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
-from ricenet.vocabulary import channels
+from ricenet.runtime.records import Record
+from ricenet.training.task import FORMAT
+from ricenet.training.variables import SubjectVariables, VariableEncoder
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
 if TYPE_CHECKING:
     import torch
 
 RECORD = "ensemble.json"
-_KEYS = {"modality_set", "folds", "network", "digest"}
 _BATCH = 8
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """From what an ensemble was made; digests are content addresses."""
+class EnsembleRecord(Record):
+    """What ensemble.json says. Digests are content addresses; the ensemble's own is known once it is written.
 
+    volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
+    with which volumes have to be preprocessed before a prediction.
+    """
+
+    format: int = FORMAT
+    modality_set: str
+    folds: int
+    network: Network
+    volumes: Volumes = PAPER_VOLUMES
+    variables: tuple[VariableSpec, ...] = ()
+    encoders: tuple[VariableEncoder, ...] = ()
     fold_keys: tuple[str, ...]
     data_digest: str
     preprocessing_digest: str
     splits_digest: str
-    preprocessing: Mapping[str, Any]
-    """The settings with which volumes have to be preprocessed before a prediction."""
+    preprocessing: dict[str, Any]
+    digest: str = ""
+
+    @property
+    def members(self) -> tuple[VolumeSpec, ...]:
+        """The volumes of the modality set, in channel order."""
+        return self.volumes.members(self.modality_set)
+
+    def digest_with(self, weights: Sequence[Path]) -> str:
+        """The ensemble's digest. weights: a file a fold."""
+        content = self.model_dump(mode="json", exclude={"digest"})
+        return content_digest({**content, "weights": [file_digest(path) for path in weights]})
 
 
-def write_ensemble(
-    folder: Path, modality_set: str, weights: Sequence[Path], network: NetworkParams, provenance: Provenance
-) -> str:
+def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]) -> str:
     """Copy the folds' weights and describe them; replaces the folder as a whole.
 
     weights: a safetensors file a fold, in the order of folds. Returns the ensemble's digest.
     """
-    record: dict[str, Any] = {
-        "modality_set": modality_set,
-        "folds": len(weights),
-        "network": network.model_dump(),
-        "fold_keys": list(provenance.fold_keys),
-        "data_digest": provenance.data_digest,
-        "preprocessing_digest": provenance.preprocessing_digest,
-        "splits_digest": provenance.splits_digest,
-        "preprocessing": dict(provenance.preprocessing),
-    }
-    record["digest"] = _digest(record, weights)
+    digest = record.digest_with(weights)
     with atomic_folder(folder) as temporary:
         for fold, path in enumerate(weights):
-            (temporary / _weights_name(fold)).write_bytes(path.read_bytes())
-        write_json(temporary / RECORD, record)
-    return str(record["digest"])
+            shutil.copyfile(path, temporary / _weights_name(fold))
+        write_json(temporary / RECORD, record.model_copy(update={"digest": digest}).model_dump(mode="json"))
+    return digest
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """The trained folds of one modality set; `record` is the content of ensemble.json."""
 
-    record: Mapping[str, Any]
+    record: EnsembleRecord
     networks: Sequence[torch.nn.Module]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read an ensemble, onto the graphics card where there is one, ready to predict.
+        """Read an ensemble, onto the GPU where there is one, ready to predict.
 
-        Raises RegistryError: files missing, damaged, or not those that ensemble.json describes.
+        Raises RegistryError: files missing, damaged, not those that ensemble.json describes, or made by an
+        earlier version.
         """
         from ricenet.training.networks import preferred_device
 
         record = _read_record(folder)
-        paths = [folder / _weights_name(fold) for fold in range(record["folds"])]
+        paths = [folder / _weights_name(fold) for fold in range(record.folds)]
         if missing := [path.name for path in paths if not path.is_file()]:
             raise RegistryError(
                 f"{folder}: {', '.join(missing)} not found, ensemble.json names {len(paths)} folds"
             )
-        if _digest({k: v for k, v in record.items() if k != "digest"}, paths) != record["digest"]:
+        if record.digest_with(paths) != record.digest:
             raise RegistryError(
                 f"{folder}: weights or {RECORD} are not those that were written (digest "
-                f"{record['digest'][:12]} does not fit); train or download the ensemble again"
+                f"{record.digest[:12]} does not fit); train or download the ensemble again"
             )
-        return cls(record, [_load_network(record, path).to(preferred_device()) for path in paths])
+        networks = [_load_network(record, fold, path) for fold, path in enumerate(paths)]
+        return cls(record, [network.to(preferred_device()) for network in networks])
 
     @property
     def modality_set(self) -> str:
-        """The modalities that it takes, in channel order."""
-        return str(self.record["modality_set"])
+        """The modality set that it takes."""
+        return self.record.modality_set
+
+    @property
+    def volumes(self) -> Volumes:
+        """All volumes that were declared when it was trained."""
+        return self.record.volumes
+
+    @property
+    def members(self) -> tuple[VolumeSpec, ...]:
+        """The volumes that it takes, in channel order."""
+        return self.record.members
 
     @property
     def digest(self) -> str:
         """Content address of weights and provenance."""
-        return str(self.record["digest"])
+        return self.record.digest
 
-    def predict(self, volumes: NDArray[np.floating] | torch.Tensor) -> NDArray[np.float64]:
+    def predict(
+        self,
+        volumes: NDArray[np.floating] | torch.Tensor,
+        variables: Mapping[str, SubjectVariables] | None = None,
+    ) -> NDArray[np.float64]:
         """Each fold's probability of RICE.
 
-        volumes: (N, C, X, Y, Z), C the members of the modality set. Returns (N, folds).
-        Raises RegistryError: volumes of another number of dimensions or channels.
+        volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order;
+        only networks that use them need them. Returns (N, folds).
+        Raises RegistryError: volumes of another number of dimensions or channels, or variables that are
+        missing. VariableError: a variable that cannot be encoded.
         """
         import torch
 
         from ricenet.training.networks import p_rice, predict_logits
 
         batch = torch.as_tensor(volumes, dtype=torch.float32)
-        expected = len(channels(self.modality_set))
-        if batch.ndim != 5 or batch.shape[1] != expected:
+        if batch.ndim != 5 or batch.shape[1] != len(self.members):
             raise RegistryError(
                 f"volumes of shape {tuple(batch.shape)} given to the ensemble {self.modality_set}; "
-                f"expected (subjects, {expected}, X, Y, Z)"
+                f"expected (subjects, {len(self.members)}, X, Y, Z)"
             )
-        folds = [p_rice(predict_logits(network, batch, _BATCH)).numpy() for network in self.networks]
+        encoded = self._encoded(len(batch), variables)
+        folds = [
+            p_rice(predict_logits(network, batch, _BATCH, of_fold)).numpy()
+            for network, of_fold in zip(self.networks, encoded, strict=True)
+        ]
         return np.stack(folds, axis=1)
+
+    def _encoded(
+        self, subjects: int, variables: Mapping[str, SubjectVariables] | None
+    ) -> Sequence[torch.Tensor | None]:
+        """The variables (N, V) as each fold encodes them; None for networks that use none."""
+        if not self.record.network.uses_variables:
+            return [None] * len(self.networks)
+        if variables is None or len(variables) != subjects:
+            names = ", ".join(spec.name for spec in self.record.variables)
+            raise RegistryError(
+                f"the ensemble {self.modality_set} needs the variables of all {subjects} subjects: {names}"
+            )
+        return [encoder.encode(variables) for encoder in self.record.encoders]
 
 
 def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -139,34 +185,32 @@ def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
     return decided
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def _read_record(folder: Path) -> EnsembleRecord:
     path = folder / RECORD
     if not path.is_file():
         raise RegistryError(f"no ensemble in {folder}: {RECORD} not found; `dvc repro train` makes it")
     try:
-        record = read_json(path)
+        content = read_json(path)
     except ValueError as error:
         raise RegistryError(f"{path} is not JSON ({error}); train or download the ensemble again") from None
-    if not isinstance(record, dict) or not record.keys() >= _KEYS:
-        raise RegistryError(f"{path} does not describe an ensemble; expected {', '.join(sorted(_KEYS))}")
-    return record
+    if isinstance(content, dict) and "modality_set" in content and content.get("format") != FORMAT:
+        raise RegistryError(f"{path} was made by an earlier version of ricenet; train again")
+    try:
+        return EnsembleRecord.model_validate(content)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, problem["loc"])) or "all of it" for problem in error.errors())
+        raise RegistryError(f"{path} does not describe an ensemble ({wrong}); train again") from None
 
 
-def _load_network(record: Mapping[str, Any], path: Path) -> torch.nn.Module:
-    from safetensors.torch import load_file
-
+def _load_network(record: EnsembleRecord, fold: int, path: Path) -> torch.nn.Module:
     from ricenet.training.networks import build_network
+    from ricenet.training.tensors_file import read_tensors
 
-    shape = record["network"]
-    network = build_network(
-        record["modality_set"], shape["widen_factor"], shape["stem_stride"], shape.get("norm", "batch")
-    )
-    network.load_state_dict(load_file(path))
+    variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
+    network = build_network(record.network, len(record.members), variables)
+    weights, _ = read_tensors(path)
+    network.load_state_dict(weights)
     return network.eval()
-
-
-def _digest(record: Mapping[str, Any], weights: Sequence[Path]) -> str:
-    return content_digest({**record, "weights": [file_digest(path) for path in weights]})
 
 
 def _weights_name(fold: int) -> str:

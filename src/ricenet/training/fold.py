@@ -19,10 +19,9 @@ from ricenet.runtime import randomness
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.machine import keep_freed_memory
-from ricenet.training import networks as network
-from ricenet.training import predictions
-from ricenet.training import sampler as sampling
-from ricenet.training.augmentation import augment, draw_augmentation
+from ricenet.training import networks, predictions, sampler
+from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
+from ricenet.training.batches import Batch, SubjectBatches
 from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.history import (
@@ -36,13 +35,28 @@ from ricenet.training.history import (
 from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
-from ricenet.training.volumes import SubjectVolumes, open_volumes
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import Label
 
 logger = logging.getLogger(__name__)
 
 Scores = tuple[float, NDArray[np.float64]]
 """Mean loss, and p_rice (N,)."""
+
+Outcome = tuple[Batch, torch.Tensor, torch.Tensor]
+"""A batch, its mean loss () and its logits (B, 2), on the device."""
+
+
+def first_network(task: FoldTask) -> torch.nn.Module:
+    """The network before the first epoch: random weights by set and fold, and the given ones over them.
+
+    Raises TrainingError: the initial weights do not fit.
+    """
+    network = networks.initial_network(
+        task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns
+    )
+    if task.initial_weights is not None:
+        task.initial_weights.load_into(network, task.network.name)
+    return network
 
 
 class _Run:
@@ -50,22 +64,12 @@ class _Run:
 
     def __init__(self, task: FoldTask, hardware: Hardware) -> None:
         self.task, self.hardware = task, hardware
-        self.training = self._volumes(task.training_subjects)
-        self.validation = self._volumes(task.validation_subjects)
-        self.optimisation = Optimisation(
-            task.modality_set, task.fold, task.seed, task.network, task.training, self.hardware
+        self.training, self.validation = (
+            SubjectBatches(task, subjects, hardware.device)
+            for subjects in (task.training_subjects, task.validation_subjects)
         )
-
-    def _volumes(self, subjects: Sequence[str]) -> SubjectVolumes:
-        task = self.task
-        return open_volumes(
-            task.preprocessed,
-            subjects,
-            task.modality_set,
-            task.cube_voxels,
-            self.hardware.device,
-            task.training.memory,
-        )
+        self.known = [task.labels[subject] for subject in task.training_subjects]
+        self.optimisation = Optimisation(first_network(task), task.training, hardware)
 
     def generator(self, purpose: str, *detail: str | int) -> np.random.Generator:
         """Randomness for one purpose in this set and fold."""
@@ -74,87 +78,64 @@ class _Run:
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
         """Mean loss and macro-F1 over the samples of an epoch, as augmented."""
-        task = self.task
-        known = [task.labels[subject] for subject in task.training_subjects]
-        order = sampling.draw_epoch(known, self.generator("sampling", epoch))
-        repeats = np.array(sampling.occurrences(order))
+        order = sampler.draw_epoch(self.known, self.generator("sampling", epoch))
+        repeats = sampler.occurrences(order)
         # cut by position in the epoch, so that subjects and their repeats stay together
-        batches = sampling.in_batches(np.arange(len(order)), task.training.batch_size)
-        names = [[task.training_subjects[position] for position in order[places]] for places in batches]
+        places = self._cut(len(order))
         outcomes = []
-        for places, subjects, volumes in zip(
-            batches, names, self.training.batches([order[places] for places in batches]), strict=True
-        ):
-            augmented = self.augmented(volumes, epoch, subjects, repeats[places])
-            outcomes.append(self.optimisation.step(augmented, self.classes(subjects)))
-        loss, p_rice = self._collected(outcomes, names, epoch, "training")
-        return loss, predictions.macro_f1([known[position] for position in order], p_rice)
+        for here, batch in zip(places, self.training([order[p] for p in places]), strict=True):
+            augmented = self.augmented(batch, epoch, repeats[here])
+            outcomes.append((batch, *self.optimisation.step(augmented, batch.variables, batch.classes)))
+        loss, p_rice = self._collected(outcomes, epoch, "training")
+        return loss, predictions.macro_f1([self.known[position] for position in order], p_rice)
 
-    def augmented(
-        self, volumes: torch.Tensor, epoch: int, subjects: Sequence[str], repeats: NDArray[np.int64]
-    ) -> torch.Tensor:
+    def augmented(self, batch: Batch, epoch: int, repeats: NDArray[np.int64]) -> torch.Tensor:
         """Volumes (B, C, X, Y, Z) float32 as varied for this epoch; drawn by set, fold, epoch and subject."""
-        task = self.task
+        task, mris = self.task, len(self.task.volumes.mris)
         drawn = [
-            draw_augmentation(task.augmentation, self.generator("augmentation", epoch, subject, int(repeat)))
-            for subject, repeat in zip(subjects, repeats, strict=True)
+            draw_augmentation(
+                task.augmentation, mris, self.generator("augmentation", epoch, subject, int(repeat))
+            )
+            for subject, repeat in zip(batch.subjects, repeats, strict=True)
         ]
-        return augment(volumes, task.modality_set, drawn, task.spacing_mm)
+        return augment(batch.volumes, varied_mris(task.volumes, task.modality_set), drawn, task.spacing_mm)
 
     def validate(self, epoch: int) -> Scores:
         """Mean loss and p_rice (N,) of the validation subjects, in the precision of the training."""
-        places, names = self._validation_batches()
         outcomes = []
-        for subjects, volumes in zip(names, self.validation.batches(places), strict=True):
-            logits = self.optimisation.logits(volumes.float())
-            outcomes.append((torch.nn.functional.cross_entropy(logits, self.classes(subjects)), logits))
-        return self._collected(outcomes, names, epoch, "validation")
+        for batch in self.validation(self._cut(len(self.task.validation_subjects))):
+            logits = self.optimisation.logits(batch.volumes.float(), batch.variables)
+            outcomes.append((batch, torch.nn.functional.cross_entropy(logits, batch.classes), logits))
+        return self._collected(outcomes, epoch, "validation")
 
     def final_p_rice(self) -> NDArray[np.float64]:
         """p_rice (N,) of the validation subjects in float32, as every later prediction is made."""
-        places, _ = self._validation_batches()
         trained, size = self.optimisation.network, self.task.training.batch_size
         parts = [
-            network.predict_logits(trained, volumes.float(), size)
-            for volumes in self.validation.batches(places)
+            networks.predict_logits(trained, batch.volumes.float(), size, batch.variables)
+            for batch in self.validation(self._cut(len(self.task.validation_subjects)))
         ]
-        return network.p_rice(torch.cat(parts)).numpy()
+        return networks.p_rice(torch.cat(parts)).numpy()
 
-    def _validation_batches(self) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
-        subjects = self.task.validation_subjects
-        places = sampling.in_batches(np.arange(len(subjects)), self.task.training.batch_size)
-        return places, [[subjects[position] for position in batch] for batch in places]
+    def _cut(self, count: int) -> list[NDArray[np.int64]]:
+        return sampler.in_batches(np.arange(count), self.task.training.batch_size)
 
-    def classes(self, subjects: Sequence[str]) -> torch.Tensor:
-        """Class indices (B,) of subjects, on the device."""
-        classes = torch.tensor([LABELS.index(self.task.labels[subject]) for subject in subjects])
-        return classes.to(self.hardware.device)
-
-    def _collected(
-        self,
-        outcomes: Sequence[tuple[torch.Tensor, torch.Tensor]],
-        names: Sequence[Sequence[str]],
-        epoch: int,
-        part: str,
-    ) -> Scores:
+    def _collected(self, outcomes: Sequence[Outcome], epoch: int, part: str) -> Scores:
         """Mean over all samples, fetched from the device at once: it is not waited for batch by batch.
 
         Raises TrainingError: a loss that is not finite.
         """
-        losses = torch.stack([loss for loss, _ in outcomes]).double().cpu().numpy()
-        for value, subjects in zip(losses, names, strict=True):
+        losses = torch.stack([loss for _, loss, _ in outcomes]).double().cpu().numpy()
+        for value, (batch, *_) in zip(losses, outcomes, strict=True):
             if not np.isfinite(value):
-                raise self._not_finite(float(value), subjects, epoch, part)
-        p_rice = network.p_rice(torch.cat([logits for _, logits in outcomes]).cpu()).numpy()
-        return float(np.average(losses, weights=[len(subjects) for subjects in names])), p_rice
-
-    def _not_finite(self, loss: float, subjects: Sequence[str], epoch: int, part: str) -> TrainingError:
-        return TrainingError(
-            f"{self.task.identity}, epoch {epoch}: the {part} loss is {loss} "
-            f"for subjects {', '.join(subjects)}. "
-            f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
-            "or look at these subjects' volumes"
-        )
+                raise TrainingError(
+                    f"{self.task.identity}, epoch {epoch}: the {part} loss is {value} "
+                    f"for subjects {', '.join(batch.subjects)}. "
+                    f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
+                    "or examine these subjects' volumes"
+                )
+        p_rice = networks.p_rice(torch.cat([logits for *_, logits in outcomes]).cpu()).numpy()
+        return float(np.average(losses, weights=[len(batch.subjects) for batch, *_ in outcomes])), p_rice
 
 
 def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIdentity:
@@ -162,8 +143,9 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
 
     Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
     record that marks them as complete.
-    Raises TrainingError: a loss that is not finite, or memory that ran out. ScanError: volumes that
-    cannot be used. StoreError: results cannot be written.
+    Raises TrainingError: a loss that is not finite, memory that ran out, or initial weights that do not fit.
+    ScanError: volumes that cannot be used. VariableError: variables that cannot be encoded. StoreError:
+    results cannot be written.
     """
     identity = task.identity
     if task.is_finished:
@@ -202,8 +184,9 @@ def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> N
     """Train the epochs that the history lacks, and add them to it."""
     task, checkpoints = run.task, CheckpointFiles(run.task.folder)
     arithmetic = Arithmetic(torch.get_num_threads(), run.hardware.bfloat16)
+    waiting = run.training.volumes
     for epoch in range(len(history) + 1, task.training.epochs + 1):
-        start, waited_s = time.monotonic(), run.training.waited_s
+        start, waited_s = time.monotonic(), waiting.waited_s
         train_loss, train_macro_f1 = run.train_epoch(epoch)
         training_s = time.monotonic() - start
         validation_loss, p_rice = run.validate(epoch)
@@ -215,7 +198,7 @@ def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> N
         speed = EpochSpeed(
             time.monotonic() - start,
             len(task.training_subjects) / training_s,
-            (run.training.waited_s - waited_s) / training_s,
+            (waiting.waited_s - waited_s) / training_s,
             run.hardware.peak_memory_gb,
         )
         observer.on_epoch(task.identity, epoch, history[-1], speed)

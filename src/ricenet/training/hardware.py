@@ -7,10 +7,11 @@ import os
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
+from ricenet.config.training import TrainingParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.training.networks import preferred_device
@@ -19,7 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 _NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-"""How torch words memory that ran out: the processor's, a card's, a card's for cuBLAS or cuDNN."""
+"""How torch words memory that ran out: the CPU's, a GPU's, a GPU's for cuBLAS or cuDNN."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Hardware:
 
     @classmethod
     def choose(cls, precision: Precision) -> Hardware:
-        """The graphics card where there is one; "auto" takes bfloat16 where the device has it."""
+        """The GPU where there is one; "auto" takes bfloat16 where the device has it."""
         device = preferred_device()
         bfloat16 = has_bfloat16(device.type) if precision == "auto" else precision == "bfloat16"
         return cls(device, bfloat16)
@@ -44,7 +45,7 @@ class Hardware:
 
     @property
     def peak_memory_gb(self) -> float:
-        """The most that this process has held so far, on the card where one trains, else in all."""
+        """The most that this process has held so far, on the GPU where one trains, else in all."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 1e9
         # kibibytes on Linux
@@ -57,12 +58,12 @@ class Hardware:
 
 @contextlib.contextmanager
 def repeatability(deterministic: bool) -> Iterator[None]:
-    """On a card: sums in the same order each time where `deterministic`, else the quickest algorithms.
+    """On a GPU: sums in the same order each time where `deterministic`, else the quickest algorithms.
 
-    On a processor everything repeats anyway.
+    On a CPU everything repeats anyway.
     """
     if deterministic:
-        # read by cuBLAS when a card is first used
+        # read by cuBLAS when a GPU is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(deterministic)
@@ -81,8 +82,8 @@ def repeatability(deterministic: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_explained(where: str, settings: Any) -> Iterator[None]:
-    """Tell of memory that ran out which parameters lower its use.
+def memory_explained(where: str, settings: TrainingParams) -> Iterator[None]:
+    """Explain memory that ran out by the parameters that lower its use.
 
     settings: the training's. Raises TrainingError.
     """
@@ -91,13 +92,13 @@ def memory_explained(where: str, settings: Any) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(where, settings) from error
     except RuntimeError as error:
-        # torch has no kind of its own for the processor's memory, nor for that of a card's libraries
+        # torch has no kind of its own for the CPU's memory, nor for that of a GPU's libraries
         if not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise _out_of_memory(where, settings) from error
 
 
-def _out_of_memory(where: str, settings: Any) -> TrainingError:
+def _out_of_memory(where: str, settings: TrainingParams) -> TrainingError:
     at_once = settings.samples_at_once or settings.batch_size
     fewer = (
         f"Lower training.samples_at_once (below {at_once}; a step still sees training.batch_size "

@@ -1,15 +1,14 @@
-"""What a training tells: who it is, its metrics epoch by epoch, and who listens."""
+"""What a training reports: who it is, its metrics epoch by epoch, and who follows it."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 from ricenet.runtime.files import write_text
+from ricenet.runtime.tables import read_rows, table_text
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class EpochSpeed:
-    """How fast an epoch was; told to observers, but no part of the results, which repeat.
+    """How fast an epoch was; reported to observers, but no part of the results, which repeat.
 
     data_wait_share: of the epoch, spent waiting for volumes to be read. memory_gb: the peak so far, of the
-    graphics card where one trains, else of the process.
+    GPU where one trains, else of the process.
     """
 
     seconds: float
@@ -76,16 +75,13 @@ class NullObserver:
 
 def write_history(history: Sequence[EpochMetrics], path: Path) -> None:
     """Write a CSV with a row an epoch, counted from 1, and every digit of the metrics."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["epoch", *(field.name for field in fields(EpochMetrics))])
-    for epoch, metrics in enumerate(history, start=1):
-        writer.writerow([epoch, *asdict(metrics).values()])
-    write_text(path, stream.getvalue())
+    header = ["epoch", *(field.name for field in fields(EpochMetrics))]
+    rows = [[epoch, *astuple(metrics)] for epoch, metrics in enumerate(history, start=1)]
+    write_text(path, table_text(header, rows, delimiter=","))
 
 
 def read_history(path: Path) -> list[EpochMetrics]:
     """Read what `write_history` wrote."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        names = [field.name for field in fields(EpochMetrics)]
-        return [EpochMetrics(**{name: float(row[name]) for name in names}) for row in csv.DictReader(stream)]
+    names = [field.name for field in fields(EpochMetrics)]
+    rows = read_rows(path, delimiter=",")
+    return [EpochMetrics(**{name: float(row[name]) for name in names}) for row in rows]

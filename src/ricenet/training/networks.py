@@ -1,63 +1,110 @@
-"""The classifier: MONAI's 3D ResNet-18.
+"""The classifiers by name, their first weights, and predicting with them.
 
-Source: RICE-NET section 2 (7x7x7 stem, four residual stages, batch norm, ReLU, global average
-pooling, linear head; inputs concatenated as channels).
+Source: RICE-NET section 2 (ResNet-18 with a 7x7x7 stem, batch norm, ReLU, global average pooling, linear
+head; inputs concatenated as channels). The other networks are ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from typing import Literal
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import torch
 
-from ricenet.runtime.errors import ParamsError
+from ricenet.config.networks import NetworkParams, ResNetParams, SmallCnnParams
 from ricenet.runtime.randomness import seed_for
-from ricenet.vocabulary import LABELS, channels
+from ricenet.vocabulary import LABELS
 
 STEM_VOXELS = 7
-_FIRST_STAGE_CHANNELS = 64
-
-
-Norm = Literal["batch", "group"]
 _GROUP_CHANNELS = 16
 
 
-def build_network(
-    modality_set: str, widen_factor: float, stem_stride: int, norm: Norm = "batch"
-) -> torch.nn.Module:
-    """The network of a modality set; its weights are of no particular seed.
+def build_network(settings: NetworkParams, channels: int, variables: int = 0) -> torch.nn.Module:
+    """A network with weights of no particular seed.
 
-    Input (N, C, X, Y, Z) float32, C the set's members; output (N, 2) logits in the order of LABELS.
-    widen_factor: channels relative to ResNet-18. stem_stride: voxels, of the first convolution.
-    norm: the paper's batch norm, or group norm in groups of about 16 channels, which does not depend on the
-    other samples of a batch.
-    Raises ParamsError: so narrow that no channel is left.
+    Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, 2)
+    logits in the order of LABELS.
     """
-    if int(_FIRST_STAGE_CHANNELS * widen_factor) < 1:
-        smallest = 1 / _FIRST_STAGE_CHANNELS
-        problem = f"network.widen_factor: {widen_factor:g} leaves no channel; at least {smallest:g}"
-        raise ParamsError("params.yaml", [problem])
-    # takes seconds to import, and only what trains or predicts needs it
-    from monai.networks.nets.resnet import resnet18
-
-    network: torch.nn.Module = resnet18(
-        spatial_dims=3,
-        n_input_channels=len(channels(modality_set)),
-        conv1_t_size=STEM_VOXELS,
-        conv1_t_stride=stem_stride,
-        widen_factor=widen_factor,
-        num_classes=len(LABELS),
-        norm="batch",
-    )
-    if norm == "group":
+    network = _BUILDERS[settings.name](settings, channels, variables)
+    if settings.norm == "group":
         _put_group_norm(network)
     return network
 
 
+def initial_network(
+    settings: NetworkParams, modality_set: str, fold: int, seed: int, channels: int, variables: int = 0
+) -> torch.nn.Module:
+    """The untrained network of one fold: equal arguments give equal weights, whatever ran before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("weights", seed, modality_set, fold))
+        return build_network(settings, channels, variables)
+
+
+def _resnet(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+    assert isinstance(settings, ResNetParams)
+    # takes seconds to import, and only what trains or predicts needs it
+    from monai.networks.nets import resnet
+
+    build = {"resnet18": resnet.resnet18, "resnet10": resnet.resnet10}[settings.name]
+    network: torch.nn.Module = build(
+        spatial_dims=3,
+        n_input_channels=channels,
+        conv1_t_size=STEM_VOXELS,
+        conv1_t_stride=settings.stem_stride,
+        widen_factor=settings.widen_factor,
+        num_classes=len(LABELS),
+        norm="batch",
+    )
+    return network
+
+
+def _densenet(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+    from monai.networks.nets.densenet import DenseNet121
+
+    network: torch.nn.Module = DenseNet121(spatial_dims=3, in_channels=channels, out_channels=len(LABELS))
+    return network
+
+
+class SmallCnn(torch.nn.Module):
+    """Three convolutions of stride 2, the mean over all voxels, a linear layer, which variables may join."""
+
+    def __init__(self, channels: int, widths: list[int], variables: int) -> None:
+        super().__init__()
+        layers: list[torch.nn.Module] = []
+        for before, after in pairwise([channels, *widths]):
+            convolution = torch.nn.Conv3d(before, after, 3, stride=2, padding=1, bias=False)
+            layers += [convolution, torch.nn.BatchNorm3d(after), torch.nn.ReLU(inplace=True)]
+        self.features = torch.nn.Sequential(*layers)
+        self.head = torch.nn.Linear(widths[-1] + variables, len(LABELS))
+        self.uses_variables = variables > 0
+
+    def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (N, 2) of volumes (N, C, X, Y, Z) and variables (N, V)."""
+        features = self.features(volumes).mean(dim=(2, 3, 4))
+        if self.uses_variables:
+            assert variables is not None
+            features = torch.cat([features, variables], dim=1)
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+
+def _small_cnn(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+    assert isinstance(settings, SmallCnnParams)
+    return SmallCnn(channels, settings.widths, variables if settings.variables else 0)
+
+
+_BUILDERS: Mapping[str, Callable[[NetworkParams, int, int], torch.nn.Module]] = {
+    "resnet18": _resnet,
+    "resnet10": _resnet,
+    "densenet121": _densenet,
+    "small_cnn": _small_cnn,
+}
+
+
 def _put_group_norm(network: torch.nn.Module) -> None:
-    """Replace every batch norm; MONAI's own parameter `norm` reaches the stem's alone (1.6.1)."""
+    """Replace every batch norm; MONAI's own parameter `norm` reaches a ResNet's stem alone (1.6.1)."""
     for name, module in list(network.named_modules()):
         if isinstance(module, torch.nn.BatchNorm3d):
             channels = module.num_features
@@ -65,25 +112,20 @@ def _put_group_norm(network: torch.nn.Module) -> None:
             network.set_submodule(name, torch.nn.GroupNorm(groups, channels))
 
 
-def initial_network(
-    modality_set: str, fold: int, seed: int, widen_factor: float, stem_stride: int, norm: Norm = "batch"
-) -> torch.nn.Module:
-    """The untrained network of one fold: equal arguments give equal weights, whatever ran before.
-
-    Raises ParamsError: so narrow that no channel is left.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("weights", seed, modality_set, fold))
-        return build_network(modality_set, widen_factor, stem_stride, norm)
+def logits_of(network: torch.nn.Module, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 2): networks that use variables get them, (N, V), beside the volumes; others ignore them."""
+    takes_both = getattr(network, "uses_variables", False)
+    logits: torch.Tensor = network(volumes, variables) if takes_both else network(volumes)
+    return logits
 
 
 def preferred_device() -> torch.device:
-    """The graphics card where there is one."""
+    """The GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def full_precision() -> contextlib.AbstractContextManager[None]:
-    """On a card float32 as it is on a processor: cuDNN would round to TF32's 10 bits by default."""
+    """On a GPU float32 as it is on a CPU: cuDNN would round to TF32's 10 bits by default."""
     steady = torch.backends.cudnn.deterministic
     flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=steady, allow_tf32=False
@@ -92,18 +134,25 @@ def full_precision() -> contextlib.AbstractContextManager[None]:
 
 
 @torch.inference_mode()
-def predict_logits(network: torch.nn.Module, volumes: torch.Tensor, batch_size: int) -> torch.Tensor:
+def predict_logits(
+    network: torch.nn.Module, volumes: torch.Tensor, batch_size: int, variables: torch.Tensor | None = None
+) -> torch.Tensor:
     """Logits (N, 2) float32 on the CPU, of volumes (N, C, X, Y, Z), with fixed batch norm.
 
-    The network is left in the mode (training or not) in which it was.
+    variables: (N, V) float32, for a network that uses them. The network is left in the mode (training or not)
+    in which it was.
     """
+    if not len(volumes):
+        return torch.empty(0, len(LABELS))
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
+    known = torch.empty(len(volumes), 0) if variables is None else variables
+    batches = zip(volumes.split(batch_size), known.split(batch_size), strict=True)
     with full_precision():
-        parts = [network(batch.to(device)).float().cpu() for batch in volumes.split(batch_size)]
+        parts = [logits_of(network, x.to(device), v.to(device)).float().cpu() for x, v in batches]
     network.train(was_training)
-    return torch.cat(parts) if parts else torch.empty(0, len(LABELS))
+    return torch.cat(parts)
 
 
 def p_rice(logits: torch.Tensor) -> torch.Tensor:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.runtime.files import write_text
+from ricenet.runtime.tables import read_rows, table_text
 from ricenet.vocabulary import LABELS, Label
-
-COLUMNS = ("participant_id", "label", "fold", "p_rice")
 
 THRESHOLD = 0.5
 """A subject is predicted rice from this p_rice upwards."""
@@ -43,14 +42,14 @@ def macro_f1(labels: Sequence[str], p_rice: NDArray[np.float64]) -> float:
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
     """Write a table with a row a subject, and every digit of the probability."""
-    rows = [f"{p.participant_id}\t{p.label}\t{p.fold}\t{p.p_rice!r}" for p in predictions]
-    write_text(path, "\n".join(["\t".join(COLUMNS), *rows]) + "\n")
+    header = [field.name for field in fields(Prediction)]
+    write_text(path, table_text(header, [astuple(prediction) for prediction in predictions]))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Read what `write_predictions` wrote."""
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    label_of: dict[str, Label] = {label: label for label in LABELS}
     return [
-        Prediction(subject, LABELS[LABELS.index(label)], int(fold), float(p))
-        for subject, label, fold, p in rows
+        Prediction(row["participant_id"], label_of[row["label"]], int(row["fold"]), float(row["p_rice"]))
+        for row in read_rows(path)
     ]

@@ -32,15 +32,11 @@ def in_batches(positions: NDArray[np.int64], batch_size: int) -> list[NDArray[np
     return np.split(positions, starts[1:])
 
 
-def occurrences(positions: NDArray[np.int64]) -> list[int]:
+def occurrences(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each drawn subject came up earlier in the epoch, so that repeats vary differently.
 
     >>> occurrences(np.array([3, 1, 3, 3]))
-    [0, 0, 1, 2]
+    array([0, 0, 1, 2])
     """
-    seen: Counter[int] = Counter()
-    result = []
-    for position in positions.tolist():
-        result.append(seen[position])
-        seen[position] += 1
-    return result
+    before = [int((positions[:place] == position).sum()) for place, position in enumerate(positions)]
+    return np.array(before, np.int64)

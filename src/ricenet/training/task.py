@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
+from ricenet.config.networks import NetworkParams
+from ricenet.config.training import AugmentationParams, TrainingParams
+from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.git import has_changes, head_commit
 from ricenet.training.history import FoldIdentity
-from ricenet.vocabulary import Label
+from ricenet.training.variables import SubjectVariables, VariableEncoder
+from ricenet.vocabulary import PAPER_VOLUMES, Label, VariableSpec, Volumes, VolumeSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from ricenet.training.initial_weights import InitialWeights
 
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
 """Results of a finished fold; the record is written last."""
@@ -20,6 +28,8 @@ WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "p
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 """The last two states of an unfinished fold."""
 
+FORMAT = 2
+"""Of records, checkpoints and ensembles; what has another number was made by another version."""
 
 _WITHOUT_INFLUENCE = {"checkpoint_every_epochs", "memory", "overrides"}
 
@@ -38,6 +48,12 @@ def code_state(project: Path) -> CodeState:
     return CodeState(head_commit(project), has_changes(project, "src", "params.yaml"))
 
 
+def refuse_earlier_version(found: object, path: Path) -> None:
+    """Make sure that a file is of this version. found: its format. Raises TrainingError."""
+    if found != FORMAT:
+        raise TrainingError(f"{path} was made by an earlier version of ricenet; move it away and train again")
+
+
 @dataclass(frozen=True)
 class FoldTask:
     """One fold of one modality set.
@@ -45,8 +61,10 @@ class FoldTask:
     training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
     the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
     modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
-    folder per finished or begun fold, by key. code_state: recorded, but no part of the key. own_settings:
-    dotted names of parameters in which the folds of a set differ by intention, since each searched its own.
+    folder per finished or begun fold, by key. volumes: all declared ones. variables: values by subject.
+    excluded: subjects that lack a volume of the set. code_state: recorded, but no part of the key.
+    own_settings: dotted names of parameters in which the folds of a set differ by intention, since each
+    searched its own.
     """
 
     modality_set: str
@@ -64,24 +82,56 @@ class FoldTask:
     code: str
     preprocessed: Path
     store: Path
+    volumes: Volumes = PAPER_VOLUMES
+    variable_specs: tuple[VariableSpec, ...] = ()
+    variables: Mapping[str, SubjectVariables] = field(default_factory=dict)
+    initial_weights: InitialWeights | None = None
+    excluded: tuple[str, ...] = ()
     code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
     own_settings: frozenset[str] = frozenset()
 
     @property
+    def members(self) -> tuple[VolumeSpec, ...]:
+        """The volumes of the modality set, in channel order."""
+        return self.volumes.members(self.modality_set)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All that take part: those of training, then those of validation."""
+        return (*self.training_subjects, *self.validation_subjects)
+
+    @cached_property
+    def encoder(self) -> VariableEncoder:
+        """How the variables become numbers, learnt from the training subjects."""
+        known = [self.variables.get(subject, {}) for subject in self.training_subjects]
+        return VariableEncoder.fitted(self.variable_specs, known)
+
+    @property
+    def variable_columns(self) -> int:
+        """How many numbers the network gets beside the volumes: none where it uses no variables."""
+        return len(self.encoder.columns) if self.network.uses_variables else 0
+
+    def encoded_variables(self, subjects: Sequence[str]) -> torch.Tensor:
+        """(N, V) float32, V the `variable_columns`. Raises VariableError: a value that cannot be encoded."""
+        if not self.network.uses_variables:
+            return VariableEncoder().encode({subject: {} for subject in subjects})
+        return self.encoder.encode({subject: self.variables.get(subject, {}) for subject in subjects})
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The settings that influence the result, by dotted name."""
+        initial_weights = None if self.initial_weights is None else self.initial_weights.digest
         return _dotted(
             {
                 "training": self.training.model_dump(exclude=_WITHOUT_INFLUENCE),
                 "augmentation": self.augmentation.model_dump(),
-                "network": self.network.model_dump(),
+                "network": {**self.network.model_dump(), "initial_weights": initial_weights},
             }
         )
 
     @cached_property
     def key(self) -> str:
-        """Content address of the result: settings, subjects, their labels and volumes, and the code."""
-        everyone = [*self.training_subjects, *self.validation_subjects]
+        """Content address of the result: settings, subjects, what is known of them, and the code."""
         return content_digest(
             {
                 "modality_set": self.modality_set,
@@ -89,37 +139,43 @@ class FoldTask:
                 "seed": self.seed,
                 "parameters": self.parameters,
                 "cube": [self.cube_voxels, self.spacing_mm],
+                "channels": [spec.model_dump(include={"name", "kind", "scale"}) for spec in self.members],
+                # each of them has its own draws of augmentation
+                "mris": [spec.name for spec in self.volumes.mris],
                 "subjects": {"train": self.training_subjects, "validation": self.validation_subjects},
-                "labels": {subject: self.labels[subject] for subject in everyone},
-                "volumes": {subject: self.subject_keys[subject] for subject in everyone},
+                "known": self._known(self.subjects),
                 "code": self.code,
             }
         )
 
+    def _known(self, subjects: Sequence[str]) -> dict[str, Any]:
+        """What the network can learn from, by subject: labels, volumes, and variables where it uses them."""
+        known: dict[str, Any] = {
+            "labels": {subject: self.labels[subject] for subject in subjects},
+            "volumes": {subject: self.subject_keys[subject] for subject in subjects},
+        }
+        if self.network.uses_variables:
+            specs = [spec.model_dump(include={"name", "kind"}) for spec in self.variable_specs]
+            values = {subject: dict(self.variables.get(subject, {})) for subject in subjects}
+            known["variables"] = [specs, values]
+        return known
+
     @property
     def provenance(self) -> dict[str, Any]:
-        """Whom the fold learnt from and is judged on, and digests of what all folds of a set have in common.
+        """Which subjects the fold learnt from and is judged on, and digests of what the folds of a set share.
 
-        All of it follows from the key, so it holds for folds too that were trained before it was kept.
+        All of it follows from the key.
         """
-        everyone = sorted([*self.training_subjects, *self.validation_subjects])
         subjects = {"training": list(self.training_subjects), "validation": list(self.validation_subjects)}
-        return {"subjects": subjects, "digests": self._digests(everyone)}
-
-    def _digests(self, everyone: Sequence[str]) -> dict[str, str]:
         common = {name: value for name, value in self.parameters.items() if name not in self.own_settings}
-        return {
-            "parameters": content_digest([common, sorted(self.own_settings), self.seed]),
-            "labels": content_digest({subject: self.labels[subject] for subject in everyone}),
-            "preprocessing": content_digest(
-                [
-                    {subject: self.subject_keys[subject] for subject in everyone},
-                    self.cube_voxels,
-                    self.spacing_mm,
-                ]
-            ),
-            "code": self.code,
+        known = self._known(sorted(self.subjects))
+        volumes = known.pop("volumes")
+        parts = known | {
+            "parameters": [common, sorted(self.own_settings), self.seed],
+            "preprocessing": [volumes, self.cube_voxels, self.spacing_mm],
         }
+        digests = {name: content_digest(content) for name, content in parts.items()}
+        return {"subjects": subjects, "digests": {**digests, "code": self.code}}
 
     @property
     def identity(self) -> FoldIdentity:
@@ -138,11 +194,16 @@ class FoldTask:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What fold.json says about the training; of a finished one, as it was written then."""
+        """What fold.json says about the training; of a finished one, as it was written then.
+
+        Raises TrainingError: an earlier version wrote it.
+        """
         if self.is_finished:
             written: dict[str, Any] = read_json(self.folder / RECORD)
+            refuse_earlier_version(written.get("format"), self.folder / RECORD)
             return written
         return {
+            "format": FORMAT,
             "modality_set": self.modality_set,
             "fold": self.fold,
             "key": self.key,
@@ -150,6 +211,7 @@ class FoldTask:
             "parameters": self.parameters,
             "train_subjects": len(self.training_subjects),
             "validation_subjects": len(self.validation_subjects),
+            "excluded_subjects": list(self.excluded),
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
         }

@@ -1,4 +1,4 @@
-"""Tensors as a safetensors file that appears at once and whole."""
+"""Tensors as safetensors files, which hold no code: written at once and whole, read with what is wrong."""
 
 from __future__ import annotations
 
@@ -36,3 +36,15 @@ def write_tensors(
             ) from None
         written.chmod(0o644)
         written.replace(path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata. Raises ValueError: missing, damaged, or another kind of file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as content:
+            names = content.keys()
+            return {name: content.get_tensor(name) for name in names}, dict(content.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(str(error)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import (
+    CHECKED_COHORT_FILE,
+    EXCLUDED_FILE,
+    CheckedCohort,
+    having,
+    read_usable_cohort,
+)
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from ricenet.config.params import ExplainParams, Params
+    from ricenet.training.variables import SubjectVariables
 
 _NEVER_QUITE = 1e-6
 """From 0 and 1, where log-odds end."""
@@ -36,37 +44,35 @@ _NEVER_QUITE = 1e-6
 class Explainer:
     """Explains subjects by the networks of one modality set.
 
-    volumes: declared by the cohort. preprocessed: the folder with a folder a subject. cohort: the raw cohort,
-    for masks that only a synthetic one knows. seed: of the untrained weights.
+    cohort: the usable subjects. project: the folder that holds work/ and the raw cohort, whose masks only a
+    synthetic one knows. seed: of the untrained weights.
     """
 
     ensemble: Ensemble
-    volumes: Volumes
+    cohort: CheckedCohort
     splits: Splits
-    preprocessed: Path
-    cohort: Path
+    project: Path
     settings: ExplainParams
     seed: int
 
     @classmethod
     def open(cls, project: Path, modality_set: str, params: Params) -> Self:
-        """The ensemble, splits and volumes of a project folder.
+        """The ensemble, subjects and splits of a project folder.
 
         Raises RegistryError, SplitError or ResultError: files are missing or do not belong together.
         """
         return cls(
             Ensemble.load(project / "models" / "ensembles" / modality_set),
-            params.volumes,
+            read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE),
             read_splits(project / "work" / "splits" / "splits.json"),
-            project / "work" / "preprocessed",
-            project / params.cohort.root,
+            project,
             params.explain,
             params.seed,
         )
 
     def __post_init__(self) -> None:
         """Raise ResultError where the ensemble was trained with other splits: held out would be a guess."""
-        trained_with = str(self.ensemble.record["splits_digest"])
+        trained_with = self.ensemble.record.splits_digest
         if trained_with != self.splits.digest:
             raise ResultError(
                 f"ensemble {self.ensemble.modality_set}: trained with splits {trained_with[:12]}, but "
@@ -74,10 +80,62 @@ class Explainer:
                 "explain. Run `dvc repro train`"
             )
 
+    @property
+    def volumes(self) -> Volumes:
+        """As the cohort declares them."""
+        return self.cohort.volumes
+
+    @property
+    def preprocessed(self) -> Path:
+        """The folder with a folder a subject."""
+        return self.project / "work" / "preprocessed"
+
+    @property
+    def raw(self) -> Path:
+        """The cohort's folder."""
+        return self.project / self.cohort.root
+
     @cached_property
     def synthetic(self) -> bool:
         """Whether the cohort is made up."""
-        return is_synthetic(self.cohort)
+        return is_synthetic(self.raw)
+
+    def subjects(self, per_label: int | None) -> list[str]:
+        """The first subjects of each label outside the test set that have the volumes of the modality set.
+
+        per_label: how many of each, by name, in the order of LABELS; None: all.
+        """
+        usable = set(having(self.cohort, self.ensemble.modality_set))
+        found = [subject for subject in self.splits.development if subject in usable]
+        of_label = {label: [s for s in found if self.splits.labels[s] == label] for label in LABELS}
+        return [subject for label in LABELS for subject in of_label[label][:per_label]]
+
+    def require_explainable(self, subjects: Sequence[str], voted: bool) -> None:
+        """Make sure that subjects named by a person can be explained.
+
+        voted: the ensemble's vote on the test set is in the ledger, so that nothing of it is new.
+        Raises ResultError: a subject that is not preprocessed, lacks a volume of the modality set, or is of a
+        test set that was not evaluated yet.
+        """
+        known = [subject.participant_id for subject in self.cohort.subjects]
+        if unknown := [subject for subject in subjects if subject not in known]:
+            there = f"{known[0]} to {known[-1]}, {len(known)} in all" if known else "none"
+            raise ResultError(
+                f"not preprocessed: {', '.join(unknown)}; {self.preprocessed} has {there}. Run "
+                "`dvc repro preprocess`, or name another subject"
+            )
+        usable = having(self.cohort, self.ensemble.modality_set)
+        if lacking := [subject for subject in subjects if subject not in usable]:
+            raise ResultError(
+                f"{', '.join(lacking)}: without a volume that {self.ensemble.modality_set} needs. Name a "
+                "modality set whose volumes the subject has (--set)"
+            )
+        if not voted and (kept := [subject for subject in subjects if subject in self.splits.test]):
+            raise ResultError(
+                f"of the independent test set: {', '.join(kept)}; explaining shows the prediction, which is "
+                "an evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, "
+                "which votes and records that in the ledger; then its test subjects can be explained"
+            )
 
     def explain(self, subject: str, progress: Progress | None = None) -> Case:
         """Explain a subject by the networks that did not train on it.
@@ -85,17 +143,24 @@ class Explainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged.
         """
         label = self.splits.labels.get(subject, "n/a")
-        anatomy = read_anatomy(self.preprocessed, self.cohort, subject, label, self.volumes)
-        names = [spec.name for spec in self.volumes.members(self.ensemble.modality_set)]
+        anatomy = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes)
+        names = [spec.name for spec in self.ensemble.members]
         cube_voxels = anatomy.grid.shape[0]
         image = read_volumes(self.preprocessed / subject, subject, names, cube_voxels).astype(np.float32)
-        votes = fold_votes(self.ensemble, self.splits, subject, image)
-        held_out = [vote.fold for vote in votes if vote.held_out]
-        p_rice = [votes[fold].p_rice for fold in held_out]
-        networks = [self.ensemble.networks[fold] for fold in held_out]
+        held = held_out_folds(self.splits, subject)
+        variables = {
+            s.participant_id: s.variables for s in self.cohort.subjects if s.participant_id == subject
+        }
+        votes = [
+            FoldVote(fold=fold, p_rice=float(p), held_out=fold in held)
+            for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
+        ]
+        p_rice = [votes[fold].p_rice for fold in held]
+        networks = [self._of_volumes(self.ensemble.networks[fold], fold, variables) for fold in held]
+        random = [self._of_volumes(self._untrained(held[0]), held[0], variables)]
         found = self._occlusions(networks, names, image, anatomy, progress)
-        random = self._occlusions([self._untrained(held_out[0])], names, image, anatomy, progress)
-        untrained = {name: m.change for name, m in random.items()}
+        compared = self._occlusions(random, names, image, anatomy, progress)
+        untrained = {name: m.change for name, m in compared.items()}
         summaries = {name: summarise(m, untrained[name], anatomy) for name, m in found.items()}
         explanation = Explanation(
             modality_set=self.ensemble.modality_set,
@@ -135,74 +200,41 @@ class Explainer:
         """
         from ricenet.training.networks import initial_network, preferred_device
 
-        shape = self.ensemble.record["network"]
+        record = self.ensemble.record
+        # not the seed itself: a trained network still resembles the weights that it started from
+        seed = seed_for("occlusion sanity", self.seed)
+        variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
         network = initial_network(
-            self.ensemble.modality_set,
-            fold,
-            # not the seed itself: a trained network still resembles the weights that it started from
-            seed_for("occlusion sanity", self.seed),
-            shape["widen_factor"],
-            shape["stem_stride"],
-            shape.get("norm", "batch"),
+            record.network, record.modality_set, fold, seed, len(record.members), variables
         )
         return network.eval().to(preferred_device())
+
+    def _of_volumes(
+        self, network: torch.nn.Module, fold: int, variables: Mapping[str, SubjectVariables]
+    ) -> torch.nn.Module:
+        """A network of the volumes alone; the subject's variables, where it uses any, stay as they are."""
+        from ricenet.evaluation.occlusion.answering import WithVariables
+
+        if not self.ensemble.record.network.uses_variables:
+            return network
+        return WithVariables(network, self.ensemble.record.encoders[fold].encode(variables))
 
     def _provenance(self) -> dict[str, str]:
         settings, record = self.settings, self.ensemble.record
         return {
             "model": f"{self.ensemble.modality_set}, digest {self.ensemble.digest[:12]}",
             "splits": self.splits.digest[:12],
-            "preprocessing": str(record["preprocessing_digest"])[:12],
+            "preprocessing": record.preprocessing_digest[:12],
             "cube and stride": f"{settings.cube_voxels} and {settings.stride_voxels} voxels",
             "hidden cubes hold": settings.fill.replace("_", " "),
             "computed in": settings.precision,
         }
 
 
-def subjects_to_explain(splits: Splits, per_label: int | None) -> list[str]:
-    """The first subjects of each label outside the test set, by name, in the order of LABELS.
-
-    per_label: how many of each; None: all.
-    """
-    of_label = {label: [s for s in splits.development if splits.labels[s] == label] for label in LABELS}
-    return [subject for label in LABELS for subject in of_label[label][:per_label]]
-
-
-def require_explainable(subjects: Sequence[str], splits: Splits, preprocessed: Path, voted: bool) -> None:
-    """Make sure that subjects named by a person can be explained.
-
-    voted: the ensemble's vote on the test set is in the ledger, so that nothing of it is new.
-
-    Raises ResultError: a subject that is not preprocessed, or of a test set not yet evaluated.
-    """
-    known = sorted(path.parent.name for path in preprocessed.glob("*/brain.nii.gz"))
-    if unknown := [subject for subject in subjects if subject not in known]:
-        there = f"{known[0]} to {known[-1]}, {len(known)} in all" if known else "none"
-        raise ResultError(
-            f"not preprocessed: {', '.join(unknown)}; {preprocessed} has {there}. Run "
-            "`dvc repro preprocess`, or name another subject"
-        )
-    if not voted and (kept := [subject for subject in subjects if subject in splits.test]):
-        raise ResultError(
-            f"of the independent test set: {', '.join(kept)}; explaining shows the prediction, which is an "
-            "evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, which "
-            "votes and records the evaluation in the ledger; then its test subjects can be explained"
-        )
-
-
 def held_out_folds(splits: Splits, subject: str) -> list[int]:
     """The folds whose networks did not train on a subject: one, or all for a subject of no fold."""
     validated_by = [k for k, fold in enumerate(splits.folds) if subject in fold]
     return validated_by or list(range(len(splits.folds)))
-
-
-def fold_votes(
-    ensemble: Ensemble, splits: Splits, subject: str, image: NDArray[np.float32]
-) -> list[FoldVote]:
-    """Every network's probability of RICE. image: (C, X, Y, Z), the subject's channels."""
-    held_out = held_out_folds(splits, subject)
-    p_rice = ensemble.predict(image[None])[0]
-    return [FoldVote(fold=k, p_rice=float(p), held_out=k in held_out) for k, p in enumerate(p_rice)]
 
 
 def interval_of_mean(p_rice: Sequence[float]) -> tuple[float, float] | None:

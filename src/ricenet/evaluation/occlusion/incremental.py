@@ -4,21 +4,18 @@
 runs through the network as a difference. A convolution is linear, so that it needs the changed voxels alone;
 where a rectifier follows, the kept activation says what the change makes of it. The receptive field of the
 box grows from layer to layer until it is the whole map. Nothing is approximated: but for rounding, the result
-is that of the whole forward. `WholeInput` computes whole forwards, for networks that `KnownInput` does not
-understand.
+is that of the whole forward.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import conv3d, max_pool3d
 
 from ricenet.evaluation.occlusion import toom_cook
@@ -27,65 +24,6 @@ from ricenet.evaluation.occlusion.receptive_field import Boxes, Shape, SlidingWi
 _OUTSIDE = -torch.inf
 """An activation that no change makes positive, so that differences outside a map stay 0."""
 _POOL = SlidingWindow(kernel=3, stride=2, padding=1)
-
-
-class Answering(Protocol):
-    """A network with an input that it knows."""
-
-    @property
-    def logits(self) -> torch.Tensor:
-        """Of the known input, (2,)."""
-
-    def logits_with(self, differences: torch.Tensor, starts: Starts) -> torch.Tensor:
-        """Logits (N, 2) of N inputs that differ in a box each.
-
-        differences: (N, x, y, z, C) to add to the known input. starts: (N, 3) the boxes' first voxels.
-        """
-
-    def bytes_a_box(self, size: int) -> int:
-        """About how much memory a box of so many voxels along each side takes on its way."""
-
-
-def known_input(network: Any, volumes: NDArray[np.float32], precision: str) -> Answering:
-    """A network with an input (C, X, Y, Z); answers by its changed boxes alone where it is understood.
-
-    precision: of the convolutions of differences, float32 or bfloat16.
-    """
-    parameters = getattr(network, "parameters", list)
-    image = torch.from_numpy(volumes).to(next(iter(parameters()), torch.empty(0)).device)
-    if is_understood(network):
-        return KnownInput(network, image, getattr(torch, precision))
-    return WholeInput(network, image)
-
-
-@dataclass(frozen=True)
-class WholeInput:
-    """Any network and an input, answered by whole forwards.
-
-    network: logits (N, 2) of inputs (N, C, X, Y, Z). volumes: (C, X, Y, Z) float32.
-    """
-
-    network: Callable[[torch.Tensor], torch.Tensor]
-    volumes: torch.Tensor
-
-    @cached_property
-    def logits(self) -> torch.Tensor:
-        """As `Answering`."""
-        return self.network(self.volumes[None])[0]
-
-    def logits_with(self, differences: torch.Tensor, starts: Starts) -> torch.Tensor:
-        """As `Answering`."""
-        inputs = self.volumes.repeat(len(starts), 1, 1, 1, 1)
-        for image, difference, (x, y, z) in zip(inputs, differences, starts, strict=True):
-            box = difference.permute(3, 0, 1, 2)
-            _, a, b, c = box.shape
-            image[:, x : x + a, y : y + b, z : z + c] += box
-        return self.network(inputs)
-
-    def bytes_a_box(self, size: int) -> int:
-        """As `Answering`: a copy of the input, and about as much as 128 channels of it inside."""
-        del size
-        return (self.volumes.shape[0] + 128) * self.volumes[0].numel() * self.volumes.element_size()
 
 
 def rectified_difference(change: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

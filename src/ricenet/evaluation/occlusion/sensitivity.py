@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ricenet.config.params import ExplainParams
-    from ricenet.evaluation.occlusion.incremental import Answering
+    from ricenet.evaluation.occlusion.answering import Answering
 
 Progress = Callable[[int, int], None]
 """Called with how many cubes of how many are done."""
@@ -129,7 +129,7 @@ class _Subject:
         """Fill in the maps' values at some positions each; returns the baseline's p_rice."""
         import torch
 
-        from ricenet.evaluation.occlusion.incremental import known_input
+        from ricenet.evaluation.occlusion.answering import known_input
         from ricenet.training.networks import full_precision
 
         chosen = [m.changing & p for m, p in zip(maps, positions, strict=True)]

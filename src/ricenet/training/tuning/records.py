@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from ricenet.config.tuned import Values
 from ricenet.runtime.files import read_json, write_json, write_text
+from ricenet.runtime.tables import read_rows, table_text
 from ricenet.training.predictions import Prediction, macro_f1
 
 TRIALS, STUDY = "trials.csv", "study.json"
@@ -99,10 +98,8 @@ def score_of(predictions: Sequence[Prediction]) -> FoldScore:
 
 def mean_score(scores: Sequence[FoldScore]) -> FoldScore:
     """The mean over folds, each counting the same."""
-    return FoldScore(
-        float(np.mean([score.macro_f1 for score in scores])),
-        float(np.mean([score.log_loss for score in scores])),
-    )
+    macro_f1, log_loss = np.mean([astuple(score) for score in scores], axis=0).tolist()
+    return FoldScore(macro_f1, log_loss)
 
 
 def merit(scores: Sequence[FoldScore]) -> float:
@@ -117,13 +114,10 @@ def merit(scores: Sequence[FoldScore]) -> float:
 
 def write_trials(trials: Sequence[TrialRecord], study: StudyRecord, path: Path) -> None:
     """Write a CSV with a row a trial, every digit of its values and scores; empty cells where unknown."""
-    stream = io.StringIO()
     folds = [f"fold_{k}_{name}" for k in range(study.folds) for name in ("macro_f1", "log_loss")]
     columns = ["number", "state", "macro_f1", "log_loss", "seconds", *study.ranges, *folds, "reason"]
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(trial) for trial in trials)
-    write_text(path, stream.getvalue())
+    rows = [[row.get(column, "") for column in columns] for row in map(_row, trials)]
+    write_text(path, table_text(columns, rows, delimiter=","))
 
 
 def _row(trial: TrialRecord) -> dict[str, Any]:
@@ -138,23 +132,21 @@ def _row(trial: TrialRecord) -> dict[str, Any]:
 
 def read_trials(path: Path, study: StudyRecord) -> list[TrialRecord]:
     """Read what `write_trials` wrote."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [_trial(row, study) for row in csv.DictReader(stream)]
-
-
-def _trial(row: Mapping[str, str], study: StudyRecord) -> TrialRecord:
-    return TrialRecord(
-        number=int(row["number"]),
-        state=row["state"],  # type: ignore[arg-type]
-        values={name: _number(row[name]) for name in study.ranges if row[name]},
-        scores=tuple(
-            FoldScore(float(row[f"fold_{fold}_macro_f1"]), float(row[f"fold_{fold}_log_loss"]))
-            for fold in range(study.folds)
-            if row[f"fold_{fold}_macro_f1"]
-        ),
-        seconds=float(row["seconds"]) if row["seconds"] else None,
-        reason=row["reason"] or None,
-    )
+    return [
+        TrialRecord(
+            number=int(row["number"]),
+            state=row["state"],  # type: ignore[arg-type]
+            values={name: _number(row[name]) for name in study.ranges if row[name]},
+            scores=tuple(
+                FoldScore(float(row[f"fold_{fold}_macro_f1"]), float(row[f"fold_{fold}_log_loss"]))
+                for fold in range(study.folds)
+                if row[f"fold_{fold}_macro_f1"]
+            ),
+            seconds=float(row["seconds"]) if row["seconds"] else None,
+            reason=row["reason"] or None,
+        )
+        for row in read_rows(path, delimiter=",")
+    ]
 
 
 def _number(text: str) -> float | int:

@@ -1,23 +1,27 @@
-"""What is to be searched: one study a modality set, or one for each fold of it where nested."""
+"""What is to be searched: one study a modality set, or one for each fold of it where nested.
+
+Source: Varma and Simon 2006 (nested cross-validation); the paper of RICE-NET does not tune.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from ricenet.cohort.splits import Splits
-from ricenet.config.params import PARAMS_FILE, ExecutionParams, PreprocessingParams
-from ricenet.config.training import AugmentationParams, NetworkParams, TrainingParams
-from ricenet.config.tuned import Values, refuse_overridden, with_values
+from ricenet.config.params import PARAMS_FILE, ExecutionParams
+from ricenet.config.tuned import Tuned, Values, refuse_overridden, with_values
 from ricenet.config.tuning import SEARCHED, TuningParams
-from ricenet.runtime.errors import ParamsError
+from ricenet.runtime.errors import ParamsError, SplitError
 from ricenet.runtime.files import content_digest
-from ricenet.training.cross_validation import plan_folds
+from ricenet.runtime.randomness import seed_for
+from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.task import FoldTask
-from ricenet.training.tuning.nested import inner_splits
 from ricenet.training.tuning.records import StudyRecord
+from ricenet.vocabulary import LABELS
 
 SQLITE = "sqlite:///"
 STORAGE = f"{SQLITE}work/store/tuning.db"
@@ -69,6 +73,11 @@ class Search:
         )
 
     @property
+    def store(self) -> Path:
+        """Where folds are kept."""
+        return self.tasks[0].store
+
+    @property
     def folder(self) -> Path:
         """Where the results are laid out, below that of all searches."""
         name = "" if self.outer_fold is None else f"fold-{self.outer_fold}"
@@ -78,6 +87,11 @@ class Search:
     def settings_of_params(self) -> dict[str, float | int]:
         """What the parameter file says of the settings that are searched."""
         return {name: self.tasks[0].parameters[name] for name in self.ranges}
+
+    @property
+    def costliest_fold(self) -> FoldTask:
+        """A fold with the highest value of everything, such as the largest batch that may be drawn."""
+        return self.with_values({name: as_value(name, high) for name, (_, high) in self.ranges.items()})[0]
 
     def with_values(self, values: Values) -> tuple[FoldTask, ...]:
         """The folds with some settings replaced."""
@@ -94,52 +108,26 @@ def _with_values(task: FoldTask, values: Values) -> FoldTask:
     return replace(task, training=training, augmentation=augmentation)
 
 
-def plan_searches(
-    tuning: TuningParams,
-    splits: Splits,
-    subject_keys: Mapping[str, str],
-    seed: int,
-    preprocessing: PreprocessingParams,
-    training: TrainingParams,
-    augmentation: AugmentationParams,
-    network: NetworkParams,
-    preprocessed: Path,
-    store: Path,
-) -> list[Search]:
+def plan_searches(tuning: TuningParams, setup: TrainingSetup) -> list[Search]:
     """The searches of every set to be tuned, over folds of the development set; test subjects have no part.
 
-    Parameters are those of `plan_folds`.
     Raises ParamsError: a setting is both searched and set for its set. ScanError: a subject is not
     preprocessed. SplitError: too few subjects for inner folds.
     """
-    refuse_overridden(dict.fromkeys(tuning.modality_sets, tuning.ranges), training.overrides)
-    outer: list[int | None] = [*range(len(splits.folds))] if tuning.nested else [None]
-    searches = []
-    for modality_set in tuning.modality_sets:
-        for fold in outer:
-            judged = splits if fold is None else inner_splits(splits, fold, seed)
-            tasks = plan_folds(
-                [modality_set],
-                judged,
-                subject_keys,
-                seed,
-                preprocessing,
-                training,
-                augmentation,
-                network,
-                preprocessed,
-                store,
-            )
-            searches.append(_search(tuning, modality_set, fold, tasks))
-    return searches
+    refuse_overridden(dict.fromkeys(tuning.modality_sets, tuning.ranges), setup.training.overrides)
+    outer: list[int | None] = [*range(len(setup.splits.folds))] if tuning.nested else [None]
+    return [_search(tuning, setup, name, fold) for name in tuning.modality_sets for fold in outer]
 
 
-def _search(tuning: TuningParams, modality_set: str, fold: int | None, tasks: list[FoldTask]) -> Search:
+def _search(tuning: TuningParams, setup: TrainingSetup, modality_set: str, fold: int | None) -> Search:
+    splits = setup.splits if fold is None else inner_splits(setup.splits, fold, setup.seed)
+    tasks = plan_folds(replace(setup, splits=splits, tuned=Tuned()), [modality_set])
     epochs = tuning.epochs or tasks[0].training.epochs
+    shortened = tasks[0].training.model_copy(update={"epochs": epochs})
     return Search(
         modality_set,
         fold,
-        tuple(replace(task, training=task.training.model_copy(update={"epochs": epochs})) for task in tasks),
+        tuple(replace(task, training=shortened) for task in tasks),
         tuning.ranges,
         tuning.trials,
         tuning.pruner,
@@ -148,16 +136,38 @@ def _search(tuning: TuningParams, modality_set: str, fold: int | None, tasks: li
     )
 
 
+def inner_splits(splits: Splits, fold: int, seed: int) -> Splits:
+    """As many stratified folds as there are outer ones, of an outer fold's training subjects alone.
+
+    The result holds no one else: neither the fold's validation subjects nor the test set.
+    Raises SplitError: too few training subjects of a label.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    subjects = splits.training_subjects(fold)
+    labels = {subject: splits.labels[subject] for subject in subjects}
+    count, found = len(splits.folds), Counter(labels.values())
+    if min(found[label] for label in LABELS) < count:
+        counts = " and ".join(f"{found[label]} {label}" for label in LABELS)
+        raise SplitError(
+            f"tuning.nested: {count} inner folds need at least {count} training subjects of each label in "
+            f"fold {fold}, found {counts}; add subjects, lower split.folds, or set tuning.nested to false"
+        )
+    # scikit-learn takes 32 bits
+    random_state = seed_for("inner folds", seed, fold) % 2**32
+    divider = StratifiedKFold(count, shuffle=True, random_state=random_state)
+    parts = divider.split(subjects, [labels[subject] for subject in subjects])
+    return Splits(labels, tuple(tuple(subjects[i] for i in sorted(part)) for _, part in parts), ())
+
+
 def refuse_sqlite_on_a_cluster(tuning: TuningParams, execution: ExecutionParams) -> None:
     """Make sure that trials on several machines have a database that all of them reach.
 
     Raises ParamsError.
     """
     if execution.backend == "ray" and (tuning.storage or STORAGE).startswith(SQLITE):
-        raise ParamsError(
-            PARAMS_FILE.name,
-            [
-                "tuning.storage: a sqlite file is not reached from the nodes of a Ray cluster "
-                "(execution.backend ray); name a database as postgresql://host/database"
-            ],
+        problem = (
+            "tuning.storage: a sqlite file is not reached from the nodes of a Ray cluster "
+            "(execution.backend ray); name a database as postgresql://host/database"
         )
+        raise ParamsError(PARAMS_FILE.name, [problem])

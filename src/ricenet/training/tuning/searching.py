@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from ricenet.config.params import ExecutionParams
-from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.errors import StoreError, TrainingError
 from ricenet.runtime.execution import run_tasks
-from ricenet.training.concurrency import packing_of
-from ricenet.training.tuning.folds_kept import discard_folds
+from ricenet.runtime.files import locked
+from ricenet.runtime.ray.staging import StagedTask
+from ricenet.runtime.store import LOCKS
+from ricenet.training.concurrency import sized
+from ricenet.training.staged_folds import staged_inputs, with_staged_inputs
 from ricenet.training.tuning.records import NoObserver, TrialObserver
-from ricenet.training.tuning.searches import Search, as_value
+from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
-from ricenet.training.tuning.study import best_trial, open_study, progress, record_of
-from ricenet.training.tuning.trial import ScoreFold, train_and_score
-from ricenet.training.tuning.worker import Worker, open_trials, staged_worker, work
-from ricenet.vocabulary import channels
+from ricenet.training.tuning.study import Progress, best_trial, open_study, progress, record_of
+from ricenet.training.tuning.trial import ScoreFold, discard_folds, run_trial, train_and_score
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 10
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Takes trials of searches, the first search first, until all of them have enough."""
+
+    number: int
+    searches: Sequence[Search]
+    score_fold: ScoreFold
+    observer: TrialObserver
 
 
 def search_settings(
@@ -34,43 +50,46 @@ def search_settings(
 ) -> None:
     """Bring every study to its number of trials, complete or pruned; those of earlier runs count.
 
-    observer: is told every trial as it ends. score_fold: trains a fold and says how well it does.
+    observer: is called with every trial as it ends. score_fold: trains a fold and says how well it does.
     Raises TrainingError: no trial of a study could be trained, a worker failed, or the database cannot be
     used.
     """
     waiting = False
     while missing := [search for search in searches if not _is_over(search)]:
         if there_are := sum(open_trials(search) for search in missing):
-            _work(missing, there_are, execution, score_fold, observer or NoObserver())
+            _share_out(missing, there_are, execution, score_fold, observer or NoObserver())
         else:
             if not waiting:
                 logger.info("tuning: waiting for trials of other workers, or of ones that died a moment ago")
             waiting = True
             time.sleep(min(POLL_S, missing[0].heartbeat_s))
     for search in searches:
-        _require_success(search)
-        _clear_away(search)
+        with database_errors(search.storage):
+            _require_success(search)
+            discard_folds(open_study(search), search.store, keep_best=search.keeps_folds)
 
 
-def _work(
+def _share_out(
     searches: Sequence[Search],
     trials: int,
     execution: ExecutionParams,
     score_fold: ScoreFold,
     observer: TrialObserver,
 ) -> None:
-    packing = _packing(searches, execution)
+    """Let as many workers as there is room for take the trials."""
+    largest = max(searches, key=lambda search: len(search.tasks[0].members))
+    sizing = sized(execution, largest.costliest_fold)
+    workers = 1 if sizing.backend == "serial" else sizing.workers
     # a worker without a trial ends at once, and on a cluster nobody knows yet how many have room
-    count = trials if packing.workers == "auto" else min(trials, packing.workers)
-    workers = [Worker(number, searches, score_fold, observer) for number in range(count)]
+    count = trials if workers == "auto" else min(trials, workers)
     outcomes = run_tasks(
         work,
+        [Worker(number, searches, score_fold, observer) for number in range(count)],
+        sizing.backend,
         workers,
-        packing.backend,
-        packing.workers,
-        packing.threads_per_worker,
+        sizing.threads_per_worker,
         "tuning: workers",
-        gpus_per_worker=packing.gpus_per_worker,
+        gpus_per_worker=sizing.gpus_per_worker,
         staging=staged_worker,
     )
     if errors := list(dict.fromkeys(outcome.error for outcome in outcomes if outcome.error is not None)):
@@ -80,33 +99,29 @@ def _work(
         )
 
 
-def _packing(searches: Sequence[Search], execution: ExecutionParams) -> ExecutionParams:
-    """How many trials side by side; what is "auto" is measured, with the largest batch that may be drawn."""
-    if execution.backend == "serial":
-        return execution.model_copy(update={"workers": 1})
-    if execution.backend == "ray" or "auto" not in (execution.workers, execution.threads_per_worker):
-        return execution
-    search = max(searches, key=lambda search: len(channels(search.modality_set)))
-    highest = {name: as_value(name, high) for name, (_, high) in search.ranges.items()}
-    packing = packing_of(search.with_values(highest)[0], execution)
-    return execution.model_copy(update={"workers": packing.workers, "threads_per_worker": packing.threads})
+def _progress(search: Search) -> Progress:
+    with database_errors(search.storage):
+        return progress(open_study(search), search)
 
 
 def _is_over(search: Search) -> bool:
     """Whether a study has its trials, or so many have failed that more are no use."""
-    with database_errors(search.storage):
-        state = progress(open_study(search), search)
+    state = _progress(search)
     return state.finished >= search.trials or (state.failed >= search.trials and not state.running)
 
 
+def open_trials(search: Search) -> int:
+    """How many trials a study lacks that nobody is at; none where as many as are asked for have failed."""
+    state = _progress(search)
+    return 0 if state.failed >= search.trials else max(0, search.trials - state.finished - state.running)
+
+
 def _require_success(search: Search) -> None:
-    with database_errors(search.storage):
-        study = open_study(search)
-        if best_trial(study) is not None:
-            return
-        reasons = [trial.reason for trial in map(record_of, study.get_trials()) if trial.reason]
-    kinds = Counter(map(_kind, reasons))
-    (commonest, times), *_ = kinds.most_common(1)
+    study = open_study(search)
+    if best_trial(study) is not None:
+        return
+    reasons = [trial.reason for trial in map(record_of, study.get_trials()) if trial.reason]
+    (commonest, times), *_ = Counter(map(_kind, reasons)).most_common(1)
     example = next(reason for reason in reasons if _kind(reason) == commonest)
     raise TrainingError(
         f"{study.study_name}: none of {len(reasons)} trials could be trained, {times} of them for such a "
@@ -119,6 +134,50 @@ def _kind(reason: str) -> str:
     return re.sub(r"\d[\w.+-]*", "#", reason)
 
 
-def _clear_away(search: Search) -> None:
-    with database_errors(search.storage):
-        discard_folds(open_study(search), search.tasks[0].store, keep_best=search.keeps_folds)
+def work(worker: Worker) -> None:
+    """Take trials as long as there are open ones.
+
+    Raises TrainingError: the database cannot be used. StoreError: the disk is full. And whatever else
+    interrupts a trial.
+    """
+    try:
+        for search in worker.searches:
+            while _take_trial(worker, search):
+                pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreError(
+            "the disk is full: make room (`ricenet store gc`, once no stage runs), then run again"
+        ) from None
+
+
+def _take_trial(worker: Worker, search: Search) -> bool:
+    """Run one more trial; False where none is open. Two workers of one machine never both take the last."""
+    with database_errors(search.storage), ExitStack() as claim:
+        claim.enter_context(locked(search.store / LOCKS / search.study.key))
+        if open_trials(search) == 0:
+            return False
+        run_trial(open_study(search), search, worker.score_fold, worker.observer, begun=claim.close)
+        return True
+
+
+def staged_worker(worker: Worker) -> StagedTask[Worker]:
+    """The volumes of everyone who takes part. Folds stay where they are trained: their scores are enough."""
+    inputs: dict[str, Path] = {}
+    for task in (task for search in worker.searches for task in search.tasks):
+        inputs |= staged_inputs(task, task.subjects)
+    # nothing is written into it
+    folder = worker.searches[0].store / f"tuning-worker-{worker.number}"
+    return StagedTask(inputs, folder, partial(_elsewhere, worker), last="ended")
+
+
+def _elsewhere(worker: Worker, inputs: Mapping[str, Path], folder: Path) -> Worker:
+    """The same worker with its volumes, and room for folds, where it lies there."""
+    store = folder.parent / "folds"
+    moved = [
+        [with_staged_inputs(task, task.subjects, inputs, folder.parent, store) for task in search.tasks]
+        for search in worker.searches
+    ]
+    searches = [replace(s, tasks=tuple(tasks)) for s, tasks in zip(worker.searches, moved, strict=True)]
+    return replace(worker, searches=searches)

@@ -1,4 +1,4 @@
-"""A study in the database: opening it, what of it is done, what is left to do, and what is best."""
+"""A study in the database: opening it, drawing values, what is done and left to do, and what is best."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.samplers import TPESampler
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ricenet.runtime.randomness import seed_for
 from ricenet.training.tuning.records import FoldScore, State, TrialRecord
-from ricenet.training.tuning.sampler import CountedSampler
 from ricenet.training.tuning.searches import GRACE, Search
 from ricenet.training.tuning.storage import open_storage
 
@@ -34,6 +35,31 @@ are all worse than the best trial's, while at 0.1 it would take four, and of fiv
 
 MEDIAN_TRIALS = 5
 """Trials before the median counts for anything."""
+
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+class CountedSampler(TPESampler):
+    """TPE, started anew for every trial, seeded by the study's key and the trial's number.
+
+    One seed for all would draw the first trials again when a search is resumed, and the same ones in two
+    workers; numbers are given out by the database, each once.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Start anew for this trial."""
+        # numpy takes 32 bits
+        TPESampler.__init__(self, seed=seed_for("tuning", self._key, trial.number) % 2**32)
+        super().before_trial(study, trial)
 
 
 @dataclass(frozen=True)
@@ -100,11 +126,8 @@ def _bury_unbegun(study: Study, search: Search) -> None:
     """Fail trials whose process died before their first heartbeat; Optuna would wait for them for ever."""
     latest = datetime.datetime.now() - datetime.timedelta(seconds=GRACE * search.heartbeat_s)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if (
-            trial.user_attrs.get(BEGUN) != trial.number
-            and trial.datetime_start
-            and trial.datetime_start < latest
-        ):
+        unbegun = trial.user_attrs.get(BEGUN) != trial.number
+        if unbegun and trial.datetime_start and trial.datetime_start < latest:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             queue_again(study, trial)
 
@@ -118,17 +141,9 @@ def queue_again(study: Study, trial: FrozenTrial) -> None:
 
 def state_of(trial: FrozenTrial) -> State:
     """What became of a trial."""
-    match trial.state:
-        case TrialState.COMPLETE:
-            return "complete"
-        case TrialState.PRUNED:
-            return "pruned"
-        case TrialState.FAIL:
-            return "failed" if REASON in trial.user_attrs else "interrupted"
-        case TrialState.RUNNING:
-            return "running"
-        case TrialState.WAITING:
-            return "waiting"
+    if trial.state == TrialState.FAIL:
+        return "failed" if REASON in trial.user_attrs else "interrupted"
+    return _STATES[trial.state]
 
 
 def best_trial(study: Study) -> FrozenTrial | None:

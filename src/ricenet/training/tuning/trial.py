@@ -1,10 +1,17 @@
-"""One trial: values are drawn, folds trained one after another, and it stops early where it is losing."""
+"""One trial: values are drawn, folds trained one after another, and it stops early where it is losing.
+
+Of the folds of trials those of the best one so far stay in the store, and those of trials that go on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple
+from pathlib import Path
 
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
@@ -13,9 +20,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ricenet.config.tuned import Values
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.files import PARTIAL, locked, read_json
+from ricenet.runtime.store import IN_USE, LOCKS, Store
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
-from ricenet.training.tuning.folds_kept import discard_folds, holding, note_in_use
 from ricenet.training.tuning.records import (
     FoldScore,
     TrialObserver,
@@ -34,6 +42,7 @@ from ricenet.training.tuning.study import (
     best_trial,
     queue_again,
     record_of,
+    state_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -75,9 +84,9 @@ def run_trial(
         _queue_if_failed(study, objective.number)
         raise
     trial = record_of(_frozen(study, objective.number))
-    logger.info("%s: %s", study.study_name, _told(trial, study))
+    logger.info("%s: %s", study.study_name, _reported(trial, study))
     observer.on_trial(search.study, trial)
-    discard_folds(study, search.tasks[0].store, keep_best=True)
+    discard_folds(study, search.store, keep_best=True)
 
 
 class _Objective:
@@ -160,7 +169,7 @@ def _queue_if_failed(study: Study, number: int) -> None:
         queue_again(study, trial)
 
 
-def _told(trial: TrialRecord, study: Study) -> str:
+def _reported(trial: TrialRecord, study: Study) -> str:
     if trial.score is None or trial.state == "failed":
         return f"trial {trial.number} {trial.state}: {trial.reason}"
     best = best_trial(study)
@@ -168,3 +177,44 @@ def _told(trial: TrialRecord, study: Study) -> str:
     score = f"macro-F1 {trial.score.macro_f1:.3f}, log-loss {trial.score.log_loss:.3f}"
     folds = f" after {len(trial.scores)} folds" if trial.state == "pruned" else ""
     return f"trial {trial.number} {trial.state}{folds}: {score}{so_far}"
+
+
+@contextlib.contextmanager
+def holding(store: Path, key: str) -> Iterator[None]:
+    """Keep a fold from being trained by others at the same time, and from being deleted."""
+    with locked(store / LOCKS / key):
+        yield
+
+
+def note_in_use(store: Path, keys: Iterable[str]) -> None:
+    """Keep folds from being swept, beside those that are in use already."""
+    with locked(store / LOCKS / IN_USE):
+        path = store / IN_USE
+        known = read_json(path) if path.is_file() else []
+        Store(store).use([*known, *keys])
+
+
+def discard_folds(study: Study, store: Path, *, keep_best: bool) -> None:
+    """Delete the folds of trials that have ended, apart from those of the best one and of trials that go on.
+
+    Folds that a trial only found in the store are another's and stay.
+    """
+    trials = study.get_trials(deepcopy=False)
+    going_on = [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+    best = best_trial(study) if keep_best else None
+    kept = {
+        key for trial in [*going_on, *([best] if best else [])] for key in trial.user_attrs.get(FOLDS, ())
+    }
+    ended = [trial for trial in trials if state_of(trial) in ("complete", "pruned", "failed")]
+    for key in {key for trial in ended for key in trial.user_attrs.get(TRAINED, ())} - kept:
+        if (store / key).is_dir():
+            _discard(store, key)
+
+
+def _discard(store: Path, key: str) -> None:
+    # whoever holds it is about to use it; the next to end a trial will look again
+    with contextlib.suppress(BlockingIOError), locked(store / LOCKS / key, wait=False):
+        # by way of a rename: a kill in between leaves no half of it under its name
+        away = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=store))
+        (store / key).replace(away)
+        shutil.rmtree(away)

@@ -1,0 +1,173 @@
+"""The section `network` of the parameter file: a network by name, and the settings that this one takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny
+
+from ricenet.config.types import Count, Section
+
+Occlusion = Literal["residual", "whole"]
+"""How hiding a box is computed: as a difference through residual blocks, or by whole forward passes."""
+
+
+def safetensors_file(path: str) -> str:
+    """The path, unless it is of another kind of file. Raises ValueError."""
+    if not path.endswith(".safetensors"):
+        raise ValueError(f"{path}: expected a .safetensors file; other formats may run code when read")
+    return path
+
+
+class NetworkParams(Section):
+    """What every network has.
+
+    norm: batch norm (the paper's), or group norm in groups of about 16 channels, which does not depend on the
+    other samples of a batch. initial_weights: a safetensors file to begin from, or None for random weights.
+    """
+
+    least_voxels: ClassVar[int] = 1
+    """Of the cube along each axis; of fewer nothing is left in the last stage."""
+    single_voxel: ClassVar[int]
+    """The largest cube, along each axis, of which a single voxel is left in the last stage."""
+
+    name: str
+    norm: Literal["batch", "group"] = "batch"
+    initial_weights: Annotated[str, AfterValidator(safetensors_file)] | None = None
+
+    @property
+    def uses_variables(self) -> bool:
+        """Whether the network takes the declared variables beside the volumes."""
+        return False
+
+    @property
+    def occlusion(self) -> Occlusion:
+        """The quickest way to compute what hiding a box does."""
+        return "whole"
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper. monai: the library's version."""
+        raise NotImplementedError
+
+    def misfits(self, cube_voxels: int, samples_at_once: int | None, has_variables: bool) -> list[str]:
+        """What of other sections the network cannot work with; a line a problem, by dotted path."""
+        problems = []
+        if cube_voxels < self.least_voxels:
+            problems.append(
+                f"preprocessing.cube_voxels: {cube_voxels} is too small for {self.name}, which needs at "
+                f"least {self.least_voxels}"
+            )
+        if cube_voxels <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
+            problems.append(
+                "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
+                f"{cube_voxels} voxels; take 2 or more, or network.norm group"
+            )
+        if self.uses_variables and not has_variables:
+            problems.append(
+                "network.variables: true, but none are declared; declare some, or set it to false"
+            )
+        return problems
+
+    def _single_voxel(self) -> int:
+        return self.single_voxel
+
+
+class ResNetParams(NetworkParams):
+    """MONAI's 3D ResNet of basic blocks, with a stem of 7 voxels.
+
+    widen_factor: channels relative to the standard's 64, 128, 256, 512; 1/64 leaves one channel.
+    stem_stride: voxels, of the first convolution.
+    """
+
+    single_voxel: ClassVar[int] = 16
+    """With a stem_stride of 1."""
+
+    name: Literal["resnet18", "resnet10"] = "resnet18"
+    widen_factor: Annotated[float, Field(ge=1 / 64, allow_inf_nan=False)]
+    stem_stride: Annotated[int, Field(ge=1, le=4)]
+
+    @property
+    def occlusion(self) -> Occlusion:
+        """By differences; not with group norm, of which a change anywhere changes the mean everywhere."""
+        return "residual" if self.norm == "batch" else "whole"
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper. monai: the library's version."""
+        width = "" if self.widen_factor == 1 else f", {self.widen_factor:g} times as wide"
+        stem = f"stride {self.stem_stride} of the stem{width}"
+        layers = self.name.removeprefix("resnet")
+        return f"ResNet-{layers} (MONAI {monai}; {self.norm} normalisation, {stem})"
+
+    def _single_voxel(self) -> int:
+        return self.single_voxel * self.stem_stride
+
+
+class DenseNetParams(NetworkParams):
+    """MONAI's 3D DenseNet-121."""
+
+    least_voxels: ClassVar[int] = 29
+    single_voxel: ClassVar[int] = 60
+
+    name: Literal["densenet121"] = "densenet121"
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper. monai: the library's version."""
+        return f"DenseNet-121 (MONAI {monai}; {self.norm} normalisation)"
+
+
+class SmallCnnParams(NetworkParams):
+    """Three convolutions of stride 2, the mean over all voxels, one linear layer: for small cohorts.
+
+    widths: channels of the convolutions. variables: whether the declared variables join the linear layer.
+    """
+
+    single_voxel: ClassVar[int] = 8
+
+    name: Literal["small_cnn"] = "small_cnn"
+    widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = Field(
+        default_factory=lambda: [16, 32, 64]
+    )
+    variables: bool = False
+
+    @property
+    def uses_variables(self) -> bool:
+        """Whether the network takes the declared variables beside the volumes."""
+        return self.variables
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper; it is not one of MONAI's."""
+        widths = ", ".join(map(str, self.widths))
+        joined = "; the variables of params.yaml join the linear layer" if self.variables else ""
+        return f"convolutional network of three layers ({widths} channels, {self.norm} normalisation{joined})"
+
+
+NETWORKS: Mapping[str, type[NetworkParams]] = {
+    "resnet18": ResNetParams,
+    "resnet10": ResNetParams,
+    "densenet121": DenseNetParams,
+    "small_cnn": SmallCnnParams,
+}
+"""Every network by its name; `ricenet.training.networks` builds them."""
+
+
+def network_by_name(section: Any) -> NetworkParams:
+    """The section `network` as the settings of the network that it names; resnet18 where it names none.
+
+    Raises ValueError: unknown network, or settings for which the network has no use.
+    """
+    if isinstance(section, NetworkParams):
+        return section
+    if not isinstance(section, Mapping):
+        raise ValueError(f"expected the settings of a network, found {section!r}")
+    name = section.get("name", "resnet18")
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; expected one of {', '.join(NETWORKS)}")
+    known = {setting for kind in NETWORKS.values() for setting in kind.model_fields}
+    if unused := sorted((known - set(NETWORKS[name].model_fields)) & set(section)):
+        raise ValueError(f"{name} has no use for {', '.join(unused)}; remove what it does not take")
+    return NETWORKS[name].model_validate(section)
+
+
+Network = Annotated[SerializeAsAny[NetworkParams], PlainValidator(network_by_name)]
+"""A section `network`."""
