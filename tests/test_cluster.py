@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.ray import cluster as ray_cluster
-from ricenet.runtime.ray import run, staging
+from ricenet.runtime.ray import run
 from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 
@@ -57,7 +58,7 @@ def two_nodes(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> RayNodes:
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     read_token_anew()
-    monkeypatch.setattr(staging, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(run, "SEND_SECONDS", 0.1)
     monkeypatch.setattr(run, "TURN_SECONDS", 0.2)
     return nodes
 
@@ -178,7 +179,7 @@ def test_without_an_address_ray_works_on_this_machine(
     cluster: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     outcomes = run_tasks(cluster_tasks.fail_from_two_on, [0, 1, 2, 3], "ray", 2, 1, "numbers")
     assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
     assert outcomes[2].error == "sub-002: dose: all zero. Check it"
@@ -380,7 +381,7 @@ def test_a_fold_whose_node_is_killed_ends_with_the_weights_of_an_undisturbed_tra
 ) -> None:
     splits = write_subjects(tmp_path / "preprocessed")
     training = TRAINING.model_copy(update={"epochs": 6})
-    tasks = plan(tmp_path, splits, ["dose"], training)
+    tasks = plan(tmp_path, splits, ["dose"], training=training)
     undisturbed = [elsewhere(task, "undisturbed") for task in tasks]
     train_folds(undisturbed, SERIAL)
 

@@ -110,7 +110,7 @@ def test_a_dose_in_the_mris_own_space_is_used_where_it_lies() -> None:
 
 def test_a_frame_that_the_mri_of_another_examination_shares_is_trusted_with_a_warning() -> None:
     placed = place_dose(course(MRI_FRAME), source(event_frame=MRI_FRAME), scan(), seed=7)
-    assert "as careless anonymisers write it, and no planning CT can tell: look at" in placed.decisions[-1]
+    assert "as careless anonymisers write it, and no planning CT can confirm it" in placed.decisions[-1]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
-from ricenet.runtime.store_sweep import STAGE_LOCK, STORE
+from ricenet.runtime.store import STAGE_LOCK, STORE
 
 
 def log_to_stderr() -> None:

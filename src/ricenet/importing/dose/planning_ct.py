@@ -39,7 +39,7 @@ MOST_TURNED_DEG = 60.0
 contradict each other, an axis may as well be mirrored, and the dose would land on the other side."""
 
 LEAST_OVERLAP = 0.2
-"""Of the head's voxels in the CT that the reference MRI has to show; of fewer, chance tells too much."""
+"""Of the head's voxels in the CT that the reference MRI has to show; of fewer, chance decides too much."""
 
 
 def head_of(ct: Volume) -> Volume:
