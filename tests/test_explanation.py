@@ -168,16 +168,16 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     out = project / "out/some"
     damaged = project / "work/preprocessed/sub-003"
     write_preprocessed(project, "sub-003")
-    (damaged / "volumes.npy").write_bytes(b"no array")
+    (damaged / "event.npy").write_bytes(b"no array")
     # of a cohort whose maker knows no cause
     (project / "real").mkdir()
-    with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: vol"):
+    with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: event"):
         explain_subjects(explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out)
     assert (out / "sub-005/index.html").is_file()
     assert not (out / "sub-003").exists()
     assert not (out / "truth.json").exists()
     # the gallery does not hide it
-    assert "sub-003: volumes.npy" in (out / "index.html").read_text()
+    assert "sub-003: event.npy" in (out / "index.html").read_text()
 
 
 def test_an_ensemble_of_other_splits_is_refused(project):
