@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from preprocessed_subjects import saved_volumes
 from registered_project import DOSE, Registered, promote, run_stage
 from tracked_project import write_gate
 
@@ -158,7 +159,7 @@ def test_what_was_forced_past_one_condition_is_not_let_past_another(worse: Regis
 
 def test_best_is_the_set_that_the_report_calls_best(registered: Registered) -> None:
     """The mean over folds and the pooled macro-F1 may name different sets."""
-    from ricenet.report.summary import best_sentence
+    from ricenet.report.sentences import best_sentence
 
     metrics = read_json(registered.project / "work/evaluation/metrics.json")
     assert max(metrics, key=lambda name: float(metrics[name]["macro_f1_mean"])) == "post_op+dose"
@@ -230,7 +231,7 @@ def test_a_champion_that_votes_is_a_row_in_the_ledger_and_a_metric_of_its_run(
     (row,) = read_ledger(project / LEDGER)
     assert (row.evaluation, row.model, row.version, row.n) == (1, "rice-net-post_op+dose", "1", 2)
     assert (row.gate, row.who) == ("passed", "n/a")
-    volumes = np.stack([np.load(project / f"work/preprocessed/sub-0{i}/volumes.npy") for i in ("09", "10")])
+    volumes = np.stack([saved_volumes(project / f"work/preprocessed/sub-0{i}") for i in ("09", "10")])
     ensemble = Ensemble.load(project / "models/ensembles/post_op+dose")
     rice = majority_vote(ensemble.predict(volumes[:, [0, 2]]))
     vote = read_json(project / "work/vote/vote.json")["post_op+dose"]
@@ -259,10 +260,10 @@ def test_a_champion_of_an_earlier_training_votes_with_its_own_files(
 def test_volumes_that_are_no_numbers_stop_the_vote(registered: Registered, stage: Any) -> None:
     from ricenet.runtime.errors import ScanError
 
-    path = registered.project / "work/preprocessed/sub-010/volumes.npy"
-    volumes = np.load(path)
-    volumes[2, 0, 0, 0] = np.nan
-    np.save(path, volumes)
+    path = registered.project / "work/preprocessed/sub-010/dose.npy"
+    dose = np.load(path)
+    dose[0, 0, 0] = np.nan
+    np.save(path, dose)
     promote("dose")
     stage("resolve")
     with pytest.raises(ScanError, match=r"sub-010: .*1 voxel\(s\) of dose are not finite"):

@@ -1,0 +1,126 @@
+"""The report in a few sentences, each with its numbers and intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ricenet.evaluation.evidence.contribution import contribution_sentence
+from ricenet.evaluation.evidence.record import Evidence
+from ricenet.inference.test_ledger import UNKNOWN
+from ricenet.report.results import PromotedVote, Results, evaluations_text
+from ricenet.screening.guards.result import GuardResult, Outcome
+
+SECTIONS = {
+    "summary": "Summary",
+    "cohort": "Cohort",
+    "flow": "Flow of subjects",
+    "figures": "Figures of the paper",
+    "scores": "All scores",
+    "contribution": "Contribution of the modalities",
+    "audit": "Shortcut audit",
+    "guards": "Guards against leaks",
+    "calibration": "Calibration and abstention",
+    "robustness": "Robustness",
+    "test": "Test set",
+    "occlusion": "Occlusion",
+    "methods": "Methods",
+    "checklists": "Checklists",
+    "protocol": "Protocol",
+}
+"""Titles of the page's sections by anchor, in order."""
+
+_OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "passed", "not applicable")
+_GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
+
+
+def summary_sentences(results: Results) -> list[tuple[str, str]]:
+    """(anchor of the section that says more, sentence), in the page's order."""
+    evidence, best = results.evidence, results.evidence.best_set
+    sentences = [
+        ("scores", best_sentence(evidence)),
+        ("contribution", contribution_sentence(evidence.contributions, evidence.volumes)),
+        ("audit", evidence.audit.verdict),
+        ("guards", _guards_sentence(evidence.guards)),
+        ("calibration", _calibration_sentence(evidence, best)),
+        ("robustness", _robustness_sentence(results, best)),
+        *(("test", _vote_sentence(results, name, vote)) for name, vote in results.votes.items()),
+        ("test", results.no_vote),
+    ]
+    return [(anchor, sentence) for anchor, sentence in sentences if sentence]
+
+
+def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
+    """How many guards found what, as "6 passed, 1 warning"."""
+    counts = Counter(guard.outcome for guard in guards)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES if counts[outcome])
+
+
+def gate_text(gate: str) -> str:
+    """The ledger's column `gate`, for people."""
+    return _GATE.get(gate, gate)
+
+
+def best_sentence(evidence: Evidence) -> str:
+    """Which modality set has the highest macro-F1, beside chance."""
+    name = evidence.best_set
+    best = evidence.sets[name]
+    chosen = (
+        f" It is the best of {len(evidence.sets)} sets on the same subjects, which flatters it."
+        if len(evidence.sets) > 1
+        else ""
+    )
+    return (
+        f"In the cross-validation of {best.n} subjects the highest macro-F1 is that of "
+        f"{evidence.volumes.set_title(name)}: {best.macro_f1.text()}, with an AUC of {best.auc.text()}; the "
+        f"chance level is {evidence.chance_macro_f1:.2f}, always naming the commoner label gives "
+        f"{evidence.majority.macro_f1.value:.2f}.{chosen}"
+    )
+
+
+def _guards_sentence(guards: tuple[GuardResult, ...]) -> str:
+    if not guards:
+        return "No guard against leaks has run."
+    raised = [g.name.replace("_", " ") for g in guards if g.outcome in ("failed", "warning")]
+    named = f" To look at: {', '.join(raised)}." if raised else ""
+    return f"Guards against leaks: {guards_verdict(guards)}.{named}"
+
+
+def _calibration_sentence(evidence: Evidence, name: str) -> str:
+    if (found := evidence.calibration.get(name)) is None:
+        return ""
+    text = (
+        f"The probabilities of {evidence.volumes.set_title(name)} are off by {found.ece.text()} on average "
+        f"(expected calibration error), by {found.scaled_ece.text()} once scaled by temperature."
+    )
+    return f"{text} {abstention_sentence(evidence, name)}" if name in evidence.abstention else text
+
+
+def abstention_sentence(evidence: Evidence, name: str) -> str:
+    """What the three-way vote of a modality set reaches, in words."""
+    vote = evidence.abstention[name]
+    aim = f"aiming at {vote.target_error * 100:g} % of wrong answers"
+    if vote.error is None:
+        return f"Its three-way vote, {aim}, answers nobody."
+    return (
+        f"Its three-way vote, {aim}, answers a share of {vote.coverage.text()} of held-out subjects, "
+        f"{vote.error.text()} of them wrongly."
+    )
+
+
+def _robustness_sentence(results: Results, best: str) -> str:
+    effects = results.robustness.effects.get(best, ())
+    if not effects:
+        return ""
+    worst = max(effects, key=lambda effect: effect.flip_rate.value)
+    return (
+        f"Of the perturbations of its input, {worst.full_title()} changes most answers of "
+        f"{results.volumes.set_title(best)}: a share of {worst.flip_rate.text()}."
+    )
+
+
+def _vote_sentence(results: Results, name: str, vote: PromotedVote) -> str:
+    forced = " It votes past the gate, conditions of which it failed." if vote.forced else ""
+    return (
+        f"On the test set of {vote.n} subjects the vote of {results.volumes.set_title(name)} has a macro-F1 "
+        f"of {vote.macro_f1.text()}, after {evaluations_text(vote.evaluations)} of this test set.{forced}"
+    )
