@@ -145,9 +145,9 @@ def test_with_rare_checkpoints_it_resumes_at_the_last_one(task: FoldTask) -> Non
 KILLED_AFTER_TWO_EPOCHS = """
 import os, pickle, signal, sys
 from ricenet.training.fold import train_fold
-from ricenet.training.history import NullObserver
+from ricenet.training.history import EpochObserver
 
-class Kill(NullObserver):
+class Kill(EpochObserver):
     def on_epoch(self, fold, epoch, metrics, speed):
         if epoch == 2:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -31,7 +31,7 @@ from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.training.tuning.records import NoObserver, read_study, read_trials
+from ricenet.training.tuning.records import TrialObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
 from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
 from ricenet.vocabulary import Label
@@ -156,7 +156,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes = tmp_path / "here/preprocessed" / subject / "volumes.npy"
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
-    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
+    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), TrialObserver())
     travel = staged_worker(worker)
     there = tmp_path / "there" / travel.folder.name
     copies = {}

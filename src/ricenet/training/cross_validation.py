@@ -25,7 +25,7 @@ from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
 from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
-from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
+from ricenet.training.history import EpochObserver, FoldIdentity, read_history
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
@@ -95,6 +95,7 @@ def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldT
     for subject in setup.splits.development:
         if subject not in setup.subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
+    setup.tuned.refuse_unknown(setup.volumes)
     setup.tuned.refuse_overridden(setup.training.overrides, modality_sets)
     initial_weights = InitialWeights.of(setup.network.initial_weights)
     folds = range(len(setup.splits.folds))
@@ -170,7 +171,7 @@ def train_folds(
         return
     from ricenet.training.fold import train_fold
 
-    observer = observer or NullObserver()
+    observer = observer or EpochObserver()
     # the one with most channels takes the most
     sizing = sized(execution, max(unfinished, key=lambda task: len(task.members)))
     outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(
