@@ -63,7 +63,8 @@ def _range_of(name: str) -> Any:
     setting = _SECTIONS[section].model_fields[key]
     one: Any = Annotated[setting.annotation, *setting.metadata]
     value = Positive if SEARCHED[name] == "logarithmic" else one
-    return Annotated[list[value], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+    values: Any = list[value]  # type: ignore[valid-type]
+    return Annotated[values, Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 SearchSpace = TypedDict("SearchSpace", {name: _range_of(name) for name in SEARCHED}, total=False)  # type: ignore[misc]
