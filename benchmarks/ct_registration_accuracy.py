@@ -22,8 +22,13 @@ import numpy as np
 from figure import report
 
 from ricenet.config.params import read_params
-from ricenet.importing.planning_ct import head_of, prepared
-from ricenet.importing.planning_registration import LEAST_SIMILARITY, register_head, require_plausible
+from ricenet.importing.dose.planning_ct import (
+    LEAST_SIMILARITY,
+    head_of,
+    prepared,
+    register_head,
+    require_plausible,
+)
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.mechanism import Weights

@@ -83,22 +83,17 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
 
 def report_default(found: Evidence) -> None:
     """The dose contributes most, as the mechanism says."""
-    print(
-        f"default phantom: {found.audit.verdict}\n  "
-        f"{contribution_sentence(found.contributions, found.volumes)}"
-    )
+    sentence = contribution_sentence(found.contributions, found.volumes)
+    print(f"default phantom: {found.audit.verdict}\n  {sentence}")
     of = found.contributions[0].modalities
     margin = of["dose"].value - max(of[m].value for m in of if m != "dose")
-    agreement = contribution_sentence(found.contributions, found.volumes)
-    report("default: Shapley value of the dose above the others'", margin, "> 0", agreement, margin > 0)
+    report("default: Shapley value of the dose above the others'", margin, "> 0", sentence, margin > 0)
 
 
 def report_no_dose(found: Evidence) -> None:
     """No interval claims that the dose, or its scalars, knows the label."""
-    print(
-        f"no dose effect: {found.audit.verdict}\n  "
-        f"{contribution_sentence(found.contributions, found.volumes)}"
-    )
+    sentence = contribution_sentence(found.contributions, found.volumes)
+    print(f"no dose effect: {found.audit.verdict}\n  {sentence}")
     for contribution in found.contributions[:2]:
         name = f"no dose effect: lower end of the dose's Shapley value of {contribution.score}"
         report_nothing_known(name, contribution.modalities["dose"], 0.0)

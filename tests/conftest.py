@@ -1,10 +1,32 @@
-"""The order of files of tests: those that take long begin first, so that no worker ends alone with one."""
+"""What all tests share: a cohort, and the order of files.
+
+Files that take long begin first, so that no worker ends alone with one.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
+from cohorts import write_tiny_cohort
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid cohort of four, to be read or copied, never changed."""
+    return write_tiny_cohort(tmp_path_factory.mktemp("cohorts") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of 24 without a leak, its store filled; to be read or copied, never changed."""
+    from guarded_cohorts import guards_of, write_guarded_project
+
+    project = tmp_path_factory.mktemp("guarded")
+    write_guarded_project(project)
+    guards_of(project)
+    return project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from small_quality import checked
 
 from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_excluded
+from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
+from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.volume import Grid, Volume, save_nifti
@@ -86,10 +88,16 @@ def overwrite_channel(project: Path, subject: str, channel: int, image: Image) -
     np.save(path, volumes)
 
 
+def checked_with_store(project: Path) -> CheckedCohort:
+    """The cohort of a project, of which only what has changed is read."""
+    report = check_cohort(project / "data", store=Store(project / "work/store/raw"))
+    return admit(report, exclude_faulty=False)
+
+
 def guards_of(project: Path) -> dict[str, GuardResult]:
     """Run the guards that need no training; results by name."""
     results = guards_of_cohort(
-        checked(project / "data"),
+        checked_with_store(project),
         project / "work/preprocessed",
         project / "work/splits/splits.json",
         LIMIT,

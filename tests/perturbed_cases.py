@@ -9,7 +9,7 @@ import torch
 from small_results import ball
 
 from ricenet.config.evidence import RobustnessParams
-from ricenet.evaluation.robustness.given import Given
+from ricenet.evaluation.robustness.perturbations import Given
 
 SHAPE = (20, 20, 20)
 BRAIN = torch.from_numpy(ball((9.5, 9.5, 9.5), 8.5))
@@ -27,11 +27,14 @@ PARAMS = RobustnessParams(
 def given(**changes: Any) -> Given:
     """Noise in a ball of a brain, voxels of 3 mm, donors with an even dose of 0.25 and 0.75."""
     rng = np.random.default_rng(2)
-    volumes = torch.from_numpy(rng.normal(size=(3, *SHAPE)).astype(np.float32)).masked_fill(OUTSIDE, 0)
-    volumes[2] = torch.from_numpy(rng.random(SHAPE, dtype=np.float32))
+    mris = torch.from_numpy(rng.normal(size=(3, *SHAPE)).astype(np.float32)).masked_fill(OUTSIDE, 0)
     contents: dict[str, Any] = {
         "subject": "sub-001",
-        "volumes": volumes,
+        "volumes": {
+            "post_op": mris[0],
+            "event": mris[1],
+            "dose": torch.from_numpy(rng.random(SHAPE, dtype=np.float32)),
+        },
         "brain": BRAIN,
         "spacing_mm": 3.0,
         "brain_mean_sd": {"post_op": 4.5, "event": 5.0},

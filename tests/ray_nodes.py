@@ -64,7 +64,7 @@ class RayNodes:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_TMPDIR": str(self.root),
             "TMPDIR": str(self.folder(address)),
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
             # a killed node is missed after seconds, not after half a minute
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "3",

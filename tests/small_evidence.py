@@ -25,7 +25,7 @@ from ricenet.evaluation.evidence.record import (
     Gain,
 )
 from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Effect, Robustness
+from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Effect, Robustness
 from ricenet.evaluation.scores import Scores
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -169,6 +169,7 @@ def robustness() -> Robustness:
     )
     return Robustness(
         seed=7,
+        volumes=PAPER_VOLUMES,
         effects={
             name: ((noise,) if name != "dose" else ()) + (dose if "dose" in name else ())
             for name in PAPER_VOLUMES.sets

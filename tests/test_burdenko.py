@@ -25,7 +25,8 @@ from ricenet.importing.collections.burdenko.labels import FirstEvent, LabelRules
 from ricenet.importing.collections.burdenko.table import ClinicalRow, parse_date, read_clinical_table
 from ricenet.importing.collections.burdenko.visits import choose_visits
 from ricenet.importing.dicom.instances import DicomTree, Series
-from ricenet.importing.exclusion import Exclusion
+from ricenet.importing.dose.statement import NOTHING_STATED
+from ricenet.importing.import_cohort import Exclusion
 from ricenet.importing.sources import PatientSource
 from ricenet.runtime.errors import CohortError
 
@@ -318,8 +319,14 @@ def without(*descriptions: tuple[str, str]) -> list[Series]:
 def test_a_complete_patient_has_the_planning_and_the_follow_up_scan(tmp_path: Path) -> None:
     source = chosen(tmp_path, the_series())
     assert isinstance(source, PatientSource)
-    assert (source.post_op.first.study_uid, source.post_op.first.series_description) == ("plan", "MR0T1CET1")
-    assert (source.event.first.study_uid, source.event.first.series_description) == ("control", "MR0t1cet1")
+    assert (source.images["post_op"].first.study_uid, source.images["post_op"].first.series_description) == (
+        "plan",
+        "MR0T1CET1",
+    )
+    assert (source.images["event"].first.study_uid, source.images["event"].first.series_description) == (
+        "control",
+        "MR0t1cet1",
+    )
 
 
 def test_all_of_radiotherapy_is_handed_on_to_the_dose_gate(tmp_path: Path) -> None:
@@ -328,14 +335,14 @@ def test_all_of_radiotherapy_is_handed_on_to_the_dose_gate(tmp_path: Path) -> No
     assert (len(source.doses), len(source.plans), len(source.structures), len(source.planning_cts)) == (
         *(2, 1, 2, 1),
     )
-    assert all(choice.course is None and choice.dose_of is None for choice in source.doses)
+    assert all(dose.stated == NOTHING_STATED for dose in source.doses)
 
 
 def test_without_a_t1ce_in_the_planning_study_the_topometric_mri_counts(tmp_path: Path) -> None:
     topometric = a_series("MR", "topometry", date(2004, 2, 27), "CET1")
     series = [*without(("plan", "MR0T1CET1")), topometric]
     source = chosen(tmp_path, series, topometric="2/27/04")
-    assert isinstance(source, PatientSource) and source.post_op == topometric
+    assert isinstance(source, PatientSource) and source.images["post_op"] == topometric
 
 
 @pytest.mark.parametrize(
@@ -401,7 +408,7 @@ def test_studies_whose_uid_was_lost_are_not_one_study(tmp_path: Path) -> None:
     other = a_series("MR", "", date(2003, 1, 1), "CET1")
     series = [*lost, other, *(one for one in the_series() if one.first.study_uid == "control")]
     source = chosen(tmp_path, series)
-    assert isinstance(source, PatientSource) and source.post_op.first.date == PLANNING
+    assert isinstance(source, PatientSource) and source.images["post_op"].first.date == PLANNING
 
 
 def test_a_missing_topometric_date_leaves_nothing_to_fall_back_on(tmp_path: Path) -> None:
@@ -412,10 +419,10 @@ def test_a_missing_topometric_date_leaves_nothing_to_fall_back_on(tmp_path: Path
 def test_a_tolerance_takes_the_scan_nearby_only_where_the_date_has_none(tmp_path: Path) -> None:
     near = a_series("MR", "late", date(2004, 5, 13), "CET1")
     exact = chosen(tmp_path, [*the_series(), near], tolerance_days=3)
-    assert isinstance(exact, PatientSource) and exact.event.first.date == EVENT
+    assert isinstance(exact, PatientSource) and exact.images["event"].first.date == EVENT
     gap = without(("control", "MR0t1cet1"))
     shifted = chosen(tmp_path, [*gap, near], tolerance_days=3)
-    assert isinstance(shifted, PatientSource) and shifted.event == near
+    assert isinstance(shifted, PatientSource) and shifted.images["event"] == near
     assert chosen(tmp_path, [*gap, near], tolerance_days=2) == Exclusion(
         "no CET1 series at follow-up 1; the nearest is 3 day(s) away"
     )
@@ -475,6 +482,7 @@ def test_every_patient_of_table_or_images_is_a_candidate_or_excluded(tmp_path: P
         "follow_up": "1",
         "label_confidence": "high",
         "distant": "no",
+        "rt_modality": "n/a",
     }
     assert imported.write is not None
     assert all(list(one.columns) == list(COLUMNS) for one in found)

@@ -35,7 +35,7 @@ from ricenet.importing.collections.cfb_gbm.importer import import_cfb_gbm
 from ricenet.importing.collections.cfb_gbm.labels import CfbEvent, choose_event, weak_label
 from ricenet.importing.collections.cfb_gbm.patient import write_cfb_subject
 from ricenet.importing.collections.cfb_gbm.tables import CfbPatient, newest_tables, read_tables
-from ricenet.importing.exclusion import Exclusion
+from ricenet.importing.import_cohort import Exclusion
 from ricenet.runtime.errors import CohortError, SourceError
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -178,7 +179,7 @@ def test_without_an_address_ray_works_on_this_machine(
     cluster: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     outcomes = run_tasks(cluster_tasks.fail_from_two_on, [0, 1, 2, 3], "ray", 2, 1, "numbers")
     assert [outcome.result for outcome in outcomes] == [0, 1, None, None]
     assert outcomes[2].error == "sub-002: dose: all zero. Check it"

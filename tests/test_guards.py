@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarded_cohorts import guards_of, overwrite_channel, write_checked, write_guarded_project, write_volumes
+from guarded_cohorts import guards_of, overwrite_channel, write_checked, write_volumes
 from ruamel.yaml import YAML
 
 from ricenet.runtime.errors import CohortError, GuardError, ResultError
-from ricenet.runtime.files import read_json, write_json
-from ricenet.screening.guards.fold_guards import subject_in_two_places
+from ricenet.runtime.files import read_json
 from ricenet.screening.guards.result import GuardResult, read_guards, write_guards
 
 PROJECT = Path(__file__).parents[1]
@@ -25,15 +24,8 @@ FAILED = GuardResult(
 )
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("clean")
-    write_guarded_project(project)
-    return project
-
-
-def copied(clean: Path, project: Path) -> Path:
-    return Path(shutil.copytree(clean, project / "copy"))
+def copied(guarded: Path, project: Path) -> Path:
+    return Path(shutil.copytree(guarded, project / "copy"))
 
 
 def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **guards: Any) -> None:
@@ -48,8 +40,8 @@ def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **guards: Any) -> 
     runpy.run_path(str(PROJECT / "src/stages/guard.py"))["main"]()
 
 
-def test_every_guard_passes_on_a_clean_cohort(clean: Path) -> None:
-    assert {name: result.outcome for name, result in guards_of(clean).items()} == {
+def test_every_guard_passes_on_a_clean_cohort(guarded: Path) -> None:
+    assert {name: result.outcome for name, result in guards_of(guarded).items()} == {
         "subject_in_two_places": "passed",
         "same_image": "passed",
         "similar_image": "passed",
@@ -58,17 +50,17 @@ def test_every_guard_passes_on_a_clean_cohort(clean: Path) -> None:
     }
 
 
-def test_the_stage_keeps_what_it_found_and_looks_at_nothing_twice(
-    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_stage_keeps_what_it_found_and_reads_nothing_twice(
+    guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = copied(clean, tmp_path)
+    project = copied(guarded, tmp_path)
     run_stage(project, monkeypatch)
     assert read_json(project / "work/guards/verdict.json") == {"failed": [], "tolerated": []}
     first = read_guards(project / "work/guards/guards.json")
     assert [result.outcome for result in first] == ["passed"] * 5
 
     def refuse(*_: object) -> None:
-        raise AssertionError("looked at again")
+        raise AssertionError("read again")
 
     monkeypatch.setattr("ricenet.cohort.raw_record.examine", refuse)
     monkeypatch.setattr("ricenet.screening.guards.input_fingerprint.fingerprint", refuse)
@@ -77,9 +69,9 @@ def test_the_stage_keeps_what_it_found_and_looks_at_nothing_twice(
 
 
 def test_a_leak_stops_the_stage_after_it_was_written_down(
-    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = copied(clean, tmp_path)
+    project = copied(guarded, tmp_path)
     volumes = project / "work/preprocessed/sub-003/volumes.npy"
     overwrite_channel(project, "sub-003", 0, read_channel(volumes) * 1.1)
     with pytest.raises(GuardError, match=r"(?s)1 guard\(s\).*foreign_normalisation.*sub-003.*work/preproc"):
@@ -132,42 +124,25 @@ def test_a_file_that_holds_no_guards_is_refused(tmp_path: Path, content: str) ->
         read_guards(tmp_path / "other.json")
 
 
-@pytest.mark.parametrize(
-    ("folds", "test", "twice"),
-    [
-        ([["sub-001", "sub-002"], ["sub-002", "sub-003"]], [], ("sub-002",)),
-        ([["sub-001"], ["sub-002"]], ["sub-001"], ("sub-001",)),
-        ([["sub-001", "sub-001"], ["sub-002"]], ["sub-003", "sub-003"], ("sub-001", "sub-003")),
-    ],
-)
-def test_a_subject_in_two_places_is_found(
-    tmp_path: Path, folds: list[list[str]], test: list[str], twice: tuple[str, ...]
-) -> None:
-    write_json(tmp_path / "splits.json", {"folds": folds, "test": test, "labels": {}, "digest": ""})
-    result = subject_in_two_places(tmp_path / "splits.json")
-    assert (result.outcome, result.subjects) == ("failed", twice)
-    assert "dvc repro -f split" in result.remedy
-
-
-def test_subjects_that_cannot_be_looked_at_are_all_named(clean: Path, tmp_path: Path) -> None:
-    project = copied(clean, tmp_path)
+def test_subjects_that_cannot_be_read_are_all_named(guarded: Path, tmp_path: Path) -> None:
+    project = copied(guarded, tmp_path)
     for subject in ("sub-004", "sub-006"):
         (project / "work/preprocessed" / subject / "volumes.npy").write_bytes(b"no array")
     with pytest.raises(CohortError, match=r"(?s)preprocessed volumes: 2 of 24 .*sub-004: .*sub-006: "):
         guards_of(project)
 
 
-def test_a_missing_preprocessed_file_names_the_stage(clean: Path, tmp_path: Path) -> None:
-    project = copied(clean, tmp_path)
+def test_a_missing_preprocessed_file_names_the_stage(guarded: Path, tmp_path: Path) -> None:
+    project = copied(guarded, tmp_path)
     (project / "work/preprocessed/sub-004/dose.nii.gz").unlink()
     with pytest.raises(ResultError, match=r"dose.nii.gz is missing. The stage `preprocess`"):
         guards_of(project)
 
 
-def test_volumes_of_another_shape_than_the_brain_are_refused(clean: Path, tmp_path: Path) -> None:
+def test_volumes_of_another_shape_than_the_brain_are_refused(guarded: Path, tmp_path: Path) -> None:
     import numpy as np
 
-    project = copied(clean, tmp_path)
+    project = copied(guarded, tmp_path)
     write_volumes(project, "sub-002")
     np.save(project / "work/preprocessed/sub-002/volumes.npy", np.zeros((3, 4, 4, 4), np.float16))
     with pytest.raises(

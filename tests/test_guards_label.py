@@ -1,4 +1,4 @@
-"""Guard of the label: properties of tables and files that give it away, and those that do so by chance."""
+"""Guard of the label: properties of tables and files that leak it, and those that do so by chance."""
 
 from __future__ import annotations
 
@@ -12,27 +12,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 from cohorts import read_table, write_participants
-from guarded_cohorts import guards_of, write_guarded_project
+from guarded_cohorts import guards_of
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.raw_fingerprint import Property
+from ricenet.cohort.raw_record import RawRecord
 from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.label_tests import by_threshold, by_value
+from ricenet.screening.guards.properties import properties_of
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import Label
 
-SUBJECTS = 24
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("clean")
-    write_guarded_project(project, SUBJECTS)
-    return project
-
 
 @pytest.fixture
-def project(clean: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(clean, tmp_path / "project"))
+def project(guarded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(guarded, tmp_path / "project"))
 
 
 def add_column(project: Path, name: str, cell: Callable[[str, int], str]) -> None:
@@ -42,7 +36,7 @@ def add_column(project: Path, name: str, cell: Callable[[str, int], str]) -> Non
     write_participants(project / "data", table)
 
 
-def guarded(project: Path) -> GuardResult:
+def guarded_label(project: Path) -> GuardResult:
     return guards_of(project)["label_leakage"]
 
 
@@ -73,27 +67,27 @@ LEAKS: dict[str, tuple[str, Callable[[str, int], str], str]] = {
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_a_column_that_gives_the_label_away_is_found(project: Path, leak: str) -> None:
-    name, cell, told = LEAKS[leak]
+def test_a_column_that_leaks_the_label_is_found(project: Path, leak: str) -> None:
+    name, cell, words = LEAKS[leak]
     add_column(project, name, cell)
-    result = guarded(project)
+    result = guarded_label(project)
     assert result.outcome == "failed"
-    assert f"{told} (of every subject" in result.found
+    assert f"{words} (of every subject" in result.found
 
 
-def test_no_cell_of_the_table_is_told(project: Path) -> None:
+def test_no_cell_of_the_table_is_shown(project: Path) -> None:
     add_column(project, "site", lambda label, _: "St Olav" if rice(label) else "Haukeland")
-    result = guarded(project)
+    result = guarded_label(project)
     assert result.outcome == "failed"
     for secret in ("Olav", "Haukeland"):
         assert secret not in result.model_dump_json()
 
 
-def test_two_dates_that_give_the_label_away_together_are_found(project: Path) -> None:
+def test_two_dates_that_leak_the_label_together_are_found(project: Path) -> None:
     add_column(project, "rt_end_date", lambda _, i: f"20{10 + i % 12}-01-01")
     months = {"rice": "09", "recurrence": "02"}
     add_column(project, "event_date", lambda label, i: f"20{10 + i % 12}-{months[label]}-{i % 25 + 1:02d}")
-    assert "days between the dates (of every subject" in guarded(project).found
+    assert "days between the dates (of every subject" in guarded_label(project).found
 
 
 def rewrite(project: Path, modality: str, change: Callable[[nib.nifti1.Nifti1Image], object]) -> None:
@@ -138,28 +132,25 @@ FILE_LEAKS: dict[str, Callable[[nib.nifti1.Nifti1Image], object]] = {
 
 
 @pytest.mark.parametrize("name", FILE_LEAKS)
-def test_a_file_property_that_gives_the_label_away_is_found(project: Path, name: str) -> None:
+def test_a_file_property_that_leaks_the_label_is_found(project: Path, name: str) -> None:
     rewrite(project, "event", FILE_LEAKS[name])
-    result = guarded(project)
+    result = guarded_label(project)
     assert result.outcome == "failed"
     assert f"event: {name} (of every subject" in result.found
 
 
-def test_a_field_of_the_dose_sidecar_that_gives_the_label_away_is_found(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "name"), [("30", "33", "fractions"), ("60.0", "54.0", "prescription gy")]
+)
+def test_a_field_of_the_dose_sidecar_that_leaks_the_label_is_found(
+    project: Path, before: str, after: str, name: str
+) -> None:
     for row in read_table(project / "data"):
         if rice(row["label"]):
             sidecar = RawSubject(project / "data", row["participant_id"]).dose_sidecar
-            sidecar.write_text(sidecar.read_text().replace("30", "33"))
-    assert "dose sidecar: fractions (of every subject" in guarded(project).found
-
-
-def test_a_prescription_is_told_to_be_in_the_dose_itself(project: Path) -> None:
-    for row in read_table(project / "data"):
-        if rice(row["label"]):
-            sidecar = RawSubject(project / "data", row["participant_id"]).dose_sidecar
-            sidecar.write_text(sidecar.read_text().replace("60.0", "54.0"))
-    result = guarded(project)
-    assert "dose sidecar: prescription gy (of every subject" in result.found
+            sidecar.write_text(sidecar.read_text().replace(before, after))
+    result = guarded_label(project)
+    assert f"dose sidecar: {name} (of every subject" in result.found
     assert "the network sees it in the dose itself" in result.remedy
     assert "participants.tsv" not in result.remedy
 
@@ -189,7 +180,7 @@ def test_a_value_for_each_subject_is_no_leak() -> None:
     assert label_leakage({"column code": {s: s for s in labels}}, labels).outcome == "passed"
 
 
-def test_nearly_telling_the_label_is_a_warning() -> None:
+def test_nearly_predicting_the_label_is_a_warning() -> None:
     labels = labels_of(60)
     sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()} | {"sub-000": "a"}
     numbers = {s: float(i + 100 * (labels[s] == "rice")) for i, s in enumerate(labels)} | {"sub-001": 0.5}
@@ -199,20 +190,20 @@ def test_nearly_telling_the_label_is_a_warning() -> None:
     assert "event: file size (nearly always, 0.9" in result.found
 
 
-def test_subjects_without_a_label_are_not_looked_at() -> None:
+def test_subjects_without_a_label_do_not_count() -> None:
     labels = labels_of(40)
     sites = {s: ("a" if label == "rice" else "b") for s, label in labels.items()}
     everyone = sites | {"sub-900": "a", "sub-901": "b", "sub-902": "c"}
     assert label_leakage({"column site": dict(everyone)}, labels).outcome == "failed"
 
 
-def test_a_number_with_few_values_is_taken_for_a_kind_too() -> None:
+def test_a_number_with_few_values_is_taken_for_a_category_too() -> None:
     labels = labels_of(40)
     slices = {s: 160.0 if labels[s] == "rice" else (155.0 if i % 4 else 165.0) for i, s in enumerate(labels)}
     assert label_leakage({"event: slices": dict(slices)}, labels).outcome == "failed"
 
 
-def test_one_label_alone_cannot_be_given_away() -> None:
+def test_one_label_alone_cannot_leak() -> None:
     assert label_leakage({}, {"sub-001": "rice"}).outcome == "not applicable"
 
 
@@ -233,9 +224,9 @@ def deals(n: int, of_rice: int) -> list[list[bool]]:
 def test_the_exact_p_of_pure_values_is_that_of_all_deals(values: str) -> None:
     every = deals(len(values), 3)
     pure = [deal for deal in every if balanced_accuracy(list(values), deal) > 0.999]
-    telling = by_value(list(values), pure[0], 10)
-    assert telling.is_perfect
-    assert telling.p == pytest.approx(len(pure) / len(every))
+    found = by_value(list(values), pure[0], 10)
+    assert found.is_perfect
+    assert found.p == pytest.approx(len(pure) / len(every))
 
 
 def test_the_drawn_p_is_near_that_of_all_deals() -> None:
@@ -246,20 +237,67 @@ def test_the_drawn_p_is_near_that_of_all_deals() -> None:
     score = balanced_accuracy(values, deal)
     every = deals(20, 6)
     p = np.mean([balanced_accuracy(values, other) >= score - 1e-12 for other in every])
-    telling = by_value(values, deal, 200_000)
-    assert telling.score == pytest.approx(score)
-    assert telling.score > 0.95
-    assert telling.p == pytest.approx(p, rel=0.5)
+    found = by_value(values, deal, 200_000)
+    assert found.score == pytest.approx(score)
+    assert found.score > 0.95
+    assert found.p == pytest.approx(p, rel=0.5)
 
 
 def test_a_threshold_between_the_labels_is_perfect_in_either_direction() -> None:
     deal = [True, True, True, False, False]
     for values in ([1.0, 2.0, 2.0, 3.0, 9.0], [9.0, 8.0, 8.0, 3.0, 1.0]):
-        telling = by_threshold(values, deal)
-        assert telling.is_perfect
-        assert telling.p == pytest.approx(2 / math.comb(5, 3))
+        found = by_threshold(values, deal)
+        assert found.is_perfect
+        assert found.p == pytest.approx(2 / math.comb(5, 3))
 
 
 def test_one_tie_across_the_labels_is_no_threshold() -> None:
-    telling = by_threshold([1.0, 2.0, 3.0, 3.0, 4.0], [True, True, True, False, False])
-    assert telling.score == pytest.approx(5.5 / 6)
+    found = by_threshold([1.0, 2.0, 3.0, 3.0, 4.0], [True, True, True, False, False])
+    assert found.score == pytest.approx(5.5 / 6)
+
+
+# --- where a property was found ---
+
+BY_TURNS = labels_of(24)
+
+
+@pytest.mark.parametrize("spelt", ["{}", "\ufeff{}", "{}sub-900\trice\n", '{}sub-901\trice\t"B\tn/a\tn/a\n'])
+def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path: Path, spelt: str) -> None:
+    header = "participant_id\tlabel\tlabel_source\tsubset\tward\n"
+    rows = 'sub-001\trice\tbiopsy\tn/a\t"B\nsub-002\trice\tbiopsy\tn/a\tA\n'
+    table = spelt.format(header + rows)
+    (tmp_path / "participants.tsv").write_text(table, encoding="utf-8")
+    records = {
+        subject: RawRecord(voxels={}, properties={}, segmented_ml={}) for subject in ("sub-001", "sub-002")
+    }
+    # a further row is faulty, and has no record
+    assert properties_of(tmp_path, records)["column ward"] == {"sub-001": '"B', "sub-002": "A"}
+
+
+TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY = "participants.tsv", "one conversion", "DoseSummationType"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("column site", TABLE_REMEDY),
+        ("column dose: unit", TABLE_REMEDY),
+        ("days between the dates", TABLE_REMEDY),
+        ("event: voxel spacing", FILE_REMEDY),
+        ("dose: file size", FILE_REMEDY),
+        ("dose sidecar: prescription gy", SIDECAR_REMEDY),
+    ],
+)
+def test_the_remedy_fits_where_the_property_was_found(name: str, remedy: str) -> None:
+    values: dict[str, Property] = {s: 54.0 if label == "rice" else 60.0 for s, label in BY_TURNS.items()}
+    result = label_leakage({name: values}, BY_TURNS)
+    assert result.outcome == "failed"
+    given = [r for r in (TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY) if r in result.remedy]
+    assert given == [remedy]
+
+
+def test_every_kind_of_property_has_its_remedy_once() -> None:
+    values: dict[str, Property] = {s: 54.0 if label == "rice" else 60.0 for s, label in BY_TURNS.items()}
+    names = ("column a", "column b", "dose sidecar: fractions", "dose sidecar: prescription gy")
+    remedy = label_leakage(dict.fromkeys(names, values), BY_TURNS).remedy
+    assert [remedy.count(r) for r in (TABLE_REMEDY, FILE_REMEDY, SIDECAR_REMEDY)] == [1, 0, 1]

@@ -18,6 +18,7 @@ import pytest
 from click.testing import Result
 from cohorts import read_table
 from dicom_trees import TinyExport, edit, write_tiny_export
+from pydicom import dcmread
 from typer.testing import CliRunner
 
 from ricenet.cli import app
@@ -26,14 +27,14 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.importing import dicom_export
 from ricenet.importing import import_subject as subject_module
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.importing.dose_space import PlacedDose
-from ricenet.importing.import_subject import SubjectWriter, write_raw_subject
+from ricenet.importing.dose.course_dose import CourseDose
+from ricenet.importing.import_subject import SubjectWriter
 from ricenet.importing.key_file import read_key
 from ricenet.importing.selection import select
 from ricenet.importing.series_map import read_map
 from ricenet.importing.sources import PatientSource
 from ricenet.runtime.errors import SourceError
-from ricenet.runtime.files import read_json
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import load_nifti, resample
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -67,7 +68,17 @@ def run(tmp_path: Path, params: Path) -> Import:
     return call
 
 
-def edit_map(tmp_path: Path, change: Callable[[list[dict[str, str]]], None]) -> None:
+@pytest.fixture
+def mapped(export: TinyExport, run: Import) -> TinyExport:
+    """An export whose map was proposed by a first call."""
+    assert run().exit_code == 0
+    return export
+
+
+Row = dict[str, str]
+
+
+def edit_map(tmp_path: Path, change: Callable[[list[Row]], None]) -> None:
     path = tmp_path / "map.csv"
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -78,8 +89,8 @@ def edit_map(tmp_path: Path, change: Callable[[list[dict[str, str]]], None]) -> 
         writer.writerows(rows)
 
 
-def give(patient: str, role: str, becomes: str) -> Callable[[list[dict[str, str]]], None]:
-    def change(rows: list[dict[str, str]]) -> None:
+def give(patient: str, role: str, becomes: str) -> Callable[[list[Row]], None]:
+    def change(rows: list[Row]) -> None:
         for row in rows:
             if row["patient_id"] == patient and row["role"] == role:
                 row["role"] = becomes
@@ -87,9 +98,11 @@ def give(patient: str, role: str, becomes: str) -> Callable[[list[dict[str, str]
     return change
 
 
-def write_clinical(tmp_path: Path, *rows: str) -> str:
+def write_clinical(
+    tmp_path: Path, *rows: str, header: str = "patient_id,label,label_source,site,rt_end_date"
+) -> str:
     path = tmp_path / "clinical.csv"
-    path.write_text("patient_id,label,label_source,site,rt_end_date\n" + "\n".join(rows) + "\n")
+    path.write_text(f"{header}\n" + "\n".join(rows) + "\n")
     return str(path)
 
 
@@ -110,48 +123,40 @@ def everything_in(folder: Path) -> str:
     return text
 
 
-def test_the_first_call_proposes_a_map_and_imports_nothing(
+def test_the_first_call_proposes_a_map_and_the_second_makes_a_cohort_that_passes_the_check(
     export: TinyExport, run: Import, tmp_path: Path
 ) -> None:
-    result = run()
-    assert result.exit_code == 0
-    assert "map.csv: a proposal for 1 patient(s); nothing is imported yet" in result.stdout
-    assert "1 complete" in result.stdout and "0 undecided" in result.stdout
+    first = run()
+    assert first.exit_code == 0
+    assert "map.csv: a proposal for 1 patient(s); nothing is imported yet" in first.stdout
+    assert "1 complete: post_op, event, dose are proposed" in first.stdout
+    assert "0 undecided" in first.stdout
     assert (tmp_path / "map.csv").exists()
-    assert not (tmp_path / "mine").exists()
-    assert not (tmp_path / "map.key.csv").exists()
-
-
-def test_the_second_call_makes_a_cohort_that_passes_the_check(
-    export: TinyExport, run: Import, tmp_path: Path
-) -> None:
-    run()
-    result = run()
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (
-        0,
-        "1 patient(s): 1 imported, 0 excluded, 0 failed",
-    )
+    assert not (tmp_path / "mine").exists() and not (tmp_path / "map.key.csv").exists()
+    second = run()
+    assert second.exit_code == 0
+    assert second.stdout.startswith("1 patient(s): 1 imported, 0 excluded, 0 failed\n")
     assert len(admit(check_cohort(tmp_path / "mine"), exclude_faulty=False).subjects) == 1
     assert import_table(tmp_path / "mine") == {"sub-001": ("imported", "n/a")}
+    # the key alone says who is who, and only its owner may read it
+    key = tmp_path / "map.key.csv"
+    assert read_key(key)["ANON-17"].participant_id == "sub-001"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (key, tmp_path / "map.csv")} == {0o600}
 
 
-def test_voxels_stay_where_they_were(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    run()
+def test_voxels_stay_where_they_were(mapped: TinyExport, run: Import, tmp_path: Path) -> None:
     run()
     raw = RawSubject(tmp_path / "mine", "sub-001")
-    for written, original in (
-        (raw.scan("post_op"), export.post_op),
-        (raw.scan("event"), export.event),
-        (raw.scan("dose"), export.dose),
-    ):
+    for name, original in (("post_op", mapped.post_op), ("event", mapped.event), ("dose", mapped.dose)):
         # on the grid that was exported; its outermost voxels may fall a rounding error outside
-        at_the_same_places = resample(load_nifti(written), original.grid)
+        at_the_same_places = resample(load_nifti(raw.scan(name)), original.grid)
         inner = (slice(1, -1),) * 3
         np.testing.assert_allclose(at_the_same_places.data[inner], original.data[inner], rtol=0, atol=1e-2)
 
 
-def test_intervals_are_written_and_dates_are_not(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    run()
+def test_intervals_and_radiation_are_written_and_dates_are_not(
+    mapped: TinyExport, run: Import, tmp_path: Path
+) -> None:
     clinical = write_clinical(tmp_path, "ANON-17,rice,biopsy,Ulm,2020-04-21")
     assert run("--clinical", clinical).exit_code == 0
     (row,) = read_table(tmp_path / "mine")
@@ -164,28 +169,41 @@ def test_intervals_are_written_and_dates_are_not(export: TinyExport, run: Import
         "days_post_op_to_event": "184",
         "days_planning_to_event": "175",
         "days_rt_end_to_event": "133",
+        "rt_modality": "photon",
     }
+    # labels are not lost by an import without their table
+    result = run()
+    assert result.exit_code == 1 and "labels or subsets of 1 subject(s)" in result.output
+    assert read_table(tmp_path / "mine")[0]["label"] == "rice"
 
 
 def test_without_a_clinical_table_labels_are_not_available(
-    export: TinyExport, run: Import, tmp_path: Path
+    mapped: TinyExport, run: Import, tmp_path: Path
 ) -> None:
-    run()
     run()
     (row,) = read_table(tmp_path / "mine")
     assert (row["label"], row["label_source"], row["subset"]) == ("n/a", "n/a", "n/a")
     assert "days_rt_end_to_event" not in row
 
 
-def test_labels_are_not_lost_by_an_import_without_their_table(
-    export: TinyExport, run: Import, tmp_path: Path
+def test_further_declared_volumes_are_mapped_and_imported_where_they_are(
+    export: TinyExport, run: Import, params: Path, tmp_path: Path
 ) -> None:
-    run()
-    run("--clinical", write_clinical(tmp_path, "ANON-17,rice,biopsy,Ulm,2020-04-21"))
-    result = run()
-    assert result.exit_code == 1 and "labels or subsets of 1 subject(s)" in result.output
-    (row,) = read_table(tmp_path / "mine")
-    assert row["label"] == "rice"
+    write_tiny_export(tmp_path / "export", "ANON-18")
+    for number, path in enumerate(export.event_files):
+        copy = path.with_name(f"flair{number}")
+        shutil.copy(path, copy)
+        edit(
+            copy, SOPInstanceUID=f"2.25.8.{number}", SeriesInstanceUID="2.25.8", SeriesDescription="T2 FLAIR",
+            ContrastBolusAgent="",
+        )  # fmt: skip
+    flair = "  - {name: event_flair, kind: mri, session: event, suffix: FLAIR, title: FLAIR, required: false}"
+    declared = re.sub(r"(?m)^volumes:.*$", rf"\g<0>\n{flair}", params.read_text())
+    params.write_text(declared)
+    assert "2 complete: post_op, event, dose are proposed" in run().stdout
+    assert run().exit_code == 0
+    written = [path.name for path in (tmp_path / "mine").rglob("*FLAIR.nii.gz")]
+    assert written == ["sub-001_ses-event_FLAIR.nii.gz"]
 
 
 def test_nothing_that_identifies_a_patient_reaches_the_cohort_or_the_screen(
@@ -194,49 +212,30 @@ def test_nothing_that_identifies_a_patient_reaches_the_cohort_or_the_screen(
     faulty = write_tiny_export(tmp_path / "export", "ANON-18", units="RELATIVE")
     edit(faulty.plan_file or Path(), DoseReferenceSequence=None)
     (tmp_path / "export" / "ANON-18" / "letter to Secret^Sibylle.txt").write_text("Dear Sibylle")
-    told = run().output
+    said = run().output
     result = run("--clinical", write_clinical(tmp_path, "ANON-17,rice,biopsy,Ulm,2020-04-21"))
     assert result.exit_code == 1
     assert import_table(tmp_path / "mine")["sub-002"][0] == "failed"
     cohort = everything_in(tmp_path / "mine")
     assert "184" in cohort
-    assert re.findall(IDENTIFYING, cohort + told + result.output) == []
+    assert re.findall(IDENTIFYING, cohort + said + result.output) == []
 
 
-def test_the_key_alone_says_who_is_who_and_only_its_owner_may_read_it(
-    export: TinyExport, run: Import, tmp_path: Path
-) -> None:
-    run()
-    run()
-    key = tmp_path / "map.key.csv"
-    assert read_key(key)["ANON-17"].participant_id == "sub-001"
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (key, tmp_path / "map.csv")} == {0o600}
-
-
-def test_a_key_of_another_name_is_used(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    run()
+def test_a_second_import_keeps_what_is_unchanged(mapped: TinyExport, run: Import, tmp_path: Path) -> None:
     run("--key", str(tmp_path / "safe" / "who.csv"))
     assert list(read_key(tmp_path / "safe" / "who.csv")) == ["ANON-17"]
     assert not (tmp_path / "map.key.csv").exists()
 
+    def kept() -> bool:
+        result = run("--key", str(tmp_path / "safe" / "who.csv"))
+        (number,) = re.findall("import: ([01]) of 1 subjects are unchanged and kept", result.stderr)
+        return bool(int(number))
 
-def test_a_second_import_keeps_what_is_unchanged(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    run()
-    run()
-    dose = RawSubject(tmp_path / "mine", "sub-001").scan("dose")
-    before = dose.stat().st_ino
-    assert "import: 1 of 1 subjects are unchanged and kept" in run().stderr
-    assert dose.stat().st_ino == before
+    assert kept()
     edit_map(tmp_path, lambda rows: rows[1].update(prescription_gy="60"))
-    assert "import: 0 of 1 subjects are unchanged and kept" in run().stderr
-    assert dose.stat().st_ino != before
-
-
-def test_a_changed_file_is_imported_again(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    run()
-    run()
-    edit(export.event_files[3], PatientComments="corrected")
-    assert "import: 0 of 1 subjects are unchanged and kept" in run().stderr
+    assert not kept()
+    edit(mapped.event_files[3], PatientComments="corrected")
+    assert not kept()
 
 
 def test_an_undecided_patient_waits_while_the_others_are_imported(
@@ -263,7 +262,7 @@ def test_an_undecided_patient_waits_while_the_others_are_imported(
         (["post_op", "event", "dose"], "no row of the map has a role"),
     ],
 )
-def test_a_patient_without_all_roles_is_left_out_and_listed(
+def test_a_patient_without_all_roles_is_excluded_and_listed(
     export: TinyExport, run: Import, tmp_path: Path, roles: list[str], reason: str
 ) -> None:
     write_tiny_export(tmp_path / "export", "ANON-18")
@@ -282,32 +281,20 @@ def test_a_patient_without_all_roles_is_left_out_and_listed(
 def test_files_that_cannot_be_used_are_listed_beside_the_map_and_counted(
     export: TinyExport, run: Import, tmp_path: Path
 ) -> None:
-    (tmp_path / "export" / "notes.txt").write_text("no image" * 99)
+    # a name that is no UTF-8, and one that a spreadsheet would calculate
+    names = {os.fsdecode("Befund M\xfcller.txt".encode("latin-1")): "Befund M\\xfcller.txt", "=1": "'=1"}
+    for name in names:
+        (tmp_path / "export" / name).write_text("no image" * 99)
     result = run()
     listed = tmp_path / "map.files.csv"
-    assert "1 file(s) of the export cannot be used; map.files.csv lists them" in result.stderr
-    assert listed.read_text(encoding="utf-8-sig").splitlines()[1].startswith("notes.txt,no DICOM file")
+    assert "2 file(s) of the export cannot be used; map.files.csv lists them" in result.stderr
+    lines = listed.read_text(encoding="utf-8-sig").splitlines()[1:]
+    assert all(any(line.startswith(f"{name},no DICOM file") for line in lines) for name in names.values())
     assert stat.S_IMODE(listed.stat().st_mode) == 0o600
-    (tmp_path / "export" / "notes.txt").unlink()
+    for name in names:
+        (tmp_path / "export" / name).unlink()
     run()
     assert listed.read_text(encoding="utf-8-sig") == "path,found,remedy\n"
-
-
-def test_a_file_whose_name_is_not_utf_8_is_listed(export: TinyExport, run: Import, tmp_path: Path) -> None:
-    name = os.fsdecode("Befund M\xfcller.txt".encode("latin-1"))
-    (tmp_path / "export" / name).write_text("no image")
-    assert run().exit_code == 0
-    listed = (tmp_path / "map.files.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert listed[1].startswith("Befund M\\xfcller.txt,no DICOM file")
-
-
-def test_a_file_name_that_a_spreadsheet_would_calculate_is_guarded(
-    export: TinyExport, run: Import, tmp_path: Path
-) -> None:
-    (tmp_path / "export" / "=1+1.txt").write_text("no image")
-    run()
-    listed = (tmp_path / "map.files.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert listed[1].startswith("'=1+1.txt,")
 
 
 def test_a_patient_who_lacks_a_role_and_has_files_that_cannot_be_used_fails_and_says_so(
@@ -330,11 +317,10 @@ def test_a_patient_who_lacks_a_role_and_has_files_that_cannot_be_used_fails_and_
 
 
 @pytest.mark.parametrize("options", [{"map_file": "Meier/map.csv"}, {"out": "Meier/mine"}])
-def test_a_place_that_cannot_be_written_is_told_without_its_path(
-    export: TinyExport, run: Import, tmp_path: Path, options: dict[str, str]
+def test_a_place_that_cannot_be_written_is_reported_without_its_path(
+    mapped: TinyExport, run: Import, tmp_path: Path, options: dict[str, str]
 ) -> None:
     (tmp_path / "Meier").touch()
-    run()
     result = run(**options)
     assert result.exit_code == 1
     assert re.search(
@@ -344,52 +330,50 @@ def test_a_place_that_cannot_be_written_is_told_without_its_path(
     assert "Meier" not in result.output and str(tmp_path) not in result.output
 
 
-def test_a_map_or_an_export_that_may_not_be_looked_at_is_told_without_its_path(
-    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
+SECRET = "/export/Secret^Sibylle.dcm"
 
+
+def closed(*_: object) -> bool:
+    raise PermissionError(13, "Permission denied", SECRET)
+
+
+def broken(*_: object) -> None:
+    raise KeyError(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("what", "fails", "message"),
+    [
+        ("Path.is_dir", closed, "error: export: cannot be opened (Permission denied). Mend"),
+        ("Path.exists", closed, "error: map.csv: cannot be looked for (Permission denied). Mend"),
+        (
+            "read_tree",
+            closed,
+            "error: a file or folder could not be read or written (Permission denied).",
+        ),
+        ("propose_map", broken, "error: an unforeseen KeyError, a fault of the program. Report the lines"),
+    ],
+)
+def test_errors_of_the_file_system_and_of_the_program_name_nobody(
+    export: TinyExport,
+    run: Import,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    fails: Callable[..., object],
+    message: str,
+) -> None:
+    target, _, name = what.rpartition(".")
     with monkeypatch.context() as patched:
-        patched.setattr(dicom_export.Path, "is_dir", closed)
-        assert "error: export: cannot be opened (Permission denied). Mend" in run().stderr
-    monkeypatch.setattr(dicom_export.Path, "exists", closed)
-    assert "error: map.csv: cannot be looked for (Permission denied). Mend" in run().stderr
-
-
-def test_of_an_unforeseen_error_the_screen_tells_kind_and_frames_alone(
-    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise KeyError(str(export.event_files[0]))
-
-    monkeypatch.setattr(dicom_export, "propose_map", broken)
-    result = run()
-    assert result.exit_code == 1
-    assert "error: an unforeseen KeyError, a fault of the program. Report the lines above" in result.stderr
-    assert "in broken" in result.stderr
+        patched.setattr(getattr(dicom_export, target) if target else dicom_export, name, fails)
+        result = run()
+    assert result.exit_code == 1 and message in result.stderr
+    assert ("in broken" in result.stderr) == (fails is broken)
     assert re.findall(IDENTIFYING, result.output) == []
 
 
-def test_a_file_that_the_file_system_refuses_is_told_without_its_name(
-    export: TinyExport, run: Import, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(*_: object) -> None:
-        raise PermissionError(13, "Permission denied", "/export/Secret^Sibylle.dcm")
-
-    monkeypatch.setattr(dicom_export, "read_tree", closed)
-    result = run()
-    assert (result.exit_code, result.stderr) == (
-        1,
-        "error: a file or folder could not be read or written (Permission denied). "
-        "Mend the cause, and try again\n",
-    )
-
-
 def test_patients_whom_one_source_does_not_know_are_counted(
-    export: TinyExport, run: Import, tmp_path: Path
+    mapped: TinyExport, run: Import, tmp_path: Path
 ) -> None:
-    run()
     write_tiny_export(tmp_path / "export", "ANON-18")
     result = run("--clinical", write_clinical(tmp_path, "X,rice,biopsy,Ulm,", "Y,rice,biopsy,Ulm,"))
     assert "1 patient(s) of the export are not in the map, and are not imported" in result.stderr
@@ -398,9 +382,8 @@ def test_patients_whom_one_source_does_not_know_are_counted(
 
 
 def test_a_map_that_contradicts_the_export_imports_nothing(
-    export: TinyExport, run: Import, tmp_path: Path
+    mapped: TinyExport, run: Import, tmp_path: Path
 ) -> None:
-    run()
     edit_map(tmp_path, lambda rows: rows[0].update(role="before"))
     result = run()
     assert result.exit_code == 1
@@ -408,42 +391,32 @@ def test_a_map_that_contradicts_the_export_imports_nothing(
     assert not (tmp_path / "mine").exists()
 
 
+INSIDE = "the cohort's folder and the files to be imported lie one inside the other. Name a folder"
+
+
 @pytest.mark.parametrize(
-    ("paths", "message"),
+    ("paths", "key", "message"),
     [
-        ({"source": "nowhere"}, "nowhere: no such folder. Name the folder of the DICOM export"),
-        ({"out": "export/mine"}, "the cohort's folder and the export lie one inside the other"),
-        ({"out": "."}, "the cohort's folder and the export lie one inside the other"),
-        ({"out": "export"}, "the cohort's folder and the export lie one inside the other"),
-        ({"map_file": "mine/map.csv"}, "the map map.csv identifies patients and would lie inside mine"),
-        ({"out": "full"}, "full holds files, and is no cohort that ricenet import wrote"),
+        ({"source": "nowhere"}, "", "nowhere: no such folder. Name the folder of the DICOM export"),
+        ({"out": "export/mine"}, "", INSIDE),
+        ({"out": "."}, "", INSIDE),
+        ({"out": "export"}, "", INSIDE),
+        ({"map_file": "mine/map.csv"}, "", "the map map.csv identifies patients and would lie inside mine"),
+        ({"out": "full"}, "", "full holds files, and is no cohort that ricenet import wrote"),
+        ({}, "mine/key.csv", "the key file key.csv identifies patients and would lie inside mine"),
+        ({}, "map.csv", "the map and the key file are the same file. Name two"),
     ],
 )
 def test_unsafe_paths_are_refused_before_anything_is_read_or_written(
-    export: TinyExport, run: Import, tmp_path: Path, paths: dict[str, str], message: str
+    export: TinyExport, run: Import, tmp_path: Path, paths: dict[str, str], key: str, message: str
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious.nii.gz").touch()
     before = sorted(tmp_path.rglob("*"))
-    result = run(**paths)
+    result = run(*(["--key", str(tmp_path / key)] if key else []), **paths)
     assert result.exit_code == 1
     assert message in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("mine/key.csv", "the key file key.csv identifies patients and would lie inside mine"),
-        ("map.csv", "the map and the key file are the same file. Name two"),
-    ],
-)
-def test_a_key_in_the_wrong_place_is_refused(
-    export: TinyExport, run: Import, tmp_path: Path, key: str, message: str
-) -> None:
-    result = run("--key", str(tmp_path / key))
-    assert result.exit_code == 1
-    assert message in result.stderr
 
 
 def test_an_export_without_images_and_dose_is_refused(
@@ -480,152 +453,203 @@ def source_of(export: TinyExport, tmp_path: Path, **roles: str) -> PatientSource
         lines.append(f"{export.patient.patient_id},{roles.get(name, name)},{export.patient.uid(name)}")
     path = tmp_path / "by-hand.csv"
     path.write_text("\n".join(lines) + "\n")
-    (selection,) = select(read_tree(export.folder), read_map(path), path)
+    tree = read_tree(export.folder)
+    (selection,) = select(tree, read_map(path, PAPER_VOLUMES), path, PAPER_VOLUMES)
     assert selection.source is not None
     return selection.source
 
 
-def refusal(source: PatientSource, tmp_path: Path, rt_end: date | None = None) -> str:
-    with pytest.raises(SourceError) as refused:
-        SubjectWriter(source, 7, rt_end)(RawSubject(tmp_path / "raw", "sub-001"))
-    assert not (tmp_path / "raw").exists()
-    assert not re.search(IDENTIFYING, str(refused.value))
-    return str(refused.value)
+def swapped(source: PatientSource) -> PatientSource:
+    images = source.images
+    return replace(source, images={"post_op": images["event"], "event": images["post_op"]})
 
 
-def test_an_event_before_post_op_is_refused_in_days(export: TinyExport, tmp_path: Path) -> None:
-    source = source_of(export, tmp_path, post_op="event", event="post_op")
-    assert refusal(source, tmp_path).startswith("the event lies 184 day(s) before post_op. Choose a later")
+def twice(source: PatientSource) -> PatientSource:
+    return replace(source, images=dict.fromkeys(("post_op", "event"), source.images["event"]))
 
 
-def test_an_event_before_the_plan_is_refused_in_days(tmp_path: Path) -> None:
-    export = write_tiny_export(tmp_path / "export", event_date=date(2020, 3, 4))
-    message = refusal(source_of(export, tmp_path), tmp_path)
-    assert message.startswith("the event lies 6 day(s) before the radiotherapy plan. Choose a later")
+def another_person(*names: str) -> Callable[[TinyExport], None]:
+    def change(export: TinyExport) -> None:
+        files = {
+            "event": export.event_files,
+            "dose": [export.dose_file],
+            "plan": [export.plan_file or Path()],
+        }
+        for file in (file for name in names for file in files[name]):
+            edit(file, PatientName="Mueller^Hans", PatientBirthDate="19300101", PatientSex="M")
+
+    return change
 
 
-def test_an_event_before_the_end_of_radiotherapy_is_refused_in_days(
-    export: TinyExport, tmp_path: Path
-) -> None:
-    message = refusal(source_of(export, tmp_path), tmp_path, rt_end=date(2020, 9, 11))
-    assert message.startswith("the event lies 10 day(s) before the end of radiotherapy. Choose a later")
-
-
-def test_a_post_op_after_the_end_of_radiotherapy_is_refused_in_days(
-    export: TinyExport, tmp_path: Path
-) -> None:
-    message = refusal(source_of(export, tmp_path), tmp_path, rt_end=date(2020, 2, 20))
-    assert message.startswith(
-        "the scan post_op was taken 10 day(s) after the end of radiotherapy. Choose the"
-    )
-
-
-@pytest.mark.parametrize(("day", "accepted"), [(date(2020, 3, 24), True), (date(2020, 3, 25), False)])
-def test_a_post_op_more_than_14_days_after_the_plan_is_refused(
-    tmp_path: Path, day: date, accepted: bool
-) -> None:
-    source = source_of(write_tiny_export(tmp_path / "export", post_op_date=day), tmp_path)
-    if accepted:
-        assert write_raw_subject(source, RawSubject(tmp_path / "raw", "sub-001"), 7).planning_to_event == 175
-    else:
-        assert refusal(source, tmp_path).startswith(
-            "the scan post_op was taken 15 day(s) after the radiotherapy plan, so during or after treatment; "
-            "at most 14 are expected. Choose the scan between surgery and radiotherapy"
-        )
-
-
-@pytest.mark.parametrize("of", ["event", "dose", "plan"])
-def test_objects_of_two_people_under_one_patient_id_are_refused(
-    export: TinyExport, tmp_path: Path, of: str
-) -> None:
-    files = {"event": export.event_files, "dose": [export.dose_file], "plan": [export.plan_file or Path()]}
-    for file in files[of]:
-        edit(file, PatientName="Mueller^Hans", PatientBirthDate="19300101", PatientSex="M")
-    message = refusal(source_of(export, tmp_path), tmp_path)
-    assert message.startswith("objects of one PatientID, chosen together, state 2 different pairs of birth")
-
-
-def test_objects_that_state_neither_birth_date_nor_sex_contradict_nobody(
-    export: TinyExport, tmp_path: Path
-) -> None:
-    for file in export.event_files:
-        edit(file, PatientBirthDate="", PatientSex="")
-    write_raw_subject(source_of(export, tmp_path), RawSubject(tmp_path / "raw", "sub-001"), 7)
-
-
-def test_scans_that_state_no_study_are_not_of_one(export: TinyExport, tmp_path: Path) -> None:
-    for file in (*export.post_op_files, *export.event_files):
-        edit(file, StudyInstanceUID=None)
-    write_raw_subject(source_of(export, tmp_path), RawSubject(tmp_path / "raw", "sub-001"), 7)
-
-
-def test_two_series_of_one_study_are_one_examination(export: TinyExport, tmp_path: Path) -> None:
+def of_one_study(export: TinyExport) -> None:
     for file in export.event_files:
         edit(file, StudyInstanceUID=export.patient.uid("post_op-study"), StudyDate="20200301")
-    assert refusal(source_of(export, tmp_path), tmp_path).startswith(
-        "post_op and event are series of one study, so of one examination"
-    )
 
 
-def test_a_follow_up_that_was_registered_to_the_first_scan_is_taken(
-    export: TinyExport, tmp_path: Path
-) -> None:
-    for file in export.event_files:
-        edit(file, FrameOfReferenceUID=export.patient.uid("post_op-frame"))
-    raw = RawSubject(tmp_path / "out", "sub-001")
-    write_raw_subject(source_of(export, tmp_path), raw, seed=7)
+def radiating(kind: str) -> Callable[[TinyExport], None]:
+    """An edit after which the treatment beams are of another kind; ions have a sequence of their own."""
+
+    def change(export: TinyExport) -> None:
+        plan = dcmread(export.plan_file or Path())
+        for beam in plan.BeamSequence:
+            beam.RadiationType = kind
+        if kind in ("PROTON", "ION"):
+            plan.IonBeamSequence = plan.BeamSequence
+            del plan.BeamSequence
+        plan.save_as(export.plan_file)
+
+    return change
+
+
+def lose_slice(name: str) -> Callable[[TinyExport], None]:
+    return lambda export: getattr(export, f"{name}_files")[5].unlink()
+
+
+def nothing(_: TinyExport) -> None:
+    pass
+
+
+TWO_PEOPLE = "objects of one PatientID, chosen together, state 2 different pairs of birth date"
+
+Refused = tuple[
+    dict[str, object],
+    Callable[[TinyExport], None],
+    Callable[[PatientSource], PatientSource],
+    dict[str, object],
+    str,
+]
+REFUSED: dict[str, Refused] = {
+    "an event before post_op": (
+        {}, nothing, swapped, {}, r"scan event lies 184 day\(s\) before post_op. Choose a later"
+    ),
+    "an event before the plan": (
+        {"event_date": date(2020, 3, 4)}, nothing, replace, {},
+        r"scan event lies 6 day\(s\) before the radiotherapy plan",
+    ),
+    "an event before the end of radiotherapy": (
+        {}, nothing, replace, {"rt_end": date(2020, 9, 11)}, r"10 day\(s\) before the end of radiotherapy"
+    ),
+    "a post_op after the end of radiotherapy": (
+        {}, nothing, replace, {"rt_end": date(2020, 2, 20)},
+        r"scan post_op was taken 10 day\(s\) after the end of radiotherapy.*at most 0 are.*Choose the scan",
+    ),
+    "a post_op more than 14 days after the plan": (
+        {"post_op_date": date(2020, 3, 25)}, nothing, replace, {},
+        r"15 day\(s\) after the radiotherapy plan, so during or after treatment; at most 14 are expected",
+    ),
+    "another radiation than stated": (
+        {}, radiating("PROTON"), replace, {"rt_modality": "photon"},
+        "the clinical table says rt_modality photon, the plan's beams are of proton. Correct",
+    ),
+    **{
+        f"another person's {name}": ({}, another_person(name), replace, {}, TWO_PEOPLE)
+        for name in ("event", "dose", "plan")
+    },
+    "two series of one study": (
+        {}, of_one_study, replace, {}, "post_op and event are series of one study, so of one examination"
+    ),
+    "one series in both roles": ({}, nothing, twice, {}, "post_op and event are the same series. Choose two"),
+    **{
+        f"an incomplete {name}": ({}, lose_slice(name), replace, {}, f"the scan {name}: ")
+        for name in ("post_op", "event")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_one_patients_course_is_refused_without_a_name(name: str, tmp_path: Path) -> None:
+    options, change, choose, stated, message = REFUSED[name]
+    export = write_tiny_export(tmp_path / "export", **options)  # type: ignore[arg-type]
+    change(export)
+    source = choose(source_of(export, tmp_path))
+    with pytest.raises(SourceError, match=message) as refused:
+        SubjectWriter(source, 7, **stated)(RawSubject(tmp_path / "raw", "sub-001"))  # type: ignore[arg-type]
+    assert not re.search(IDENTIFYING, str(refused.value))
+
+
+def without(**elements: object) -> Callable[[TinyExport], None]:
+    """An edit of the event's files."""
+
+    def change(export: TinyExport) -> None:
+        for file in export.event_files:
+            edit(file, **elements)
+
+    return change
+
+
+ACCEPTED: dict[str, tuple[dict[str, object], Callable[[TinyExport], None], dict[str, str]]] = {
+    "a post_op 14 days after the plan": (
+        {"post_op_date": date(2020, 3, 24)}, nothing,
+        {"days_post_op_to_event": "161", "days_planning_to_event": "175", "days_rt_end_to_event": "133"},
+    ),
+    "scans without birth date and sex": ({}, without(PatientBirthDate="", PatientSex=""), {}),
+    "scans without a study": ({}, without(StudyInstanceUID=None), {}),
+    "a follow-up registered to the first scan": (
+        {}, lambda e: without(FrameOfReferenceUID=e.patient.uid("post_op-frame"))(e), {}
+    ),
+    "an event without a date": ({}, without(StudyDate=None), {"days_planning_to_event": ""}),
+    "protons": ({}, radiating("PROTON"), {"rt_modality": "proton"}),
+    "ions": ({}, radiating("ION"), {"rt_modality": "ion"}),
+    "electrons": ({}, radiating("ELECTRON"), {"rt_modality": ""}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_unusual_but_sound_is_written(name: str, tmp_path: Path) -> None:
+    options, change, expected = ACCEPTED[name]
+    export = write_tiny_export(tmp_path / "export", **options)  # type: ignore[arg-type]
+    change(export)
+    raw = RawSubject(tmp_path / "raw", "sub-001")
+    columns = SubjectWriter(source_of(export, tmp_path), 7, date(2020, 4, 21))(raw)
+    assert {name: columns.get(name, "") for name in expected} == expected
     assert raw.scan("event").is_file()
 
 
-def test_one_series_in_both_roles_is_refused(export: TinyExport, tmp_path: Path) -> None:
-    source = source_of(export, tmp_path)
-    twice = PatientSource(source.post_op, source.post_op, source.doses, source.plans, (), ())
-    assert refusal(twice, tmp_path).startswith("post_op and event are the same series. Choose two scans in")
+def test_the_clinical_tables_radiation_counts_where_no_plan_says(export: TinyExport, tmp_path: Path) -> None:
+    radiating("ELECTRON")(export)
+    writer = SubjectWriter(source_of(export, tmp_path), 7, rt_modality="proton")
+    assert writer(RawSubject(tmp_path / "raw", "sub-001"))["rt_modality"] == "proton"
 
 
-@pytest.mark.parametrize("role", ["post_op", "event"])
-def test_a_scan_that_cannot_be_read_is_told_by_its_role(
-    export: TinyExport, tmp_path: Path, role: str
-) -> None:
-    files = export.post_op_files if role == "post_op" else export.event_files
-    files[5].unlink()
-    raw = RawSubject(tmp_path / "raw", "sub-001")
-    with pytest.raises(SourceError, match=f"the scan {role}: ") as refused:
-        write_raw_subject(source_of(export, tmp_path), raw, 7)
-    assert not re.search(IDENTIFYING, str(refused.value))
-
-
-def test_missing_dates_leave_intervals_open(export: TinyExport, tmp_path: Path) -> None:
-    for file in export.event_files:
-        edit(file, StudyDate=None)
-    columns = SubjectWriter(source_of(export, tmp_path), 7, date(2020, 4, 21))(
-        RawSubject(tmp_path / "raw", "sub-001")
-    )
-    assert columns == {}
+def test_a_declaration_without_dose_imports_mris_alone(export: TinyExport, tmp_path: Path) -> None:
+    volumes = Volumes(PAPER_VOLUMES.mris)
+    source = replace(source_of(export, tmp_path), volumes=volumes, doses=())
+    raw = RawSubject(tmp_path / "raw", "sub-001", volumes)
+    assert SubjectWriter(source, 7)(raw) == {"days_post_op_to_event": "184"}
+    assert len(list((tmp_path / "raw").rglob("*.nii.gz"))) == 2
+    assert not (tmp_path / "raw/sub-001/ses-postop/rt").exists()
 
 
 def test_the_planning_ct_is_written_beside_the_dose_where_one_was_needed(
     export: TinyExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def placed(course: object, source: object, post_op: object, seed: int) -> PlacedDose:
-        return PlacedDose(export.dose, export.post_op, {"DoseUnits": "GY", "seed": seed})
+    def placed(course: CourseDose, source: object, mri: object, seed: int) -> CourseDose:
+        return replace(course, planning_ct=export.post_op, placement={"Method": "given", "Seed": seed})
 
     monkeypatch.setattr(subject_module, "place_dose", placed)
     raw = RawSubject(tmp_path / "raw", "sub-001")
-    write_raw_subject(source_of(export, tmp_path), raw, 7)
+    SubjectWriter(source_of(export, tmp_path), 7)(raw)
     np.testing.assert_array_equal(load_nifti(raw.planning_ct).data, export.post_op.data)
-    assert read_json(raw.dose_sidecar) == {"DoseUnits": "GY", "seed": 7}
+    assert '"Seed": 7' in raw.dose_sidecar.read_text()
 
 
-def test_what_a_subject_depends_on_is_told_apart(export: TinyExport, tmp_path: Path) -> None:
+def test_what_a_subject_depends_on_makes_a_difference(
+    export: TinyExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = source_of(export, tmp_path)
-    contents = [
-        SubjectWriter(source, 7).content,
-        SubjectWriter(source, 8).content,
-        SubjectWriter(source, 7, date(2020, 4, 21)).content,
-        SubjectWriter(replace(source, planning_ct_named=True), 7).content,
+    flair = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="F", required=False)
+    writers = [
+        SubjectWriter(source, 7),
+        SubjectWriter(source, 8),
+        SubjectWriter(source, 7, date(2020, 4, 21)),
+        SubjectWriter(source, 7, rt_modality="photon"),
+        SubjectWriter(replace(source, planning_ct_named=True), 7),
+        SubjectWriter(replace(source, volumes=Volumes([*PAPER_VOLUMES, flair])), 7),
     ]
+    contents = [writer.content for writer in writers]
     assert contents[0] == SubjectWriter(source_of(export, tmp_path), 7).content
-    assert len({str(content) for content in contents}) == 4
+    monkeypatch.setattr(subject_module, "code_of", lambda _: "newer")
+    contents.append(writers[0].content)
     export.event_files[0].unlink()
-    assert SubjectWriter(source, 7).content != contents[0]
+    contents.append(writers[0].content)
+    assert len({str(content) for content in contents}) == len(contents)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import multiprocessing
 import stat
 from pathlib import Path
 
 import pytest
 
-from ricenet.importing.key_file import (
-    UNFINISHED,
-    KeyEntry,
-    enrolled,
-    held,
-    read_key,
-    record_digest,
-    write_key,
-)
+from ricenet.importing.key_file import KeyEntry, enrolled, held, read_key, write_key
 from ricenet.runtime.errors import CohortError
 
-DIGEST = "0123456789abcdef" * 4
+SALT = "0123456789abcdef" * 2
 
 
 def pseudonyms(entries: dict[str, KeyEntry]) -> dict[str, str]:
@@ -32,94 +23,68 @@ def key_with(path: Path, *patient_ids: str) -> Path:
     return path
 
 
+def written_key(path: Path, rows: str, header: str = "patient_id,participant_id,salt") -> Path:
+    path.write_text(f"{header}\n{rows}\n", encoding="utf-8")
+    return path
+
+
 def test_patients_are_numbered_in_order_of_their_id_whatever_their_order_in_the_map() -> None:
     assert pseudonyms(enrolled({}, ["B", "C", "A"])) == {"A": "sub-001", "B": "sub-002", "C": "sub-003"}
 
 
 def test_who_has_a_pseudonym_keeps_it_and_new_patients_come_after() -> None:
     first = enrolled({}, ["B", "C"])
-    assert pseudonyms(enrolled(first, ["A", "C"])) == {"B": "sub-001", "C": "sub-002", "A": "sub-003"}
+    now = enrolled(first, ["A", "C"])
+    assert pseudonyms(now) == {"B": "sub-001", "C": "sub-002", "A": "sub-003"}
+    assert now["C"] == first["C"]
 
 
 def test_numbers_go_on_after_the_highest_not_into_a_gap() -> None:
-    entries = {"A": KeyEntry("A", "sub-007"), "B": KeyEntry("B", "sub-HD12")}
+    entries = {"A": KeyEntry("A", "sub-007", SALT), "B": KeyEntry("B", "sub-HD12", SALT)}
     assert enrolled(entries, ["C"])["C"].participant_id == "sub-008"
 
 
 def test_a_key_is_read_as_it_was_written(tmp_path: Path) -> None:
-    entries = {"Müller, Ä;": KeyEntry("Müller, Ä;", "sub-001", DIGEST), "B": KeyEntry("B", "sub-002")}
+    entries = enrolled({}, ["Müller, Ä;", "B"])
     write_key(tmp_path / "map.key.csv", entries)
     assert read_key(tmp_path / "map.key.csv") == entries
+    assert len({entry.salt for entry in entries.values()}) == 2
 
 
 def test_a_key_that_is_not_there_knows_nobody(tmp_path: Path) -> None:
     assert read_key(tmp_path / "map.key.csv") == {}
 
 
-def test_only_its_owner_may_read_a_key_also_after_a_digest_was_noted(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", "A")
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    record_digest(key, "sub-001", DIGEST)
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert read_key(key)["A"].digest == DIGEST
+def test_a_key_of_an_earlier_version_gets_salts(tmp_path: Path) -> None:
+    key = written_key(tmp_path / "map.key.csv", f"A,sub-001,{SALT}{SALT}", "patient_id,participant_id,digest")
+    entry = read_key(key)["A"]
+    assert len(entry.salt) == 32 and entry == KeyEntry("A", "sub-001", entry.salt)
+
+
+def test_only_its_owner_may_read_a_key(tmp_path: Path) -> None:
+    assert stat.S_IMODE(key_with(tmp_path / "map.key.csv", "A").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"),
+    ("rows", "faults"),
     [
-        (",sub-001,", "line 2: no patient_id"),
-        ("Meier,sub-001,\nMeier,sub-002,", "line 3: a patient_id that occurs before"),
-        ("Meier,sub-001,\nSchulz,sub-001,", "line 3: a participant_id that occurs before"),
-        ("Meier,sub-A,\nSchulz,sub-a,", "line 3: a participant_id that occurs before"),
-        ("Meier,Meier,", "line 2: a participant_id other than sub-<letters and digits>"),
-        (f"Meier,sub-001,{DIGEST[:-1]}", "line 2: a damaged digest"),
-        ("Meier,sub-001", r"line 2: 2 cell\(s\) under 3 column\(s\)"),
+        (f",sub-001,{SALT}", ["line 2: no patient_id"]),
+        (f"Meier,sub-001,{SALT}\nMeier,sub-002,{SALT}", ["line 3: a patient_id that occurs before"]),
+        (f"Meier,sub-001,{SALT}\nSchulz,sub-001,{SALT}", ["line 3: a participant_id that occurs before"]),
+        (f"Meier,sub-A,{SALT}\nSchulz,sub-a,{SALT}", ["line 3: a participant_id that occurs before"]),
+        (f"Meier,Meier,{SALT}", ["line 2: a participant_id other than sub-<letters and digits>"]),
+        (f"Meier,sub-001,{SALT[:-1]}", ["line 2: a damaged salt"]),
+        ("Meier,sub-001", ["line 2: 2 cell(s) under 3 column(s)"]),
+        ("Meier,x,\nSchulz,y,", ["map.key.csv: 2 problem(s)", "line 2: a part", "line 3: a part"]),
     ],
 )
-def test_a_damaged_key_is_refused_without_telling_whom_it_lists(
-    tmp_path: Path, rows: str, fault: str
+def test_a_damaged_key_is_refused_with_all_faults_and_without_a_name(
+    tmp_path: Path, rows: str, faults: list[str]
 ) -> None:
-    key = tmp_path / "map.key.csv"
-    key.write_text(f"patient_id,participant_id,digest\n{rows}\n", encoding="utf-8")
-    with pytest.raises(CohortError, match=fault) as refused:
-        read_key(key)
+    with pytest.raises(CohortError) as refused:
+        read_key(written_key(tmp_path / "map.key.csv", rows))
+    assert all(fault in str(refused.value) for fault in faults)
     assert "Meier" not in str(refused.value)
-
-
-def test_all_faults_of_a_key_are_told_together(tmp_path: Path) -> None:
-    key = tmp_path / "map.key.csv"
-    key.write_text("patient_id,participant_id,digest\nA,x,\nB,y,\n", encoding="utf-8")
-    with pytest.raises(CohortError, match=r"(?s)map.key.csv: 2 problem\(s\).*line 2.*line 3"):
-        read_key(key)
-
-
-def test_a_digest_of_a_subject_that_the_key_does_not_know_counts_for_nobody(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", "A")
-    record_digest(key, "sub-002", DIGEST)
-    assert read_key(key) == {"A": KeyEntry("A", "sub-001")}
-
-
-def test_noting_a_digest_does_not_write_the_key_itself(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", *"ABCD")
-    before = key.stat()
-    record_digest(key, "sub-001", DIGEST)
-    after = key.stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-
-def test_digests_noted_before_the_key_was_written_count_no_longer(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", "A")
-    record_digest(key, "sub-001", DIGEST)
-    write_key(key, {"A": KeyEntry("A", "sub-001", UNFINISHED)})
-    assert read_key(key)["A"].digest == UNFINISHED
-    assert [path.name for path in tmp_path.iterdir()] == ["map.key.csv"]
-
-
-def test_a_note_that_is_no_digest_is_passed_over(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", "A")
-    write_key(key, {"A": KeyEntry("A", "sub-001", UNFINISHED)})
-    record_digest(key, "sub-001", DIGEST[:-1])
-    assert read_key(key)["A"].digest == UNFINISHED
 
 
 @pytest.mark.parametrize("patient_id", ["=1+1", "'=1", "''", "-7", "@a", "17\u00a0", "17\t", "a\rb", "a\nb"])
@@ -128,36 +93,10 @@ def test_no_patient_id_changes_on_its_way_through_the_key(tmp_path: Path, patien
     assert pseudonyms(read_key(key)) == pseudonyms(enrolled({}, [patient_id, "B"]))
 
 
-def test_a_key_that_cannot_be_written_is_told_without_its_path(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "Meier").touch()
-    with pytest.raises(CohortError) as refused:
-        key_with(tmp_path / "Meier" / "map.key.csv", "A")
-    assert str(refused.value) == (
-        "map.key.csv: cannot be written (File exists). Mend the cause, and give the same command again"
-    )
-
-
-def note_digest(key: Path, participant_id: str) -> None:
-    record_digest(key, participant_id, DIGEST)
-
-
-def test_digests_that_processes_note_at_once_are_all_kept(tmp_path: Path) -> None:
-    key = key_with(tmp_path / "map.key.csv", *"ABCDEFGH")
-    subjects = [entry.participant_id for entry in read_key(key).values()]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.starmap(note_digest, [(key, subject) for subject in subjects], chunksize=1)
-    assert {entry.digest for entry in read_key(key).values()} == {DIGEST}
-
-
 def test_a_key_serves_one_import_at_a_time(tmp_path: Path) -> None:
     key = tmp_path / "map.key.csv"
     with held(key):
-        with (
-            pytest.raises(CohortError, match=r"another import is using map.key.csv. Wait for its end"),
-            held(key),
-        ):
+        with pytest.raises(CohortError, match=r"another import is using map.key.csv. Wait"), held(key):
             pass
         with held(tmp_path / "other.key.csv"):
             pass
@@ -178,20 +117,19 @@ def test_a_lock_that_its_last_user_just_removed_is_made_anew(
             path.unlink()
         real(stream, operation)  # type: ignore[arg-type]
 
+    key = tmp_path / "map.key.csv"
     monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
-    with held(tmp_path / "map.key.csv"):
+    with held(key):
         assert len(calls) == 2 and path.exists()
-        with (
-            pytest.raises(CohortError, match=r"another import is using map.key.csv"),
-            held(tmp_path / "map.key.csv"),
-        ):
+        with pytest.raises(CohortError, match=r"another import is using map.key.csv"), held(key):
             pass
 
 
-def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported_without_its_path(tmp_path: Path) -> None:
     (tmp_path / "Meier").touch()
-    with (
-        pytest.raises(CohortError, match=r"^map.key.csv: cannot be locked \(File exists\)"),
-        held(tmp_path / "Meier" / "map.key.csv"),
-    ):
+    key = tmp_path / "Meier" / "map.key.csv"
+    mend = r" \(File exists\). Mend the cause, and give the same command again$"
+    with pytest.raises(CohortError, match=f"^map.key.csv: cannot be written{mend}"):
+        key_with(key, "A")
+    with pytest.raises(CohortError, match=f"^map.key.csv: cannot be locked{mend}"), held(key):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,31 @@ import torch
 from small_ensembles import ensemble_record, write_untrained
 from small_results import GRID, LABELS, ball, write_json, write_splits
 
+from ricenet.cohort.checked import (
+    CHECKED_COHORT_FILE,
+    EXCLUDED_FILE,
+    CheckedCohort,
+    CheckedSubject,
+    write_checked_cohort,
+    write_excluded,
+)
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
 from ricenet.config.scale import change_settings
-from ricenet.evaluation.robustness.given import Given, Source
-from ricenet.evaluation.robustness.perturb_cohort import cohort_answers, cube_voxels, open_ensembles
-from ricenet.evaluation.robustness.perturbations import missing
+from ricenet.evaluation.robustness.effects import Robustness, read_robustness
+from ricenet.evaluation.robustness.perturbations import Given, missing
+from ricenet.evaluation.robustness.perturbed_answers import (
+    Source,
+    cohort_answers,
+    cube_voxels,
+    open_ensembles,
+)
 from ricenet.evaluation.robustness.raw_scale import brain_means_sd
-from ricenet.evaluation.robustness.record import Robustness, read_robustness
 from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.runtime.errors import RegistryError, ResultError, ScanError
 from ricenet.training.networks import p_rice
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume, load_nifti, save_nifti
 
 SETS = ("dose", "post_op+dose")
@@ -66,6 +80,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_subject(project, subject)
     for name in SETS:
         write_networks(project, name, splits_of(project).digest)
+    scans = dict.fromkeys(PAPER_VOLUMES.names, "digest")
+    checked = [CheckedSubject(participant_id=s, label=label, scans=scans) for s, label in LABELS.items()]
+    write_checked_cohort(CheckedCohort.of("data", checked), project / CHECKED_COHORT_FILE)
+    write_excluded([], project / EXCLUDED_FILE)
     return project
 
 
@@ -78,12 +96,15 @@ def splits_of(project: Path) -> Splits:
     return read_splits(project / "work/splits/splits.json")
 
 
-def source(project: Path, cube: int = 20) -> Source:
-    return Source(project / "work/preprocessed", project / "data", cube, seed=7)
+def source(project: Path, cube: int = 20, **having: list[str]) -> Source:
+    """having: the subjects with all volumes, where not everyone has them."""
+    everyone = {name: list(LABELS) for name in PAPER_VOLUMES.sets}
+    folders = project / "work/preprocessed", project / "data"
+    return Source(*folders, PAPER_VOLUMES, everyone | having, cube, seed=7)
 
 
 def given(project: Path, cube: int = 20) -> Given:
-    return source(project, cube).given("sub-001", {"same": "sub-003"}, CPU)
+    return source(project, cube).given("sub-001", ["post_op+event+dose"], {"same": "sub-003"}, CPU)
 
 
 def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Path) -> None:
@@ -99,7 +120,7 @@ def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Pa
 def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them_out(finished: Path) -> None:
     splits = splits_of(finished)
     ensembles = open_ensembles(finished / "models/ensembles", SETS, splits)
-    answers = cohort_answers(ensembles, splits, source(finished), [missing("dose")], 4)
+    answers = cohort_answers(ensembles, splits, source(finished), [missing(PAPER_VOLUMES["dose"])], 4)
     assert [a.subject for a in answers] == [s for fold in splits.folds for s in fold]
     for fold, subjects in enumerate(splits.folds):
         network = ensembles["post_op+dose"].networks[fold]
@@ -114,6 +135,21 @@ def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them
             (found,) = [a for a in answers if a.subject == subject]
             assert found.given["post_op+dose"] == pytest.approx(expected.item(), abs=1e-6)
             assert found.perturbed["post_op+dose"][0] == pytest.approx(without.numpy(), abs=1e-6)
+
+
+def test_a_subject_that_lacks_a_volume_is_asked_of_the_other_sets_alone(finished: Path) -> None:
+    splits = splits_of(finished)
+    ensembles = open_ensembles(finished / "models/ensembles", SETS, splits)
+    partial = source(finished, **{"post_op+dose": [s for s in LABELS if s != "sub-002"]})
+    answers = cohort_answers(ensembles, splits, partial, [missing(PAPER_VOLUMES["dose"])], 4)
+    assert {a.subject: set(a.given) for a in answers} == {
+        s: {"dose"} if s == "sub-002" else set(SETS) for s in splits.development
+    }
+
+
+def test_only_the_volumes_of_the_asked_sets_are_read(finished: Path) -> None:
+    only_dose = replace(source(finished), cohort=None).given("sub-001", ["dose"], {}, CPU)
+    assert list(only_dose.volumes) == ["dose"]
 
 
 def test_a_missing_ensemble_says_who_makes_it(project: Path) -> None:
@@ -166,7 +202,7 @@ def test_a_raw_scan_that_was_not_preprocessed_is_refused(project: Path) -> None:
         given(project)
 
 
-def with_a_hot_voxel(project: Path, subject: str, intensity: float) -> tuple[Volume, np.ndarray]:
+def with_a_hot_voxel(project: Path, subject: str, intensity: float) -> tuple[Volume, dict[str, np.ndarray]]:
     """Raw MRIs whose brain fills the cube, one voxel of it far too bright, and the network's input."""
     brain = np.ones(GRID.shape, dtype=bool)
     raw = np.random.default_rng(int(subject[-3:])).normal(500, 100, GRID.shape).astype(np.float32)
@@ -174,7 +210,7 @@ def with_a_hot_voxel(project: Path, subject: str, intensity: float) -> tuple[Vol
     for modality in ("post_op", "event"):
         save_nifti(Volume(raw, GRID), RawSubject(project / "data", subject).scan(modality))
     mri = zscore_in_brain(raw, brain, subject, "post_op").astype(np.float16).astype(np.float32)
-    return Volume(brain, GRID), np.stack([mri, mri, np.zeros_like(mri)])
+    return Volume(brain, GRID), {"post_op": mri, "event": mri}
 
 
 def test_a_hot_voxel_that_float16_rounds_by_more_is_no_other_scan(project: Path) -> None:
@@ -183,7 +219,7 @@ def test_a_hot_voxel_that_float16_rounds_by_more_is_no_other_scan(project: Path)
     exact = (raw[4, 5, 6] - raw.mean()) / raw.std()
     # between 64 and 128, neighbours of float16 are 1/16 apart
     assert 64 < exact < 128
-    assert abs(volumes[1, 4, 5, 6] - exact) > 0.025
+    assert abs(volumes["event"][4, 5, 6] - exact) > 0.025
     means = brain_means_sd(project / "data", project / "work/preprocessed", "sub-001", brain, volumes)
     assert means["event"] == pytest.approx(raw.mean() / raw.std())
 

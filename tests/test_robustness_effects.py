@@ -7,24 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from perturbed_cases import PARAMS, given
+from perturbed_cases import BRAIN, PARAMS, SHAPE, given
 
 from ricenet.cohort.splits import Splits
-from ricenet.evaluation.robustness.answers import SubjectAnswers, subject_answers
-from ricenet.evaluation.robustness.donors import draw_donors
-from ricenet.evaluation.robustness.effects import effects, effects_table
-from ricenet.evaluation.robustness.figure import robustness_figure
+from ricenet.evaluation.robustness.altered_volumes import standardised
+from ricenet.evaluation.robustness.effects import Robustness, effects, effects_table, read_robustness
+from ricenet.evaluation.robustness.effects_figure import robustness_figure
 from ricenet.evaluation.robustness.perturbations import (
     Perturbation,
     dose_of_another,
     dose_shift,
     perturbations,
 )
-from ricenet.evaluation.robustness.record import Robustness, read_robustness
+from ricenet.evaluation.robustness.perturbed_answers import SubjectAnswers, draw_donors, subject_answers
 from ricenet.runtime.tables import read_rows
-from ricenet.vocabulary import Label, members
+from ricenet.vocabulary import PAPER_VOLUMES, Label
 
-WAYS = perturbations(PARAMS)
+WAYS = perturbations(PARAMS, PAPER_VOLUMES)
 
 
 class MeanNetwork(torch.nn.Module):
@@ -61,11 +60,10 @@ def answers_by_name(answers: SubjectAnswers, modality_set: str) -> dict[str, np.
 
 
 def test_a_network_of_the_mean_dose_answers_as_calculated() -> None:
-    volumes = given().volumes.clone()
-    volumes[2] = 0
-    volumes[2, 8:12, 8:12, 8:12] = 1.0  # 64 of 8000 voxels, far from the cube's faces
+    dose = torch.zeros(SHAPE)
+    dose[8:12, 8:12, 8:12] = 1.0  # 64 of 8000 voxels, far from the cube's faces
     network = MeanNetwork(100.0, constant=-0.5)
-    answers = subject_answers(given(volumes=volumes), {"dose": network}, WAYS, 16)
+    answers = subject_answers(given(volumes={"dose": dose}), {"dose": network}, WAYS, 16)
     found = answers_by_name(answers, "dose")
     own = expit(100 * 64 / 8000 - 0.5)
     assert answers.given["dose"] == pytest.approx(own)
@@ -87,11 +85,8 @@ def test_a_network_sees_only_its_own_modalities_perturbed() -> None:
 
 
 def test_a_mean_over_standardised_voxels_does_not_feel_noise() -> None:
-    subject = given()
-    standard = subject.volumes.clone()
-    inside = standard[1][subject.brain]
-    standard[1][subject.brain] = (inside - inside.mean()) / inside.std(correction=0)
-    answers = subject_answers(given(volumes=standard), {"event": MeanNetwork(10.0)}, WAYS, 16)
+    standard = standardised(given().volumes["event"], BRAIN)
+    answers = subject_answers(given(volumes={"event": standard}), {"event": MeanNetwork(10.0)}, WAYS, 16)
     assert answers_by_name(answers, "event")["noise"] == pytest.approx([0.5] * 3, abs=1e-6)
 
 
@@ -128,7 +123,7 @@ SPLITS = Splits(LABELS, FOLDS, ("z",))
 
 @pytest.mark.parametrize("seed", range(5))
 def test_donors_are_others_of_the_own_fold(seed: int) -> None:
-    donors = draw_donors(SPLITS, seed)
+    donors = draw_donors(SPLITS, LABELS, seed)
     assert sorted(donors) == list("abcdefgh")
     for fold in FOLDS:
         for subject in fold:
@@ -141,17 +136,22 @@ def test_donors_are_others_of_the_own_fold(seed: int) -> None:
 
 
 def test_the_only_one_of_a_label_gets_no_dose_of_the_same_label() -> None:
-    assert draw_donors(SPLITS, 0)["f"].keys() == {"other"}
+    assert draw_donors(SPLITS, LABELS, 0)["f"].keys() == {"other"}
+    # who has no dose neither gives nor gets one
+    donors = draw_donors(SPLITS, "bcdefgh", 0)
+    assert "a" not in donors
+    assert donors["b"]["same"] == "c"
 
 
 def test_donors_repeat_and_differ_between_seeds() -> None:
-    assert draw_donors(SPLITS, 1) == draw_donors(SPLITS, 1)
-    assert len({str(draw_donors(SPLITS, seed)) for seed in range(8)}) > 1
+    assert draw_donors(SPLITS, LABELS, 1) == draw_donors(SPLITS, LABELS, 1)
+    assert len({str(draw_donors(SPLITS, LABELS, seed)) for seed in range(8)}) > 1
 
 
 N = 20
 MANY: dict[str, Label] = {f"sub-{i:03d}": "rice" if i % 2 else "recurrence" for i in range(N)}
-SHIFT, SWAP = dose_shift(3.0), dose_of_another("same")
+DOSE = PAPER_VOLUMES["dose"]
+SHIFT, SWAP = dose_shift(DOSE, 3.0), dose_of_another(DOSE, "same")
 
 
 def counted(
@@ -165,7 +165,8 @@ def counted(
         SubjectAnswers(subject, {"dose": given_p}, {"dose": {0: np.array(p)}} if p else {"dose": {}})
         for subject, p in zip(labels, perturbed, strict=True)
     ]
-    return Robustness(seed=7, effects=effects(answers, [perturbation], labels, 7, resamples))
+    found = effects(answers, [perturbation], labels, 7, resamples)
+    return Robustness(seed=7, volumes=PAPER_VOLUMES, effects=found)
 
 
 def test_flips_and_changes_are_averaged_within_subjects_first() -> None:
@@ -247,7 +248,7 @@ def test_with_fewer_than_two_of_a_label_all_are_drawn_together(rice: int) -> Non
     assert (found.change.low, found.change.high) == pytest.approx(one_sample.confidence_interval, abs=0.003)
 
 
-def test_a_row_in_which_a_label_is_missing_is_told_of_the_other() -> None:
+def test_a_row_in_which_a_label_is_missing_is_of_the_other() -> None:
     # RICE without a donor, as where each fold has one of them
     perturbed = [[]] * 4 + [[0.4]] * 8 + [[0.7]] * 8
     (found,) = counted(SWAP, perturbed, labels=rice_among_many(4)).effects["dose"]
@@ -256,7 +257,7 @@ def test_a_row_in_which_a_label_is_missing_is_told_of_the_other() -> None:
     assert found.change.low < -0.05 < found.change.high
 
 
-def test_a_row_of_a_single_subject_is_left_out() -> None:
+def test_a_row_of_a_single_subject_is_excluded() -> None:
     assert counted(SWAP, [[0.4]] + [[]] * (N - 1)).effects["dose"] == ()
     (found,) = counted(SWAP, [[0.4]] * 2 + [[]] * (N - 2)).effects["dose"]
     assert found.subjects == 2
@@ -270,24 +271,31 @@ def test_the_table_has_a_row_an_effect(tmp_path: Path) -> None:
     assert (row["flip_rate"], row["flip_rate_high"], row["change"]) == ("0.2500", "0.4910", "0.1750")
 
 
+def test_sets_that_a_subject_lacks_a_volume_of_are_not_counted() -> None:
+    full = SubjectAnswers("sub-000", {"dose": 0.6, "event": 0.6}, {"dose": {0: np.array([0.4])}, "event": {}})
+    lacking = [
+        SubjectAnswers(subject, {"event": 0.6}, {"event": {}}) if i % 4 == 0 else
+        SubjectAnswers(subject, full.given, full.perturbed)
+        for i, subject in enumerate(MANY)
+    ]  # fmt: skip
+    found = effects(lacking, [SWAP], MANY, 7, 999)
+    assert (found["dose"][0].subjects, found["event"]) == (15, ())
+
+
 def test_the_figure_names_every_perturbation_once() -> None:
-    answers = [
-        subject_answers(
-            given(subject=s), {n: VarianceNetwork() for n in ("dose", "event", "event+dose")}, WAYS, 9
-        )
-        for s in list(MANY)[:4]
-    ]
-    figure = robustness_figure(Robustness(seed=7, effects=effects(answers, WAYS, MANY, 7, 999)))
+    names = ("event", "dose", "event+dose")
+    networks = dict.fromkeys(names, VarianceNetwork())
+    answers = [subject_answers(given(subject=s), networks, WAYS, 9) for s in list(MANY)[:4]]
+    found = effects(answers, WAYS, MANY, 7, 999)
+    figure = robustness_figure(Robustness(seed=7, volumes=PAPER_VOLUMES, effects=found))
     left, right = figure.axes
     titles = [tick.get_text() for tick in left.get_yticklabels()]
-    expected = [w for w in WAYS if set(w.modalities) & set(members("event+dose"))]
-    assert len(titles) == len(set(titles)) == len(expected)
-    assert [tick.get_text() for tick in right.get_xticklabels()] == ["event", "dose", "event\n+ dose"]
+    seen = {n: [w for w in WAYS if {v.name for v in w.volumes} & set(n.split("+"))] for n in names}
+    assert len(titles) == len(set(titles)) == len(seen["event+dose"])
+    drawn = [tick.get_text() for tick in right.get_xticklabels()]
+    assert drawn == ["event T1ce", "dose", "event T1ce\n+ dose"]
     # value and interval, in the cells of what each set sees
-    seen = [
-        sum(bool(set(w.modalities) & set(members(n))) for w in WAYS) for n in ("dose", "event", "event+dose")
-    ]
-    assert len(left.texts) == 2 * sum(seen)
+    assert len(left.texts) == 2 * sum(map(len, seen.values()))
 
 
 def test_what_was_found_is_read_again(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,17 +9,19 @@ from numpy.typing import NDArray
 from perturbed_cases import BRAIN, OUTSIDE, PARAMS, SHAPE, given
 from scipy import ndimage
 
-from ricenet.evaluation.robustness.degradation import (
+from ricenet.evaluation.robustness.altered_volumes import (
+    rotated,
+    shifted,
     smooth_field,
     standardised,
     with_bias_field,
-    with_noise,
 )
-from ricenet.evaluation.robustness.moves import rotated, shifted
-from ricenet.evaluation.robustness.perturbations import Perturbation, perturbations
-from ricenet.vocabulary import MODALITIES
+from ricenet.evaluation.robustness.perturbations import Perturbation, bias_field, noise, perturbations
+from ricenet.runtime.randomness import generator_for
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 
 RNG = np.random.default_rng(5)
+DOSE, EVENT = PAPER_VOLUMES["dose"], PAPER_VOLUMES["event"]
 BLOCK: NDArray[np.float32] = RNG.random(SHAPE, dtype=np.float32)
 
 
@@ -30,7 +30,7 @@ def mri() -> torch.Tensor:
 
 
 def named(name: str) -> list[Perturbation]:
-    return [p for p in perturbations(PARAMS) if p.name == name]
+    return [p for p in perturbations(PARAMS, PAPER_VOLUMES) if p.name == name]
 
 
 def rolled(values: NDArray[np.float32], voxels: int, axis: int) -> NDArray[np.float32]:
@@ -79,8 +79,8 @@ def test_a_rotation_agrees_with_scipy(shape: tuple[int, int, int]) -> None:
 def test_a_dose_moves_by_millimetres_in_six_directions() -> None:
     subject = given()
     (shift,) = named("dose_shift")
-    trials = [shift.change(subject, "dose", trial).numpy() for trial in range(shift.trials)]
-    dose = subject.channel("dose").numpy()
+    trials = [shift.change(subject, DOSE, trial).numpy() for trial in range(shift.trials)]
+    dose = subject.volumes["dose"].numpy()
     expected = [rolled(dose, sense, axis) for axis in range(3) for sense in (1, -1)]
     np.testing.assert_allclose(trials, expected, atol=1e-5)
 
@@ -88,7 +88,8 @@ def test_a_dose_moves_by_millimetres_in_six_directions() -> None:
 @pytest.mark.parametrize("sd", [0.1, 2.0])
 def test_noise_keeps_the_background_and_the_scale(sd: float) -> None:
     clean = mri()
-    noisy = with_noise(clean, BRAIN, sd, np.random.default_rng(1))
+    subject = given(volumes={"event": clean})
+    noisy = noise((EVENT,), sd).change(subject, EVENT, 0)
     assert (noisy[OUTSIDE] == 0).all()
     assert noisy[BRAIN].mean().item() == pytest.approx(0, abs=1e-5)
     assert noisy[BRAIN].std(correction=0).item() == pytest.approx(1, abs=1e-5)
@@ -100,60 +101,86 @@ def test_noise_keeps_the_background_and_the_scale(sd: float) -> None:
 def test_a_bias_field_multiplies_raw_intensities() -> None:
     raw = torch.from_numpy(RNG.normal(500, 100, SHAPE).astype(np.float32))
     mean_sd = float(raw[BRAIN].mean() / raw[BRAIN].std(correction=0))
-    field = torch.from_numpy(smooth_field(SHAPE, np.random.default_rng(1)))
+    subject = given(volumes={"event": standardised(raw, BRAIN)}, brain_mean_sd={"event": mean_sd})
+    found = bias_field((EVENT,), 0.3).change(subject, EVENT, 0)
+    generator = generator_for("robustness bias field", 7, "sub-001", "event", 0)
+    field = torch.from_numpy(smooth_field(SHAPE, generator))
     expected = standardised(raw * (1 + 0.3 * field / field[BRAIN].abs().max()), BRAIN)
-    found = with_bias_field(standardised(raw, BRAIN), BRAIN, 0.3, mean_sd, np.random.default_rng(1))
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
     assert (found[OUTSIDE] == 0).all()
+
+
+def test_a_quantitative_mri_keeps_its_unit() -> None:
+    adc = EVENT.model_copy(update={"name": "adc", "scale": 1000.0})
+    values = torch.from_numpy(RNG.normal(0.8, 0.1, SHAPE).astype(np.float32)).masked_fill(OUTSIDE, 0)
+    subject = given(volumes={"adc": values}, brain_mean_sd={})
+    noisy = noise((adc,), 0.3).change(subject, adc, 0)
+    # 0.3 of its own SD of 0.1
+    assert (noisy - values)[BRAIN].std().item() == pytest.approx(0.03, rel=0.05)
+    uneven = bias_field((adc,), 0.3).change(subject, adc, 0)
+    ratio = uneven[BRAIN] / values[BRAIN]
+    assert (ratio - 1).abs().max().item() == pytest.approx(0.3, abs=1e-5)
+    assert not noisy[OUTSIDE].any() and not uneven[OUTSIDE].any()
 
 
 def test_a_bias_field_is_a_polynomial_of_third_degree() -> None:
     field = smooth_field(SHAPE, np.random.default_rng(1)).astype(float)
     assert np.abs(np.diff(field, n=3, axis=0)).max() > 1e-4
     np.testing.assert_allclose(np.diff(field, n=4, axis=0), 0, atol=1e-5)
+    ones = torch.ones(SHAPE)
+    assert (with_bias_field(ones, BRAIN, 0.3, np.random.default_rng(1)) - 1).abs()[BRAIN].max() <= 0.3 + 1e-6
 
 
 @pytest.mark.parametrize("name", ["noise", "bias_field"])
-def test_degradation_is_drawn_for_subject_modality_and_trial(name: str) -> None:
+def test_degradation_is_drawn_for_subject_volume_and_trial(name: str) -> None:
     change = named(name)[0].change
-    first = change(given(), "event", 0)
-    assert torch.equal(first, change(given(), "event", 0))
-    same_mri = given().volumes[[1, 1, 2]]
+    first = change(given(), EVENT, 0)
+    assert torch.equal(first, change(given(), EVENT, 0))
+    same_mri = {"post_op": given().volumes["event"]}
     others = [
-        change(given(), "event", 1),
-        change(given(subject="sub-002"), "event", 0),
-        change(given(seed=8), "event", 0),
-        change(given(volumes=same_mri, brain_mean_sd={"post_op": 5.0}), "post_op", 0),
+        change(given(), EVENT, 1),
+        change(given(subject="sub-002"), EVENT, 0),
+        change(given(seed=8), EVENT, 0),
+        change(given(volumes=same_mri, brain_mean_sd={"post_op": 5.0}), PAPER_VOLUMES["post_op"], 0),
     ]
     assert not any(torch.equal(first, other) for other in others)
 
 
 def test_stronger_noise_is_the_same_noise() -> None:
-    weak, strong = (p.change(given(), "event", 0)[BRAIN] for p in named("noise"))
-    clean = standardised(given().channel("event"), BRAIN)[BRAIN]
+    weak, strong = (p.change(given(), EVENT, 0)[BRAIN] for p in named("noise"))
+    clean = standardised(given().volumes["event"], BRAIN)[BRAIN]
     # before standardising again, both are clean + share * noise
     weak_noise, strong_noise = (np.sqrt(1 + sd**2) * p - clean for sd, p in ((0.1, weak), (0.3, strong)))
     assert np.corrcoef(weak_noise, strong_noise)[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_a_missing_modality_is_zero(modality: Any) -> None:
-    (missing,) = named(f"missing_{modality}")
-    assert missing.modalities == (modality,)
-    assert not missing.change(given(), modality, 0).any()
+@pytest.mark.parametrize("spec", PAPER_VOLUMES, ids=PAPER_VOLUMES.names)
+def test_a_missing_volume_is_zero(spec: VolumeSpec) -> None:
+    (missing,) = named(f"missing_{spec.name}")
+    assert (missing.volumes, missing.title) == ((spec,), f"{spec.title} missing")
+    assert not missing.change(given(), spec, 0).any()
 
 
 def test_a_swapped_dose_is_the_donor_s() -> None:
     for label, height in (("same", 0.25), ("other", 0.75)):
         (swap,) = named(f"dose_of_{label}_label")
-        assert (swap.change(given(), "dose", 0) == height).all()
+        assert (swap.change(given(), DOSE, 0) == height).all()
         assert not swap.possible(given(donor_doses={}))
+
+
+def test_perturbations_follow_the_declared_kinds() -> None:
+    flair = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR")
+    without_dose = perturbations(PARAMS, Volumes([PAPER_VOLUMES["post_op"], flair]))
+    assert [p.name for p in without_dose] == [
+        "noise", "noise", "bias_field", "missing_post_op", "missing_flair"
+    ]  # fmt: skip
+    assert [spec.name for spec in without_dose[0].volumes] == ["post_op", "flair"]
 
 
 def test_perturbing_changes_no_input() -> None:
     subject = given()
-    before = subject.volumes.clone()
-    for perturbation in perturbations(PARAMS):
-        for modality in perturbation.modalities:
-            perturbation.change(subject, modality, 0)
-    assert torch.equal(subject.volumes, before)
+    before = {name: volume.clone() for name, volume in subject.volumes.items()}
+    for perturbation in perturbations(PARAMS, PAPER_VOLUMES):
+        for spec in perturbation.volumes:
+            perturbation.change(subject, spec, 0)
+    assert all(torch.equal(volume, before[name]) for name, volume in subject.volumes.items())

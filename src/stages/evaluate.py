@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.display.drawing import save_figure
@@ -18,7 +19,7 @@ from ricenet.evaluation.figures import (
     macro_f1_figure,
     read_histories,
 )
-from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.held_out import lacking, read_out_of_fold
 from ricenet.evaluation.metrics import metrics_table, out_of_fold_table, set_metrics
 from ricenet.runtime.files import write_json, write_text
 
@@ -31,9 +32,16 @@ OUTPUT = WORK / "evaluation"
 def main() -> None:
     """Write metrics.json, out_of_fold.tsv, table.csv, curves.csv and figures/."""
     params = read_params()
-    volumes, splits = params.volumes, read_splits(WORK / "splits" / "splits.json")
+    volumes, splits, usable = (
+        params.volumes,
+        read_splits(WORK / "splits" / "splits.json"),
+        read_usable_cohort(),
+    )
     sets = in_order(params.modality_sets, volumes)
-    predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
+    predictions = {
+        name: read_out_of_fold(WORK / "training", name, splits, lacking(usable, splits, name))
+        for name in sets
+    }
     histories = {name: read_histories(WORK / "training", name, len(splits.folds)) for name in sets}
     metrics = {name: set_metrics(predictions[name], params.seed, params.evidence.resamples) for name in sets}
     for name, m in metrics.items():

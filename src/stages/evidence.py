@@ -14,7 +14,7 @@ from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.figures import in_order
-from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.held_out import lacking, read_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.fold_guards import guards_of_training
@@ -31,7 +31,10 @@ def main() -> None:
     params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = in_order(params.modality_sets, params.volumes)
-    predictions = {name: read_out_of_fold(WORK / "training", name, splits) for name in sets}
+    predictions = {
+        name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
+        for name in sets
+    }
     scalars = cohort_scalars(
         cohort,
         WORK / "preprocessed",

@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
-from ricenet.runtime.store_sweep import STORE
+from ricenet.runtime.store import STORE
 from ricenet.screening.guards.result import write_guards
 from ricenet.screening.guards.run_guards import guards_of_cohort
 

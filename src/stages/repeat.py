@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import with_other_folds
 from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.tuned import Tuned, read_tuned
 from ricenet.evaluation.evidence.record import REPEATS_FILE, score_repeats
+from ricenet.evaluation.held_out import lacking
 from ricenet.runtime.errors import ParamsError
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import Store
@@ -38,7 +40,9 @@ def main() -> None:
     with atomic_folder(Path("work/repeats")) as folder:
         for seed, of_seed in tasks.items():
             lay_out_training(of_seed, folder / str(seed))
-        found = score_repeats(folder, divisions, params.evidence.repeat_sets, {})
+        sets, cohort = params.evidence.repeat_sets, read_usable_cohort()
+        excluded = {name: lacking(cohort, setup.splits, name) for name in sets}
+        found = score_repeats(folder, divisions, sets, excluded)
         write_json(folder / REPEATS_FILE, found.model_dump(mode="json"))
 
 

@@ -6,15 +6,19 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
+from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import Params, read_params
 from ricenet.display.drawing import save_figure
-from ricenet.evaluation.robustness.effects import effects, effects_table
-from ricenet.evaluation.robustness.figure import effect_title, robustness_figure
-from ricenet.evaluation.robustness.given import Source
-from ricenet.evaluation.robustness.perturb_cohort import cohort_answers, cube_voxels, open_ensembles
+from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, effects, effects_table
+from ricenet.evaluation.robustness.effects_figure import robustness_figure
 from ricenet.evaluation.robustness.perturbations import perturbations
-from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Robustness
+from ricenet.evaluation.robustness.perturbed_answers import (
+    Source,
+    cohort_answers,
+    cube_voxels,
+    open_ensembles,
+)
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 
 logger = logging.getLogger("ricenet.stages.robustness")
@@ -27,9 +31,9 @@ def main() -> None:
     found = robustness(read_params())
     for name, of_set in found.effects.items():
         worst = max(of_set, key=lambda effect: effect.flip_rate.value)
-        logger.info("%-20s flips most with: %s, %s", name, effect_title(worst), worst.flip_rate.text())
+        logger.info("%-20s flips most with: %s, %s", name, worst.full_title(), worst.flip_rate.text())
     with atomic_folder(WORK / "robustness") as folder:
-        write_json(folder / ROBUSTNESS_FILE.name, found.model_dump())
+        write_json(folder / ROBUSTNESS_FILE.name, found.model_dump(mode="json"))
         write_text(folder / "effects.csv", effects_table(found))
         if found.effects:
             save_figure(robustness_figure(found), folder / "figures" / "robustness.png")
@@ -37,18 +41,24 @@ def main() -> None:
 
 def robustness(params: Params) -> Robustness:
     """All effects; none where no modality set is asked for."""
-    asked, seed, resamples = params.robustness, params.seed, params.evidence.resamples
+    asked, volumes, seed = params.robustness, params.volumes, params.seed
     sets = params.modality_sets if asked.modality_sets is None else asked.modality_sets
     if not sets:
-        return Robustness(seed=seed, effects={})
-    splits = read_splits(WORK / "splits" / "splits.json")
+        return Robustness(seed=seed, volumes=volumes, effects={})
+    splits, cohort = read_splits(WORK / "splits" / "splits.json"), read_usable_cohort()
     ensembles = open_ensembles(Path("models") / "ensembles", sets, splits)
-    needs_raw = bool(asked.bias_field) and any(name != "dose" for name in sets)
-    cohort = Path(params.cohort.root) if needs_raw else None
-    source = Source(WORK / "preprocessed", cohort, cube_voxels(ensembles), seed)
-    ways = perturbations(asked)
+    source = Source(
+        preprocessed=WORK / "preprocessed",
+        cohort=Path(params.cohort.root) if asked.bias_field else None,
+        volumes=volumes,
+        having={name: having(cohort, name) for name in {*sets, *volumes.names}},
+        cube_voxels=cube_voxels(ensembles),
+        seed=seed,
+    )
+    ways = perturbations(asked, volumes)
     answers = cohort_answers(ensembles, splits, source, ways, asked.batch_size)
-    return Robustness(seed=seed, effects=effects(answers, ways, splits.labels, seed, resamples))
+    found = effects(answers, ways, splits.labels, seed, params.evidence.resamples)
+    return Robustness(seed=seed, volumes=volumes, effects=found)
 
 
 if __name__ == "__main__":

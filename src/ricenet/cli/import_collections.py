@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ricenet.cli.private_errors import PrivateErrors
-from ricenet.cli.running import log_to_stderr, mendable_errors
+from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
     from ricenet.importing.collection import ImportedCollection

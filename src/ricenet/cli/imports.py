@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ricenet.cli.import_collections import burdenko, cfb_gbm
-from ricenet.cli.private_errors import PrivateErrors
-from ricenet.cli.running import log_to_stderr, mendable_errors
+from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.importing.import_cohort import PatientOutcome
+    from ricenet.importing.cohort_folder import PatientOutcome
+    from ricenet.vocabulary import Volumes
 
 import_app = typer.Typer(
     no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk."
@@ -52,6 +52,7 @@ def dicom(
     1 says that there was one.
     """
     from ricenet.config.params import read_params
+    from ricenet.importing.cohort_folder import FAILED
     from ricenet.importing.dicom_export import ImportPaths, import_export, propose
     from ricenet.importing.import_cohort import reasons
     from ricenet.runtime.errors import CohortError
@@ -61,31 +62,32 @@ def dicom(
         params = read_params(file)
         paths = ImportPaths(source, map_file, key or map_file.with_name(f"{map_file.stem}.key.csv"), output)
         if not paths.is_mapped:
-            typer.echo(_proposed(propose(paths), map_file))
+            typer.echo(_proposed(propose(paths, params.volumes), map_file, params.volumes))
             return
-        outcomes = import_export(paths, clinical, params.seed, params.execution)
+        outcomes = import_export(paths, clinical, params.volumes, params.seed, params.execution)
         typer.echo(_imported(outcomes, output))
         if missing := reasons(outcomes):
             typer.echo(f"Not in the cohort:\n{missing}", err=True)
-        if failed := sum(outcome.status == "failed" for outcome in outcomes):
+        if failed := sum(outcome.status == FAILED for outcome in outcomes):
             raise CohortError(
                 f"{failed} of {len(outcomes)} patient(s) could not be imported; the others are complete"
             )
 
 
-def _proposed(progress: Counter[str], map_file: Path) -> str:
+def _proposed(progress: Counter[str], map_file: Path, volumes: Volumes) -> str:
+    needed = ", ".join(spec.name for spec in volumes.required)
     return (
         f"{map_file}: a proposal for {progress.total()} patient(s); nothing is imported yet\n"
-        f"  {progress['complete']} complete: post_op, event and dose are proposed\n"
+        f"  {progress['complete']} complete: {needed} are proposed\n"
         f"  {progress['undecided']} undecided: rows with the role ? wait for your decision\n"
-        f"  {progress['incomplete']} incomplete: no candidate for post_op, event or dose\n"
-        "Look over every row, correct the column role (post_op, event, dose, planning_ct, or nothing),\n"
-        "and give the same command again."
+        f"  {progress['incomplete']} incomplete: not every one of {needed} has a candidate\n"
+        f"Look over every row, correct the column role ({', '.join(volumes.names)}, planning_ct,\n"
+        "or nothing), and give the same command again."
     )
 
 
 def _imported(outcomes: Sequence[PatientOutcome], output: Path) -> str:
     counts = Counter(outcome.status for outcome in outcomes)
-    told = ", ".join(f"{counts[status]} {status}" for status in ("imported", "excluded", "failed"))
+    listed = ", ".join(f"{counts[status]} {status}" for status in ("imported", "excluded", "failed"))
     steps = f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}"
-    return f"{len(outcomes)} patient(s): {told}\n{steps}"
+    return f"{len(outcomes)} patient(s): {listed}\n{steps}"

@@ -7,10 +7,11 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
-from ricenet.runtime.store_sweep import STAGE_LOCK, STORE
+from ricenet.runtime.store import STAGE_LOCK, STORE
 
 
 def log_to_stderr() -> None:
@@ -42,6 +43,36 @@ def mendable_errors() -> Iterator[None]:
         return
     sys.stderr.write(f"error: {told}\n")
     raise SystemExit(1)
+
+
+class PrivateErrors:
+    """A block whose errors identify nobody, whatever file or function they come from.
+
+    RicenetErrors pass, for they are written so. Of what the file system refuses the reason is reported,
+    without the file's name; of all others kind and frames, without the message.
+    """
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise SystemExit in place of an error that no part of the program foresaw."""
+        if not isinstance(error, Exception) or isinstance(error, RicenetError | BrokenPipeError):
+            return
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            message = (
+                f"a file or folder could not be read or written ({reason}). Mend the cause, and try again"
+            )
+        else:
+            from ricenet.runtime.execution import trace_without_messages
+
+            sys.stderr.write(f"{trace_without_messages(error)}\n")
+            message = f"an unforeseen {type(error).__name__}, a fault of the program. Report the lines above"
+        sys.stderr.write(f"error: {message}\n")
+        raise SystemExit(1) from None
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -28,7 +28,7 @@ def gc(
 
     Nothing that `dvc repro` needs is deleted; what goes is made again if you return to older settings.
     """
-    from ricenet.runtime.store_sweep import sweep
+    from ricenet.runtime.store import sweep
 
     with mendable_errors():
         swept = sweep(Path(), older_than_days=older_than_days, dry_run=dry_run)

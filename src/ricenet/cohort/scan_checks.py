@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ricenet.cohort.dose_limits import Extent, dose_fault
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.problems import Finding
 from ricenet.volume import Affine, Grid, Volume, inverse
@@ -19,15 +20,6 @@ ScanKind = Literal["mri", "dose", "mask"]
 
 _LEAST_UNIT_VOLUME = 1e-4
 """Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
-
-LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION = 0.6, 1.3
-"""Between these the largest dose of a course lies, as a share of what was prescribed: above it by the
-hot spots of a plan, below it where the volume is coarse or does not hold the whole target."""
-
-LEAST_COURSE_GY, MOST_COURSE_GY = 20.0, 150.0
-"""Between these the largest dose of a course lies that states no prescription. The shortest courses for
-glioblastoma prescribe 25 Gy in 5 fractions (Roa et al., J Clin Oncol 33 (2015) 4145-4150); a full course
-and a re-irradiation together reach about 115 Gy. One fraction's dose and a dose in cGy lie far outside."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +33,7 @@ class RawScan:
 def check_scan(path: Path, kind: ScanKind, sidecar: DoseSidecar | None = None) -> list[Finding]:
     """All that is wrong with a file; empty where nothing is. Holds one volume in memory.
 
-    sidecar: of the dose, where it is sound; its prescription is compared with the voxels, or without one
-    their maximum with LEAST_COURSE_GY and MOST_COURSE_GY.
+    sidecar: of the dose, where it is sound; its prescription is compared with the voxels (`dose_fault`).
     """
     scan = read_scan(path)
     return [scan] if isinstance(scan, Finding) else findings_of(scan, kind, sidecar)
@@ -105,7 +96,9 @@ def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = Non
             remedy = "Export the dose again without resampling overshoot or offset."
             findings.append(Finding(found, remedy))
         if sidecar is not None and np.isfinite(data.max()):
-            findings += _course_findings(float(data.max()), sidecar)
+            extent: Extent = "fraction" if sidecar.summation_type == "FRACTION" else "course"
+            fault = dose_fault(float(data.max()), extent, sidecar.fractions, sidecar.prescription_gy)
+            findings += [fault] if fault else []
     return findings
 
 
@@ -133,32 +126,3 @@ def _voxel_findings(data: np.ndarray) -> list[Finding]:
     if not findings and data.min() == data.max():
         findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by what it should show."))
     return findings
-
-
-def _course_findings(maximum_gy: float, sidecar: DoseSidecar) -> list[Finding]:
-    """A course whose largest dose cannot be that of its prescription, or of any course for a brain tumour.
-
-    maximum_gy: of the file, unscaled.
-    """
-    course_gy, prescription_gy = maximum_gy * sidecar.factor, sidecar.prescription_gy
-    correct = "Correct the sidecar (for predict: or the options), or export the dose again."
-    if prescription_gy is None:
-        low_gy, high_gy = LEAST_COURSE_GY, MOST_COURSE_GY
-        expected = f"; without PrescriptionGy {low_gy:g} to {high_gy:g} Gy is expected"
-        correct += " Where it is right, write PrescriptionGy (--prescription)."
-        if_low, if_high = "or it is a boost's alone", "or the voxels are cGy"
-    else:
-        low_gy, high_gy = LEAST_OF_PRESCRIPTION * prescription_gy, MOST_OF_PRESCRIPTION * prescription_gy
-        expected = (
-            f", {course_gy / prescription_gy:.0%} of PrescriptionGy {prescription_gy:g}; "
-            f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected"
-        )
-        if_low = "it is another course's (a boost), or it is cut off"
-        if_high = "the voxels are cGy, or a course is missing in PrescriptionGy"
-    if low_gy <= course_gy <= high_gy:
-        return []
-    is_low = course_gy < low_gy
-    cause = "one fraction's dose is called PLAN" if is_low else "the whole course's dose is called FRACTION"
-    found = f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times "
-    remedy = f"Likely {cause}, {if_low if is_low else if_high}. {correct}"
-    return [Finding(f"{found}{sidecar.factor:g}){expected}", remedy)]

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import CheckedCohort, having
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.intervals import Probabilities, Truth
@@ -41,6 +42,11 @@ def read_out_of_fold(
             raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
         predictions += found
     return sorted(predictions, key=lambda p: p.participant_id)
+
+
+def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:
+    """The subjects outside the test set that lack a volume of a modality set, and are excluded from it."""
+    return set(splits.development) - set(having(cohort, modality_set))
 
 
 def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:

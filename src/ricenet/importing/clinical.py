@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from ricenet.cohort.participants import MISSING, parse_row
-from ricenet.importing.tables import PATIENT_ID, Fault, Row, problem_list, read_table
+from ricenet.importing.spreadsheets import PATIENT_ID, Fault, Row, problem_list, read_spreadsheet
 from ricenet.runtime.errors import CohortError
 
 COLUMNS = {
@@ -21,6 +21,7 @@ COLUMNS = {
     "sex": "Sex.",
     "mgmt": "MGMT promoter methylation.",
     "idh": "IDH mutation.",
+    "rt_modality": "Radiation of the treatment: photon, proton or ion; by the plan, where it says so.",
 }
 """Columns that reach the cohort, and what they mean there; the rest are read and left behind."""
 
@@ -47,6 +48,9 @@ class ClinicalRow:
     rt_end: date | None
 
 
+NOTHING_KNOWN = ClinicalRow({}, None)
+
+
 @dataclass(frozen=True)
 class ClinicalTable:
     """Rows by patient_id; one row at least."""
@@ -69,7 +73,7 @@ def read_clinical(path: Path) -> ClinicalTable:
 
     Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
     """
-    table = read_table(path, [PATIENT_ID], [*COLUMNS, RT_END])
+    table = read_spreadsheet(path, [PATIENT_ID], [*COLUMNS, RT_END])
     faults = list(table.faults)
     rows: dict[str, ClinicalRow] = {}
     lines: dict[str, list[int]] = {}

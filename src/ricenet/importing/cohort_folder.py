@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from ricenet import __version__
 from ricenet.cohort.checks import IMPORTING
 from ricenet.cohort.description import parse_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
-from ricenet.importing.file_errors import file_errors_told
-from ricenet.importing.sole_use import sole_use
+from ricenet.importing.private_files import file_errors_reported, sole_use
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import write_json, write_text
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes
 
 IMPORT_TABLE = "import.tsv"
 GENERATOR = "ricenet import"
+IMPORTED, EXCLUDED, FAILED = "imported", "excluded", "failed"
+"""What becomes of a patient."""
+
 _PARTIAL, _LOCK = ".partial-*", ".import.lock"
 
 _WARNING = """\
@@ -35,26 +38,45 @@ REQUIRED_DESCRIPTIONS = {
 }
 
 
-class Listed(Protocol):
-    """What the tables say of a patient."""
+@dataclass(frozen=True)
+class Destination:
+    """Where a cohort is written, and what it says of itself.
+
+    output: the cohort's folder. key: the key file, outside of it. columns: what each column of
+    participants.tsv means, in their order. description: further content of dataset_description.json.
+    """
+
+    output: Path
+    key: Path
+    columns: Mapping[str, str]
+    description: Mapping[str, object] = field(default_factory=dict)
+    volumes: Volumes = PAPER_VOLUMES
+
+
+@dataclass(frozen=True)
+class PatientOutcome:
+    """What became of a patient: imported, excluded by rule, or failed (its files cannot be used).
+
+    reason: why it is not imported; free of names, dates and identifiers. columns: of participants.tsv.
+    origin: where the user finds the patient, such as `line 12 of map.csv`; never written into the cohort.
+    """
+
+    participant_id: str
+    status: str
+    reason: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @property
-    def participant_id(self) -> str: ...  # noqa: D102
-
-    @property
-    def status(self) -> str: ...  # noqa: D102
-
-    @property
-    def reason(self) -> str: ...  # noqa: D102
-
-    @property
-    def columns(self) -> Mapping[str, str]: ...  # noqa: D102
+    def is_imported(self) -> bool:
+        """Whether the patient is in the cohort."""
+        return self.status == IMPORTED
 
 
 def refuse_foreign_folder(output: Path, key: Path) -> None:
     """Raise CohortError unless `output` is new, empty or an imported cohort, and the key lies elsewhere."""
     refuse_inside(key, output, "the key file")
-    with file_errors_told(f"{output.name}: cannot be opened"):
+    with file_errors_reported(f"{output.name}: cannot be opened"):
         if not output.exists():
             return
         if not output.is_dir():
@@ -63,6 +85,16 @@ def refuse_foreign_folder(output: Path, key: Path) -> None:
     if is_foreign:
         raise CohortError(
             f"{output.name} holds files, and is no cohort that {GENERATOR} wrote. Name a new folder for it"
+        )
+
+
+def require_apart(source: Path, output: Path) -> None:
+    """Raise CohortError where the files to be imported and the cohort's folder lie one inside the other."""
+    read, written = source.resolve(), output.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):
+        raise CohortError(
+            "the cohort's folder and the files to be imported lie one inside the other. "
+            "Name a folder for the cohort that is apart from them"
         )
 
 
@@ -83,12 +115,12 @@ def refuse_left_behind(output: Path, key: Path, written: set[str], wanted: set[s
     names = sorted(path.name for path in output.glob("sub-*")) if output.exists() else []
     if foreign := [name for name in names if name not in written]:
         raise CohortError(
-            f"{output.name} holds {_told(foreign)}, written with another key file than {key.name}. "
+            f"{output.name} holds {_named(foreign)}, written with another key file than {key.name}. "
             "Name the key file of that cohort, or another folder"
         )
     if left := [name for name in names if name not in wanted]:
         raise CohortError(
-            f"{output.name} holds {_told(left)}, imported earlier and not to be imported now. "
+            f"{output.name} holds {_named(left)}, imported earlier and not to be imported now. "
             "Remove what is no longer wanted, or take the patients in again"
         )
 
@@ -99,7 +131,7 @@ def held_folder(output: Path) -> Iterator[None]:
 
     Raises CohortError: another one writes into it at the moment, or the file system refuses it.
     """
-    with file_errors_told(f"{output.name}: cannot be made"):
+    with file_errors_reported(f"{output.name}: cannot be made"):
         output.mkdir(parents=True, exist_ok=True)
     with sole_use(output / _LOCK, output.name):
         yield
@@ -113,7 +145,7 @@ def unfinished(output: Path) -> Iterator[None]:
     Clears away what a killed import left half written.
     Raises CohortError: the file system refuses it.
     """
-    with file_errors_told(f"{output.name}: cannot be written into"):
+    with file_errors_reported(f"{output.name}: cannot be written into"):
         for path in output.glob(_PARTIAL):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -121,48 +153,44 @@ def unfinished(output: Path) -> Iterator[None]:
                 path.unlink()
         write_text(output / IMPORTING, _WARNING)
     yield
-    with file_errors_told(f"{output.name}: cannot be written into"):
+    with file_errors_reported(f"{output.name}: cannot be written into"):
         (output / IMPORTING).unlink(missing_ok=True)
 
 
-def write_description(output: Path, description: Mapping[str, object]) -> None:
+def write_description(to: Destination) -> None:
     """Write dataset_description.json: first of all, for it is what a later call knows the cohort by.
 
     Raises CohortError: the file system refuses it.
     """
     content = {
-        "Name": output.resolve().name,
+        "Name": to.output.resolve().name,
         "BIDSVersion": "1.10.0",
         "DatasetType": "raw",
-        **description,
+        **to.description,
         "GeneratedBy": [{"Name": GENERATOR, "Version": __version__}],
     }
-    with file_errors_told(f"{DATASET_DESCRIPTION}: cannot be written"):
-        write_json(output / DATASET_DESCRIPTION, content)
+    with file_errors_reported(f"{DATASET_DESCRIPTION}: cannot be written"):
+        write_json(to.output / DATASET_DESCRIPTION, content)
 
 
-def write_tables(output: Path, outcomes: Sequence[Listed], descriptions: Mapping[str, str]) -> None:
+def write_tables(to: Destination, outcomes: Sequence[PatientOutcome]) -> None:
     """Write participants.tsv (imported patients), participants.json, and import.tsv (every patient).
 
     Raises CohortError: the file system refuses one of them.
     """
-    meanings = REQUIRED_DESCRIPTIONS | dict(descriptions)
-    columns = [*REQUIRED_COLUMNS, *(name for name in meanings if name not in REQUIRED_COLUMNS)]
+    meanings = REQUIRED_DESCRIPTIONS | dict(to.columns)
+    columns = list(dict.fromkeys([*REQUIRED_COLUMNS, *meanings]))
     ordered = sorted(outcomes, key=lambda outcome: outcome.participant_id)
-    rows = [
-        {"participant_id": outcome.participant_id, **outcome.columns}
-        for outcome in ordered
-        if outcome.status == "imported"
+    of_cohort = [{**one.columns, "participant_id": one.participant_id} for one in ordered if one.is_imported]
+    of_import = [
+        {"participant_id": one.participant_id, "status": one.status, "reason": one.reason} for one in ordered
     ]
-    meaning = {name: {"Description": meanings[name]} for name in columns}
-    told = [
-        {"participant_id": outcome.participant_id, "status": outcome.status, "reason": outcome.reason}
-        for outcome in ordered
-    ]
-    with file_errors_told(f"{output.name}: its tables cannot be written"):
-        _write_tsv(output / PARTICIPANTS_TABLE, columns, rows)
-        write_json(output / "participants.json", meaning)
-        _write_tsv(output / IMPORT_TABLE, ["participant_id", "status", "reason"], told)
+    with file_errors_reported(f"{to.output.name}: its tables cannot be written"):
+        _write_tsv(to.output / PARTICIPANTS_TABLE, columns, of_cohort)
+        write_json(
+            to.output / "participants.json", {name: {"Description": meanings[name]} for name in columns}
+        )
+        _write_tsv(to.output / IMPORT_TABLE, ["participant_id", "status", "reason"], of_import)
 
 
 def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
@@ -184,7 +212,7 @@ def _is_imported(output: Path) -> bool:
     )
 
 
-def _told(names: Sequence[str]) -> str:
+def _named(names: Sequence[str]) -> str:
     """Folders by name where that is a pseudonym; others are counted, for theirs may be a patient's."""
     known = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
     others = len(names) - len(known)

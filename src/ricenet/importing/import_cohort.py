@@ -1,16 +1,22 @@
-"""Writing an imported cohort: subjects side by side, tables at the end, every patient accounted for."""
+"""Writing an imported cohort: subjects concurrently, tables at the end, every patient accounted for."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.importing.cohort_folder import (
+    EXCLUDED,
+    FAILED,
+    IMPORTED,
+    Destination,
+    PatientOutcome,
     held_folder,
     refuse_foreign_folder,
     refuse_left_behind,
@@ -18,22 +24,16 @@ from ricenet.importing.cohort_folder import (
     write_description,
     write_tables,
 )
-from ricenet.importing.key_file import (
-    UNFINISHED,
-    KeyEntry,
-    enrolled,
-    held,
-    read_key,
-    record_digest,
-    write_key,
-)
-from ricenet.importing.provenance import code_digest
+from ricenet.importing.key_file import KeyEntry, enrolled, held, read_key, write_key
 from ricenet.runtime.errors import CohortError, RicenetError
 from ricenet.runtime.execution import UNFORESEEN, Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
-from ricenet.vocabulary import MODALITIES
 
 logger = logging.getLogger(__name__)
+
+Write = Callable[[RawSubject], Mapping[str, str]]
+"""Writes a raw subject's files and returns columns that only the files tell, such as intervals; picklable.
+Raises SourceError where the files cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -41,65 +41,56 @@ class Candidate:
     """A patient of the source: to be imported, or excluded for a reason known beforehand.
 
     patient_id: in the source; never written into the cohort. columns: of participants.tsv, by name,
-    without participant_id; texts, free of dates and identifiers. write: picklable; writes the raw
-    subject's files and returns further columns (such as intervals) that only the files tell; raises
-    SourceError where they cannot be used. exclusion: why the patient is not imported (write is None then).
-    content: what the result depends on, JSON-serialisable, so that an unchanged subject is not written
-    again; it is only ever kept as a digest, in the key file. origin: where the user finds the patient,
-    such as `line 12 of map.csv`; told with a failure, never written into the cohort.
+    without participant_id; texts, free of dates and identifiers. exclusion: why the patient is not imported
+    (write is None then). content: what the result depends on, JSON-serialisable, so that an unchanged
+    subject is not written again; only its digest with the key's salt is kept, in the subject's folder.
+    origin: as of `PatientOutcome`.
     """
 
     patient_id: str
     columns: Mapping[str, str]
-    write: Callable[[RawSubject], Mapping[str, str]] | None = None
+    write: Write | None = None
     exclusion: str | None = None
     content: object = None
     origin: str = ""
 
 
 @dataclass(frozen=True)
-class PatientOutcome:
-    """What became of a patient: imported, excluded by rule, or failed (its files cannot be used)."""
+class Exclusion:
+    """Why a patient of a collection is not imported, for the cohort's tables: it identifies nobody."""
 
-    participant_id: str
-    status: str
     reason: str
-    columns: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
 
 
 def import_cohort(
-    candidates: Sequence[Candidate],
-    output: Path,
-    key: Path,
-    descriptions: Mapping[str, str],
-    description: Mapping[str, object],
-    execution: ExecutionParams,
+    candidates: Sequence[Candidate], to: Destination, execution: ExecutionParams
 ) -> tuple[PatientOutcome, ...]:
-    """Write every candidate that can be imported into the cohort folder `output`.
+    """Write every candidate that can be imported into the cohort's folder.
 
     A subject's folder appears by one rename, complete; the tables (participants.tsv with participants.json,
     import.tsv with every patient's outcome) are written at the end, atomically. Until then a file IMPORTING
-    says that they may not fit the subjects. A second call goes on where a killed one stopped. key: the key
-    file, outside `output`. descriptions: what each column means, in the order of the columns. description:
-    further content of dataset_description.json.
+    says that they may not fit the subjects. A second call goes on where a killed one stopped.
     Returns the outcomes in the order of candidates.
-    Raises CohortError: the key lies inside the cohort or is malformed, another import uses it or `output`,
-    `output` holds something that is no imported cohort, or subjects that no candidate is imported to, the
+    Raises CohortError: the key lies inside the cohort or is malformed, another import uses it or the folder,
+    the folder holds something that is no imported cohort, or subjects that no candidate is imported to, the
     file system refuses a table, or not one patient could be imported.
     """
-    refuse_foreign_folder(output, key)
-    with held(key):
-        before = read_key(key)
+    refuse_foreign_folder(to.output, to.key)
+    with held(to.key):
+        before = read_key(to.key)
         entries = enrolled(before, [candidate.patient_id for candidate in candidates])
-        with held_folder(output):
+        with held_folder(to.output):
             # again: another import may just have ended
-            refuse_foreign_folder(output, key)
-            written = {e.participant_id for e in before.values() if e.digest}
-            wanted = {entries[c.patient_id].participant_id for c in candidates if c.write is not None}
-            refuse_left_behind(output, key, written, wanted)
-            outcomes = _import(candidates, entries, output, key, descriptions, description, execution)
-    if not any(outcome.status == "imported" for outcome in outcomes):
+            refuse_foreign_folder(to.output, to.key)
+            written = {entry.participant_id for entry in before.values()}
+            wanted = {entries[one.patient_id].participant_id for one in candidates if one.write is not None}
+            refuse_left_behind(to.output, to.key, written, wanted)
+            write_key(to.key, entries)
+            with unfinished(to.output):
+                write_description(to)
+                outcomes = _import(candidates, entries, to, execution)
+                write_tables(to, outcomes)
+    if not any(outcome.is_imported for outcome in outcomes):
         raise CohortError(f"not one of {len(outcomes)} patient(s) could be imported\n{reasons(outcomes)}")
     return outcomes
 
@@ -109,7 +100,7 @@ def reasons(outcomes: Sequence[PatientOutcome]) -> str:
     return "\n".join(
         f"  - {outcome.participant_id}{f' ({outcome.origin})' if outcome.origin else ''}: {outcome.reason}"
         for outcome in outcomes
-        if outcome.status != "imported"
+        if not outcome.is_imported
     )
 
 
@@ -117,80 +108,65 @@ def reasons(outcomes: Sequence[PatientOutcome]) -> str:
 class _Task:
     """A subject to be written. digest: of all that its folder depends on."""
 
-    subject: str
+    raw: RawSubject
     digest: str
-    write: Callable[[RawSubject], Mapping[str, str]]
+    write: Write
 
+    @property
+    def subject(self) -> str:
+        return self.raw.subject
 
-@dataclass(frozen=True)
-class _Written:
-    """What became of a task: the columns of a written subject, or the reason why there is none."""
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    failure: str | None = None
+    @property
+    def record(self) -> Path:
+        """In the subject's folder: its digest, what `write` returned, and all files that it wrote."""
+        return self.raw.folder / f"{self.subject}_import.json"
 
 
 def _import(
     candidates: Sequence[Candidate],
     entries: Mapping[str, KeyEntry],
-    output: Path,
-    key: Path,
-    descriptions: Mapping[str, str],
-    description: Mapping[str, object],
+    to: Destination,
     execution: ExecutionParams,
 ) -> tuple[PatientOutcome, ...]:
-    """Write what is missing, then the tables; key and folder are this import's alone."""
-    subjects = {c.patient_id: entries[c.patient_id].participant_id for c in candidates}
+    """Write the subjects that are not there as they would be written."""
+    subjects = {one.patient_id: entries[one.patient_id].participant_id for one in candidates}
     if len(subjects) < len(candidates):
         raise ValueError("a patient_id occurs twice among the candidates")
     tasks = [
-        _Task(subjects[c.patient_id], _digest(c, output), c.write) for c in candidates if c.write is not None
+        _Task(
+            RawSubject(to.output.absolute(), subjects[one.patient_id], to.volumes),
+            content_digest({"content": one.content, "salt": entries[one.patient_id].salt}),
+            one.write,
+        )
+        for one in candidates
+        if one.write is not None
     ]
-    recorded = {entry.participant_id: entry.digest for entry in entries.values()}
-    results = _kept(tasks, recorded, output)
+    results = {task.subject: kept for task in tasks if (kept := _kept(task))}
+    logger.info("import: %d of %d subjects are unchanged and kept", len(results), len(tasks))
     missing = [task for task in tasks if task.subject not in results]
-    logger.info("import: %d of %d subjects are unchanged and kept", len(tasks) - len(missing), len(tasks))
-    # before any folder is exchanged: a kill must not leave the old folder's digest with the new one
-    write_key(key, _with_digests(entries, dict.fromkeys((task.subject for task in missing), UNFINISHED)))
-    with unfinished(output):
-        write_description(output, description)
-        results |= _written(missing, output, key, frozenset(descriptions), execution)
-        outcomes = tuple(_outcome(c, subjects[c.patient_id], results, output) for c in candidates)
-        write_tables(output, outcomes, descriptions)
-        digests = {task.subject: _digest_after(task, results, recorded, output) for task in missing}
-        write_key(key, _with_digests(entries, digests))
-    return outcomes
+    results |= _written(missing, frozenset(to.columns), execution)
+    return tuple(_outcome(one, subjects[one.patient_id], results, to.output) for one in candidates)
 
 
-def _with_digests(entries: Mapping[str, KeyEntry], digests: Mapping[str, str]) -> dict[str, KeyEntry]:
-    """The entries with digests of some subjects changed. digests: by participant_id."""
-    return {
-        patient: replace(entry, digest=digests.get(entry.participant_id, entry.digest))
-        for patient, entry in entries.items()
-    }
-
-
-def _digest_after(
-    task: _Task, results: Mapping[str, _Written], recorded: Mapping[str, str], output: Path
-) -> str:
-    if results[task.subject].failure is None:
-        return task.digest
-    # without a folder here, the former digest may still be that of a folder in another cohort
-    return UNFINISHED if (output / task.subject).exists() else recorded[task.subject]
-
-
-def _kept(tasks: Sequence[_Task], recorded: Mapping[str, str], output: Path) -> dict[str, _Written]:
-    """The subjects whose folders are complete and as they would be written."""
-    columns = {task.subject: _kept_columns(output, task, recorded[task.subject]) for task in tasks}
-    return {subject: _Written(known) for subject, known in columns.items() if known is not None}
+def _kept(task: _Task) -> PatientOutcome | None:
+    """The outcome of a subject whose folder is complete and as it would be written; else None."""
+    try:
+        record: Mapping[str, Any] = read_json(task.record)
+    except (OSError, ValueError):
+        return None
+    if record.get("digest") != task.digest:
+        return None
+    if not all((task.raw.folder / name).is_file() for name in record["files"]):
+        return None
+    return PatientOutcome(task.subject, IMPORTED, columns=record["columns"])
 
 
 def _written(
-    tasks: Sequence[_Task], output: Path, key: Path, known_columns: frozenset[str], execution: ExecutionParams
-) -> dict[str, _Written]:
-    """Write subjects, side by side, and say what became of each."""
+    tasks: Sequence[_Task], known_columns: frozenset[str], execution: ExecutionParams
+) -> dict[str, PatientOutcome]:
+    """Write subjects concurrently, and say what became of each."""
     outcomes = run_tasks(
-        functools.partial(_write_one, output.absolute(), key.absolute(), known_columns),
+        functools.partial(_write_one, known_columns),
         tasks,
         execution.backend,
         execution.workers,
@@ -201,89 +177,66 @@ def _written(
     return {outcome.task.subject: _result(outcome) for outcome in outcomes}
 
 
-def _digest(candidate: Candidate, output: Path) -> str:
-    # with the folder: one key may serve two cohorts, and a digest tells of one of them only
-    place = str(output.resolve())
-    return content_digest({"content": candidate.content, "code": code_digest(), "output": place})
-
-
-def _columns_file(raw: RawSubject) -> Path:
-    """What `write` returned, beside the files it wrote, for a later call that keeps the subject."""
-    return raw.folder / f"{raw.subject}_import.json"
-
-
-def _is_complete(raw: RawSubject) -> bool:
-    files = [_columns_file(raw), raw.dose_sidecar, *(raw.scan(modality) for modality in MODALITIES)]
-    return all(path.is_file() for path in files)
-
-
-def _kept_columns(output: Path, task: _Task, recorded: str) -> Mapping[str, str] | None:
-    """The columns of a subject whose folder is complete and as it would be written; else None."""
-    raw = RawSubject(output, task.subject)
-    if recorded != task.digest or not _is_complete(raw):
-        return None
-    try:
-        columns: Mapping[str, str] = read_json(_columns_file(raw))
-    except ValueError:
-        return None
-    return columns
-
-
-def _write_one(output: Path, key: Path, known_columns: frozenset[str], task: _Task) -> _Written:
+def _write_one(known_columns: frozenset[str], task: _Task) -> PatientOutcome:
     """Write one subject in a worker process; whatever its source's files may cause is in the result."""
     try:
-        with atomic_folder(output / task.subject) as folder:
-            raw = RawSubject(folder, task.subject)
-            raw.folder.mkdir()
-            columns = dict(task.write(raw))
+        with atomic_folder(task.raw.folder) as folder:
+            there = replace(task, raw=replace(task.raw, cohort=folder))
+            there.raw.folder.mkdir()
+            columns = dict(task.write(there.raw))
             if unknown := columns.keys() - known_columns:
                 raise ValueError(f"columns without a description: {sorted(unknown)}")
-            write_json(_columns_file(raw), columns)
-            if not _is_complete(raw):
-                raise CohortError(
-                    "files of the subject vanished while they were written. "
-                    "Let no other program work in the cohort's folder, and import again"
-                )
-            _lift(raw.folder, folder)
-        record_digest(key, task.subject, task.digest)
+            record = {"digest": task.digest, "columns": columns, "files": _files(there.raw)}
+            write_json(there.record, record)
+            for path in list(there.raw.folder.iterdir()):
+                path.rename(folder / path.name)
+            there.raw.folder.rmdir()
     except RicenetError as error:
-        return _Written(failure=str(error))
+        return PatientOutcome(task.subject, FAILED, str(error))
     except OSError as error:
         # without the file's name, which may be a patient's
         found = error.strerror or type(error).__name__
-        return _Written(
-            failure=f"a file could not be read or written ({found}). Mend the cause and import again"
+        reason = f"a file could not be read or written ({found}). Mend the cause and import again"
+        return PatientOutcome(task.subject, FAILED, reason)
+    return PatientOutcome(task.subject, IMPORTED, columns=columns)
+
+
+def _files(raw: RawSubject) -> list[str]:
+    """All files of a subject just written, relative to its folder.
+
+    Raises CohortError: those of a required volume are not among them.
+    """
+    needed = [raw.scan(spec.name) for spec in raw.volumes.required]
+    dose = raw.volumes.dose
+    if dose is not None and (dose.required or raw.scan(dose.name).exists()):
+        needed.append(raw.dose_sidecar)
+    if not all(path.is_file() for path in needed):
+        raise CohortError(
+            "files of the subject vanished while they were written. "
+            "Let no other program work in the cohort's folder, and import again"
         )
-    return _Written(columns)
+    files = [path for path in raw.folder.rglob("*") if path.is_file()]
+    return sorted(path.relative_to(raw.folder).as_posix() for path in files)
 
 
-def _lift(folder: Path, parent: Path) -> None:
-    """Move all that lies in a folder to its parent, and remove it."""
-    for path in list(folder.iterdir()):
-        path.rename(parent / path.name)
-    folder.rmdir()
-
-
-def _result(outcome: Outcome[_Task, _Written]) -> _Written:
+def _result(outcome: Outcome[_Task, PatientOutcome]) -> PatientOutcome:
     if outcome.result is not None:
         return outcome.result
     error = outcome.error or "no result"
     if error.startswith(UNFORESEEN):
-        return _Written(failure=f"{error}, a fault of the program. Report it with the log")
-    return _Written(failure=error)
+        error += ", a fault of the program. Report it with the log"
+    return PatientOutcome(outcome.task.subject, FAILED, error)
 
 
 def _outcome(
-    candidate: Candidate, subject: str, results: Mapping[str, _Written], output: Path
+    candidate: Candidate, subject: str, results: Mapping[str, PatientOutcome], output: Path
 ) -> PatientOutcome:
     if candidate.write is None:
-        return PatientOutcome(subject, "excluded", candidate.exclusion or "", origin=candidate.origin)
-    result = results[subject]
-    if result.failure is None:
-        columns = {**candidate.columns, **result.columns}
-        return PatientOutcome(subject, "imported", "", columns, candidate.origin)
-    reason = result.failure
+        return PatientOutcome(subject, EXCLUDED, candidate.exclusion or "", origin=candidate.origin)
+    result = replace(results[subject], origin=candidate.origin)
+    if result.is_imported:
+        return replace(result, columns={**candidate.columns, **result.columns})
     if (output / subject).exists():
         stale = f"The folder {subject} holds what an earlier import wrote: mend this, or remove it"
-        reason = f"{reason.rstrip('.')}. {stale}"
-    return PatientOutcome(subject, "failed", reason, origin=candidate.origin)
+        return replace(result, reason=f"{result.reason.rstrip('.')}. {stale}")
+    return result

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
+from itertools import combinations
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.importing.dicom.images import read_image
-from ricenet.importing.dicom.instances import Instance, Series
-from ricenet.importing.dose_gate import judge_dose
-from ricenet.importing.dose_space import place_dose
-from ricenet.importing.radiotherapy import Radiotherapy, treatment_of
-from ricenet.importing.sources import PatientSource, require_one_person
+from ricenet.importing.dicom.instances import Instance
+from ricenet.importing.dose.interpret import read_course
+from ricenet.importing.dose.place import place_dose
+from ricenet.importing.dose.treatment import Treatment
+from ricenet.importing.sources import PatientSource, code_of, require_one_person
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.files import write_json
 from ricenet.volume import Volume, save_nifti
@@ -23,156 +24,156 @@ INTERVALS = {
     "days_planning_to_event": "Days from the radiotherapy plan to the event's scan.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event's scan.",
 }
-"""Columns of the cohort that only the dates of the files tell; the dates themselves stay behind."""
+"""Columns that only the dates of the files tell; the dates themselves stay behind."""
+
+RT_MODALITY = "rt_modality"
+FROM_FILES = {**INTERVALS, RT_MODALITY: "Radiation of the plans' treatment beams: photon, proton or ion."}
+"""Columns of the cohort that only the files tell, and what they mean there."""
 
 MOST_DAYS_AFTER_PLANNING = 14
-"""By which the post-operative scan may be younger than the last plan: treatment starts within two weeks of
-it, as a rule, and a later scan shows what radiotherapy has done."""
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Days between studies; None where a date is missing. post_op_to_event may not be negative."""
-
-    post_op_to_event: int | None
-    planning_to_event: int | None
-
-
-def write_raw_subject(source: PatientSource, raw: RawSubject, seed: int) -> Intervals:
-    """Write a subject's raw files (two MRIs, the dose, its sidecar, the planning CT where one was needed).
-
-    Only voxels, affines and the dose's facts are written: nothing of a DICOM header goes along.
-    Raises SourceError: the first thing that keeps the patient from being imported.
-    """
-    _require_two_examinations(source)
-    treatment = treatment_of(source)
-    _require_one_person(source, treatment)
-    intervals = _intervals(source, treatment)
-    course = judge_dose(source)
-    post_op = _scan(source.post_op, "post_op")
-    placed = place_dose(course, source, post_op, seed)
-    save_nifti(post_op, raw.scan("post_op"))
-    save_nifti(_scan(source.event, "event"), raw.scan("event"))
-    save_nifti(placed.dose, raw.scan("dose"))
-    write_json(raw.dose_sidecar, placed.sidecar)
-    if placed.planning_ct is not None:
-        save_nifti(placed.planning_ct, raw.planning_ct)
-    return intervals
+"""By which the reference MRI may be younger than the last plan: treatment starts within two weeks of it, as
+a rule, and a later scan shows what radiotherapy has done."""
 
 
 @dataclass(frozen=True)
 class SubjectWriter:
-    """`write_raw_subject` for one patient, as the import calls it. rt_end: last day of radiotherapy."""
+    """Writes one patient's raw files: MRIs, the dose, its sidecar, the planning CT where one was needed.
+
+    rt_end: last day of radiotherapy. rt_modality: as the clinical table states it.
+    """
 
     source: PatientSource
     seed: int
     rt_end: date | None = None
+    rt_modality: str | None = None
 
     def __call__(self, raw: RawSubject) -> Mapping[str, str]:
-        """Write the subject; return the columns of INTERVALS that are known.
+        """Write the subject; return the columns of FROM_FILES that are known.
 
-        Raises SourceError: as `write_raw_subject`, or an event before the end of radiotherapy, or post_op
-        after it.
+        Raises SourceError: the first thing that keeps the patient from being imported.
         """
-        rt_end_to_post_op = _days(self.rt_end, self.source.post_op.first.date)
-        if rt_end_to_post_op is not None and rt_end_to_post_op > 0:
-            raise SourceError(
-                f"the scan post_op was taken {rt_end_to_post_op} day(s) after the end of radiotherapy",
-                "Choose the scan between surgery and radiotherapy, or correct rt_end_date in the clinical "
-                "table",
-            )
-        rt_end_to_event = _days(self.rt_end, self.source.event.first.date)
-        if rt_end_to_event is not None and rt_end_to_event < 0:
-            raise SourceError(
-                f"the event lies {-rt_end_to_event} day(s) before the end of radiotherapy",
-                "Choose a later scan as event, or correct rt_end_date in the clinical table",
-            )
-        intervals = write_raw_subject(self.source, raw, self.seed)
-        days = (intervals.post_op_to_event, intervals.planning_to_event, rt_end_to_event)
-        return {name: str(n) for name, n in zip(INTERVALS, days, strict=True) if n is not None}
+        _require_examinations_apart(self.source)
+        treatment = Treatment.read(
+            [dose.instance for dose in self.source.doses], self.source.plans, self.source.structures
+        )
+        days = self._intervals(treatment)
+        modality = self._rt_modality(treatment)
+        _write(self.source, treatment, raw, self.seed)
+        return {
+            name: str(known) for name, known in {**days, RT_MODALITY: modality}.items() if known is not None
+        }
 
     @property
     def content(self) -> object:
-        """What the subject's files depend on, JSON-serialisable: files are told by UID, size and time."""
+        """What the subject's files depend on, JSON-serialisable: files are known by UID, size and time."""
         source = self.source
         return {
-            "post_op": _files(source.post_op.instances),
-            "event": _files(source.event.instances),
-            "doses": [
-                [*_files([dose.instance]), dose.course, dose.dose_of, dose.fractions, dose.prescription_gy]
-                for dose in source.doses
-            ],
+            "volumes": source.volumes.as_json(),
+            "images": {name: _files(series.instances) for name, series in source.images.items()},
+            "doses": [[*_files([dose.instance]), *astuple(dose.stated)] for dose in source.doses],
             "plans": _files(source.plans),
             "structures": _files(source.structures),
             "planning_cts": [_files(one.instances) for one in source.planning_cts],
             "planning_ct_named": source.planning_ct_named,
             "seed": self.seed,
             "rt_end": None if self.rt_end is None else self.rt_end.isoformat(),
+            "rt_modality": self.rt_modality,
+            "code": code_of(__name__),
         }
+
+    def _intervals(self, treatment: Treatment) -> dict[str, int | None]:
+        """Columns of INTERVALS. Raises SourceError: the dates are not in order."""
+        reference, last = self.source.volumes.reference, self.source.volumes.last_session_reference
+        first_visit = self.source.reference.first.date if reference != last else None
+        event = None if self.source.last_visit is None else self.source.last_visit.first.date
+        first_plan, last_plan = treatment.planned_on or (None, None)
+        before_event = {
+            reference.name: _days(first_visit, event),
+            "the radiotherapy plan": _days(first_plan, event),
+            "the end of radiotherapy": _days(self.rt_end, event),
+        }
+        for what, days in before_event.items():
+            if days is not None and days < 0:
+                raise SourceError(
+                    f"the scan {last.name} lies {-days} day(s) before {what}",
+                    f"Choose a later scan as {last.name}, or correct what is wrong: the other scan, the "
+                    "dose, or rt_end_date in the clinical table",
+                )
+        for what, days, most in (
+            ("radiotherapy plan", _days(last_plan, first_visit), MOST_DAYS_AFTER_PLANNING),
+            ("end of radiotherapy", _days(self.rt_end, first_visit), 0),
+        ):
+            if days is not None and days > most:
+                raise SourceError(
+                    f"the scan {reference.name} was taken {days} day(s) after the {what}, so during or after "
+                    f"treatment; at most {most} are expected",
+                    "Choose the scan between surgery and radiotherapy, or correct what is wrong: the dose, "
+                    "or rt_end_date in the clinical table",
+                )
+        return dict(zip(INTERVALS, before_event.values(), strict=True))
+
+    def _rt_modality(self, treatment: Treatment) -> str | None:
+        planned, stated = treatment.rt_modality, self.rt_modality
+        if planned and stated and planned != stated:
+            raise SourceError(
+                f"the clinical table says {RT_MODALITY} {stated}, the plan's beams are of {planned}",
+                "Correct the table, or choose the dose of the right plan; what a plan says is not overridden",
+            )
+        return planned or stated
+
+
+def _write(source: PatientSource, treatment: Treatment, raw: RawSubject, seed: int) -> None:
+    """Only voxels, affines and the dose's facts are written: nothing of a DICOM header goes along."""
+    # the planning CT is compared once it is chosen
+    require_one_person([*source.chosen, *(plan.instance for plan in treatment.referenced_plans)])
+    course = read_course(source.doses, treatment) if source.doses else None
+    for name in source.images:
+        scan = _scan(source, name)
+        if course is not None and source.images[name] is source.dose_reference and course.placement is None:
+            course = place_dose(course, source, scan, seed)
+        save_nifti(scan, raw.scan(name))
+    if course is not None and source.volumes.dose is not None:
+        save_nifti(course.dose, raw.scan(source.volumes.dose.name))
+        write_json(raw.dose_sidecar, course.sidecar)
+        if course.planning_ct is not None:
+            save_nifti(course.planning_ct, raw.planning_ct)
+
+
+def _scan(source: PatientSource, name: str) -> Volume:
+    try:
+        return read_image(source.images[name])
+    except SourceError as error:
+        raise SourceError(f"the scan {name}: {error.found}", error.remedy) from None
+
+
+def _require_examinations_apart(source: PatientSource) -> None:
+    for (one, series), (other, further) in combinations(source.images.items(), 2):
+        if series.uid == further.uid:
+            raise SourceError(
+                f"{one} and {other} are the same series",
+                "Choose two scans in the map (for predict: two folders)",
+            )
+        # a shared frame of reference alone is no sign: a follow-up that was registered to the first keeps it
+        # and what states no study may be of any
+        sessions = {source.volumes[name].session for name in (one, other)}
+        if len(sessions) > 1 and series.first.study_uid and series.first.study_uid == further.first.study_uid:
+            raise SourceError(
+                f"{one} and {other} are series of one study, so of one examination",
+                "Choose scans of two visits",
+            )
 
 
 def _files(instances: Iterable[Instance]) -> list[list[object]]:
     """Reading every voxel of an export just to see that nothing changed would take as long as importing."""
-    told = []
+    listed = []
     for one in instances:
         size, time = 0, 0
         # a file that vanished since it was indexed is found out when it is read
         with contextlib.suppress(OSError):
             status = one.path.stat()
             size, time = status.st_size, status.st_mtime_ns
-        told.append([one.sop_instance_uid, size, time])
-    return sorted(told)
-
-
-def _scan(series: Series, role: str) -> Volume:
-    try:
-        return read_image(series)
-    except SourceError as error:
-        raise SourceError(f"the scan {role}: {error.found}", error.remedy) from None
-
-
-def _require_two_examinations(source: PatientSource) -> None:
-    post_op, event = source.post_op, source.event
-    if post_op.uid == event.uid:
-        raise SourceError(
-            "post_op and event are the same series", "Choose two scans in the map (for predict: two folders)"
-        )
-    # a shared frame of reference alone is no sign: a follow-up that was registered to the first keeps it
-    # and what states no study may be of any
-    if post_op.first.study_uid and post_op.first.study_uid == event.first.study_uid:
-        raise SourceError(
-            "post_op and event are series of one study, so of one examination",
-            "Choose scans of two visits",
-        )
-
-
-def _require_one_person(source: PatientSource, treatment: Radiotherapy) -> None:
-    # the planning CT is compared once it is chosen
-    chosen = [*source.post_op.instances, *source.event.instances]
-    chosen += [dose.instance for dose in source.doses]
-    chosen += [plan.instance for plan in treatment.referenced_plans]
-    require_one_person(chosen)
-
-
-def _intervals(source: PatientSource, treatment: Radiotherapy) -> Intervals:
-    """Raises SourceError: the dates are not in order."""
-    post_op, event = source.post_op.first.date, source.event.first.date
-    first_plan, last_plan = treatment.planned_on or (None, None)
-    post_op_to_event, planning_to_event = _days(post_op, event), _days(first_plan, event)
-    for days, what in ((post_op_to_event, "post_op"), (planning_to_event, "the radiotherapy plan")):
-        if days is not None and days < 0:
-            raise SourceError(
-                f"the event lies {-days} day(s) before {what}",
-                "Choose a later scan as event, or the right post_op and dose",
-            )
-    planning_to_post_op = _days(last_plan, post_op)
-    if planning_to_post_op is not None and planning_to_post_op > MOST_DAYS_AFTER_PLANNING:
-        raise SourceError(
-            f"the scan post_op was taken {planning_to_post_op} day(s) after the radiotherapy plan, so during "
-            f"or after treatment; at most {MOST_DAYS_AFTER_PLANNING} are expected",
-            "Choose the scan between surgery and radiotherapy, or the dose of the right plan",
-        )
-    return Intervals(post_op_to_event, planning_to_event)
+        listed.append([one.sop_instance_uid, size, time])
+    return sorted(listed)
 
 
 def _days(start: date | None, end: date | None) -> int | None:

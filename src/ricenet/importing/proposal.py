@@ -7,122 +7,147 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 
-from ricenet.importing.contrast_t1 import LEAST_SLICES, is_contrast_t1
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
-from ricenet.importing.radiotherapy import Radiotherapy, read_radiotherapy
-from ricenet.importing.series_map import ProposedRow, Role
-from ricenet.importing.treatment_proposal import propose_doses, propose_planning_ct
-
-Proposals = dict[str, tuple[Role, str]]
-"""Role and note by uid (of a series, or of an RTDOSE instance)."""
-
-SEVERAL_EVENTS = (
-    "several scans after radiotherapy: the event is the visit at which the new lesion was first seen"
-)
+from ricenet.importing.dose.propose import propose_doses, propose_planning_ct
+from ricenet.importing.dose.treatment import Treatment, date_of, date_range
+from ricenet.importing.sequences import LEAST_SLICES, is_sequence, sequence_of
+from ricenet.importing.series_map import NOT_USED, UNDECIDED, Proposals, ProposedRow
+from ricenet.vocabulary import Volumes, VolumeSpec
 
 
-def propose_map(tree: DicomTree) -> tuple[ProposedRow, ...]:
+def propose_map(tree: DicomTree, volumes: Volumes) -> tuple[ProposedRow, ...]:
     """A row for every MR and CT series and every RTDOSE of an export, patient by patient."""
     rows: list[ProposedRow] = []
     for _, series in groupby(tree.series, key=lambda one: one.first.patient_id):
-        rows += _propose_patient(tuple(series))
+        rows += _propose_patient(tuple(series), volumes)
     return tuple(rows)
 
 
-def progress(rows: Iterable[ProposedRow]) -> Counter[str]:
-    """How many patients are `complete`, `undecided` (a role is ?) or `incomplete` (lack a role)."""
-    roles: dict[str, set[Role]] = {}
+def progress(rows: Iterable[ProposedRow], volumes: Volumes) -> Counter[str]:
+    """How many patients are `complete`, `undecided` (a role is ?) or `incomplete` (lack a required role)."""
+    roles: dict[str, set[str]] = {}
     for row in rows:
         roles.setdefault(row.patient_id, set()).add(row.role)
-    return Counter(_state(of_patient) for of_patient in roles.values())
+    needed = {spec.name for spec in volumes.required}
+    return Counter(
+        "undecided" if UNDECIDED in found else "complete" if found >= needed else "incomplete"
+        for found in roles.values()
+    )
 
 
-def _state(roles: set[Role]) -> str:
-    if "?" in roles:
-        return "undecided"
-    return "complete" if roles >= {"post_op", "event", "dose"} else "incomplete"
-
-
-def _propose_patient(series: Sequence[Series]) -> list[ProposedRow]:
-    therapy = read_radiotherapy(series)
-    scans = propose_scans(series, reference_dates(series, therapy))
-    doses = propose_doses(therapy)
-    possible = [one for one in series if scans.get(one.uid, ("", ""))[0] == "post_op"] or [
-        one for one in series if scans.get(one.uid, ("", ""))[0] == "?"
-    ]
-    needed = [one for one in therapy.doses if doses[one.instance.sop_instance_uid][0]]
-    proposals = scans | doses | propose_planning_ct(series, needed, therapy, possible)
-    return [row for one in series for row in _rows(one, proposals)]
-
-
-def reference_dates(series: Sequence[Series], therapy: Radiotherapy) -> tuple[date, date] | None:
+def reference_dates(series: Sequence[Series], treatment: Treatment) -> tuple[date, date] | None:
     """First and last date of radiotherapy planning; None where nothing dates it.
 
     By the plans that the doses refer to, or all plans; else by the doses' study; else by the CT's.
     """
-    for dates in (
-        [plan.date for plan in therapy.referenced_plans],
-        [plan.date for plan in therapy.plans],
-        [dose.instance.date for dose in therapy.doses],
-        [one.first.date for one in series if one.kind == "CT"],
-    ):
-        if known := [day for day in dates if day is not None]:
-            return min(known), max(known)
-    return None
+    return (
+        date_range(map(date_of, treatment.referenced_plans))
+        or date_range(map(date_of, treatment.plans))
+        or date_range(dose.instance.date for dose in treatment.doses)
+        or date_range(one.first.date for one in series if one.kind == "CT")
+    )
 
 
-def propose_scans(series: Sequence[Series], planned: tuple[date, date] | None) -> Proposals:
-    """Roles of MR series: post_op up to the plan, event after it, ? where the choice is not theirs."""
+def propose_scans(series: Sequence[Series], planned: tuple[date, date] | None, volumes: Volumes) -> Proposals:
+    """Roles of MR series: the reference up to the plan, the last session's MRI after it, others beside these.
+
+    ? where the choice is not theirs. MRIs of further sessions are not proposed: no date tells them apart.
+    """
     scans = [one for one in series if one.kind == "MR"]
-    candidates = [one for one in scans if is_contrast_t1(one)]
-    others: Proposals = {one.uid: ("", _why_not(one)) for one in scans if not is_contrast_t1(one)}
-    if reason := _undatable(candidates, planned):
-        return others | {one.uid: ("?", reason) for one in candidates}
-    if planned is None:
-        return others
+    first, last = volumes.reference, volumes.last_session_reference
+    proposals: Proposals = {one.uid: (NOT_USED, _why_not(one, first)) for one in scans}
+    candidates = [one for one in scans if is_sequence(one, first) or is_sequence(one, last)]
     days = {one.uid: one.first.date for one in candidates}
-    before = {uid: day for uid, day in days.items() if day is not None and day <= planned[0]}
-    after = [uid for uid in days if uid not in before]
-    return others | _post_op(before, planned[0]) | _event(after)
+    if first == last:
+        proposals |= _only(list(days), last, "")
+    elif reason := _undatable(list(days.values()), planned, first, last):
+        return proposals | dict.fromkeys(days, (UNDECIDED, reason))
+    elif planned is not None:
+        before = {uid: day for uid, day in days.items() if day is not None and day <= planned[0]}
+        proposals |= _latest(before, planned[0], first)
+        proposals |= _only([uid for uid in days if uid not in before], last, " after the planning")
+    return proposals | _beside(scans, proposals, volumes)
 
 
-def _undatable(candidates: Sequence[Series], planned: tuple[date, date] | None) -> str:
-    """Why dates cannot tell which scan is which; empty where they can."""
-    days = [one.first.date for one in candidates]
+def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[ProposedRow]:
+    treatment = Treatment.of_series(series)
+    proposals = propose_scans(series, reference_dates(series, treatment), volumes)
+    if volumes.dose is not None:
+        doses = propose_doses(treatment, volumes.dose.name)
+        roles = {one.uid: proposals.get(one.uid, (NOT_USED, ""))[0] for one in series}
+        beneath = volumes.reference_of(volumes.dose).name
+        mris = [one for one in series if roles[one.uid] == beneath] or [
+            one for one in series if roles[one.uid] == UNDECIDED
+        ]
+        needed = [one for one in treatment.doses if doses[one.uid][0] != NOT_USED]
+        proposals |= doses | propose_planning_ct(series, needed, treatment, mris)
+    return [row for one in series for row in _rows(one, proposals)]
+
+
+def _undatable(
+    days: Sequence[date | None], planned: tuple[date, date] | None, first: VolumeSpec, last: VolumeSpec
+) -> str:
+    """Why dates cannot tell which scan is which; empty where they can, or where there is none."""
+    decide = f"write which scan is {first.name} and which is {last.name}"
     if planned is None:
-        return "no plan, dose or CT with a date: write which scan is post_op and which is event"
+        return f"no plan, dose or CT with a date: {decide}"
     if None in days:
-        return "a contrast-enhanced T1 without a study date: write which scan is post_op and which is event"
+        return f"a {sequence_of(first)} without a study date: {decide}"
     if any(planned[0] < day <= planned[1] for day in days if day is not None):
-        return "a scan between the dates of several plans: write which scan is post_op and which is event"
+        return f"a scan between the dates of several plans: {decide}"
     return ""
 
 
-def _post_op(before: Mapping[str, date], planned: date) -> Proposals:
-    if not before:
+def _latest(days: Mapping[str, date], planned: date, spec: VolumeSpec) -> Proposals:
+    if not days:
         return {}
-    latest = max(before.values())
-    chosen = [uid for uid, day in before.items() if day == latest]
-    earlier: Proposals = {
-        uid: ("", "there is a later one before radiotherapy") for uid in before if uid not in chosen
-    }
+    latest = max(days.values())
+    chosen = [uid for uid, day in days.items() if day == latest]
+    earlier: Proposals = dict.fromkeys(days, (NOT_USED, "there is a later one before radiotherapy"))
     distance = f"{(planned - latest).days} day(s) before the planning"
     if len(chosen) == 1:
-        return earlier | {chosen[0]: ("post_op", f"the latest contrast-enhanced T1, {distance}")}
-    note = f"{len(chosen)} contrast-enhanced T1 on the latest day, {distance}: keep one as post_op"
-    return earlier | dict.fromkeys(chosen, ("?", note))
+        return earlier | {chosen[0]: (spec.name, f"the latest {sequence_of(spec)}, {distance}")}
+    note = f"{len(chosen)} {sequence_of(spec)} on the latest day, {distance}: keep one as {spec.name}"
+    return earlier | dict.fromkeys(chosen, (UNDECIDED, note))
 
 
-def _event(after: Sequence[str]) -> Proposals:
-    if len(after) == 1:
-        return {after[0]: ("event", "the only contrast-enhanced T1 after the planning")}
-    return dict.fromkeys(after, ("?", SEVERAL_EVENTS))
+def _only(uids: Sequence[str], spec: VolumeSpec, where: str) -> Proposals:
+    if len(uids) == 1:
+        return {uids[0]: (spec.name, f"the only {sequence_of(spec)}{where}")}
+    note = (
+        f"several {sequence_of(spec)}{where}: keep as {spec.name} that of the visit at which the new lesion "
+        "was first seen"
+    )
+    return dict.fromkeys(uids, (UNDECIDED, note))
 
 
-def _why_not(scan: Series) -> str:
+def _beside(scans: Sequence[Series], proposals: Proposals, volumes: Volumes) -> Proposals:
+    """Further MRIs of a session, by what they are called: those of the study of its reference."""
+    found: Proposals = {}
+    for spec in volumes.mris:
+        reference = volumes.session_reference(spec.session)
+        if spec == reference:
+            continue
+        studies = {
+            role: {one.first.study_uid for one in scans if proposals[one.uid][0] == role}
+            for role in (reference.name, UNDECIDED)
+        }
+        within = studies[reference.name] or studies[UNDECIDED]
+        chosen = [one.uid for one in scans if is_sequence(one, spec) and one.first.study_uid in within]
+        if len(chosen) == 1 and studies[reference.name]:
+            found[chosen[0]] = (spec.name, f"the only {sequence_of(spec)} of the study of {reference.name}")
+        else:
+            note = (
+                f"{len(chosen)} {sequence_of(spec)}: keep one of the study of {reference.name} as {spec.name}"
+            )
+            found |= dict.fromkeys(chosen, (UNDECIDED, note))
+    return found
+
+
+def _why_not(scan: Series, spec: VolumeSpec) -> str:
     if scan.slices < LEAST_SLICES:
         return f"fewer than {LEAST_SLICES} slices"
-    return "not called a contrast-enhanced T1"
+    return f"not called a {sequence_of(spec)}"
 
 
 def _rows(series: Series, proposals: Proposals) -> list[ProposedRow]:
@@ -134,14 +159,8 @@ def _rows(series: Series, proposals: Proposals) -> list[ProposedRow]:
 
 
 def _row(instance: Instance, slices: int, uid: str, proposals: Proposals) -> ProposedRow:
-    role, note = proposals.get(uid, ("", ""))
+    role, note = proposals.get(uid, (NOT_USED, ""))
+    day = "" if instance.date is None else instance.date.isoformat()
     return ProposedRow(
-        patient_id=instance.patient_id,
-        role=role,
-        date="" if instance.date is None else instance.date.isoformat(),
-        modality=instance.kind,
-        description=instance.series_description,
-        slices=slices,
-        uid=uid,
-        note=note,
+        instance.patient_id, role, day, instance.kind, instance.series_description, slices, uid, note
     )

@@ -5,28 +5,28 @@ It names patients, so it lies outside the cohort and is readable by its owner al
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from ricenet.importing.private_file import write_private_table
-from ricenet.importing.tables import Fault, Row, read_table
+from ricenet.cohort.dose_limits import Extent
+from ricenet.importing.dose.statement import COLUMNS as STATEMENTS
+from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
+from ricenet.importing.private_files import write_private_table
+from ricenet.importing.spreadsheets import Fault, Row, read_spreadsheet
+from ricenet.vocabulary import Volumes
 
-Role = Literal["", "?", "post_op", "event", "dose", "planning_ct"]
-DoseOf = Literal["course", "fraction"]
+NOT_USED, UNDECIDED, PLANNING_CT = "", "?", "planning_ct"
+"""Roles beside the names of the declared volumes."""
 
-NOT_USED, UNDECIDED = "", "?"
 REQUIRED = ("patient_id", "role", "uid")
-STATEMENTS = ("course", "dose_of", "fractions", "prescription_gy")
-"""What the user may state of a dose."""
-
-INFORMATION = ("date", "modality", "description", "slices", "note")
-"""For people; not read back."""
-
 COLUMNS = (*("patient_id", "role", *STATEMENTS, "date", "modality", "description", "slices", "uid", "note"),)
+"""Date to slices and the note are for people, and are not read back."""
+
+Proposals = dict[str, tuple[str, str]]
+"""Role and note by uid (of a series, or of an RTDOSE instance)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ProposedRow:
     """
 
     patient_id: str
-    role: Role
+    role: str
     date: str
     modality: str
     description: str
@@ -48,21 +48,13 @@ class ProposedRow:
 
 @dataclass(frozen=True)
 class MapRow:
-    """One row as the user left it. line: in the file, the header being line 1."""
+    """One row as the user left it. line: in the file, the header being line 1. stated: of a dose."""
 
     line: int
     patient_id: str
-    role: Role
+    role: str
     uid: str
-    course: str | None = None
-    dose_of: DoseOf | None = None
-    fractions: int | None = None
-    prescription_gy: float | None = None
-
-    @property
-    def statements(self) -> tuple[object, ...]:
-        """What is stated of a dose; all None for a row that states nothing."""
-        return self.course, self.dose_of, self.fractions, self.prescription_gy
+    stated: DoseStatement = NOTHING_STATED
 
 
 @dataclass(frozen=True)
@@ -76,40 +68,37 @@ class SeriesMap:
 def write_map(path: Path, rows: Sequence[ProposedRow]) -> None:
     """Write a proposal, with the byte order mark by which spreadsheets know UTF-8."""
     cells = [
-        [
-            *(row.patient_id, row.role, *[""] * len(STATEMENTS), row.date, row.modality),
-            # one line, whatever the scanner's operator typed
-            *(" ".join(row.description.split()), str(row.slices), row.uid, row.note),
-        ]
+        # one line a cell, whatever the scanner's operator typed
+        [row.patient_id, *(" ".join(str(getattr(row, name, "")).split()) for name in COLUMNS[1:])]
         for row in rows
     ]
     write_private_table(path, COLUMNS, cells, encoding="utf-8-sig")
 
 
-def read_map(path: Path) -> SeriesMap:
+def read_map(path: Path, volumes: Volumes) -> SeriesMap:
     """Read a map strictly; the faults of all rows are collected, for the caller to add to.
 
-    Raises CohortError: the file as a whole cannot be read (see `read_table`).
+    Raises CohortError: the file as a whole cannot be read (see `read_spreadsheet`).
     """
-    table = read_table(path, REQUIRED, [column for column in COLUMNS if column not in REQUIRED])
+    table = read_spreadsheet(path, REQUIRED, [column for column in COLUMNS if column not in REQUIRED])
     rows, faults = [], list(table.faults)
     for row in table.rows:
-        if of_row := _faults(row):
-            faults += [Fault((row.line,), text) for text in of_row]
-        else:
-            rows.append(_parsed(row))
+        of_row = _faults(row, [*volumes.names, PLANNING_CT, UNDECIDED])
+        faults += [Fault((row.line,), text) for text in of_row]
+        if not of_row:
+            cells = row.cells
+            rows.append(MapRow(row.line, cells["patient_id"], cells["role"], cells["uid"], _stated(row)))
     return SeriesMap(tuple(rows), tuple(faults))
 
 
-def _faults(row: Row) -> list[str]:
+def _faults(row: Row, roles: Sequence[str]) -> list[str]:
     cells = row.cells
     faults = [f"{column} is empty. Fill it in" for column in ("patient_id", "uid") if not cells[column]]
-    if cells["role"] not in get_args(Role):
+    if cells["role"] not in (NOT_USED, *roles):
         faults.append(
-            "the role is none of post_op, event, dose, planning_ct, ?. "
-            "Write one of them, or nothing where the row is not used"
+            f"the role is none of {', '.join(roles)}. Write one of them, or nothing where the row is not used"
         )
-    if cells["dose_of"] not in ("", *get_args(DoseOf)):
+    if cells["dose_of"] not in ("", *get_args(Extent)):
         faults.append("dose_of is neither course nor fraction. Write one of them, or nothing")
     if cells["fractions"] and not re.fullmatch("0*[1-9][0-9]{0,2}", cells["fractions"]):
         faults.append("fractions is no whole number from 1 to 999. Correct it, or leave it empty")
@@ -118,17 +107,11 @@ def _faults(row: Row) -> list[str]:
     return faults
 
 
-def _parsed(row: Row) -> MapRow:
+def _stated(row: Row) -> DoseStatement:
     cells = row.cells
-    role: Role = cells["role"]  # type: ignore[assignment]
-    dose_of: DoseOf | None = cells["dose_of"] or None  # type: ignore[assignment]
-    return MapRow(
-        line=row.line,
-        patient_id=cells["patient_id"],
-        role=role,
-        uid=cells["uid"],
+    return DoseStatement(
         course=cells["course"] or None,
-        dose_of=dose_of,
+        dose_of=cells["dose_of"] or None,  # type: ignore[arg-type]
         fractions=int(cells["fractions"]) if cells["fractions"] else None,
         prescription_gy=_gy(cells["prescription_gy"]),
     )
@@ -136,7 +119,5 @@ def _parsed(row: Row) -> MapRow:
 
 def _gy(cell: str) -> float | None:
     """A dose as spreadsheets write it, in some languages with a decimal comma; None where it is none."""
-    if not re.fullmatch(r"\d{1,3}([.,]\d+)?", cell):
-        return None
-    value = float(cell.replace(",", "."))
-    return value if math.isfinite(value) and value > 0 else None
+    is_number = re.fullmatch(r"\d{1,3}([.,]\d+)?", cell)
+    return (float(cell.replace(",", ".")) or None) if is_number else None

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
+from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.importing.import_subject import write_raw_subject
-from ricenet.importing.sources import DoseChoice, PatientSource
+from ricenet.importing.dose.course_dose import ChosenDose
+from ricenet.importing.dose.statement import DoseStatement
+from ricenet.importing.dose.treatment import instances_of
+from ricenet.importing.import_subject import SubjectWriter
+from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles
 from ricenet.runtime.errors import CohortError, SourceError
-from ricenet.vocabulary import MODALITIES, Modality
+from ricenet.vocabulary import MODALITIES, PAPER_VOLUMES, Modality
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def case_files(given: CaseFiles, seed: int) -> Iterator[CaseFiles]:
     with tempfile.TemporaryDirectory(prefix="ricenet-dicom-") as folder:
         raw = RawSubject(Path(folder), CASE)
         try:
-            write_raw_subject(_source(given), raw, seed)
+            SubjectWriter(_source(given), seed)(raw)
         except SourceError as error:
             raise CohortError(f"{CASE}: {error}") from None
         scans = {modality: raw.scan(modality) for modality in MODALITIES}
@@ -56,7 +59,7 @@ def case_files(given: CaseFiles, seed: int) -> Iterator[CaseFiles]:
 def _source(given: CaseFiles) -> PatientSource:
     trees = {modality: _tree(given, modality) for modality in MODALITIES}
     series = {"post_op": _only_mr(trees["post_op"], "post_op"), "event": _only_mr(trees["event"], "event")}
-    of_dose = {kind: _of_kind(trees["dose"], kind) for kind in ("RTDOSE", "RTPLAN", "RTSTRUCT")}
+    of_dose = {kind: instances_of(trees["dose"].series, kind) for kind in ("RTDOSE", "RTPLAN", "RTSTRUCT")}
     cts = tuple(s for s in trees["dose"].series if s.kind == "CT")
     if not of_dose["RTDOSE"]:
         raise SourceError(
@@ -64,18 +67,9 @@ def _source(given: CaseFiles) -> PatientSource:
         )
     objects = [series["post_op"].first, series["event"].first, *of_dose["RTDOSE"]]
     _require_one_patient([*objects, *of_dose["RTPLAN"], *of_dose["RTSTRUCT"], *(s.first for s in cts)])
-    doses = tuple(
-        DoseChoice(
-            instance,
-            dose_of=given.dose_of,
-            fractions=given.fractions,
-            prescription_gy=given.prescription_gy,
-        )
-        for instance in of_dose["RTDOSE"]
-    )
-    return PatientSource(
-        series["post_op"], series["event"], doses, of_dose["RTPLAN"], of_dose["RTSTRUCT"], cts
-    )
+    stated = DoseStatement(None, given.dose_of, given.fractions, given.prescription_gy)
+    doses = tuple(ChosenDose(instance, stated) for instance in of_dose["RTDOSE"])
+    return PatientSource(PAPER_VOLUMES, series, doses, of_dose["RTPLAN"], of_dose["RTSTRUCT"], cts)
 
 
 def _tree(given: CaseFiles, modality: Modality) -> DicomTree:
@@ -101,10 +95,6 @@ def _only_mr(tree: DicomTree, modality: Modality) -> Series:
         f"{len(found)} MR series in the folder of {_OPTION[modality]} ({sizes})",
         "Name the folder of the T1ce series alone, or use ricenet import dicom, whose map chooses.",
     )
-
-
-def _of_kind(tree: DicomTree, kind: Kind) -> tuple[Instance, ...]:
-    return tuple(i for series in tree.series if series.kind == kind for i in series.instances)
 
 
 def _require_one_patient(objects: list[Instance]) -> None:

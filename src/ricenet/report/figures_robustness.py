@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ricenet.display.drawing import set_title, style
-from ricenet.evaluation.robustness.figure import effect_title
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.report.figures_layout import WIDTH_INCHES
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def perturbation_rows(robustness: Robustness) -> list[PerturbationRow]:
     for name, effects in robustness.effects.items():
         for effect in effects:
             rows.setdefault((effect.perturbation, effect.strength), {})[name] = effect
-    return [PerturbationRow(effect_title(next(iter(row.values()))), row) for row in rows.values()]
+    return [PerturbationRow(next(iter(row.values())).full_title(), row) for row in rows.values()]
 
 
 def flip_rate_figure(rows: Sequence[PerturbationRow], names: Sequence[str]) -> Figure:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.record import Calibration, Evidence
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.evaluation.scores import Scores
 
 _SCORES = {

@@ -18,7 +18,7 @@ from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.evaluation.robustness.record import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.inference.test_vote import LedgerRow, ledger_path, read_ledger
 from ricenet.report.votes import PromotedVote, name_of_test_set, no_vote_sentence, read_votes
 from ricenet.runtime.errors import CohortError

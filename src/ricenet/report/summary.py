@@ -7,7 +7,6 @@ from collections import Counter
 from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
-from ricenet.evaluation.robustness.figure import effect_title
 from ricenet.report.results import Results
 from ricenet.report.votes import PromotedVote
 from ricenet.screening.guards.result import GuardResult, Outcome
@@ -113,7 +112,7 @@ def _robustness_sentence(results: Results, best: str) -> str | None:
         return None
     worst = max(effects, key=lambda effect: effect.flip_rate.value)
     return (
-        f"Of the perturbations of its input, {effect_title(worst)} changes most answers of "
+        f"Of the perturbations of its input, {worst.full_title()} changes most answers of "
         f"{set_title(best)}: a share of {worst.flip_rate.text()}."
     )
 

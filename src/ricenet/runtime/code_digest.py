@@ -8,9 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import ricenet
-
-SOURCE = Path(ricenet.__file__).parent
+SOURCE = Path(__file__).parents[1]
 
 INDIFFERENT = frozenset({"config", "runtime"})
 """Folders that decide no result: the values of parameters are part of a key themselves, and how work is

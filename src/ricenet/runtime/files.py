@@ -70,16 +70,35 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+def locked(lock: Path, *, shared: bool = False, wait: bool = True, temporary: bool = False) -> Iterator[None]:
     """Let one process at a time do the block; or several that share it, and none that does not.
 
     lock: an empty file for this alone, made where missing. The system releases it when the process ends.
+    temporary: the file goes when the block ends.
     Raises BlockingIOError: another process has it, and `wait` is False.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as stream:
-        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        yield
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        with lock.open("a") as stream:
+            fcntl.flock(stream, how)
+            if not _is_at(stream.fileno(), lock):
+                # its last user removed it between the two steps
+                continue
+            try:
+                yield
+            finally:
+                if temporary:
+                    # while it is still locked, so that whoever opened it before sees that it is gone
+                    lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

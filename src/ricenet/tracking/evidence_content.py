@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.robustness.record import read_robustness
+from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.tracking.content import ArtifactGroup
 
 GATE_FOLDER = "gate"

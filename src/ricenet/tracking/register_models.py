@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ricenet
 from ricenet.cohort.description import is_synthetic
 from ricenet.evaluation.evidence.record import read_evidence
-from ricenet.evaluation.robustness.record import read_robustness
+from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.bootstrap import Resampling, mean_of
 from ricenet.evaluation.intervals import Estimate, proportion
-from ricenet.evaluation.robustness.answers import SubjectAnswers
-from ricenet.evaluation.robustness.perturbations import Perturbation
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.runtime.records import Record
 from ricenet.runtime.tables import table_text
 from ricenet.training.predictions import THRESHOLD
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import Label, Volumes
+
+if TYPE_CHECKING:
+    from ricenet.evaluation.robustness.perturbations import Perturbation
+    from ricenet.evaluation.robustness.perturbed_answers import SubjectAnswers
+
+ROBUSTNESS_FILE = Path("work/robustness/robustness.json")
 
 FEW = 3
 """Subjects that flip (or that do not always flip); with fewer, no bootstrap."""
@@ -23,18 +28,48 @@ FEW = 3
 LEAST = 2
 """Subjects, of a label or in all; one alone looks the same however often it is drawn."""
 
+MEASURES = ("flip_rate", "change", "absolute_change")
 
-@dataclass(frozen=True)
-class _Averages:
-    """One perturbation of one modality set, averaged over each subject's trials (subjects,)."""
 
-    modality_set: str
-    place: int
-    subjects: tuple[str, ...]
+class Effect(Record):
+    """One perturbation at one strength on held-out subjects.
+
+    strength: None, and unit "", of what has no strengths. trials: of a subject.
+    flip_rate: share of the answers that change sides of the threshold, averaged over a subject's trials,
+    then over subjects; its interval is an exact bound where few subjects flip. change: mean change of p_rice,
+    perturbed minus given; absolute_change: of its size. Intervals by subject, drawn within labels, or all
+    together where a label has fewer than two of them.
+    """
+
+    perturbation: str
+    title: str
+    strength: float | None
+    unit: str
+    subjects: int
     trials: int
-    flips: NDArray[np.float64]
-    change: NDArray[np.float64]
-    absolute_change: NDArray[np.float64]
+    flip_rate: Estimate
+    change: Estimate
+    absolute_change: Estimate
+
+    def full_title(self) -> str:
+        """The perturbation with its strength."""
+        return self.title if self.strength is None else f"{self.title}, {self.strength:g} {self.unit}"
+
+
+class Robustness(Record):
+    """Effects by modality set, without what changes nothing that a set sees or could be done to nobody."""
+
+    seed: int
+    volumes: Volumes
+    effects: dict[str, tuple[Effect, ...]]
+
+
+def read_robustness(path: Path = ROBUSTNESS_FILE) -> Robustness:
+    """Read what the stage `robustness` wrote.
+
+    Raises ResultError: missing, or not such a file.
+    """
+    return Robustness.read(path, "robustness")
 
 
 def effects(
@@ -46,87 +81,62 @@ def effects(
 ) -> dict[str, tuple[Effect, ...]]:
     """The effect of every perturbation on every modality set that it changes, in the order given.
 
-    All are drawn with the same subjects, so that they compare. What could be done to one subject alone is
-    left out.
+    Effects on the same subjects are drawn alike, so that they compare. What could be done to one subject
+    alone is excluded.
     """
-    averages = list(_averages(answers, perturbations))
-    found: dict[str, dict[int, Effect]] = {name: {} for name in answers[0].given}
-    for subjects in dict.fromkeys(a.subjects for a in averages):
-        group = [a for a in averages if a.subjects == subjects]
-        is_rice = np.array([labels[s] == "rice" for s in subjects])
-        for average, effect in zip(
-            group, _group_effects(group, perturbations, is_rice, seed, resamples), strict=True
-        ):
-            found[average.modality_set][average.place] = effect
-    return {name: tuple(by_place[i] for i in sorted(by_place)) for name, by_place in found.items()}
+    found: dict[str, tuple[Effect, ...]] = {}
+    for name in dict.fromkeys(name for of_subject in answers for name in of_subject.given):
+        asked = [a for a in answers if name in a.given]
+        by_place = {
+            place: [a for a in asked if place in a.perturbed[name]] for place in range(len(perturbations))
+        }
+        found[name] = tuple(
+            _effect(name, place, perturbations[place], of_place, labels, seed, resamples)
+            for place, of_place in by_place.items()
+            if len(of_place) >= LEAST
+        )
+    return found
 
 
-def _averages(
-    answers: Sequence[SubjectAnswers], perturbations: Sequence[Perturbation]
-) -> Iterator[_Averages]:
-    for name in answers[0].given:
-        for place, perturbation in enumerate(perturbations):
-            asked = [a for a in answers if place in a.perturbed[name]]
-            if len(asked) < LEAST:
-                continue
-            given = np.array([[a.given[name]] for a in asked])
-            perturbed = np.stack([a.perturbed[name][place] for a in asked])
-            yield _Averages(
-                name,
-                place,
-                tuple(a.subject for a in asked),
-                perturbation.trials,
-                ((perturbed >= THRESHOLD) != (given >= THRESHOLD)).mean(axis=1),
-                (perturbed - given).mean(axis=1),
-                np.abs(perturbed - given).mean(axis=1),
-            )
-
-
-def _group_effects(
-    group: Sequence[_Averages],
-    perturbations: Sequence[Perturbation],
-    is_rice: NDArray[np.bool_],
+def _effect(
+    name: str,
+    place: int,
+    perturbation: Perturbation,
+    answers: Sequence[SubjectAnswers],
+    labels: Mapping[str, Label],
     seed: int,
     resamples: int,
-) -> Iterator[Effect]:
-    """Effects on the same subjects, drawn in one go."""
-    rows = [row for a in group for row in (a.flips, a.change, a.absolute_change)]
-    drawn = _means(rows, is_rice, seed, resamples)
-    for number, average in enumerate(group):
-        perturbation = perturbations[average.place]
-        flips, change, absolute_change = drawn[3 * number : 3 * number + 3]
-        yield Effect(
-            perturbation=perturbation.name,
-            title=perturbation.title,
-            strength=perturbation.strength,
-            unit=perturbation.unit,
-            subjects=len(average.subjects),
-            trials=average.trials,
-            flip_rate=_exact_where_possible(flips, average),
-            change=change,
-            absolute_change=absolute_change,
-        )
-
-
-def _means(
-    rows: Sequence[NDArray[np.float64]], is_rice: NDArray[np.bool_], seed: int, resamples: int
-) -> list[Estimate]:
-    """Means over subjects with intervals, drawn within labels; or all together where one has too few."""
+) -> Effect:
+    given = np.array([[a.given[name]] for a in answers])
+    perturbed = np.stack([a.perturbed[name][place] for a in answers])
+    flips = ((perturbed >= THRESHOLD) != (given >= THRESHOLD)).mean(axis=1)
+    rows = (flips, (perturbed - given).mean(axis=1), np.abs(perturbed - given).mean(axis=1))
+    is_rice = np.array([labels[a.subject] == "rice" for a in answers])
     resampling = Resampling.of(is_rice, seed, resamples)
     if min(map(len, resampling.strata)) < LEAST:
         resampling = Resampling((np.arange(len(is_rice)),), seed, resamples)
-    return resampling.estimates([mean_of(row, is_rice) for row in rows])
+    flip_rate, change, absolute_change = resampling.estimates([mean_of(row, is_rice) for row in rows])
+    return Effect(
+        perturbation=perturbation.name,
+        title=perturbation.title,
+        strength=perturbation.strength,
+        unit=perturbation.unit,
+        subjects=len(answers),
+        trials=perturbation.trials,
+        flip_rate=_exact_where_possible(flip_rate, flips, perturbation.trials),
+        change=change,
+        absolute_change=absolute_change,
+    )
 
 
-def _exact_where_possible(drawn: Estimate, average: _Averages) -> Estimate:
+def _exact_where_possible(drawn: Estimate, flips: NDArray[np.float64], trials: int) -> Estimate:
     """A flip rate of single trials is a proportion.
 
     With several trials it lies between the shares of subjects that always and that ever flip. Where few
-    subjects tell it, resamples hardly differ, and the exact limits of these two shares are taken instead.
+    subjects flip, resamples hardly differ, and the exact limits of these two shares are taken instead.
     """
-    flips, n = average.flips, len(average.flips)
-    ever, always = int((flips > 0).sum()), int((flips == 1).sum())
-    if average.trials == 1:
+    n, ever, always = len(flips), int((flips > 0).sum()), int((flips == 1).sum())
+    if trials == 1:
         return proportion(ever, n)
     if ever >= FEW and n - always >= FEW:
         return drawn
@@ -136,12 +146,11 @@ def _exact_where_possible(drawn: Estimate, average: _Averages) -> Estimate:
 
 def effects_table(robustness: Robustness) -> str:
     """CSV text: a row an effect."""
-    measures = ("flip_rate", "change", "absolute_change")
-    columns = [f"{m}{end}" for m in measures for end in ("", "_low", "_high", "_method")]
+    columns = [f"{m}{end}" for m in MEASURES for end in ("", "_low", "_high", "_method")]
     header = ["set", "perturbation", "strength", "unit", "subjects", "trials", *columns]
     rows = [
         [name, e.perturbation, "" if e.strength is None else f"{e.strength:g}", e.unit, e.subjects, e.trials]
-        + [cell for m in measures for cell in _cells(getattr(e, m))]
+        + [cell for m in MEASURES for cell in _cells(getattr(e, m))]
         for name, found in robustness.effects.items()
         for e in found
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,21 @@ from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import require
-from ricenet.vocabulary import MODALITIES, Modality
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, load_nifti
-
-MRIS: tuple[Modality, ...] = ("post_op", "event")
 
 _TOLERANCE_SD, _RELATIVE_TOLERANCE = 0.02, 2**-10
 """float16 rounds a z-score by 2**-11 of its size at most, which a hot voxel's z above 64 shows."""
 
 
 def brain_means_sd(
-    cohort: Path, preprocessed: Path, subject: str, brain: Volume, volumes: NDArray[np.float32]
-) -> dict[Modality, float]:
+    cohort: Path, preprocessed: Path, subject: str, brain: Volume, volumes: Mapping[str, NDArray[np.float32]]
+) -> dict[str, float]:
     """The raw MRIs' mean within the brain, in SDs of the brain; typically 4 to 6 for T1 with contrast agent.
 
     Preprocessing keeps z = (raw - mean) / SD alone. The raw scan, interpolated onto the cube as it was then,
-    has both again, and must give the same z. brain: on the cube. volumes: (3, X, Y, Z), the network's input.
+    has both again, and must give the same z. brain: on the cube. volumes: (X, Y, Z) by name, the network's
+    input.
     Raises ResultError: provenance is missing, or the raw scan is missing or gives other z-scores.
     """
     made = read_json(require(preprocessed / subject / "provenance.json", "preprocess"))
@@ -36,8 +36,8 @@ def brain_means_sd(
     inside = brain.data > 0.5
     box = _box(inside)
     grid = _part(brain.grid, box)
-    means: dict[Modality, float] = {}
-    for modality in MRIS:
+    means: dict[str, float] = {}
+    for modality in (spec.name for spec in PAPER_VOLUMES.mris if spec.name in volumes):
         path = RawSubject(cohort, subject).scan(modality)
         if not path.is_file():
             raise ResultError(
@@ -46,7 +46,7 @@ def brain_means_sd(
             )
         transform = event_from_post_op if modality == "event" else None
         raw = on_cube(load_nifti(path), grid, order, transform)[inside[box]].astype(np.float64)
-        expected = volumes[MODALITIES.index(modality)][inside]
+        expected = volumes[modality][inside]
         means[modality] = _mean_in_sds(raw, expected, subject, modality)
     return means
 
@@ -66,7 +66,7 @@ def _part(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
 
 
 def _mean_in_sds(
-    raw: NDArray[np.float64], z_scores: NDArray[np.float32], subject: str, modality: Modality
+    raw: NDArray[np.float64], z_scores: NDArray[np.float32], subject: str, modality: str
 ) -> float:
     mean, sd = float(raw.mean()), float(raw.std())
     difference = np.abs((raw - mean) / sd - z_scores) if sd > 0 else np.full(z_scores.shape, np.inf)

@@ -39,7 +39,8 @@ class PlanObject:
 
     date: RTPlanDate, None where missing.
     prescription_gy: the largest TargetPrescriptionDose of a TARGET dose reference, None where none is stated.
-    beams: numbers of the treatment beams, without those for set-up.
+    beams: numbers of the treatment beams, without those for set-up. radiation_types: of the same beams, as
+    DICOM has them (PHOTON, PROTON, ION and others).
     approval, intent: ApprovalStatus and PlanIntent; empty where absent or no term that DICOM defines.
     """
 
@@ -53,6 +54,7 @@ class PlanObject:
     frame_of_reference_uid: str
     approval: str = ""
     intent: str = ""
+    radiation_types: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def read_plan(instance: Instance) -> PlanObject:
     file = read_file(instance.path, _PLAN_KEYWORDS)
     targets, groups = file.items("DoseReferenceSequence"), file.items("FractionGroupSequence")
     beams = file.items("BeamSequence") + file.items("IonBeamSequence")
+    treating = [beam for beam in beams if beam.code("TreatmentDeliveryType") in _TREATS]
     if not (targets or groups or beams):
         raise SourceError("an RTPLAN without fractions, beams and prescription", EXPORT_AGAIN)
     return PlanObject(
@@ -84,11 +87,12 @@ def read_plan(instance: Instance) -> PlanObject:
         fractions=groups[0].whole_number("NumberOfFractionsPlanned") if len(groups) == 1 else None,
         fraction_groups=len(groups),
         prescription_gy=_prescription_gy(targets),
-        beams=_treatment_beams(beams),
+        beams=_numbers(treating),
         structure_set_uids=file.references("ReferencedStructureSetSequence"),
         frame_of_reference_uid=file.text("FrameOfReferenceUID"),
         approval=_defined(file, "ApprovalStatus", _APPROVALS),
         intent=_defined(file, "PlanIntent", _INTENTS),
+        radiation_types=frozenset(beam.code("RadiationType") for beam in treating) - {""},
     )
 
 
@@ -138,9 +142,8 @@ def _prescription_gy(references: Sequence[Elements]) -> float | None:
     return max(to_volumes or to_points, default=None)
 
 
-def _treatment_beams(beams: Sequence[Elements]) -> frozenset[int]:
-    treating = [beam for beam in beams if beam.code("TreatmentDeliveryType") in _TREATS]
-    numbers = {number for beam in treating if (number := beam.whole_number("BeamNumber")) is not None}
-    if len(numbers) != len(treating):
+def _numbers(beams: Sequence[Elements]) -> frozenset[int]:
+    numbers = {number for beam in beams if (number := beam.whole_number("BeamNumber")) is not None}
+    if len(numbers) != len(beams):
         raise SourceError("an RTPLAN whose beams are not numbered, each differently", EXPORT_AGAIN)
     return frozenset(numbers)

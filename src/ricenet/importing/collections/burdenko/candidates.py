@@ -9,9 +9,8 @@ from ricenet.importing.collections.burdenko.labels import FirstEvent, LabelRules
 from ricenet.importing.collections.burdenko.table import ClinicalRow
 from ricenet.importing.collections.burdenko.visits import choose_visits
 from ricenet.importing.dicom.instances import DicomTree, Series
-from ricenet.importing.exclusion import Exclusion
-from ricenet.importing.import_cohort import Candidate
-from ricenet.importing.import_subject import INTERVALS, SubjectWriter
+from ricenet.importing.import_cohort import Candidate, Exclusion
+from ricenet.importing.import_subject import FROM_FILES, SubjectWriter
 
 SITE = "Burdenko"
 
@@ -24,7 +23,7 @@ COLUMNS: Mapping[str, str] = {
     "sex": "F or M",
     "mgmt": "promoter methylation, positive or negative",
     "idh": "IDH1/2 mutation, positive or negative",
-    **INTERVALS,
+    **FROM_FILES,
     "follow_up": "number of the follow-up visit of the event; it alone tells much of the label",
     "label_confidence": "high, or low for a pseudo progression that is called a response as well",
     "distant": "yes for a progression away from the irradiated tumour, else no",

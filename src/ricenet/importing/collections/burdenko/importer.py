@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from ricenet.config.params import ExecutionParams
-from ricenet.importing.collection import ImportedCollection, require_apart, with_time_baselines
+from ricenet.importing.cohort_folder import Destination, refuse_foreign_folder, require_apart
+from ricenet.importing.collection import ImportedCollection, with_time_baselines
 from ricenet.importing.collections.burdenko.candidates import COLUMNS, burdenko_candidates
 from ricenet.importing.collections.burdenko.labels import LabelRules
 from ricenet.importing.collections.burdenko.table import read_clinical_table
@@ -40,11 +41,12 @@ def import_burdenko(
     Raises CohortError: the clinical table cannot be used, or what `require_apart`, `read_tree` and
     `import_cohort` say.
     """
-    require_apart(source, output, key)
+    require_apart(source, output)
+    refuse_foreign_folder(output, key)
     rows = read_clinical_table(clinical_table)
     tree = read_tree(source)
     for found, count in Counter(file.found for file in tree.unusable).most_common():
         logger.warning("%d file(s) are left out: %s", count, found)
     candidates = burdenko_candidates(rows, tree, rules, tolerance_days, seed)
-    outcomes = import_cohort(candidates, output, key, COLUMNS, DESCRIPTION, execution)
+    outcomes = import_cohort(candidates, Destination(output, key, COLUMNS, DESCRIPTION), execution)
     return with_time_baselines(output, outcomes, TIMES)

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Literal
 
 from ricenet.importing.collections.burdenko.table import ClinicalRow, FollowUp
-from ricenet.importing.exclusion import Exclusion
+from ricenet.importing.import_cohort import Exclusion
 from ricenet.vocabulary import Label
 
 Confidence = Literal["high", "low"]

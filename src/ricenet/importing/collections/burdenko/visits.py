@@ -10,9 +10,12 @@ from datetime import date
 
 from ricenet.importing.collections.burdenko.labels import FirstEvent
 from ricenet.importing.collections.burdenko.table import ClinicalRow
-from ricenet.importing.dicom.instances import Instance, Kind, Series
-from ricenet.importing.exclusion import Exclusion
-from ricenet.importing.sources import DoseChoice, PatientSource
+from ricenet.importing.dicom.instances import Series
+from ricenet.importing.dose.course_dose import ChosenDose
+from ricenet.importing.dose.treatment import instances_of
+from ricenet.importing.import_cohort import Exclusion
+from ricenet.importing.sources import PatientSource
+from ricenet.vocabulary import PAPER_VOLUMES
 
 _T1CE = "CET1"
 """In the SeriesDescription of every contrast-enhanced T1 of the collection."""
@@ -29,7 +32,7 @@ def choose_visits(
     """
     if not series:
         return Exclusion("no images: the folder holds no DICOM file of this patient")
-    doses = _instances(series, "RTDOSE")
+    doses = instances_of(series, "RTDOSE")
     planning = {dose.study_uid for dose in doses}
     if len(planning) != 1:
         return Exclusion(
@@ -44,18 +47,14 @@ def choose_visits(
     if isinstance(event_scan, Exclusion):
         return event_scan
     source = PatientSource(
-        post_op=post_op,
-        event=event_scan,
-        doses=tuple(DoseChoice(dose) for dose in doses),
-        plans=_instances(series, "RTPLAN"),
-        structures=_instances(series, "RTSTRUCT"),
+        PAPER_VOLUMES,
+        {"post_op": post_op, "event": event_scan},
+        tuple(ChosenDose(dose) for dose in doses),
+        plans=instances_of(series, "RTPLAN"),
+        structures=instances_of(series, "RTSTRUCT"),
         planning_cts=tuple(one for one in series if one.kind == "CT"),
     )
     return _in_time(source, row, event)
-
-
-def _instances(series: Sequence[Series], kind: Kind) -> tuple[Instance, ...]:
-    return tuple(instance for one in series if one.kind == kind for instance in one.instances)
 
 
 def _post_op(scans: Sequence[Series], planning_study: str, topometric: date | None) -> Series | Exclusion:
@@ -87,7 +86,7 @@ def _only(candidates: Sequence[Series], place: str) -> Series | Exclusion:
 
 def _in_time(source: PatientSource, row: ClinicalRow, event: FirstEvent) -> PatientSource | Exclusion:
     """The objects, unless the studies' own dates contradict the table's."""
-    post_op_on, event_on = source.post_op.first.date, source.event.first.date
+    post_op_on, event_on = (source.images[name].first.date for name in ("post_op", "event"))
     if post_op_on is None or event_on is None:
         return Exclusion("the planning study has no date")
     if row.surgery is not None and post_op_on < row.surgery:

@@ -11,8 +11,8 @@ from ricenet.importing.collections.cfb_gbm.files import CfbFiles, find_files
 from ricenet.importing.collections.cfb_gbm.labels import CfbEvent, choose_event
 from ricenet.importing.collections.cfb_gbm.patient import write_cfb_subject
 from ricenet.importing.collections.cfb_gbm.tables import CfbPatient
-from ricenet.importing.exclusion import Exclusion
-from ricenet.importing.import_cohort import Candidate
+from ricenet.importing.import_cohort import Candidate, Exclusion
+from ricenet.importing.sources import code_of
 
 SITE = "CFB"
 
@@ -72,7 +72,7 @@ def _candidate(
         _patient_id(patient.number),
         _columns({**patient.columns, **_event_columns(event, weak_labels)}),
         write=partial(write_cfb_subject, files, *stated),
-        content=[*stated, content],
+        content=[*stated, content, code_of(write_cfb_subject.__module__)],
     )
 
 

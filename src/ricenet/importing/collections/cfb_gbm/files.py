@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.importing.collections.cfb_gbm.tables import CfbPatient, Visit
-from ricenet.importing.exclusion import Exclusion
-from ricenet.importing.file_errors import file_errors_told
+from ricenet.importing.import_cohort import Exclusion
+from ricenet.importing.private_files import file_errors_reported
 from ricenet.runtime.errors import CohortError
 
 _FOLDER = re.compile(r"\d+")
@@ -38,7 +38,7 @@ def patient_folders(source: Path) -> dict[int, list[Path]]:
     Raises CohortError: there is none, or the folder cannot be opened.
     """
     folders: dict[int, list[Path]] = {}
-    with file_errors_told("the folder of CFB-GBM's images cannot be opened"):
+    with file_errors_reported("the folder of CFB-GBM's images cannot be opened"):
         for path in sorted(source.iterdir()) if source.is_dir() else ():
             if path.is_dir() and _FOLDER.fullmatch(path.name):
                 folders.setdefault(int(path.name), []).append(path)

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from ricenet.config.params import ExecutionParams
-from ricenet.importing.collection import ImportedCollection, require_apart, with_time_baselines
+from ricenet.importing.cohort_folder import Destination, refuse_foreign_folder, require_apart
+from ricenet.importing.collection import ImportedCollection, with_time_baselines
 from ricenet.importing.collections.cfb_gbm.candidates import COLUMNS, cfb_candidates
 from ricenet.importing.collections.cfb_gbm.files import patient_folders
 from ricenet.importing.collections.cfb_gbm.tables import read_tables
@@ -32,7 +33,8 @@ def import_cfb_gbm(
     Raises CohortError: a table cannot be used, weak labels without the RANO table, no patient's folder, or
     what `require_apart` and `import_cohort` say.
     """
-    require_apart(source, output, key)
+    require_apart(source, output)
+    refuse_foreign_folder(output, key)
     read = read_tables(tables)
     logger.info("tables: %s", ", ".join(read.files))
     if weak_labels and not read.has_rano:
@@ -47,5 +49,5 @@ def import_cfb_gbm(
         "SourceTables": list(read.files),
         "LabelRules": "docs/public-cohorts.md; labels are weak, no accuracy is to be quoted on them",
     }
-    outcomes = import_cohort(candidates, output, key, COLUMNS, description, execution)
+    outcomes = import_cohort(candidates, Destination(output, key, COLUMNS, description), execution)
     return with_time_baselines(output, outcomes, TIMES, "weak_label", ("recurrence", "rice_candidate"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ricenet.importing.collections.cfb_gbm.tables import CfbPatient, Visit
-from ricenet.importing.exclusion import Exclusion
+from ricenet.importing.import_cohort import Exclusion
 
 WeakLabel = Literal["recurrence", "rice_candidate"]
 

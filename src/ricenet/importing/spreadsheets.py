@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.importing.spreadsheet_cells import plain
 from ricenet.runtime.errors import CohortError
 
 DELIMITERS = (",", ";", "\t")
@@ -17,6 +16,11 @@ DELIMITERS = (",", ";", "\t")
 
 PATIENT_ID = "patient_id"
 """Kept but for spaces around it, as DICOM reads it; other cells lose tabs and other white space too."""
+
+FORMULA_SIGNS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a formula starts with; the last four are East Asian spreadsheets' wide ones."""
+
+_TEXT_SIGN = "'"
 
 
 @dataclass(frozen=True)
@@ -39,53 +43,74 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Table:
+class Spreadsheet:
     """A table's rows as far as they could be read, and what is wrong with the others."""
 
     rows: tuple[Row, ...]
     faults: tuple[Fault, ...]
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> Table:
+def read_spreadsheet(path: Path, required: Sequence[str], optional: Sequence[str]) -> Spreadsheet:
     """Read a table in UTF-8 (with or without byte order mark), separated by commas, semicolons or tabs.
 
     Rows without any content are skipped; optional columns that are absent are empty in every row.
     Raises CohortError: unreadable, or a header with missing, unknown or repeated columns.
     """
-    lines = _lines(path, _text(path), [*required, *optional])
+    known = [*required, *optional]
+    lines = _lines(path, _text(path), known)
     if not lines:
         raise CohortError(f"{path.name}: is empty. The first line names the columns: {', '.join(required)}")
     header = [cell.strip() for cell in lines[0][1]]
-    if faults := _header_faults(header, required, optional):
+    if faults := _header_faults(header, required, known):
         raise CohortError(problem_list(path, faults))
     rows, ragged = [], []
     for line, cells in lines[1:]:
         if not any(cell.strip() for cell in cells):
             continue
         if any(cell.strip() for cell in cells[len(header) :]) or len(cells) < len(header):
-            ragged.append(_ragged(line, len(cells), len(header)))
+            ragged.append(
+                Fault(
+                    (line,),
+                    f"{len(cells)} cell(s) under {len(header)} column(s). "
+                    "Give every column a cell, and put cells that hold a separator in double quotes",
+                )
+            )
             continue
         present = {column: _cell(column, cell) for column, cell in zip(header, cells, strict=False)}
-        rows.append(Row(line, {column: present.get(column, "") for column in (*required, *optional)}))
-    return Table(tuple(rows), tuple(ragged))
+        rows.append(Row(line, {column: present.get(column, "") for column in known}))
+    return Spreadsheet(tuple(rows), tuple(ragged))
 
 
 def problem_list(path: Path, problems: Iterable[object]) -> str:
     """All problems of a table as one message."""
-    told = list(problems)
-    return f"{path.name}: {len(told)} problem(s)\n" + "\n".join(f"  - {problem}" for problem in told)
+    listed = list(problems)
+    return f"{path.name}: {len(listed)} problem(s)\n" + "\n".join(f"  - {problem}" for problem in listed)
+
+
+def guarded(cell: str) -> str:
+    """A cell as it is written, so that opening the table calculates nothing: a sign marks it as text.
+
+    >>> guarded("=HYPERLINK(1)"), guarded("+C AX T1"), guarded("T1"), guarded("'=1")
+    ("'=HYPERLINK(1)", "'+C AX T1", 'T1', "''=1")
+    """
+    return _TEXT_SIGN + cell if cell[:1] in FORMULA_SIGNS or _is_guarded(cell) else cell
+
+
+def plain(cell: str) -> str:
+    """What `guarded` was given.
+
+    >>> plain("'=HYPERLINK(1)"), plain("''=1"), plain("'s"), plain("=1")
+    ('=HYPERLINK(1)', "'=1", "'s", '=1')
+    """
+    return cell[1:] if _is_guarded(cell) else cell
+
+
+def _is_guarded(cell: str) -> bool:
+    return cell[:1] == _TEXT_SIGN and (cell[1:2] == _TEXT_SIGN or cell[1:2] in FORMULA_SIGNS)
 
 
 def _cell(column: str, cell: str) -> str:
     return plain(cell.strip(" ") if column == PATIENT_ID else cell.strip())
-
-
-def _ragged(line: int, cells: int, columns: int) -> Fault:
-    return Fault(
-        (line,),
-        f"{cells} cell(s) under {columns} column(s). "
-        "Give every column a cell, and put cells that hold a separator in double quotes",
-    )
 
 
 def _text(path: Path) -> str:
@@ -107,8 +132,10 @@ def _text(path: Path) -> str:
 def _lines(path: Path, text: str, known: Sequence[str]) -> list[tuple[int, list[str]]]:
     """Each row's first line and its cells, separated as most of the known columns say."""
     first = text.partition("\n")[0].strip("\r")
-    names = {delimiter: _split(first, delimiter) for delimiter in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda d: len(set(known).intersection(names[d])))
+    names = {
+        delimiter: {cell.strip().strip('"') for cell in first.split(delimiter)} for delimiter in DELIMITERS
+    }
+    delimiter = max(DELIMITERS, key=lambda d: len(names[d].intersection(known)))
     lines, start = [], 1
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -122,12 +149,7 @@ def _lines(path: Path, text: str, known: Sequence[str]) -> list[tuple[int, list[
     return lines
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in line.split(delimiter)]
-
-
-def _header_faults(header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> list[str]:
-    known = [*required, *optional]
+def _header_faults(header: Sequence[str], required: Sequence[str], known: Sequence[str]) -> list[str]:
     faults = [f"column {name} is missing. Add it" for name in required if name not in header]
     # by position: in a table without a header these are a patient's cells
     faults += [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ricenet.display.drawing import set_title, style
-from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.robustness.record import Effect, Robustness
+from ricenet.display.drawing import style
+from ricenet.evaluation.figures import in_order
+from ricenet.evaluation.robustness.effects import Robustness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +27,10 @@ def robustness_figure(robustness: Robustness) -> Figure:
     """Both measures with their intervals; an empty cell: the set does not see what is perturbed."""
     from matplotlib.figure import Figure
 
-    names = in_paper_order(robustness.effects)
+    names = in_order(robustness.effects, robustness.volumes)
     rows = _row_titles(robustness, names)
     with style():
-        size = (2.6 + 2 * 0.78 * len(names), 1.3 + 0.42 * len(rows))
+        size = (2.6 + 2 * 0.9 * len(names), 1.3 + 0.42 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, (measure, title) in zip((left, right), _PANELS, strict=True):
@@ -43,14 +43,7 @@ def robustness_figure(robustness: Robustness) -> Figure:
 def _row_titles(robustness: Robustness, names: Sequence[str]) -> list[str]:
     """Every perturbation once; sets with fewer keep the order of those with more."""
     longest = sorted(names, key=lambda name: -len(robustness.effects[name]))
-    return list(dict.fromkeys(effect_title(e) for name in longest for e in robustness.effects[name]))
-
-
-def effect_title(effect: Effect) -> str:
-    """A perturbation with its strength."""
-    if effect.strength is None:
-        return effect.title
-    return f"{effect.title}, {effect.strength:g} {effect.unit}"
+    return list(dict.fromkeys(e.full_title() for name in longest for e in robustness.effects[name]))
 
 
 def _draw_panel(
@@ -59,14 +52,15 @@ def _draw_panel(
     values = np.full((len(rows), len(names)), np.nan)
     for column, name in enumerate(names):
         for effect in robustness.effects[name]:
-            row, estimate = rows.index(effect_title(effect)), getattr(effect, measure)
+            row, estimate = rows.index(effect.full_title()), getattr(effect, measure)
             values[row, column] = estimate.value
             colour = "white" if estimate.value > _DARK else "black"
             axes.text(column, row - 0.16, f"{estimate.value:.2f}", ha="center", va="center", color=colour)
             interval = f"{estimate.low:.2f} to {estimate.high:.2f}"
             axes.text(column, row + 0.25, interval, ha="center", va="center", color=colour, fontsize=6)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(names)), [set_title(name, "\n+ ") for name in names], fontsize=8)
+    titles = [robustness.volumes.set_title(name, "\n+ ") for name in names]
+    axes.set_xticks(range(len(names)), titles, fontsize=8)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

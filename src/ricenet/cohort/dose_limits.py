@@ -1,0 +1,77 @@
+"""What the largest dose of a course can be: judged here alone, for an import, a raw cohort and a new case."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ricenet.cohort.problems import Finding
+
+Extent = Literal["course", "fraction"]
+"""What the voxels of a dose hold: the dose of all fractions, or of one."""
+
+LEAST_OF_PRESCRIPTION, MOST_OF_PRESCRIPTION = 0.6, 1.3
+"""Between these the largest dose of a course lies, as a share of what was prescribed: above it by the
+hot spots of a plan, below it where the volume is coarse or does not hold the whole target."""
+
+LEAST_COURSE_GY, MOST_COURSE_GY = 20.0, 150.0
+"""Between these the largest dose of a course lies that states no prescription. The shortest courses for
+glioblastoma prescribe 25 Gy in 5 fractions (Roa et al., J Clin Oncol 33 (2015) 4145-4150); a full course
+and a re-irradiation together reach about 115 Gy. One fraction's dose and a dose in cGy lie far outside."""
+
+_STATE_COURSE = (
+    "if it is the whole course's dose, state so (map: dose_of=course; sidecar: DoseSummationType PLAN; "
+    "predict: --dose-of course)."
+)
+_STATE_FRACTION = (
+    "if it is one fraction's dose, state so (map: dose_of=fraction; sidecar: DoseSummationType FRACTION; "
+    "predict: --dose-of fraction)"
+)
+
+
+def fits(maximum: float, prescription: float) -> bool:
+    """Whether a largest dose can be that of a course with this prescription, in the same units."""
+    return LEAST_OF_PRESCRIPTION <= maximum / prescription <= MOST_OF_PRESCRIPTION
+
+
+def is_possible(course_gy: float, prescription_gy: float | None) -> bool:
+    """Whether a course can reach this dose; without a prescription, any course for a brain tumour."""
+    if prescription_gy is None:
+        return LEAST_COURSE_GY <= course_gy <= MOST_COURSE_GY
+    return fits(course_gy, prescription_gy)
+
+
+def dose_fault(
+    maximum_gy: float, extent: Extent, fractions: int | None, prescription_gy: float | None
+) -> Finding | None:
+    """What is wrong with the largest dose of a course, and the reading that would fit; None where nothing.
+
+    maximum_gy: of the voxels, which hold the dose of one fraction or of all, as `extent` says.
+    """
+    factor = (fractions or 1) if extent == "fraction" else 1
+    course_gy = maximum_gy * factor
+    if is_possible(course_gy, prescription_gy):
+        return None
+    found = f"the course's dose reaches {course_gy:.1f} Gy ({maximum_gy:.2f} Gy in the file times {factor})"
+    if prescription_gy is None:
+        found += f"; without a prescription {LEAST_COURSE_GY:g} to {MOST_COURSE_GY:g} Gy is expected"
+    else:
+        found += (
+            f", {course_gy / prescription_gy:.0%} of the prescription of {prescription_gy:g} Gy; "
+            f"{LEAST_OF_PRESCRIPTION:.0%} to {MOST_OF_PRESCRIPTION:.0%} is expected"
+        )
+    if extent == "fraction" and is_possible(maximum_gy, prescription_gy):
+        remedy = f"Unscaled it would fit: {_STATE_COURSE}"
+    elif extent == "course" and fractions and is_possible(maximum_gy * fractions, prescription_gy):
+        remedy = f"Times {fractions} fractions it would fit: {_STATE_FRACTION}."
+    elif is_possible(course_gy / 100, prescription_gy):
+        remedy = "If its voxels are cGy, export it in Gy."
+    else:
+        remedy = (
+            "Check that dose and prescription are of the same course, and whole: a boost's dose alone, a "
+            "dose that is cut off and a course that is missing in the prescription are not."
+        )
+        if not fractions:
+            remedy += f" Or {_STATE_FRACTION}, and the number of fractions."
+    if prescription_gy is None:
+        remedy += " Where the dose is right, state its prescription."
+    return Finding(found, remedy)

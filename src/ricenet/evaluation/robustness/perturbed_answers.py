@@ -1,0 +1,223 @@
+"""What networks answer to held-out subjects as they are, and perturbed in every way.
+
+Every subject is asked of the networks that did not train on it. A perturbed volume is made once and shown to
+every network that takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
+from ricenet.evaluation.robustness.raw_scale import brain_means_sd
+from ricenet.preprocessing.network_input import read_volumes
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.machine import keep_freed_memory
+from ricenet.runtime.progress import task_progress
+from ricenet.runtime.randomness import generator_for
+from ricenet.runtime.tables import require
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.networks import p_rice, predict_logits, preferred_device
+from ricenet.vocabulary import LABELS, Volumes
+from ricenet.volume import load_nifti
+
+Trial = tuple[int, int]
+"""The perturbation's place in the list, and which of its trials."""
+
+
+@dataclass(frozen=True)
+class SubjectAnswers:
+    """p_rice by modality set: of the input as it is, and (trials,) of each perturbation, by its place."""
+
+    subject: str
+    given: Mapping[str, float]
+    perturbed: Mapping[str, Mapping[int, NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where subjects are read. having: the subjects with all volumes, by modality set. cube_voxels: of the
+    networks. cohort: the raw one, for the scale of its MRIs; None where no bias field asks for it.
+    """
+
+    preprocessed: Path
+    cohort: Path | None
+    volumes: Volumes
+    having: Mapping[str, Collection[str]]
+    cube_voxels: int
+    seed: int
+
+    def given(
+        self, subject: str, sets: Collection[str], donors: Mapping[DonorLabel, str], device: torch.device
+    ) -> Given:
+        """Read a subject, as far as some modality sets see it, and its donors' doses.
+
+        Raises ScanError: volumes missing, damaged or of another size. ResultError: a preprocessed file is
+        missing, or a raw scan is not the one that was preprocessed.
+        """
+        names = [name for name in self.volumes.names if any(name in s.split("+") for s in sets)]
+        dose = self.volumes.dose.name if self.volumes.dose else None
+        brain = load_nifti(require(self.preprocessed / subject / "brain.nii.gz", "preprocess"))
+        volumes = self._read(subject, names)
+        means: Mapping[str, float] = {}
+        if self.cohort is not None:
+            means = brain_means_sd(self.cohort, self.preprocessed, subject, brain, volumes)
+        doses = {k: self._read(donor, [dose])[dose] for k, donor in donors.items()} if dose in names else {}
+        return Given(
+            subject=subject,
+            volumes={name: torch.from_numpy(values).to(device) for name, values in volumes.items()},
+            brain=torch.from_numpy(brain.data > 0.5).to(device),
+            spacing_mm=float(np.mean(brain.grid.spacing_mm)),
+            brain_mean_sd=means,
+            donor_doses={kind: torch.from_numpy(values).to(device) for kind, values in doses.items()},
+            seed=self.seed,
+        )
+
+    def _read(self, subject: str, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        volumes = read_volumes(self.preprocessed / subject, subject, names, self.cube_voxels).astype(
+            np.float32
+        )
+        return dict(zip(names, volumes, strict=True))
+
+
+def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[str, Ensemble]:
+    """The ensembles of some modality sets; all stay in memory (0.7 GB a set at the paper's scale).
+
+    Raises RegistryError: missing or damaged. ResultError: trained with other splits, or on different cubes.
+    """
+    ensembles = {name: Ensemble.load(folder / name) for name in names}
+    for name, ensemble in ensembles.items():
+        trained_with = ensemble.record.splits_digest
+        if trained_with != splits.digest:
+            raise ResultError(
+                f"ensemble {name}: trained with splits {trained_with[:12]}, but splits.json is "
+                f"{splits.digest[:12]}; which subjects it held out is not known. Run `dvc repro train`"
+            )
+    cubes = {name: _cube(ensemble) for name, ensemble in ensembles.items()}
+    if len(set(cubes.values())) > 1:
+        listed = "; ".join(f"{name}: {n} voxels of {mm:g} mm" for name, (n, mm) in cubes.items())
+        raise ResultError(f"the ensembles were trained on different cubes ({listed}). Run `dvc repro train`")
+    return ensembles
+
+
+def cube_voxels(ensembles: Mapping[str, Ensemble]) -> int:
+    """The size of the cubes on which the ensembles were trained."""
+    return _cube(next(iter(ensembles.values())))[0]
+
+
+def draw_donors(splits: Splits, with_dose: Collection[str], seed: int) -> dict[str, dict[DonorLabel, str]]:
+    """A donor with the same and one with the other label for everyone with a dose outside the test set.
+
+    Donors are of the subject's own fold: its network was trained on all others, and might recognise their
+    doses. Within a label everyone gives to one other (a derangement); a fold's only subject of a label gets
+    no dose of the same label. Between labels everyone gives as equally often as their numbers allow.
+    """
+    donors: dict[str, dict[DonorLabel, str]] = {}
+    for fold, subjects in enumerate(splits.folds):
+        drawn = []
+        for label in LABELS:
+            of_label = sorted(s for s in subjects if s in with_dose and splits.labels[s] == label)
+            order = generator_for("robustness donors", seed, fold, label).permutation(len(of_label))
+            drawn.append([of_label[i] for i in order])
+        for own, other in (drawn, drawn[::-1]):
+            for place, subject in enumerate(own):
+                donors[subject] = {}
+                if len(own) > 1:
+                    donors[subject]["same"] = own[(place + 1) % len(own)]
+                if other:
+                    donors[subject]["other"] = other[place % len(other)]
+    return donors
+
+
+def cohort_answers(
+    ensembles: Mapping[str, Ensemble],
+    splits: Splits,
+    source: Source,
+    perturbations: Sequence[Perturbation],
+    batch_size: int,
+) -> list[SubjectAnswers]:
+    """Answers for everyone outside the test set, in order of fold; one subject's volumes in memory at a time.
+
+    A subject that lacks a volume is not asked of the networks that need it.
+    Raises ScanError or ResultError: a subject's files are missing or do not belong together.
+    """
+    keep_freed_memory()
+    dose, device, answers = source.volumes.dose, preferred_device(), []
+    donors = draw_donors(splits, source.having[dose.name] if dose else (), source.seed)
+    with task_progress("perturbing", len(splits.development)) as advance:
+        for fold, subjects in enumerate(splits.folds):
+            for subject in subjects:
+                networks = {n: e.networks[fold] for n, e in ensembles.items() if subject in source.having[n]}
+                if networks:
+                    given = source.given(subject, networks, donors.get(subject, {}), device)
+                    answers.append(subject_answers(given, networks, perturbations, batch_size))
+                advance()
+    return answers
+
+
+@torch.no_grad()
+def subject_answers(
+    given: Given,
+    networks: Mapping[str, torch.nn.Module],
+    perturbations: Sequence[Perturbation],
+    batch_size: int,
+) -> SubjectAnswers:
+    """Ask each modality set's network, in its evaluation mode and on the subject's device.
+
+    batch_size: perturbed inputs in memory; it has no influence on the answers.
+    """
+    members = {name: name.split("+") for name in networks}
+    found: dict[str, dict[int, list[float]]] = {name: {} for name in networks}
+    seen = {volume for names in members.values() for volume in names}
+    for trials in _batches(perturbations, given, batch_size):
+        changed = {
+            spec.name: torch.stack(
+                [perturbations[place].change(given, spec, trial) for place, trial in trials]
+            )
+            for spec in perturbations[trials[0][0]].volumes
+            if spec.name in seen
+        }
+        for name, network in networks.items():
+            if changed.keys() & set(members[name]):
+                answers = _ask(network, _inputs(given, members[name], changed, len(trials)))
+                for (place, _), answer in zip(trials, answers, strict=True):
+                    found[name].setdefault(place, []).append(float(answer))
+    return SubjectAnswers(
+        given.subject,
+        {name: float(_ask(net, _inputs(given, members[name], {}, 1))[0]) for name, net in networks.items()},
+        {name: {i: np.array(p) for i, p in sorted(by_place.items())} for name, by_place in found.items()},
+    )
+
+
+def _batches(perturbations: Sequence[Perturbation], given: Given, size: int) -> Iterator[list[Trial]]:
+    """Trials that change the same volumes, so many at a time."""
+    by_volumes: dict[tuple[str, ...], list[Trial]] = {}
+    for place, perturbation in enumerate(perturbations):
+        if perturbation.possible(given):
+            names = tuple(spec.name for spec in perturbation.volumes)
+            by_volumes.setdefault(names, []).extend((place, trial) for trial in range(perturbation.trials))
+    for trials in by_volumes.values():
+        yield from (trials[first : first + size] for first in range(0, len(trials), size))
+
+
+def _inputs(given: Given, names: Sequence[str], changed: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
+    """(n, C, X, Y, Z): the set's channels, as they are where they are not changed."""
+    as_they_are = {name: given.volumes[name].expand(n, *given.brain.shape) for name in names}
+    return torch.stack([changed.get(name, as_they_are[name]) for name in names], dim=1)
+
+
+def _ask(network: torch.nn.Module, inputs: torch.Tensor) -> NDArray[np.float64]:
+    answers: NDArray[np.float64] = p_rice(predict_logits(network, inputs, len(inputs))).numpy()
+    return answers
+
+
+def _cube(ensemble: Ensemble) -> tuple[int, float]:
+    preprocessing = ensemble.record.preprocessing
+    return int(preprocessing["cube_voxels"]), float(preprocessing["spacing_mm"])
