@@ -111,7 +111,10 @@ def _plan_fold(
     excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
     if fold == 0 and excluded:
         logger.info(
-            "%s: %d subject(s) without all volumes: %s", modality_set, len(excluded), ", ".join(excluded)
+            "%s: %d subject(s) without all volumes excluded: %s",
+            modality_set,
+            len(excluded),
+            ", ".join(excluded),
         )
     task = FoldTask(
         modality_set=modality_set,
