@@ -94,7 +94,7 @@ def drawn_order(task: FoldTask) -> list[str]:
 
 @dataclasses.dataclass
 class Watch(EpochObserver):
-    """Keeps what each epoch tells."""
+    """Keeps what each epoch reports."""
 
     epochs: list[tuple[EpochMetrics, EpochSpeed]] = dataclasses.field(default_factory=list)
 

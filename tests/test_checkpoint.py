@@ -238,7 +238,7 @@ def test_a_training_goes_on_with_the_threads_and_the_precision_that_it_began_wit
     assert read_json(broken.folder / RECORD)["precision"] == "bfloat16"
 
 
-def test_a_full_disk_is_told_with_the_file_and_a_way_out(task: FoldTask) -> None:
+def test_a_full_disk_is_reported_with_the_file_and_a_way_out(task: FoldTask) -> None:
     """A limit to the size of files stands for the disk's end; the training goes on once there is room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

@@ -423,9 +423,9 @@ def test_the_stages_write_what_the_next_ones_read(
     monkeypatch.chdir(tmp_path)
     for stage in ("split", "train"):
         runpy.run_path(str(PROJECT / "src" / "stages" / f"{stage}.py"), run_name="__main__")
-    told = capsys.readouterr().err
-    assert "8 subjects in 2 folds, 4 in the test set" in told
-    assert "validation macro-F1: dose 0." in told
+    reported = capsys.readouterr().err
+    assert "8 subjects in 2 folds, 4 in the test set" in reported
+    assert "validation macro-F1: dose 0." in reported
     record = Ensemble.load(tmp_path / "models/ensembles/dose").record
     splits = read_splits(tmp_path / "work/splits/splits.json")
     assert record.splits_digest == splits.digest

@@ -191,7 +191,7 @@ def test_the_search_goes_on_without_mlflow(tmp_path: Path, caplog: pytest.LogCap
     assert not (tmp_path / "none").exists()
 
 
-def test_damaged_results_are_told_with_who_makes_them(tmp_path: Path) -> None:
+def test_damaged_results_are_reported_with_who_makes_them(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=1)
     search_settings([search], SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
     lay_out_tuning([search], 4, tmp_path / "work/tuning")

@@ -95,7 +95,7 @@ def test_settings_of_an_undeclared_set_are_refused(splits: Splits) -> None:
         planned(splits, Tuned({"dosis": [{"training.learning_rate": 1e-3}] * 2}))
 
 
-def test_a_missing_file_is_told_with_who_makes_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_who_makes_it(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match=r"best.json is missing. The stage `tune` makes it: run `dvc repro`"
     ):
