@@ -147,8 +147,8 @@ def one_patient_twice(cohort: Path) -> None:
 def report_guard(expected: str, planted: str, found: tuple[GuardResult, ...]) -> None:
     """Which guards failed."""
     failed = [guard.name for guard in found if guard.outcome == "failed"]
-    told = "; ".join(guard.found for guard in found if guard.outcome in ("failed", "warning"))
-    print(f"{planted}: {told or 'nothing found'}")
+    found_text = "; ".join(guard.found for guard in found if guard.outcome in ("failed", "warning"))
+    print(f"{planted}: {found_text or 'nothing found'}")
     wanted = [] if expected == "none" else [expected]
     report(
         f"guards that failed on {planted}",

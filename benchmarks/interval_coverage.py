@@ -46,15 +46,15 @@ def main() -> None:
             agreement = max(agreement, *(difference for _, difference in found))
             for score, value in truth.items():
                 held = [holds(estimates[score], value) for estimates, _ in found]
-                told = (
+                line = (
                     f"separation {separation:g}  {score:18} truth {value:.3f}  coverage {np.mean(held):.3f}"
                 )
-                print(told, flush=True)
+                print(line, flush=True)
                 covered = float(np.mean(held))
                 figures.append((f"coverage of {score}, truth {value:.2f}", covered, LEAST <= covered <= MOST))
-    told = f"scores differ from scikit-learn's by {agreement:.1e} at most; {options.cohorts} cohorts"
+    line = f"scores differ from scikit-learn's by {agreement:.1e} at most; {options.cohorts} cohorts"
     for name, covered, met in figures:
-        report(name, covered, f"{LEAST} to {MOST}", told, met)
+        report(name, covered, f"{LEAST} to {MOST}", line, met)
 
 
 def drawn(

@@ -137,8 +137,8 @@ def evidence(splits_digest: str) -> Evidence:
             GuardResult(
                 name="label_leakage",
                 outcome="warning",
-                found="The site tells the label of 7 of 8.",
-                remedy="Look at how the sites were chosen.",
+                found="The site gives the label of 7 of 8.",
+                remedy="Examine how the sites were chosen.",
                 subjects=("sub-001",),
             ),
         ),

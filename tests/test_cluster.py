@@ -29,7 +29,7 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.ray import cluster as ray_cluster
-from ricenet.runtime.ray import run, staging
+from ricenet.runtime.ray import run
 from ricenet.training.cross_validation import train_folds
 from ricenet.training.task import CHECKPOINT
 
@@ -58,7 +58,7 @@ def two_nodes(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> RayNodes:
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     read_token_anew()
-    monkeypatch.setattr(staging, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(run, "SEND_SECONDS", 0.1)
     monkeypatch.setattr(run, "TURN_SECONDS", 0.2)
     return nodes
 
@@ -381,7 +381,7 @@ def test_a_fold_whose_node_is_killed_ends_with_the_weights_of_an_undisturbed_tra
 ) -> None:
     splits = write_subjects(tmp_path / "preprocessed")
     training = TRAINING.model_copy(update={"epochs": 6})
-    tasks = plan(tmp_path, splits, ["dose"], training)
+    tasks = plan(tmp_path, splits, ["dose"], training=training)
     undisturbed = [elsewhere(task, "undisturbed") for task in tasks]
     train_folds(undisturbed, SERIAL)
 

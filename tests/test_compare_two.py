@@ -110,10 +110,10 @@ def test_a_gain_of_b_is_told_with_its_own_interval():
 def test_the_verdict_says_what_the_other_tests_say():
     better = compare(side("first", HALF, MANY), side("second", (1,), MANY)).verdict
     # 19 against none: 2 / 2^19
-    assert "McNemar's exact test tells them apart in favour of B (p <0.001)" in better
+    assert "McNemar's exact test separates them in favour of B (p <0.001)" in better
     equal = compare(side("first", (1, 2), MANY), side("second", (3, 4), MANY)).verdict
-    assert "McNemar's exact test does not tell them apart (p = 1.00)" in equal
-    assert "DeLong's test of the areas does not tell them apart (p = 1.00)." in equal
+    assert "McNemar's exact test does not separate them (p = 1.00)" in equal
+    assert "DeLong's test of the areas does not separate them (p = 1.00)." in equal
 
 
 def test_what_differs_is_told_by_name_with_both_values():
@@ -132,9 +132,9 @@ def test_what_differs_is_told_by_name_with_both_values():
 
 def test_the_tables_hold_every_score_count_and_test():
     found = compare(side("first", wrong=(2,)), side("second", wrong=(1, 2, 3)))
-    whom, scores, right, tests, verdict, *_ = parts(found)
-    assert whom.splitlines()[:2] == ["A: first", "B: second"]
-    assert "8 subjects that both held out: 4 recurrence, 4 rice. Excluded: 0" in whom
+    subjects, scores, right, tests, verdict, *_ = parts(found)
+    assert subjects.splitlines()[:2] == ["A: first", "B: second"]
+    assert "8 subjects that both held out: 4 recurrence, 4 rice. Excluded: 0" in subjects
     assert [row[0] for row in scores[1:]] == [
         "macro-F1", "balanced accuracy", "AUC", "sensitivity for RICE", "specificity",
         "Brier (less is better)",

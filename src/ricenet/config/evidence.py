@@ -46,7 +46,7 @@ class EvidenceParams(Section):
 
 
 class RobustnessParams(Section):
-    """Perturbations of held-out subjects' input: the strengths of each kind; none leaves the kind out.
+    """Perturbations of held-out subjects' input: the strengths of each kind; an empty list excludes it.
 
     noise_sd: of the brain's intensities. bias_field: largest change of the scanner's sensitivity, as a share.
     """

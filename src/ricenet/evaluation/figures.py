@@ -6,6 +6,7 @@ Modality sets come in the order of the given mapping.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
 from ricenet.evaluation import paper
 from ricenet.evaluation.metrics import Confusion, SetMetrics, chance_level
-from ricenet.runtime.tables import read_rows, require, table_text
+from ricenet.runtime.tables import require, table_text
+from ricenet.training.history import EpochMetrics, read_history
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
 if TYPE_CHECKING:
@@ -24,11 +26,8 @@ if TYPE_CHECKING:
 
 _BAR = 0.36
 
-
-History = list[dict[str, str]]
-"""A fold's rows of history.csv, as text: one an epoch."""
-
-QUANTITIES = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
+Histories = Mapping[str, Sequence[Sequence[EpochMetrics]]]
+"""By modality set: of each fold, an entry for each epoch."""
 
 
 def in_paper_order(sets: Container[str]) -> list[str]:
@@ -148,33 +147,34 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.
         spine.set_visible(False)
 
 
-def read_histories(training: Path, modality_set: str, folds: int) -> list[History]:
+def read_histories(training: Path, modality_set: str, folds: int) -> list[list[EpochMetrics]]:
     """The history of each fold of a modality set.
 
     Raises ResultError: missing file.
     """
     paths = [training / modality_set / f"fold-{k}" / "history.csv" for k in range(folds)]
-    return [read_rows(require(path, "train"), ",") for path in paths]
+    return [read_history(require(path, "train")) for path in paths]
 
 
-def curves_table(histories: Mapping[str, Sequence[History]]) -> str:
-    """CSV text of every epoch of every fold: modality_set, fold, epoch and QUANTITIES."""
+def curves_table(histories: Histories) -> str:
+    """CSV text of every epoch of every fold: modality_set, fold, epoch and its metrics."""
     rows = [
-        [name, k, row["epoch"], *(row[quantity] for quantity in QUANTITIES)]
+        [name, k, epoch, *astuple(metrics)]
         for name, of_set in histories.items()
         for k, history in enumerate(of_set)
-        for row in history
+        for epoch, metrics in enumerate(history, start=1)
     ]
-    return table_text(["modality_set", "fold", "epoch", *QUANTITIES], rows, ",")
+    header = ["modality_set", "fold", "epoch", *(field.name for field in fields(EpochMetrics))]
+    return table_text(header, rows, ",")
 
 
-def over_folds(histories: Sequence[History], quantity: str) -> NDArray[np.float64]:
+def over_folds(histories: Sequence[Sequence[EpochMetrics]], quantity: str) -> NDArray[np.float64]:
     """Values (folds, epochs) of a quantity, up to the last epoch that all folds have."""
     epochs = min(len(history) for history in histories)
-    return np.array([[float(row[quantity]) for row in history[:epochs]] for history in histories])
+    return np.array([[getattr(row, quantity) for row in history[:epochs]] for history in histories])
 
 
-def learning_curves_figure(histories: Mapping[str, Sequence[History]], volumes: Volumes) -> Figure:
+def learning_curves_figure(histories: Histories, volumes: Volumes) -> Figure:
     """A row for each modality set: loss and macro-F1 over epochs, mean over folds in a band of one SD."""
     from matplotlib.figure import Figure
 
@@ -196,7 +196,7 @@ def learning_curves_figure(histories: Mapping[str, Sequence[History]], volumes: 
     return figure
 
 
-def _draw_curves(axes: Axes, histories: Sequence[History], quantity: str) -> None:
+def _draw_curves(axes: Axes, histories: Sequence[Sequence[EpochMetrics]], quantity: str) -> None:
     for part, colour, line in (("train", TRAINING_COLOUR, "--"), ("validation", VALIDATION_COLOUR, "-")):
         values = over_folds(histories, f"{part}_{quantity}")
         epochs = np.arange(1, values.shape[1] + 1)

@@ -120,7 +120,7 @@ class HeldOut:
         return Resampling.of(self.is_rice, seed, resamples)
 
     def right(self, name: str) -> NDArray[np.bool_]:
-        """Whom a classification gets right (N,)."""
+        """Which subjects a classification gets right (N,)."""
         right: NDArray[np.bool_] = (self.p_rice[name] >= THRESHOLD) == self.is_rice
         return right
 

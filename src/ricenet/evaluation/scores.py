@@ -42,7 +42,7 @@ class Scores(Record):
 
 
 def scores_with_intervals(p_rice: Probabilities, is_rice: Truth, seed: int, resamples: int) -> Scores:
-    """All scores of some subjects, of whom each label has two at least."""
+    """All scores of some subjects, two of each label at least."""
     statistics = (macro_f1, balanced_accuracy, auc, brier)
     found = Resampling.of(is_rice, seed, resamples).estimates([s(p_rice, is_rice) for s in statistics])
     of_macro_f1, balanced, area, of_brier = found

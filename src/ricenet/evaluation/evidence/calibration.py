@@ -146,7 +146,7 @@ def abstention(
 ) -> Abstention:
     """The three-way vote on held-out subjects: temperature and threshold come from the other folds.
 
-    temperature: for new cases, for whom the threshold is set from all held-out subjects.
+    temperature: for new cases, whose threshold is set from all held-out subjects.
     """
     temperatures = fold_temperatures(p_rice, is_rice, fold)
     rescaled = scaled(p_rice, np.array([temperatures[int(k)] for k in fold]))

@@ -90,7 +90,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar_p_value(only_a_right: int, only_b_right: int) -> float:
-    """How probable so uneven a division of the subjects on whom only one is right is by chance."""
+    """How probable so uneven a division is by chance, of the subjects that only one gets right."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     return float(min(1.0, mcnemar([[0, only_a_right], [only_b_right, 0]], exact=True).pvalue))

@@ -33,7 +33,7 @@ class GateFold(Record):
 
 
 class GateRecord(Record):
-    """All that the gate looks at, of one ensemble; it stays with the ensemble's run.
+    """All that the gate judges, of one ensemble; it stays with the ensemble's run.
 
     chance_macro_f1: of guessing or of the more frequent label, whichever is higher. temperature, threshold:
     of the three-way vote (`ricenet.evaluation.evidence.calibration`).
@@ -69,7 +69,7 @@ def gate_record(
     predictions: Sequence[Prediction],
     of: Evidence,
 ) -> GateRecord:
-    """What the gate will look at. ensemble: ensemble.json. training: the folder with the set's folds.
+    """What the gate will judge. ensemble: ensemble.json. training: the folder with the set's folds.
 
     Raises ResultError: a fold's record is missing.
     """

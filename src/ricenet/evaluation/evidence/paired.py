@@ -201,8 +201,8 @@ def p_text(p: float) -> str:
 def _test_sentence(p: float, in_favour_of_a: float) -> str:
     p_value = f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
     if p >= LEVEL:
-        return f"does not tell them apart ({p_value})"
-    return f"tells them apart in favour of {'A' if in_favour_of_a > 0 else 'B'} ({p_value})"
+        return f"does not separate them ({p_value})"
+    return f"separates them in favour of {'A' if in_favour_of_a > 0 else 'B'} ({p_value})"
 
 
 def _turned(estimate: Estimate) -> Estimate:

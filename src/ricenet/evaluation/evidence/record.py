@@ -61,7 +61,7 @@ class Gain(Record):
 
 
 class Baseline(Record):
-    """A baseline in the network's folds. incomplete: subjects of whom a feature is missing."""
+    """A baseline in the network's folds. incomplete: how many subjects lack a feature."""
 
     name: str
     title: str

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 DIED = "its worker process ended without a word (killed, or out of memory)"
 
+SEND_SECONDS = 5.0
+"""How often a node sends what a task has written since."""
+
 TURN_SECONDS = 2.0
 """How often the driver fetches the workers' log."""
 
@@ -66,6 +69,7 @@ class Attempt:
     versions: Mapping[str, str]
     known_nodes: frozenset[str]
     log_level: int
+    send_seconds: float
 
 
 def work_on_cluster(
@@ -114,11 +118,11 @@ def work_on_node(function: Callable[[Any], Any], attempt: Attempt) -> Any:
         _answer(attempt.keeper.keep.remote(attempt.position, number, *changes))
 
     if attempt.staging is None:
-        with Sender(send, None, attempt.log_level):
+        with Sender(send, None, attempt.log_level, attempt.send_seconds):
             return function(attempt.task)
     with (
         staged(attempt.staging, left, attempt.run, node) as (task, watch),
-        Sender(send, watch, attempt.log_level),
+        Sender(send, watch, attempt.log_level, attempt.send_seconds),
     ):
         return function(task)
 
@@ -202,6 +206,7 @@ class _Run:
             versions_here(),
             self.joined.known,
             logging.getLogger("ricenet").getEffectiveLevel(),
+            SEND_SECONDS,
         )
         where = {} if staging or not self.joined.joined else on_node(*sorted(self.joined.seeing))
         # no retries of Ray's own: it would try a task that needs too much memory for ever

@@ -31,9 +31,6 @@ LogLine = tuple[str, int, str]
 
 _Stamp = tuple[int, int, int]
 
-SEND_SECONDS = 5.0
-"""How often a node sends what a task has written since."""
-
 SWEEP_SECONDS = 5.0
 """How long the last workers of a run may take to let go of their copies."""
 
@@ -189,9 +186,13 @@ class Sender:
     """
 
     def __init__(
-        self, send: Callable[[Files, list[str], list[LogLine]], None], watch: FolderWatch | None, level: int
+        self,
+        send: Callable[[Files, list[str], list[LogLine]], None],
+        watch: FolderWatch | None,
+        level: int,
+        every_seconds: float,
     ) -> None:
-        self._send, self._watch = send, watch
+        self._send, self._watch, self._every_seconds = send, watch, every_seconds
         self._ended, self._thread = threading.Event(), threading.Thread(target=self._follow, daemon=True)
         self._log = _Lines(level)
 
@@ -210,7 +211,7 @@ class Sender:
         import ray
 
         failed = False
-        while not self._ended.wait(SEND_SECONDS):
+        while not self._ended.wait(self._every_seconds):
             try:
                 self._flush()
             except (RicenetError, ray.exceptions.RayError) as error:
