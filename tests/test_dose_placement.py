@@ -31,7 +31,7 @@ from ricenet.phantom.computed_tomography import make_planning_ct
 from ricenet.phantom.dicom.images import write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -110,7 +110,7 @@ def test_a_dose_in_the_mris_own_space_is_used_where_it_lies() -> None:
 
 def test_a_frame_that_the_mri_of_another_examination_shares_is_trusted_with_a_warning() -> None:
     placed = place_dose(course(MRI_FRAME), source(event_frame=MRI_FRAME), scan(), seed=7)
-    assert "as careless anonymisers write it, and no planning CT can tell: look at" in placed.decisions[-1]
+    assert "as careless anonymisers write it, and no planning CT can confirm it" in placed.decisions[-1]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from ricenet.cohort.participants import MISSING, parse_row
-from ricenet.importing.spreadsheets import PATIENT_ID, Fault, Row, problem_list, read_spreadsheet
+from ricenet.importing.spreadsheets import PATIENT_ID, Fault, Row, problem_list, read_spreadsheet, repeated
 from ricenet.runtime.errors import CohortError
 
 COLUMNS = {
@@ -76,19 +76,13 @@ def read_clinical(path: Path) -> ClinicalTable:
     table = read_spreadsheet(path, [PATIENT_ID], [*COLUMNS, RT_END])
     faults = list(table.faults)
     rows: dict[str, ClinicalRow] = {}
-    lines: dict[str, list[int]] = {}
     for row in table.rows:
-        patient = row.cells[PATIENT_ID]
-        lines.setdefault(patient, []).append(row.line)
         of_row = _faults(row)
         faults += [Fault((row.line,), text) for text in of_row]
         if not of_row:
-            rows[patient] = _parsed(row)
-    faults += [
-        Fault(tuple(at), "the same patient_id. Keep one row a patient")
-        for at in lines.values()
-        if len(at) > 1
-    ]
+            rows[row.cells[PATIENT_ID]] = _parsed(row)
+    ids = ((row.cells[PATIENT_ID], row.line) for row in table.rows)
+    faults += repeated(ids, "the same patient_id. Keep one row a patient")
     if faults:
         raise CohortError(problem_list(path, sorted(faults)))
     return ClinicalTable(rows)
@@ -103,14 +97,11 @@ def _faults(row: Row) -> list[str]:
         if len(row.cells[name]) > _LONGEST or _IDENTIFYING.search(row.cells[name])
     ]
     # read as a row of the cohort's own table, so that both refuse the same
-    parsed = parse_row({"participant_id": "sub-001", **_known(row), **_needed(row)})
+    needed = {name: row.cells[name] or MISSING for name in ("label", "label_source", "subset")}
+    parsed = parse_row({"participant_id": "sub-001", **_known(row), **needed})
     if isinstance(parsed, list):
         faults += [f"{finding.found}. {finding.remedy}" for finding in parsed]
     return faults
-
-
-def _needed(row: Row) -> dict[str, str]:
-    return {name: row.cells[name] or MISSING for name in ("label", "label_source", "subset")}
 
 
 def _known(row: Row) -> dict[str, str]:

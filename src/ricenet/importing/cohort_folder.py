@@ -141,7 +141,7 @@ def held_folder(output: Path) -> Iterator[None]:
 def unfinished(output: Path) -> Iterator[None]:
     """Mark the cohort as unfinished (IMPORTING) until the block ends well; the check refuses it so long.
 
-    Subjects are replaced before the tables that tell of them, so a kill leaves what does not fit together.
+    Subjects are replaced before the tables that list them, so a kill leaves what does not fit together.
     Clears away what a killed import left half written.
     Raises CohortError: the file system refuses it.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import read_participants
 from ricenet.config.params import ExecutionParams
 from ricenet.importing.clinical import COLUMNS, NOTHING_KNOWN, ClinicalRow, ClinicalTable, read_clinical
@@ -28,7 +28,7 @@ from ricenet.importing.private_files import file_errors_reported, write_private_
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import read_map, write_map
-from ricenet.runtime.errors import CohortError, SourceError
+from ricenet.runtime.errors import CohortError
 from ricenet.vocabulary import Volumes
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def import_export(
         _candidate(
             one,
             clinical.rows.get(one.patient_id, NOTHING_KNOWN),
-            _refusal(one, unusable[one.patient_id], volumes),
+            unusable[one.patient_id],
             f"line {one.line} of {paths.map.name}",
             seed,
         )
@@ -125,17 +125,6 @@ def _refuse_forgetting(table: Path) -> None:
             f"the cohort has labels or subsets of {labelled} subject(s), which an import without a clinical "
             "table would remove. Give the table again (--clinical), or a folder for a new cohort"
         )
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    """In place of a writer: the map does not say yet what to write."""
-
-    found: str
-    remedy: str
-
-    def __call__(self, raw: RawSubject) -> Mapping[str, str]:
-        raise SourceError(self.found, self.remedy)
 
 
 def _read(paths: ImportPaths) -> DicomTree:
@@ -168,34 +157,26 @@ def _report_strangers(selections: Sequence[Selection], tree: DicomTree, clinical
             logger.warning("%d patient(s) %s", len(patients), what)
 
 
-def _candidate(
-    one: Selection, clinical: ClinicalRow, refusal: _Refusal | str, origin: str, seed: int
-) -> Candidate:
-    """refusal: of a patient whose roles are not all there; why it is excluded, where that is a text."""
+def _candidate(one: Selection, clinical: ClinicalRow, unusable: int, origin: str, seed: int) -> Candidate:
+    """unusable: how many files of the patient cannot be used."""
+    patient = one.patient_id
     if one.source is not None:
         writer = SubjectWriter(one.source, seed, clinical.rt_end, clinical.columns.get("rt_modality"))
-        return Candidate(one.patient_id, clinical.columns, writer, content=writer.content, origin=origin)
-    if isinstance(refusal, str):
-        return Candidate(one.patient_id, {}, exclusion=refusal, origin=origin)
-    return Candidate(one.patient_id, {}, refusal, origin=origin)
-
-
-def _refusal(one: Selection, unusable: int, volumes: Volumes) -> _Refusal | str:
-    """What keeps a patient without all roles out. unusable: how many of its files cannot be used."""
+        return Candidate(patient, clinical.columns, writer, content=writer.content, origin=origin)
     if one.undecided:
-        lines = ", ".join(map(str, one.undecided))
-        return _Refusal(
-            f"{len(one.undecided)} row(s) of the map are undecided (lines {lines})",
-            "Write a role in place of each ?, or nothing where the row is not used",
+        failure = (
+            f"{len(one.undecided)} row(s) of the map are undecided (lines "
+            f"{', '.join(map(str, one.undecided))}). Write a role in place of each ?, or nothing where the "
+            "row is not used"
         )
-    lacking = "no row of the map has " + (
-        "a role" if len(one.missing) == len(volumes.required) else f"the role {' or '.join(one.missing)}"
-    )
+        return Candidate(patient, {}, failure=failure, origin=origin)
+    roles = f"the role {' or '.join(one.missing)}" if one.has_roles else "a role"
+    lacking = f"no row of the map has {roles}"
     if not unusable:
-        return lacking
+        return Candidate(patient, {}, exclusion=lacking, origin=origin)
     # no choice of the user's: what the role needs may be among these files
-    return _Refusal(
+    failure = (
         f"{lacking}, and {unusable} file(s) of this patient cannot be used (*.files.csv beside the map lists "
-        "them)",
-        "Export them again and propose a map under another name, or remove the patient from the map",
+        "them). Export them again and propose a map under another name, or remove the patient from the map"
     )
+    return Candidate(patient, {}, failure=failure, origin=origin)

@@ -32,25 +32,26 @@ from ricenet.runtime.files import atomic_folder, content_digest, read_json, writ
 logger = logging.getLogger(__name__)
 
 Write = Callable[[RawSubject], Mapping[str, str]]
-"""Writes a raw subject's files and returns columns that only the files tell, such as intervals; picklable.
+"""Writes a raw subject's files and returns columns that only the files give, such as intervals; picklable.
 Raises SourceError where the files cannot be used."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A patient of the source: to be imported, or excluded for a reason known beforehand.
+    """A patient of the source: to be imported, or not, for a reason known beforehand.
 
     patient_id: in the source; never written into the cohort. columns: of participants.tsv, by name,
-    without participant_id; texts, free of dates and identifiers. exclusion: why the patient is not imported
-    (write is None then). content: what the result depends on, JSON-serialisable, so that an unchanged
-    subject is not written again; only its digest with the key's salt is kept, in the subject's folder.
-    origin: as of `PatientOutcome`.
+    without participant_id; texts, free of dates and identifiers. exclusion: why the patient is not to be
+    imported; failure: why it cannot be yet (write is None then). content: what the result depends on,
+    JSON-serialisable, so that an unchanged subject is not written again; only its digest with the key's
+    salt is kept, in the subject's folder. origin: as of `PatientOutcome`.
     """
 
     patient_id: str
     columns: Mapping[str, str]
     write: Write | None = None
     exclusion: str | None = None
+    failure: str | None = None
     content: object = None
     origin: str = ""
 
@@ -83,7 +84,7 @@ def import_cohort(
             # again: another import may just have ended
             refuse_foreign_folder(to.output, to.key)
             written = {entry.participant_id for entry in before.values()}
-            wanted = {entries[one.patient_id].participant_id for one in candidates if one.write is not None}
+            wanted = {entries[one.patient_id].participant_id for one in candidates if one.exclusion is None}
             refuse_left_behind(to.output, to.key, written, wanted)
             write_key(to.key, entries)
             with unfinished(to.output):
@@ -231,9 +232,10 @@ def _result(outcome: Outcome[_Task, PatientOutcome]) -> PatientOutcome:
 def _outcome(
     candidate: Candidate, subject: str, results: Mapping[str, PatientOutcome], output: Path
 ) -> PatientOutcome:
-    if candidate.write is None:
-        return PatientOutcome(subject, EXCLUDED, candidate.exclusion or "", origin=candidate.origin)
-    result = replace(results[subject], origin=candidate.origin)
+    if candidate.exclusion is not None:
+        return PatientOutcome(subject, EXCLUDED, candidate.exclusion, origin=candidate.origin)
+    known = PatientOutcome(subject, FAILED, candidate.failure or "")
+    result = replace(results.get(subject, known), origin=candidate.origin)
     if result.is_imported:
         return replace(result, columns={**candidate.columns, **result.columns})
     if (output / subject).exists():

@@ -24,11 +24,11 @@ INTERVALS = {
     "days_planning_to_event": "Days from the radiotherapy plan to the event's scan.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event's scan.",
 }
-"""Columns that only the dates of the files tell; the dates themselves stay behind."""
+"""Columns that only the dates of the files give; the dates themselves stay behind."""
 
 RT_MODALITY = "rt_modality"
 FROM_FILES = {**INTERVALS, RT_MODALITY: "Radiation of the plans' treatment beams: photon, proton or ion."}
-"""Columns of the cohort that only the files tell, and what they mean there."""
+"""Columns of the cohort that only the files give, and what they mean there."""
 
 MOST_DAYS_AFTER_PLANNING = 14
 """By which the reference MRI may be younger than the last plan: treatment starts within two weeks of it, as

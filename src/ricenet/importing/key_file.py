@@ -82,7 +82,7 @@ def _salted(entry: KeyEntry) -> KeyEntry:
 
 
 def _fault(entry: KeyEntry, before: Mapping[str, KeyEntry]) -> str | None:
-    # some file systems do not tell sub-A from sub-a
+    # some file systems take sub-A and sub-a for the same
     subjects: Collection[str] = {one.participant_id.lower() for one in before.values()}
     faults = {
         "no patient_id": not entry.patient_id,

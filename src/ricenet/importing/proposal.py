@@ -36,14 +36,10 @@ def progress(rows: Iterable[ProposedRow], volumes: Volumes) -> Counter[str]:
 
 
 def reference_dates(series: Sequence[Series], treatment: Treatment) -> tuple[date, date] | None:
-    """First and last date of radiotherapy planning; None where nothing dates it.
-
-    By the plans that the doses refer to, or all plans; else by the doses' study; else by the CT's.
-    """
+    """First and last date of radiotherapy planning, else of any plan or CT; None where nothing dates it."""
     return (
-        date_range(map(date_of, treatment.referenced_plans))
+        treatment.planned_on
         or date_range(map(date_of, treatment.plans))
-        or date_range(dose.instance.date for dose in treatment.doses)
         or date_range(one.first.date for one in series if one.kind == "CT")
     )
 
@@ -51,7 +47,7 @@ def reference_dates(series: Sequence[Series], treatment: Treatment) -> tuple[dat
 def propose_scans(series: Sequence[Series], planned: tuple[date, date] | None, volumes: Volumes) -> Proposals:
     """Roles of MR series: the reference up to the plan, the last session's MRI after it, others beside these.
 
-    ? where the choice is not theirs. MRIs of further sessions are not proposed: no date tells them apart.
+    ? where the choice is not theirs. MRIs of further sessions are not proposed: no date distinguishes them.
     """
     scans = [one for one in series if one.kind == "MR"]
     first, last = volumes.reference, volumes.last_session_reference
@@ -87,7 +83,7 @@ def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[Propose
 def _undatable(
     days: Sequence[date | None], planned: tuple[date, date] | None, first: VolumeSpec, last: VolumeSpec
 ) -> str:
-    """Why dates cannot tell which scan is which; empty where they can, or where there is none."""
+    """Why dates do not show which scan is which; empty where they can, or where there is none."""
     decide = f"write which scan is {first.name} and which is {last.name}"
     if planned is None:
         return f"no plan, dose or CT with a date: {decide}"

@@ -12,7 +12,7 @@ from ricenet.importing.dose.statement import NOTHING_STATED
 from ricenet.importing.dose.treatment import instances_of
 from ricenet.importing.series_map import NOT_USED, PLANNING_CT, UNDECIDED, MapRow, SeriesMap
 from ricenet.importing.sources import PatientSource
-from ricenet.importing.spreadsheets import Fault, problem_list
+from ricenet.importing.spreadsheets import Fault, problem_list, repeated
 from ricenet.runtime.errors import CohortError
 from ricenet.vocabulary import Volumes
 
@@ -31,6 +31,7 @@ class Selection:
     source: PatientSource | None
     undecided: tuple[int, ...] = ()
     missing: tuple[str, ...] = ()
+    has_roles: bool = True
 
 
 _Objects = Mapping[tuple[str, str], Series | Instance]
@@ -49,19 +50,26 @@ def select(tree: DicomTree, series_map: SeriesMap, path: Path, volumes: Volumes)
     objects |= {(one.patient_id, one.sop_instance_uid): one for one in instances_of(tree.series, "RTDOSE")}
     uids = {uid for _, uid in objects}
     kinds: dict[str, Kind] = {**{spec.name: "MR" for spec in volumes.mris}, PLANNING_CT: "CT"}
-    faults = [*series_map.faults, *_repeated(series_map.rows, frozenset(kinds))]
+    rows = series_map.rows
+    same = (((row.patient_id, row.uid), row.line) for row in rows)
+    faults = [*series_map.faults, *repeated(same, "the same uid. Keep one of the rows")]
+    for role in kinds:
+        of_role = ((row.patient_id, row.line) for row in rows if row.role == role)
+        faults += repeated(
+            of_role, f"the role {role} is given {{count}} times to one patient. Keep it in one row"
+        )
     if volumes.dose is not None:
         kinds[volumes.dose.name] = "RTDOSE"
-    for row in series_map.rows:
+    for row in rows:
         found = objects.get((row.patient_id, row.uid))
         texts = [_unknown(row, tree, uids)] if found is None else _faults(row, found, kinds)
         faults += [Fault((row.line,), text) for text in texts]
     if faults:
         raise CohortError(problem_list(path, sorted(faults)))
-    if not series_map.rows:
+    if not rows:
         raise CohortError(f"{path.name}: has no row. Remove it to have it proposed anew, or add rows")
     of_patient: dict[str, list[MapRow]] = {}
-    for row in series_map.rows:
+    for row in rows:
         of_patient.setdefault(row.patient_id, []).append(row)
     return tuple(
         _selection(rows, objects, tree.of_patient(patient), volumes) for patient, rows in of_patient.items()
@@ -98,24 +106,6 @@ def _unknown(row: MapRow, tree: DicomTree, uids: set[str]) -> str:
     return "the export holds no MR or CT series and no RTDOSE of this uid. Copy it from a proposed map"
 
 
-def _repeated(rows: Sequence[MapRow], once: frozenset[str]) -> list[Fault]:
-    """Rows that stand for the same object, and roles of which a patient can have one alone."""
-    same: dict[tuple[str, str], list[int]] = {}
-    roles: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
-        same.setdefault((row.patient_id, row.uid), []).append(row.line)
-        if row.role in once:
-            roles.setdefault((row.patient_id, row.role), []).append(row.line)
-    return [
-        *(Fault(tuple(at), "the same uid. Keep one of the rows") for at in same.values() if len(at) > 1),
-        *(
-            Fault(tuple(at), f"the role {role} is given {len(at)} times to one patient. Keep it in one row")
-            for (_, role), at in roles.items()
-            if len(at) > 1
-        ),
-    ]
-
-
 def _selection(
     rows: Sequence[MapRow], objects: _Objects, series: Sequence[Series], volumes: Volumes
 ) -> Selection:
@@ -128,7 +118,7 @@ def _selection(
         needed.add(volumes.reference_of(volumes.dose).name)
     missing = tuple(name for name in volumes.names if name in needed - roles)
     if undecided or missing:
-        return Selection(patient, line, None, undecided, missing)
+        return Selection(patient, line, None, undecided, missing, bool(roles - {NOT_USED}))
     chosen = [(row, objects[patient, row.uid]) for row in rows if row.role != NOT_USED]
     images = {row.role: one for row, one in chosen if isinstance(one, Series)}
     doses = tuple(ChosenDose(one, row.stated) for row, one in chosen if isinstance(one, Instance))

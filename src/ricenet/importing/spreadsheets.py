@@ -81,6 +81,16 @@ def read_spreadsheet(path: Path, required: Sequence[str], optional: Sequence[str
     return Spreadsheet(tuple(rows), tuple(ragged))
 
 
+def repeated(keys: Iterable[tuple[object, int]], text: str) -> list[Fault]:
+    """A fault for each key that several lines have. keys: with their lines; text: may hold {count}."""
+    lines_of: dict[object, list[int]] = {}
+    for key, line in keys:
+        lines_of.setdefault(key, []).append(line)
+    return [
+        Fault(tuple(lines), text.format(count=len(lines))) for lines in lines_of.values() if len(lines) > 1
+    ]
+
+
 def problem_list(path: Path, problems: Iterable[object]) -> str:
     """All problems of a table as one message."""
     listed = list(problems)

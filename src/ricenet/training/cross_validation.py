@@ -29,7 +29,7 @@ from ricenet.training.history import EpochObserver, FoldIdentity, read_history
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
-from ricenet.training.variables import SubjectVariables
+from ricenet.training.variables import SubjectVariables, variables_of
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ class TrainingSetup:
     def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
         """From the parameters and from what the stages before left in work/.
 
-        Raises SplitError, ResultError: a file of theirs is missing or damaged.
+        Raises SplitError, ResultError: a file of theirs is missing or damaged. VariableError: as
+        `variables_of`.
         """
-        preprocessed, subjects = Path("work/preprocessed"), read_usable_cohort().subjects
+        splits, subjects = read_splits(Path("work/splits/splits.json")), read_usable_cohort().subjects
+        preprocessed = Path("work/preprocessed")
         optional = {spec.name for spec in params.volumes if not spec.required}
         return cls(
-            read_splits(Path("work/splits/splits.json")),
+            splits,
             read_json(preprocessed / "summary.json")["subjects"],
             params.seed,
             params.preprocessing,
@@ -79,7 +81,13 @@ class TrainingSetup:
             store,
             params.volumes,
             params.variables,
-            {subject.participant_id: subject.variables for subject in subjects},
+            {
+                s.participant_id: variables_of(
+                    params.variables, s.variables, preprocessed / s.participant_id, params.volumes
+                )
+                for s in subjects
+                if s.participant_id in splits.development
+            },
             {subject.participant_id: optional - subject.scans.keys() for subject in subjects},
             tuned or Tuned(),
         )

@@ -47,9 +47,19 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Read what `write_predictions` wrote."""
-    label_of: dict[str, Label] = {label: label for label in LABELS}
-    return [
-        Prediction(row["participant_id"], label_of[row["label"]], int(row["fold"]), float(row["p_rice"]))
-        for row in read_rows(path)
-    ]
+    """Read what `write_predictions` wrote.
+
+    Raises ValueError: a column or cell is missing, a label is none, or a number is none.
+    """
+    try:
+        return [
+            Prediction(
+                row["participant_id"],
+                LABELS[LABELS.index(row["label"])],
+                int(row["fold"]),
+                float(row["p_rice"]),
+            )
+            for row in read_rows(path)
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} lacks a column or a cell ({error})") from None

@@ -168,9 +168,9 @@ def extent_of(summation_type: str, stated: DoseStatement, maximum_gy: float) -> 
     """Whether the values are those of one fraction or of all, and who says so.
 
     stated: completed by the plans.
-    Raises SourceError: FRACTION and nothing that tells, or what tells contradicts the usual meaning.
+    Raises SourceError: FRACTION and nothing that decides it, or what does contradicts the usual meaning.
     Source: DICOM PS3.3 C.8.8.3, by which FRACTION is the dose of a whole fraction group; deviation:
-    many systems write the dose of one fraction so, and the prescription tells which it is.
+    many systems write the dose of one fraction so, and the prescription shows which it is.
     """
     name, fractions, prescription_gy = summation_type, stated.fractions, stated.prescription_gy
     if stated.dose_of == "course":

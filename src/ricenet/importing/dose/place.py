@@ -14,7 +14,7 @@ from ricenet.importing.dose import planning_ct
 from ricenet.importing.dose.course_dose import CourseDose
 from ricenet.importing.sequences import LEAST_SLICES
 from ricenet.importing.sources import PatientSource, require_one_person
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Volume, inverse
 
@@ -133,7 +133,7 @@ def _where_it_lies(course: CourseDose, source: PatientSource, mri: Volume, seed:
     elif _is_frame_of(course, source.other_sessions):
         decision += (
             " An MRI of another examination states the same frame of reference, as careless anonymisers "
-            "write it, and no planning CT can tell: look at the dose over the MRI."
+            "write it, and no planning CT can confirm it: look at the dose over the MRI."
         )
     require_over(mri.grid, course.dose)
     return replace(course.decided(decision), placement=placement)
