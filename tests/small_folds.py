@@ -14,8 +14,8 @@ from ricenet.cohort.splits import Splits
 from ricenet.config.networks import ResNetParams
 from ricenet.config.params import AugmentationParams, ExecutionParams, PreprocessingParams, TrainingParams
 from ricenet.preprocessing.network_input import write_volume
-from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES, Label
 

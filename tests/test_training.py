@@ -48,12 +48,7 @@ from ricenet.config.params import AugmentationParams, read_params
 from ricenet.config.training import TrainingOverride
 from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.files import write_json
-from ricenet.training.cross_validation import (
-    lay_out_ensembles,
-    lay_out_training,
-    summary,
-    train_folds,
-)
+from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics, read_history, write_history

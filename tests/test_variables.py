@@ -14,14 +14,15 @@ from small_folds import PREPROCESSING, TRAINING, plan, write_subjects
 from ricenet.config.networks import SmallCnnParams
 from ricenet.preprocessing.measurements import DoseMeasurements, Measurements
 from ricenet.preprocessing.network_input import read_volumes
-from ricenet.runtime.files import write_json
 from ricenet.runtime.errors import RegistryError, VariableError
+from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import lay_out_ensembles
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import first_network, train_fold
+from ricenet.training.planning import variables_of
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
-from ricenet.training.variables import VariableEncoder, variables_of
+from ricenet.training.variables import VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 
 DAYS = VariableSpec(name="days", kind="number", unit="days")
@@ -126,5 +127,5 @@ def test_variables_come_from_the_table_and_from_what_was_measured(tmp_path: Path
     )
     found = variables_of([DAYS, BEAM, largest, brain], {"days": 3.0}, tmp_path, PAPER_VOLUMES)
     assert found == {"days": 3.0, "beam": None, "dose_max_gy": 61.5, "brain_ml": 1400}
-    with pytest.raises(VariableError, match="lobes: preprocessing does not measure it; it measures brain_ml, dose"):
+    with pytest.raises(VariableError, match="lobes: preprocessing does not measure it; it measures brain"):
         variables_of([lobes], {}, tmp_path, PAPER_VOLUMES)

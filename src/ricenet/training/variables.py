@@ -6,46 +6,19 @@ A missing number becomes the mean, beside a flag that says so; a missing categor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import VariableError
 from ricenet.runtime.records import Record
-from ricenet.vocabulary import VariableSpec, VariableValue, Volumes
+from ricenet.vocabulary import VariableSpec, VariableValue
 
 if TYPE_CHECKING:
     import torch
 
 SubjectVariables = Mapping[str, VariableValue]
 """A subject's values by the variable's name; what is not in it is missing."""
-
-
-def variables_of(
-    specs: Iterable[VariableSpec],
-    columns: SubjectVariables,
-    preprocessed: Path,
-    volumes: Volumes,
-) -> dict[str, VariableValue]:
-    """A subject's declared variables: those of the table, and those that preprocessing measured.
-
-    columns: from the participants' table. preprocessed: the subject's folder.
-    Raises ResultError: no measurements. VariableError: something that is not measured is declared as such.
-    """
-    found: dict[str, VariableValue] = {}
-    for spec in specs:
-        if not spec.measured:
-            found[spec.name] = columns.get(spec.name)
-            continue
-        measured = Measurements.of_subject(preprocessed)
-        known = {"brain_ml": measured.brain_ml, **measured.scalars(volumes)}
-        if spec.name not in known:
-            wrong = f"preprocessing does not measure it; it measures {', '.join(known)}"
-            raise VariableError(preprocessed.name, spec.name, wrong, "Correct variables in params.yaml")
-        found[spec.name] = known[spec.name]
-    return found
 
 
 class EncodedVariable(Record):
