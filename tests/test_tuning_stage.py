@@ -206,7 +206,8 @@ def test_without_a_set_to_tune_the_stage_loads_nothing_heavy(tmp_path: Path) -> 
     stage = PROJECT / "src/stages/tune.py"
     heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'monai'}"
     code = (
-        f"import runpy, sys; import ricenet.training.planning; runpy.run_path({str(stage)!r}, run_name='__main__'); "
+        "import runpy, sys; import ricenet.training.planning; "
+        f"runpy.run_path({str(stage)!r}, run_name='__main__'); "
         f"assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
