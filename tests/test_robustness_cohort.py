@@ -152,25 +152,23 @@ def test_only_the_volumes_of_the_asked_sets_are_read(finished: Path) -> None:
     assert list(only_dose.volumes) == ["dose"]
 
 
-def test_a_missing_ensemble_says_who_makes_it(project: Path) -> None:
-    with pytest.raises(RegistryError, match=r"no ensemble in .*event: .* `dvc repro train` makes it"):
-        open_ensembles(project / "models/ensembles", ["event"], splits_of(project))
-
-
-def test_an_ensemble_of_other_splits_is_refused(project: Path) -> None:
-    write_networks(project, "event", "another digest")
-    with pytest.raises(
-        ResultError, match=r"ensemble event: trained with splits another dige.*dvc repro train"
-    ):
-        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
-
-
-def test_ensembles_of_different_cubes_are_refused(project: Path) -> None:
-    write_networks(project, "event", splits_of(project).digest, cube=16)
-    with pytest.raises(
-        ResultError, match=r"different cubes \(dose: 20 voxels of 8 mm; event: 16 voxels of 8 mm"
-    ):
-        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
+@pytest.mark.parametrize(
+    ("event", "error", "message"),
+    [
+        (None, RegistryError, "no ensemble in .*event: .* `dvc repro train` makes it"),
+        (("another digest", 20), ResultError, "ensemble event: trained with splits another dige.*dvc repro"),
+        ((None, 16), ResultError, r"different cubes \(dose: 20 voxels of 8 mm; event: 16 voxels of 8 mm"),
+    ],
+)
+def test_ensembles_that_do_not_fit_are_refused(
+    project: Path, event: tuple[str | None, int] | None, error: type[Exception], message: str
+) -> None:
+    splits = splits_of(project)
+    if event is not None:
+        digest, cube = event
+        write_networks(project, "event", digest or splits.digest, cube=cube)
+    with pytest.raises(error, match=message):
+        open_ensembles(project / "models/ensembles", ["dose", "event"], splits)
 
 
 def test_the_ensembles_say_how_large_cubes_are(finished: Path) -> None:
