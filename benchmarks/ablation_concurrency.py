@@ -22,11 +22,13 @@ from figure import report
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import ExecutionParams, Params, read_params
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.files import read_json
 from ricenet.runtime.machine import available_bytes, usable_cores
 from ricenet.training.concurrency import MEASURED, Costs, best_sizing
 from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
 from ricenet.training.task import WEIGHTS, FoldTask
+from ricenet.vocabulary import PAPER_VOLUMES
 
 PROJECT = Path(__file__).parents[1]
 GOAL = 1.6
@@ -42,7 +44,8 @@ def make_tasks(folder: Path, params: Params, epochs: int, store: str) -> list[Fo
             (folder / subject).mkdir(parents=True)
             volumes = noise.normal(size=(3, cube, cube, cube)).astype(np.float16)
             volumes[2] = k % 2 + 0.1 * volumes[2]
-            np.save(folder / subject / "volumes.npy", volumes)
+            for name, values in zip(PAPER_VOLUMES.names, volumes, strict=True):
+                np.save(folder / subject / volume_file(name), values)
     labels = {subject: ("rice" if k % 2 else "recurrence") for k, subject in enumerate(names)}
     folds = tuple(names[k :: params.split.folds] for k in range(params.split.folds))
     setup = TrainingSetup(

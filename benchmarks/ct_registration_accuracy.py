@@ -33,7 +33,7 @@ from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.randomness import generator_for

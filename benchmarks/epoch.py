@@ -32,6 +32,7 @@ from ricenet.config.params import (
     TrainingParams,
     read_params,
 )
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for
 from ricenet.training.cross_validation import TrainingSetup, plan_folds
@@ -39,6 +40,7 @@ from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, Nul
 from ricenet.training.networks import build_network
 from ricenet.training.sampler import draw_epoch
 from ricenet.training.task import FoldTask
+from ricenet.vocabulary import PAPER_VOLUMES
 
 PROJECT = Path(__file__).parents[1]
 GOAL_BFLOAT16, GOAL_FLOAT32, GOAL_GPU = 2.5, 1.3, 3.0
@@ -52,7 +54,8 @@ def make_task(folder: Path, subjects: int, cube: int, batch: int) -> FoldTask:
         volumes = noise.normal(size=(3, cube, cube, cube)).astype(np.float16)
         volumes[2] = k % 2 + 0.1 * volumes[2]
         (folder / "preprocessed" / subject).mkdir(parents=True)
-        np.save(folder / "preprocessed" / subject / "volumes.npy", volumes)
+        for name, values in zip(PAPER_VOLUMES.names, volumes, strict=True):
+            np.save(folder / "preprocessed" / subject / volume_file(name), values)
     names = tuple(labels)
     params = read_params(PROJECT / "params.yaml")
     training = TrainingParams.model_validate(

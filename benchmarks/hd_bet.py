@@ -28,10 +28,12 @@ from figure import report
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.preprocessing.brain.extraction import extract_brain, use_bfloat16
+from ricenet.config.params import BrainParams
+from ricenet.preprocessing.brain.device import use_bfloat16
+from ricenet.preprocessing.brain.extraction import extract_brain
 from ricenet.preprocessing.brain.hd_bet import load_network
 from ricenet.preprocessing.brain.image import as_right_front_up, largest_component
-from ricenet.volume import Volume, load_nifti
+from ricenet.volume import Volume, dice, load_nifti
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).resolve().parents[2] / "shared" / "samples"))
 COLIN = SAMPLES / "mri_t1_head" / "colin27_ch2.nii.gz"
@@ -90,13 +92,9 @@ def ours(head: Volume, precision: str, mode: str = "fast", mirroring: bool = Fal
     """The same of ours, the network being loaded anew."""
     load_network.cache_clear()
     start = time.perf_counter()
-    mask = extract_brain(head, "head", mode=mode, mirroring=mirroring, precision=precision, device="cpu")
+    params = BrainParams(mode=mode, mirroring=mirroring, precision=precision, device="cpu")
+    mask = extract_brain(head, "head", "T1", params)
     return mask.data.astype(bool), time.perf_counter() - start
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Twice the common voxels over the sum of both."""
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 def compare(head: Volume, what: str, quick: bool) -> None:

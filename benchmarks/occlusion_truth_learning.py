@@ -31,7 +31,7 @@ from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
 from ricenet.preprocessing.cube import brain_cube, on_cube
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
+from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder
 from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
@@ -65,10 +65,11 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
         "post_op": on_cube(subject.post_op, cube, 1),
         "event": on_cube(subject.event, cube, 1, event @ inverse(post_op)),
     }
-    channels = [zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()]
-    channels.append(dose_in_units(on_cube(subject.dose, cube, 1), wanted.dose_unit_gy))
+    inputs = {name: zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()}
+    inputs["dose"] = dose_in_units(on_cube(subject.dose, cube, 1), wanted.dose_unit_gy)
     with atomic_folder(folder / name_of(cause)) as temporary:
-        write_network_input(channels, temporary, cause.subject)
+        for name, values in inputs.items():
+            write_volume(values, temporary, cause.subject, name)
 
 
 def make_inputs(folder: Path, params: Params, subjects: int) -> dict[str, str]:
@@ -118,10 +119,9 @@ def trained(folder: Path, like: Ensemble) -> Ensemble:
 def link_own(explainer: Explainer, preprocessed: Path) -> None:
     """Put the project's own subjects beside the made ones."""
     for subject in explainer.splits.development:
-        target = preprocessed / subject / VOLUMES_FILE
+        target = preprocessed / subject
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to((explainer.preprocessed / subject / VOLUMES_FILE).resolve())
+            target.symlink_to((explainer.preprocessed / subject).resolve())
 
 
 def main() -> None:

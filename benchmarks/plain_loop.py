@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from monai.transforms import (
 )
 
 from ricenet.config.params import AugmentationParams
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.training.task import FoldTask
 
 KEYS = ("post_op", "event", "dose")
@@ -30,9 +32,10 @@ class LoadChannels(MapTransform):
     """The preprocessed volumes of a subject as float32 images of one channel."""
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Read the file that data["path"] names."""
-        volumes = np.load(data["path"]).astype(np.float32)
-        return {**data, **{key: torch.from_numpy(volumes[k : k + 1]) for k, key in enumerate(KEYS)}}
+        """Read the files in the folder data["path"]."""
+        folder = Path(data["path"])
+        volumes = {key: np.load(folder / volume_file(key)).astype(np.float32) for key in KEYS}
+        return {**data, **{key: torch.from_numpy(volume[np.newaxis]) for key, volume in volumes.items()}}
 
 
 def monai_augmentation(
@@ -86,10 +89,7 @@ class PlainLoop:
     def loader(self, order: list[str], augmented: bool) -> ThreadDataLoader:
         """The subjects in this order, cached."""
         task = self.task
-        items = [
-            {"path": str(task.preprocessed / s / "volumes.npy"), "label": int(task.labels[s] == "rice")}
-            for s in order
-        ]
+        items = [{"path": str(task.preprocessed / s), "label": int(task.labels[s] == "rice")} for s in order]
         varied = monai_augmentation(task.augmentation, task.cube_voxels, task.spacing_mm)
         steps = [LoadChannels(KEYS), *(varied.transforms if augmented else ())]
         cached = CacheDataset(items, Compose(steps), progress=False)

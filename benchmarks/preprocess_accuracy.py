@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.files import read_json
-from ricenet.volume import Grid, Volume, inverse, load_nifti, resample
+from ricenet.volume import Volume, dice, inverse, load_nifti, resample
 
 Points = NDArray[np.float64]
 
@@ -62,23 +63,17 @@ def points_of(mask: Volume) -> Points:
     return mask.grid.world_mm(np.argwhere(mask.data > 0.5).astype(np.float64))
 
 
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Overlap of two masks."""
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
-
-
 def errors_of(cohort: Path, preprocessed: Path, subject: str) -> Errors:
     """Measure one subject."""
     truth, made = cohort / "ground_truth" / subject, preprocessed / subject
     brain, lesion = (load_nifti(truth / f"{name}.nii.gz") for name in ("brain", "lesion"))
     raw = RawSubject(cohort, subject)
     factor = read_dose_sidecar(raw.dose_sidecar).factor
-    provenance = read_json(made / "provenance.json")
-    found = np.array(provenance["event_world_from_post_op_world"])
+    measured = Measurements.of_subject(made)
+    found = measured.world_from_reference("event")
     true = np.array(read_json(truth / "truth.json")["event_world_from_post_op_world"])
     raw_dose, written = load_nifti(raw.scan("dose")), load_nifti(made / "dose.nii.gz")
-    # NIfTI keeps 24 bits of an affine; the provenance keeps all of it
-    cube_dose = Volume(written.data, Grid(written.grid.shape, np.array(provenance["cube_affine"])))
+    cube_dose = Volume(written.data, measured.cube(written.grid.shape[0]))
     in_brain, in_lesion = points_of(brain)[::7], points_of(lesion)
     seen = values_at(cube_dose, moved(in_lesion, inverse(found) @ true), order=0)
     expected = factor * values_at(raw_dose, in_lesion)

@@ -63,7 +63,9 @@ def same_volumes(one: Path, other: Path) -> bool:
     """Whether all subjects of the first output have the same network input in the other, byte for byte."""
     subjects = read_json(one / "summary.json")["subjects"]
     return all(
-        (one / s / "volumes.npy").read_bytes() == (other / s / "volumes.npy").read_bytes() for s in subjects
+        path.read_bytes() == (other / subject / path.name).read_bytes()
+        for subject in subjects
+        for path in (one / subject).glob("*.npy")
     )
 
 

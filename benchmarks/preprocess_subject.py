@@ -26,9 +26,10 @@ from figure import report
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import BrainParams, PreprocessingParams, RegistrationParams
-from ricenet.preprocessing.network_input import map_network_input, read_network_input
-from ricenet.runtime.files import read_json
-from ricenet.volume import Grid, Volume, load_nifti, resample, save_nifti
+from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.network_input import read_volumes
+from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.volume import Grid, Volume, dice, load_nifti, resample, save_nifti
 
 SUBJECT, SEED, CUBE = "sub-001", 7, 224
 PARAMS = PreprocessingParams(
@@ -71,12 +72,11 @@ def ours(raw: Path, output: Path) -> float:
     import ants  # noqa: F401
     import torch  # noqa: F401
 
-    from ricenet.preprocessing.pipeline import preprocess
-    from ricenet.preprocessing.subject_files import write_subject
+    from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
 
-    begun = time.perf_counter()
-    made = preprocess(RawSubject(raw, SUBJECT), PARAMS, SEED)
-    write_subject(made, output, SUBJECT, PARAMS.dose_unit_gy, {})
+    begun, subject = time.perf_counter(), RawSubject(raw, SUBJECT)
+    made = preprocess(subject, PARAMS, SEED)
+    write_subject(made, output, subject, PARAMS.dose_unit_gy)
     return time.perf_counter() - begun
 
 
@@ -87,7 +87,7 @@ def reference(raw: Path, output: Path) -> float:
 
     subject = RawSubject(raw, SUBJECT)
     # the cube that ours chose, so that the volumes can be compared
-    cube_affine = np.array(read_json(output.parent / "ours" / "provenance.json")["cube_affine"])
+    cube_affine = Measurements.of_subject(output.parent / "ours").cube(CUBE).affine
     begun = time.perf_counter()
     post_op, event, dose = (ants.image_read(str(subject.scan(n))) for n in ("post_op", "event", "dose"))
     result = ants.registration(fixed=post_op, moving=event, type_of_transform="Rigid")
@@ -141,7 +141,7 @@ def reading_ms(folder: Path) -> float:
     times = []
     for _ in range(15):
         begun = time.perf_counter()
-        read_network_input(folder, SUBJECT, [0, 1, 2], CUBE)
+        read_volumes(folder, SUBJECT, PAPER_VOLUMES.names, CUBE)
         times.append(time.perf_counter() - begun)
     return 1000 * float(np.median(times[1:]))
 
@@ -153,14 +153,14 @@ def agreement(mine: Path, theirs: Path) -> tuple[str, bool]:
         for name in ("brain", "post_op", "event", "dose")
     }
     a, b = (v > 0.5 for v in volumes["brain"])
-    both, dice = a & b, float(2 * (a & b).sum() / (a.sum() + b.sum()))
+    both, overlap = a & b, dice(a, b)
     correlations = {n: float(np.corrcoef(*(v[both] for v in volumes[n]))[0, 1]) for n in ("post_op", "event")}
     dose = float(np.abs(np.subtract(*(v[both] for v in volumes["dose"]))).max())
     told = (
-        f"brain Dice {dice:.4f}, correlation of post-op {correlations['post_op']:.4f} and event "
+        f"brain Dice {overlap:.4f}, correlation of post-op {correlations['post_op']:.4f} and event "
         f"{correlations['event']:.4f}, largest dose difference {dose:.3f} Gy"
     )
-    return told, dice > 0.99 and min(correlations.values()) > 0.98 and dose < 0.5
+    return told, overlap > 0.99 and min(correlations.values()) > 0.98 and dose < 0.5
 
 
 def main() -> None:
@@ -186,8 +186,8 @@ def main() -> None:
             write_fine(folder / "raw", folder / "fine")
             fine = measured("ours", folder / "fine", folder / "of-fine", 1)
         reading = reading_ms(folder / "ours")
-        mapped = map_network_input(folder / "ours", SUBJECT, CUBE)
-        alike, told = True, f"{mapped.nbytes / 1e6:.0f} MB of {mapped.dtype}"
+        read = read_volumes(folder / "ours", SUBJECT, PAPER_VOLUMES.names, CUBE)
+        alike, told = True, f"{read.nbytes / 1e6:.0f} MB of {read.dtype}"
         if not arguments.quick:
             slow = measured("reference", folder / "raw", folder / "reference", 2)
             told, alike = agreement(folder / "ours", folder / "reference")

@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import read_params
+from ricenet.config.params import BrainParams, read_params
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.brain.extraction import extract_brain
-from ricenet.preprocessing.registration.similarity import similarity_within_head
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK, extract_brain
+from ricenet.preprocessing.cube import bounding_box_mm
+from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.registration.comparison import SimilarityAtPoints
 from ricenet.runtime.randomness import generator_for
-from ricenet.screening.quality.examination import MARGIN_MM, SPACING_MM
-from ricenet.screening.quality.geometry import bounding_box_mm, box_grid, dice, mask_on
-from ricenet.screening.quality.scans import Scans, read_scans
-from ricenet.volume import Grid, Volume, load_nifti
+from ricenet.screening.quality.examination import MARGIN_MM, OVERLAP_SPACING_MM, mask_on
+from ricenet.screening.quality.own_brain import quick
+from ricenet.volume import Grid, Volume, dice, load_nifti
 
 SPACINGS_MM = (2.0, 2.25, 2.5, 2.75, 3.0)
 OFFSETS = (
@@ -33,16 +34,15 @@ OFFSETS = (
 )
 
 
-def quick_brains(scans: dict[str, Volume], precision: str) -> None:
+def quick_brains(scans: dict[str, Volume], brain: BrainParams) -> None:
     """Print, by spacing, the Dice with the default's mask and the seconds of this thread."""
     found: dict[float, list[tuple[float, float]]] = {spacing: [] for spacing in SPACINGS_MM}
-    settings = {"mode": "fast", "mirroring": False, "precision": precision}
     for name, scan in scans.items():
-        default = extract_brain(scan, name, **settings)  # type: ignore[arg-type]
+        default = extract_brain(scan, name, "MRI", brain)
         fine = Grid.covering(default.grid, 1.0)
         for spacing in SPACINGS_MM:
             start = time.thread_time()
-            mask = extract_brain(scan, name, spacing_mm=spacing, **settings)  # type: ignore[arg-type]
+            mask = extract_brain(scan, name, "MRI", brain, spacing)
             seconds = time.thread_time() - start
             found[spacing].append((dice(mask_on(default, fine), mask_on(mask, fine)), seconds))
     for spacing, values in found.items():
@@ -53,16 +53,22 @@ def quick_brains(scans: dict[str, Volume], precision: str) -> None:
         )
 
 
-def misregistered(scans: Scans, kind: str, amount: float) -> tuple[float, float]:
-    """Similarity and overlap once the event is off by some amount, mask and scans being right."""
-    low, high = bounding_box_mm(scans.brain)
-    grid = box_grid(low - MARGIN_MM, high + MARGIN_MM, SPACING_MM)
-    direction = generator_for("misregistered", scans.subject, kind, amount).normal(size=3)
+def misregistered(raw: RawSubject, folder: Path, kind: str, amount: float) -> tuple[float, float]:
+    """Similarity and overlap once the last session's scan is off by some amount, mask and scans being right.
+
+    folder: the subject's, as preprocessing laid it out.
+    """
+    reference, last = raw.volumes.reference.name, raw.volumes.last_session_reference.name
+    to_last = Measurements.of_subject(folder).world_from_reference(last)
+    brain = load_nifti(folder / BRAIN_MASK)
+    low, high = bounding_box_mm(brain)
+    grid = Grid.box(low - MARGIN_MM, high + MARGIN_MM, OVERLAP_SPACING_MM)
+    direction = generator_for("misregistered", raw.subject, kind, amount).normal(size=3)
     step = amount * direction / np.linalg.norm(direction)
     turn, shift = (step, np.zeros(3)) if kind == "deg" else (np.zeros(3), step)
     off = rigid(turn, shift, (low + high) / 2)
-    similarity = similarity_within_head(scans.post_op, scans.event)(scans.event_from_post_op @ off)
-    return similarity, dice(mask_on(scans.brain, grid), mask_on(scans.brain, grid, off))
+    within = SimilarityAtPoints.within_head(load_nifti(raw.scan(reference)), load_nifti(raw.scan(last)))
+    return within(to_last @ off), dice(mask_on(brain, grid), mask_on(brain, grid, off))
 
 
 def main() -> None:
@@ -79,10 +85,10 @@ def main() -> None:
     heads = {name: load_nifti(RawSubject(arguments.cohort, name).scan("event")) for name in names[:4]}
     if arguments.scan is not None:
         heads["further"] = load_nifti(arguments.scan)
-    quick_brains(heads, read_params().preprocessing.brain.precision)
-    subjects = [read_scans(RawSubject(arguments.cohort, n), arguments.preprocessed / n) for n in names]
+    quick_brains(heads, quick(read_params().preprocessing.brain))
+    subjects = [(RawSubject(arguments.cohort, name), arguments.preprocessed / name) for name in names]
     for kind, amount in OFFSETS:
-        similarity, overlap = np.array([misregistered(s, kind, amount) for s in subjects]).T
+        similarity, overlap = np.array([misregistered(*s, kind, amount) for s in subjects]).T
         print(
             f"off by {amount:g} {kind}: similarity {similarity.min():.3f} to {similarity.max():.3f}, "
             f"overlap {overlap.min():.3f} to {overlap.max():.3f}"

@@ -27,9 +27,10 @@ from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import draw_cause, make_subject
-from ricenet.preprocessing.registration import ants as registration
-from ricenet.preprocessing.registration.ants import failure_of, register_rigid
-from ricenet.preprocessing.registration.coarse import averaged
+from ricenet.preprocessing.registration import ants as ants_wrapper
+from ricenet.preprocessing.registration import rigid_registration
+from ricenet.preprocessing.registration.comparison import averaged
+from ricenet.preprocessing.registration.rigid_registration import register_rigid
 from ricenet.volume import Affine, Grid, Volume, inverse
 
 SEED = 3
@@ -50,10 +51,10 @@ def registered(name: str, fixed: Volume, moving: Volume, true: Affine, points: N
     result = register_rigid(fixed, moving, "mattes", SEED)
     seconds = time.perf_counter() - began
     errors = errors_mm(result.moving_from_fixed, true, points)
-    told = "failed" if failure_of(result) else "searched" if result.searched else ""
+    remark = "failed" if result.failure else "searched" if result.searched else ""
     print(
         f"{name:28s} mean {errors.mean():.3f} mm  max {errors.max():.3f} mm  {seconds:.1f} s  "
-        f"similarity {result.similarity:.3f}  overlap {result.overlap:.3f}  {told}",
+        f"similarity {result.similarity:.3f}  overlap {result.overlap:.3f}  {remark}",
         flush=True,
     )
     return float(errors.mean())
@@ -80,9 +81,9 @@ def speed(quick: bool) -> None:
     ours = register_rigid(head, moving, "mattes", SEED).moving_from_fixed
     took = time.perf_counter() - began
     began = time.perf_counter()
-    found = ants.registration(registration._to_ants(head), registration._to_ants(moving), "Rigid")
+    found = ants.registration(ants_wrapper.to_ants(head), ants_wrapper.to_ants(moving), "Rigid")
     theirs_took = time.perf_counter() - began
-    theirs = registration._matrix(ants.read_transform(found["fwdtransforms"][0]))
+    theirs = ants_wrapper.matrix_of(ants.read_transform(found["fwdtransforms"][0]))
     error, their_error = (float(errors_mm(t, true, points).mean()) for t in (ours, theirs))
     agreement = f"error {error:.3f} mm against {their_error:.3f} mm, {took:.1f} s against {theirs_took:.1f} s"
     ratio = theirs_took / took
@@ -129,7 +130,8 @@ def upside_down(name: str, head: Volume, points: NDArray[np.float64], spacing: f
 
 def disturbances(quick: bool) -> None:
     """Cavity, lesion and mass effect, without and with a swollen scalp or a bent neck: mask by mask."""
-    nothing = patch.object(registration, "disagreement", lambda fixed, *_: np.zeros(fixed.grid.shape, bool))
+    nowhere = lambda fixed, *_: np.zeros(fixed.grid.shape, bool)  # noqa: E731
+    nothing = patch.object(rigid_registration, "disagreement", nowhere)
     for what in ("lesion", "scalp", "neck"):
         errors: dict[str, list[float]] = {"head": [], "without": []}
         # the tumour's scan ends above the neck

@@ -38,12 +38,14 @@ from figure import report
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.sender import THREAD
 from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
+from ricenet.vocabulary import PAPER_VOLUMES
 
 GOAL = 0.02
 CUBE_VOXELS, FOLDS = 32, 5
@@ -59,7 +61,8 @@ def write_volumes(folder: Path, folds: int, subjects: int) -> Splits:
         volumes = noise.normal(size=(3, *[CUBE_VOXELS] * 3)).astype(np.float16)
         volumes[2] += number % 2
         (folder / name).mkdir(parents=True)
-        np.save(folder / name / "volumes.npy", volumes)
+        for volume, values in zip(PAPER_VOLUMES.names, volumes, strict=True):
+            np.save(folder / name / volume_file(volume), values)
     labels = {name: ("rice" if number % 2 else "recurrence") for number, name in enumerate(names)}
     # pairs, so that every fold has both labels
     members = [[n for i, n in enumerate(names) if i // 2 % folds == fold] for fold in range(folds)]

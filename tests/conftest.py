@@ -1,15 +1,19 @@
-"""What all tests share: a cohort, and the order of files.
+"""What all tests share: a cohort, a phantom head, and the order of files.
 
 Files that take long begin first, so that no worker ends alone with one.
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from cohorts import write_tiny_cohort
+from heads import write_head
+
+from ricenet.runtime.files import atomic_folder, locked
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +46,16 @@ def _slowness(item: pytest.Item) -> float:
     if timeout is not None:
         return float(timeout.args[0])
     return 1.0 if item.get_closest_marker("slow") else 0.0
+
+
+@pytest.fixture(scope="session")
+def phantom_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort of one phantom head of 3 mm with cavity and lesion, `sub-001`, shared by all: read it only."""
+    base = tmp_path_factory.getbasetemp()
+    # workers of one run have the parent folder in common
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "phantom-head"
+    with locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            with atomic_folder(folder) as temporary:
+                write_head(temporary)
+    return folder

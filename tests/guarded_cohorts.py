@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from cohorts import write_tiny_cohort
 from numpy.typing import NDArray
+from preprocessed_subjects import NAMES, save_volumes
 from small_quality import checked
 
 from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_excluded
@@ -14,7 +15,6 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import zscore_in_brain
-from ricenet.preprocessing.network_input import VOLUMES_FILE, write_network_input
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.store import Store
@@ -75,17 +75,15 @@ def write_volumes(
     post_op = head(subject, "post_op") if post_op is None else post_op
     event = head(subject, "event") if event is None else event
     dose_gy = plan_gy(subject) if dose_gy is None else dose_gy
-    write_network_input([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)], folder, subject)
+    save_volumes(folder, np.stack([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)]).astype(np.float16))
     save_nifti(Volume(BRAIN, GRID), folder / "brain.nii.gz")
     save_nifti(Volume(dose_gy, GRID), folder / "dose.nii.gz")
 
 
 def overwrite_channel(project: Path, subject: str, channel: int, image: Image) -> None:
     """Change one channel of the network's input and nothing else."""
-    path = project / "work/preprocessed" / subject / VOLUMES_FILE
-    volumes = np.load(path)
-    volumes[channel] = image
-    np.save(path, volumes)
+    path = project / "work/preprocessed" / subject / f"{NAMES[channel]}.npy"
+    np.save(path, np.broadcast_to(image, np.load(path).shape).astype(np.float16))
 
 
 def checked_with_store(project: Path) -> CheckedCohort:

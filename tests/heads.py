@@ -1,13 +1,16 @@
-"""Small phantom heads that several tests share."""
+"""Small phantom heads, and plainer ones, that several tests share."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
+import numpy as np
+
 from ricenet.phantom.anatomy import load_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import draw_cause, write_subject
+from ricenet.volume import Grid, Volume
 
 WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
 
@@ -17,3 +20,13 @@ def write_head(folder: Path, subject: str = "sub-001", seed: int = 7, spacing_mm
     template = functools.cache(load_template)(spacing_mm)
     write_subject(folder, template, draw_cause(subject, seed, WEIGHTS), seed, single_fraction_share=0.0)
     return folder
+
+
+BOX_GRID = Grid.cube(np.zeros(3), 3.0, 60)
+"""180 mm along every axis."""
+
+
+def boxed_brain(side_mm: float) -> Volume:
+    """The mask of a cube in the middle of BOX_GRID."""
+    inside = np.abs(np.arange(60) - 29.5) * 3.0 < side_mm / 2
+    return Volume(np.einsum("i,j,k->ijk", inside, inside, inside).astype(np.bool_), BOX_GRID)

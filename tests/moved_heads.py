@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from ricenet.phantom.anatomy import rigid
+from ricenet.preprocessing.registration.comparison import head_mask
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
 
@@ -46,8 +47,7 @@ def placed(
     """A noisy scan of the displaced head, on a grid of its own that is tilted; axes: their directions."""
     directions = Rotation.from_euler("xyz", tilt_deg, degrees=True).as_matrix()
     directions = directions if axes is None else directions @ axes
-    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in source.grid.shape])).reshape(3, 8).T
-    world = source.grid.world_mm(corners) @ world_from_head[:3, :3].T + world_from_head[:3, 3]
+    world = source.grid.corners_mm @ world_from_head[:3, :3].T + world_from_head[:3, 3]
     along = world @ directions
     low, high = along.min(axis=0), along.max(axis=0)
     shape = tuple(int(n) for n in np.ceil((high - low) / spacing_mm))
@@ -77,3 +77,39 @@ def with_header_turned(volume: Volume, turn: NDArray[np.float64]) -> Volume:
     transform = np.eye(4)
     transform[:3, :3] = turn
     return Volume(volume.data, Grid(volume.grid.shape, transform @ volume.grid.affine))
+
+
+RADIUS_MM = 19.3
+"""Of 30 ml."""
+
+CAVITY_MM, LESION_MM = np.array([25.0, 20.0, 20.0]), np.array([15.0, -15.0, 5.0])
+
+
+def offsets(volume: Volume, point_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of every voxel from a point (X, Y, Z, 3), mm."""
+    points = volume.grid.world_mm(np.moveaxis(np.indices(volume.grid.shape), 0, -1).astype(np.float64))
+    return np.asarray(points - point_mm)
+
+
+def after_surgery() -> Volume:
+    """The head with a dark cavity of 30 ml."""
+    cavity = np.linalg.norm(offsets(head(), CAVITY_MM), axis=-1) < RADIUS_MM
+    return Volume(np.where(cavity, 150, head().data).astype(np.float32), head().grid)
+
+
+def at_event(swollen_mm: float = 0.0) -> Volume:
+    """The head with a bright lesion of 30 ml that pushes the tissue around it aside, and a swollen scalp."""
+    grid, offset = head().grid, offsets(head(), LESION_MM)
+    distance = np.linalg.norm(offset, axis=-1)
+    fading = np.exp(-(np.maximum(distance - RADIUS_MM, 0) ** 2) / 2 / 20**2)
+    inside = ndimage.distance_transform_edt(head_mask(head()), sampling=grid.spacing_mm)
+    held = np.clip((inside - 10) / 12, 0, 1)  # the skull stays
+    push = 8 * np.minimum(distance / RADIUS_MM, 1) * fading * held / np.maximum(distance, 1e-3)
+    field = push[..., None] * offset
+    if swollen_mm:
+        out = np.array([0.8, 0.0, 0.6])
+        there = np.exp(-(offsets(head(), 85 * out) ** 2).sum(axis=-1) / 2 / 40**2)
+        field += (swollen_mm * there * np.clip((16 - inside) / 8, 0, 1))[..., None] * out
+    voxels = np.moveaxis(np.indices(grid.shape), 0, -1) - field / grid.spacing_mm[0]
+    pushed = ndimage.map_coordinates(np.asarray(head().data, np.float32), np.moveaxis(voxels, -1, 0), order=1)
+    return Volume(np.where(distance < RADIUS_MM, 1200, pushed).astype(np.float32), grid)

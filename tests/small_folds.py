@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ricenet.cohort.splits import Splits
 from ricenet.config.networks import ResNetParams
 from ricenet.config.params import AugmentationParams, ExecutionParams, PreprocessingParams, TrainingParams
-from ricenet.preprocessing.network_input import write_network_input
+from ricenet.preprocessing.network_input import write_volume
 from ricenet.training.cross_validation import TrainingSetup, plan_folds
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
@@ -53,7 +53,8 @@ SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 
 def write_volumes(folder: Path, volumes: Mapping[str, NDArray[Any]]) -> None:
     """A preprocessed subject; the folder bears its name."""
-    write_network_input(list(volumes.values()), folder, folder.name)
+    for name, values in volumes.items():
+        write_volume(values, folder, folder.name, name)
 
 
 def write_subjects(folder: Path, count: int = 10, cube: int = CUBE) -> Splits:

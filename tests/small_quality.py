@@ -6,31 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from preprocessed_subjects import MEASUREMENTS
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config.params import QualityParams
 from ricenet.runtime.files import write_json
 from ricenet.screening.quality.examination import RECORD
+from ricenet.screening.quality.measures import measures_of
 from ricenet.screening.quality.mosaic import encode, lay_out
 from ricenet.screening.quality.pages import write_pages
+from ricenet.vocabulary import PAPER_VOLUMES
 
-VALUES: dict[str, float | None] = {
-    "mutual_information_before": 1.1,
-    "mutual_information": 1.3,
-    "rotation_deg": 5.0,
-    "shift_mm": 10.0,
-    "brain_ml": 1400.0,
-    "brain_overlap": 0.98,
-    "coverage": 1.0,
-    "dose_max_gy": 63.0,
-    "dose_of_prescription": 1.05,
-    "dose_outside_brain": 0.25,
-    "v20_ml": 400.0,
-    "v40_ml": 200.0,
-    "v60_ml": 100.0,
-    "days_rt_end_to_event": None,
-}
+VALUES = measures_of(MEASUREMENTS, PAPER_VOLUMES, brain_overlap=0.98)
 PARAMS = QualityParams(
     least_mutual_information=1.12,
     most_rotation_deg=40.0,
@@ -58,25 +46,20 @@ def write_examination(
             files[sheet][layer] = f"{sheet}-{layer}.webp"
             values = np.full((36, 16), 10.0 + 60 * grey, dtype=np.float32)
             (folder / files[sheet][layer]).write_bytes(encode(values, 0.0, 255.0))
-    outlines = {
-        "head": {"isodose_20": SQUARE, "brain": SQUARE, "event_brain": SQUARE},
-        "dose": {"isodose_20": SQUARE, "isodose_40": SQUARE, "isodose_60": SQUARE, "brain": SQUARE},
-    }
     record = {
-        "measures": {"participant_id": subject, **VALUES, **(changes or {})},
-        "event_brain": "HD-BET, fast, on a grid of 2.5 mm",
+        "measures": VALUES | dict(changes or {}),
+        "own_brain": "HD-BET, fast, on a grid of 2 mm",
+        "mris": [{"name": spec.name, "title": spec.title} for spec in PAPER_VOLUMES.mris],
         "sheets": {name: SHEET.as_json() for name in files},
         "pictures": files,
-        "outlines": outlines,
+        "outlines": {
+            "head": {"isodose_20": SQUARE, "brain": SQUARE, "own_brain": SQUARE},
+            "dose": {"isodose_20": SQUARE, "isodose_40": SQUARE, "isodose_60": SQUARE, "brain": SQUARE},
+        },
         "histograms": {name: [[-1.0, 0.2], [0.0, 0.5], [1.0, 0.3]] for name in ("post_op", "event")},
         "dose_volume": [[0.0, 1400.0], [30.0, 300.0], [63.0, 0.0]],
-        "provenance": {
-            "dose_factor": 30.0,
-            "event_world_from_post_op_world": np.eye(4).tolist(),
-            "seed": 7,
-            "key": "k" * 64,
-            "versions": {"antspyx": "0.6.3"},
-        },
+        "measurements": MEASUREMENTS.model_dump(mode="json"),
+        "provenance": {"seed": 7, "key": "k" * 64, "versions": {"antspyx": "0.6.3"}},
         "dose_json": {
             "DoseUnits": "GY",
             "Decisions": ["one plan", {"fractions": 30}],

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from preprocessed_subjects import save_measurements, save_volumes
 
 from ricenet.cohort import splits
 from ricenet.runtime.tables import table_text
@@ -71,7 +72,8 @@ def write_preprocessed(project: Path, subject: str) -> None:
     for name, data in (("post_op", mri), ("event", mri), ("dose", dose_gy), ("brain", brain)):
         save_nifti(Volume(data, GRID), folder / f"{name}.nii.gz")
     volumes = np.stack([mri, mri, dose_gy / 60]).astype(np.float16)
-    np.save(folder / "volumes.npy", volumes)
+    save_volumes(folder, volumes)
+    save_measurements(folder)
 
 
 def write_ground_truth(cohort: Path, subject: str) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from held_out_cases import drawn, held_out
+from preprocessed_subjects import MEASUREMENTS, save_measurements
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.evidence.audit import audit, majority_scores, verdict
 from ricenet.evaluation.evidence.baselines import held_out_p_rice, scalar_models
 from ricenet.evaluation.evidence.record import Baseline, Gain
 from ricenet.evaluation.evidence.scalars import (
-    dose_scalars,
     image_scalars,
     scalars_table,
     table_scalars,
@@ -50,44 +49,20 @@ def audited(case, models=MODELS, everyone=None, **known):
     return audit({"dose": case}, networks, everyone, scalars, models, PAPER_VOLUMES, 7, 300)
 
 
-def test_dose_scalars_of_eight_voxels():
-    # brain of 4 voxels of 8 ml: 10, 30, 60, 60 Gy; 60 Gy outside it does not count
-    dose_gy = np.array([10, 30, 60, 60, 60, 0, 0, 0], np.float32).reshape(2, 2, 2)
-    brain = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool).reshape(2, 2, 2)
-    assert dose_scalars(dose_gy, brain, voxel_ml=8.0) == {
-        "dose_max_gy": 60.0,
-        "dose_mean_gy": 40.0,
-        "v20": 0.75,
-        "v40": 0.5,
-        "v60": 0.5,
-        "ptv_ml": 16.0,
-    }
-
-
-def test_without_dose_there_is_no_target():
-    zeros = np.zeros((2, 2, 2), np.float32)
-    assert dose_scalars(zeros, np.ones((2, 2, 2), bool), 1.0)["ptv_ml"] == 0
-
-
 def write_subject(cohort: Path, preprocessed: Path, subject: str) -> None:
     grid = Grid.cube(np.zeros(3), 2.0, 4)
     brain = np.zeros((4, 4, 4), bool)
     brain[1:3, 1:3, 1:3] = True
     folder = cohort / subject
-    mri = Volume(np.where(brain, 100.0, 7.0).astype(np.float32), grid)
-    for session in ("postop", "event"):
-        save_nifti(mri, folder / f"ses-{session}/anat/{subject}_ses-{session}_ce-gadolinium_T1w.nii.gz")
     lesion = folder / f"ses-event/anat/{subject}_ses-event_label-lesion_mask.nii.gz"
     save_nifti(Volume(brain, grid), lesion)
-    for name, data in (
-        ("brain", brain),
-        ("dose", brain * np.float32(60)),
-        ("post_op", brain * 2.0),
-        ("event", brain),
-    ):
-        save_nifti(Volume(data.astype(np.float32), grid), preprocessed / subject / f"{name}.nii.gz")
-    record = {"event_world_from_post_op_world": np.eye(4).tolist()}
-    (preprocessed / subject / "provenance.json").write_text(json.dumps(record))
+    mris = {
+        name: MEASUREMENTS.mris[name].model_copy(
+            update={"raw_mean": 100.0, "raw_sd": 0.0, "in_target": in_target}
+        )
+        for name, in_target in (("post_op", 2.0), ("event", 1.0))
+    }
+    save_measurements(preprocessed / subject, MEASUREMENTS.model_copy(update={"mris": mris}))
 
 
 def test_scalars_come_from_the_table_the_masks_and_both_sides_of_preprocessing(tmp_path):

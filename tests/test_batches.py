@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from preprocessed_subjects import saved_volumes
 from small_folds import CUBE, TRAINING, elsewhere, plan, results, write_subjects
 
 from ricenet.runtime.errors import ScanError
@@ -33,7 +34,7 @@ def test_batches_come_as_wanted(kind: type[StreamedVolumes], tmp_path: Path, sub
     found = list(kind(files(tmp_path, subjects, "event", "dose"), CPU).batches(wanted))
     assert [batch.dtype for batch in found] == [torch.float16] * 5
     for batch, positions in zip(found, wanted, strict=True):
-        expected = [np.load(tmp_path / subjects[k] / "volumes.npy")[1:] for k in positions]
+        expected = [saved_volumes(tmp_path / subjects[k], ["event", "dose"]) for k in positions]
         np.testing.assert_array_equal(batch.numpy(), np.stack(expected))
 
 
@@ -41,10 +42,10 @@ def test_batches_come_as_wanted(kind: type[StreamedVolumes], tmp_path: Path, sub
 def test_a_value_that_is_not_finite_is_told_by_subject(
     kind: type[StreamedVolumes], tmp_path: Path, subjects: tuple[str]
 ) -> None:
-    spoilt = np.load(tmp_path / "sub-003" / "volumes.npy")
-    spoilt[2, 0, 0, 0] = np.inf
-    np.save(tmp_path / "sub-003" / "volumes.npy", spoilt)
-    with pytest.raises(ScanError, match=r"sub-003.* 1 voxel\(s\) of dose are not finite"):
+    spoilt = np.load(tmp_path / "sub-003" / "dose.npy")
+    spoilt[0, 0, 0] = np.inf
+    np.save(tmp_path / "sub-003" / "dose.npy", spoilt)
+    with pytest.raises(ScanError, match=r"sub-003: dose.npy: 1 voxel\(s\) are not finite"):
         list(kind(files(tmp_path, subjects, "dose"), CPU).batches([np.arange(4)]))
 
 

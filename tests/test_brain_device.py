@@ -9,7 +9,7 @@ import torch
 from ricenet.preprocessing.brain.device import (
     choose_device,
     denormals_flushed,
-    repeatable_on_cards,
+    repeatable_on_gpus,
     use_bfloat16,
 )
 from ricenet.runtime.errors import RicenetError
@@ -21,34 +21,34 @@ def flushed() -> bool:
     return bool((torch.tensor([1e-38]) * 0.1).item() == 0)
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, card: bool, card_bfloat16: bool = False, **cpu: bool) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: card_bfloat16)
+def machine(monkeypatch: pytest.MonkeyPatch, gpu: bool, gpu_bfloat16: bool = False, **cpu: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bfloat16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
 
 
 @pytest.mark.parametrize(
-    ("asked", "card", "chosen"),
+    ("asked", "gpu", "chosen"),
     [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
 )
-def test_a_card_is_used_where_there_is_one_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, asked: str, card: bool, chosen: str
+def test_a_gpu_is_used_where_there_is_one_unless_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch, asked: str, gpu: bool, chosen: str
 ) -> None:
-    machine(monkeypatch, card)
+    machine(monkeypatch, gpu)
     assert choose_device(asked) == chosen
 
 
-def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, card=False)
-    with pytest.raises(RicenetError, match=r"brain.device is cuda, but torch .* sees no CUDA card: install"):
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, gpu=False)
+    with pytest.raises(RicenetError, match=r"brain.device is cuda, but torch .* sees no CUDA GPU: install"):
         choose_device("cuda")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "auto"])
-def test_a_precision_that_is_told_is_used_anywhere(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    machine(monkeypatch, card=False)
+def test_a_precision_that_is_asked_for_is_used_anywhere(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    machine(monkeypatch, gpu=False)
     assert use_bfloat16("bfloat16", device)
-    machine(monkeypatch, card=True, card_bfloat16=True, avx512_bf16=True)
+    machine(monkeypatch, gpu=True, gpu_bfloat16=True, avx512_bf16=True)
     assert not use_bfloat16("float32", device)
 
 
@@ -59,15 +59,15 @@ def test_a_precision_that_is_told_is_used_anywhere(monkeypatch: pytest.MonkeyPat
 def test_a_cpu_computes_in_bfloat16_where_it_has_instructions_for_it(
     monkeypatch: pytest.MonkeyPatch, cpu: dict[str, bool], bfloat16: bool
 ) -> None:
-    machine(monkeypatch, card=False, **cpu)
+    machine(monkeypatch, gpu=False, **cpu)
     assert use_bfloat16("auto") is use_bfloat16("auto", "cpu") is bfloat16
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_a_card_is_asked_for_its_own_precision_not_the_cpus(
+def test_a_gpu_is_asked_for_its_own_precision_not_the_cpus(
     monkeypatch: pytest.MonkeyPatch, bfloat16: bool
 ) -> None:
-    machine(monkeypatch, card=True, card_bfloat16=bfloat16, avx512_bf16=not bfloat16)
+    machine(monkeypatch, gpu=True, gpu_bfloat16=bfloat16, avx512_bf16=not bfloat16)
     assert use_bfloat16("auto", "cuda") is use_bfloat16("auto") is bfloat16
     assert use_bfloat16("auto", "cpu") is not bfloat16
 
@@ -89,9 +89,9 @@ def test_denormals_are_flushed_within_and_as_before_afterwards(before: bool) -> 
     assert np.finfo(np.float32).smallest_subnormal > 0
 
 
-def test_cards_compute_float32_in_float32_and_the_same_each_time() -> None:
+def test_gpus_compute_float32_in_float32_and_the_same_each_time() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark)
-    with repeatable_on_cards():
+    with repeatable_on_gpus():
         assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == (True, False, False)
     assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == before

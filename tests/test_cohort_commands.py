@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,26 +34,33 @@ def run(*arguments: str) -> str:
     return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project of git and DVC, with the real one's pipeline and parameters."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty project of git and DVC, with the real one's pipeline and parameters; to be copied."""
+    folder = tmp_path_factory.mktemp("template") / "project"
     for name in PROJECT_FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc-site-cache"))
-    run("git", "init", "--quiet")
-    run(sys.executable, "-m", "dvc", "init", "--quiet", "--force")
+    with contextlib.chdir(folder):
+        run("git", "init", "--quiet")
+        run(sys.executable, "-m", "dvc", "init", "--quiet", "--force")
     shutil.copy(REPOSITORY / ".dvcignore", folder / ".dvcignore")
     return folder
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Path:
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = Path(shutil.copytree(template, tmp_path / "project"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc-site-cache"))
+    return folder
+
+
+@pytest.fixture
+def mine(tiny: Path, tmp_path: Path) -> Path:
     """A cohort outside the project."""
-    return write_tiny_cohort(tmp_path / "elsewhere" / "mine")
+    return Path(shutil.copytree(tiny, tmp_path / "elsewhere" / "mine"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -73,21 +82,20 @@ def test_a_cohort_from_elsewhere_is_copied_versioned_and_set(project: Path, mine
     assert "4 subjects: 2 recurrence, 2 rice, 0 unlabelled" in result.stdout
     assert "data/mine: copied, versioned by DVC\nparams.yaml: cohort.root is data/mine\n" in result.stdout
     assert not list((project / "data").glob(".partial*"))
-
-
-def test_the_git_command_that_is_printed_adds_no_volume(project: Path, mine: Path) -> None:
-    result = command("add", str(mine), "--name", "centre-A_2")
+    # the command for git that is printed adds no volume
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("  git add ")]
     run("git", "rm", "-r", "--cached", "--quiet", ".dvc", ".dvcignore")  # staged by `dvc init`
     run(*line.split())
     staged = run("git", "diff", "--cached", "--name-only").split()
-    assert {"data/centre-A_2.dvc", "params.yaml"} <= set(staged) <= {*line.split()}
+    assert {"data/mine.dvc", "params.yaml"} <= set(staged) <= {*line.split()}
     untracked = run("git", "ls-files", "--others", "--exclude-standard").split()
     assert not [name for name in untracked if "sub-" in name or "participants" in name]
 
 
-def test_a_cohort_in_its_place_is_not_copied_and_added_again_after_a_change(project: Path) -> None:
-    folder = write_tiny_cohort(project / "data/mine")
+def test_a_cohort_in_its_place_is_not_copied_and_added_again_after_a_change(
+    project: Path, mine: Path
+) -> None:
+    folder = shutil.copytree(mine, project / "data/mine")
     first = command("add", "data/mine")
     assert first.exit_code == 0 and "data/mine: already there, versioned by DVC" in first.stdout
     version, params = (project / "data/mine.dvc").read_text(), (project / "params.yaml").read_text()
@@ -97,19 +105,65 @@ def test_a_cohort_in_its_place_is_not_copied_and_added_again_after_a_change(proj
     assert (project / "params.yaml").read_text() == params
 
 
-def test_a_faulty_cohort_changes_nothing_and_all_problems_are_told(project: Path, mine: Path) -> None:
+def faulty(project: Path, mine: Path) -> None:
     (mine / SIDECAR_FILE).unlink()
     change_cell(mine, "sub-003", label="Hans Mueller")
+
+
+def dangling_link(project: Path, mine: Path) -> None:
+    (mine / "Hans_Mueller.pdf").symlink_to("nowhere")
+
+
+def taken(project: Path, mine: Path) -> None:
+    (project / "data/mine").mkdir(parents=True)
+
+
+def version_alone(project: Path, mine: Path) -> None:
+    (project / "data").mkdir()
+    (project / "data/mine.dvc").write_text("outs: []\n")
+
+
+def no_dvc(project: Path, mine: Path) -> None:
+    shutil.rmtree(project / ".dvc")
+
+
+Spoil = Callable[[Path, Path], None]
+REFUSALS: list[tuple[Spoil | None, list[str], str]] = [
+    (faulty, [], f"mine: 2 problem(s)\nsub-002\n  - {SIDECAR_FILE}: file is missing"),
+    (faulty, [], "sub-003\n  - participants.tsv: label is none of recurrence, rice, n/a"),
+    (dangling_link, [], "data/mine: the cohort could not be copied"),
+    (taken, [], "data/mine exists and is another folder; give another --name, or use what lies there"),
+    (version_alone, [], "data/mine.dvc exists, its folder does not; give another --name, or fetch it"),
+    (no_dvc, [], "no folder .dvc here; run the command in the project's folder"),
+    *(
+        (None, ["--name", name], f"the name {name!r} is not made of letters, digits, _ and -")
+        for name in ("../mine", "my cohort", "mine.v2", ".")
+    ),
+    *((None, ["--name", name], "data/demo is the synthetic cohort") for name in ("demo", "Demo")),
+]
+
+
+@pytest.mark.parametrize(("spoil", "options", "words"), REFUSALS)
+def test_what_is_refused_changes_nothing(
+    project: Path, mine: Path, spoil: Spoil | None, options: list[str], words: str
+) -> None:
+    if spoil is not None:
+        spoil(project, mine)
     before = own_files(project)
-    result = command("add", str(mine))
+    result = command("add", str(mine), *options)
     assert result.exit_code == 1
-    assert f"mine: 2 problem(s)\nsub-002\n  - {SIDECAR_FILE}: file is missing" in result.stderr
-    assert "sub-003\n  - participants.tsv: label is none of recurrence, rice, n/a" in result.stderr
+    assert words in result.stderr
+    assert own_files(project) == before and not list(project.glob("data/.partial*"))
     assert not re.search("Hans|Mueller|Traceback", result.output)
-    assert own_files(project) == before
 
 
-def test_faulty_subjects_are_left_out_where_the_parameters_say_so(project: Path, mine: Path) -> None:
+def test_a_folder_that_holds_its_own_target_is_refused(project: Path, mine: Path) -> None:
+    shutil.copytree(mine, project / "data")
+    result = command("add", "data", "--name", "mine")
+    assert (result.exit_code, "data/mine lies inside the folder to be" in result.stderr) == (1, True)
+
+
+def test_faulty_subjects_are_excluded_where_the_parameters_say_so(project: Path, mine: Path) -> None:
     change_settings(project / "params.yaml", {"cohort": {"exclude_faulty": True}})
     (mine / SIDECAR_FILE).unlink()
     result = command("add", str(mine))
@@ -119,71 +173,14 @@ def test_faulty_subjects_are_left_out_where_the_parameters_say_so(project: Path,
     assert read_params(project / "params.yaml").cohort.root == "data/mine"
 
 
-def test_another_cohort_is_never_written_over(project: Path, mine: Path) -> None:
-    other = write_tiny_cohort(project / "data/mine", subjects=2)
-    before = own_files(project)
-    result = command("add", str(mine))
-    assert result.exit_code == 1
-    assert "data/mine exists and is another folder; give another --name" in result.stderr
-    assert "use what lies there: ricenet cohort add data/mine" in result.stderr
-    shutil.rmtree(other)
-    (project / "data/mine.dvc").write_text("outs: []\n")
-    result = command("add", str(mine))
-    assert "data/mine.dvc exists, its folder does not; give another --name, or fetch it" in result.stderr
-    assert "data/mine.dvc" not in before and not other.exists()
-
-
-@pytest.mark.parametrize("name", ["../mine", "my cohort", "mine.v2", "."])
-def test_a_name_that_is_no_plain_folder_is_refused(project: Path, mine: Path, name: str) -> None:
-    result = command("add", str(mine), "--name", name)
-    assert result.exit_code == 1
-    assert f"the name {name!r} is not made of letters, digits, _ and -" in result.stderr
-
-
-@pytest.mark.parametrize("name", ["demo", "Demo"])
-def test_the_demos_place_is_refused(project: Path, mine: Path, name: str) -> None:
-    result = command("add", str(mine), "--name", name)
-    assert result.exit_code == 1
-    assert "data/demo is the synthetic cohort, which dvc repro replaces" in result.stderr
-
-
-def test_a_folder_that_holds_its_own_target_is_refused(project: Path) -> None:
-    write_tiny_cohort(project / "data")
-    result = command("add", "data", "--name", "mine")
-    assert result.exit_code == 1
-    assert "data/mine lies inside the folder to be added" in result.stderr
-
-
-def test_a_folder_that_is_no_dvc_project_is_refused_before_anything_is_copied(
-    project: Path, mine: Path
-) -> None:
-    shutil.rmtree(project / ".dvc")
-    result = command("add", str(mine))
-    assert result.exit_code == 1
-    assert "no folder .dvc here; run the command in the project's folder" in result.stderr
-    assert not (project / "data").exists()
-
-
-def test_where_the_copy_fails_nothing_of_it_stays_and_no_file_is_named(project: Path, mine: Path) -> None:
-    (mine / "Hans_Mueller.pdf").symlink_to("nowhere")
-    before = own_files(project)
-    result = command("add", str(mine))
-    assert result.exit_code == 1
-    assert "data/mine: the cohort could not be copied" in result.stderr
-    assert "params.yaml is unchanged" in result.stderr and "Mueller" not in result.output
-    assert own_files(project) == before and not list((project / "data").iterdir())
-
-
-def test_where_dvc_fails_its_reason_is_told_and_the_command_goes_on_once_mended(
+def test_where_dvc_fails_its_reason_is_shown_and_the_command_goes_on_once_corrected(
     project: Path, mine: Path
 ) -> None:
     params = (project / "params.yaml").read_bytes()
     (project / "dvc.yaml").write_text("stages: [broken")
     result = command("add", str(mine))
     assert result.exit_code == 1
-    assert (
-        "dvc add data/mine failed; params.yaml is unchanged and the cohort lies in data/mine" in result.stderr
-    )
+    assert "params.yaml is unchanged and the cohort lies in data/mine" in result.stderr
     assert "dvc.yaml' is invalid" in result.stderr
     assert (project / "params.yaml").read_bytes() == params
     shutil.copy(REPOSITORY / "dvc.yaml", project)

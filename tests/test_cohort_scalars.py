@@ -67,9 +67,8 @@ def test_another_lesion_mask_is_measured_anew(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_named_by_subject(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path)
-    (tmp_path / "data/sub-002/ses-event/anat/sub-002_ses-event_ce-gadolinium_T1w.nii.gz").write_bytes(
-        b"no scan"
-    )
+    lesion = tmp_path / "data/sub-002/ses-event/anat/sub-002_ses-event_label-lesion_mask.nii.gz"
+    lesion.write_bytes(b"no mask")
     with pytest.raises(
         CohortError, match=r"1 of 2 subjects cannot be measured; mend these files:\n  - sub-002"
     ):

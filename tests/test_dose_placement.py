@@ -31,7 +31,7 @@ from ricenet.phantom.computed_tomography import make_planning_ct
 from ricenet.phantom.dicom.images import write_image_series
 from ricenet.phantom.dicom.objects import PatientTags, StudyTags
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from preprocessed_subjects import saved_volumes
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
@@ -129,7 +130,7 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
     cohort = clone.json("work/cohort/cohort.json")
     assert len(cohort["subjects"]) == SUBJECTS and cohort["excluded"] == []
     for subject in cohort["subjects"]:
-        volumes = np.load(clone.folder / "work/preprocessed" / subject["participant_id"] / "volumes.npy")
+        volumes = saved_volumes(clone.folder / "work/preprocessed" / subject["participant_id"])
         assert volumes.shape == (3, 24, 24, 24) and np.isfinite(volumes).all()
         assert 0.9 < volumes[2].max() < 2.0  # dose in units of 60 Gy, whichever way it was stored
     assert set(clone.json("work/evaluation/metrics.json")) == set(MODALITY_SETS)

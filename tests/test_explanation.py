@@ -145,14 +145,14 @@ def test_a_cohort_without_known_cause_has_no_truth(project):
 
 
 def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
-    (project / "work/preprocessed/sub-001/volumes.npy").write_bytes(b"no array")
+    (project / "work/preprocessed/sub-001/post_op.npy").write_bytes(b"no array")
     told = r"(?s)1 of 2 subjects could not be explained:\n  - sub-001: volumes"
     with pytest.raises(ResultError, match=told):
         explain_subjects(explainer(project, each_modality=False), ["sub-001", "sub-005"], project / "out")
     assert (project / "out/sub-005/index.html").is_file()
     assert not (project / "out/sub-001").exists()
     # the gallery does not hide it
-    assert "sub-001: volumes.npy" in (project / "out/index.html").read_text()
+    assert "sub-001: post_op.npy" in (project / "out/index.html").read_text()
 
 
 def test_an_ensemble_of_other_splits_is_refused(project):

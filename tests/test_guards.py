@@ -72,7 +72,7 @@ def test_a_leak_stops_the_stage_after_it_was_written_down(
     guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied(guarded, tmp_path)
-    volumes = project / "work/preprocessed/sub-003/volumes.npy"
+    volumes = project / "work/preprocessed/sub-003/post_op.npy"
     overwrite_channel(project, "sub-003", 0, read_channel(volumes) * 1.1)
     with pytest.raises(GuardError, match=r"(?s)1 guard\(s\).*foreign_normalisation.*sub-003.*work/preproc"):
         run_stage(project, monkeypatch)
@@ -87,7 +87,7 @@ def test_a_leak_stops_the_stage_after_it_was_written_down(
 def read_channel(path: Path) -> Any:
     import numpy as np
 
-    return np.load(path)[0].astype(np.float32)
+    return np.load(path).astype(np.float32)
 
 
 def test_every_failed_guard_is_listed_and_warnings_do_not_stop(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_file_that_holds_no_guards_is_refused(tmp_path: Path, content: str) ->
 def test_subjects_that_cannot_be_read_are_all_named(guarded: Path, tmp_path: Path) -> None:
     project = copied(guarded, tmp_path)
     for subject in ("sub-004", "sub-006"):
-        (project / "work/preprocessed" / subject / "volumes.npy").write_bytes(b"no array")
+        (project / "work/preprocessed" / subject / "dose.npy").write_bytes(b"no array")
     with pytest.raises(CohortError, match=r"(?s)preprocessed volumes: 2 of 24 .*sub-004: .*sub-006: "):
         guards_of(project)
 
@@ -144,9 +144,9 @@ def test_volumes_of_another_shape_than_the_brain_are_refused(guarded: Path, tmp_
 
     project = copied(guarded, tmp_path)
     write_volumes(project, "sub-002")
-    np.save(project / "work/preprocessed/sub-002/volumes.npy", np.zeros((3, 4, 4, 4), np.float16))
+    np.save(project / "work/preprocessed/sub-002/event.npy", np.zeros((4, 4, 4), np.float16))
     with pytest.raises(
         CohortError,
-        match=r"sub-002: volumes.npy: shape \(3, 4, 4, 4\) of float16, expected \(3, 20, 20, 20\)",
+        match=r"sub-002: event.npy: shape \(4, 4, 4\) of float16, expected \(20, 20, 20\)",
     ):
         guards_of(project)

@@ -23,7 +23,7 @@ from small_folds import (
 
 from ricenet.config.networks import NETWORKS, NetworkParams, ResNetParams, SmallCnnParams, network_by_name
 from ricenet.config.params import parse_params, read_yaml
-from ricenet.preprocessing.dataset import load_volumes
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.training.cross_validation import lay_out_ensembles
 from ricenet.training.ensemble import Ensemble
@@ -144,7 +144,9 @@ def test_each_network_trains_resumes_and_predicts_as_an_ensemble(
     lay_out_ensembles([whole], tmp_path / "ensembles", "data", "volumes", splits.digest, preprocessing)
     ensemble = Ensemble.load(tmp_path / "ensembles/dose")
     assert ensemble.record.network == EACH[name]
-    volumes = load_volumes(task.preprocessed, task.validation_subjects, "dose", cube)
+    volumes = np.stack(
+        [read_volumes(task.preprocessed / s, s, ["dose"], cube) for s in task.validation_subjects]
+    ).astype(np.float32)
     expected = [row.p_rice for row in read_predictions(whole.folder / PREDICTIONS)]
     np.testing.assert_allclose(ensemble.predict(volumes)[:, 0], expected, atol=1e-5)
 

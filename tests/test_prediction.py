@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny_cohort, write_tiny_subject
 from heads import write_head
+from preprocessed_subjects import DOSE, MEASUREMENTS, REGISTRATION, save_measurements, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
 from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train
 from typer.testing import CliRunner, Result
@@ -26,11 +27,10 @@ from ricenet.config.params import PreprocessingParams, read_params
 from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out
 from ricenet.inference.predict_subject import predict_case, require_known_preprocessing
 from ricenet.inference.training_ranges import SPACING, TrainingRanges, training_ranges
-from ricenet.preprocessing import pipeline, subject_files
-from ricenet.preprocessing.brain import mask as brain_mask
-from ricenet.preprocessing.cube import PreprocessedSubject
-from ricenet.preprocessing.registration import event as event_registration
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing import preprocess_subject
+from ricenet.preprocessing.brain import extraction
+from ricenet.preprocessing.preprocess_subject import PreprocessedSubject
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
@@ -44,7 +44,7 @@ from ricenet.tracking.registry import (
     promotable_version,
 )
 from ricenet.training.ensemble import Ensemble, majority_vote
-from ricenet.vocabulary import MODALITIES, channels
+from ricenet.vocabulary import MODALITIES, members
 from ricenet.volume import Volume
 
 DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
@@ -72,8 +72,16 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tracking
     write_trained(project, WHOLE, HEAD)
     write_tiny_cohort(project / "data/demo", subjects=10)
     for number in range(1, 11):
-        measured = {"brain_ml": 1000.0 + number, "dose_max_gy": 60.0 + number, SIMILARITY: 1.2 + number / 100}
-        write_json(project / f"work/preprocessed/sub-{number:03d}/provenance.json", measured)
+        event = MEASUREMENTS.mris["event"].model_copy(
+            update={"registration": REGISTRATION.model_copy(update={"similarity": 1.2 + number / 100})}
+        )
+        measured = {
+            "brain_ml": 1000.0 + number,
+            "dose": DOSE.model_copy(update={"dose_max_gy": 60.0 + number}),
+            "mris": MEASUREMENTS.mris | {"event": event},
+        }
+        folder = project / f"work/preprocessed/sub-{number:03d}"
+        save_measurements(folder, MEASUREMENTS.model_copy(update=measured))
     register_ensembles(project, store_of(project), PREFIX)
     return project, store_of(project)
 
@@ -98,17 +106,17 @@ def small(project: Path) -> Ensemble:
 def quick_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 12 mm block in the middle.
 
-    In voxels of 4 mm it has 8 whole ones and 24 halved by a face, 2.048 ml.
+    It has 216 voxels of 2 mm, 1.728 ml.
     """
 
-    def brain(t1: Volume, subject: str, **settings: Any) -> Volume:
+    def brain(t1: Volume, *_: object) -> Volume:
         mask = np.zeros(t1.grid.shape, bool)
         mask[3:9, 3:9, 3:9] = True
         return Volume(mask, t1.grid)
 
-    monkeypatch.setattr(brain_mask, "extract_brain", brain)
+    monkeypatch.setattr(extraction, "extract_brain", brain)
     registered = RigidResult(np.eye(4), 1.25, 1.2)
-    monkeypatch.setattr(event_registration, "register_rigid", lambda *_, **__: registered)
+    monkeypatch.setattr(preprocess_subject, "register_rigid", lambda *_, **__: registered)
 
 
 @pytest.fixture
@@ -329,14 +337,13 @@ def test_a_case_is_fed_as_a_training_subject_of_its_name_would_be(
     for modality, path in case.scans.items():
         shutil.copy(path, raw.scan(modality))
     write_json(raw.dose_sidecar, SIDECAR | {"DoseSummationType": "FRACTION", "NumberOfFractions": 2})
-    result = pipeline.preprocess(raw, TINY, 7)
-    subject_files.write_subject(result, tmp_path / "out", CASE, TINY.dose_unit_gy, {})
-    volumes = np.load(tmp_path / "out/volumes.npy")[channels(SMALL)][np.newaxis]
+    result = preprocess_subject.preprocess(raw, TINY, 7)
+    preprocess_subject.write_subject(result, tmp_path / "out", raw, TINY.dose_unit_gy)
+    volumes = saved_volumes(tmp_path / "out", members(SMALL))[np.newaxis]
     assert prediction.vote.p_rice_folds == tuple(small.predict(volumes)[0])
     assert prediction.measurements["dose_factor"] == 2.0
-    assert (
-        prediction.measurements["dose_max_gy"] == read_json(tmp_path / "out/provenance.json")["dose_max_gy"]
-    )
+    assert result.measurements.dose is not None
+    assert prediction.measurements["dose_max_gy"] == result.measurements.dose.dose_max_gy
 
 
 @pytest.mark.usefixtures("quick_tools")
@@ -344,13 +351,13 @@ def test_settings_come_from_the_model_and_the_seed_is_that_of_a_subject_called_c
     small: Ensemble, case: CaseFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[object] = []
-    real = pipeline.preprocess
+    real = preprocess_subject.preprocess
 
     def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
         given.extend([raw.subject, params, seed])
         return real(raw, params, seed)
 
-    monkeypatch.setattr(pipeline, "preprocess", preprocess)
+    monkeypatch.setattr(preprocess_subject, "preprocess", preprocess)
     predict_case(case, small, 11, NO_RANGES)
     assert given == ["case", TINY, 11]
 
@@ -368,7 +375,7 @@ def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: 
     assert answer["votes_rice"] == (folds >= 0.5).sum()
     assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
     assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
-    assert answer["warnings"][0] == "brain volume in ml is 2.048, but 900 to 2000 is plausible"
+    assert answer["warnings"][0] == "brain volume in ml is 1.728, but 900 to 2000 is plausible"
     assert all(f"warning: {warning}\n" in outcome.stderr for warning in answer["warnings"])
 
 
@@ -467,14 +474,14 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     cohort = write_tiny_cohort(tmp_path / "new", subjects=4)
     (cohort / "participants.tsv").unlink()
     RawSubject(cohort, "sub-002").scan("event").unlink()
-    real = pipeline.preprocess
+    real = preprocess_subject.preprocess
 
     def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
         if raw.subject == "sub-003":
             raise ScanError("sub-003", "event T1ce", "registration failed", "Look at both.")
         return real(raw, params, seed)
 
-    monkeypatch.setattr(pipeline, "preprocess", preprocess)
+    monkeypatch.setattr(preprocess_subject, "preprocess", preprocess)
     outcome = run("predict-cohort", cohort, "--output", tmp_path / "out/predictions.tsv")
     assert (outcome.exit_code, outcome.stdout) == (1, "")
     assert "error: 2 of 4 subjects could not be predicted:\n  - sub-002: sub-002: 1 problem" in outcome.stderr
@@ -485,7 +492,7 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     assert rows["sub-003"]["error"] == "sub-003: event T1ce: registration failed. Look at both."
     assert rows["sub-003"]["label"] == rows["sub-003"]["fold_1"] == rows["sub-001"]["error"] == "n/a"
     assert {row["digest"] for row in rows.values()} == {small.digest}
-    assert "brain volume in ml is 2.048" in rows["sub-001"]["warnings"]
+    assert "brain volume in ml is 1.728" in rows["sub-001"]["warnings"]
     assert "warning: sub-001: brain volume in ml" in outcome.stderr
     folds = [float(rows["sub-004"][name]) for name in ("fold_0", "fold_1")]
     assert float(rows["sub-004"]["p_rice"]) == pytest.approx(np.mean(folds), abs=1e-6)
@@ -525,9 +532,9 @@ def test_a_real_head_is_predicted_as_the_training_pipeline_would_feed_it(
     project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     raw = RawSubject(write_head(tmp_path / "phantom", subject=CASE), CASE)
-    result = pipeline.preprocess(raw, HEAD, 7)
-    subject_files.write_subject(result, tmp_path / "out", CASE, HEAD.dose_unit_gy, {})
-    volumes = np.load(tmp_path / "out/volumes.npy")
+    result = preprocess_subject.preprocess(raw, HEAD, 7)
+    preprocess_subject.write_subject(result, tmp_path / "out", raw, HEAD.dose_unit_gy)
+    volumes = saved_volumes(tmp_path / "out")
     expected = Ensemble.load(project / "models/ensembles" / WHOLE).predict(volumes[np.newaxis])
 
     capfd.readouterr()

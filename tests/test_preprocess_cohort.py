@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import functools
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cohorts import write_tiny_cohort
+from preprocessed_subjects import MEASUREMENTS
 
-from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import (
@@ -19,15 +24,15 @@ from ricenet.config.params import (
     RegistrationParams,
     read_params,
 )
-from ricenet.preprocessing import cube, step_keys
-from ricenet.preprocessing.brain import mask as brain_mask
-from ricenet.preprocessing.cube import PreprocessedSubject
+from ricenet.preprocessing import preprocess_subject, step_keys
+from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
-from ricenet.preprocessing.registration import event as event_registration
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, Registrations
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, ScanError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume
 
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing
@@ -47,12 +52,15 @@ class Workbench:
         self.steps: list[tuple[str, str]] = []
         self.faulty: dict[str, Exception] = {}
         self.similarity = 1.5
-        monkeypatch.setattr(event_registration, "register_event", self.register)
-        monkeypatch.setattr(brain_mask, "find_brain", self.find_brain)
-        monkeypatch.setattr(cube, "make_cube", self.make_cube)
+        monkeypatch.setattr(preprocess_subject, "register_mri", self.register)
+        monkeypatch.setattr(extraction, "find_brain", self.find_brain)
+        monkeypatch.setattr(preprocess_subject, "make_cube", self.make_cube)
 
-    def register(self, raw: RawSubject, params: RegistrationParams, seed: int) -> RigidResult:
+    def register(
+        self, raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, seed: int
+    ) -> RigidResult:
         self.steps.append(("registration", raw.subject))
+        assert spec.name == "event"
         if raw.subject in self.faulty:
             raise self.faulty[raw.subject]
         return RigidResult(np.eye(4) * (1 + 1e-15), self.similarity, 1.2, searched=True)
@@ -62,15 +70,15 @@ class Workbench:
         return Volume(np.ones((2, 2, 2), bool), GRID)
 
     def make_cube(
-        self, raw: RawSubject, params: PreprocessingParams, registration: RigidResult, brain: Volume
+        self, raw: RawSubject, params: PreprocessingParams, registrations: Registrations, brain: Volume
     ) -> PreprocessedSubject:
         self.steps.append(("cube", raw.subject))
         # the steps before arrive as they were made, to the last bit
-        np.testing.assert_array_equal(registration.moving_from_fixed, np.eye(4) * (1 + 1e-15))
+        np.testing.assert_array_equal(registrations["event"].moving_from_fixed, np.eye(4) * (1 + 1e-15))
         np.testing.assert_array_equal(brain.grid.affine, GRID.affine)
-        assert registration.searched and brain.data.dtype == bool and brain.data.all()
+        assert registrations["event"].searched and brain.data.dtype == bool and brain.data.all()
         values = Volume(np.full(GRID.shape, 30.0, np.float32), GRID)
-        return PreprocessedSubject(values, values, values, brain, registration, 1.0)
+        return PreprocessedSubject(dict.fromkeys(PAPER_VOLUMES.names, values), brain, brain, MEASUREMENTS)
 
     def cohort(self) -> CheckedCohort:
         return admit(check_cohort(self.root), exclude_faulty=False)
@@ -81,23 +89,20 @@ class Workbench:
         seed: int = 7,
         versions: dict[str, str] = VERSIONS,
         exclude_faulty: bool = False,
+        cohort: CheckedCohort | None = None,
     ) -> list[str]:
         """Preprocess, and return whose cube was made."""
         self.steps = []
-        self.left_out = preprocess_cohort(
-            self.cohort(),
-            params,
-            seed,
-            SERIAL,
-            self.store,
-            self.output,
-            versions,
-            exclude_faulty=exclude_faulty,
-        )
+        cohort = cohort or self.cohort()
+        rest = (params, seed, SERIAL, self.store, self.output, versions)
+        self.excluded = preprocess_cohort(cohort, *rest, exclude_faulty=exclude_faulty)
         return self.of("cube")
 
     def of(self, step: str) -> list[str]:
         return [subject for name, subject in self.steps if name == step]
+
+    def laid_out(self) -> list[str]:
+        return sorted(path.name for path in self.output.glob("sub-*"))
 
 
 @pytest.fixture
@@ -105,27 +110,35 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     return Workbench(tmp_path, monkeypatch)
 
 
-def test_every_subject_is_laid_out_with_its_provenance(bench: Workbench) -> None:
+def test_every_subject_is_laid_out_once_with_its_provenance(bench: Workbench) -> None:
     assert bench.run() == EVERYBODY
-    volumes = np.load(bench.output / "sub-002" / "volumes.npy")
-    np.testing.assert_allclose(volumes[2], 0.5)  # 30 Gy in units of 60 Gy
+    np.testing.assert_allclose(np.load(bench.output / "sub-002" / "dose.npy"), 0.5)  # 30 Gy in units of 60 Gy
     provenance = read_json(bench.output / "sub-002" / "provenance.json")
     assert provenance["key"] == read_json(bench.output / "summary.json")["subjects"]["sub-002"]
-    assert provenance["dose_max_gy"] == 30.0 and provenance["versions"] == VERSIONS
-
-
-def test_unchanged_subjects_are_not_done_again(bench: Workbench) -> None:
-    bench.run()
+    assert provenance["versions"] == VERSIONS and provenance["parameters"]["cube_voxels"] == 32
     assert bench.run() == []
+
+
+def test_files_are_links_into_the_store(bench: Workbench) -> None:
+    bench.run()
+    key = read_json(bench.output / "summary.json")["subjects"]["sub-001"]
+    for path in (bench.output / "sub-001").iterdir():
+        assert path.stat().st_ino == (bench.store.path(key) / path.name).stat().st_ino
 
 
 def test_adding_a_subject_works_on_that_subject_alone(bench: Workbench, tmp_path: Path) -> None:
     bench.run()
     digest = read_json(bench.output / "summary.json")["digest"]
-    write_tiny_cohort(tmp_path / "larger", subjects=4)
-    bench.root = tmp_path / "larger"
+    bench.root = write_tiny_cohort(tmp_path / "larger", subjects=4)
     assert bench.run() == ["sub-004"]
     assert read_json(bench.output / "summary.json")["digest"] != digest
+
+
+def test_subjects_that_left_the_cohort_leave_the_output(bench: Workbench) -> None:
+    bench.run()
+    cohort = bench.cohort()
+    assert bench.run(cohort=cohort.model_copy(update={"subjects": cohort.subjects[:2]})) == []
+    assert bench.laid_out() == ["sub-001", "sub-002"]
 
 
 def test_another_seed_or_a_changed_scan_is_done_again(bench: Workbench) -> None:
@@ -179,26 +192,67 @@ def test_another_version_of_a_tool_redoes_what_it_made(tool: str, redone: set[st
     assert {step for step, _ in bench.steps} == redone
 
 
-def test_a_changed_step_of_the_code_redoes_it(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "redone"),
+    [
+        ("preprocess_subject", {"cube"}),
+        ("registration.rigid_registration", {"registration", "cube"}),
+        ("brain.extraction", {"brain", "cube"}),
+    ],
+)
+def test_a_changed_step_of_the_code_redoes_it(
+    bench: Workbench, module: str, redone: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.run()
-    monkeypatch.setattr(step_keys, "_cube_code", lambda: "other code")
-    assert bench.run() == EVERYBODY and bench.of("registration") == bench.of("brain") == []
-    monkeypatch.setattr(step_keys, "_registration_code", lambda: "other code")
-    assert bench.run() == EVERYBODY == bench.of("registration") and bench.of("brain") == []
-    monkeypatch.setattr(step_keys, "_brain_code", lambda: "other code")
-    assert bench.run() == EVERYBODY == bench.of("brain") and bench.of("registration") == []
+    real = step_keys.code_digest
+
+    def digest(*modules: str) -> str:
+        return "other code" if modules == (f"ricenet.preprocessing.{module}",) else real(*modules)
+
+    monkeypatch.setattr(step_keys, "code_digest", digest)
+    bench.run()
+    assert {step for step, _ in bench.steps} == redone
+
+
+FLAIR = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR", required=False)
+MORE = Volumes([*PAPER_VOLUMES, FLAIR])
+SCANS = {name: name[0] * 64 for name in ("post_op", "event", "dose", "dose_sidecar")}
+
+
+def keys(scans: dict[str, str], volumes: Volumes = MORE) -> step_keys.StepKeys:
+    subject = CheckedSubject.model_construct(participant_id="sub-001", scans=scans)
+    return step_keys.step_keys(subject, volumes, PARAMS, 7, VERSIONS)
+
+
+def test_a_further_volume_costs_no_other_registration_and_no_brain() -> None:
+    without, declared, with_flair = keys(SCANS, PAPER_VOLUMES), keys(SCANS), keys(SCANS | {"flair": "f" * 64})
+    assert declared == without
+    assert list(with_flair.registrations) == ["event", "flair"]
+    assert with_flair.registrations["event"] == without.registrations["event"]
+    assert with_flair.brain == without.brain and with_flair.cube != without.cube
+    # an event scan that changed moves what is registered to it
+    moved = keys(SCANS | {"flair": "f" * 64, "event": "x" * 64}).registrations
+    assert not set(moved.values()) & set(with_flair.registrations.values())
+
+
+def test_a_given_mask_takes_the_place_of_the_network_in_the_keys() -> None:
+    given = keys(SCANS | {"brain_mask": "b" * 64})
+    assert given.brain != keys(SCANS).brain and given.registrations == keys(SCANS).registrations
+    assert keys(SCANS | {"brain_mask": "c" * 64}).brain != given.brain
+    # the planning CT is for people to look at; no result depends on it
+    assert keys(SCANS | {"planning_ct": "p" * 64}) == keys(SCANS)
 
 
 def test_a_damaged_result_is_found_by_its_digest_and_made_again(bench: Workbench) -> None:
     bench.run()
     key = read_json(bench.output / "summary.json")["subjects"]["sub-002"]
-    volumes = bench.store.path(key) / "volumes.npy"
-    content = bytearray(volumes.read_bytes())
+    volume = bench.store.path(key) / "dose.npy"
+    content = bytearray(volume.read_bytes())
     content[-1] ^= 1
-    volumes.chmod(0o644)
-    volumes.write_bytes(content)
+    volume.chmod(0o644)
+    volume.write_bytes(content)
     assert bench.run() == ["sub-002"] and bench.of("registration") == []
-    np.testing.assert_array_equal(np.load(bench.output / "sub-002" / "volumes.npy")[2], 0.5)
+    np.testing.assert_array_equal(np.load(bench.output / "sub-002" / "dose.npy"), 0.5)
 
 
 # ---- failures
@@ -209,32 +263,25 @@ REFUSED = ScanError("sub-002", "event", "every brain voxel is 0", "Check the ove
 
 def test_a_failing_subject_is_named_and_the_others_are_kept(bench: Workbench) -> None:
     bench.faulty["sub-002"] = REFUSED
-    with pytest.raises(
-        CohortError,
-        match=r"1 of 3 subjects .* the others are kept:\n  - sub-002: .*Check the.*\nOr leave them out: set "
-        r"cohort\.exclude_faulty",
-    ):
+    with pytest.raises(CohortError, match=r"1 of 3 .* kept:\n  - sub-002: .*Check the.*\nOr exclude them"):
         bench.run()
-    assert sorted(p.name for p in bench.output.glob("sub-*")) == ["sub-001", "sub-003"]
+    assert bench.laid_out() == ["sub-001", "sub-003"]
     bench.faulty.clear()
     assert bench.run() == ["sub-002"]
 
 
-def test_by_parameter_a_failing_subject_is_left_out_and_listed(
+def test_by_parameter_a_failing_subject_is_excluded_and_listed(
     bench: Workbench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.faulty["sub-002"] = REFUSED
     assert bench.run(exclude_faulty=True) == ["sub-001", "sub-003"]
-    assert bench.left_out == [
-        ExcludedSubject(
-            participant_id="sub-002", problems=("event: every brain voxel is 0. Check the overlap.",)
-        )
-    ]
-    assert "1 of 3 subjects are left out:\n  - sub-002: event: every brain voxel is 0" in caplog.text
+    why = "event: every brain voxel is 0. Check the overlap."
+    assert bench.excluded == [ExcludedSubject(participant_id="sub-002", problems=(why,))]
+    assert f"1 of 3 subjects are excluded:\n  - sub-002: {why}" in caplog.text
     assert sorted(read_json(bench.output / "summary.json")["subjects"]) == ["sub-001", "sub-003"]
 
 
-def test_a_failed_registration_is_told_again_without_being_estimated_again(bench: Workbench) -> None:
+def test_a_failed_registration_is_reported_again_without_being_estimated_again(bench: Workbench) -> None:
     bench.similarity = 1.0
     for _ in range(2):
         with pytest.raises(CohortError, match=r"3 of 3 .*\n  - sub-001: event T1ce: registration .* failed"):
@@ -247,27 +294,72 @@ def test_a_crash_inside_a_tool_is_no_property_of_the_subject(bench: Workbench) -
     for exclude_faulty in (False, True):
         with pytest.raises(CohortError, match=r"1 of 3 .*\n  - sub-003: MemoryError: no room$"):
             bench.run(exclude_faulty=exclude_faulty)
-    assert (bench.output / "sub-001" / "volumes.npy").is_file()
+    assert bench.laid_out() == ["sub-001", "sub-002"]
 
 
-def test_a_full_disk_stops_whatever_the_parameter_says(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_stops_whatever_the_parameter_says(bench: Workbench) -> None:
     bench.run()
     bench.faulty["sub-002"] = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(CohortError, match="sub-002: the store cannot be written: the disk is full"):
         bench.run(seed=8, exclude_faulty=True)
-    assert sorted(p.name for p in bench.output.glob("sub-*")) == ["sub-001", "sub-003"]
+    assert bench.laid_out() == ["sub-001", "sub-003"]
     assert not list(bench.store.root.rglob(".partial-*"))
 
 
-def test_subjects_that_left_the_cohort_leave_the_output(bench: Workbench) -> None:
-    bench.run()
-    cohort = bench.cohort()
-    fewer = replace_subjects(cohort, 2)
-    assert preprocess_cohort(fewer, PARAMS, 7, SERIAL, bench.store, bench.output, VERSIONS) == []
-    assert sorted(p.name for p in bench.output.glob("sub-*")) == ["sub-001", "sub-002"]
+# ---- DVC
 
 
-def replace_subjects(cohort: CheckedCohort, count: int) -> CheckedCohort:
-    return cohort.model_copy(update={"subjects": cohort.subjects[:count]})
+DVC_YAML = """
+stages:
+  preprocess:
+    cmd: {python} lay_out.py
+    deps: [input.txt]
+    outs:
+      - work/preprocessed:
+          cache: false
+  train:
+    cmd: cat work/preprocessed/sub-001/volume.npy > trained.txt
+    deps: [work/preprocessed]
+    outs: [trained.txt]
+"""
+LAY_OUT = """
+from pathlib import Path
+from ricenet.runtime.files import atomic_folder
+from ricenet.runtime.store import Store
+
+content = Path("input.txt").read_text()
+store = Store(Path("work/store").absolute())
+key = content.strip() * 64
+store.get(key, lambda folder: (folder / "volume.npy").write_text(content))
+with atomic_folder(Path("work/preprocessed")) as folder:
+    store.lay_out(key, folder / "sub-001")
+"""
+
+
+def test_dvc_keeps_the_links_into_the_store_and_copies_nothing(tmp_path: Path) -> None:
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML.format(python=sys.executable))
+    (tmp_path / "lay_out.py").write_text(LAY_OUT)
+    dvc = [sys.executable, "-m", "dvc"]
+    run([*dvc, "init", "--no-scm", "--quiet"])
+    laid_out = tmp_path / "work/preprocessed/sub-001/volume.npy"
+    for content in ("a", "b"):
+        (tmp_path / "input.txt").write_text(content)
+        run([*dvc, "repro"])
+        (kept,) = (tmp_path / f"work/store/{content * 2}").rglob("volume.npy")
+        assert laid_out.stat().st_ino == kept.stat().st_ino and kept.stat().st_nlink == 2
+        assert laid_out.stat().st_mode & 0o777 == 0o444
+        # a changed output is seen by the stage after it
+        assert (tmp_path / "trained.txt").read_text() == content
+    cached = [path.read_text() for path in (tmp_path / ".dvc/cache/files").rglob("*") if path.is_file()]
+    assert sorted(cached) == ["a", "b"]  # trained.txt alone
+    shutil.rmtree(tmp_path / "work/preprocessed")
+    assert b"preprocess" in run([*dvc, "repro"]).stdout
+    assert laid_out.stat().st_ino == kept.stat().st_ino
+
+
+def test_the_pipeline_leaves_preprocessed_volumes_out_of_dvcs_cache() -> None:
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load(Path(__file__).parents[1] / "dvc.yaml")["stages"]
+    assert {"work/preprocessed": {"cache": False}} in stages["preprocess"]["outs"]

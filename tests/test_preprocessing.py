@@ -1,16 +1,31 @@
-"""From raw volumes to the cube: geometry, intensities and what is refused."""
+"""From raw volumes to the cube: geometry, intensities, dose, and what is refused."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ricenet.preprocessing.cube import brain_cube, cumulative_dose_gy, require_coverage
-from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
-from ricenet.preprocessing.registration.ants import RigidResult
-from ricenet.preprocessing.registration.event import require_registered
-from ricenet.runtime.errors import ScanError
+from ricenet.cohort.dose_sidecar import DoseSidecar
+from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
+from ricenet.preprocessing.course_dose import course_as_eqd2, require_dose_in_brain
+from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
+from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain, zscore_in_brain
+from ricenet.preprocessing.measurements import (
+    dose_scalars,
+    given_dose_scalars,
+    raw_intensities,
+    share_outside,
+)
+from ricenet.runtime.errors import ParamsError, ScanError
+from ricenet.vocabulary import PAPER_VOLUMES, VolumeSpec
 from ricenet.volume import Grid, Volume
+
+PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
+CUBE = Grid.cube(np.zeros(3), 1.0, 4)
+EVERYWHERE = np.ones(CUBE.shape, bool)
 
 
 def mask_of(grid: Grid, low: int, high: int) -> Volume:
@@ -19,21 +34,34 @@ def mask_of(grid: Grid, low: int, high: int) -> Volume:
     return Volume(mask, grid)
 
 
+def line_of(values: list[float], start_mm: float = 0.0) -> Volume:
+    """Voxels of 1 mm side by side along x, one thick."""
+    affine = np.eye(4)
+    affine[0, 3] = start_mm
+    return Volume(np.array(values, dtype=np.float32).reshape(-1, 1, 1), Grid((len(values), 1, 1), affine))
+
+
+# intensities
+
+
 def test_zscores_use_brain_voxels_only_and_background_becomes_zero() -> None:
     values = np.array([[[1.0, 3.0, 1000.0]]], np.float32)
     brain = np.array([[[True, True, False]]])
     # mean 2, SD 1 of the two brain voxels
-    np.testing.assert_allclose(zscore_in_brain(values, brain, "sub-1", "event"), [[[-1.0, 1.0, 0.0]]])
+    expected = [[[-1.0, 1.0, 0.0]]]
+    np.testing.assert_allclose(zscore_in_brain(values, brain, "sub-1", "event"), expected)
+    np.testing.assert_allclose(mri_in_brain(values, brain, PAPER_VOLUMES["event"], "sub-1"), expected)
+    # in any unit of the scanner
+    np.testing.assert_allclose(zscore_in_brain(400 * values + 90, brain, "s", "x"), expected, atol=1e-4)
 
 
-def test_zscores_do_not_depend_on_the_scanners_units() -> None:
-    rng = np.random.default_rng(0)
-    values, brain = rng.normal(size=(5, 5, 5)).astype(np.float32), rng.uniform(size=(5, 5, 5)) > 0.3
-    np.testing.assert_allclose(
-        zscore_in_brain(values, brain, "s", "x"),
-        zscore_in_brain(400 * values + 90, brain, "s", "x"),
-        atol=1e-4,
-    )
+def test_a_quantitative_mri_keeps_its_absolute_level() -> None:
+    adc = VolumeSpec(name="adc", kind="mri", session="event", suffix="adc", title="ADC", scale=1000.0)
+    values = np.array([[[800.0, 2500.0, 9000.0]]], np.float32)
+    brain = np.array([[[True, True, False]]])
+    np.testing.assert_allclose(mri_in_brain(values, brain, adc, "sub-1"), [[[0.8, 2.5, 0.0]]])
+    with pytest.raises(ScanError, match="sub-1: ADC: the brain mask is empty"):
+        mri_in_brain(values, ~np.ones_like(brain), adc, "sub-1")
 
 
 def test_an_empty_mask_and_a_constant_brain_are_refused_by_name() -> None:
@@ -45,9 +73,11 @@ def test_an_empty_mask_and_a_constant_brain_are_refused_by_name() -> None:
 
 
 def test_the_dose_keeps_its_absolute_level() -> None:
-    np.testing.assert_allclose(
-        dose_in_units(np.array([[[0.0, 30.0, 66.0]]], np.float32), 60.0), [[[0, 0.5, 1.1]]]
-    )
+    in_units = dose_in_units(np.array([[[0.0, 30.0, 66.0]]], np.float32), 60.0)
+    np.testing.assert_allclose(in_units, [[[0, 0.5, 1.1]]])
+
+
+# the cube
 
 
 def test_the_cube_is_centred_on_the_brains_bounding_box() -> None:
@@ -66,47 +96,168 @@ def test_a_brain_on_an_oblique_grid_is_as_long_as_it_is_along_the_world_axes() -
     ball = Volume(x**2 + y**2 + z**2 <= 400, grid)
     cube = brain_cube(ball, 1.0, 42, "sub-1")
     np.testing.assert_allclose(cube.world_mm(np.full(3, 20.5)), grid.world_mm(np.full(3, 20.0)), atol=0.5)
-    with pytest.raises(ScanError, match="the brain is 40 mm long, the cube 39 mm"):
-        brain_cube(ball, 1.0, 39, "sub-1")
+    with pytest.raises(ScanError, match="sub-9: brain mask: the brain is 40 mm long, the cube 39 mm"):
+        brain_cube(ball, 1.0, 39, "sub-9")
 
 
-def test_a_brain_that_the_cube_would_cut_is_refused() -> None:
-    brain = mask_of(Grid.cube(np.zeros(3), 2.0, 40), 0, 40)
-    with pytest.raises(ScanError, match=r"sub-9: brain mask: the brain is 78 mm long, the cube 60 mm"):
-        brain_cube(brain, 2.0, 30, "sub-9")
+def test_a_scan_of_half_the_brain_is_refused() -> None:
+    cube = Grid.cube(np.zeros(3), 1.0, 10)
+    upper_half = Grid((10, 10, 5), cube.affine + np.array([[0] * 4, [0] * 4, [0, 0, 0, 5.0], [0] * 4]))
+    brain = np.ones(cube.shape, bool)
+    half = coverage(upper_half, cube, brain, np.eye(4))
+    assert (half, coverage(cube, cube, brain, np.eye(4)), coverage(cube, cube, ~brain, np.eye(4))) == (
+        0.5,
+        1,
+        0,
+    )
+    with pytest.raises(ScanError, match="sub-4: FLAIR: the scan covers 50% of the brain"):
+        require_coverage(half, "sub-4", "FLAIR")
+    require_coverage(0.95, "sub-4", "FLAIR")
+
+
+# the dose
 
 
 def test_one_fractions_dose_is_scaled_to_the_course_and_never_negative() -> None:
-    cube = Grid.cube(np.zeros(3), 1.0, 4)
     data = np.full((4, 4, 4), 2.0, np.float32)
     data[0, 0, 0] = -0.1  # what interpolation by a treatment planning system may leave
-    dose = cumulative_dose_gy(Volume(data, cube), cube, 30.0, np.ones((4, 4, 4), bool), "sub-1")
+    dose = dose_on_cube(Volume(data, CUBE), CUBE, 30.0)
     assert dose[0, 0, 0] == 0.0
     np.testing.assert_allclose(dose[1:], 60.0)
 
 
 def test_a_dose_that_misses_the_brain_is_refused() -> None:
-    cube = Grid.cube(np.zeros(3), 1.0, 4)
     elsewhere = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
     with pytest.raises(ScanError, match=r"sub-3: dose: no dose within the brain.*this patient's"):
-        cumulative_dose_gy(elsewhere, cube, 1.0, np.ones((4, 4, 4), bool), "sub-3")
+        require_dose_in_brain(dose_on_cube(elsewhere, CUBE, 1.0), EVERYWHERE, "sub-3")
 
 
-def test_a_registration_that_explains_nothing_is_refused() -> None:
-    with pytest.raises(ScanError, match=r"sub-4: event T1ce: registration .* failed .*1.020, 1.010 before"):
-        require_registered(RigidResult(np.eye(4), similarity=1.02, similarity_before=1.01), "sub-4")
+@pytest.mark.parametrize("spacing_mm", [1.5, 3.0, 6.0])
+def test_the_doses_integral_is_kept_on_a_finer_and_on_a_coarser_cube(spacing_mm: float) -> None:
+    fine = Grid.cube(np.zeros(3), 2.5, 48)
+    distance = np.linalg.norm(np.moveaxis(np.indices(fine.shape), 0, -1) - 23.5, axis=-1)
+    dose = Volume((60 / (1 + np.exp((distance - 12) / 1.5))).astype(np.float32), fine)
+    cube = Grid.cube(np.array([0.7, -0.4, 1.1]), spacing_mm, int(120 / spacing_mm))
+    values = on_cube(dose, cube, 1)
+    assert values.sum() * cube.voxel_ml == pytest.approx(dose.data.sum() * fine.voxel_ml, rel=0.01)
 
 
-def test_a_registration_worse_than_the_headers_is_refused() -> None:
-    with pytest.raises(ScanError, match="sub-4: event T1ce: registration to the post-op scan failed"):
-        require_registered(RigidResult(np.eye(4), similarity=1.20, similarity_before=1.30), "sub-4")
-    require_registered(RigidResult(np.eye(4), similarity=1.29, similarity_before=1.30), "sub-4")
+# EQD2
 
 
-def test_an_event_scan_of_half_the_brain_is_refused() -> None:
-    cube = Grid.cube(np.zeros(3), 1.0, 10)
-    upper_half = Grid((10, 10, 5), cube.affine + np.array([[0] * 4, [0] * 4, [0, 0, 0, 5.0], [0] * 4]))
-    brain = np.ones(cube.shape, bool)
-    with pytest.raises(ScanError, match="sub-4: event T1ce: the scan covers 50% of the brain"):
-        require_coverage(upper_half, cube, brain, np.eye(4), "sub-4")
-    require_coverage(cube, cube, brain, np.eye(4), "sub-4")
+def sidecar(**content: Any) -> DoseSidecar:
+    return DoseSidecar.model_validate(
+        {"DoseUnits": "GY", "DoseSummationType": "PLAN", "NumberOfFractions": 30} | content
+    )
+
+
+def eqd2(gy: list[float], of: DoseSidecar, alpha_beta_gy: float = 3.0) -> list[float]:
+    given = line_of(gy)
+    converted: list[float] = course_as_eqd2(given, of, alpha_beta_gy, "sub-001").data.ravel().tolist()
+    assert given.data.ravel().tolist() == gy
+    return converted
+
+
+@pytest.mark.parametrize(
+    ("gy", "content", "alpha_beta_gy", "expected"),
+    [
+        # 60 x (2 + 3) / 5; 30 x (1 + 3) / 5
+        ([60.0, 30.0, 0.0], {}, 3.0, [60, 24, 0]),
+        # one fraction's dose becomes that of the course
+        ([2.0, 1.0, 0.0], {"DoseSummationType": "FRACTION"}, 3.0, [60, 24, 0]),
+        # larger fractions count more, most in late-reacting tissue: 60 x (3 + 3) / 5 and 60 x (3 + 10) / 12
+        ([60.0], {"NumberOfFractions": 20}, 3.0, [72]),
+        ([60.0], {"NumberOfFractions": 20}, 10.0, [65]),
+        # alpha/beta far above any dose per fraction: effect proportional to dose
+        ([66.0, 30.0, 3.0], {}, 1e9, [66, 30, 3]),
+        ([60.0], {"DoseType": "PHYSICAL"}, 3.0, [60]),
+        ([60.0], {"PlansSummed": 1}, 3.0, [60]),
+    ],
+)
+def test_eqd2_by_hand(
+    gy: list[float], content: dict[str, Any], alpha_beta_gy: float, expected: list[float]
+) -> None:
+    assert eqd2(gy, sidecar(**content), alpha_beta_gy) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_mean_effect_is_more_than_the_effect_of_the_mean() -> None:
+    assert np.mean(eqd2([0.0, 60.0, 60.0], sidecar())) > eqd2([40.0], sidecar())[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (
+            {"NumberOfFractions": None},
+            r"sub-001: dose: without NumberOfFractions, which EQD2 needs\. Write",
+        ),
+        ({"DoseType": "EFFECTIVE"}, r"DoseType is EFFECTIVE: it is weighted by biological effect already"),
+        ({"PlansSummed": 2}, r"several plans were summed: .* differ from voxel to voxel"),
+        ({"SourceSummationType": "MULTI_PLAN"}, r"several plans were summed"),
+    ],
+)
+def test_what_cannot_become_eqd2_is_refused(content: dict[str, Any], found: str) -> None:
+    with pytest.raises(ScanError, match=found + r".*set preprocessing.eqd2_alpha_beta_gy to null"):
+        eqd2([60.0, 0.0], sidecar(**content))
+
+
+def test_eqd2_is_off_by_default_and_then_leaves_no_trace_in_records_and_keys() -> None:
+    settings = read_params(PARAMS_FILE).preprocessing
+    record = settings.model_dump()
+    assert settings.eqd2_alpha_beta_gy is None and "eqd2_alpha_beta_gy" not in record
+    assert PreprocessingParams.model_validate(record) == settings
+    assert settings.model_copy(update={"eqd2_alpha_beta_gy": 3.0}).model_dump()["eqd2_alpha_beta_gy"] == 3.0
+
+
+@pytest.mark.parametrize("value", [0, -3, "three"])
+def test_an_alpha_beta_that_is_no_positive_dose_is_refused(value: object) -> None:
+    content = read_yaml(PARAMS_FILE)
+    content["preprocessing"]["eqd2_alpha_beta_gy"] = value
+    with pytest.raises(ParamsError, match=r"preprocessing\.eqd2_alpha_beta_gy"):
+        parse_params(content, "params.yaml")
+
+
+# measurements
+
+
+def test_scalars_of_a_dose_by_hand() -> None:
+    # a brain of 4 voxels of 8 ml: 10, 30, 60, 60 Gy; 60 Gy outside it does not count
+    dose_gy = np.array([10, 30, 60, 60, 60, 0, 0, 0], np.float32).reshape(2, 2, 2)
+    brain = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool).reshape(2, 2, 2)
+    assert dose_scalars(dose_gy, brain, voxel_ml=8.0) == {
+        "dose_max_gy": 60.0,
+        "dose_mean_gy": 40.0,
+        "v20": 0.75,
+        "v40": 0.5,
+        "v60": 0.5,
+        "ptv_ml": 16.0,
+    }
+    volumes = {"given_v20_ml": 24.0, "given_v40_ml": 16.0, "given_v60_ml": 16.0}
+    assert given_dose_scalars(dose_gy, brain, voxel_ml=8.0) == volumes
+    assert dose_scalars(0 * dose_gy, brain, 8.0)["ptv_ml"] == 0
+
+
+def test_dose_outside_is_a_share_of_the_integral_on_the_doses_own_grid() -> None:
+    dose = line_of([10.0, 20.0, 30.0, 40.0])
+    brain = line_of([0.0, 1.0, 1.0, 0.0])
+    assert share_outside(dose, Volume(brain.data > 0, brain.grid), np.eye(4)) == pytest.approx(50 / 100)
+    # a brain on a grid elsewhere: only the last two voxels of the dose lie in it
+    elsewhere = line_of([1.0, 1.0, 1.0], start_mm=2.0)
+    brain = Volume(elsewhere.data > 0, elsewhere.grid)
+    assert share_outside(dose, brain, np.eye(4)) == pytest.approx(30 / 100)
+    # a dose whose world lies 2 mm from the brain's: its first three voxels
+    moved = np.eye(4)
+    moved[0, 3] = 2.0
+    assert share_outside(dose, brain, moved) == pytest.approx(40 / 100)
+
+
+def test_raw_intensities_are_sampled_in_the_brain_through_the_transform() -> None:
+    grid = Grid.cube(np.zeros(3), 1.0, 130)
+    brain = np.zeros(grid.shape, bool)
+    # of every third voxel: 0 and 3 along x, one each along y and z
+    brain[0:4, 0, 0] = True
+    values = np.arange(130, dtype=np.float32)[:, None, None] * np.ones((1, 130, 130), np.float32)
+    shifted = np.eye(4)
+    shifted[0, 3] = 10.0
+    mean, sd = raw_intensities(Volume(values, grid), Volume(brain, grid), shifted)
+    assert (mean, sd) == pytest.approx((11.5, 1.5))

@@ -146,13 +146,13 @@ def test_the_pictures_alternate_until_paused(quality: Path, tmp_path: Path) -> N
     """
     )
     found = look(quality / "sub-001.html", tmp_path, steps)
-    assert found["seen"] == [[0, "post-op"], [1, "event, registered"], [0, "post-op"]]
+    assert found["seen"] == [[0, "post-op T1ce"], [1, "event T1ce, registered"], [0, "post-op T1ce"]]
     assert (found["label"], found["after"], found["stays"]) == ("Pause", "Play", True)
 
 
 def test_the_first_viewer_plays_by_itself(quality: Path, tmp_path: Path) -> None:
     steps = VIEWER.replace("NUMBER", "0") + "await wait(950); return [state(), play.textContent];"
-    assert look(quality / "sub-001.html", tmp_path, steps) == [[1, "event, registered"], "Pause"]
+    assert look(quality / "sub-001.html", tmp_path, steps) == [[1, "event T1ce, registered"], "Pause"]
 
 
 def test_the_slider_blends_and_stops_the_alternation(quality: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_slider_blends_and_stops_the_alternation(quality: Path, tmp_path: Pa
     """
     )
     assert look(quality / "sub-001.html", tmp_path, steps) == [
-        [0.3, "post-op and event, registered"],
+        [0.3, "post-op T1ce and event T1ce, registered"],
         "Play",
     ]
 
@@ -184,7 +184,7 @@ def test_before_and_after_registration_can_be_chosen(quality: Path, tmp_path: Pa
     assert look(quality / "sub-001.html", tmp_path, steps) == [
         "#head-event",
         "#head-event_before",
-        [1, "event, as the headers place it"],
+        [1, "event T1ce, as the headers place it"],
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from preprocessed_subjects import saved_volumes
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, make_project, store_of, train
 from typer.testing import CliRunner
 
@@ -306,7 +307,7 @@ def test_every_ensemble_that_votes_is_a_row_in_the_ledger_and_a_metric_of_the_ru
 ) -> None:
     project, store = registered
     crown(project, store, "post_op+dose")
-    volumes = np.stack([np.load(project / f"work/preprocessed/sub-0{i}/volumes.npy") for i in ("09", "10")])
+    volumes = np.stack([saved_volumes(project / f"work/preprocessed/sub-0{i}") for i in ("09", "10")])
     ensemble = Ensemble.load(project / "models/ensembles/post_op+dose")
     rice = majority_vote(ensemble.predict(volumes[:, channels("post_op+dose")]))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from preprocessed_subjects import save_measurements, save_volumes, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
 from small_results import GRID, LABELS, ball, write_json, write_splits
 
@@ -58,12 +59,9 @@ def write_subject(project: Path, subject: str) -> None:
     channels.append(rng.random(GRID.shape, dtype=np.float32))
     folder = project / "work/preprocessed" / subject
     save_nifti(Volume(brain, GRID), folder / "brain.nii.gz")
-    np.save(folder / "volumes.npy", np.stack(channels).astype(np.float16))
-    provenance = {
-        "parameters": {"interpolation": "linear"},
-        "event_world_from_post_op_world": np.eye(4).tolist(),
-    }
-    write_json(folder / "provenance.json", provenance)
+    save_volumes(folder, np.stack(channels).astype(np.float16))
+    save_measurements(folder)
+    write_json(folder / "provenance.json", {"parameters": {"interpolation": "linear"}})
 
 
 def write_networks(project: Path, name: str, splits_digest: str, cube: int = 20) -> None:
@@ -113,7 +111,7 @@ def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Pa
     assert found.brain_mean_sd["post_op"] == pytest.approx(raw.mean() / raw.std(), rel=1e-5)
     assert found.brain_mean_sd.keys() == {"post_op", "event"}
     assert found.spacing_mm == 8.0
-    donor = np.load(finished / "work/preprocessed/sub-003/volumes.npy")[2]
+    donor = np.load(finished / "work/preprocessed/sub-003/dose.npy")
     assert np.array_equal(found.donor_doses["same"], donor)
 
 
@@ -125,7 +123,7 @@ def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them
     for fold, subjects in enumerate(splits.folds):
         network = ensembles["post_op+dose"].networks[fold]
         for subject in subjects:
-            volumes = np.load(finished / "work/preprocessed" / subject / "volumes.npy")[[0, 2]].astype(
+            volumes = saved_volumes(finished / "work/preprocessed" / subject, ["post_op", "dose"]).astype(
                 np.float32
             )
             with torch.no_grad():
@@ -178,7 +176,7 @@ def test_the_ensembles_say_how_large_cubes_are(finished: Path) -> None:
 
 def test_volumes_of_another_size_than_the_networks_are_refused(finished: Path) -> None:
     with pytest.raises(
-        ScanError, match=r"sub-001: volumes.npy: shape \(3, 20, 20, 20\).*expected \(3, 16, 16, 16\)"
+        ScanError, match=r"sub-001: post_op.npy: shape \(20, 20, 20\).*expected \(16, 16, 16\)"
     ):
         given(finished, cube=16)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from preprocessed_subjects import saved_volumes
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from small_folds import (
@@ -108,7 +109,7 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
     rows = read_predictions(task.folder / PREDICTIONS)
     assert tuple(row.participant_id for row in rows) == task.validation_subjects
     for row in rows:
-        volumes = np.load(task.preprocessed / row.participant_id / "volumes.npy")[2:].astype(np.float32)
+        volumes = saved_volumes(task.preprocessed / row.participant_id, ["dose"]).astype(np.float32)
         with torch.no_grad():
             expected = torch.softmax(network(torch.from_numpy(volumes)[None]), 1)[0, 1].item()
         assert row.p_rice == pytest.approx(expected, abs=1e-5)
@@ -335,9 +336,9 @@ def test_sets_no_longer_trained_disappear_from_the_outputs(tmp_path: Path, split
 def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
     tmp_path: Path, splits: Splits
 ) -> None:
-    volumes = np.load(tmp_path / "preprocessed" / "sub-000" / "volumes.npy")
-    volumes[0, 0, 0, 0] = np.nan
-    np.save(tmp_path / "preprocessed" / "sub-000" / "volumes.npy", volumes)
+    volumes = np.load(tmp_path / "preprocessed" / "sub-000" / "post_op.npy")
+    volumes[0, 0, 0] = np.nan
+    np.save(tmp_path / "preprocessed" / "sub-000" / "post_op.npy", volumes)
     short = TRAINING.model_copy(update={"epochs": 1})
     tasks = plan(tmp_path, splits, ["post_op", "dose"], training=short)
     recorder = Recorder()
@@ -345,7 +346,7 @@ def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
         train_folds(tasks, SERIAL, recorder)
     assert recorder.failed == ["post_op, fold 0", "post_op, fold 1"]
     assert len(recorder.finished) == 2
-    assert "post_op, fold 1: sub-000: volumes.npy: 1 voxel(s) of post_op are not finite" in str(caught.value)
+    assert "post_op, fold 1: sub-000: post_op.npy: 1 voxel(s) are not finite" in str(caught.value)
     assert [task.is_finished for task in tasks] == [False, False, True, True]
 
 

@@ -153,7 +153,7 @@ def test_a_nested_search_gives_each_fold_its_own_values(tmp_path: Path) -> None:
 def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> None:
     search = small_search(tmp_path / "here")
     for subject in search.tasks[0].labels:
-        volumes = tmp_path / "here/preprocessed" / subject / "volumes.npy"
+        volumes = tmp_path / "here/preprocessed" / subject / "dose.npy"
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
     worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
@@ -169,7 +169,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
     for task in moved.tasks:
         assert task.store.is_relative_to(tmp_path / "there")
         for subject in (*task.training_subjects, *task.validation_subjects):
-            assert (task.preprocessed / subject / "volumes.npy").read_text() == f"volumes of {subject}"
+            assert (task.preprocessed / subject / "dose.npy").read_text() == f"volumes of {subject}"
 
 
 def test_importance_is_drawn_once_there_are_trials_to_compare(tmp_path: Path) -> None:

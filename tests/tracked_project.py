@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from preprocessed_subjects import save_volumes
 from small_ensembles import ensemble_record, write_untrained
 from small_evidence import write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
@@ -68,7 +69,7 @@ def write_volumes(project: Path) -> None:
         folder = project / "work/preprocessed" / subject
         folder.mkdir(parents=True, exist_ok=True)
         values = np.random.default_rng(int(subject[-3:])).normal(size=(3, *[CUBE_VOXELS] * 3))
-        np.save(folder / "volumes.npy", values.astype(np.float16))
+        save_volumes(folder, values.astype(np.float16))
 
 
 def train(project: Path, modality_set: str, seed: int) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ricenet.evaluation.metrics import best_set, macro_f1, macro_f1_estimate
     from ricenet.phantom.write_cohort import write_phantom
     from ricenet.preprocessing.network_input import read_volumes
-    from ricenet.preprocessing.pipeline import preprocess
+    from ricenet.preprocessing.preprocess_subject import preprocess
     from ricenet.runtime.errors import RicenetError
     from ricenet.training.ensemble import Ensemble
     from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
@@ -36,7 +36,7 @@ _PLACES = {
     "ricenet.cohort.layout": ("RawSubject",),
     "ricenet.cohort.checks": ("check_cohort",),
     "ricenet.phantom.write_cohort": ("write_phantom",),
-    "ricenet.preprocessing.pipeline": ("preprocess",),
+    "ricenet.preprocessing.preprocess_subject": ("preprocess",),
     "ricenet.preprocessing.network_input": ("read_volumes",),
     "ricenet.training.ensemble": ("Ensemble",),
     "ricenet.evaluation.intervals": ("Estimate",),

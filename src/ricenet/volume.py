@@ -32,6 +32,18 @@ def inverse(transform: Affine) -> Affine:
     return np.asarray(np.linalg.inv(transform), dtype=np.float64)
 
 
+def rotation_deg(transform: Affine) -> float:
+    """The angle of a rigid transform's rotation about its own axis, 0 to 180 degrees."""
+    cosine = (float(np.trace(transform[:3, :3])) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Overlap of two masks: twice their common voxels over the sum of both; 0 where both are empty."""
+    total = int(one.sum()) + int(other.sum())
+    return 2.0 * int((one & other).sum()) / total if total else 0.0
+
+
 @dataclass(frozen=True)
 class Grid:
     """Where voxels lie: shape (X, Y, Z) and `affine`, world_mm from voxel index."""
@@ -56,13 +68,29 @@ class Grid:
     @classmethod
     def covering(cls, other: Grid, spacing_mm: float) -> Self:
         """The isotropic grid along the world axes that just covers another, oblique one."""
-        corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in other.shape])).reshape(3, 8)
-        world = other.affine[:3, :3] @ corners + other.affine[:3, 3:]
-        low, high = world.min(axis=1), world.max(axis=1)
-        shape = np.maximum(1, np.ceil((high - low) / spacing_mm)).astype(int)
+        corners = other.corners_mm
+        return cls.box(corners.min(axis=0), corners.max(axis=0), spacing_mm)
+
+    @classmethod
+    def box(cls, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spacing_mm: float) -> Self:
+        """The isotropic grid along the world axes that fills a box from its lowest to its highest corner."""
+        shape = np.maximum(1, np.ceil((high_mm - low_mm) / spacing_mm)).astype(int)
         affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-        affine[:3, 3] = (low + high) / 2 - spacing_mm * (shape - 1) / 2
+        affine[:3, 3] = (low_mm + high_mm) / 2 - spacing_mm * (shape - 1) / 2
         return cls((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    @property
+    def corners_mm(self) -> NDArray[np.float64]:
+        """World positions (8, 3) of the outer corners, half a voxel beyond the outermost centres."""
+        corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in self.shape])).reshape(3, 8).T
+        return self.world_mm(corners)
+
+    def contains(self, world_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the world positions (..., 3) lie within the outer corners."""
+        voxel_from_world = inverse(self.affine)
+        voxels = world_mm @ voxel_from_world[:3, :3].T + voxel_from_world[:3, 3]
+        inside: NDArray[np.bool_] = np.all((voxels >= -0.5) & (voxels <= np.array(self.shape) - 0.5), axis=-1)
+        return inside
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -9,7 +9,6 @@ from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
 from ricenet.runtime.files import read_json
-from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.examine_cohort import examine_cohort
 from ricenet.screening.quality.pages import write_pages
@@ -24,8 +23,8 @@ def main() -> None:
     params = read_params()
     cohort = read_usable_cohort()
     digest = read_json(require(PREPROCESSED / "summary.json", "preprocess"))["digest"]
-    store = Store(Path("work/store/quality").absolute())
-    examined = examine_cohort(cohort, PREPROCESSED, params.preprocessing.brain, params.execution, store)
+    stores = Path("work/store").absolute()
+    examined = examine_cohort(cohort, PREPROCESSED, params.preprocessing.brain, params.execution, stores)
     marks = write_pages(examined, cohort, params.quality, digest, Path("work/quality"))
     for subject, found in marks.items():
         if found:

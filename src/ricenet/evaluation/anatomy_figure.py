@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.cohort.splits import Splits
 from ricenet.display.drawing import draw_lines, mark_sides, mri_in_brain, show_slice, slice_of, style
-from ricenet.preprocessing.high_dose import isocentre_voxel, plateau_gy
+from ricenet.preprocessing.course_dose import isocentre_voxel, plateau_gy
 from ricenet.runtime.tables import require
 from ricenet.vocabulary import Volumes
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for

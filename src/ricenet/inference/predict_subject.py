@@ -15,13 +15,12 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import PreprocessingParams
 from ricenet.inference.case import CaseFiles, laid_out
 from ricenet.inference.test_vote import SubjectVote, Sureness, count_votes
-from ricenet.inference.training_ranges import PREPROCESSED, TrainingRanges, spacings_mm
-from ricenet.preprocessing import pipeline, subject_files
-from ricenet.preprocessing.network_input import read_network_input
+from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
+from ricenet.preprocessing import preprocess_subject
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError
-from ricenet.runtime.files import read_json
 from ricenet.training.ensemble import Ensemble, EnsembleRecord
-from ricenet.vocabulary import channels
+from ricenet.vocabulary import members
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
 
@@ -71,18 +70,16 @@ def predict_subject(
     Raises ScanError: as `preprocess`.
     """
     params = require_known_preprocessing(ensemble.record)
-    result = pipeline.preprocess(raw, params, seed)
+    result = preprocess_subject.preprocess(raw, params, seed)
     with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
         folder = Path(name)
         # by way of the files: whatever training is fed, a prediction is fed
-        subject_files.write_subject(result, folder, raw.subject, params.dose_unit_gy, {})
-        chosen = channels(ensemble.modality_set)
-        volumes = read_network_input(folder, raw.subject, chosen, params.cube_voxels)
-        measured = read_json(folder / "provenance.json")
+        preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
+        names = members(ensemble.modality_set)
+        volumes = read_volumes(folder, raw.subject, names, params.cube_voxels)
     p_rice_folds = ensemble.predict(volumes[np.newaxis])
     (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, sureness)
-    kept = {name: float(measured[name]) for name in (*PREPROCESSED, "dose_factor")}
-    measurements = kept | spacings_mm(raw)
+    measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
     return Prediction(vote, measurements, ranges.warnings(measurements))
 
 

@@ -13,17 +13,18 @@ from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usab
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
 from ricenet.runtime.files import read_json
 from ricenet.training.ensemble import EnsembleRecord
-from ricenet.vocabulary import MODALITIES, Modality
+from ricenet.vocabulary import MODALITIES, PAPER_VOLUMES, Modality, Volumes
 
 PREPROCESSED = {
     "brain_ml": "brain volume in ml",
     "dose_max_gy": "largest dose in Gy",
     "registration_normalised_mutual_information": "similarity of event and post-op scan once registered",
 }
-"""Quantities in the provenance of a preprocessed subject, in words."""
+"""Quantities that preprocessing measured, in words."""
 
 SPACING = {
     f"{modality}_{edge}_spacing_mm": f"{edge} voxel spacing of {modality} in mm"
@@ -108,10 +109,21 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
             return TrainingRanges.unknown(f"work/ is not what the model was trained on ({', '.join(others)})")
         subjects = splits.development
         preprocessed = _preprocessed_limits(work / "preprocessed", subjects)
-    except (OSError, ValueError, SplitError) as error:
+    except (OSError, ValueError, SplitError, ResultError) as error:
         return TrainingRanges.unknown(_reason(error))
     spacing, not_compared = _spacing_limits(project, ensemble, splits)
     return TrainingRanges(preprocessed | spacing, len(subjects), not_compared)
+
+
+def preprocessed_quantities(measured: Measurements, volumes: Volumes) -> dict[str, float]:
+    """What of a subject's measurements is compared, and the dose's factor; without what it lacks."""
+    last, dose = measured.mris[volumes.last_session_reference.name].registration, measured.dose
+    found = {"brain_ml": measured.brain_ml}
+    if dose is not None:
+        found |= {"dose_max_gy": dose.dose_max_gy, "dose_factor": dose.factor}
+    if last is not None:
+        found["registration_normalised_mutual_information"] = last.similarity
+    return found
 
 
 def spacings_mm(raw: RawSubject) -> dict[str, float]:
@@ -143,8 +155,9 @@ def _extremes_mm(path: Path) -> tuple[float, float]:
 
 
 def _preprocessed_limits(folder: Path, subjects: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    records = [read_json(folder / subject / "provenance.json") for subject in subjects]
-    return _limits([{name: record[name] for name in PREPROCESSED} for record in records])
+    measured = [Measurements.of_subject(folder / subject) for subject in subjects]
+    quantities = [preprocessed_quantities(of_subject, PAPER_VOLUMES) for of_subject in measured]
+    return _limits([{name: of_subject[name] for name in PREPROCESSED} for of_subject in quantities])
 
 
 def _spacing_limits(

@@ -1,4 +1,4 @@
-"""What the voxel values mean to the network: z-scores for MRI, a physical unit for dose."""
+"""What voxel values mean to the network: z-scores or a physical unit of MRI, a physical unit of dose."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.runtime.errors import ScanError
+from ricenet.vocabulary import VolumeSpec
 
 FloatArray = NDArray[np.float32]
+
+
+def mri_in_brain(values: FloatArray, brain: NDArray[np.bool_], spec: VolumeSpec, subject: str) -> FloatArray:
+    """An MRI as the network sees it: z-scored, or a quantitative one in multiples of its `scale`; 0 outside.
+
+    values: (X, Y, Z), scanner units. brain: (X, Y, Z), same grid.
+    Raises ScanError: as `zscore_in_brain`.
+    """
+    if spec.scale is None:
+        return zscore_in_brain(values, brain, subject, spec.title)
+    require_brain(brain, subject, spec.title)
+    return np.where(brain, values / np.float32(spec.scale), 0).astype(np.float32)
 
 
 def zscore_in_brain(t1ce: FloatArray, brain: NDArray[np.bool_], subject: str, scan: str) -> FloatArray:
@@ -18,22 +31,22 @@ def zscore_in_brain(t1ce: FloatArray, brain: NDArray[np.bool_], subject: str, sc
     Raises ScanError: empty brain, or constant within it.
     Source: RICE-NET 2.1 (z-scoring); deviation: statistics over brain voxels only.
     """
-    if not brain.any():
-        raise ScanError(
-            subject, scan, "the brain mask is empty within the cube", "Check preprocessing.spacing_mm."
-        )
+    require_brain(brain, subject, scan)
     inside = t1ce[brain].astype(np.float64)
     mean, sd = inside.mean(), inside.std()
     if sd == 0:
-        raise ScanError(
-            subject,
-            scan,
-            f"every brain voxel is {mean:g}",
-            "Check that the scan overlaps with the post-op scan.",
-        )
+        found = f"every brain voxel is {mean:g}"
+        raise ScanError(subject, scan, found, "Check that the scan overlaps with the reference MRI.")
     result = np.zeros(t1ce.shape, dtype=np.float32)
     result[brain] = (inside - mean) / sd
     return result
+
+
+def require_brain(brain: NDArray[np.bool_], subject: str, scan: str) -> None:
+    """Refuse an empty brain mask. Raises ScanError."""
+    if not brain.any():
+        found = "the brain mask is empty within the cube"
+        raise ScanError(subject, scan, found, "Check preprocessing.spacing_mm.")
 
 
 def dose_in_units(dose_gy: FloatArray, unit_gy: float) -> FloatArray:

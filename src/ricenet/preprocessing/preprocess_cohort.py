@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
@@ -14,21 +13,14 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams, PreprocessingParams
 from ricenet.preprocessing.step_keys import StepKeys, step_keys
 from ricenet.runtime.errors import CohortError, ScanError
-from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, content_digest, write_json
+from ricenet.runtime.per_subject import SubjectTask, run_missing
 from ricenet.runtime.store import Store
+from ricenet.vocabulary import Volumes
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True)
-class SubjectTask:
-    """A subject to preprocess, and the content keys under which its steps' results are kept."""
-
-    subject: str
-    keys: StepKeys
+SUMMARY, PROVENANCE = "summary.json", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -52,99 +44,93 @@ def preprocess_cohort(
     """Preprocess what the store does not hold intact, and lay every subject's result out under `output`.
 
     Subjects that succeeded are kept, laid out and in the store, even where others fail.
-    exclude_faulty: leave out subjects whose files are refused. What has other causes (a full disk, memory, an
+    exclude_faulty: exclude subjects whose files are refused. What has other causes (a full disk, memory, an
     error of the program) is no property of a subject, and always stops.
-    Returns who was left out.
+    Returns who was excluded.
     Raises CohortError: subjects failed, or none is left; all of them are named with their reasons.
     """
-    tasks = [SubjectTask(s.participant_id, step_keys(s, params, seed, versions)) for s in cohort.subjects]
-    store.use(key for task in tasks for key in asdict(task.keys).values())
-    missing = _not_in_store(tasks, store)
-    logger.info("preprocess: %d of %d subjects are in the store", len(tasks) - len(missing), len(tasks))
-    root = Path(cohort.root).absolute()
-    work = functools.partial(_preprocess_into_store, root, params, seed, store, dict(versions))
-    outcomes: list[Outcome[SubjectTask, Refusal | None]] = run_tasks(
-        work,
-        missing,
-        execution.backend,
-        execution.workers,
-        execution.threads_per_worker,
-        "preprocessing",
-        gpus_per_worker=execution.gpus_per_worker,
+    keys = {s.participant_id: step_keys(s, cohort.volumes, params, seed, versions) for s in cohort.subjects}
+    store.use(key for steps in keys.values() for key in steps.all)
+    cubes = {subject: steps.cube for subject, steps in keys.items()}
+    work = _SubjectWork(
+        Path(cohort.root).absolute(), cohort.volumes, params, seed, store, dict(versions), keys
     )
+    outcomes = run_missing("preprocessing", work, cubes, store, execution)
     refused = {o.task.subject: o.result.reason for o in outcomes if o.result is not None}
     broken = {o.task.subject: o.error for o in outcomes if o.error is not None}
-    done = [task for task in tasks if task.subject not in refused and task.subject not in broken]
-    left_out = [ExcludedSubject(participant_id=name, problems=(why,)) for name, why in refused.items()]
-    _lay_out(done, store, output)
-    _tell(refused, broken, len(tasks), exclude_faulty)
-    return left_out
+    _lay_out({s: key for s, key in cubes.items() if s not in refused and s not in broken}, store, output)
+    _report(refused, broken, len(keys), exclude_faulty)
+    return [ExcludedSubject(participant_id=name, problems=(why,)) for name, why in refused.items()]
 
 
-def _not_in_store(tasks: Sequence[SubjectTask], store: Store) -> list[SubjectTask]:
-    """Reading is what takes time here, and hashing lets other threads run."""
-    with ThreadPoolExecutor() as pool:
-        intact = pool.map(lambda task: store.is_intact(task.keys.cube), tasks)
-        return [task for task, there in zip(tasks, intact, strict=True) if not there]
-
-
-def _tell(refused: Mapping[str, str], broken: Mapping[str, str], subjects: int, exclude_faulty: bool) -> None:
-    """List every failure; as an error unless all of them are to be left out, and somebody is left."""
+def _report(
+    refused: Mapping[str, str], broken: Mapping[str, str], subjects: int, exclude_faulty: bool
+) -> None:
+    """List every failure; as an error unless all of them are to be excluded, and somebody is left."""
     failed = {**refused, **broken}
     if not failed:
         return
     lines = "\n".join(f"  - {subject}: {failed[subject]}" for subject in sorted(failed))
     if exclude_faulty and not broken and len(failed) < subjects:
-        logger.warning("%d of %d subjects are left out:\n%s", len(failed), subjects, lines)
+        logger.warning("%d of %d subjects are excluded:\n%s", len(failed), subjects, lines)
         return
-    remedy = "" if exclude_faulty or broken else "\nOr leave them out: set cohort.exclude_faulty to true."
+    remedy = "" if exclude_faulty or broken else "\nOr exclude them: set cohort.exclude_faulty to true."
     raise CohortError(
         f"{len(failed)} of {subjects} subjects could not be preprocessed; the others are kept:\n"
         f"{lines}{remedy}"
     )
 
 
-def _preprocess_into_store(
-    root: Path,
-    params: PreprocessingParams,
-    seed: int,
-    store: Store,
-    versions: dict[str, str],
-    task: SubjectTask,
-) -> Refusal | None:
-    """Do the steps of one subject that are not kept; a refusal of its files is an answer, no failure."""
-    from ricenet.preprocessing import cube, subject_files
-    from ricenet.preprocessing.brain import mask as brain_mask
-    from ricenet.preprocessing.registration import event as event_registration
+@dataclass(frozen=True)
+class _SubjectWork:
+    """Does the steps of one subject that are not kept; a refusal of its files is an answer, no failure."""
 
-    raw = RawSubject(root, task.subject)
+    root: Path
+    volumes: Volumes
+    params: PreprocessingParams
+    seed: int
+    store: Store
+    versions: Mapping[str, str]
+    keys: Mapping[str, StepKeys]
 
-    def register(folder: Path) -> None:
-        found = event_registration.register_event(raw, params.registration, seed)
-        event_registration.write_registration(found, folder)
+    def __call__(self, task: SubjectTask) -> Refusal | None:
+        from ricenet.preprocessing import preprocess_subject
+        from ricenet.preprocessing.brain import extraction
+        from ricenet.preprocessing.registration.rigid_registration import RigidResult
 
-    def extract(folder: Path) -> None:
-        brain_mask.write_brain(brain_mask.find_brain(raw, params.brain), folder)
+        raw = RawSubject(self.root, task.subject, self.volumes)
+        keys, params = self.keys[task.subject], self.params
 
-    def crop(folder: Path) -> None:
-        made = cube.make_cube(raw, params, registration, brain)
-        provenance = {"key": task.keys.cube, "subject": task.subject, "seed": seed, "versions": versions}
-        settings = {"parameters": params.model_dump()}
-        subject_files.write_subject(made, folder, task.subject, params.dose_unit_gy, provenance | settings)
+        def register(name: str, folder: Path) -> None:
+            spec = self.volumes[name]
+            preprocess_subject.register_mri(raw, spec, params.registration, self.seed).write(folder)
 
-    try:
-        registration = event_registration.read_registration(store.get(task.keys.registration, register))
-        event_registration.require_registered(registration, task.subject)
-        brain = brain_mask.read_brain(store.get(task.keys.brain, extract))
-        store.get(task.keys.cube, crop)
-    except ScanError as error:
-        return Refusal(f"{error.scan}: {error.found}. {error.remedy}")
-    return None
+        def extract(folder: Path) -> None:
+            extraction.write_brain(extraction.find_brain(raw, params.brain), folder)
+
+        def crop(folder: Path) -> None:
+            made = preprocess_subject.make_cube(raw, params, registrations, brain)
+            preprocess_subject.write_subject(made, folder, raw, params.dose_unit_gy)
+            provenance = {"key": keys.cube, "subject": task.subject, "seed": self.seed}
+            settings = {"versions": dict(self.versions), "parameters": params.model_dump()}
+            write_json(folder / PROVENANCE, provenance | settings)
+
+        try:
+            registrations = {
+                name: RigidResult.read(self.store.get(key, functools.partial(register, name)))
+                for name, key in keys.registrations.items()
+            }
+            preprocess_subject.require_registered(registrations, raw)
+            brain = extraction.read_brain(self.store.get(keys.brain, extract))
+            self.store.get(keys.cube, crop)
+        except ScanError as error:
+            return Refusal(f"{error.scan}: {error.found}. {error.remedy}")
+        return None
 
 
-def _lay_out(tasks: Sequence[SubjectTask], store: Store, output: Path) -> None:
-    cubes = {task.subject: task.keys.cube for task in tasks}
+def _lay_out(cubes: Mapping[str, str], store: Store, output: Path) -> None:
+    """A folder of links into the store for every subject, and a list of them."""
     with atomic_folder(output) as folder:
         for subject, key in cubes.items():
             store.lay_out(key, folder / subject)
-        write_json(folder / SUMMARY, {"digest": content_digest(cubes), "subjects": cubes})
+        write_json(folder / SUMMARY, {"digest": content_digest(dict(cubes)), "subjects": dict(cubes)})

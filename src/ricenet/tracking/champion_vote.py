@@ -26,14 +26,14 @@ from ricenet.inference.test_vote import (
     vote_result,
     vote_table,
 )
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json, write_text
 from ricenet.runtime.tables import require
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
 from ricenet.tracking.promotion import require_passed
 from ricenet.tracking.registry import NO_CHAMPION, RegisteredEnsemble, load_registered, version_with_digest
-from ricenet.vocabulary import channels
+from ricenet.vocabulary import members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,10 +211,10 @@ def _look(
 
 
 def _volumes(project: Path, subject: str, modality_set: str) -> NDArray[np.float32]:
-    path = require(project / "work" / "preprocessed" / subject / VOLUMES_FILE, "preprocess")
-    stacked = np.load(path, mmap_mode="r", allow_pickle=False)
-    selected: NDArray[np.float32] = stacked[channels(modality_set)][np.newaxis].astype(np.float32)
-    return selected
+    folder = project / "work" / "preprocessed" / subject
+    names = members(modality_set)
+    voxels = np.load(require(folder / f"{names[0]}.npy", "preprocess"), mmap_mode="r").shape[0]
+    return read_volumes(folder, subject, names, voxels)[np.newaxis].astype(np.float32)
 
 
 def _fold_columns(answer: pd.DataFrame) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.ray.staging import StagedTask
 from ricenet.training.task import RECORD, FoldTask
 
@@ -19,7 +19,11 @@ def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
 
 def staged_inputs(task: FoldTask, subjects: Iterable[str]) -> dict[str, Path]:
     """Content key -> file: the subjects' volumes, and the weights to begin from."""
-    inputs = {_key(task, subject): task.preprocessed / subject / VOLUMES_FILE for subject in subjects}
+    inputs = {
+        _key(task, subject, spec.name): task.preprocessed / subject / volume_file(spec.name)
+        for subject in subjects
+        for spec in task.members
+    }
     if task.initial_weights is not None:
         inputs[task.initial_weights.digest] = task.initial_weights.path
     return inputs
@@ -31,10 +35,11 @@ def with_staged_inputs(
     """The same fold with its files where they lie there: linked into a folder, results in a store."""
     preprocessed = folder / "preprocessed"
     for subject in subjects:
-        link = preprocessed / subject / VOLUMES_FILE
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(inputs[_key(task, subject)])
+        (preprocessed / subject).mkdir(parents=True, exist_ok=True)
+        for spec in task.members:
+            link = preprocessed / subject / volume_file(spec.name)
+            if not link.is_symlink():
+                link.symlink_to(inputs[_key(task, subject, spec.name)])
     weights = task.initial_weights
     if weights is not None:
         weights = replace(weights, path=inputs[weights.digest])
@@ -46,5 +51,5 @@ def _elsewhere(task: FoldTask, inputs: Mapping[str, Path], folder: Path) -> Fold
     return with_staged_inputs(task, task.subjects, inputs, folder.parent, folder.parent)
 
 
-def _key(task: FoldTask, subject: str) -> str:
-    return f"{subject} {task.subject_keys[subject]}"
+def _key(task: FoldTask, subject: str, volume: str) -> str:
+    return f"{subject} {volume} {task.subject_keys[subject]}"

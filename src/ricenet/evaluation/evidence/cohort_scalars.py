@@ -12,9 +12,10 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.evaluation.evidence.baselines import Scalars
 from ricenet.evaluation.evidence.scalars import image_scalars, table_scalars
+from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
-from ricenet.runtime.files import content_digest, file_digest, read_json, source_digest, write_json
+from ricenet.runtime.files import content_digest, file_digest, read_json, write_json
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 
@@ -70,11 +71,6 @@ def _into_store(root: Path, preprocessed: Path, store: Store, task: ScalarTask) 
 
 
 def _key(raw: RawSubject, scans: dict[str, str], preprocessed_key: str) -> str:
-    from ricenet import volume
-    from ricenet.cohort import layout
-    from ricenet.evaluation.evidence import scalars
-    from ricenet.preprocessing import high_dose
-
-    code = source_digest(scalars, high_dose, layout, volume)
     masks = [file_digest(mask) for mask in (raw.lesion_mask, raw.cavity_mask) if mask.is_file()]
+    code = code_digest("ricenet.evaluation.evidence.scalars")
     return content_digest([scans, masks, preprocessed_key, code])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER
-from ricenet.preprocessing.high_dose import plateau_gy
+from ricenet.preprocessing.course_dose import plateau_gy
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import Modality, members
 

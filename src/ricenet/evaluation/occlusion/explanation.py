@@ -24,7 +24,7 @@ from ricenet.evaluation.occlusion.sensitivity import (
 )
 from ricenet.evaluation.occlusion.summary import summarise
 from ricenet.evaluation.occlusion.votes import decided, fold_votes, interval_of_mean
-from ricenet.preprocessing.dataset import load_subject
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
 from ricenet.vocabulary import PAPER_VOLUMES, members
@@ -100,7 +100,8 @@ class Explainer:
         label = self.splits.labels.get(subject, "n/a")
         anatomy = read_anatomy(self.preprocessed, self.cohort, subject, label, PAPER_VOLUMES)
         modality_set = self.ensemble.modality_set
-        volumes = load_subject(self.preprocessed, subject, modality_set, anatomy.grid.shape[0])
+        names, voxels = members(modality_set), anatomy.grid.shape[0]
+        volumes = read_volumes(self.preprocessed / subject, subject, names, voxels).astype(np.float32)
         votes = fold_votes(self.ensemble, self.splits, subject, volumes)
         speaking = [vote.p_rice for vote in votes if vote.held_out]
         held_out = [vote.fold for vote in votes if vote.held_out]

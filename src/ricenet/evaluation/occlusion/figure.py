@@ -20,7 +20,7 @@ from ricenet.display.drawing import (
 )
 from ricenet.evaluation.anatomy_figure import CAVITY_COLOUR, LESION_COLOUR, Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case
-from ricenet.preprocessing.high_dose import plateau_gy
+from ricenet.preprocessing.course_dose import plateau_gy
 from ricenet.vocabulary import MODALITIES, Modality, members
 from ricenet.volume import Grid
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ricenet.cohort.splits import Splits
-from ricenet.preprocessing.network_input import VOLUMES_FILE
+from ricenet.preprocessing.measurements import MEASUREMENTS_FILE
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import LABELS
 
@@ -30,7 +30,7 @@ def require_explainable(subjects: Sequence[str], splits: Splits, preprocessed: P
 
     Raises ResultError: a subject that is not preprocessed, or of a test set that nobody has looked at.
     """
-    known = sorted(path.parent.name for path in preprocessed.glob(f"*/{VOLUMES_FILE}"))
+    known = sorted(path.parent.name for path in preprocessed.glob(f"*/{MEASUREMENTS_FILE}"))
     if unknown := [subject for subject in subjects if subject not in known]:
         there = f"{known[0]} to {known[-1]}, {len(known)} in all" if known else "none"
         raise ResultError(

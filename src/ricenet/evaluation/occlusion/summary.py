@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import MapSummary, Share
-from ricenet.preprocessing.high_dose import isocentre_voxel, plateau_gy
+from ricenet.preprocessing.course_dose import isocentre_voxel, plateau_gy
 
 ISODOSE_EDGES_GY = (20.0, 40.0, 50.0, 60.0)
 ISODOSE_BANDS = ("0-20 Gy", "20-40 Gy", "40-50 Gy", "50-60 Gy", "above 60 Gy")

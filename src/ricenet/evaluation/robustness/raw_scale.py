@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import require
@@ -32,7 +33,7 @@ def brain_means_sd(
     """
     made = read_json(require(preprocessed / subject / "provenance.json", "preprocess"))
     order = INTERPOLATION_ORDER[made["parameters"]["interpolation"]]
-    event_from_post_op = np.array(made["event_world_from_post_op_world"], dtype=np.float64)
+    measured = Measurements.of_subject(preprocessed / subject)
     inside = brain.data > 0.5
     box = _box(inside)
     grid = _part(brain.grid, box)
@@ -44,7 +45,7 @@ def brain_means_sd(
                 f"{subject}: the raw {modality} scan is missing ({path}). A bias field multiplies raw "
                 "intensities: put the scan back, or set robustness.bias_field to []"
             )
-        transform = event_from_post_op if modality == "event" else None
+        transform = measured.world_from_reference(modality)
         raw = on_cube(load_nifti(path), grid, order, transform)[inside[box]].astype(np.float64)
         expected = volumes[modality][inside]
         means[modality] = _mean_in_sds(raw, expected, subject, modality)

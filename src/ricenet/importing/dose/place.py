@@ -14,7 +14,7 @@ from ricenet.importing.dose import planning_ct
 from ricenet.importing.dose.course_dose import CourseDose
 from ricenet.importing.sequences import LEAST_SLICES
 from ricenet.importing.sources import PatientSource, require_one_person
-from ricenet.preprocessing.registration.ants import RigidResult
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Volume, inverse
 

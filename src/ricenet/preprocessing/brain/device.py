@@ -1,7 +1,7 @@
 """Where and in which precision HD-BET's network is computed.
 
-The choice is tested without a graphics card, and the network's code against torch's `meta` device; neither
-was run on one.
+The choice is tested without a GPU, and the network's code against torch's `meta` device; neither was run on
+one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ricenet.runtime.machine import has_bfloat16
 
 
 def choose_device(device: str) -> str:
-    """ "cpu" or "cuda": as told, or with "auto" the card where torch sees one.
+    """ "cpu" or "cuda": as asked for, or with "auto" the GPU where torch sees one.
 
-    Raises RicenetError: "cuda" is asked for and torch sees no card.
+    Raises RicenetError: "cuda" is asked for and torch sees no GPU.
     """
     import torch
 
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise RicenetError(
-            f"preprocessing.brain.device is cuda, but torch {torch.__version__} sees no CUDA card: "
+            f"preprocessing.brain.device is cuda, but torch {torch.__version__} sees no CUDA GPU: "
             "install a CUDA build of torch and its driver, or set it to auto or cpu"
         )
     if device == "auto":
@@ -34,7 +34,7 @@ def choose_device(device: str) -> str:
 
 
 def use_bfloat16(precision: str, device: str = "auto") -> bool:
-    """Whether to compute in bfloat16: as told, or with "auto" where the device has instructions for it.
+    """Whether to compute in bfloat16: as asked for, or with "auto" where the device has instructions for it.
 
     device: as `choose_device` takes it.
     """
@@ -58,10 +58,10 @@ def denormals_flushed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def repeatable_on_cards() -> Iterator[None]:
-    """Let cards convolve in the same order each time, and float32 in float32: by default they round to TF32.
+def repeatable_on_gpus() -> Iterator[None]:
+    """Let GPUs convolve in the same order each time, and float32 in float32: by default they round to TF32.
 
-    Without a card nothing changes.
+    Without a GPU nothing changes.
     """
     import torch
 

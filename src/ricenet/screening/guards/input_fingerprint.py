@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import dose_in_units
-from ricenet.preprocessing.network_input import VOLUMES_FILE, map_network_input
+from ricenet.preprocessing.network_input import map_volume, volume_file
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import atomic_path, content_digest, file_digest, read_json, write_json
@@ -99,9 +99,9 @@ def fingerprint(
     if not inside.any():
         raise ScanError(subject, BRAIN, "an empty brain", "Run `dvc repro -f preprocess`.")
     factor = max(1, int(COARSE_MM // brain.grid.spacing_mm[0]))
-    stacked = map_network_input(folder, subject, inside.shape[0])
     coarse, faults = dict[str, NDArray[np.float16]](), list[str]()
-    for spec, values in zip(volumes, stacked, strict=True):
+    for spec in volumes:
+        values = map_volume(folder, subject, spec.name, inside.shape[0])
         coarse[spec.name] = block_means(values, factor)
         if spec.kind == "dose":
             faults += _dose_faults(values, folder / f"{spec.name}.nii.gz", dose_unit_gy)
@@ -153,7 +153,8 @@ def _dose_faults(values: NDArray[np.float16], dose_gy: Path, unit_gy: float) -> 
 def _digests(folder: Path, volumes: Sequence[VolumeSpec]) -> list[str]:
     """Of the files themselves: what preprocessing says it wrote may have been changed since."""
     doses = [f"{spec.name}.nii.gz" for spec in volumes if spec.kind == "dose"]
-    return [file_digest(require(folder / name, "preprocess")) for name in (VOLUMES_FILE, BRAIN, *doses)]
+    inputs = [volume_file(spec.name) for spec in volumes]
+    return [file_digest(require(folder / name, "preprocess")) for name in (*inputs, BRAIN, *doses)]
 
 
 def _write(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from ricenet.runtime.randomness import generator_for
-from ricenet.screening.quality.limits import Limit
-from ricenet.screening.quality.measures import Measure, SubjectQuality
+from ricenet.screening.quality.measures import Limit, Measure, SubjectQuality
 
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 10.0, 40.0
 WIDTH, HEIGHT = 520.0, 240.0

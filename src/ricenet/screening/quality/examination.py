@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams
 from ricenet.display.drawing import PLANES, Plane
-from ricenet.preprocessing.high_dose import isocentre_voxel
-from ricenet.preprocessing.registration.similarity import similarity_within_head
-from ricenet.runtime.files import atomic_path, write_json
-from ricenet.screening.quality import geometry
-from ricenet.screening.quality.measures import SubjectQuality
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.course_dose import isocentre_voxel
+from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
+from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.preprocess_cohort import PROVENANCE
+from ricenet.preprocessing.preprocess_subject import BRAIN_FILE
+from ricenet.runtime.files import atomic_path, read_json, write_json
+from ricenet.runtime.tables import require
+from ricenet.screening.quality.measures import measures_of
 from ricenet.screening.quality.mosaic import Sheet, around, draw, encode, lay_out, outlines, spread
-from ricenet.screening.quality.scans import EventBrain, Scans, find_event_brain, read_scans
-from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
+from ricenet.screening.quality.own_brain import OwnBrain
+from ricenet.vocabulary import VolumeSpec
+from ricenet.volume import Affine, Grid, Volume, dice, load_nifti, resample, supersampling_for
 
 RECORD = "examination.json"
-SPACING_MM = 2.0
-"""Of the grid around the brain on which masks and dose are compared."""
+OVERLAP_SPACING_MM = 2.0
+"""Of the grid around the brain on which masks are compared."""
 MARGIN_MM = 12.0
 """Around the brain: pictures show the skull, and little of the face."""
 ISODOSES_GY = (20.0, 40.0, 60.0)
@@ -32,171 +36,195 @@ CT_WINDOW_HU = (-120.0, 240.0)
 AIR_HU = -1000.0
 GREY_PERCENTILES = (0.5, 99.7)
 HISTOGRAM_SD = (-4.0, 6.0)
-SHOWN = {
-    "head": {"post_op", "event", "event_before", "planning_ct"},
-    "dose": {"post_op", "event"},
-}
-"""Layers of each sheet."""
+
+SIDECAR_KEYS = (
+    *("DoseUnits", "DoseSummationType", "NumberOfFractions", "PrescriptionGy", "DoseType"),
+    *("PlansSummed", "BeamsSummed", "SourceSummationType", "DosePlacement", "Decisions"),
+)
+"""What of a dose's JSON is shown; further keys are the user's own and may identify."""
 
 
-class Layer(NamedTuple):
-    """A volume to be pictured, where it lies, and what is black and white of it."""
-
-    volume: Volume
-    source_from_sheet: Affine | None
-    window: tuple[float, float]
-
-
-def examine(raw: RawSubject, preprocessed: Path, settings: BrainParams, folder: Path) -> None:
+def examine(raw: RawSubject, preprocessed: Path, own_brain: OwnBrain | None, folder: Path) -> None:
     """Measure and picture one subject, and write all of it into a folder.
 
-    preprocessed: the subject's folder there. settings: how HD-BET runs.
-    Raises ResultError: a file of preprocessing is missing.
+    preprocessed: the subject's folder there. own_brain: of the last session, where that is a second one.
+    Raises ResultError: a file of preprocessing is missing, or of another version.
     """
-    scans = read_scans(raw, preprocessed)
-    event_brain = find_event_brain(scans, skull_stripped=raw.brain_mask.is_file(), settings=settings)
-    low, high = geometry.bounding_box_mm(scans.brain)
-    grid = geometry.box_grid(low - MARGIN_MM, high + MARGIN_MM, SPACING_MM)
-    brain = geometry.mask_on(scans.brain, grid)
-    dose_gy = _on_grid(scans.dose, grid)
-    sheets = _sheets((low, high), grid, dose_gy, brain)
-    mri = {
-        "post_op": _on_grid(scans.post_op, grid),
-        "event": _on_grid(scans.event, grid, scans.event_from_post_op),
-    }
-    layers = _layers(scans, {name: _window(values, brain) for name, values in mri.items()})
-    record = {
-        "measures": _measure(scans, event_brain, grid, brain, dose_gy).as_json(),
-        "event_brain": event_brain.origin,
+    subject = _Subject.read(raw, preprocessed, own_brain)
+    sheets = subject.sheets()
+    inside, voxel_ml = subject.brain.data, subject.brain.grid.voxel_ml
+    record: dict[str, Any] = {
+        "measures": measures_of(subject.measured, raw.volumes, subject.brain_overlap()),
+        "own_brain": None if own_brain is None else own_brain.origin,
+        "mris": [{"name": spec.name, "title": spec.title} for spec in subject.mris],
         "sheets": {name: sheet.as_json() for name, sheet in sheets.items()},
-        "pictures": {name: _draw_layers(layers, sheet, name, folder) for name, sheet in sheets.items()},
-        "outlines": {name: _outlines(scans, event_brain, sheet, name) for name, sheet in sheets.items()},
-        "histograms": {name: _histogram(values, brain) for name, values in mri.items()},
-        "dose_volume": geometry.dose_volume_curve(dose_gy, brain, grid.voxel_ml),
-        "provenance": dict(scans.provenance),
-        "dose_json": dict(scans.dose_json),
+        "pictures": subject.draw(sheets, folder),
+        "outlines": {name: subject.outlines(sheet, name) for name, sheet in sheets.items()},
+        "histograms": {
+            spec.name: histogram(load_nifti(preprocessed / f"{spec.name}.nii.gz").data[inside])
+            for spec in subject.mris
+        },
+        "measurements": subject.measured.model_dump(mode="json"),
+        "provenance": read_json(require(preprocessed / PROVENANCE, "preprocess")),
     }
+    if subject.dose is not None:
+        record["dose_volume"] = dose_volume_curve(subject.dose.on_cube_gy[inside], voxel_ml)
+        record["dose_json"] = subject.dose.sidecar
     write_json(folder / RECORD, record)
 
 
-def _measure(
-    scans: Scans, event_brain: EventBrain, grid: Grid, brain: geometry.Mask, dose_gy: geometry.Floats
-) -> SubjectQuality:
-    before, after = _similarity(scans)
-    middle = np.asarray(grid.world_mm(np.argwhere(brain).mean(axis=0)), dtype=np.float64)
-    to_event, prescription_gy = scans.event_from_post_op, scans.sidecar.prescription_gy
-    largest_gy = float(scans.dose.data.max())
-    overlap = None
-    if event_brain.mask is not None:
-        overlap = geometry.dice(brain, geometry.mask_on(event_brain.mask, grid, to_event))
-    v20, v40, v60 = (geometry.volume_from_ml(dose_gy, brain, gy, grid.voxel_ml) for gy in ISODOSES_GY)
-    return SubjectQuality(
-        participant_id=scans.subject,
-        mutual_information_before=before,
-        mutual_information=after,
-        rotation_deg=geometry.rotation_deg(to_event),
-        shift_mm=geometry.shift_mm(to_event, middle),
-        brain_ml=float(scans.brain.data.sum()) * scans.brain.grid.voxel_ml,
-        brain_overlap=overlap,
-        coverage=geometry.coverage(scans.event.grid, brain, grid, to_event),
-        dose_max_gy=largest_gy,
-        dose_of_prescription=None if prescription_gy is None else largest_gy / prescription_gy,
-        dose_outside_brain=geometry.share_outside(scans.dose, scans.brain),
-        v20_ml=v20,
-        v40_ml=v40,
-        v60_ml=v60,
-    )
+@dataclass(frozen=True)
+class _Dose:
+    """Gy of the course as it was given, never EQD2: on its own grid, and (X, Y, Z) on the cube."""
+
+    volume: Volume
+    from_reference: Affine
+    on_cube_gy: NDArray[np.float32]
+    sidecar: dict[str, Any]
 
 
-def _similarity(scans: Scans) -> tuple[float, float]:
-    """Normalised mutual information within the head: as the headers put both scans, and registered."""
-    within = similarity_within_head(scans.post_op, scans.event)
-    return within(np.eye(4)), within(scans.event_from_post_op)
+@dataclass(frozen=True)
+class _Subject:
+    """What is examined. brain_mask: on its own grid; brain: on the cube."""
+
+    raw: RawSubject
+    measured: Measurements
+    brain_mask: Volume
+    brain: Volume
+    own_brain: OwnBrain | None
+    dose: _Dose | None
+
+    @classmethod
+    def read(cls, raw: RawSubject, folder: Path, own_brain: OwnBrain | None) -> _Subject:
+        masks = [load_nifti(require(folder / name, "preprocess")) for name in (BRAIN_MASK, BRAIN_FILE)]
+        brain_mask, brain = (Volume(mask.data > 0.5, mask.grid) for mask in masks)
+        measured, dose = Measurements.of_subject(folder), None
+        if measured.dose is not None and (spec := raw.volumes.dose) is not None:
+            given = load_nifti(raw.scan(spec.name))
+            course = Volume(
+                np.asarray(given.data * np.float32(measured.dose.factor), dtype=np.float32), given.grid
+            )
+            transform = _from_reference(measured, raw, spec)
+            content = read_json(raw.dose_sidecar)
+            shown = {key: content[key] for key in SIDECAR_KEYS if key in content}
+            dose = _Dose(course, transform, dose_on_cube(course, brain.grid, 1.0, transform), shown)
+        return cls(raw, measured, brain_mask, brain, own_brain, dose)
+
+    @property
+    def mris(self) -> list[VolumeSpec]:
+        """The MRIs that there are: the reference, the last session's reference, then all others."""
+        volumes = self.raw.volumes
+        first = dict.fromkeys([volumes.reference, volumes.last_session_reference, *volumes.mris])
+        return [spec for spec in first if spec.name in self.measured.mris]
+
+    def from_reference(self, spec: VolumeSpec) -> Affine:
+        """From the reference's world into that of a volume."""
+        return _from_reference(self.measured, self.raw, spec)
+
+    def brain_overlap(self) -> float | None:
+        """Dice coefficient of the brain mask and the last session's own brain, registered."""
+        if self.own_brain is None or self.own_brain.mask is None:
+            return None
+        low, high = bounding_box_mm(self.brain_mask)
+        grid = Grid.box(low - MARGIN_MM, high + MARGIN_MM, OVERLAP_SPACING_MM)
+        to_last = self.from_reference(self.raw.volumes.last_session_reference)
+        return dice(mask_on(self.brain_mask, grid), mask_on(self.own_brain.mask, grid, to_last))
+
+    def sheets(self) -> dict[str, Sheet]:
+        """`head`: slices through all of the brain. `dose`: slices around the middle of the high dose."""
+        low, high = bounding_box_mm(self.brain_mask)
+        shown = low - MARGIN_MM, high + MARGIN_MM
+        planes: tuple[Plane, ...] = tuple(reversed(PLANES))
+        axes = {plane: PLANES.index(plane) for plane in planes}
+        ends = {plane: (float(low[axis]), float(high[axis])) for plane, axis in axes.items()}
+        sheets = {"head": lay_out(*shown, {p: spread(*ends[p], HEAD_SLICES, margin=0.12) for p in planes})}
+        if self.dose is not None:
+            voxel = isocentre_voxel(self.dose.on_cube_gy, np.asarray(self.brain.data, dtype=np.bool_))
+            centre = self.brain.grid.world_mm(np.asarray(voxel, dtype=np.float64))
+            at = {plane: float(centre[axis]) for plane, axis in axes.items()}
+            rows = {p: around(at[p], *ends[p], DOSE_STEP_MM, DOSE_SLICES) for p in planes}
+            sheets["dose"] = lay_out(*shown, rows)
+        return sheets
+
+    def draw(self, sheets: dict[str, Sheet], folder: Path) -> dict[str, dict[str, str]]:
+        """Write the pictures of all sheets; returns their files by sheet and layer."""
+        files: dict[str, dict[str, str]] = {name: {} for name in sheets}
+
+        def write(sheet: str, layer: str, values: NDArray[np.float32], window: tuple[float, float]) -> None:
+            files[sheet][layer] = f"{sheet}-{layer}.webp"
+            with atomic_path(folder / files[sheet][layer]) as temporary:
+                temporary.write_bytes(encode(values, *window))
+
+        in_brain = draw(self.brain_mask, sheets["head"]) > 0.5
+        for spec in self.mris:
+            mri, transform = load_nifti(self.raw.scan(spec.name)), self.from_reference(spec)
+            drawn = {name: draw(mri, sheet, transform) for name, sheet in sheets.items()}
+            window = grey_window(drawn["head"], in_brain)
+            for name, values in drawn.items():
+                write(name, spec.name, values, window)
+            if spec != self.raw.volumes.reference:
+                write("head", f"{spec.name}_before", draw(mri, sheets["head"]), window)
+        if self.dose is not None and self.raw.planning_ct.is_file():
+            ct = load_nifti(self.raw.planning_ct)
+            # what lies outside the CT is air, and resampling fills with 0
+            above_air = Volume(np.asarray(ct.data - AIR_HU, dtype=np.float32), ct.grid)
+            low, high = (level - AIR_HU for level in CT_WINDOW_HU)
+            values = draw(above_air, sheets["head"], self.dose.from_reference)
+            write("head", "planning_ct", values, (low, high))
+        return files
+
+    def outlines(self, sheet: Sheet, name: str) -> dict[str, str]:
+        """The outlines that the viewers of a sheet offer, by name."""
+        (brain,) = outlines(self.brain_mask, [0.5], sheet)
+        lines = {"brain": brain}
+        if self.dose is not None:
+            levels = ISODOSES_GY if name == "dose" else ISODOSES_GY[:1]
+            paths = outlines(self.dose.volume, levels, sheet, self.dose.from_reference)
+            lines |= {f"isodose_{level:g}": path for level, path in zip(levels, paths, strict=True)}
+        if self.own_brain is not None and self.own_brain.mask is not None and name == "head":
+            to_last = self.from_reference(self.raw.volumes.last_session_reference)
+            (lines["own_brain"],) = outlines(self.own_brain.mask, [0.5], sheet, to_last)
+        return lines
 
 
-def _sheets(
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-    grid: Grid,
-    dose_gy: geometry.Floats,
-    brain: geometry.Mask,
-) -> dict[str, Sheet]:
-    """`head`: slices through all of the brain. `dose`: slices around the middle of the high dose.
+def _from_reference(measured: Measurements, raw: RawSubject, spec: VolumeSpec) -> Affine:
+    own = spec if spec.kind == "mri" else raw.volumes.session_reference(spec.session)
+    return measured.world_from_reference(own.name)
 
-    box: of the brain, without a margin.
+
+def mask_on(mask: Volume, grid: Grid, source_from_target: Affine | None = None) -> NDArray[np.bool_]:
+    """A mask on another grid: voxels that it fills by half or more."""
+    k = supersampling_for(mask.grid, grid)
+    share = resample(mask, grid, source_from_target, order=1, supersampling=k).data
+    inside: NDArray[np.bool_] = share >= 0.5
+    return inside
+
+
+def dose_volume_curve(
+    inside_gy: NDArray[np.float32], voxel_ml: float, step_gy: float = 1.0
+) -> list[list[float]]:
+    """Cumulative dose-volume histogram: rows (dose in Gy, volume in ml that gets it or more).
+
+    inside_gy: (N,) of the voxels of the brain.
     """
-    low, high = box
-    centre = grid.world_mm(np.asarray(isocentre_voxel(dose_gy, brain), dtype=np.float64))
-    through_all: dict[Plane, list[float]] = {}
-    through_dose: dict[Plane, list[float]] = {}
-    for plane in reversed(PLANES):
-        axis = PLANES.index(plane)
-        ends = float(low[axis]), float(high[axis])
-        through_all[plane] = spread(*ends, HEAD_SLICES, margin=0.12)
-        through_dose[plane] = around(float(centre[axis]), *ends, DOSE_STEP_MM, DOSE_SLICES)
-    shown = low - MARGIN_MM, high + MARGIN_MM
-    return {"head": lay_out(*shown, through_all), "dose": lay_out(*shown, through_dose)}
+    levels = np.arange(0.0, float(inside_gy.max(initial=0.0)) + 2 * step_gy, step_gy)
+    return [[gy, round(float((inside_gy >= gy).sum()) * voxel_ml, 2)] for gy in levels.tolist()]
 
 
-def _layers(scans: Scans, windows: Mapping[str, tuple[float, float]]) -> dict[str, Layer]:
-    """What can be pictured. windows: of both MRIs, by name."""
-    to_event = scans.event_from_post_op
-    layers = {
-        "post_op": Layer(scans.post_op, None, windows["post_op"]),
-        "event": Layer(scans.event, to_event, windows["event"]),
-        "event_before": Layer(scans.event, None, windows["event"]),
-    }
-    if scans.planning_ct is not None:
-        # what lies outside the CT is air, and resampling fills with 0
-        above_air = np.asarray(scans.planning_ct.data - AIR_HU, dtype=np.float32)
-        low, high = (level - AIR_HU for level in CT_WINDOW_HU)
-        layers["planning_ct"] = Layer(Volume(above_air, scans.planning_ct.grid), None, (low, high))
-    return layers
-
-
-def _draw_layers(layers: Mapping[str, Layer], sheet: Sheet, name: str, folder: Path) -> dict[str, str]:
-    """Write the pictures of a sheet; returns their files by layer."""
-    files = {}
-    for layer in SHOWN[name] & layers.keys():
-        volume, transform, (low, high) = layers[layer]
-        files[layer] = f"{name}-{layer}.webp"
-        with atomic_path(folder / files[layer]) as temporary:
-            temporary.write_bytes(encode(draw(volume, sheet, transform), low, high))
-    return files
-
-
-def _outlines(scans: Scans, event_brain: EventBrain, sheet: Sheet, name: str) -> dict[str, str]:
-    """The outlines that the viewers of a sheet offer, by name."""
-    levels = ISODOSES_GY if name == "dose" else ISODOSES_GY[:1]
-    paths = outlines(scans.dose, levels, sheet)
-    lines = {f"isodose_{level:g}": path for level, path in zip(levels, paths, strict=True)}
-    (lines["brain"],) = outlines(scans.brain, [0.5], sheet)
-    if event_brain.mask is not None and name == "head":
-        (lines["event_brain"],) = outlines(event_brain.mask, [0.5], sheet, scans.event_from_post_op)
-    return lines
-
-
-def _histogram(values: geometry.Floats, brain: geometry.Mask) -> list[list[float]]:
-    """Rows (SDs of the brain from its mean, share of the brain's voxels), as the network sees intensities."""
-    inside = values[brain].astype(np.float64)
-    standardised = (inside - inside.mean()) / max(float(inside.std()), 1e-12)
+def histogram(inside: NDArray[Any]) -> list[list[float]]:
+    """Rows (SDs of the brain from its mean, share of its voxels). inside: (N,) values of the brain."""
+    values = inside.astype(np.float64)
+    standardised = (values - values.mean()) / max(float(values.std()), 1e-12)
     low, high = HISTOGRAM_SD
     counts, edges = np.histogram(np.clip(standardised, low, high), bins=80, range=HISTOGRAM_SD)
     middles = (edges[:-1] + edges[1:]) / 2
     return [
-        [round(float(x), 4), round(float(n) / len(inside), 6)] for x, n in zip(middles, counts, strict=True)
+        [round(float(x), 4), round(float(n) / len(values), 6)] for x, n in zip(middles, counts, strict=True)
     ]
 
 
-def _window(values: geometry.Floats, brain: geometry.Mask) -> tuple[float, float]:
-    """Black and white of an MRI's pictures, from its values in and around the brain."""
-    low, _ = np.percentile(values, GREY_PERCENTILES)
-    _, high = np.percentile(values[brain], GREY_PERCENTILES)
+def grey_window(drawn: NDArray[np.float32], in_brain: NDArray[np.bool_]) -> tuple[float, float]:
+    """Black and white of an MRI's pictures, from its values in and around the brain on the drawn slices."""
+    low, _ = np.nanpercentile(drawn, GREY_PERCENTILES)
+    _, high = np.nanpercentile(drawn[in_brain], GREY_PERCENTILES)
     return float(low), max(float(high), float(low) + 1e-6)
-
-
-def _on_grid(volume: Volume, grid: Grid, source_from_grid: Affine | None = None) -> geometry.Floats:
-    return np.asarray(_on_grid_volume(volume, grid, source_from_grid).data, dtype=np.float32)
-
-
-def _on_grid_volume(volume: Volume, grid: Grid, source_from_grid: Affine | None = None) -> Volume:
-    return resample(volume, grid, source_from_grid, 1, supersampling_for(volume.grid, grid))

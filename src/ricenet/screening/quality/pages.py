@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -12,16 +11,26 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import read_participants
+from ricenet.cohort.quarantine import REASONS
 from ricenet.config.params import QualityParams
 from ricenet.runtime.files import atomic_folder, content_digest, write_json, write_text
-from ricenet.screening.quality.group_page import Marks, group_page, measures_table
-from ricenet.screening.quality.limits import Mark, limits_of, marks_of
-from ricenet.screening.quality.measures import MEASURES, SubjectQuality
-from ricenet.screening.quality.subject_page import Neighbours, read_examination, subject_page
-
-logger = logging.getLogger(__name__)
+from ricenet.runtime.tables import table_text
+from ricenet.screening.quality import charts
+from ricenet.screening.quality.measures import (
+    MEASURES,
+    NOTHING,
+    Limit,
+    Mark,
+    SubjectQuality,
+    limits_of,
+    marks_of,
+)
+from ricenet.screening.quality.subject_page import Neighbours, read_examination, render, subject_page
 
 GROUP_PAGE, TABLE, MARKED, SUMMARY = "index.html", "measures.tsv", "marked.json", "summary.json"
+
+Marks = Mapping[str, Sequence[Mark]]
+"""Why each subject is marked; an empty sequence where it is not."""
 
 
 def write_pages(
@@ -39,29 +48,17 @@ def write_pages(
     subjects = _with_days(examined, Path(cohort.root))
     marks = {subject.participant_id: marks_of(subject, limits) for subject in subjects}
     summary = _summary(subjects, marks, cohort, params, preprocessing_digest)
-    digests = {
-        "cohort": cohort.digest,
-        "preprocessed": preprocessing_digest,
-        "quality": str(summary["digest"]),
-    }
     synthetic = is_synthetic(Path(cohort.root))
-    names = [subject.participant_id for subject in subjects]
+    names = [None, *(subject.participant_id for subject in subjects), None]
     with atomic_folder(output) as folder:
-        for position, quality in enumerate(subjects):
-            name = quality.participant_id
+        for subject, previous, following in zip(subjects, names, names[2:], strict=False):
+            name, neighbours = subject.participant_id, Neighbours(previous, following)
             page = subject_page(
-                quality,
-                examined[name],
-                limits,
-                marks[name],
-                _neighbours(names, position),
-                cohort.root,
-                synthetic,
+                subject, examined[name], limits, marks[name], neighbours, cohort.root, synthetic
             )
             write_text(folder / f"{name}.html", page)
-        group = group_page(subjects, marks, limits, cohort.excluded, cohort.root, synthetic, digests)
-        write_text(folder / GROUP_PAGE, group)
-        write_text(folder / TABLE, measures_table(subjects, marks))
+        write_text(folder / GROUP_PAGE, _group_page(subjects, marks, limits, cohort, synthetic, summary))
+        write_text(folder / TABLE, _measures_table(subjects, marks))
         write_json(folder / MARKED, {s: [asdict(m) for m in found] for s, found in marks.items() if found})
         write_json(folder / SUMMARY, summary)
     return marks
@@ -70,13 +67,12 @@ def write_pages(
 def _with_days(examined: Mapping[str, Path], root: Path) -> list[SubjectQuality]:
     """Every subject's measures, with what only the participants table knows."""
     participants = read_participants(root / PARTICIPANTS_TABLE).participants
-    return [
-        replace(
-            read_examination(folder)[0],
-            days_rt_end_to_event=participants[name].interval_days if name in participants else None,
-        )
-        for name, folder in examined.items()
-    ]
+    subjects = []
+    for name, folder in examined.items():
+        days = participants[name].interval_days if name in participants else None
+        known = read_examination(folder)["measures"] | {"days_rt_end_to_event": days}
+        subjects.append(SubjectQuality(participant_id=name, measures=known))
+    return subjects
 
 
 def _summary(
@@ -93,7 +89,7 @@ def _summary(
         if values:
             medians[measure.name] = median(values)
     limits = params.model_dump(mode="json")
-    measured = [subject.as_json() for subject in subjects]
+    measured = [subject.model_dump(mode="json") for subject in subjects]
     return {
         "digest": content_digest({"measures": measured, "limits": limits}),
         "cohort_digest": cohort.digest,
@@ -106,8 +102,59 @@ def _summary(
     }
 
 
-def _neighbours(names: Sequence[str], position: int) -> Neighbours:
-    following = position + 1
-    return Neighbours(
-        names[position - 1] if position else None, names[following] if following < len(names) else None
+def _group_page(
+    subjects: Sequence[SubjectQuality],
+    marks: Marks,
+    limits: Mapping[str, Limit],
+    cohort: CheckedCohort,
+    synthetic: bool,
+    summary: Mapping[str, object],
+) -> str:
+    """The group's page as HTML text: a sortable table of all subjects, and a strip for each measure."""
+    strips = [
+        charts.strip(measure, subjects, limits.get(measure.name), _marked_by(measure.name, marks))
+        for measure in MEASURES
+    ]
+    return render(
+        "group.html",
+        "table.js",
+        cohort=cohort.root,
+        synthetic=synthetic,
+        subjects=[_row(subject, marks[subject.participant_id]) for subject in subjects],
+        excluded=cohort.excluded,
+        strips=[strip for strip in strips if strip is not None],
+        measures=MEASURES,
+        reasons=REASONS,
+        frame=charts.STRIP_FRAME,
+        summary=summary,
     )
+
+
+def _measures_table(subjects: Sequence[SubjectQuality], marks: Marks) -> str:
+    """A row a subject, tab-separated; marks joined by semicolons, n/a where there is nothing to say."""
+    rows = []
+    for subject in subjects:
+        values = (subject.value(measure.name) for measure in MEASURES)
+        cells = [NOTHING if value is None else f"{value:.6g}" for value in values]
+        reasons = "; ".join(mark.reason for mark in marks[subject.participant_id]) or NOTHING
+        rows.append([subject.participant_id, *cells, reasons])
+    return table_text(["participant_id", *(measure.name for measure in MEASURES), "marks"], rows)
+
+
+def _marked_by(measure: str, marks: Marks) -> list[str]:
+    return [subject for subject, found in marks.items() if any(mark.measure == measure for mark in found)]
+
+
+def _row(subject: SubjectQuality, marks: Sequence[Mark]) -> dict[str, object]:
+    beyond = {mark.measure for mark in marks}
+    cells = []
+    for measure in MEASURES:
+        value = subject.value(measure.name)
+        cells.append(
+            {
+                "text": measure.text(value),
+                "value": "" if value is None else repr(float(value)),
+                "marked": measure.name in beyond,
+            }
+        )
+    return {"subject": subject.participant_id, "marks": len(marks), "cells": cells}

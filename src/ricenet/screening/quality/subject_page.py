@@ -6,65 +6,67 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ricenet.display.templates import page_templates, template_text
 from ricenet.runtime.files import read_json
 from ricenet.screening.quality import charts
 from ricenet.screening.quality.examination import ISODOSES_GY, RECORD
-from ricenet.screening.quality.limits import QUARANTINE_REASONS, Limit, Mark
-from ricenet.screening.quality.measures import MEASURES, SubjectQuality
+from ricenet.screening.quality.measures import MEASURES, Limit, Mark, SubjectQuality
 from ricenet.screening.quality.mosaic import PIXEL_MM
-from ricenet.screening.quality.templating import render
+
+_PACKAGE = "ricenet.screening.quality"
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """The subjects before and after one in the group's order; None at the ends."""
 
     previous: str | None
     next: str | None
 
 
-@dataclass(frozen=True)
-class Over:
-    """A picture that is laid over the first one. name: what the viewer says is showing."""
+class Over(NamedTuple):
+    """A picture, and what the viewer calls it."""
 
     picture: str
     name: str
-    told: str = ""
 
 
-@dataclass(frozen=True)
-class OutlineChoice:
+class Outline(NamedTuple):
     """An outline with its checkbox."""
 
     name: str
-    told: str
+    label: str
     shown: bool
     dashed: bool = False
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """One place of the page where two pictures of a sheet alternate."""
+    """One place of the page where pictures of a sheet alternate with the reference."""
 
     name: str
     title: str
     sheet: str
+    under: Over
     overs: tuple[Over, ...]
-    outlines: tuple[OutlineChoice, ...]
+    outlines: tuple[Outline, ...]
     about: str
     caption: str
-    choice: str = ""
     plays: bool = False
-    under: str = "post_op"
-    under_name: str = "post-op"
 
 
-def read_examination(folder: Path) -> tuple[SubjectQuality, dict[str, Any]]:
-    """A subject's measures and the record that they come from. folder: in the store."""
+def render(template: str, script: str, **values: object) -> str:
+    """A page as HTML text, style and script inside. template, script: files of the folder `templates`."""
+    css, code = template_text(_PACKAGE, "quality.css"), template_text(_PACKAGE, script)
+    page: str = page_templates(_PACKAGE).get_template(template).render(css=css, script=code, **values)
+    return page
+
+
+def read_examination(folder: Path) -> dict[str, Any]:
+    """What was found of a subject. folder: in the store."""
     record: dict[str, Any] = read_json(folder / RECORD)
-    return SubjectQuality.from_json(record["measures"]), record
+    return record
 
 
 def subject_page(
@@ -77,36 +79,28 @@ def subject_page(
     synthetic: bool,
 ) -> str:
     """The page as HTML text. folder: the subject's in the store. cohort: its folder as parameters name it."""
-    _, record = read_examination(folder)
-    provenance = record["provenance"]
+    record = read_examination(folder)
+    reasons = {measure.name: measure.quarantine_reason for measure in MEASURES}
     return render(
         "subject.html",
         "viewer.js",
         subject=quality.participant_id,
-        previous=neighbours.previous,
-        next=neighbours.next,
+        neighbours=neighbours,
         cohort=cohort,
         synthetic=synthetic,
         marks=marks,
-        suggested_reason=QUARANTINE_REASONS[marks[0].measure] if marks else "",
+        suggested_reason=reasons[marks[0].measure] if marks else "",
         rows=_rows(quality, limits, {mark.measure for mark in marks}),
-        event_brain=record["event_brain"],
+        record=record,
+        registered=_registered(record),
         pixel_mm=f"{PIXEL_MM:g}",
         viewers=_viewers(record),
-        sheets=record["sheets"],
         pictures={
             sheet: {layer: _data_uri(folder / file) for layer, file in layers.items()}
             for sheet, layers in record["pictures"].items()
         },
-        outlines=record["outlines"],
         charts=_charts(record, quality),
         frame=charts.FRAME,
-        dose_json=record["dose_json"],
-        dose_factor=f"{provenance['dose_factor']:g}",
-        transform=_matrix_text(provenance["event_world_from_post_op_world"]),
-        seed=provenance.get("seed", "not stated"),
-        key=provenance.get("key", "not stated"),
-        versions=provenance.get("versions", {}),
     )
 
 
@@ -122,105 +116,112 @@ def _rows(quality: SubjectQuality, limits: Mapping[str, Limit], marked: set[str]
     ]
 
 
+def _registered(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every registered MRI: its title, that of what it was registered to, the numbers and the transform."""
+    titles = {mri["name"]: mri["title"] for mri in record["mris"]}
+    found = []
+    for name, title in titles.items():
+        measured = record["measurements"]["mris"][name]
+        if measured["registration"] is not None:
+            matrix = "\n".join(
+                " ".join(f"{value:10.4f}" for value in row) for row in measured["world_from_reference"]
+            )
+            fixed = titles[measured["registration"]["fixed"]]
+            found.append(measured["registration"] | {"title": title, "fixed": fixed, "matrix": matrix})
+    return found
+
+
 def _viewers(record: Mapping[str, Any]) -> list[Viewer]:
-    has_event_brain = "event_brain" in record["outlines"]["head"]
-    viewers = [_registration(), _brain(has_event_brain), _dose()]
+    reference, *others = (Over(mri["name"], mri["title"]) for mri in record["mris"])
+    last = tuple(Over(over.picture, f"{over.name}, registered") for over in others[:1])
+    viewers = [_registration(reference, others)] if others else []
+    viewers.append(_brain(reference, last, "own_brain" in record["outlines"]["head"]))
+    if "dose" in record["sheets"]:
+        viewers.append(_dose(reference, last))
     if "planning_ct" in record["pictures"]["head"]:
-        viewers.append(_planning_ct())
+        viewers.append(_planning_ct(reference))
     return viewers
 
 
-def _registration() -> Viewer:
+def _registration(reference: Over, others: Sequence[Over]) -> Viewer:
+    overs = [
+        over
+        for picture, name in others
+        for over in (
+            Over(picture, f"{name}, registered"),
+            Over(f"{picture}_before", f"{name}, as the headers place it"),
+        )
+    ]
     return Viewer(
-        name="registration",
-        title="Registration",
-        sheet="head",
-        overs=(
-            Over("event", "event, registered", "registered"),
-            Over("event_before", "event, as the headers place it", "as the headers place it"),
-        ),
-        choice="Event scan",
-        outlines=(OutlineChoice("brain", "brain mask", shown=False),),
-        plays=True,
-        about="Slices of the post-operative scan and of the event scan, alternating",
+        *("registration", "Registration", "head", reference, tuple(overs), (_brain_outline(shown=False),)),
+        about="Slices of the reference scan and of the other scans, alternating",
         caption="Skull, ventricles and sulci should stand still while the pictures alternate; what has grown "
         "or shrunk between the scans may move.",
+        plays=True,
     )
 
 
-def _brain(has_event_brain: bool) -> Viewer:
-    mask = OutlineChoice("brain", "brain mask", shown=True)
-    own = OutlineChoice("event_brain", "event scan's own brain", shown=True, dashed=True)
+def _brain(reference: Over, last: tuple[Over, ...], has_own_brain: bool) -> Viewer:
+    own = Outline("own_brain", "last session's own brain", shown=True, dashed=True)
+    outlines = (_brain_outline(shown=True), *([own] if has_own_brain else []))
     return Viewer(
-        name="brain",
-        title="Brain mask",
-        sheet="head",
-        overs=(Over("event", "event, registered"),),
-        outlines=(mask, own) if has_event_brain else (mask,),
-        about="Slices of both scans with the outline of the brain mask",
-        caption="The mask should follow the brain's surface, with the cavity and the lesion inside. The "
-        "event scan's own brain is found for this control alone; where the two part, look at mask and "
+        *("brain", "Brain mask", "head", reference, last, outlines),
+        about="Slices with the outline of the brain mask",
+        caption="The mask should follow the brain's surface, with the cavity and the lesion inside. The last "
+        "session's own brain is found for this control alone; where the two part, look at mask and "
         "registration.",
     )
 
 
-def _dose() -> Viewer:
-    isodoses = tuple(OutlineChoice(f"isodose_{gy:g}", f"{gy:g} Gy", shown=True) for gy in ISODOSES_GY)
+def _dose(reference: Over, last: tuple[Over, ...]) -> Viewer:
+    isodoses = (_isodose(level_gy, shown=True) for level_gy in ISODOSES_GY)
     return Viewer(
-        name="dose",
-        title="Dose",
-        sheet="dose",
-        overs=(Over("event", "event, registered"),),
-        outlines=(*isodoses, OutlineChoice("brain", "brain mask", shown=False)),
+        *("dose", "Dose", "dose", reference, last, (*isodoses, _brain_outline(shown=False))),
         about="Slices around the middle of the high dose, with isodose lines of 20, 40 and 60 Gy",
         caption="The high dose should lie over the resection cavity and what surrounded it. Dose of the "
         "whole course, in Gy as it was given.",
     )
 
 
-def _planning_ct() -> Viewer:
-    isodose = OutlineChoice(f"isodose_{ISODOSES_GY[0]:g}", f"{ISODOSES_GY[0]:g} Gy", shown=False)
+def _planning_ct(reference: Over) -> Viewer:
+    outlines = (_brain_outline(shown=True), _isodose(ISODOSES_GY[0], shown=False))
+    overs = (Over("planning_ct", "planning CT"),)
     return Viewer(
-        name="planning-ct",
-        title="Planning CT",
-        sheet="head",
-        overs=(Over("planning_ct", "planning CT"),),
-        outlines=(OutlineChoice("brain", "brain mask", shown=True), isodose),
-        about="Slices of the post-operative scan and of the planning CT, alternating",
+        *("planning-ct", "Planning CT", "head", reference, overs, outlines),
+        about="Slices of the reference scan and of the planning CT, alternating",
         caption="The inside of the skull should follow the brain's outline: the dose follows the CT. Window "
         "-120 to 240 HU.",
     )
 
 
+def _brain_outline(*, shown: bool) -> Outline:
+    return Outline("brain", "brain mask", shown)
+
+
+def _isodose(level_gy: float, *, shown: bool) -> Outline:
+    return Outline(f"isodose_{level_gy:g}", f"{level_gy:g} Gy", shown)
+
+
 def _charts(record: Mapping[str, Any], quality: SubjectQuality) -> list[dict[str, object]]:
-    histograms = record["histograms"]
-    intensities = charts.chart(
-        "Intensities in the brain",
-        "SDs from the brain's mean",
-        "share of the brain",
-        [("post-op", "post_op", histograms["post_op"]), ("event", "event", histograms["event"])],
-        {},
-    )
-    rules = {f"{gy:g} Gy": gy for gy in ISODOSES_GY}
-    if quality.dose_of_prescription:
-        rules["prescription"] = quality.dose_max_gy / quality.dose_of_prescription
-    dose = charts.chart(
-        "Dose-volume histogram of the brain",
-        "dose (Gy)",
-        "volume that gets it or more (ml)",
-        [("brain", "dose", record["dose_volume"])],
-        rules,
-    )
-    return [
-        {"chart": intensities, "caption": "As the network sees them: standardised within the brain mask. The "
-         "first and last bin hold all that lies beyond."},
-        {"chart": dose, "caption": "Cumulative, of the whole course."},
-    ]  # fmt: skip
+    curves = [
+        (mri["title"], f"curve-{number % 4}", record["histograms"][mri["name"]])
+        for number, mri in enumerate(record["mris"])
+    ]
+    titles = "Intensities in the brain", "SDs from the brain's mean", "share of the brain"
+    caption = "Standardised within the brain mask. The first and last bin hold all that lies beyond."
+    found: list[dict[str, object]] = [
+        {"chart": charts.chart(*titles, curves, {}), "caption": caption},
+    ]
+    if "dose_volume" in record:
+        dose = record["measurements"]["dose"]
+        rules = {f"{gy:g} Gy": gy for gy in ISODOSES_GY}
+        if dose["prescription_gy"] is not None:
+            rules["prescription"] = dose["prescription_gy"]
+        titles = "Dose-volume histogram of the brain", "dose (Gy)", "volume that gets it or more (ml)"
+        chart = charts.chart(*titles, [("brain", "dose", record["dose_volume"])], rules)
+        found.append({"chart": chart, "caption": "Cumulative, of the whole course."})
+    return found
 
 
 def _data_uri(picture: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
-
-
-def _matrix_text(matrix: Sequence[Sequence[float]]) -> str:
-    return "\n".join(" ".join(f"{value:10.4f}" for value in row) for row in matrix)

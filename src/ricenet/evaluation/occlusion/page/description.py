@@ -13,7 +13,7 @@ from ricenet.display.drawing import mri_in_brain, set_title
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case
 from ricenet.evaluation.occlusion.figure import strongest_voxel
-from ricenet.preprocessing.high_dose import isocentre_voxel
+from ricenet.preprocessing.course_dose import isocentre_voxel
 from ricenet.vocabulary import members
 
 ISODOSES_GY = (20.0, 40.0, 50.0, 60.0)

@@ -12,7 +12,7 @@ from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.case import TOGETHER, Case
 from ricenet.evaluation.occlusion.figure import strongest_voxel
 from ricenet.evaluation.occlusion.page.description import COLOURS
-from ricenet.preprocessing.high_dose import plateau_gy
+from ricenet.preprocessing.course_dose import plateau_gy
 
 SIDE_PIXELS = 176
 GAP_PIXELS = 2

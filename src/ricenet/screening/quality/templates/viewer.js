@@ -4,7 +4,12 @@ const SWAP_MS = 900;
 const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 document.querySelectorAll("[data-viewer]").forEach((viewer) => {
+  viewer.querySelectorAll("[data-outline]").forEach((box) => {
+    const line = viewer.querySelector(`[data-line="${box.dataset.outline}"]`);
+    box.addEventListener("change", () => line.setAttribute("visibility", box.checked ? "visible" : "hidden"));
+  });
   const over = viewer.querySelector(".over");
+  if (over === null) { return; }
   const blend = viewer.querySelector("[data-blend]");
   const play = viewer.querySelector("[data-play]");
   const showing = viewer.querySelector("[data-showing]");
@@ -37,10 +42,6 @@ document.querySelectorAll("[data-viewer]").forEach((viewer) => {
       overName.textContent = choice.dataset.name;
       if (timer === null && Number(blend.value) === 0) { show(100); } else { show(Number(blend.value)); }
     });
-  });
-  viewer.querySelectorAll("[data-outline]").forEach((box) => {
-    const line = viewer.querySelector(`[data-line="${box.dataset.outline}"]`);
-    box.addEventListener("change", () => line.setAttribute("visibility", box.checked ? "visible" : "hidden"));
   });
   show(0);
   if ("plays" in viewer.dataset && !still) { start(); }

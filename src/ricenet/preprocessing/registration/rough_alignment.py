@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.registration.coarse import averaged, head_mask
-from ricenet.preprocessing.registration.similarity import SimilarityAtPoints
+from ricenet.preprocessing.registration.comparison import SimilarityAtPoints, averaged, head_mask
 from ricenet.volume import Affine, Volume
 
 SPACING_MM = 8.0
@@ -30,10 +29,10 @@ HALF_TURNS = (np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, 1.0, -1.0]), np.diag([-
 
 STEP_DEG = 30.0
 THINNED = 3
-"""One in so many points tells which starts are worth refining."""
+"""One in so many points shows which starts are worth refining."""
 
 REFINED = 6
-"""Starts that are refined, out of all that are looked at."""
+"""Starts that are refined, out of all that are tried."""
 
 SIMPLEX_DEG, SIMPLEX_MM = 8.0, 8.0
 """First step of a refinement."""

@@ -1,0 +1,193 @@
+"""What is measured on a subject while it is preprocessed: read by quality control, evidence and prediction.
+
+Kept as measurements.json beside the volumes. Transforms map world coordinates (RAS, mm); shares are from 0
+to 1. The brain is the mask on the cube unless stated otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.preprocessing.course_dose import target
+from ricenet.preprocessing.registration.rigid_registration import RigidResult
+from ricenet.runtime.records import Record
+from ricenet.vocabulary import Volumes
+from ricenet.volume import Affine, Grid, Volume, resample, rotation_deg, supersampling_for
+
+MEASUREMENTS_FILE = "measurements.json"
+
+SAMPLED_VOXELS = 64
+"""Along each axis of the cube, at which raw intensities are sampled."""
+
+LEVELS_GY = (20, 40, 60)
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+
+class RegistrationMeasurements(Record):
+    """How an MRI was registered.
+
+    fixed: the volume it was registered to. similarity: normalised mutual information within the fixed head
+    (1 none, 2 identical); before: where the headers put both. head_overlap: Dice coefficient.
+    searched: whether turned starts had to be tried. rotation_deg, shift_mm: of the head, and of the brain's
+    middle. coverage: share of the brain that the MRI shows.
+    """
+
+    fixed: str
+    similarity_before: float
+    similarity: float
+    head_overlap: float
+    searched: bool
+    rotation_deg: float
+    shift_mm: float
+    coverage: float
+
+    @classmethod
+    def of(cls, fixed: str, result: RigidResult, middle_mm: NDArray[np.float64], coverage: float) -> Self:
+        """middle_mm: (3,) of the brain, in the fixed volume's world."""
+        transform = result.moving_from_fixed
+        moved = transform[:3, :3] @ middle_mm + transform[:3, 3]
+        return cls(
+            fixed=fixed,
+            similarity_before=result.similarity_before,
+            similarity=result.similarity,
+            head_overlap=result.overlap,
+            searched=result.searched,
+            rotation_deg=rotation_deg(transform),
+            # unlike the translation, it does not depend on the origin
+            shift_mm=float(np.linalg.norm(moved - middle_mm)),
+            coverage=coverage,
+        )
+
+
+class MriMeasurements(Record):
+    """One MRI. world_from_reference: from the reference MRI's world into this one's.
+
+    raw_mean, raw_sd: within the brain in scanner units, before any scaling: a scanner's signature.
+    in_target: mean of the network's values in the estimated planning target volume; None without a dose.
+    registration: None of the reference.
+    """
+
+    world_from_reference: list[list[float]]
+    raw_mean: float
+    raw_sd: float
+    in_target: float | None = None
+    registration: RegistrationMeasurements | None = None
+
+
+class DoseMeasurements(Record):
+    """The dose of the whole course.
+
+    factor: by which the file's Gy were multiplied. eqd2_alpha_beta_gy: None where the dose is as given.
+    As the network sees it, in the brain: largest and mean dose, shares of 20, 40, 60 Gy or more, and the
+    estimated planning target volume.
+    As it was given, never EQD2: largest dose anywhere in the file, the brain's volumes of 20, 40, 60 Gy or
+    more, and the share of the dose's integral outside the brain (on the dose's own grid).
+    """
+
+    factor: float
+    prescription_gy: float | None
+    eqd2_alpha_beta_gy: float | None
+    dose_max_gy: float
+    dose_mean_gy: float
+    v20: float
+    v40: float
+    v60: float
+    ptv_ml: float
+    given_max_gy: float
+    given_v20_ml: float
+    given_v40_ml: float
+    given_v60_ml: float
+    outside_brain: float
+
+    @property
+    def of_prescription(self) -> float | None:
+        """The largest dose as a share of the prescription, where that is known."""
+        return None if self.prescription_gy is None else self.given_max_gy / self.prescription_gy
+
+
+class Measurements(Record):
+    """One subject. brain_ml: of the brain mask on its own grid. mris: by name, those that there are."""
+
+    brain_ml: float
+    cube_affine: list[list[float]]
+    mris: dict[str, MriMeasurements]
+    dose: DoseMeasurements | None = None
+
+    @classmethod
+    def of_subject(cls, folder: Path) -> Self:
+        """Read what preprocessing left of a subject. folder: the subject's under work/preprocessed.
+
+        Raises ResultError: missing, or of another version.
+        """
+        return cls.read(folder / MEASUREMENTS_FILE, "preprocess")
+
+    def world_from_reference(self, name: str) -> Affine:
+        """The transform from the reference MRI's world into that of an MRI."""
+        return np.array(self.mris[name].world_from_reference, dtype=np.float64)
+
+    def cube(self, voxels: int) -> Grid:
+        """The cube's grid, to the last bit, which NIfTI does not keep."""
+        return Grid((voxels, voxels, voxels), np.array(self.cube_affine, dtype=np.float64))
+
+    def scalars(self, volumes: Volumes) -> dict[str, float | None]:
+        """What a table of scalars would know: of the dose in the brain, and of each MRI's intensities.
+
+        None for what a subject lacks. An MRI's are called <name>_mean, <name>_sd and <name>_in_ptv.
+        """
+        known: dict[str, float | None] = {}
+        if volumes.dose is not None:
+            names = ("dose_max_gy", "dose_mean_gy", *(f"v{level}" for level in LEVELS_GY), "ptv_ml")
+            known |= {name: getattr(self.dose, name, None) for name in names}
+        for spec in volumes.mris:
+            of_mri = self.mris.get(spec.name)
+            for name, field in (("mean", "raw_mean"), ("sd", "raw_sd"), ("in_ptv", "in_target")):
+                known[f"{spec.name}_{name}"] = getattr(of_mri, field, None)
+        return known
+
+
+def dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:
+    """Dose in the brain: largest, mean, shares of 20, 40 and 60 Gy or more, and the target's volume.
+
+    dose_gy, brain: (X, Y, Z).
+    """
+    inside = dose_gy[brain]
+    return {
+        "dose_max_gy": float(inside.max()),
+        "dose_mean_gy": float(inside.mean(dtype=np.float64)),
+        **{f"v{level}": float((inside >= level).mean()) for level in LEVELS_GY},
+        "ptv_ml": float(target(dose_gy, brain).sum()) * voxel_ml,
+    }
+
+
+def given_dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:
+    """The brain's volumes of 20, 40 and 60 Gy or more, of the dose as given. dose_gy, brain: (X, Y, Z)."""
+    inside = dose_gy[brain]
+    return {f"given_v{level}_ml": float((inside >= level).sum()) * voxel_ml for level in LEVELS_GY}
+
+
+def share_outside(dose: Volume, brain: Volume, brain_from_dose: Affine) -> float:
+    """Share of a dose's integral outside a brain mask, on the dose's own grid, of which no voxel is lost.
+
+    dose: not 0 everywhere. Voxels that the mask fills in part count in part.
+    """
+    points = supersampling_for(brain.grid, dose.grid)
+    share = resample(brain, dose.grid, brain_from_dose, order=1, supersampling=points).data
+    values = np.asarray(dose.data, dtype=np.float64)
+    return 1.0 - float((values * share).sum()) / float(values.sum())
+
+
+def raw_intensities(mri: Volume, brain: Volume, mri_from_brain: Affine) -> tuple[float, float]:
+    """Mean and SD of an MRI in the brain, in scanner units.
+
+    brain: mask on the cube. At SAMPLED_VOXELS along each axis at most, evenly spread: more would not change
+    a mean.
+    """
+    step = -(-max(brain.grid.shape) // SAMPLED_VOXELS)
+    sampled = resample(mri, brain.grid.every(step), mri_from_brain).data[brain.data[::step, ::step, ::step]]
+    return float(sampled.mean(dtype=np.float64)), float(sampled.std(dtype=np.float64))

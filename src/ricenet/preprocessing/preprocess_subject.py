@@ -1,0 +1,249 @@
+"""One subject from raw files to the network's cube: the steps, and what is written of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.dose_sidecar import read_dose_sidecar
+from ricenet.cohort.layout import RawSubject
+from ricenet.config.params import PreprocessingParams, RegistrationParams
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
+from ricenet.preprocessing.course_dose import course_as_eqd2, require_dose_in_brain, target
+from ricenet.preprocessing.cube import (
+    INTERPOLATION_ORDER,
+    brain_cube,
+    coverage,
+    dose_on_cube,
+    on_cube,
+    require_coverage,
+)
+from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain
+from ricenet.preprocessing.measurements import (
+    MEASUREMENTS_FILE,
+    DoseMeasurements,
+    Measurements,
+    MriMeasurements,
+    RegistrationMeasurements,
+    dose_scalars,
+    given_dose_scalars,
+    raw_intensities,
+    share_outside,
+)
+from ricenet.preprocessing.network_input import write_volume
+from ricenet.preprocessing.registration.comparison import averaged
+from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
+from ricenet.runtime.errors import ScanError
+from ricenet.runtime.files import write_json
+from ricenet.runtime.randomness import seed_for
+from ricenet.vocabulary import VolumeSpec
+from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, save_nifti
+
+Registrations = Mapping[str, RigidResult]
+"""By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
+
+
+BRAIN_FILE = "brain.nii.gz"
+"""The brain mask on the cube."""
+
+
+@dataclass(frozen=True)
+class PreprocessedSubject:
+    """Volumes on the cube's grid, by name: MRIs as the network sees them, dose in Gy (cumulative).
+
+    brain: on the cube. brain_mask: as it was found, on its own grid, which may be finer; for people.
+    """
+
+    volumes: Mapping[str, Volume]
+    brain: Volume
+    brain_mask: Volume
+    measurements: Measurements
+
+
+def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
+    """Register, extract the brain, and bring every volume to the cube around it.
+
+    seed: the project's. Raises ScanError: a step failed.
+    Source: RICE-NET 2.1.
+    """
+    registrations = {spec.name: register_mri(raw, spec, params.registration, seed) for spec in moving(raw)}
+    require_registered(registrations, raw)
+    return make_cube(raw, params, registrations, find_brain(raw, params.brain))
+
+
+def moving(raw: RawSubject) -> list[VolumeSpec]:
+    """The MRIs of a subject that are registered: all that there are, but the reference."""
+    return [spec for spec in present(raw) if spec.kind == "mri" and spec != raw.volumes.reference]
+
+
+def present(raw: RawSubject) -> list[VolumeSpec]:
+    """The declared volumes that a subject has: the required ones, and optional ones with a file."""
+    return [spec for spec in raw.volumes if spec.required or raw.scan(spec.name).is_file()]
+
+
+def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, seed: int) -> RigidResult:
+    """Register an MRI to the reference of its session, on copies of the spacing that is asked for.
+
+    A session's reference is registered to the reference of all. seed: the project's; each subject has its own
+    stream. Raises ScanError: the reference of its session is missing.
+    """
+    reference = raw.volumes.reference_of(spec)
+    if not raw.scan(reference.name).is_file():
+        raise ScanError(
+            raw.subject,
+            spec.title,
+            f"cannot be registered without {reference.title}, the reference of its session",
+            f"Add {raw.scan(reference.name).name}, or remove {raw.scan(spec.name).name}.",
+        )
+    # one scan's voxels at a time: a fine one takes half a gigabyte
+    fixed, mri = (
+        averaged(load_nifti(raw.scan(name)), params.spacing_mm) for name in (reference.name, spec.name)
+    )
+    return register_rigid(
+        fixed,
+        mri,
+        params.metric,
+        seed_for("registration", seed, raw.subject),
+        spacing_mm=params.spacing_mm,
+        transform=params.transform,
+    )
+
+
+def require_registered(registrations: Registrations, raw: RawSubject) -> None:
+    """Refuse a registration that explains nothing, less than the headers alone did, or half a head.
+
+    Raises ScanError.
+    """
+    for name, result in registrations.items():
+        if result.failure is not None:
+            spec = raw.volumes[name]
+            raise ScanError(
+                raw.subject,
+                spec.title,
+                f"registration to {raw.volumes.reference_of(spec).title} failed ({result.failure})",
+                "Check that both scans are this patient's, of the declared contrast, and whole heads.",
+            )
+
+
+def make_cube(
+    raw: RawSubject, params: PreprocessingParams, registrations: Registrations, brain_mask: Volume
+) -> PreprocessedSubject:
+    """Bring every volume to the cube around the brain, in its physical unit or in SDs, and measure it.
+
+    The reference MRI's world is everybody's: every other MRI comes into it by its registrations, composed.
+    brain_mask: on its own grid. Of `params`, those of earlier steps are not read.
+    Raises ScanError: brain larger than the cube, an MRI that leaves much of it out, a dose that misses it
+    or that cannot become EQD2 where that is asked for.
+    Source: RICE-NET 2.1.
+    """
+    cube = brain_cube(brain_mask, params.spacing_mm, params.cube_voxels, raw.subject)
+    brain = on_cube(brain_mask, cube, 1) >= 0.5
+    maker = _CubeMaker(raw, params, registrations, brain_mask, cube, brain)
+    volumes, mris, dose, in_target = dict[str, Volume](), dict[str, MriMeasurements](), None, None
+    for spec in present(raw):
+        if spec.kind == "dose":
+            volumes[spec.name], dose = maker.dose(spec)
+            in_target = target(np.asarray(volumes[spec.name].data, np.float32), brain)
+    for spec in present(raw):
+        if spec.kind == "mri":
+            volumes[spec.name], mris[spec.name] = maker.mri(spec, in_target)
+    measurements = Measurements(
+        brain_ml=float(brain_mask.data.sum()) * brain_mask.grid.voxel_ml,
+        cube_affine=cube.affine.tolist(),
+        mris=mris,
+        dose=dose,
+    )
+    return PreprocessedSubject(volumes, Volume(brain, cube), brain_mask, measurements)
+
+
+def world_from_reference(spec: VolumeSpec, raw: RawSubject, registrations: Registrations) -> Affine:
+    """From the reference MRI's world into that of an MRI, or of the session whose MRI a dose lies over."""
+    own = spec if spec.kind == "mri" else raw.volumes.session_reference(spec.session)
+    if own == raw.volumes.reference:
+        return np.eye(4)
+    before = world_from_reference(raw.volumes.reference_of(own), raw, registrations)
+    composed: Affine = registrations[own.name].moving_from_fixed @ before
+    return composed
+
+
+@dataclass(frozen=True)
+class _CubeMaker:
+    """What every volume of a subject needs to come onto the cube. brain: (X, Y, Z), mask on the cube."""
+
+    raw: RawSubject
+    params: PreprocessingParams
+    registrations: Registrations
+    brain_mask: Volume
+    cube: Grid
+    brain: NDArray[np.bool_]
+
+    def mri(self, spec: VolumeSpec, in_target: NDArray[np.bool_] | None) -> tuple[Volume, MriMeasurements]:
+        """As the network sees it, and measured. in_target: the estimated target volume on the cube."""
+        mri = load_nifti(self.raw.scan(spec.name))
+        transform = world_from_reference(spec, self.raw, self.registrations)
+        registration = self._registration(spec, mri.grid, transform)
+        order = INTERPOLATION_ORDER[self.params.interpolation]
+        values = mri_in_brain(on_cube(mri, self.cube, order, transform), self.brain, spec, self.raw.subject)
+        mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
+        measured = MriMeasurements(
+            world_from_reference=transform.tolist(),
+            raw_mean=mean,
+            raw_sd=sd,
+            in_target=None if in_target is None or not in_target.any() else float(values[in_target].mean()),
+            registration=registration,
+        )
+        return Volume(values, self.cube), measured
+
+    def dose(self, spec: VolumeSpec) -> tuple[Volume, DoseMeasurements]:
+        """The course's dose in Gy, or in Gy EQD2 where that is asked for, and measured."""
+        given, sidecar = load_nifti(self.raw.scan(spec.name)), read_dose_sidecar(self.raw.dose_sidecar)
+        transform = world_from_reference(spec, self.raw, self.registrations)
+        given_gy = dose_gy = dose_on_cube(given, self.cube, sidecar.factor, transform)
+        alpha_beta_gy = self.params.eqd2_alpha_beta_gy
+        if alpha_beta_gy is not None:
+            eqd2 = course_as_eqd2(given, sidecar, alpha_beta_gy, self.raw.subject)
+            dose_gy = dose_on_cube(eqd2, self.cube, 1.0, transform)
+        require_dose_in_brain(dose_gy, self.brain, self.raw.subject)
+        measured = DoseMeasurements(
+            factor=sidecar.factor,
+            prescription_gy=sidecar.prescription_gy,
+            eqd2_alpha_beta_gy=alpha_beta_gy,
+            **dose_scalars(dose_gy, self.brain, self.cube.voxel_ml),
+            **given_dose_scalars(given_gy, self.brain, self.cube.voxel_ml),
+            given_max_gy=float(given.data.max() * np.float32(sidecar.factor)),
+            outside_brain=share_outside(given, self.brain_mask, inverse(transform)),
+        )
+        return Volume(dose_gy, self.cube), measured
+
+    def _registration(
+        self, spec: VolumeSpec, grid: Grid, transform: Affine
+    ) -> RegistrationMeasurements | None:
+        if spec == self.raw.volumes.reference:
+            return None
+        share = coverage(grid, self.cube, self.brain, transform)
+        require_coverage(share, self.raw.subject, spec.title)
+        fixed = self.raw.volumes.reference_of(spec)
+        to_fixed = world_from_reference(fixed, self.raw, self.registrations)
+        middle = self.cube.world_mm(np.argwhere(self.brain).mean(axis=0))
+        middle = to_fixed[:3, :3] @ middle + to_fixed[:3, 3]
+        return RegistrationMeasurements.of(fixed.name, self.registrations[spec.name], middle, share)
+
+
+def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float) -> None:
+    """Write the network's arrays, NIfTI files for people, and what was measured.
+
+    Raises ScanError: a value that float16 cannot hold.
+    """
+    for name, volume in result.volumes.items():
+        values = np.asarray(volume.data, dtype=np.float32)
+        if raw.volumes[name].kind == "dose":
+            values = dose_in_units(values, dose_unit_gy)
+        write_volume(values, folder, raw.subject, name)
+        save_nifti(volume, folder / f"{name}.nii.gz")
+    save_nifti(result.brain, folder / BRAIN_FILE)
+    save_nifti(result.brain_mask, folder / BRAIN_MASK)
+    write_json(folder / MEASUREMENTS_FILE, result.measurements.model_dump(mode="json"))
