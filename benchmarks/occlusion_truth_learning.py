@@ -54,7 +54,7 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
     if (folder / name_of(cause)).exists():
         return
     subject = make_subject(shared_template(params.phantom.spacing_mm), cause, OTHER_SEED)
-    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
+    post_op, event = (subject.world_from_anatomy(name) for name in ("post_op", "event"))
     grid = Grid(subject.anatomy.grid.shape, post_op @ subject.anatomy.grid.affine)
     straight = Grid.covering(grid, BRAIN_MM)
     brain = Volume(resample(Volume(subject.anatomy.brain, grid), straight).data > 0.5, straight)
@@ -62,11 +62,11 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
     cube = brain_cube(brain, wanted.spacing_mm, wanted.cube_voxels, cause.subject)
     inside = on_cube(brain, cube, 1) >= 0.5
     scans = {
-        "post_op": on_cube(subject.post_op, cube, 1),
-        "event": on_cube(subject.event, cube, 1, event @ inverse(post_op)),
+        "post_op": on_cube(subject.scans["post_op"], cube, 1),
+        "event": on_cube(subject.scans["event"], cube, 1, event @ inverse(post_op)),
     }
     inputs = {name: zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()}
-    inputs["dose"] = dose_in_units(on_cube(subject.dose, cube, 1), wanted.dose_unit_gy)
+    inputs["dose"] = dose_in_units(on_cube(subject.scans["dose"], cube, 1), wanted.dose_unit_gy)
     with atomic_folder(folder / name_of(cause)) as temporary:
         for name, values in inputs.items():
             write_volume(values, temporary, cause.subject, name)
