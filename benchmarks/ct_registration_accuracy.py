@@ -78,17 +78,17 @@ def is_refused(result: RigidResult) -> bool:
 def figures_of(phantoms: Phantoms, subject: str) -> dict[str, float]:
     """Mean and largest error in the brain in mm, and similarities: of its CT and of spoilt ones."""
     head, ct = phantoms.make(subject)
-    found = registered(ct.image, head.post_op, phantoms.seed)
-    true = ct.world_from_anatomy @ inverse(head.at_post_op.world_from_anatomy)
+    found = registered(ct.image, head.scans["post_op"], phantoms.seed)
+    true = ct.world_from_anatomy @ inverse(head.world_from_anatomy("post_op"))
     in_head = head.anatomy.grid.world_mm(np.argwhere(head.anatomy.brain)[::7].astype(np.float64))
-    to_post_op = head.at_post_op.world_from_anatomy
+    to_post_op = head.world_from_anatomy("post_op")
     points = in_head @ to_post_op[:3, :3].T + to_post_op[:3, 3]
     difference = found.moving_from_fixed - true
     errors = np.linalg.norm(points @ difference[:3, :3].T + difference[:3, 3], axis=1)
     figures = {"mean": float(errors.mean()), "max": float(errors.max()), "similarity": found.similarity}
     if subject in phantoms.spoilt:
         for name, spoilt in spoilt_cts(phantoms, subject, ct.image).items():
-            result = registered(spoilt, head.post_op, phantoms.seed)
+            result = registered(spoilt, head.scans["post_op"], phantoms.seed)
             figures[name], figures[f"{name} refused"] = result.similarity, float(is_refused(result))
     return figures
 

@@ -28,9 +28,9 @@ from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.plan import read_plan
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, uid
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.volume import Grid, Volume, resample
@@ -56,7 +56,7 @@ def acquired(subject: SyntheticSubject, orientation: str, tilt: str, source: Vol
     affine = np.eye(4)
     affine[:3, :3] = axes * np.array([2.1, 2.1, 2.7])
     shape = (96, 90, 70)
-    centre = subject.post_op.grid.world_mm((np.array(subject.post_op.grid.shape) - 1) / 2)
+    centre = subject.scans["post_op"].grid.world_mm((np.array(subject.scans["post_op"].grid.shape) - 1) / 2)
     affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     return resample(source, Grid(shape, affine))
 
@@ -89,15 +89,14 @@ def images(subject: SyntheticSubject, folder: Path) -> None:
     """Series of one file a slice and multi-frame files, in six orientations each."""
     errors, against_itk = [], []
     for orientation, tilt in product(ORIENTATIONS, TILTS):
-        volume = acquired(subject, orientation, tilt, subject.post_op)
+        volume = acquired(subject, orientation, tilt, subject.scans["post_op"])
         series, place = uid("benchmark", orientation, tilt), folder / f"{orientation}-{tilt}"
         files = write_image_series(
-            volume, place, STUDY, modality="MR", series_uid=series, frame_of_reference_uid=FRAME,
-            slope=SLOPE, intercept=INTERCEPT,
-        )  # fmt: skip
+            volume, place, Header(STUDY, series, FRAME), slope=SLOPE, intercept=INTERCEPT
+        )
         write_enhanced_mr(
-            volume, folder / "frames" / f"{orientation}-{tilt}.dcm", STUDY, series_uid=uid(series, "frames"),
-            frame_of_reference_uid=FRAME, slope=SLOPE, intercept=INTERCEPT,
+            volume, folder / "frames" / f"{orientation}-{tilt}.dcm",
+            Header(STUDY, uid(series, "frames"), FRAME), slope=SLOPE, intercept=INTERCEPT,
         )  # fmt: skip
         read = read_image(read_tree(place).series[0])
         errors.append(differences(read, volume))
@@ -122,12 +121,9 @@ def doses(subject: SyntheticSubject, folder: Path) -> None:
     ]  # fmt: skip
     errors = []
     for orientation, tilt, offsets, bits in cases:
-        dose = acquired(subject, orientation, tilt, subject.dose)
+        dose = acquired(subject, orientation, tilt, subject.scans["dose"])
         path = folder / f"{orientation}-{tilt}-{offsets}-{bits}" / "dose"
-        write_rtdose(
-            dose, path, STUDY, sop_instance_uid=uid(path.parent.name), frame_of_reference_uid=FRAME,
-            offsets=offsets, bits=bits,
-        )  # fmt: skip
+        write_rtdose(dose, path, Header(STUDY, uid(path.parent.name), FRAME), offsets=offsets, bits=bits)
         read = read_dose(read_tree(path.parent).series[0].first).values
         off_mm, off_gy = differences(read, dose)
         errors.append((off_mm, off_gy / float(dose.data.max())))

@@ -23,9 +23,8 @@ from occlusion_truth import measure, opened, report_learned
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
-from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.truth import cohort_truth
-from ricenet.evaluation.occlusion.truth_table import truth_markdown
+from ricenet.evaluation.occlusion.explainer import Explainer
+from ricenet.evaluation.occlusion.truth import cohort_truth, truth_markdown
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
@@ -55,7 +54,7 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
     if (folder / name_of(cause)).exists():
         return
     subject = make_subject(shared_template(params.phantom.spacing_mm), cause, OTHER_SEED)
-    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
+    post_op, event = (subject.world_from_anatomy(name) for name in ("post_op", "event"))
     grid = Grid(subject.anatomy.grid.shape, post_op @ subject.anatomy.grid.affine)
     straight = Grid.covering(grid, BRAIN_MM)
     brain = Volume(resample(Volume(subject.anatomy.brain, grid), straight).data > 0.5, straight)
@@ -63,11 +62,11 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
     cube = brain_cube(brain, wanted.spacing_mm, wanted.cube_voxels, cause.subject)
     inside = on_cube(brain, cube, 1) >= 0.5
     scans = {
-        "post_op": on_cube(subject.post_op, cube, 1),
-        "event": on_cube(subject.event, cube, 1, event @ inverse(post_op)),
+        "post_op": on_cube(subject.scans["post_op"], cube, 1),
+        "event": on_cube(subject.scans["event"], cube, 1, event @ inverse(post_op)),
     }
     inputs = {name: zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()}
-    inputs["dose"] = dose_in_units(on_cube(subject.dose, cube, 1), wanted.dose_unit_gy)
+    inputs["dose"] = dose_in_units(on_cube(subject.scans["dose"], cube, 1), wanted.dose_unit_gy)
     with atomic_folder(folder / name_of(cause)) as temporary:
         for name, values in inputs.items():
             write_volume(values, temporary, cause.subject, name)
@@ -145,7 +144,7 @@ def main() -> None:
             folder = train(splits, params, modality_set, some, work)
             learned = replace(explainer, ensemble=trained(folder, explainer.ensemble))
             found = measure(learned, splits.development)
-            truth = cohort_truth(found.measured, explainer.seed)
+            truth = cohort_truth(found.measured, modality_set, explainer.volumes, explainer.seed)
             print(f"\nLearned from {size} subjects. {truth_markdown(truth)}")
             report_learned(f"{modality_set}, learned from {size}", found.labels, found.p_rice)
             report_causes(truth, size)

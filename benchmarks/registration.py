@@ -166,10 +166,10 @@ def phantoms(quick: bool) -> None:
             subject = make_subject(
                 shared_template(spacing), draw_cause(f"sub-{number:03d}", seed, weights), seed
             )
-            to_post_op, to_event = (p.world_from_anatomy for p in (subject.at_post_op, subject.at_event))
+            to_post_op, to_event = (subject.world_from_anatomy(name) for name in ("post_op", "event"))
             brain = subject.anatomy.grid.world_mm(np.argwhere(subject.anatomy.brain)[::7].astype(np.float64))
             points = brain @ to_post_op[:3, :3].T + to_post_op[:3, 3]
-            scans_ = subject.post_op, subject.event
+            scans_ = subject.scans["post_op"], subject.scans["event"]
             pair = tuple(averaged(s, 2.0) for s in scans_) if name == "averaged" else scans_
             true = to_event @ inverse(to_post_op)
             errors[name].append(registered(f"phantom {number} {name}", pair[0], pair[1], true, points))

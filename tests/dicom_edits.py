@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from pydicom import Dataset, dcmread
 
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, uid
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.volume import Affine, Grid, Volume
 
 STUDY = StudyTags(PatientTags("ANON-1"), uid("edits", "study"), date(2020, 3, 1))
@@ -50,34 +51,34 @@ def numbered(shape: tuple[int, int, int] = (5, 4, 6), axes: object = AXES["axial
     return Volume(values, Grid(shape, affine))
 
 
-def write_series(folder: Path, volume: Volume, **options: object) -> list[Path]:
+def header(of: str, **series: Any) -> Header:
+    """of: the UID of a series of images, or of a radiotherapy object."""
+    return Header(STUDY, of, FRAME, **series)
+
+
+SERIES = header(uid("edits", "series"))
+
+
+def write_series(folder: Path, volume: Volume, of: Header = SERIES, **options: Any) -> list[Path]:
     """A series of one file a slice; `paths[k]` holds slice k."""
-    settings: dict[str, object] = {
-        "modality": "MR",
-        "series_uid": uid("edits", "series"),
-        "frame_of_reference_uid": FRAME,
-        **options,
-    }
-    return write_image_series(volume, folder, STUDY, **settings)  # type: ignore[arg-type]
+    return write_image_series(volume, folder, of, **options)
 
 
-def write_enhanced(folder: Path, volume: Volume, **options: object) -> Path:
+def write_enhanced(folder: Path, volume: Volume, **options: Any) -> Path:
     """An enhanced MR file with all slices."""
-    settings: dict[str, object] = {
-        "series_uid": uid("enhanced"), "frame_of_reference_uid": FRAME, **options,
-    }  # fmt: skip
-    return write_enhanced_mr(volume, folder / "all.dcm", STUDY, **settings)  # type: ignore[arg-type]
+    return write_enhanced_mr(volume, folder / "all.dcm", header(uid("enhanced")), **options)
 
 
-def write_plan(folder: Path, name: str) -> Path:
-    return write_rtplan(
-        folder / name, STUDY, sop_instance_uid=name, frame_of_reference_uid=FRAME, fractions=30,
-        prescription_gy=60.0,
-    )  # fmt: skip
+def write_plan(folder: Path, name: str = "1.2.1", **options: Any) -> Path:
+    return write_rtplan(folder / name, header(name), **{"fractions": 30, "prescription_gy": 60.0, **options})
 
 
-def write_dose(folder: Path, name: str) -> Path:
-    return write_rtdose(numbered(), folder / name, STUDY, sop_instance_uid=name, frame_of_reference_uid=FRAME)
+def write_dose(folder: Path, name: str = "1.2.2", dose: Volume | None = None, **options: Any) -> Path:
+    return write_rtdose(numbered() if dose is None else dose, folder / name, header(name), **options)
+
+
+def write_structures(folder: Path, name: str = "1.2.3") -> Path:
+    return write_rtstruct(folder / name, header(name), images=Header(STUDY, "1.2.7", FRAME), slices=2)
 
 
 def compress_with_gdcm(path: Path, compression: str) -> None:

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from ricenet.phantom.dicom.images import CT_IMAGE, MR_IMAGE, write_image_series
-from ricenet.phantom.dicom.objects import PatientTags, StudyTags, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.image_writers import CT_IMAGE, MR_IMAGE, write_image_series
+from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, uid
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.volume import Affine, Grid, Volume
 
 HEAD_MM = (62.0, 72.0, 56.0)
@@ -42,6 +42,12 @@ class TinyPatient:
 
     def study(self, visit: Literal["post_op", "event", "rt"], day: date) -> StudyTags:
         return StudyTags(self.tags, self.uid(f"{visit}-study"), day, f"{visit} of {self.patient_id}")
+
+    def mri(self, visit: Literal["post_op", "event"], day: date) -> Header:
+        return Header(
+            self.study(visit, day), self.uid(visit), self.uid(f"{visit}-frame"), 7,
+            f"T1 MPRAGE {self.patient_id}",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,29 +136,43 @@ def write_tiny_export(
     rt_from_post_op = np.eye(4) if shared_frame else CT_FROM_POST_OP
     rt_frame = patient.uid("post_op-frame" if shared_frame else "rt-frame")
     rt = patient.study("rt", plan_date)
+    struct, plan, dose_header, ct_header = (
+        Header(rt, patient.uid(of), rt_frame, description=f"Head of {patient_id}")
+        for of in ("struct", "plan", "dose", "ct")
+    )
     dose, ct = tiny_dose(dose_max_gy, rt_from_post_op), tiny_ct(rt_from_post_op) if with_ct else None
     post_op, event = tiny_post_op(), tiny_event()
-    drawn_on_ct = with_ct or not shared_frame
-    struct_file = _write_struct(root, patient, rt, rt_frame, drawn_on_ct) if with_struct else None
-    plan_file = None
+    on_ct = with_ct or not shared_frame
+    struct_file = plan_file = None
+    if with_struct:
+        struct_file = write_rtstruct(
+            root / "st2" / "s.bin", struct, rois=("PTV of Sibylle",),
+            images=ct_header if on_ct else patient.mri("post_op", post_op_date), slices=14 if on_ct else 12,
+            image_sop_class_uid=CT_IMAGE if on_ct else MR_IMAGE,
+        )  # fmt: skip
     if with_plan:
         plan_file = write_rtplan(
-            root / "st2" / "p.bin", rt, sop_instance_uid=patient.uid("plan"), frame_of_reference_uid=rt_frame,
-            fractions=fractions, prescription_gy=prescription_gy,
-            structure_set_uid=patient.uid("struct") if with_struct else "",
+            root / "st2" / "p.bin", plan, fractions=fractions, prescription_gy=prescription_gy,
+            structure_set_uid=struct.uid if with_struct else "",
         )  # fmt: skip
     dose_file = write_rtdose(
-        dose, root / "st2" / "d.bin", rt, sop_instance_uid=patient.uid("dose"),
-        frame_of_reference_uid=rt_frame, plan_uid=patient.uid("plan"), units=units,
+        dose, root / "st2" / "d.bin", dose_header, plan_uids=[plan.uid], units=units,
         dose_type=dose_type, summation_type=summation_type, bits=bits,
     )  # fmt: skip
+    ct_files = []
+    if ct is not None:
+        ct_files = write_image_series(ct, root / "st2" / "ser1", ct_header, modality="CT", intercept=-1024.0)
+    agent = "Gadovist"
     return TinyExport(
         folder,
         patient,
-        _write_mri(post_op, root / "st1" / "ser7", patient, "post_op", post_op_date),
-        _write_mri(event, root / "st3" / "ser7", patient, "event", event_date),
-        [] if ct is None else _write_ct(ct, root / "st2" / "ser1", patient, rt, rt_frame),
-        dose_file, plan_file, struct_file, post_op, event, ct, dose, rt_frame, rt_from_post_op,
+        write_image_series(
+            post_op, root / "st1" / "ser7", patient.mri("post_op", post_op_date), contrast_agent=agent
+        ),
+        write_image_series(
+            event, root / "st3" / "ser7", patient.mri("event", event_date), contrast_agent=agent
+        ),
+        ct_files, dose_file, plan_file, struct_file, post_op, event, ct, dose, rt_frame, rt_from_post_op,
     )  # fmt: skip
 
 
@@ -190,34 +210,6 @@ def recompress(path: Path, transfer_syntax: str) -> None:
     writer.SetFile(reader.GetFile())
     writer.SetImage(change.GetOutput())
     assert writer.Write(), path
-
-
-def _write_mri(
-    volume: Volume, folder: Path, patient: TinyPatient, visit: Literal["post_op", "event"], day: date
-) -> list[Path]:
-    return write_image_series(
-        volume, folder, patient.study(visit, day), modality="MR", series_uid=patient.uid(visit),
-        frame_of_reference_uid=patient.uid(f"{visit}-frame"), series_number=7,
-        description=f"T1 MPRAGE {patient.patient_id}", contrast_agent="Gadovist",
-    )  # fmt: skip
-
-
-def _write_ct(ct: Volume, folder: Path, patient: TinyPatient, rt: StudyTags, rt_frame: str) -> list[Path]:
-    return write_image_series(
-        ct, folder, rt, modality="CT", series_uid=patient.uid("ct"), frame_of_reference_uid=rt_frame,
-        description=f"Head of {patient.patient_id}", intercept=-1024.0,
-    )  # fmt: skip
-
-
-def _write_struct(root: Path, patient: TinyPatient, rt: StudyTags, rt_frame: str, drawn_on_ct: bool) -> Path:
-    of, slices = ("ct", tiny_ct(np.eye(4)).grid.shape[2]) if drawn_on_ct else ("post_op", 12)
-    return write_rtstruct(
-        root / "st2" / "s.bin", rt, sop_instance_uid=patient.uid("struct"), frame_of_reference_uid=rt_frame,
-        image_series_uid=patient.uid(of),
-        image_study_uid=rt.study_uid if drawn_on_ct else patient.uid("post_op-study"),
-        image_sop_instance_uids=[uid(patient.uid(of), k) for k in range(slices)],
-        rois=("PTV of Sibylle",), image_sop_class_uid=CT_IMAGE if drawn_on_ct else MR_IMAGE,
-    )  # fmt: skip
 
 
 def _axial_grid(

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_edits import (
-    FRAME,
-    STUDY,
     change,
+    header,
     numbered,
     only_series,
     reasons,
     write_dose,
+    write_enhanced,
     write_plan,
     write_series,
 )
@@ -31,7 +31,6 @@ from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dicom.plan import read_plan, read_structures
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.images import write_enhanced_mr
 from ricenet.phantom.dicom.objects import uid
 from ricenet.runtime.errors import SourceError
 
@@ -142,11 +141,11 @@ def _read_anything(path: Path, beside: list[Path]) -> None:
 @pytest.mark.parametrize("of", ["image", "rle", "enhanced", "plan", "dose"])
 def test_noise_is_never_more_than_unusable(tmp_path: Path, of: str, changed_bytes: int) -> None:
     """Whatever bytes are changed: no other error than one that a user can read, and no harm to others."""
-    other = {"series_uid": uid("noisy"), "frame_of_reference_uid": FRAME}
+    other = header(uid("noisy"))
     writers: dict[str, Callable[[], list[Path]]] = {
-        "image": lambda: write_series(tmp_path / "w", numbered(), **other),
-        "rle": lambda: write_series(tmp_path / "w", numbered(), transfer_syntax_uid=RLE, **other),
-        "enhanced": lambda: [write_enhanced_mr(numbered(), tmp_path / "e", STUDY, **other)],
+        "image": lambda: write_series(tmp_path / "w", numbered(), other),
+        "rle": lambda: write_series(tmp_path / "w", numbered(), other, transfer_syntax_uid=RLE),
+        "enhanced": lambda: [write_enhanced(tmp_path / "w", numbered())],
         "plan": lambda: [write_plan(tmp_path, "1.2.1")],
         "dose": lambda: [write_dose(tmp_path, "1.2.2")],
     }

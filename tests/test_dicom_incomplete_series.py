@@ -8,7 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dicom_edits import change, numbered, only_series, reasons, setting, write_dose, write_plan, write_series
+from dicom_edits import (
+    change,
+    header,
+    numbered,
+    only_series,
+    reasons,
+    setting,
+    write_dose,
+    write_plan,
+    write_series,
+)
 
 from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import Series
@@ -160,7 +170,7 @@ def test_a_slice_with_two_contents_is_missed(tmp_path: Path) -> None:
 
 
 def test_the_series_beside_a_damaged_one_is_read(tmp_path: Path) -> None:
-    cut(write_series(tmp_path / "a", numbered(), series_uid=uid("damaged"))[5])
+    cut(write_series(tmp_path / "a", numbered(), header(uid("damaged")))[5])
     write_series(tmp_path / "b", numbered())
     unusable = {series.uid: series.unusable for series in read_tree(tmp_path).series}
     assert unusable == {uid("damaged"): 1, uid("edits", "series"): 0}

@@ -1,4 +1,4 @@
-"""What plans say of fractions, prescription and beams."""
+"""What plans say of fractions, prescription and beams, and structure sets of the images they lie on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,14 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from dicom_edits import FRAME, STUDY, change, only_instance, sample, setting
+from dicom_edits import FRAME, change, only_instance, sample, setting, write_plan, write_structures
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 from ricenet.importing.dicom.headers import read_header
-from ricenet.importing.dicom.plan import PlanObject, read_plan
-from ricenet.phantom.dicom.objects import sequence_item, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.importing.dicom.plan import PlanObject, read_plan, read_structures
+from ricenet.phantom.dicom.objects import elements
 from ricenet.runtime.errors import SourceError
-
-
-def write_plan(folder: Path, **options: object) -> Path:
-    settings: dict[str, object] = {
-        "sop_instance_uid": uid("plan"), "frame_of_reference_uid": FRAME, "fractions": 30,
-        "prescription_gy": 60.0, **options,
-    }  # fmt: skip
-    return write_rtplan(folder / "plan", STUDY, **settings)  # type: ignore[arg-type]
 
 
 def read(folder: Path) -> PlanObject:
@@ -33,7 +24,7 @@ def read(folder: Path) -> PlanObject:
 def test_a_plan_states_its_fractions_prescription_beams_and_references(tmp_path: Path) -> None:
     write_plan(tmp_path, beams=(3, 5), setup_beams=(8, 9), structure_set_uid="1.2.9", date=date(2020, 3, 12))
     assert read(tmp_path) == PlanObject(
-        sop_instance_uid=uid("plan"),
+        sop_instance_uid="1.2.1",
         date=date(2020, 3, 12),
         fractions=30,
         fraction_groups=1,
@@ -72,9 +63,6 @@ def test_what_a_plan_does_not_state_is_not_invented(tmp_path: Path) -> None:
     plan = read(tmp_path)
     assert (plan.fractions, plan.prescription_gy, plan.date) == (None, None, None)
     assert (plan.structure_set_uids, plan.frame_of_reference_uid) == ((), "")
-
-
-def test_zero_fractions_are_passed_on(tmp_path: Path) -> None:
     write_plan(tmp_path, fractions=0)
     assert read(tmp_path).fractions == 0
 
@@ -88,7 +76,7 @@ def test_the_fractions_of_several_groups_are_nobodys_to_choose(tmp_path: Path) -
 def references(*stated: tuple[str, str, str]) -> Callable[[Dataset], None]:
     return setting(
         DoseReferenceSequence=[
-            sequence_item(
+            elements(
                 DoseReferenceType=kind, DoseReferenceStructureType=structure, TargetPrescriptionDose=dose
             )
             for kind, structure, dose in stated
@@ -144,23 +132,72 @@ def test_the_real_plan_of_seven_fractions_is_prescribed_to_the_site_not_the_poin
     assert (plan.fractions, plan.prescription_gy, plan.beams) == (7, 14.0, frozenset({1, 2, 3, 4}))
 
 
-def test_pydicoms_own_plan_is_read() -> None:
-    instance = read_header(Path(str(get_testdata_file("rtplan.dcm", download=False))))
-    assert instance is not None
-    plan = read_plan(instance)
-    assert (plan.fraction_groups, plan.fractions) == (1, 30)
-
-
-def test_beams_without_a_number_of_their_own_are_refused(tmp_path: Path) -> None:
-    change(write_plan(tmp_path), lambda d: setattr(d.BeamSequence[1], "BeamNumber", 1))
-    with pytest.raises(SourceError, match="beams are not numbered, each differently"):
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda d: setattr(d.BeamSequence[1], "BeamNumber", 1), "beams are not numbered, each differently"),
+        (
+            setting(DoseReferenceSequence=None, FractionGroupSequence=None, BeamSequence=None),
+            "an RTPLAN without fractions, beams and prescription",
+        ),
+    ],
+)
+def test_a_plan_that_states_nothing_usable_is_refused(
+    tmp_path: Path, edit: Callable[[Dataset], object], words: str
+) -> None:
+    change(write_plan(tmp_path), edit)
+    with pytest.raises(SourceError, match=words):
         read(tmp_path)
 
 
-def test_a_plan_without_content_is_refused(tmp_path: Path) -> None:
-    change(
-        write_plan(tmp_path),
-        setting(DoseReferenceSequence=None, FractionGroupSequence=None, BeamSequence=None),
+# ---- structure sets
+
+
+def another_space(dataset: Dataset) -> None:
+    series = elements(SeriesInstanceUID="1.2.8")
+    study = elements(RTReferencedSeriesSequence=[series])
+    second = elements(FrameOfReferenceUID="1.2.10", RTReferencedStudySequence=[study, study])
+    dataset.ReferencedFrameOfReferenceSequence.append(second)
+
+
+@pytest.mark.parametrize(
+    ("edit", "frames", "series"),
+    [
+        (lambda d: None, (FRAME,), ("1.2.7",)),
+        (another_space, (FRAME, "1.2.10"), ("1.2.7", "1.2.8")),
+        # regions say their frame where no images are referenced
+        (setting(ReferencedFrameOfReferenceSequence=None), (FRAME,), ()),
+    ],
+)
+def test_a_structure_set_leads_to_the_images_it_was_drawn_on(
+    tmp_path: Path, edit: Callable[[Dataset], object], frames: tuple[str, ...], series: tuple[str, ...]
+) -> None:
+    change(write_structures(tmp_path), edit)
+    found = read_structures(only_instance(tmp_path))
+    assert found.sop_instance_uid == "1.2.3"
+    assert (found.frame_of_reference_uids, found.image_series_uids) == (frames, series)
+
+
+def test_a_structure_set_that_refers_to_nothing_is_refused(tmp_path: Path) -> None:
+    without = setting(ReferencedFrameOfReferenceSequence=None, StructureSetROISequence=None)
+    change(write_structures(tmp_path), without)
+    with pytest.raises(SourceError, match="refers to no images and no frame of reference"):
+        read_structures(only_instance(tmp_path))
+
+
+def test_the_real_structure_set_leads_to_the_ct_beside_it() -> None:
+    struct, ct = (read_header(sample("rt_dicom", name)) for name in ("rtss.dcm", "ct.0.dcm"))
+    assert struct is not None and ct is not None
+    structures = read_structures(struct)
+    assert structures.image_series_uids == (ct.series_uid,)
+    assert structures.frame_of_reference_uids == (ct.frame_of_reference_uid,)
+
+
+def test_pydicoms_own_objects_are_read() -> None:
+    plan, struct = (
+        read_header(Path(str(get_testdata_file(name, download=False))))
+        for name in ("rtplan.dcm", "rtstruct.dcm")
     )
-    with pytest.raises(SourceError, match="an RTPLAN without fractions, beams and prescription"):
-        read(tmp_path)
+    assert plan is not None and struct is not None
+    assert (read_plan(plan).fraction_groups, read_plan(plan).fractions) == (1, 30)
+    assert read_structures(struct).frame_of_reference_uids

@@ -23,7 +23,8 @@ from ricenet.importing.dose.course_dose import ChosenDose, CourseDose, ReadDose
 from ricenet.importing.dose.interpret import judge_course, read_course
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.importing.dose.treatment import Parsed, Treatment, instances_of
-from ricenet.phantom.dicom.radiotherapy import write_rtplan
+from ricenet.phantom.dicom.objects import Header
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtplan
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 
@@ -554,9 +555,9 @@ def test_a_further_plan_that_may_have_been_delivered_is_reported(
 ) -> None:
     export = write_tiny_export(tmp_path, prescription_gy=46.0, fractions=23, dose_max_gy=48.0)
     boost = write_rtplan(
-        export.dose_file.parent / "p2.bin", export.patient.study("rt", date(2020, 3, 20)),
-        sop_instance_uid="2.25.777", frame_of_reference_uid=export.rt_frame_uid, fractions=7,
-        prescription_gy=14.0,
+        export.dose_file.parent / "p2.bin",
+        Header(export.patient.study("rt", date(2020, 3, 20)), "2.25.777", export.rt_frame_uid),
+        fractions=7, prescription_gy=14.0,
     )  # fmt: skip
     edit(boost, **stated)
     assert (FURTHER in decisions(course_in(tmp_path))) == reported

@@ -28,8 +28,8 @@ from ricenet.importing.dose.treatment import Treatment
 from ricenet.importing.sources import PatientSource
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import make_planning_ct
-from ricenet.phantom.dicom.images import write_image_series
-from ricenet.phantom.dicom.objects import PatientTags, StudyTags
+from ricenet.phantom.dicom.image_writers import write_image_series
+from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
@@ -48,7 +48,7 @@ def series(uid: str, frame: str, kind: Kind = "CT", slices: int = 100, person: s
         (
             Instance(
                 path=Path("absent.dcm"), kind=kind, patient_id="P", study_uid="1", series_uid=uid,
-                sop_instance_uid=f"{uid}.1", sop_class_uid="", transfer_syntax_uid="", date=None,
+                sop_instance_uid=f"{uid}.1", date=None,
                 series_number=None, series_description="", frame_of_reference_uid=frame,
                 contrast_agent=False, frames=slices, person=person,
             ),
@@ -323,7 +323,7 @@ class Planned:
     @property
     def points_mm(self) -> np.ndarray:
         """Of the true brain, in the MRI's space."""
-        anatomy, to_mri = self.subject.anatomy, self.subject.at_post_op.world_from_anatomy
+        anatomy, to_mri = self.subject.anatomy, self.subject.world_from_anatomy("post_op")
         points = anatomy.grid.world_mm(np.argwhere(anatomy.brain)[::11].astype(np.float64))
         return np.asarray(points @ to_mri[:3, :3].T + to_mri[:3, 3])
 
@@ -335,18 +335,18 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     folder = tmp_path_factory.mktemp("ct")
     study = StudyTags(PatientTags("P"), "2.25.20", date(2020, 1, 1))
     write_image_series(
-        ct.image, folder, study, modality="CT", series_uid="2.25.21", frame_of_reference_uid=CT_FRAME,
-        intercept=-1024.0,
+        ct.image, folder, Header(study, "2.25.21", CT_FRAME), modality="CT", intercept=-1024.0
     )  # fmt: skip
-    mri_from_ct = subject.at_post_op.world_from_anatomy @ inverse(ct.world_from_anatomy)
-    in_ct = Grid(subject.dose.grid.shape, inverse(mri_from_ct) @ subject.dose.grid.affine)
-    given = course(dose=Volume(subject.dose.data, in_ct))
+    mri_from_ct = subject.world_from_anatomy("post_op") @ inverse(ct.world_from_anatomy)
+    dose = subject.scans["dose"]
+    in_ct = Grid(dose.grid.shape, inverse(mri_from_ct) @ dose.grid.affine)
+    given = course(dose=Volume(dose.data, in_ct))
     chosen = source(*read_tree(folder).series)
     seen: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patched:
         for name in ("head_of", "register_to_mri"):
             patched.setattr(planning_ct, name, noted(getattr(planning_ct, name), name, seen))
-        placed = place_dose(given, chosen, subject.post_op, seed=7)
+        placed = place_dose(given, chosen, subject.scans["post_op"], seed=7)
     return Planned(subject, chosen, given, mri_from_ct, placed, seen["register_to_mri"], seen["head_of"])
 
 
@@ -362,7 +362,7 @@ def noted(function: Callable[..., Any], name: str, seen: dict[str, Any]) -> Call
 
 @pytest.mark.slow
 def test_the_dose_follows_the_ct_to_within_a_millimetre(planned: Planned) -> None:
-    true = planned.subject.dose.grid.affine
+    true = planned.subject.scans["dose"].grid.affine
     error = planned.placed.dose.grid.affine @ inverse(true) - np.eye(4)
     distances = np.linalg.norm(planned.points_mm @ error[:3, :3].T + error[:3, 3], axis=1)
     assert np.abs(planned.mri_from_ct - np.eye(4)).max() > 5  # there was something to find
@@ -381,7 +381,7 @@ def test_one_frame_for_all_studies_is_found_out_by_the_ct(
     monkeypatch.setattr(planning_ct, "register_to_mri", lambda *_: planned.registered)
     careless = replace(planned.source, images=source(mri=series("m", CT_FRAME, "MR")).images)
     with pytest.raises(SourceError, match=r"the CT's head moves by \d+\.\d mm and \d+\.\d degrees"):
-        place_dose(planned.course, careless, planned.subject.post_op, seed=7)
+        place_dose(planned.course, careless, planned.subject.scans["post_op"], seed=7)
 
 
 @pytest.mark.slow
@@ -391,7 +391,7 @@ def test_how_it_was_placed_is_recorded_without_saying_whose_it_is(planned: Plann
     assert placement["Method"] == "rigid registration of the planning CT"
     angle = Rotation.from_matrix(planned.mri_from_ct[:3, :3]).magnitude()
     assert placement["RotationDegrees"] == pytest.approx(np.degrees(angle), abs=0.5)
-    grid = planned.subject.post_op.grid
+    grid = planned.subject.scans["post_op"].grid
     middle = np.append(grid.world_mm((np.array(grid.shape) - 1) / 2), 1)
     shift = np.linalg.norm((inverse(planned.mri_from_ct) @ middle - middle)[:3])
     assert placement["ShiftMm"] == pytest.approx(shift, abs=1.0)
@@ -419,20 +419,20 @@ def test_what_only_has_a_heads_outline_is_not_laid_over_it(planned: Planned) -> 
     head = planned.head
     uniform = Volume(np.where(head.data, 240, 0).astype(np.float32), head.grid)
     with pytest.raises(SourceError, match=r"CT to the reference MRI failed \(.* within the head 1\.0[01]"):
-        register_to_mri(uniform, head, planned.subject.post_op, seed=7)
+        register_to_mri(uniform, head, planned.subject.scans["post_op"], seed=7)
 
 
 @pytest.mark.slow
 def test_a_misplaced_head_shares_less_than_one_in_place(planned: Planned) -> None:
     head, ct = planned.head, planning_ct.prepared(read_image(planned.source.planning_cts[0]), planned.head)
     true = inverse(planned.mri_from_ct)
-    in_place = similarity_within(head, ct, planned.subject.post_op, true)
+    in_place = similarity_within(head, ct, planned.subject.scans["post_op"], true)
     for shift_mm in (5.0, 10.0, 20.0):
         moved = true.copy()
         moved[2, 3] += shift_mm
-        assert similarity_within(head, ct, planned.subject.post_op, moved) < in_place - 0.02
+        assert similarity_within(head, ct, planned.subject.scans["post_op"], moved) < in_place - 0.02
     moved[2, 3] += 300
-    assert similarity_within(head, ct, planned.subject.post_op, moved) == 1.0  # out of the scan
+    assert similarity_within(head, ct, planned.subject.scans["post_op"], moved) == 1.0  # out of the scan
 
 
 @pytest.mark.parametrize(

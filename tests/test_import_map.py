@@ -21,8 +21,9 @@ from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.sequences import says_adc, says_contrast_t1, says_flair
 from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
-from ricenet.phantom.dicom.images import write_image_series
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.image_writers import write_image_series
+from ricenet.phantom.dicom.objects import Header
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.runtime.errors import CohortError
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Volume
@@ -64,8 +65,8 @@ def add_mr(
         grid = replace(volume.grid, shape=(*volume.grid.shape[:2], slices))
         volume = Volume(volume.data[..., :slices], grid)
     write_image_series(
-        volume, export.folder / patient.patient_id / name, tags, modality="MR", series_uid=patient.uid(name),
-        frame_of_reference_uid=patient.uid(f"{name}-frame"), description=description,
+        volume, export.folder / patient.patient_id / name,
+        Header(tags, patient.uid(name), patient.uid(f"{name}-frame"), description=description),
     )  # fmt: skip
 
 
@@ -76,9 +77,9 @@ def add_dose(
     patient = export.patient
     write_rtdose(
         tiny_dose(20.0, export.rt_world_from_post_op_world),
-        export.folder / patient.patient_id / f"{name}.dcm", patient.study("rt", PLANNED),
-        sop_instance_uid=patient.uid(name), frame_of_reference_uid=export.rt_frame_uid,
-        plan_uid=patient.uid(plan), summation_type=summation_type, beam_number=beam,
+        export.folder / patient.patient_id / f"{name}.dcm",
+        Header(patient.study("rt", PLANNED), patient.uid(name), export.rt_frame_uid),
+        plan_uids=[patient.uid(plan)], summation_type=summation_type, beam_number=beam,
     )  # fmt: skip
 
 
@@ -87,17 +88,18 @@ def add_ct(export: TinyExport, name: str, frame: str = "", slices: int = 14) -> 
     ct, patient = tiny_ct(export.rt_world_from_post_op_world), export.patient
     write_image_series(
         Volume(ct.data[..., :slices], replace(ct.grid, shape=(*ct.grid.shape[:2], slices))),
-        export.folder / patient.patient_id / name, patient.study("rt", PLANNED), modality="CT",
-        series_uid=patient.uid(name), frame_of_reference_uid=frame or export.rt_frame_uid, intercept=-1024.0,
+        export.folder / patient.patient_id / name,
+        Header(patient.study("rt", PLANNED), patient.uid(name), frame or export.rt_frame_uid),
+        modality="CT", intercept=-1024.0,
     )  # fmt: skip
 
 
 def add_plan(export: TinyExport, name: str, day: date = PLANNED, **elements: object) -> None:
     """One more RTPLAN (14 Gy in 7 fractions); elements: changed by keyword."""
     path = write_rtplan(
-        export.folder / f"{name}.dcm", export.patient.study("rt", day),
-        sop_instance_uid=export.patient.uid(name), frame_of_reference_uid=export.rt_frame_uid, fractions=7,
-        prescription_gy=14.0,
+        export.folder / f"{name}.dcm",
+        Header(export.patient.study("rt", day), export.patient.uid(name), export.rt_frame_uid),
+        fractions=7, prescription_gy=14.0,
     )  # fmt: skip
     edit(path, **elements)
 

@@ -11,10 +11,10 @@ import pytest
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.anatomy import Anatomy, Template, load_template, make_anatomy
+from ricenet.phantom.irradiation import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, probability_of_rice
 from ricenet.phantom.phantom_subject import draw_cause, write_subject
-from ricenet.phantom.radiotherapy import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json

@@ -23,9 +23,9 @@ from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.dicom.export import write_dicom_phantom
-from ricenet.phantom.dicom.images import RLE_LOSSLESS, write_enhanced_mr, write_image_series
-from ricenet.phantom.dicom.objects import PatientTags, StudyTags, decimal, uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, decimal, uid
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.runtime.errors import CohortError
@@ -38,6 +38,7 @@ SPACING_MM = 4.0
 SEED = 7
 PATIENTS = 5
 STUDY = StudyTags(PatientTags("X-1", "Müller^Änne"), uid("study"), date(2020, 1, 2), "Head")
+MRI = Header(STUDY, uid("mr"), uid("frame"))
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TILT = Rotation.from_euler("xyz", [5, -7, 11], degrees=True).as_matrix()
 
@@ -82,9 +83,9 @@ def assert_same(found: Volume, expected: Volume) -> None:
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_a_series_is_read_back_at_the_same_place(orientation: str, tilt: np.ndarray, tmp_path: Path) -> None:
     volume = volume_along(tilt @ ORIENTATIONS[orientation])
-    write_image_series(
-        volume, tmp_path, STUDY, modality="MR", series_uid=uid("mr"), frame_of_reference_uid=uid("frame")
-    )
+    paths = write_image_series(volume, tmp_path, MRI)
+    assert sorted(path.name for path in paths) == [f"IM000{n}.dcm" for n in range(1, 6)]
+    assert [path.name for path in paths] != sorted(path.name for path in paths)
     assert_same(read_series(tmp_path), volume)
 
 
@@ -93,8 +94,7 @@ def test_a_multi_frame_file_is_read_back_at_the_same_place(shared_orientation: b
     volume = volume_along(TILT @ ORIENTATIONS["coronal"])
     halves = Volume(volume.data / 2 + 10, volume.grid)
     path = write_enhanced_mr(
-        halves, tmp_path / "e.dcm", STUDY, series_uid=uid("mr"), frame_of_reference_uid=uid("frame"),
-        slope=0.5, intercept=10.0, shared_orientation=shared_orientation,
+        halves, tmp_path / "e.dcm", MRI, slope=0.5, intercept=10.0, shared_orientation=shared_orientation
     )  # fmt: skip
     assert_same(itk_volume(sitk.ReadImage(str(path))), halves)
 
@@ -102,10 +102,7 @@ def test_a_multi_frame_file_is_read_back_at_the_same_place(shared_orientation: b
 def test_ct_is_stored_with_an_intercept_and_read_back_in_hounsfield_units(tmp_path: Path) -> None:
     volume = volume_along(ORIENTATIONS["axial"])
     hounsfield = Volume(volume.data - 1000, volume.grid)
-    (first, *_) = write_image_series(
-        hounsfield, tmp_path, STUDY, modality="CT", series_uid=uid("ct"), frame_of_reference_uid=uid("frame"),
-        intercept=-1024.0,
-    )  # fmt: skip
+    first, *_ = write_image_series(hounsfield, tmp_path, MRI, modality="CT", intercept=-1024.0)
     assert pydicom.dcmread(first).pixel_array[0, 0] == hounsfield.data[0, 0, 0] + 1024
     assert_same(read_series(tmp_path), hounsfield)
 
@@ -122,38 +119,21 @@ def test_ct_is_stored_with_an_intercept_and_read_back_in_hounsfield_units(tmp_pa
 )
 def test_every_transfer_syntax_holds_the_same_pixels(transfer_syntax_uid: str, tmp_path: Path) -> None:
     volume = volume_along(ORIENTATIONS["sagittal"])
-    paths = write_image_series(
-        volume, tmp_path, STUDY, modality="MR", series_uid=uid("mr"), frame_of_reference_uid=uid("frame"),
-        transfer_syntax_uid=transfer_syntax_uid,
-    )  # fmt: skip
+    paths = write_image_series(volume, tmp_path, MRI, transfer_syntax_uid=transfer_syntax_uid)
     for k, path in enumerate(paths):
         dataset = pydicom.dcmread(path)
         assert dataset.file_meta.TransferSyntaxUID == transfer_syntax_uid
         np.testing.assert_array_equal(dataset.pixel_array.T, volume.data[:, :, k])
 
 
-def test_file_names_say_nothing_about_the_order_of_slices(tmp_path: Path) -> None:
-    paths = write_image_series(
-        volume_along(ORIENTATIONS["axial"]), tmp_path, STUDY, modality="MR", series_uid=uid("mr"),
-        frame_of_reference_uid=uid("frame"),
-    )  # fmt: skip
-    assert sorted(path.name for path in paths) == [f"IM000{n}.dcm" for n in range(1, 6)]
-    assert [path.name for path in paths] != sorted(path.name for path in paths)
-
-
 def test_what_dicom_cannot_hold_is_not_written(tmp_path: Path) -> None:
-    tags: dict[str, Any] = {
-        "modality": "MR",
-        "series_uid": uid("mr"),
-        "frame_of_reference_uid": uid("frame"),
-    }
     volume = volume_along(ORIENTATIONS["axial"])
     with pytest.raises(ValueError, match="do not fit into 16 bits"):
-        write_image_series(Volume(volume.data * 100, volume.grid), tmp_path, STUDY, **tags)
+        write_image_series(Volume(volume.data * 100, volume.grid), tmp_path, MRI)
     skewed = volume.grid.affine.copy()
     skewed[:3, 1] += 0.2 * skewed[:3, 0]
     with pytest.raises(ValueError, match="not perpendicular"):
-        write_image_series(Volume(volume.data, Grid(volume.grid.shape, skewed)), tmp_path, STUDY, **tags)
+        write_image_series(Volume(volume.data, Grid(volume.grid.shape, skewed)), tmp_path, MRI)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,11 +147,10 @@ def axial_dose() -> Volume:
 
 
 def written_dose(dose: Volume, folder: Path, **options: Any) -> Dataset:
-    path = write_rtdose(
-        dose, folder / "d.dcm", STUDY, sop_instance_uid=uid("dose"), frame_of_reference_uid=uid("frame"),
-        plan_uid=uid("plan"), **options,
-    )  # fmt: skip
-    return pydicom.dcmread(path)
+    header = Header(STUDY, uid("dose"), uid("frame"))
+    return pydicom.dcmread(
+        write_rtdose(dose, folder / "d.dcm", header, **{"plan_uids": [uid("plan")], **options})
+    )
 
 
 @pytest.mark.parametrize(("bits", "tolerance_gy"), [(16, 0.001), (32, 1e-7)])
@@ -208,11 +187,8 @@ def test_a_beams_dose_names_its_beam_and_a_sum_its_plans(tmp_path: Path) -> None
     beam = written_dose(axial_dose(), tmp_path, summation_type="BEAM", beam_number=3)
     group = beam.ReferencedRTPlanSequence[0].ReferencedFractionGroupSequence[0]
     assert group.ReferencedBeamSequence[0].ReferencedBeamNumber == 3
-    path = write_rtdose(
-        axial_dose(), tmp_path / "sum.dcm", STUDY, sop_instance_uid=uid("sum"),
-        frame_of_reference_uid=uid("frame"), plan_uid=[uid("a"), uid("b")], summation_type="MULTI_PLAN",
-    )  # fmt: skip
-    plans = pydicom.dcmread(path).ReferencedRTPlanSequence
+    summed = written_dose(axial_dose(), tmp_path, plan_uids=[uid("a"), uid("b")], summation_type="MULTI_PLAN")
+    plans = summed.ReferencedRTPlanSequence
     assert [plan.ReferencedSOPInstanceUID for plan in plans] == [uid("a"), uid("b")]
 
 
@@ -230,10 +206,10 @@ def test_an_impossible_dose_is_not_written(tmp_path: Path) -> None:
 
 
 def test_a_plan_states_fractions_prescription_and_beams_or_leaves_them_out(tmp_path: Path) -> None:
-    tags = {"sop_instance_uid": uid("plan"), "frame_of_reference_uid": uid("frame")}
+    header = Header(STUDY, uid("plan"), uid("frame"))
     path = write_rtplan(
-        tmp_path / "p.dcm", STUDY, fractions=30, prescription_gy=60.0, beams=(1, 4), setup_beams=(9,),
-        structure_set_uid=uid("struct"), date=date(2020, 1, 9), **tags,
+        tmp_path / "p.dcm", header, fractions=30, prescription_gy=60.0, beams=(1, 4), setup_beams=(9,),
+        structure_set_uid=uid("struct"), date=date(2020, 1, 9),
     )  # fmt: skip
     plan = pydicom.dcmread(path)
     (group,) = plan.FractionGroupSequence
@@ -244,25 +220,20 @@ def test_a_plan_states_fractions_prescription_and_beams_or_leaves_them_out(tmp_p
     assert beams == {1: "TREATMENT", 4: "TREATMENT", 9: "SETUP"}
     assert (plan.StudyDate, plan.RTPlanDate) == ("20200102", "20200109")
     assert plan.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID == uid("struct")
-    silent = pydicom.dcmread(
-        write_rtplan(tmp_path / "s.dcm", STUDY, fractions=None, prescription_gy=None, **tags)
-    )
+    silent = pydicom.dcmread(write_rtplan(tmp_path / "s.dcm", header, fractions=None, prescription_gy=None))
     assert silent.FractionGroupSequence[0].NumberOfFractionsPlanned is None
     assert "TargetPrescriptionDose" not in silent.DoseReferenceSequence[0]
 
 
 def test_a_structure_set_names_its_images_and_regions(tmp_path: Path) -> None:
-    path = write_rtstruct(
-        tmp_path / "s.dcm", STUDY, sop_instance_uid=uid("struct"), frame_of_reference_uid=uid("frame"),
-        image_series_uid=uid("ct"), image_study_uid=STUDY.study_uid,
-        image_sop_instance_uids=[uid("ct", 0), uid("ct", 1)], rois=("PTV", "GTV"),
-    )  # fmt: skip
+    header, images = Header(STUDY, uid("struct"), uid("frame")), Header(STUDY, "1.2.7", uid("frame"))
+    path = write_rtstruct(tmp_path / "s.dcm", header, images=images, slices=2, rois=("PTV", "GTV"))
     dataset = pydicom.dcmread(path)
     (frame,) = dataset.ReferencedFrameOfReferenceSequence
     (series,) = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
-    assert frame.FrameOfReferenceUID == uid("frame") and series.SeriesInstanceUID == uid("ct")
-    images = [image.ReferencedSOPInstanceUID for image in series.ContourImageSequence]
-    assert images == [uid("ct", 0), uid("ct", 1)]
+    assert frame.FrameOfReferenceUID == uid("frame") and series.SeriesInstanceUID == "1.2.7"
+    drawn_on = [image.ReferencedSOPInstanceUID for image in series.ContourImageSequence]
+    assert drawn_on == [uid("1.2.7", 0), uid("1.2.7", 1)]
     assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["PTV", "GTV"]
 
 
@@ -473,7 +444,7 @@ def test_dates_are_in_the_order_of_a_treatment(export: Export) -> None:
 
 
 def test_scans_are_those_of_the_raw_phantom(export: Export, subject: SyntheticSubject) -> None:
-    assert_same(export.image(export.series("PHANTOM-0001", "MR", "t1_mprage")), subject.post_op)
+    assert_same(export.image(export.series("PHANTOM-0001", "MR", "t1_mprage")), subject.scans["post_op"])
 
 
 def test_every_third_event_scan_is_one_multi_frame_file(export: Export) -> None:

@@ -14,7 +14,8 @@ from dicom_trees import TinyExport, edit, write_tiny_export
 from ricenet.cohort.dose_sidecar import parse_dose_sidecar, read_dose_sidecar
 from ricenet.inference.case import CaseFiles
 from ricenet.inference.dicom_case import case_files
-from ricenet.phantom.dicom.radiotherapy import write_rtdose
+from ricenet.phantom.dicom.objects import Header
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
 from ricenet.runtime.errors import CohortError
 from ricenet.volume import load_nifti
 
@@ -90,8 +91,9 @@ def test_a_dose_without_its_plan_is_used_as_the_options_say(tmp_path: Path) -> N
 def test_doses_of_several_plans_are_left_to_the_import(tmp_path: Path) -> None:
     export = write_tiny_export(tmp_path)
     write_rtdose(
-        export.dose, export.dose_file.parent / "d2.bin", export.patient.study("rt", date(2020, 3, 10)),
-        sop_instance_uid="2.25.7", frame_of_reference_uid=export.rt_frame_uid, plan_uid="2.25.8",
+        export.dose, export.dose_file.parent / "d2.bin",
+        Header(export.patient.study("rt", date(2020, 3, 10)), "2.25.7", export.rt_frame_uid),
+        plan_uids=["2.25.8"],
     )  # fmt: skip
     stated = folders(export, fractions=30, prescription_gy=60.0)
     assert "for predict: leave them out of the folder, or use ricenet import dicom" in refused(stated)

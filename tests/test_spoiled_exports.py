@@ -19,9 +19,9 @@ from dicom_trees import TinyExport, edit, recompress, write_tiny_export
 from typer.testing import CliRunner
 
 from ricenet.cli import app
-from ricenet.phantom.dicom.images import write_enhanced_mr, write_image_series, write_secondary_capture
-from ricenet.phantom.dicom.objects import uid
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan
+from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series, write_secondary_capture
+from ricenet.phantom.dicom.objects import Header, uid
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.volume import Grid, Volume
 
 PROJECT = Path(__file__).parents[1]
@@ -207,13 +207,11 @@ def second_plan(export: TinyExport) -> None:
     study = export.patient.study("rt", PLAN_DATE)
     folder, frame = export.dose_file.parent, export.rt_frame_uid
     write_rtplan(
-        folder / "p2.bin", study, sop_instance_uid=uid("boost plan"), frame_of_reference_uid=frame,
-        fractions=5, prescription_gy=10.0,
+        folder / "p2.bin", Header(study, uid("boost plan"), frame), fractions=5, prescription_gy=10.0,
     )  # fmt: skip
     boost = Volume((export.dose.data / 6).astype(np.float32), export.dose.grid)
     write_rtdose(
-        boost, folder / "d2.bin", study, sop_instance_uid=uid("boost dose"), frame_of_reference_uid=frame,
-        plan_uid=uid("boost plan"),
+        boost, folder / "d2.bin", Header(study, uid("boost dose"), frame), plan_uids=[uid("boost plan")],
     )  # fmt: skip
 
 
@@ -228,8 +226,8 @@ def far_away(export: TinyExport) -> None:
 def second_post_op(export: TinyExport) -> None:
     study = export.patient.study("post_op", date(2020, 3, 1))
     write_image_series(
-        export.post_op, export.folder / "again", study, modality="MR", series_uid=uid("second post-op"),
-        frame_of_reference_uid=export.patient.uid("post_op-frame"), description="T1 SE post",
+        export.post_op, export.folder / "again",
+        Header(study, uid("second post-op"), export.patient.uid("post_op-frame"), description="T1 SE post"),
         contrast_agent="Gadovist",
     )  # fmt: skip
 
@@ -237,16 +235,17 @@ def second_post_op(export: TinyExport) -> None:
 def second_event(export: TinyExport) -> None:
     study = export.patient.study("event", date(2020, 12, 1))
     write_image_series(
-        export.event, export.folder / "later", study, modality="MR", series_uid=uid("second event"),
-        frame_of_reference_uid=uid("later frame"), description="T1 MPRAGE", contrast_agent="Gadovist",
+        export.event, export.folder / "later",
+        Header(study, uid("second event"), uid("later frame"), description="T1 MPRAGE"),
+        contrast_agent="Gadovist",
     )  # fmt: skip
 
 
 def second_ct(export: TinyExport) -> None:
     assert export.ct is not None
     write_image_series(
-        export.ct, export.folder / "ct again", export.patient.study("rt", PLAN_DATE), modality="CT",
-        series_uid=uid("second ct"), frame_of_reference_uid=export.rt_frame_uid,
+        export.ct, export.folder / "ct again",
+        Header(export.patient.study("rt", PLAN_DATE), uid("second ct"), export.rt_frame_uid), modality="CT",
     )  # fmt: skip
 
 
@@ -388,7 +387,7 @@ def harmless_files(export: TinyExport) -> None:
     study = export.patient.study("post_op", date(2020, 3, 1))
     capture = np.full((8, 9, 3), 200, np.uint8)
     write_secondary_capture(
-        capture, export.post_op_files[0].with_name("capture"), study, series_uid=uid("sc")
+        capture, export.post_op_files[0].with_name("capture"), Header(study, uid("sc"), number=99)
     )
 
 
@@ -407,8 +406,10 @@ def enhanced(export: TinyExport) -> None:
         path.unlink()
     study = export.patient.study("event", date(2020, 9, 1))
     write_enhanced_mr(
-        export.event, export.folder / "mf.dcm", study, series_uid=export.patient.uid("event"),
-        frame_of_reference_uid=export.patient.uid("event-frame"), description="T1 MPRAGE",
+        export.event, export.folder / "mf.dcm",
+        Header(
+            study, export.patient.uid("event"), export.patient.uid("event-frame"), description="T1 MPRAGE"
+        ),
         contrast_agent="Gadovist",
     )  # fmt: skip
 

@@ -12,18 +12,15 @@ import pytest
 from small_folds import PREPROCESSING, TRAINING, plan, write_subjects
 
 from ricenet.config.networks import SmallCnnParams
-from ricenet.preprocessing.measurements import DoseMeasurements, Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError, VariableError
-from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import lay_out_ensembles
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import first_network, train_fold
-from ricenet.training.planning import variables_of
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
 from ricenet.training.variables import VariableEncoder
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
+from ricenet.vocabulary import VariableSpec
 
 DAYS = VariableSpec(name="days", kind="number", unit="days")
 BEAM = VariableSpec(name="beam", kind="category")
@@ -116,16 +113,3 @@ def test_a_level_that_only_the_validation_subjects_have_is_refused_where_it_is_u
     rare = {**task.variables, "sub-001": {"beam": "carbon"}}
     with pytest.raises(VariableError, match="sub-001: beam: 'carbon' was not seen in training"):
         train_fold(dataclasses.replace(task, variables=rare))
-
-
-def test_variables_come_from_the_table_and_from_what_was_measured(tmp_path: Path) -> None:
-    dose = dict.fromkeys(DoseMeasurements.model_fields, 0.5) | {"dose_max_gy": 61.5}
-    measured = Measurements(brain_ml=1400, cube_affine=np.eye(4).tolist(), mris={}, dose=dose)  # type: ignore[arg-type]
-    write_json(tmp_path / "measurements.json", measured.model_dump(mode="json"))
-    largest, brain, lobes = (
-        VariableSpec(name=name, kind="number", measured=True) for name in ("dose_max_gy", "brain_ml", "lobes")
-    )
-    found = variables_of([DAYS, BEAM, largest, brain], {"days": 3.0}, tmp_path, PAPER_VOLUMES)
-    assert found == {"days": 3.0, "beam": None, "dose_max_gy": 61.5, "brain_ml": 1400}
-    with pytest.raises(VariableError, match="lobes: preprocessing does not measure it; it measures brain"):
-        variables_of([lobes], {}, tmp_path, PAPER_VOLUMES)

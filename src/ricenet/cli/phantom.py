@@ -48,6 +48,7 @@ def phantom(
             Weights(**settings.evidence.model_dump()),
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
+            volumes=params.volumes,
             backend=params.execution.backend,
             workers=params.execution.workers,
         )

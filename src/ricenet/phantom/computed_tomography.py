@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.phantom.acquisition import Tissues, mix_tissues, overlay
 from ricenet.phantom.anatomy import SCALP_MM, Anatomy, FloatArray, head_bounds_mm, rigid
+from ricenet.phantom.contrasts import Tissues, mix_tissues, overlay
 from ricenet.phantom.lesions import Lesions
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 

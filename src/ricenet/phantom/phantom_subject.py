@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH, RawSubject
-from ricenet.phantom.acquisition import Placement, event_signal, oblique_grid, place, post_op_signal, scan
+from ricenet.phantom.acquisition import Placement, oblique_grid, place, scan
 from ricenet.phantom.anatomy import Anatomy, FloatArray, Template, head_bounds_mm, make_anatomy
+from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
+from ricenet.phantom.irradiation import Plan, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, draw_label, probability_of_rice
-from ricenet.phantom.radiotherapy import Plan, make_plan
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
 from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
+
+AFTER_SURGERY = "postop"
+"""The session whose MRIs show the head after surgery; those of any other session show the event."""
 
 
 @dataclass(frozen=True)
@@ -29,94 +34,111 @@ class Cause:
     p_rice: float
     label: Label
 
+    def stream(self, seed: int, part: str) -> np.random.Generator:
+        """A part's own generator: changing one part leaves the others as they were."""
+        return generator_for("phantom", seed, self.subject, part)
+
 
 def draw_cause(subject: str, seed: int, weights: Weights) -> Cause:
     """Evidence, probability and label of a subject; cheap, no image is made."""
     evidence = Evidence.draw(generator_for("phantom", seed, subject, "evidence"))
     p_rice = probability_of_rice(evidence, weights)
-    return Cause(
-        subject, evidence, p_rice, draw_label(p_rice, generator_for("phantom", seed, subject, "label"))
-    )
+    label = draw_label(p_rice, generator_for("phantom", seed, subject, "label"))
+    return Cause(subject, evidence, p_rice, label)
 
 
 @dataclass(frozen=True)
-class SyntheticSubject:
-    """A head and its three volumes. dose: Gy, cumulative, in the post-operative scan's space.
-
-    anatomy, lesions and plan lie on one grid in the head's own space; the placements lead from there
-    into each scan's.
-    """
+class Head:
+    """A head with its lesions and radiotherapy, on one grid in its own space."""
 
     cause: Cause
     anatomy: Anatomy
     lesions: Lesions
     plan: Plan
-    at_post_op: Placement
-    at_event: Placement
-    post_op: Volume
-    event: Volume
-    dose: Volume
+
+    def scanned(
+        self, contrast: Contrast, placement: Placement, rng: np.random.Generator, *, at_event: bool
+    ) -> Volume:
+        """An MRI of the head, after surgery or at the event."""
+        signal = signal_of(contrast, self.anatomy, self.lesions, self.cause.evidence, rng, at_event=at_event)
+        return scan(signal, contrast, self.anatomy, placement, rng)
 
 
-def make_subject(template: Template, cause: Cause, seed: int) -> SyntheticSubject:
-    """Make a subject's volumes; nothing is written.
+@dataclass(frozen=True)
+class SyntheticSubject(Head):
+    """A head and its volumes by name. The dose is in Gy, cumulative, in the reference MRI's space."""
 
-    Every part draws from its own stream, so that changing one leaves the others as they were.
-    """
+    placements: Mapping[str, Placement]
+    scans: Mapping[str, Volume]
 
-    def rng(part: str) -> np.random.Generator:
-        return generator_for("phantom", seed, cause.subject, part)
+    def world_from_anatomy(self, name: str) -> Affine:
+        """From the head's own space into that of an MRI."""
+        return self.placements[name].world_from_anatomy
 
-    anatomy = make_anatomy(template, rng("anatomy"))
-    lesions = make_lesions(anatomy, cause.evidence, rng("lesions"))
-    plan = make_plan(anatomy, lesions, cause.evidence, rng("radiotherapy"))
-    spacing_mm = template.grid.spacing_mm[0]
-    at_post_op, at_event = (
-        place(anatomy, spacing_mm, rng(f"placement-{visit}")) for visit in ("post_op", "event")
-    )
-    post_op = scan(post_op_signal(anatomy, lesions), anatomy, at_post_op, rng("scan-post_op"))
-    event = scan(
-        event_signal(anatomy, lesions, cause.evidence.core_enhancement), anatomy, at_event, rng("scan-event")
-    )
-    dose_grid = oblique_grid(
-        head_bounds_mm(anatomy), at_post_op.world_from_anatomy, 1.25 * spacing_mm, rng("dose-grid")
-    )
-    dose = resample(Volume(plan.dose_gy, anatomy.grid), dose_grid, inverse(at_post_op.world_from_anatomy))
-    return SyntheticSubject(cause, anatomy, lesions, plan, at_post_op, at_event, post_op, event, dose)
+
+def make_subject(
+    template: Template, cause: Cause, seed: int, volumes: Volumes = PAPER_VOLUMES
+) -> SyntheticSubject:
+    """Make a subject's volumes; nothing is written."""
+    anatomy = make_anatomy(template, cause.stream(seed, "anatomy"))
+    lesions = make_lesions(anatomy, cause.evidence, cause.stream(seed, "lesions"))
+    plan = make_plan(anatomy, lesions, cause.evidence, cause.stream(seed, "radiotherapy"))
+    head, spacing_mm = Head(cause, anatomy, lesions, plan), template.grid.spacing_mm[0]
+    placements: dict[str, Placement] = {}
+    scans: dict[str, Volume] = {}
+    for spec in volumes.mris:
+        placement = place(anatomy, spacing_mm, cause.stream(seed, f"placement-{spec.name}"))
+        rng, at_event = cause.stream(seed, f"scan-{spec.name}"), spec.session != AFTER_SURGERY
+        scans[spec.name] = head.scanned(contrast_of(spec.suffix), placement, rng, at_event=at_event)
+        placements[spec.name] = placement
+    if volumes.dose is not None:
+        in_reference = placements[volumes.reference.name].world_from_anatomy
+        rng = cause.stream(seed, "dose-grid")
+        grid = oblique_grid(head_bounds_mm(anatomy), in_reference, 1.25 * spacing_mm, rng)
+        scans[volumes.dose.name] = resample(Volume(plan.dose_gy, anatomy.grid), grid, inverse(in_reference))
+    return SyntheticSubject(**vars(head), placements=placements, scans=scans)
 
 
 def write_subject(
-    cohort: Path, template: Template, cause: Cause, seed: int, single_fraction_share: float
+    cohort: Path,
+    template: Template,
+    cause: Cause,
+    seed: int,
+    single_fraction_share: float,
+    volumes: Volumes = PAPER_VOLUMES,
 ) -> None:
-    """Make a subject's three volumes and its ground truth, and write them into a cohort folder."""
-    subject = make_subject(template, cause, seed)
-    raw = RawSubject(cohort, cause.subject)
-    save_nifti(subject.post_op, raw.scan("post_op"))
-    save_nifti(subject.event, raw.scan("event"))
-    draw = generator_for("phantom", seed, cause.subject, "single-fraction").uniform()
-    single = not cause.evidence.reirradiated and draw < single_fraction_share
-    _write_dose(raw, subject.dose, subject.plan, cause.evidence.fractions, single)
-    _write_ground_truth(cohort, subject)
+    """Make a subject's volumes and its ground truth, and write them into a cohort folder."""
+    subject = make_subject(template, cause, seed, volumes)
+    raw = RawSubject(cohort, cause.subject, volumes)
+    for spec in volumes.mris:
+        save_nifti(subject.scans[spec.name], raw.scan(spec.name))
+    if volumes.dose is not None:
+        draw = cause.stream(seed, "single-fraction").uniform()
+        single = not cause.evidence.reirradiated and draw < single_fraction_share
+        _write_dose(raw, volumes.dose, subject, single)
+    _write_ground_truth(cohort, subject, volumes)
 
 
-def _write_dose(raw: RawSubject, dose: Volume, plan: Plan, fractions: int, single_fraction: bool) -> None:
+def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, single_fraction: bool) -> None:
+    fractions, dose = subject.cause.evidence.fractions, subject.scans[spec.name]
     divisor = fractions if single_fraction else 1
     values = np.rint(dose.data.astype(np.float64) / divisor * 1e4) / 1e4
-    save_nifti(Volume(values.astype(np.float32), dose.grid), raw.scan("dose"))
+    save_nifti(Volume(values.astype(np.float32), dose.grid), raw.scan(spec.name))
     write_json(
         raw.dose_sidecar,
         {
             "DoseUnits": "GY",
             "DoseSummationType": "FRACTION" if single_fraction else "PLAN",
             "NumberOfFractions": fractions,
-            "PrescriptionGy": plan.prescription_gy,
+            "PrescriptionGy": subject.plan.prescription_gy,
         },
     )
 
 
-def _write_ground_truth(cohort: Path, subject: SyntheticSubject) -> None:
+def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes) -> None:
     cause, anatomy, lesions, plan = subject.cause, subject.anatomy, subject.lesions, subject.plan
-    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
+    reference, event = volumes.reference, volumes.last_session_reference
+    post_op = subject.world_from_anatomy(reference.name)
     folder = cohort / GROUND_TRUTH / cause.subject
     masks: dict[str, FloatArray | NDArray[np.bool_]] = {
         "brain": anatomy.brain,
@@ -128,6 +150,12 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject) -> None:
     grid = type(anatomy.grid)(anatomy.grid.shape, post_op @ anatomy.grid.affine)
     for name, mask in masks.items():
         save_nifti(Volume(mask.astype(np.bool_), grid), folder / f"{name}.nii.gz")
+    further = {
+        spec.name: (subject.world_from_anatomy(spec.name) @ inverse(post_op)).tolist()
+        for spec in volumes.mris
+        if spec not in (reference, event)
+    }
+    to_event = subject.world_from_anatomy(event.name) @ inverse(post_op)
     write_json(
         folder / "truth.json",
         {
@@ -138,15 +166,17 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject) -> None:
             "reirradiated": cause.evidence.reirradiated,
             "residual_thickness_mm": cause.evidence.residual_thickness_mm,
             "core_enhancement": cause.evidence.core_enhancement,
-            "event_world_from_post_op_world": (event @ inverse(post_op)).tolist(),
+            "event_world_from_post_op_world": to_event.tolist(),
             "post_op_world_from_anatomy": post_op.tolist(),
-            "cavity_centre_mm": _moved(post_op, lesions.cavity_centre_mm),
-            "lesion_centre_mm": _moved(post_op, lesions.lesion_centre_mm),
-            "isocentre_mm": _moved(post_op, plan.isocentre_mm),
-        },
+            "cavity_centre_mm": moved(post_op, lesions.cavity_centre_mm).tolist(),
+            "lesion_centre_mm": moved(post_op, lesions.lesion_centre_mm).tolist(),
+            "isocentre_mm": moved(post_op, plan.isocentre_mm).tolist(),
+        }
+        | ({"world_from_post_op_world": further} if further else {}),
     )
 
 
-def _moved(transform: Affine, point_mm: NDArray[np.float64]) -> list[float]:
-    moved: list[float] = (transform[:3, :3] @ point_mm + transform[:3, 3]).tolist()
-    return moved
+def moved(transform: Affine, point_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A point (3,) in another space."""
+    result: NDArray[np.float64] = transform[:3, :3] @ point_mm + transform[:3, 3]
+    return result

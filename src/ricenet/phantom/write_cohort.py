@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import Cause, draw_cause, write_subject
@@ -14,7 +14,9 @@ from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.machine import Backend, Share
-from ricenet.runtime.randomness import generator_for, seed_for
+from ricenet.runtime.randomness import seed_for
+from ricenet.runtime.tables import table_text
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
 COLUMNS = {
     "participant_id": "Subject.",
@@ -25,6 +27,7 @@ COLUMNS = {
     "age_years": "Age at surgery; here without any effect.",
     "sex": "F or M; here without any effect.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event; here without any effect.",
+    "rt_modality": "Kind of radiation: photon.",
 }
 
 
@@ -37,6 +40,7 @@ def write_phantom(
     test_fraction: float,
     spacing_mm: float,
     single_fraction_share: float,
+    volumes: Volumes = PAPER_VOLUMES,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
@@ -45,16 +49,18 @@ def write_phantom(
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    names = [f"sub-{index:03d}" for index in range(1, subjects + 1)]
-    causes = [draw_cause(name, seed, weights) for name in names]
+    causes = draw_causes(subjects, seed, weights)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary:
-        task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share)
+        task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects")
-        failed = [f"{outcome.task.subject}: {outcome.error}" for outcome in outcomes if outcome.error]
-        if failed:
-            raise CohortError("phantom subjects could not be made:\n" + "\n".join(failed))
+        require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
         _write_tables(temporary, causes, test, seed)
+
+
+def draw_causes(subjects: int, seed: int, weights: Weights) -> list[Cause]:
+    """The causes of subjects sub-001 and on; more subjects change none."""
+    return [draw_cause(f"sub-{number:03d}", seed, weights) for number in range(1, subjects + 1)]
 
 
 def require_new_folder(folder: Path) -> None:
@@ -66,11 +72,17 @@ def require_new_folder(folder: Path) -> None:
         raise CohortError(f"{folder} exists and is not empty; name a new folder or remove it first")
 
 
+def require_made(what: str, errors: Mapping[str, str | None]) -> None:
+    """Raise CohortError where something could not be made. errors: by name; None where all went well."""
+    if failed := [f"{name}: {error}" for name, error in errors.items() if error]:
+        raise CohortError(f"phantom {what} could not be made:\n" + "\n".join(failed))
+
+
 def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> set[str]:
     """The same share of each label, ordered by a draw of each subject's own."""
     chosen: set[str] = set()
     total = round(fraction * len(causes))
-    for label in ("recurrence", "rice"):
+    for label in LABELS:
         of_label = [c.subject for c in causes if c.label == label]
         of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
         chosen.update(of_label[: round(total * len(of_label) / len(causes))])
@@ -78,30 +90,23 @@ def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> se
 
 
 def _write_one(
-    folder: Path, spacing_mm: float, seed: int, single_fraction_share: float, cause: Cause
+    folder: Path, spacing_mm: float, seed: int, single_fraction_share: float, volumes: Volumes, cause: Cause
 ) -> None:
-    write_subject(folder, shared_template(spacing_mm), cause, seed, single_fraction_share)
+    write_subject(folder, shared_template(spacing_mm), cause, seed, single_fraction_share, volumes)
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int) -> None:
-    rows = ["\t".join(COLUMNS)]
+    rows = []
     for cause in causes:
-        rng = generator_for("phantom", seed, cause.subject, "table")
-        values = [
-            cause.subject,
-            cause.label,
-            "synthetic",
-            "test" if cause.subject in test else "train",
-            str(rng.choice(["phantom-a", "phantom-b"])),
-            str(int(rng.integers(35, 80))),
-            str(rng.choice(["F", "M"])),
-            str(int(rng.integers(30, 600))),
-        ]
-        rows.append("\t".join(values))
-    write_text(folder / PARTICIPANTS_TABLE, "\n".join(rows) + "\n")
+        rng = cause.stream(seed, "table")
+        subset = "test" if cause.subject in test else "train"
+        site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
+        sex, days = rng.choice(["F", "M"]), rng.integers(30, 600)
+        rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon"])
+    write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
     write_json(folder / "participants.json", {name: {"Description": text} for name, text in COLUMNS.items()})
     write_json(
-        folder / "dataset_description.json",
+        folder / DATASET_DESCRIPTION,
         {
             "Name": f"RICE-NET phantom, seed {seed}",
             "BIDSVersion": "1.10.0",

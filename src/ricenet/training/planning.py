@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -16,14 +16,14 @@ from ricenet.config.networks import NetworkParams
 from ricenet.config.params import Params, PreprocessingParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuned import Tuned
-from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.errors import ScanError, SplitError, VariableError
+from ricenet.runtime.errors import ScanError, SplitError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import FoldTask
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, VariableValue, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +56,12 @@ class TrainingSetup:
     def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
         """From the parameters and from what the stages before left in work/.
 
-        Raises SplitError, ResultError: a file of theirs is missing or damaged. VariableError: as
-        `variables_of`.
+        Raises SplitError, ResultError: a file of theirs is missing or damaged.
         """
-        splits, subjects = read_splits(Path("work/splits/splits.json")), read_usable_cohort().subjects
-        preprocessed = Path("work/preprocessed")
+        preprocessed, cohort = Path("work/preprocessed"), read_usable_cohort()
         optional = {spec.name for spec in params.volumes if not spec.required}
         return cls(
-            splits,
+            read_splits(Path("work/splits/splits.json")),
             read_json(preprocessed / "summary.json")["subjects"],
             params.seed,
             params.preprocessing,
@@ -74,41 +72,10 @@ class TrainingSetup:
             store,
             params.volumes,
             params.variables,
-            {
-                s.participant_id: variables_of(
-                    params.variables, s.variables, preprocessed / s.participant_id, params.volumes
-                )
-                for s in subjects
-                if s.participant_id in splits.development
-            },
-            {subject.participant_id: optional - subject.scans.keys() for subject in subjects},
+            variables_of(cohort, preprocessed),
+            {subject.participant_id: optional - subject.scans.keys() for subject in cohort.subjects},
             tuned or Tuned(),
         )
-
-
-def variables_of(
-    specs: Iterable[VariableSpec],
-    columns: SubjectVariables,
-    preprocessed: Path,
-    volumes: Volumes,
-) -> dict[str, VariableValue]:
-    """A subject's declared variables: those of the table, and those that preprocessing measured.
-
-    columns: from the participants' table. preprocessed: the subject's folder.
-    Raises ResultError: no measurements. VariableError: something that is not measured is declared as such.
-    """
-    found: dict[str, VariableValue] = {}
-    for spec in specs:
-        if not spec.measured:
-            found[spec.name] = columns.get(spec.name)
-            continue
-        measured = Measurements.of_subject(preprocessed)
-        known = {"brain_ml": measured.brain_ml, **measured.scalars(volumes)}
-        if spec.name not in known:
-            wrong = f"preprocessing does not measure it; it measures {', '.join(known)}"
-            raise VariableError(preprocessed.name, spec.name, wrong, "Correct variables in params.yaml")
-        found[spec.name] = known[spec.name]
-    return found
 
 
 def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldTask]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
-from ricenet.phantom.dicom.studies import write_event_study, write_planning_study
+from ricenet.phantom.dicom.studies import StudyWriter
 from ricenet.phantom.mechanism import Weights
-from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
-from ricenet.phantom.write_cohort import held_out_subjects, require_new_folder
-from ricenet.runtime.errors import CohortError
+from ricenet.phantom.phantom_subject import SyntheticSubject, make_subject, moved
+from ricenet.phantom.write_cohort import draw_causes, held_out_subjects, require_made, require_new_folder
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.machine import Backend, Share
+from ricenet.runtime.tables import table_text
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes
 from ricenet.volume import inverse
 
 IMAGES = "images"
@@ -35,6 +34,7 @@ def write_dicom_phantom(
     *,
     test_fraction: float,
     spacing_mm: float,
+    volumes: Volumes = PAPER_VOLUMES,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
@@ -47,38 +47,35 @@ def write_dicom_phantom(
     Raises CohortError: the folder exists and holds something, or a patient could not be made.
     """
     require_new_folder(folder)
-    names = [f"sub-{number:03d}" for number in range(1, subjects + 1)]
-    causes = [draw_cause(name, seed, weights) for name in names]
+    causes = draw_causes(subjects, seed, weights)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary:
-        task = functools.partial(_write_one, temporary / IMAGES, spacing_mm, seed)
+        task = functools.partial(_write_one, temporary / IMAGES, spacing_mm, seed, volumes)
         outcomes = run_tasks(task, patients, backend, workers, 1, "phantom patients")
-        failed = [f"{outcome.task.tags.patient_id}: {outcome.error}" for outcome in outcomes if outcome.error]
-        if failed:
-            raise CohortError("phantom patients could not be made:\n" + "\n".join(failed))
+        require_made("patients", {outcome.task.tags.patient_id: outcome.error for outcome in outcomes})
         write_text(temporary / CLINICAL_TABLE, _clinical_table(patients, test))
         truth = {outcome.task.tags.patient_id: outcome.result for outcome in outcomes}
         write_json(temporary / GROUND_TRUTH / TRUTH, truth)
 
 
-def _write_one(images: Path, spacing_mm: float, seed: int, patient: DicomPatient) -> Mapping[str, object]:
-    subject = make_subject(shared_template(spacing_mm), patient.cause, seed)
-    of_dose = write_planning_study(images, patient, subject, seed)
-    write_event_study(images, patient, subject, seed)
-    return of_dose | _truth(patient, subject)
+def _write_one(
+    images: Path, spacing_mm: float, seed: int, volumes: Volumes, patient: DicomPatient
+) -> Mapping[str, object]:
+    subject = make_subject(shared_template(spacing_mm), patient.cause, seed, volumes)
+    return StudyWriter(images, patient, subject, seed, volumes).write() | _truth(patient, subject, volumes)
 
 
-def _truth(patient: DicomPatient, subject: SyntheticSubject) -> dict[str, object]:
-    post_op, event = subject.at_post_op.world_from_anatomy, subject.at_event.world_from_anatomy
+def _truth(patient: DicomPatient, subject: SyntheticSubject, volumes: Volumes) -> dict[str, object]:
+    post_op = subject.world_from_anatomy(volumes.reference.name)
+    event = subject.world_from_anatomy(volumes.last_session_reference.name)
     dates = patient.timeline
-    cavity_centre = post_op[:3, :3] @ subject.lesions.cavity_centre_mm + post_op[:3, 3]
     return {
         "raw_phantom_subject": patient.cause.subject,
         "label": patient.cause.label,
         "p_rice": patient.cause.p_rice,
         "event_world_from_post_op_world": (event @ inverse(post_op)).tolist(),
-        "cavity_centre_mm": cavity_centre.tolist(),
+        "cavity_centre_mm": moved(post_op, subject.lesions.cavity_centre_mm).tolist(),
         "dates": {name: value.isoformat() for name, value in vars(dates).items()},
         "days_post_op_to_event": (dates.event - dates.imaging).days,
         "days_planning_to_event": (dates.event - dates.rt_start).days,
@@ -87,12 +84,9 @@ def _truth(patient: DicomPatient, subject: SyntheticSubject) -> dict[str, object
 
 
 def _clinical_table(patients: Sequence[DicomPatient], test: set[str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for patient in patients:
-        cause = patient.cause
+        cause, rt_end = patient.cause, patient.timeline.rt_end.isoformat()
         subset = "test" if cause.subject in test else "train"
-        rt_end = patient.timeline.rt_end.isoformat()
-        writer.writerow([patient.tags.patient_id, cause.label, "synthetic", subset, patient.site, rt_end])
-    return text.getvalue()
+        rows.append([patient.tags.patient_id, cause.label, "synthetic", subset, patient.site, rt_end])
+    return table_text(COLUMNS, rows, ",")

@@ -1,10 +1,11 @@
-"""What every DICOM object of the phantom has in common: patient, study, equipment, file meta."""
+"""What every DICOM object of the phantom has in common: whose it is, where it lies, how it is saved."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,16 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's world axes point to the patient's left and back, NIfTI's to the right and front."""
+
+_TIME = "101500"
+_EVERYWHERE = {
+    "SpecificCharacterSet": "ISO_IR 192", "ReferringPhysicianName": "Referrer^Rita", "StudyID": "1",
+    "StudyTime": _TIME, "SeriesTime": _TIME, "InstanceCreationTime": _TIME,
+    "Manufacturer": "RICE-NET", "ManufacturerModelName": "Phantom", "StationName": "PHANTOM01",
+    "InstitutionName": "Phantom General Hospital", "InstitutionAddress": "1 Invented Street, Nowhere",
+    "DeviceSerialNumber": "000042", "SoftwareVersions": "1", "OperatorsName": "Operator^Olga",
+}  # fmt: skip
+"""Invented, so that an import can be seen to leave it behind."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,54 @@ class StudyTags:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an object says of itself: whose, of which study and series, in which space.
+
+    uid: of a series of images; of the object itself in radiotherapy, whose every object is a series.
+    frame_uid: the frame of reference, empty where there is none. number, description: of a series of images.
+    """
+
+    study: StudyTags
+    uid: str
+    frame_uid: str = ""
+    number: int = 1
+    description: str = ""
+
+    def image_uid(self, part: object) -> str:
+        """SOP instance UID of one of the series' images, by its slice."""
+        return uid(self.uid, part)
+
+    def image(self, modality: str, sop_class_uid: str, part: object) -> Dataset:
+        """One object of a series of images, with the modules that all objects share."""
+        return elements(
+            **self._common(), Modality=modality, SOPClassUID=sop_class_uid,
+            SOPInstanceUID=self.image_uid(part), SeriesInstanceUID=self.uid, SeriesNumber=self.number,
+            SeriesDescription=self.description,
+        )  # fmt: skip
+
+    def plan_object(self, modality: str, sop_class_uid: str) -> Dataset:
+        """An object of radiotherapy, which is a series of its own."""
+        number = ("RTSTRUCT", "RTPLAN", "RTDOSE").index(modality) + 2
+        return elements(
+            **self._common(), Modality=modality, SOPClassUID=sop_class_uid, SOPInstanceUID=self.uid,
+            SeriesInstanceUID=uid(self.uid, "series"), SeriesNumber=number, SeriesDescription=modality,
+        )  # fmt: skip
+
+    def _common(self) -> dict[str, object]:
+        study, patient = self.study, self.study.patient
+        frame = {"FrameOfReferenceUID": self.frame_uid, "PositionReferenceIndicator": ""}
+        day = study.date.strftime("%Y%m%d")
+        return {
+            **_EVERYWHERE, **(frame if self.frame_uid else {}),
+            **{f"{moment}Date": day for moment in ("Study", "Series", "InstanceCreation")},
+            "PatientName": patient.patient_name, "PatientID": patient.patient_id,
+            "PatientBirthDate": patient.birth_date, "PatientSex": patient.sex,
+            "StudyInstanceUID": study.study_uid, "StudyDescription": study.description,
+            "AccessionNumber": f"A{uid('accession', study.study_uid)[-10:]}",
+        }  # fmt: skip
+
+
 def uid(*parts: object) -> str:
     """A UID (2.25.<UUID>, at most 44 characters) that depends on the parts alone.
 
@@ -57,32 +116,23 @@ def uid(*parts: object) -> str:
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
 
 
-def new_dataset(
-    study: StudyTags,
-    *,
-    modality: str,
-    sop_class_uid: str,
-    sop_instance_uid: str,
-    series_uid: str,
-    series_number: int,
-    frame_of_reference_uid: str = "",
-    description: str = "",
-) -> Dataset:
-    """A dataset with the modules that all objects share; an empty frame of reference is left out."""
+def elements(**values: object) -> Dataset:
+    """A dataset, or an item of a sequence, by DICOM keywords."""
     from pydicom.dataset import Dataset
 
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class_uid, sop_instance_uid
-    dataset.Modality = modality
-    dataset.SeriesInstanceUID, dataset.SeriesNumber = series_uid, series_number
-    dataset.SeriesDescription = description
-    if frame_of_reference_uid:
-        dataset.FrameOfReferenceUID = frame_of_reference_uid
-        dataset.PositionReferenceIndicator = ""
-    _add_patient_and_study(dataset, study)
-    _add_equipment(dataset)
+    return set_elements(Dataset(), **values)
+
+
+def set_elements(dataset: Dataset, **values: object) -> Dataset:
+    """Set elements by DICOM keywords."""
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
     return dataset
+
+
+def reference(sop_class_uid: str, sop_instance_uid: str, **values: object) -> Dataset:
+    """An item that refers to another object."""
+    return elements(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid, **values)
 
 
 def save_dataset(dataset: Dataset, path: Path, transfer_syntax_uid: str = EXPLICIT_LITTLE_ENDIAN) -> Path:
@@ -100,17 +150,7 @@ def save_dataset(dataset: Dataset, path: Path, transfer_syntax_uid: str = EXPLIC
     return path
 
 
-def sequence_item(**elements: object) -> Dataset:
-    """An item of a sequence, by DICOM keywords."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    for keyword, value in elements.items():
-        setattr(item, keyword, value)
-    return item
-
-
-def decimals(values: NDArray[np.float64] | list[float]) -> list[str]:
+def decimals(values: Iterable[float]) -> list[str]:
     """Decimal strings (DS)."""
     return [decimal(float(value)) for value in values]
 
@@ -144,22 +184,12 @@ def lps_position(affine: Affine, k: int = 0) -> NDArray[np.float64]:
     return position
 
 
-def _add_patient_and_study(dataset: Dataset, study: StudyTags) -> None:
-    day = study.date.strftime("%Y%m%d")
-    dataset.PatientName, dataset.PatientID = study.patient.patient_name, study.patient.patient_id
-    dataset.PatientBirthDate, dataset.PatientSex = study.patient.birth_date, study.patient.sex
-    dataset.StudyInstanceUID = study.study_uid
-    dataset.StudyID, dataset.StudyDescription = "1", study.description
-    dataset.AccessionNumber = f"A{uid('accession', study.study_uid)[-10:]}"
-    dataset.ReferringPhysicianName = "Referrer^Rita"
-    for moment in ("Study", "Series", "InstanceCreation"):
-        setattr(dataset, f"{moment}Date", day)
-        setattr(dataset, f"{moment}Time", "101500")
+def orientation(affine: Affine) -> list[str]:
+    """ImageOrientationPatient: directions of rows and of columns."""
+    return decimals(lps_axes(affine)[0][:, :2].T.ravel())
 
 
-def _add_equipment(dataset: Dataset) -> None:
-    dataset.Manufacturer, dataset.ManufacturerModelName = "RICE-NET", "Phantom"
-    dataset.InstitutionName, dataset.StationName = "Phantom General Hospital", "PHANTOM01"
-    dataset.InstitutionAddress = "1 Invented Street, Nowhere"
-    dataset.DeviceSerialNumber, dataset.SoftwareVersions = "000042", "1"
-    dataset.OperatorsName = "Operator^Olga"
+def pixel_spacing(affine: Affine) -> list[str]:
+    """PixelSpacing: the distance between rows first, then between columns."""
+    spacing = lps_axes(affine)[1]
+    return decimals([spacing[1], spacing[0]])

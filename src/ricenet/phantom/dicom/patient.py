@@ -9,7 +9,6 @@ import numpy as np
 
 from ricenet.phantom.dicom.objects import PatientTags, uid
 from ricenet.phantom.phantom_subject import Cause
-from ricenet.runtime.randomness import generator_for
 
 FAMILY_NAMES = ("Ångström", "Becker", "Castro", "Dvořák", "Evans", "Fontaine", "Göbel", "Haddad", "Ivanova")
 GIVEN_NAMES = {"F": ("Agnes", "Beatrix", "Chiara", "Dagny"), "M": ("Anton", "Björn", "Cedric", "Duarte")}
@@ -57,7 +56,7 @@ class DicomPatient:
 
 def draw_patient(number: int, cause: Cause, seed: int) -> DicomPatient:
     """Invent the patient `number` (from 1); every draw is independent of the label."""
-    rng = generator_for("phantom", seed, cause.subject, "dicom-patient")
+    rng = cause.stream(seed, "dicom-patient")
     sex = str(rng.choice(["F", "M"]))
     surgery = datetime.date(2012, 1, 2) + datetime.timedelta(days=int(rng.integers(0, 3650)))
     birth = surgery - datetime.timedelta(days=int(rng.integers(35 * 365, 80 * 365)))

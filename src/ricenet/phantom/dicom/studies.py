@@ -2,229 +2,203 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from ricenet.phantom.acquisition import (
-    ORIENTATIONS,
-    T2,
-    UNENHANCED,
-    Placement,
-    event_signal,
-    mix_tissues,
-    overlay,
-    post_op_signal,
-    scan,
-)
-from ricenet.phantom.anatomy import FloatArray, head_bounds_mm
+from ricenet.phantom.acquisition import ORIENTATIONS, Placement
+from ricenet.phantom.anatomy import head_bounds_mm
 from ricenet.phantom.computed_tomography import axial_grid_around_head, make_planning_ct
-from ricenet.phantom.dicom.images import (
+from ricenet.phantom.contrasts import ADC, FLAIR, T1, T1CE, T2, Contrast, contrast_of
+from ricenet.phantom.dicom.image_writers import (
     CT_IMAGE,
     MR_IMAGE,
     write_enhanced_mr,
     write_image_series,
     write_secondary_capture,
 )
-from ricenet.phantom.dicom.objects import StudyTags, uid
+from ricenet.phantom.dicom.objects import Header, StudyTags, uid
 from ricenet.phantom.dicom.patient import DicomPatient
-from ricenet.phantom.dicom.radiotherapy import write_rtdose, write_rtplan, write_rtstruct
-from ricenet.phantom.phantom_subject import SyntheticSubject
-from ricenet.runtime.randomness import generator_for
+from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
+from ricenet.phantom.phantom_subject import AFTER_SURGERY, SyntheticSubject, moved
+from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
-Visit = Literal["post_op", "event"]
 ROIS = ("PTV", "GTV_T1C", "Brainstem", "External")
 CONTRAST_AGENT = "Gadobutrol"
+
+_DESCRIPTIONS = {T1CE: "t1_mprage_KM", T1: "t1_tse", FLAIR: "t2_flair_tra", ADC: "ep2d_diff_ADC"}
+_ACQUIRED: Mapping[Contrast, Mapping[str, object]] = {
+    FLAIR: {
+        "ScanningSequence": ["SE", "IR"], "RepetitionTime": "9000", "EchoTime": "120", "FlipAngle": "150",
+    },
+    ADC: {
+        "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "ScanningSequence": "EP",
+        "RepetitionTime": "6000", "EchoTime": "80", "FlipAngle": "90",
+    },
+}  # fmt: skip
+"""What differs from an MPRAGE."""
 
 
 @dataclass(frozen=True)
 class _PlanningSpace:
-    """The images that a course was planned on."""
+    """The images that a course was planned on, and where the head lay in them."""
 
     world_from_anatomy: Affine
-    frame_uid: str
-    series_uid: str
+    images: Header
     slices: int
     image_class_uid: str
 
 
-def write_planning_study(
-    folder: Path, patient: DicomPatient, subject: SyntheticSubject, seed: int
-) -> dict[str, object]:
-    """Write the post-operative MRIs and the radiotherapy objects; returns what is true of the dose.
+@dataclass(frozen=True)
+class StudyWriter:
+    """Writes one patient's studies below a folder."""
 
-    The dose lies in the frame of reference of the planning CT, or where the patient has none, in that
-    of the post-operative T1ce. Transforms are RAS, mm.
-    """
-    _write_contrast_t1(folder, patient, subject, "post_op")
-    _write_native_t1(folder, patient, subject, "post_op", seed)
-    _write_localiser(folder, patient, subject, seed)
-    _write_capture(folder, patient, subject.post_op)
-    space = _planning_space(folder, patient, subject, seed)
-    _write_structures(folder, patient, space)
-    _write_plan(folder, patient, subject.plan.prescription_gy, space)
-    dose_max_gy = _write_dose(folder, patient, subject, space)
-    to_post_op = subject.at_post_op.world_from_anatomy @ inverse(space.world_from_anatomy)
-    return {
-        "post_op_world_from_ct_world": None if patient.shared_frame else to_post_op.tolist(),
-        "shared_frame_of_reference": patient.shared_frame,
-        "dose_max_gy": dose_max_gy,
-        "dose_summation_type": "FRACTION" if patient.single_fraction else "PLAN",
-        "number_of_fractions": patient.fractions,
-        "prescription_gy": subject.plan.prescription_gy,
-    }
+    folder: Path
+    patient: DicomPatient
+    subject: SyntheticSubject
+    seed: int
+    volumes: Volumes
 
+    def write(self) -> dict[str, object]:
+        """Write everything; returns what is true of the dose.
 
-def write_event_study(folder: Path, patient: DicomPatient, subject: SyntheticSubject, seed: int) -> None:
-    """Write the event's MRIs: T1ce, and T1 without contrast agent."""
-    _write_contrast_t1(folder, patient, subject, "event")
-    _write_native_t1(folder, patient, subject, "event", seed)
+        The dose lies in the frame of reference of the planning CT, or where the patient has none, in that
+        of the reference MRI. Transforms are RAS, mm.
+        """
+        for session in dict.fromkeys(spec.session for spec in self.volumes.mris):
+            reference = self.volumes.session_reference(session)
+            self._write_mri(reference, 13)
+            others = [spec for spec in self.volumes.mris if spec.session == session and spec != reference]
+            for number, spec in enumerate(others, start=14):
+                self._write_mri(spec, number)
+            self._write_native_t1(reference)
+        self._write_localiser()
+        self._write_capture()
+        return {} if self.volumes.dose is None else self._write_course()
 
+    def _header(
+        self, spec: VolumeSpec, of: str, frame: str = "", number: int = 1, description: str = ""
+    ) -> Header:
+        """Of the patient's object `of`, in the study of a volume's session."""
+        visit = self.volumes.session_reference(spec.session).name
+        planning = spec.session == self.volumes.reference.session
+        date = self.patient.timeline.imaging if planning else self.patient.timeline.event
+        study_uid, about = self.patient.uid(f"{visit}-study"), "Brain follow-up"
+        study = StudyTags(self.patient.tags, study_uid, date, "Radiotherapy planning" if planning else about)
+        frame_uid = self.patient.uid(frame) if frame else ""
+        return Header(study, self.patient.uid(of), frame_uid, number, description)
 
-def _study(patient: DicomPatient, visit: Visit) -> StudyTags:
-    date = patient.timeline.imaging if visit == "post_op" else patient.timeline.event
-    description = "Radiotherapy planning" if visit == "post_op" else "Brain follow-up"
-    return StudyTags(patient.tags, patient.uid(f"{visit}-study"), date, description)
+    def _place(self, header: Header) -> Path:
+        """A folder that says nothing about its content, as an archive's export has them."""
+        parts = (header.study.patient.patient_id, header.study.study_uid, header.uid)
+        return self.folder.joinpath(*(uid("folder", part)[-8:] for part in parts))
 
+    def _mri_header(self, spec: VolumeSpec, number: int = 13) -> Header:
+        contrast = contrast_of(spec.suffix)
+        of = f"{spec.name}-{'t1ce' if contrast == T1CE else 'mri'}"
+        return self._header(spec, of, f"{spec.name}-frame", number, _DESCRIPTIONS[contrast])
 
-def _place(folder: Path, study: StudyTags, of_uid: str) -> Path:
-    """A folder that says nothing about its content, as an archive's export has them."""
-    names = (uid("folder", part)[-8:] for part in (study.patient.patient_id, study.study_uid, of_uid))
-    return folder.joinpath(*names)
+    def _write_mri(self, spec: VolumeSpec, number: int) -> None:
+        header, contrast = self._mri_header(spec, number), contrast_of(spec.suffix)
+        volume, agent = self.subject.scans[spec.name], CONTRAST_AGENT if contrast == T1CE else ""
+        if self.patient.multi_frame and spec == self.volumes.last_session_reference:
+            write_enhanced_mr(volume, self._place(header) / "IM0001.dcm", header, contrast_agent=agent)
+        else:
+            acquired = _ACQUIRED.get(contrast)
+            write_image_series(volume, self._place(header), header, contrast_agent=agent, acquired=acquired)
 
+    def _write_native_t1(self, spec: VolumeSpec) -> None:
+        """T1 before contrast agent, in the same session: slices three times as thick, nothing enhances."""
+        header = self._header(spec, f"{spec.name}-t1", f"{spec.name}-frame", 12, "t1_se_tra")
+        placement = self.subject.placements[spec.name]
+        thick = Placement(placement.world_from_anatomy, _thicker(placement.grid, 3))
+        volume = self.subject.scanned(
+            T1, thick, self._stream(f"native-{spec.name}"), at_event=spec.session != AFTER_SURGERY
+        )
+        write_image_series(volume, self._place(header), header)
 
-def _write_contrast_t1(folder: Path, patient: DicomPatient, subject: SyntheticSubject, visit: Visit) -> None:
-    study, series_uid = _study(patient, visit), patient.uid(f"{visit}-t1ce")
-    place, frame_uid = _place(folder, study, series_uid), patient.uid(f"{visit}-frame")
-    if visit == "event" and patient.multi_frame:
-        write_enhanced_mr(
-            subject.event, place / "IM0001.dcm", study, series_uid=series_uid, series_number=13,
-            frame_of_reference_uid=frame_uid, description="t1_mprage_KM", contrast_agent=CONTRAST_AGENT,
+    def _write_localiser(self) -> None:
+        """Five T2 slices 25 mm apart."""
+        spec = self.volumes.reference
+        header = self._header(spec, "localiser", f"{spec.name}-frame", 11, "t2_localizer")
+        world_from_anatomy = self.subject.world_from_anatomy(spec.name)
+        centre = moved(world_from_anatomy, head_bounds_mm(self.subject.anatomy).mean(axis=0))
+        affine, shape = np.eye(4), (64, 64, 5)
+        affine[:3, :3] = ORIENTATIONS["sagittal"] * np.array([4.0, 4.0, 25.0])
+        affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+        placement = Placement(world_from_anatomy, Grid(shape, affine))
+        volume = self.subject.scanned(T2, placement, self._stream("localiser"), at_event=False)
+        write_image_series(volume, self._place(header), header)
+
+    def _write_capture(self) -> None:
+        """A coloured screenshot of the middle slice, which claims to be MR as screenshots do."""
+        scan = self.subject.scans[self.volumes.reference.name]
+        slice_ = scan.data[:, :, scan.grid.shape[2] // 2].T.astype(np.float64)
+        grey = np.rint(255 * slice_ / max(float(slice_.max()), 1.0)).astype(np.uint8)
+        rgb = np.repeat(grey[:, :, None], 3, axis=2)
+        rgb[2:5, 2:-2] = (255, 160, 0)
+        header = self._header(self.volumes.reference, "capture", number=99, description="Screenshot")
+        write_secondary_capture(rgb, self._place(header) / "IM0001.dcm", header)
+
+    def _write_course(self) -> dict[str, object]:
+        """Structures, plan and dose in the space of the planning CT, or of the reference MRI."""
+        patient, plan_gy = self.patient, self.subject.plan.prescription_gy
+        space, reference = self._planning_space(), self.volumes.reference
+        structures, plan, dose = (
+            replace(self._header(reference, of), frame_uid=space.images.frame_uid)
+            for of in ("struct", "plan", "dose")
+        )
+        write_rtstruct(
+            self._place(structures) / "IM0001.dcm", structures, images=space.images, slices=space.slices,
+            image_sop_class_uid=space.image_class_uid, rois=ROIS,
         )  # fmt: skip
-        return
-    write_image_series(
-        subject.post_op if visit == "post_op" else subject.event, place, study, modality="MR",
-        series_uid=series_uid, frame_of_reference_uid=frame_uid, series_number=13,
-        description="t1_mprage_KM", contrast_agent=CONTRAST_AGENT,
-    )  # fmt: skip
+        write_rtplan(
+            self._place(plan) / "IM0001.dcm", plan, fractions=patient.fractions, prescription_gy=plan_gy,
+            beams=(1, 2, 3, 4, 5), setup_beams=(6, 7), structure_set_uid=structures.uid,
+            date=patient.timeline.rt_start,
+        )  # fmt: skip
+        course, summation = self._course_gy(space), "FRACTION" if patient.single_fraction else "PLAN"
+        divisor = np.float32(patient.fractions if patient.single_fraction else 1)
+        stored = Volume((course.data / divisor).astype(np.float32), course.grid)
+        write_rtdose(
+            stored, self._place(dose) / "IM0001.dcm", dose, plan_uids=[plan.uid], summation_type=summation
+        )
+        in_reference = self.subject.world_from_anatomy(reference.name)
+        to_reference = in_reference @ inverse(space.world_from_anatomy)
+        return {
+            "post_op_world_from_ct_world": None if patient.shared_frame else to_reference.tolist(),
+            "shared_frame_of_reference": patient.shared_frame,
+            "dose_max_gy": float(course.data.max()),
+            "dose_summation_type": summation,
+            "number_of_fractions": patient.fractions,
+            "prescription_gy": plan_gy,
+        }
 
+    def _planning_space(self) -> _PlanningSpace:
+        """That of the planning CT, which is written here, or of the reference MRI."""
+        reference, anatomy = self.volumes.reference, self.subject.anatomy
+        if self.patient.shared_frame:
+            placement = self.subject.placements[reference.name]
+            in_reference, slices = placement.world_from_anatomy, placement.grid.shape[2]
+            return _PlanningSpace(in_reference, self._mri_header(reference), slices, MR_IMAGE)
+        rng = self._stream("planning-ct")
+        ct = make_planning_ct(anatomy, self.subject.lesions, anatomy.grid.spacing_mm[0], rng)
+        header = self._header(reference, "ct", "ct-frame", 1, "Head planning")
+        write_image_series(ct.image, self._place(header), header, modality="CT", intercept=-1024.0)
+        return _PlanningSpace(ct.world_from_anatomy, header, ct.image.grid.shape[2], CT_IMAGE)
 
-def _write_native_t1(
-    folder: Path, patient: DicomPatient, subject: SyntheticSubject, visit: Visit, seed: int
-) -> None:
-    """T1 before contrast agent, in the same session: slices three times as thick, nothing enhances."""
-    study, series_uid = _study(patient, visit), patient.uid(f"{visit}-t1")
-    if visit == "post_op":
-        placement, signal = subject.at_post_op, post_op_signal(subject.anatomy, subject.lesions, UNENHANCED)
-    else:
-        core = subject.cause.evidence.core_enhancement
-        placement = subject.at_event
-        signal = event_signal(subject.anatomy, subject.lesions, core, UNENHANCED)
-    thick = Placement(placement.world_from_anatomy, _thicker(placement.grid, 3))
-    write_image_series(
-        _scan(signal, subject, thick, seed, f"native-{visit}"), _place(folder, study, series_uid), study,
-        modality="MR", series_uid=series_uid, frame_of_reference_uid=patient.uid(f"{visit}-frame"),
-        series_number=12, description="t1_se_tra",
-    )  # fmt: skip
+    def _course_gy(self, space: _PlanningSpace) -> Volume:
+        """The whole course's dose on an axial grid."""
+        anatomy, world_from_anatomy = self.subject.anatomy, space.world_from_anatomy
+        grid = axial_grid_around_head(anatomy, world_from_anatomy, 1.25 * anatomy.grid.spacing_mm[0])
+        in_anatomy = Volume(self.subject.plan.dose_gy, anatomy.grid)
+        return resample(in_anatomy, grid, inverse(world_from_anatomy))
 
-
-def _write_localiser(folder: Path, patient: DicomPatient, subject: SyntheticSubject, seed: int) -> None:
-    """Five T2 slices 25 mm apart."""
-    study, series_uid = _study(patient, "post_op"), patient.uid("localiser")
-    signal = overlay(mix_tissues(subject.anatomy, T2), subject.lesions.cavity, T2.fluid)
-    corners = head_bounds_mm(subject.anatomy)
-    world_from_anatomy = subject.at_post_op.world_from_anatomy
-    centre = world_from_anatomy[:3, :3] @ corners.mean(axis=0) + world_from_anatomy[:3, 3]
-    affine = np.eye(4)
-    affine[:3, :3] = ORIENTATIONS["sagittal"] * np.array([4.0, 4.0, 25.0])
-    shape = (64, 64, 5)
-    affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    placement = Placement(world_from_anatomy, Grid(shape, affine))
-    write_image_series(
-        _scan(signal, subject, placement, seed, "localiser"), _place(folder, study, series_uid), study,
-        modality="MR", series_uid=series_uid, frame_of_reference_uid=patient.uid("post_op-frame"),
-        series_number=11, description="t2_localizer",
-    )  # fmt: skip
-
-
-def _write_capture(folder: Path, patient: DicomPatient, post_op: Volume) -> None:
-    """A coloured screenshot of the middle slice, which claims to be MR as screenshots do."""
-    study, series_uid = _study(patient, "post_op"), patient.uid("capture")
-    slice_ = post_op.data[:, :, post_op.grid.shape[2] // 2].T.astype(np.float64)
-    grey = np.rint(255 * slice_ / max(float(slice_.max()), 1.0)).astype(np.uint8)
-    rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    rgb[2:5, 2:-2] = (255, 160, 0)
-    path = _place(folder, study, series_uid) / "IM0001.dcm"
-    write_secondary_capture(rgb, path, study, series_uid=series_uid, description="Screenshot")
-
-
-def _planning_space(
-    folder: Path, patient: DicomPatient, subject: SyntheticSubject, seed: int
-) -> _PlanningSpace:
-    """That of the planning CT, which is written here, or of the post-operative T1ce."""
-    if patient.shared_frame:
-        slices = subject.post_op.grid.shape[2]
-        world_from_anatomy = subject.at_post_op.world_from_anatomy
-        frame_uid, series_uid = patient.uid("post_op-frame"), patient.uid("post_op-t1ce")
-        return _PlanningSpace(world_from_anatomy, frame_uid, series_uid, slices, MR_IMAGE)
-    rng = generator_for("phantom", seed, patient.cause.subject, "planning-ct")
-    ct = make_planning_ct(subject.anatomy, subject.lesions, subject.anatomy.grid.spacing_mm[0], rng)
-    study, series_uid, frame_uid = _study(patient, "post_op"), patient.uid("ct"), patient.uid("ct-frame")
-    write_image_series(
-        ct.image, _place(folder, study, series_uid), study, modality="CT", series_uid=series_uid,
-        frame_of_reference_uid=frame_uid, series_number=1, description="Head planning", intercept=-1024.0,
-    )  # fmt: skip
-    return _PlanningSpace(ct.world_from_anatomy, frame_uid, series_uid, ct.image.grid.shape[2], CT_IMAGE)
-
-
-def _write_structures(folder: Path, patient: DicomPatient, space: _PlanningSpace) -> None:
-    study, struct_uid = _study(patient, "post_op"), patient.uid("struct")
-    write_rtstruct(
-        _place(folder, study, struct_uid) / "IM0001.dcm", study, sop_instance_uid=struct_uid,
-        frame_of_reference_uid=space.frame_uid, image_series_uid=space.series_uid,
-        image_study_uid=study.study_uid,
-        image_sop_instance_uids=[uid(space.series_uid, k) for k in range(space.slices)],
-        rois=ROIS, image_sop_class_uid=space.image_class_uid,
-    )  # fmt: skip
-
-
-def _write_plan(folder: Path, patient: DicomPatient, prescription_gy: float, space: _PlanningSpace) -> None:
-    study, plan_uid = _study(patient, "post_op"), patient.uid("plan")
-    write_rtplan(
-        _place(folder, study, plan_uid) / "IM0001.dcm", study, sop_instance_uid=plan_uid,
-        frame_of_reference_uid=space.frame_uid, fractions=patient.fractions,
-        prescription_gy=prescription_gy, beams=(1, 2, 3, 4, 5), setup_beams=(6, 7),
-        structure_set_uid=patient.uid("struct"), date=patient.timeline.rt_start,
-    )  # fmt: skip
-
-
-def _write_dose(
-    folder: Path, patient: DicomPatient, subject: SyntheticSubject, space: _PlanningSpace
-) -> float:
-    """Returns the maximum of the whole course's dose on its grid, Gy."""
-    study, dose_uid = _study(patient, "post_op"), patient.uid("dose")
-    anatomy, world_from_anatomy = subject.anatomy, space.world_from_anatomy
-    grid = axial_grid_around_head(anatomy, world_from_anatomy, 1.25 * anatomy.grid.spacing_mm[0])
-    course = resample(Volume(subject.plan.dose_gy, anatomy.grid), grid, inverse(world_from_anatomy))
-    divisor = np.float32(patient.fractions if patient.single_fraction else 1)
-    write_rtdose(
-        Volume((course.data / divisor).astype(np.float32), grid),
-        _place(folder, study, dose_uid) / "IM0001.dcm", study, sop_instance_uid=dose_uid,
-        frame_of_reference_uid=space.frame_uid, plan_uid=patient.uid("plan"),
-        summation_type="FRACTION" if patient.single_fraction else "PLAN",
-    )  # fmt: skip
-    return float(course.data.max())
-
-
-def _scan(
-    signal: FloatArray, subject: SyntheticSubject, placement: Placement, seed: int, part: str
-) -> Volume:
-    return scan(
-        signal, subject.anatomy, placement, generator_for("phantom", seed, subject.cause.subject, part)
-    )
+    def _stream(self, part: str) -> np.random.Generator:
+        return self.subject.cause.stream(self.seed, part)
 
 
 def _thicker(grid: Grid, factor: int) -> Grid:
