@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.run_content import (
@@ -30,9 +30,7 @@ from ricenet.tracking.run_content import (
     set_key,
 )
 from ricenet.tracking.runs import FAILED, create_run, find_or_create, logged_epochs, runs_of_set
-
-if TYPE_CHECKING:
-    from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity
+from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ SYSTEM = "system/"
 
 
 @dataclass(frozen=True)
-class LiveObserver:
+class LiveObserver(EpochObserver):
     """An EpochObserver that shows epochs in the folds' runs.
 
     records: what fold.json will say, of every fold of every set to train. every_s: seconds between two
