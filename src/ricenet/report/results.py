@@ -233,7 +233,7 @@ def read_votes(
 
 def _participants(path: Path) -> Mapping[str, Participant]:
     table = read_participants(path)
-    if not table.has_ids:
+    if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
     return table.participants
 
