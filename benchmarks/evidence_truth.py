@@ -27,12 +27,11 @@ from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.splits import write_splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.evidence.build import build_evidence
-from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.intervals import Estimate
 from ricenet.phantom.mechanism import Weights
-from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.training.predictions import read_predictions
@@ -74,8 +73,8 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
         ]
         for name in params.volumes.sets
     }
-    store, subjects = Store(Path("work/store/scalars").absolute()), phantom.splits.development
-    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, subjects, params.execution, store)
+    subjects = phantom.splits.development
+    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, subjects, params.execution)
     declared = (phantom.splits, params.volumes, params.variables)
     given = (params.seed, params.evidence.resamples, params.evidence.target_error)
     return build_evidence(predictions, scalars, (), None, *declared, *given)

@@ -10,7 +10,7 @@ head; for the others that is the time of the known input and of as many position
 The head is MNI's brain in a cube of 224 mm, with 60 Gy around a point of its right half; the weights are
 random, batch norm has statistics of its own. `whole` leaves out cubes that change nothing; `brain` besides
 those that do not touch the brain.
-On a graphics card: --device cuda, where the whole map at 224 is measured and its goal is 20 s.
+On a GPU: --device cuda, where the whole map at 224 is measured and its goal is 20 s.
 """
 
 from __future__ import annotations
@@ -29,18 +29,30 @@ from figure import report
 from numpy.typing import NDArray
 
 from ricenet.config.networks import ResNetParams
+from ricenet.config.params import ExplainParams
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
 from ricenet.evaluation.occlusion.incremental import KnownInput
-from ricenet.evaluation.occlusion.positions import CubeGrid
-from ricenet.evaluation.occlusion.regions import Boxes, windows
-from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
+from ricenet.evaluation.occlusion.receptive_field import Boxes, windows
+from ricenet.evaluation.occlusion.sensitivity import occlusion_maps
 from ricenet.runtime.machine import keep_freed_memory
 from ricenet.training.networks import build_network, full_precision, p_rice
 
 CUBE, STRIDE, EDGE_MM = 16, 8, 224.0
 GOALS = {64: (3, 10), 96: (9, 40), 128: (22, 100), 224: (60, 300)}
 """By size: times as fast a position, and for the whole map of a head."""
-CARD_GOAL_S, DEMO_GOAL_S, MEMORY_GOAL_GB, AGREEMENT = 20.0, 5.0, 12.0, 1e-5
+GPU_GOAL_S, DEMO_GOAL_S, MEMORY_GOAL_GB, AGREEMENT = 20.0, 5.0, 12.0, 1e-5
 SAMPLE = 48
+
+
+def explain_params(cube: int, stride: int, *, within_brain: bool = False) -> ExplainParams:
+    """Of one map."""
+    return ExplainParams(
+        modality_sets=[],
+        subjects_per_label=None,
+        cube_voxels=cube,
+        stride_voxels=stride,
+        within_brain=within_brain,
+    )
 
 
 def head(voxels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -202,21 +214,21 @@ def measure(voxels: int, whole: bool, precision: torch.dtype, device: torch.devi
         map_s = ours.setup_s + ours.seconds_a_position(chosen) * chosen.sum()
         how = "estimated from a sample"
         if whole:
-            settings = OcclusionSettings(CUBE, STRIDE, within_brain=kind == "brain")
+            settings = explain_params(CUBE, STRIDE, within_brain=kind == "brain")
             map_s, _ = timed(lambda s=settings: occlusion_maps([found], volumes, brain, {"x": [0, 1, 2]}, s))
             how = "measured"
         ratio = theirs_s * everywhere.size / map_s
         text = f"{agreement}; {chosen.sum()} of {everywhere.size} positions in {map_s:.4g} s ({how})"
         report(f"{name}_{kind}", ratio, f">= {of_map}", text, ratio >= of_map and good)
         if device.type == "cuda" and voxels == 224:
-            report(f"{name}_{kind}_s", map_s, f"<= {CARD_GOAL_S} s", text, map_s <= CARD_GOAL_S and good)
+            report(f"{name}_{kind}_s", map_s, f"<= {GPU_GOAL_S} s", text, map_s <= GPU_GOAL_S and good)
 
 
 def measure_demo(device: torch.device) -> None:
     """One map of a subject at the demo's scale, with the demo's network: every cube, all volumes together."""
     volumes, brain = head(32)
     found = build_network(ResNetParams(widen_factor=0.25, stem_stride=2), channels=3).eval().to(device)
-    settings = OcclusionSettings(cube_voxels=6, stride_voxels=3)
+    settings = explain_params(6, 3)
     seconds, maps = timed(lambda: occlusion_maps([found], volumes, brain, {"x": [0, 1, 2]}, settings))
     text = f"{maps['x'].cubes} of {maps['x'].of_cubes} cubes"
     report("occlusion_demo_s", seconds, f"<= {DEMO_GOAL_S} s", text, seconds <= DEMO_GOAL_S)

@@ -20,16 +20,22 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.layout import GROUND_TRUTH
-from ricenet.config.params import read_params
+from ricenet.config.params import Fill, read_params
 from ricenet.evaluation.anatomy_figure import read_anatomy
-from ricenet.evaluation.occlusion.case import TOGETHER
-from ricenet.evaluation.occlusion.causal_regions import CAVITY, HIGH_DOSE, LESION, causal_regions
-from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.fill import Fill
-from ricenet.evaluation.occlusion.sanity import DIFFERS_BELOW, SanityCheck, sanity_of_subjects
-from ricenet.evaluation.occlusion.truth import SubjectTruth, cohort_truth, subject_truth
-from ricenet.evaluation.occlusion.truth_table import truth_markdown
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.evaluation.bootstrap import mean_over_subjects
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
+from ricenet.evaluation.occlusion.explainer import Explainer
+from ricenet.evaluation.occlusion.map_summary import DIFFERS_BELOW
+from ricenet.evaluation.occlusion.truth import (
+    CAVITY,
+    HIGH_DOSE,
+    LESION,
+    RegionFound,
+    causal_regions,
+    cohort_truth,
+    subject_truth,
+    truth_markdown,
+)
 from ricenet.volume import load_nifti, resample, supersampling_for
 
 LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)
@@ -37,28 +43,27 @@ LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)
 
 @dataclass
 class Found:
-    """Of one modality set, a value a subject; checks: by map."""
+    """Of one modality set, a value a subject; correlations: with the map of an untrained network, by map."""
 
-    measured: list[SubjectTruth] = field(default_factory=list)
+    measured: list[RegionFound] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     p_rice: list[float] = field(default_factory=list)
-    checks: dict[str, list[SanityCheck]] = field(default_factory=dict)
+    correlations: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(explainer: Explainer, subjects: Sequence[str]) -> Found:
     """Explain subjects and compare with the cause and with untrained weights."""
-    result, settings = Found(), explainer.settings
+    result = Found()
     for subject in subjects:
-        explained = explainer.explain(subject)
-        case = explained.case
-        result.measured.append(
-            subject_truth(case, explained.untrained, settings.cube_voxels, settings.stride_voxels)
-        )
-        result.labels.append(case.anatomy.label)
-        result.p_rice.append(case.p_rice)
-        for name, check in explained.sanity.items():
-            result.checks.setdefault(name, []).append(check)
-        print(f"{subject}  {case.anatomy.label}, p_rice {case.p_rice:.3f}", flush=True)
+        case = explainer.explain(subject)
+        said = case.explanation
+        result.measured += subject_truth(case, explainer.settings)
+        result.labels.append(said.label)
+        result.p_rice.append(said.p_rice)
+        for name, summary in said.maps.items():
+            if summary.untrained.rank_correlation is not None:
+                result.correlations.setdefault(name, []).append(summary.untrained.rank_correlation)
+        print(f"{subject}  {said.label}, p_rice {said.p_rice:.3f}", flush=True)
     return result
 
 
@@ -96,15 +101,15 @@ def report_learned(modality_set: str, labels: Sequence[str], p_rice: Sequence[fl
     )
 
 
-def report_sanity(modality_set: str, checks: dict[str, list[SanityCheck]], seed: int) -> None:
+def report_untrained(modality_set: str, correlations: dict[str, list[float]], seed: int) -> None:
     """A figure a map: is it unlike that of an untrained network?"""
-    for map_name, of_map in checks.items():
-        estimate = sanity_of_subjects(of_map, seed)
-        if estimate is None or estimate.low is None:
+    for map_name, of_map in correlations.items():
+        estimate = mean_over_subjects(of_map, seed)
+        if estimate is None or len(of_map) < 2:
             continue
         name = f"rank correlation with untrained, {modality_set}, map {map_name}"
-        agreement = f"95 % {estimate.low:.2f} to {estimate.high:.2f}, {estimate.n} subjects"
-        report(name, estimate.mean, f"< {DIFFERS_BELOW}", agreement, estimate.mean < DIFFERS_BELOW)
+        agreement = f"95 % {estimate.low:.2f} to {estimate.high:.2f}, {len(of_map)} subjects"
+        report(name, estimate.value, f"< {DIFFERS_BELOW}", agreement, estimate.value < DIFFERS_BELOW)
 
 
 def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
@@ -112,7 +117,7 @@ def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
     overlaps = []
     for subject in subjects:
         label = explainer.splits.labels[subject]
-        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label, PAPER_VOLUMES)
+        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label, explainer.volumes)
         target = load_nifti(explainer.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
         points = supersampling_for(target.grid, anatomy.grid)
         planned = resample(target, anatomy.grid, supersampling=points).data * anatomy.brain
@@ -132,12 +137,12 @@ def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
 def opened(folder: Path, modality_set: str, fill: Fill | None, cube_voxels: int | None) -> Explainer:
     """A project's explainer; every modality alone too, fill and cube in place of the parameters' own."""
     explainer = Explainer.open(folder, modality_set, read_params(folder / "params.yaml"))
-    settings = explainer.settings
+    changes: dict[str, Any] = {"each_modality": True}
     if fill is not None:
-        settings = replace(settings, fill=fill)
+        changes["fill"] = fill
     if cube_voxels is not None:
-        settings = replace(settings, cube_voxels=cube_voxels, stride_voxels=max(1, cube_voxels // 2))
-    return replace(explainer, settings=settings, each_modality=True)
+        changes |= {"cube_voxels": cube_voxels, "stride_voxels": max(1, cube_voxels // 2)}
+    return replace(explainer, settings=explainer.settings.model_copy(update=changes))
 
 
 def main() -> None:
@@ -158,11 +163,11 @@ def main() -> None:
     report_high_dose(explainers[0], subjects)
     for name, explainer in zip(arguments.modality_sets, explainers, strict=True):
         found = measure(explainer, subjects)
-        truth = cohort_truth(found.measured, explainer.seed)
+        truth = cohort_truth(found.measured, name, explainer.volumes, explainer.seed)
         print(f"\n{truth_markdown(truth)}")
         report_learned(name, found.labels, found.p_rice)
         report_truth(truth)
-        report_sanity(name, found.checks, explainer.seed)
+        report_untrained(name, found.correlations, explainer.seed)
 
 
 if __name__ == "__main__":

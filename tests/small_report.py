@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from explained_cases import case, summary
 from small_evidence import write_evidence, write_robustness
 from small_results import (
     LABELS,
@@ -30,8 +31,9 @@ from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.metrics import out_of_fold_table, set_metrics
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
 from ricenet.inference.test_vote import LedgerRow, identify_test_set
-from ricenet.report.page import render
+from ricenet.report.page import report_page
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
 from ricenet.runtime.tables import table_text
@@ -82,16 +84,13 @@ def write_evaluation(project):
 
 def write_explanation(project):
     folder = project / "work/explain" / ALL_THREE / "sub-001"
-    write_json(
-        folder / "summary.json",
-        {"modality_set": ALL_THREE, "participant_id": "sub-001", "label": "rice", "predicted": "recurrence",
-         "fold": 0, "p_rice": 0.4321, "baseline": 0.4321, "min": -0.0625, "max": 0.125},
-    )  # fmt: skip
+    found = case(modality_set=ALL_THREE, p_rice=0.4321, summaries={TOGETHER: summary(-0.0625, 0.125)})
+    write_text(folder / "summary.json", found.explanation.model_dump_json())
     (folder / "figure.png").write_bytes(b"\x89PNG occlusion")
 
 
 def write_vote(project, gate="passed"):
-    """The vote of the model that looked second; gate: how it came to vote, as the ledger says."""
+    """The vote of the model that was evaluated second; gate: how it came to vote, by the ledger."""
     write_json(
         project / "work/vote/vote.json",
         {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e2" * 32}},
@@ -99,19 +98,19 @@ def write_vote(project, gate="passed"):
     rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "recurrence"] for s in TEST]
     header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice", "predicted"]
     write_text(project / "work/vote" / f"{ALL_THREE}.tsv", table_text(header, rows))
-    write_looks(project, gate)
+    write_ledger(project, gate)
 
 
-def write_looks(project, gate="passed"):
-    """Two looks at the test set; gate: of the second."""
+def write_ledger(project, gate="passed"):
+    """Two evaluations of the test set; gate: of the second."""
     header = [field.name for field in fields(LedgerRow)]
     test_set = identify_test_set({s: LABELS[s] for s in TEST})
-    looks = [
+    evaluations = [
         ["2026-01-02T03:04:05+00:00", ALL_THREE, "rice-net", i, f"e{i}" * 6, 2, "0.333333", i, test_set,
          passed, "someone@somewhere"]
         for i, passed in ((1, "n/a"), (2, gate))
     ]  # fmt: skip
-    write_text(project / "models/test_ledger.tsv", table_text(header, looks))
+    write_text(project / "models/test_ledger.tsv", table_text(header, evaluations))
 
 
 def write_project(tmp_path):
@@ -153,7 +152,7 @@ def page_of(project):
     drawn = {name: project / f"{name}.svg" for name in PICTURES}
     for name, path in drawn.items():
         path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
-    return render(read_results(project, seed=7), drawn, protocol())
+    return report_page(read_results(project, seed=7), drawn, protocol())
 
 
 def table_of(html, caption):

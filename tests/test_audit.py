@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 from held_out_cases import drawn, held_out
-from preprocessed_subjects import MEASUREMENTS, save_measurements
 
-from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.evidence.audit import audit, majority_scores, verdict
 from ricenet.evaluation.evidence.baselines import held_out_p_rice, scalar_models
 from ricenet.evaluation.evidence.record import Baseline, Gain
-from ricenet.evaluation.evidence.scalars import (
-    image_scalars,
-    scalars_table,
-    table_scalars,
-)
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.scores import Scores, scores_with_intervals
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
-from ricenet.volume import Grid, Volume, save_nifti
 
 MODELS = scalar_models(PAPER_VOLUMES, ())
 FEATURES = MODELS[-1].features
@@ -47,55 +38,6 @@ def audited(case, models=MODELS, everyone=None, **known):
     everyone = everyone or case
     scalars = scalars_of(everyone, **known)
     return audit({"dose": case}, networks, everyone, scalars, models, PAPER_VOLUMES, 7, 300)
-
-
-def write_subject(cohort: Path, preprocessed: Path, subject: str) -> None:
-    grid = Grid.cube(np.zeros(3), 2.0, 4)
-    brain = np.zeros((4, 4, 4), bool)
-    brain[1:3, 1:3, 1:3] = True
-    folder = cohort / subject
-    lesion = folder / f"ses-event/anat/{subject}_ses-event_label-lesion_mask.nii.gz"
-    save_nifti(Volume(brain, grid), lesion)
-    mris = {
-        name: MEASUREMENTS.mris[name].model_copy(
-            update={"raw_mean": 100.0, "raw_sd": 0.0, "in_target": in_target}
-        )
-        for name, in_target in (("post_op", 2.0), ("event", 1.0))
-    }
-    save_measurements(preprocessed / subject, MEASUREMENTS.model_copy(update={"mris": mris}))
-
-
-def test_scalars_come_from_the_table_the_masks_and_both_sides_of_preprocessing(tmp_path):
-    cohort, preprocessed = tmp_path / "data", tmp_path / "preprocessed"
-    write_subject(cohort, preprocessed, "sub-001")
-    header = "participant_id\tlabel\tlabel_source\tsubset\tsite\tscanner\trt_end_date\tevent_date"
-    row = "sub-001\trice\tbiopsy\ttrain\tNorth\tn/a\t2024-01-01\t2024-01-31"
-    (cohort / "participants.tsv").write_text(f"{header}\n{row}\n")
-    measured = image_scalars(RawSubject(cohort, "sub-001"), preprocessed / "sub-001")
-    found = {**measured, **table_scalars(cohort, ["sub-001"])["sub-001"]}
-    assert {name: found[name] for name in ("site", "scanner", "days_rt_end_to_event")} == {
-        "site": "North",
-        "scanner": None,
-        "days_rt_end_to_event": 30,
-    }
-    # 8 voxels of 8 mm3
-    assert found["lesion_ml"] == pytest.approx(0.064)
-    assert found["cavity_ml"] is None
-    assert (found["post_op_mean"], found["post_op_sd"]) == (100, 0)
-    assert (found["post_op_in_ptv"], found["event_in_ptv"]) == (2, 1)
-    header, line = scalars_table({"sub-001": found}).splitlines()
-    assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["cavity_ml"] == "n/a"
-
-
-@pytest.mark.parametrize(
-    "spelt", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r"), lambda text: text]
-)
-def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path, spelt):
-    text = "participant_id\tlabel\tlabel_source\tsubset\tsite\tdays_rt_end_to_event\n"
-    text += 'sub-1\trice\tbiopsy\tn/a\t"B\t30\nsub-2\trice\tbiopsy\tn/a\tn/a\tn/a\nsub-3\tfaulty\n'
-    (tmp_path / "participants.tsv").write_text(spelt(text), encoding="utf-8", newline="")
-    found = table_scalars(tmp_path, ["sub-2", "sub-1"])
-    assert [(s["site"], s["days_rt_end_to_event"]) for s in found.values()] == [(None, None), ('"B', 30)]
 
 
 def test_no_subject_has_a_part_in_the_model_that_judges_it():

@@ -15,46 +15,41 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from explained_cases import LESION_CENTRE, STRONGEST, anatomy, blob, case
+from explained_cases import LESION_CENTRE, OTHER_VOLUMES, STRONGEST, anatomy, blob, case, votes
 from PIL import Image
 from small_results import GRID
 
-from ricenet.evaluation.occlusion.case import TOGETHER, FoldVote
-from ricenet.evaluation.occlusion.page import (
-    GalleryEntry,
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
+from ricenet.evaluation.occlusion.page import case_page as page_module
+from ricenet.evaluation.occlusion.page.case_page import (
     case_page,
-    gallery_page,
-    one_case,
-    templating,
-    thumbnail,
-)
-from ricenet.evaluation.occlusion.page.charts import dose_volume, votes
-from ricenet.evaluation.occlusion.page.description import (
-    ISODOSES_GY,
     css_gradient,
     decimals_for,
+    dose_volume,
     lines,
     map_colours,
     map_title,
-    reached_isodoses,
     viewer_description,
+    viewer_script,
+    vote_positions,
 )
-from ricenet.evaluation.occlusion.page.thumbnails import SIDE_PIXELS
-from ricenet.evaluation.occlusion.page.volumes import (
+from ricenet.evaluation.occlusion.page.embedded_volume import (
     DOSE_STEP_GY,
-    MRI_STEP_SD,
-    encode,
-    encoded_anatomy,
-    encoded_map,
+    MRI_STEP,
+    embed,
+    embedded_anatomy,
+    embedded_map,
 )
+from ricenet.evaluation.occlusion.page.gallery import SIDE_PIXELS, Tile, gallery_page, thumbnail
 from ricenet.runtime.errors import ResultError
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
 
 
 @pytest.fixture(autouse=True)
 def without_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said here does not depend on the viewer, which may not be built."""
-    monkeypatch.setattr(one_case, "viewer_script", lambda: "/* the viewer */")
+    monkeypatch.setattr(page_module, "viewer_script", lambda: "/* the viewer */")
 
 
 class Reader(HTMLParser):
@@ -102,7 +97,7 @@ def decoded(text: str) -> nibabel.Nifti1Image:
 def test_the_page_says_who_is_shown_and_what_was_predicted() -> None:
     text = said(case_page(case(interval=(0.18, 0.47))))
     assert "sub-001 known rice predicted recurrence wrong p_rice 0.320 95 %: 0.180 to 0.470" in text
-    assert "network sees post-op + event + dose" in text
+    assert "network sees post-op T1ce + event T1ce + dose" in text
     assert "Research use only, not a medical device." in text
     assert "the patient's right (R) is on the left" in text
 
@@ -117,7 +112,7 @@ def test_a_phantom_is_named_as_such(synthetic: bool, told: int) -> None:
     [("rice", "recurrence", True), ("rice", "rice", False), ("n/a", "rice", False)],
 )
 def test_wrong_predictions_alone_are_marked(label: str, predicted: str, wrong: bool) -> None:
-    page = case_page(case(anatomy=anatomy(label), predicted=predicted))
+    page = case_page(case(anatomy(label), predicted=predicted))
     assert ('<span class="badge wrong">wrong</span>' in page) is wrong
     assert (f"known {'not known' if label == 'n/a' else label} predicted {predicted}" in said(page)) is True
 
@@ -127,7 +122,7 @@ def test_votes_say_which_network_did_not_train_on_the_subject() -> None:
     assert "0 0.710 rice in its training 1 0.320 recurrence held out 2 0.640 rice in its training" in text
     assert "the mean over the 1 network that did not train on this subject" in text
     assert "One network is no sample, so there is no interval." in text
-    several = case(votes=[FoldVote(0, 0.3, True), FoldVote(1, 0.34, True)], interval=(0.3, 0.34))
+    several = case(votes=votes(0.3, 0.34), interval=(0.3, 0.34))
     assert "the mean over the 2 networks that did not train" in said(case_page(several))
 
 
@@ -142,11 +137,29 @@ def test_summaries_are_tables_with_ratios() -> None:
 
 
 def test_a_volume_that_the_network_does_not_see_is_said_so() -> None:
-    one = case(modality_set="event", maps={TOGETHER: case().maps[TOGETHER]})
-    text = said(case_page(one))
-    assert "Post-operative T1ce no input of this network" in text
-    assert "Dose no input of this network" in text
-    assert "T1ce at the event no input" not in text
+    text = said(case_page(case(maps={TOGETHER: case().maps[TOGETHER]}, modality_set="event")))
+    assert "post-op T1ce no input of this network" in text
+    assert "dose no input of this network" in text
+    assert "event T1ce no input" not in text
+
+
+def test_other_declared_volumes_have_panels_and_numbers_and_what_is_not_there_is_not_spoken_of() -> None:
+    shown = anatomy("n/a", with_masks=False, declared=OTHER_VOLUMES, lacks=("t1",))
+    change = 0.1 * blob((6, 8, 9), 2.0)
+    maps = {TOGETHER: change, "adc": change}
+    page = case_page(case(shown, maps, {}, modality_set="flair+adc+t2", synthetic=False))
+    description = json.loads(Reader(page).scripts["case"])
+    assert [(v["name"], v["unit"]) for v in description["volumes"]] == [
+        ("flair", "SD"),
+        ("adc", ""),
+        ("t2", "SD"),
+    ]
+    assert [m["title"] for m in description["maps"]] == ["all volumes", "ADC alone"]
+    assert [line["name"] for line in description["lines"]] == ["brain"] and description["places"] == {}
+    text = said(page)
+    assert "FLAIR ADC T2 <1.5 T> Click an image first" in text
+    for absent in ("dose", "Gy", "lesion", "cavity", "The maps in numbers"):
+        assert absent not in text
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
@@ -165,9 +178,8 @@ def test_text_from_outside_stays_text() -> None:
     hostile = '</script><img src=x onerror="1">'
     provenance = {hostile: hostile}
     masks = {hostile: blob(LESION_CENTRE, 2.0)}
-    before = anatomy()
-    named = type(before)(**(vars(before) | {"subject": hostile, "known_masks": masks}))
-    page = case_page(case(anatomy=named, provenance=provenance))
+    named = replace(anatomy(), subject=hostile, known_masks=masks)
+    page = case_page(case(named, provenance=provenance))
     assert not any(tag == "img" and value == "x" for tag, _, value in Reader(page).attributes)
     assert not any(name.startswith("on") for _, name, _ in Reader(page).attributes)
     assert said(page).count(hostile) >= 4
@@ -179,11 +191,11 @@ def test_the_same_case_gives_the_same_page() -> None:
 
 
 def test_without_the_viewer_the_page_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templating, "BUNDLE", "absent.js")
+    monkeypatch.setattr(page_module, "BUNDLE", "absent.js")
     with pytest.raises(
         ResultError, match=r"viewer of the case pages is not built.*absent\.js.*`make viewer`"
     ):
-        templating.viewer_script()
+        viewer_script()
 
 
 # --- what the viewer reads
@@ -200,15 +212,11 @@ def test_the_page_holds_every_volume_that_its_description_names() -> None:
 
 def test_volumes_are_the_case_s_own_rounded_to_their_steps() -> None:
     shown = anatomy()
-    volumes = {name: decoded(text) for name, text in encoded_anatomy(shown).items()}
+    volumes = {name: decoded(text) for name, text in embedded_anatomy(shown).items()}
     inside = shown.brain
-    for name, data, step in (
-        ("post_op", shown.post_op, MRI_STEP_SD),
-        ("event", shown.event, MRI_STEP_SD),
-        ("dose", shown.dose_gy, DOSE_STEP_GY),
-    ):
+    for name, step in (("post_op", MRI_STEP), ("event", MRI_STEP), ("dose", DOSE_STEP_GY)):
         found = volumes[name].get_fdata()
-        assert np.abs(found - data)[inside].max() <= step / 2 + 1e-6
+        assert np.abs(found - shown.images[name])[inside].max() <= step / 2 + 1e-6
         np.testing.assert_allclose(volumes[name].affine, shown.grid.affine, atol=1e-4)
         assert volumes[name].get_data_dtype() == np.int16
     np.testing.assert_allclose(volumes["dose"].get_fdata(), shown.dose_gy, atol=DOSE_STEP_GY / 2 + 1e-6)
@@ -219,16 +227,16 @@ def test_volumes_are_the_case_s_own_rounded_to_their_steps() -> None:
 
 def test_maps_keep_a_four_thousandth_of_their_strongest_change() -> None:
     change = case().maps["dose"]
-    found = decoded(encoded_map(change, GRID)).get_fdata()
+    found = decoded(embedded_map(change, GRID)).get_fdata()
     assert np.abs(found - change).max() <= np.abs(change).max() / 8000 + 1e-9
-    assert not decoded(encoded_map(np.zeros((20, 20, 20), np.float32), GRID)).get_fdata().any()
+    assert not decoded(embedded_map(np.zeros((20, 20, 20), np.float32), GRID)).get_fdata().any()
 
 
 def test_grids_that_do_not_lie_along_the_world_are_refused() -> None:
     turned = GRID.affine.copy()
     turned[0, 0] *= -1
     with pytest.raises(ValueError, match="along the world axes only"):
-        encode(np.zeros((20, 20, 20), np.float32), 1.0, Grid(GRID.shape, turned))
+        embed(np.zeros((20, 20, 20), np.float32), 1.0, Grid(GRID.shape, turned))
 
 
 def test_the_viewer_begins_where_the_map_is_strongest() -> None:
@@ -242,21 +250,10 @@ def test_the_viewer_begins_where_the_map_is_strongest() -> None:
 
 
 def test_isodoses_are_drawn_where_the_dose_reaches_them() -> None:
-    assert reached_isodoses(np.array([0.0, 45.0], np.float32)) == [20, 40]
     names = [line["name"] for line in lines(anatomy(highest_gy=45.0))]
     assert names == ["isodose-20", "isodose-40", "brain", "cavity", "lesion"]
-    assert "The dose does not reach 50 Gy, 60 Gy." in said(case_page(case(anatomy=anatomy(highest_gy=45.0))))
-    assert len(reached_isodoses(anatomy().dose_gy)) == len(ISODOSES_GY)
+    assert "The dose does not reach 50 Gy, 60 Gy." in said(case_page(case(anatomy(highest_gy=45.0))))
     assert "does not reach" not in said(case_page(case()))
-
-
-def test_a_case_without_known_masks_has_a_page() -> None:
-    bare = case(
-        anatomy=anatomy("n/a", with_masks=False), maps={TOGETHER: case().maps[TOGETHER]}, summaries={}
-    )
-    page = case_page(bare)
-    assert "The maps in numbers" not in page and "lesion" not in said(page)
-    assert [line["name"] for line in lines(bare.anatomy)][-1] == "brain"
 
 
 @pytest.mark.parametrize(("limit", "decimals"), [(0.0, 3), (0.9, 3), (0.05, 4), (2e-6, 8), (1e-30, 9)])
@@ -275,46 +272,42 @@ def test_colours_start_at_no_change_which_hides_nothing() -> None:
 
 
 def test_maps_are_named_by_what_is_hidden() -> None:
-    assert map_title(TOGETHER, "post_op+event+dose") == "all volumes"
-    assert map_title(TOGETHER, "event") == "event"
-    assert map_title("post_op", "post_op+dose") == "post-op alone"
+    assert map_title(TOGETHER, "post_op+event+dose", PAPER_VOLUMES) == "all volumes"
+    assert map_title(TOGETHER, "event", PAPER_VOLUMES) == "event T1ce"
+    assert map_title("post_op", "post_op+dose", PAPER_VOLUMES) == "post-op T1ce alone"
 
 
 # --- charts
 
 
 def test_the_histogram_is_cumulative_and_weighs_masks_by_their_share() -> None:
-    grid = Grid(GRID.shape, GRID.affine)
     dose_gy = np.zeros(GRID.shape, np.float32)
     dose_gy[:10] = 30.0  # half of the volume
-    brain = np.ones(GRID.shape, bool)
     lesion = np.zeros(GRID.shape, np.float32)
     lesion[9, 0, 0], lesion[10, 0, 0] = 0.25, 0.75
-    drawn = dose_volume(
-        replace(anatomy(), data={"dose": dose_gy}, brain=brain, grid=grid, known_masks={"lesion": lesion}),
-        [20.0],
-    )
-    curves = {curve.text.split(",")[0]: curve for curve in drawn.curves}
-    assert curves["lesion"].text == "lesion, 1 ml"  # 0.512 ml a voxel
-    ticks = {mark.text: mark.at for mark in drawn.volumes}
-    at_30 = {mark.text: mark.at for mark in drawn.doses}["30"]
-    for name, share in (("brain", "50%"), ("lesion", "25%")):
+    everywhere, images = np.ones(GRID.shape, bool), {"dose": dose_gy}
+    drawn = dose_volume(replace(anatomy(), images=images, brain=everywhere, known_masks={"lesion": lesion}))
+    curves = {line.name.split(",")[0]: line for line in drawn.lines}
+    assert curves["lesion"].name == "lesion, 1 ml"  # 0.512 ml a voxel
+    ticks = {tick.text: tick.at for tick in drawn.y_ticks}
+    at_30 = {tick.text: tick.at for tick in drawn.x_ticks}["30"]
+    for name, share in (("brain", "50"), ("lesion", "25")):
         points = [tuple(map(float, point.split(","))) for point in curves[name].points.split()]
-        assert points[0][1] == pytest.approx(ticks["100%"], abs=0.1)
+        assert points[0][1] == pytest.approx(ticks["100"], abs=0.1)
         assert all(y == pytest.approx(ticks[share], abs=0.1) for x, y in points[1:] if x <= at_30)
-        assert all(y == pytest.approx(ticks["0%"], abs=0.1) for x, y in points if x > at_30)
-    assert [mark.text for mark in drawn.isodoses] == ["20"]
+        assert all(y == pytest.approx(ticks["0"], abs=0.1) for x, y in points if x > at_30)
+    assert [rule.text for rule in drawn.rules] == ["20"]
 
 
 def test_votes_lie_on_an_axis_from_0_to_1() -> None:
-    drawn = votes(case(interval=(0.25, 0.5)))
-    zero, quarter, half = (tick.at for tick in drawn.ticks[:3])
-    assert drawn.interval == (quarter, half) and drawn.middle == half
-    assert [vote.x for vote in drawn.votes] == pytest.approx(
+    drawn = vote_positions(case(interval=(0.25, 0.5)).explanation)
+    zero, quarter, half = (tick.at for tick in drawn["ticks"][:3])
+    assert drawn["interval"] == (quarter, half) and drawn["middle"] == half
+    assert [x for _, x, _ in drawn["folds"]] == pytest.approx(
         [zero + p * (half - zero) * 2 for p in (0.71, 0.32, 0.64)], abs=0.01
     )
-    assert [vote.held_out for vote in drawn.votes] == [False, True, False]
-    assert [vote.y for vote in drawn.votes] == sorted({vote.y for vote in drawn.votes})
+    heights = [y for *_, y in drawn["folds"]]
+    assert heights == sorted(set(heights))
 
 
 # --- thumbnail and gallery
@@ -341,22 +334,24 @@ def test_a_thumbnail_of_no_change_is_grey() -> None:
     assert np.ptp(over_dose, axis=2).max() == 0 and over_dose.max() > 200
 
 
-def entry(subject: str, p_rice: float | None, label: str = "rice", **changes: Any) -> GalleryEntry:
-    predicted = "rice" if p_rice is not None and p_rice >= 0.5 else "recurrence"
-    contents: dict[str, Any] = {
-        "subject": subject,
-        "label": label,
-        "predicted": predicted,
-        "p_rice": p_rice,
-        "href": f"{subject}/case.html",
-        "thumbnail": b"png",
-        "wrong": label not in ("n/a", predicted),
-    }
-    return GalleryEntry(**(contents | changes))
+def test_without_a_dose_a_thumbnail_shows_the_last_mri_alone() -> None:
+    shown = case(anatomy(declared=OTHER_VOLUMES), {TOGETHER: blob((6, 8, 9), 2.0)}, modality_set="flair")
+    assert pixels_of(thumbnail(shown)).shape == (SIDE_PIXELS, SIDE_PIXELS, 3)
+
+
+def tile(subject: str, p_rice: float, label: str = "rice") -> Tile:
+    predicted = "rice" if p_rice >= 0.5 else "recurrence"
+    said_of_it = {"participant_id": subject, "p_rice": p_rice, "label": label, "predicted": predicted}
+    return Tile(Explanation(**(vars(case().explanation) | said_of_it)), b"png")
+
+
+def gallery(*tiles: Tile, failed: dict[str, str] | None = None, **changes: Any) -> str:
+    values: dict[str, Any] = {"labels": {"sub-009": "rice"}, "title": "post-op + dose", "synthetic": False}
+    return gallery_page(tiles, failed or {}, **(values | changes))
 
 
 def test_the_gallery_is_sorted_by_p_rice_and_marks_the_wrong() -> None:
-    page = gallery_page([entry("sub-002", 0.2), entry("sub-001", 0.9), entry("sub-003", 0.6, "recurrence")])
+    page = gallery(tile("sub-002", 0.2), tile("sub-001", 0.9), tile("sub-003", 0.6, "recurrence"))
     names = re.findall(r'<span class="name">(.*?)</span>', page)
     assert names == ["sub-001", "sub-003", "sub-002"]
     assert re.findall(r'<li data-label="(.*?)"( class="wrong" data-wrong)?>', page) == [
@@ -365,13 +360,12 @@ def test_the_gallery_is_sorted_by_p_rice_and_marks_the_wrong() -> None:
         ("rice", ' class="wrong" data-wrong'),
     ]
     assert "3 explained 2 wrong" in said(page)
-    assert 'href="sub-003/case.html"' in page
+    assert 'href="sub-003/index.html"' in page
     assert "known not known" not in said(page)
 
 
 def test_subjects_without_a_map_are_listed_with_the_reason() -> None:
-    failed = entry("sub-009", None, href=None, thumbnail=None, wrong=False, problem="no <volumes>")
-    page = gallery_page([entry("sub-001", 0.9, "n/a"), failed], "post_op+dose", synthetic=True)
+    page = gallery(tile("sub-001", 0.9, "n/a"), failed={"sub-009": "no <volumes>"}, synthetic=True)
     text = said(page)
     assert "Without a map subject known why sub-009 rice no <volumes>" in text
     assert "1 explained 0 wrong 1 without a map" in text
@@ -381,13 +375,13 @@ def test_subjects_without_a_map_are_listed_with_the_reason() -> None:
 
 
 def test_an_empty_gallery_says_so() -> None:
-    assert "No subject is explained yet." in said(gallery_page([]))
+    assert "No subject is explained yet." in said(gallery())
 
 
 def test_the_gallery_loads_nothing_and_escapes() -> None:
     hostile = '"><script>1</script>'
-    page = gallery_page([entry(hostile, 0.4, href=hostile)])
+    page = gallery(tile(hostile, 0.4))
     assert len(re.findall("<script", page)) == 1
     hrefs = [value for tag, name, value in Reader(page).attributes if name == "href"]
-    assert hrefs == ["data:,", hostile]
+    assert hrefs == ["data:,", f"{hostile}/index.html"]
     assert unescape(page).count(hostile) == 2

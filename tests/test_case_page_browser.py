@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from explained_cases import anatomy, blob, case
+from explained_cases import OTHER_VOLUMES, anatomy, blob, case
+from test_case_page import gallery, tile
 
-from ricenet.evaluation.occlusion.case import TOGETHER
-from ricenet.evaluation.occlusion.page import GalleryEntry, case_page, gallery_page
-from ricenet.evaluation.occlusion.page.templating import BUNDLE
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
+from ricenet.evaluation.occlusion.page.case_page import BUNDLE, case_page
 from ricenet.runtime.files import write_text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -40,7 +40,7 @@ OPTIONS = (
         "--no-first-run",
         "--window-size=1000,900",
     ),
-    # WebGL 2 without a graphics card
+    # WebGL 2 without a GPU
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     # no name can be resolved, so that nothing could be loaded from elsewhere
     *("--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking"),
@@ -99,7 +99,7 @@ RESET = """
   }
   document.activeElement.blur();
   await frames(4);
-  scene.moveTo(scene.told.start);
+  scene.moveTo(scene.description.start);
 """
 
 
@@ -314,7 +314,7 @@ def test_sliders_change_the_map_over_every_volume(browser: Any, page: Path) -> N
       await set("opacity", 75); found.back = counts();
       await set("threshold", 90); found.strong = counts();
       await set("below", "hard"); found.hard = counts();
-      found.told = document.querySelector('[data-told="threshold"]').textContent;
+      found.told = document.querySelector('[data-output="threshold"]').textContent;
       await set("threshold", 25); await set("below", "soft");
       await set("map", ""); found.none = counts();
       await set("map", "event"); found.event = counts();
@@ -452,32 +452,24 @@ def test_the_page_fits_a_narrow_frame_and_its_controls_have_names(
     assert found[2] > 15 and found[3:] == [0, True]
 
 
-def test_a_map_of_one_volume_and_no_masks_is_shown(browser: Any, tmp_path: Path) -> None:
-    bare = case(
-        anatomy=anatomy("n/a", with_masks=False),
-        modality_set="event",
-        maps={TOGETHER: 0.1 * blob((6, 8, 9), 2.0)},
-        summaries={},
-    )
+def test_one_map_of_other_volumes_without_dose_or_masks_is_shown(browser: Any, tmp_path: Path) -> None:
+    shown = anatomy("n/a", with_masks=False, declared=OTHER_VOLUMES)
+    bare = case(shown, {TOGETHER: 0.1 * blob((6, 8, 9), 2.0)}, {}, modality_set="t1")
     page = tmp_path / "case.html"
     write_text(page, case_page(bare))
     forget(browser)
-    found = run(open_page(browser, page), "return [scene.voxel, shown('region'), shown('map-together')]")
-    assert found == [[6, 8, 9], "brain", "+0.100"]
+    values = """return [scene.voxel, shown('region'), shown('map-together'), scene.panels.map((p) => p.name),
+                       shown('t1').slice(-3), shown('adc')];"""
+    *found, sd, adc = run(open_page(browser, page), values)
+    assert found == [[6, 8, 9], "brain", "+0.100", ["flair", "t1", "adc", "t2"]]
+    assert sd == " SD" and float(adc) == pytest.approx(float(shown.images["adc"][6, 8, 9]), abs=0.006)
     assert complaints(browser) == []
 
 
 def test_the_gallery_filters_by_label_and_by_wrong(browser: Any, tmp_path: Path) -> None:
-    entries = [
-        GalleryEntry(f"sub-{n:03d}", label, predicted, p, f"sub-{n:03d}.html", None, label != predicted)
-        for n, label, predicted, p in (
-            (1, "rice", "rice", 0.9),
-            (2, "rice", "recurrence", 0.2),
-            (3, "recurrence", "rice", 0.7),
-        )
-    ]
+    tiles = [tile("sub-001", 0.9), tile("sub-002", 0.2), tile("sub-003", 0.7, "recurrence")]
     page = tmp_path / "gallery.html"
-    write_text(page, gallery_page(entries))
+    write_text(page, gallery(*tiles))
     forget(browser)
     browser.get(page.as_uri())
     found = browser.execute_script(

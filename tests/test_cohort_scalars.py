@@ -1,84 +1,83 @@
-"""The scalars of a cohort: measured once, kept by content, and refused by name where one cannot be."""
+"""The scalars of a cohort: measured by preprocessing, segmented, and stated in the table."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from guarded_cohorts import SERIAL
-from test_audit import write_subject
+from preprocessed_subjects import MEASUREMENTS, save_measurements
+from small_results import write_json
 
-from ricenet.cohort.checked import CheckedCohort, CheckedSubject, ScanDigests
-from ricenet.evaluation.evidence import cohort_scalars as module
-from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
-from ricenet.runtime.errors import CohortError
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject
+from ricenet.cohort.layout import RawSubject
+from ricenet.evaluation.evidence.baselines import scalar_models
+from ricenet.evaluation.evidence.scalars import cohort_scalars, scalars_table
+from ricenet.runtime.errors import CohortError, ResultError
 from ricenet.runtime.store import Store
-from ricenet.volume import Grid
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
+from ricenet.volume import Grid, Volume, save_nifti
 
 SUBJECTS = ("sub-001", "sub-002")
+TABLE = """participant_id\tlabel\tlabel_source\tsubset\tsite\tscanner\trt_end_date\tevent_date
+sub-001\trice\tbiopsy\ttrain\tNorth\tn/a\t2024-01-01\t2024-01-31
+sub-002\trice\tbiopsy\ttrain\tn/a\tn/a\tn/a\tn/a
+"""
+SIDECAR = {"DoseUnits": "GY", "DoseSummationType": "PLAN", "NumberOfFractions": 30, "PrescriptionGy": 60}
+LESION = "sub-001/ses-event/anat/sub-001_ses-event_label-lesion_mask.nii.gz"
 
 
-def write_cohort(project: Path) -> CheckedCohort:
+def write_cohort(project: Path, table: str = TABLE) -> CheckedCohort:
+    """Subjects without scans, of which the check has nothing to say; the first has a mask of the lesion."""
+    mask = np.zeros((4, 4, 4), bool)
+    mask[1:3, 1:3, 1:3] = True
+    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 2.0, 4)), project / "data" / LESION)
+    (project / "data/participants.tsv").write_text(table, encoding="utf-8", newline="")
     for subject in SUBJECTS:
-        write_subject(project / "data", project / "preprocessed", subject)
-    rows = [f"{subject}\trice\tbiopsy\ttrain\tNorth" for subject in SUBJECTS]
-    table = "\n".join(["participant_id\tlabel\tlabel_source\tsubset\tsite", *rows]) + "\n"
-    (project / "data/participants.tsv").write_text(table)
-    keys = {subject: subject[-1] * 64 for subject in SUBJECTS}
-    (project / "preprocessed/summary.json").write_text(json.dumps({"digest": "d", "subjects": keys}))
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    return CheckedCohort.of(
-        str(project / "data"),
-        [
-            CheckedSubject(participant_id=s, label="rice", subset="train", site="North", scans=scans)
-            for s in SUBJECTS
-        ],
-    )
+        save_measurements(project / "preprocessed" / subject, MEASUREMENTS)
+        write_json(RawSubject(project / "data", subject).dose_sidecar, SIDECAR)
+    subjects = [
+        CheckedSubject(participant_id=s, label="rice", variables={"mgmt": kind})
+        for s, kind in zip(SUBJECTS, ("methylated", None), strict=True)
+    ]
+    return CheckedCohort.of(str(project / "data"), subjects)
 
 
-def measured(project: Path, cohort: CheckedCohort) -> dict[str, object]:
+def scalars_of(project: Path, cohort: CheckedCohort) -> dict[str, object]:
     return cohort_scalars(cohort, project / "preprocessed", SUBJECTS, SERIAL, Store(project / "store"))
 
 
-def test_every_subject_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scalars_come_from_measurements_masks_table_and_declared_variables(tmp_path: Path) -> None:
+    found = scalars_of(tmp_path, write_cohort(tmp_path))
+    first, second = found.values()
+    expected = {
+        "dose_max_gy": 62.0, "ptv_ml": 80.0, "post_op_mean": 100.0, "event_sd": 25.0, "event_in_ptv": 0.7,
+        "site": "North", "scanner": None, "days_rt_end_to_event": 30, "mgmt": "methylated",
+        "cavity_ml": None,
+    }  # fmt: skip
+    assert {name: first[name] for name in expected} == expected
+    # 8 voxels of 8 mm3
+    assert (first["lesion_ml"], second["lesion_ml"]) == (pytest.approx(0.064), None)
+    assert (second["site"], second["days_rt_end_to_event"], second["mgmt"]) == (None, None, None)
+    mgmt = VariableSpec(name="mgmt", kind="category")
+    assert set(scalar_models(PAPER_VOLUMES, (mgmt,))[-1].features) <= first.keys()
+    header, line, _ = scalars_table(found).splitlines()
+    assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["cavity_ml"] == "n/a"
+
+
+@pytest.mark.parametrize("spelt", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r")])
+def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path: Path, spelt) -> None:
+    found = scalars_of(tmp_path, write_cohort(tmp_path, spelt(TABLE.replace("North", '"B'))))
+    assert [of["site"] for of in found.values()] == ['"B', None]
+
+
+def test_what_is_not_preprocessed_or_has_become_faulty_is_named(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path)
-    first = measured(tmp_path, cohort)
-    assert list(first) == list(SUBJECTS)
-    assert first["sub-001"]["site"] == "North"
-    assert first["sub-001"]["lesion_ml"] == pytest.approx(0.064)
-
-    def again(*_: object) -> None:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(module, "image_scalars", again)
-    assert measured(tmp_path, cohort) == first
-
-
-def test_another_lesion_mask_is_measured_anew(tmp_path: Path) -> None:
+    (tmp_path / "data" / LESION).write_bytes(b"no mask")
+    with pytest.raises(CohortError, match=r"sub-001.*lesion_mask"):
+        scalars_of(tmp_path, cohort)
     cohort = write_cohort(tmp_path)
-    assert measured(tmp_path, cohort)["sub-002"]["lesion_ml"] is not None
-    (tmp_path / "data/sub-002/ses-event/anat/sub-002_ses-event_label-lesion_mask.nii.gz").unlink()
-    found = measured(tmp_path, cohort)
-    assert found["sub-002"]["lesion_ml"] is None
-    assert found["sub-001"]["lesion_ml"] is not None
-
-
-def test_a_file_that_cannot_be_read_is_named_by_subject(tmp_path: Path) -> None:
-    cohort = write_cohort(tmp_path)
-    lesion = tmp_path / "data/sub-002/ses-event/anat/sub-002_ses-event_label-lesion_mask.nii.gz"
-    lesion.write_bytes(b"no mask")
-    with pytest.raises(
-        CohortError, match=r"1 of 2 subjects cannot be measured; mend these files:\n  - sub-002"
-    ):
-        measured(tmp_path, cohort)
-
-
-def test_every_second_voxel_lies_where_it_lay() -> None:
-    grid = Grid.cube(np.array([1.0, 2.0, 3.0]), 2.0, 5)
-    sparse = grid.every(2)
-    assert sparse.shape == (3, 3, 3)
-    for index in ([0, 0, 0], [2, 1, 0]):
-        assert sparse.world_mm(np.array(index)) == pytest.approx(grid.world_mm(2 * np.array(index)))
-    assert grid.every(1).affine == pytest.approx(grid.affine)
+    (tmp_path / "preprocessed/sub-002/measurements.json").unlink()
+    with pytest.raises(ResultError, match=r"sub-002/measurements\.json is missing\. The stage `preprocess`"):
+        scalars_of(tmp_path, cohort)

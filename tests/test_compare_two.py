@@ -100,23 +100,19 @@ def test_the_verdict_follows_the_interval(wrong_a, wrong_b, said):
     assert found.verdict.startswith(said)
 
 
-def test_a_gain_of_b_is_told_with_its_own_interval():
-    found = compare(side("first", HALF, MANY), side("second", (1,), MANY))
-    lost = found.differences["macro_f1"]
+def test_the_verdict_gives_a_gain_of_b_its_own_interval_and_reports_the_other_tests():
+    better = compare(side("first", HALF, MANY), side("second", (1,), MANY))
+    lost = better.differences["macro_f1"]
     ends = f"{-lost.value:.2f} ({-lost.high:.2f} to {-lost.low:.2f})"
-    assert f"its macro-F1 is higher by {ends}." in found.verdict
-
-
-def test_the_verdict_says_what_the_other_tests_say():
-    better = compare(side("first", HALF, MANY), side("second", (1,), MANY)).verdict
+    assert f"its macro-F1 is higher by {ends}." in better.verdict
     # 19 against none: 2 / 2^19
-    assert "McNemar's exact test separates them in favour of B (p <0.001)" in better
+    assert "McNemar's exact test separates them in favour of B (p <0.001)" in better.verdict
     equal = compare(side("first", (1, 2), MANY), side("second", (3, 4), MANY)).verdict
     assert "McNemar's exact test does not separate them (p = 1.00)" in equal
     assert "DeLong's test of the areas does not separate them (p = 1.00)." in equal
 
 
-def test_what_differs_is_told_by_name_with_both_values():
+def test_what_differs_is_named_with_both_values():
     a = side("first", digests={"splits_digest": "a" * 64, "data_digest": "d"}, parameters={"seed": "7"})
     b = side("second", (1,), digests={"splits_digest": "b" * 64, "data_digest": "d"}, parameters={})
     found = compare(a, b)
@@ -146,33 +142,29 @@ def test_the_tables_hold_every_score_count_and_test():
     assert aligned([["a", "b"], ["long", "c"]]) == "a     b\nlong  c"
 
 
-def test_one_training_is_not_compared_with_itself_but_with_its_repetition():
-    once = side("first", training="key")
-    with pytest.raises(ResultError, match="first and again are one and the same training of dose"):
-        compare(once, side("again", training="key"))
-    assert compare(once, side("again", wrong=(1,), training="key")).n == 8
+CHANGED = {**LABELS, "sub-1": "recurrence", "sub-2": "rice"}
+ALL_CHANGED = {s: "rice" if label == "recurrence" else "recurrence" for s, label in LABELS.items()}
+FEW = {"sub-1": "rice", "sub-2": "recurrence", "sub-3": "rice"}
+ONCE, WRONG = side("first", training="key"), side("second", wrong=(1,))
 
 
-def test_subjects_whose_label_was_changed_are_refused():
-    changed = {**LABELS, "sub-1": "recurrence", "sub-2": "rice"}
-    with pytest.raises(ResultError, match=r"call sub-1, sub-2 by different labels.*train the older one"):
-        compare(side("first"), side("second", labels=changed))
-    many = {s: "rice" if label == "recurrence" else "recurrence" for s, label in LABELS.items()}
-    with pytest.raises(ResultError, match="sub-5 and 3 more by different labels"):
-        compare(side("first"), side("second", labels=many))
+@pytest.mark.parametrize(
+    ("b", "message"),
+    [
+        (side("again", training="key"), "first and again are one and the same training of dose"),
+        (side("second", labels=CHANGED), "call sub-1, sub-2 by different labels.*train the older one"),
+        (side("second", labels=ALL_CHANGED), "sub-5 and 3 more by different labels"),
+        (side("second", labels=FEW), "1 recurrence and 2 rice in common; a comparison needs 2 of each"),
+        (replace(WRONG, predictions=(*WRONG.predictions, WRONG.predictions[0])), "second predicts a subject"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(b, message):
+    with pytest.raises(ResultError, match=message):
+        compare(ONCE, b)
 
 
-def test_too_few_subjects_in_common_are_refused():
-    few = {"sub-1": "rice", "sub-2": "recurrence", "sub-3": "rice"}
-    with pytest.raises(ResultError, match=r"1 recurrence and 2 rice in common; a comparison needs 2 of each"):
-        compare(side("first"), side("second", labels=few))
-
-
-def test_a_subject_in_two_folds_is_refused():
-    twice = side("second", wrong=(1,))
-    twice = replace(twice, predictions=(*twice.predictions, twice.predictions[0]))
-    with pytest.raises(ResultError, match="second predicts a subject in two folds"):
-        compare(side("first"), twice)
+def test_a_training_is_compared_with_its_repetition():
+    assert compare(ONCE, side("again", wrong=(1,), training="key")).n == 8
 
 
 def test_the_figure_shows_both_intervals_and_every_subject(tmp_path):

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 from cohorts import FILES, change_cell, change_voxels, one_voxel, read_table, write_participants
+from preprocessed_subjects import MEASUREMENTS, save_measurements
 
-from ricenet.cohort.checked import CheckedCohort, having, read_checked_cohort, write_checked_cohort
+from ricenet.cohort.checked import (
+    CheckedCohort,
+    CheckedSubject,
+    having,
+    read_checked_cohort,
+    write_checked_cohort,
+)
 from ricenet.cohort.checks import HERE, CheckReport, admit, check_cohort, write_problems
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.raw_record import records_of
-from ricenet.runtime.errors import CohortError
+from ricenet.preprocessing.subject_variables import variables_of
+from ricenet.runtime.errors import CohortError, ParamsError, ResultError
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
 
@@ -107,6 +115,12 @@ def test_a_session_that_no_file_has_is_one_problem_of_the_declaration(cohort: Pa
     assert "t2 (*_ses-base_T2w.nii.gz)" in report.problems[0].found
     with pytest.raises(CohortError, match="session or suffix under volumes"):
         admit(report, exclude_faulty=True)
+
+
+def test_a_volume_may_not_have_the_name_of_a_side_file(cohort: Path) -> None:
+    taken = FLAIR.model_copy(update={"name": "brain_mask"})
+    problems = check_cohort(cohort, Volumes([*PAPER_VOLUMES, taken])).problems
+    assert (None, "params.yaml") in {(problem.subject, problem.file) for problem in problems}
 
 
 def test_the_declarations_travel_with_the_checked_cohort(cohort: Path, tmp_path: Path) -> None:
@@ -215,3 +229,28 @@ def test_a_fault_is_found_again_and_what_has_become_faulty_is_refused(cohort: Pa
         assert [p.file for p in check_cohort(cohort, store=store).problems] == [FILES["event"]]
     with pytest.raises(CohortError, match=r"(?s)tiny: 1 problem.*sub-002.*cannot be read"):
         records_of(checked, HERE, store)
+
+
+# --- measured variables ---
+
+
+def checked_subject(name: str) -> CheckedCohort:
+    subject = CheckedSubject(participant_id=name, label="rice", variables={"age": 61.0})
+    return CheckedCohort.of("data", [subject], variables=[AGE, DOSE])
+
+
+def test_measured_variables_join_those_of_the_table(tmp_path: Path) -> None:
+    save_measurements(tmp_path / "sub-1")
+    assert variables_of(checked_subject("sub-1"), tmp_path) == {"sub-1": {"age": 61.0, "dose_max_gy": 62.0}}
+    save_measurements(tmp_path / "sub-1", MEASUREMENTS.model_copy(update={"dose": None}))
+    assert variables_of(checked_subject("sub-1"), tmp_path)["sub-1"]["dose_max_gy"] is None
+
+
+def test_what_nothing_measures_is_refused(tmp_path: Path) -> None:
+    save_measurements(tmp_path / "sub-1")
+    unknown = VariableSpec(name="brain_age", kind="number", measured=True)
+    cohort = checked_subject("sub-1").model_copy(update={"variables": (unknown,)})
+    with pytest.raises(ParamsError, match=r"brain_age is not among what preprocessing measures \(brain_ml,"):
+        variables_of(cohort, tmp_path)
+    with pytest.raises(ResultError, match="stage `preprocess`"):
+        variables_of(checked_subject("sub-2"), tmp_path)

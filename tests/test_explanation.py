@@ -5,85 +5,92 @@ import json
 import numpy as np
 import pytest
 import torch
+from explained_cases import settings
 from small_ensembles import ensemble_record
-from small_results import GRID, LABELS, write_ground_truth, write_preprocessed, write_splits
+from small_results import GRID, LABELS, TEST, write_ground_truth, write_preprocessed, write_splits
 from typer.testing import CliRunner
 
 from ricenet.cli import app
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import ResNetParams
-from ricenet.config.params import ExplainParams
+from ricenet.config.networks import ResNetParams, SmallCnnParams
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings
-from ricenet.evaluation.occlusion.subjects import require_explainable, subjects_to_explain
-from ricenet.evaluation.occlusion.votes import decided, fold_votes, held_out_folds, interval_of_mean
+from ricenet.evaluation.occlusion.explained_case import Explanation
+from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
-from ricenet.training.networks import build_network
+from ricenet.training.networks import build_network, initial_network
+from ricenet.training.variables import VariableEncoder
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import load_nifti
 
-SPLITS = Splits(
-    labels={"sub-1": "rice", "sub-2": "recurrence", "sub-3": "rice", "sub-4": "recurrence", "sub-0": "rice"},
-    folds=(("sub-3", "sub-4"), ("sub-1", "sub-2")),
-    test=("sub-0",),
-)
 NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
+SMALL_CNN = SmallCnnParams(widths=[2, 2, 2])
+SEX = VariableSpec(name="sex", kind="category")
 
 
-def small_ensemble(splits_digest, modality_set="event+dose", folds=2):
-    """Untrained networks, each of which leans another way."""
+def small_ensemble(splits_digest, modality_set="event+dose", network=NETWORK, **record):
+    """Untrained networks of two folds, each of which leans another way."""
     torch.manual_seed(5)
-    channels = len(modality_set.split("+"))
-    networks = [build_network(NETWORK, channels).eval() for _ in range(folds)]
-    for fold, network in enumerate(networks):
-        network.fc.bias.data = torch.tensor([0.0, 1.0 - 2 * fold])
     digests = {"splits_digest": splits_digest, "preprocessing_digest": "p" * 64, "digest": "e" * 64}
-    return Ensemble(ensemble_record(modality_set, network=NETWORK, **digests), networks)
+    made = ensemble_record(modality_set, network=network, **digests, **record)
+    columns = len(made.encoders[0].columns) if made.encoders else 0
+    networks = [build_network(network, len(made.members), columns).eval() for _ in range(2)]
+    for fold, one in enumerate(networks):
+        (one.fc if network is NETWORK else one.head).bias.data = torch.tensor([0.0, 1.0 - 2 * fold])
+    return Ensemble(made, networks)
 
 
-@pytest.fixture
-def project(tmp_path):
-    write_splits(tmp_path)
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Results of three subjects; nothing writes into its folders but `out`."""
+    folder = tmp_path_factory.mktemp("project")
+    write_splits(folder)
     for subject in ("sub-001", "sub-005", "sub-009"):
-        write_preprocessed(tmp_path, subject)
-        write_ground_truth(tmp_path / "data", subject)
-    return tmp_path
+        write_preprocessed(folder, subject)
+        write_ground_truth(folder / "data", subject)
+    return folder
 
 
-def explainer(project, **changes):
+def explainer(project, modality_set="event+dose", ensemble=None, cohort="data", lacks=(), **values):
     splits = read_splits(project / "work/splits/splits.json")
-    settings = OcclusionSettings(cube_voxels=10, stride_voxels=10)
-    values = {"settings": settings, "each_modality": True, **changes}
-    values.setdefault("ensemble", small_ensemble(splits.digest))
+    scans = dict.fromkeys(PAPER_VOLUMES.names, "a")
+    subjects = [
+        CheckedSubject(
+            participant_id=subject, label=label, variables={"sex": "F"},
+            scans={name: digest for name, digest in scans.items() if (subject, name) not in lacks},
+        )
+        for subject, label in LABELS.items()
+    ]  # fmt: skip
     return Explainer(
-        splits=splits, preprocessed=project / "work/preprocessed", cohort=project / "data", seed=7, **values
+        ensemble=ensemble or small_ensemble(splits.digest, modality_set),
+        cohort=CheckedCohort.of(cohort, subjects),
+        splits=splits,
+        project=project,
+        settings=settings(10, 10, **values),
+        seed=7,
     )
 
 
-def test_the_first_of_each_label_is_explained_and_never_a_test_subject():
-    assert subjects_to_explain(SPLITS, 1) == ["sub-2", "sub-1"]
-    assert subjects_to_explain(SPLITS, None) == ["sub-2", "sub-4", "sub-1", "sub-3"]
-    assert subjects_to_explain(SPLITS, 0) == []
+def test_the_first_of_each_label_with_the_volumes_is_explained_and_never_a_test_subject(project):
+    found = explainer(project)
+    assert found.subjects(1) == ["sub-002", "sub-001"]
+    assert found.subjects(0) == []
+    assert sorted(found.subjects(None)) == sorted({*LABELS} - {*TEST})
+    assert explainer(project, lacks={("sub-002", "dose"), ("sub-001", "post_op")}).subjects(1) == [
+        "sub-004",
+        "sub-001",
+    ]
 
 
 def test_only_networks_that_did_not_train_on_a_subject_speak_for_it():
-    assert held_out_folds(SPLITS, "sub-1") == [1]
-    assert "sub-1" not in SPLITS.training_subjects(1)
-    assert held_out_folds(SPLITS, "sub-0") == [0, 1]
+    splits = Splits({"sub-1": "rice", "sub-2": "rice", "sub-0": "rice"}, (("sub-2",), ("sub-1",)), ("sub-0",))
+    assert held_out_folds(splits, "sub-1") == [1]
+    assert "sub-1" not in splits.training_subjects(1)
+    assert held_out_folds(splits, "sub-0") == [0, 1]
 
 
-def test_every_fold_votes_and_the_held_out_one_decides(project):
-    splits = read_splits(project / "work/splits/splits.json")
-    ensemble = small_ensemble(splits.digest)
-    volumes = np.zeros((2, 20, 20, 20), np.float32)
-    votes = fold_votes(ensemble, splits, "sub-005", volumes)
-    assert [vote.held_out for vote in votes] == [False, True]
-    assert votes[0].p_rice > 0.5 > votes[1].p_rice
-    assert decided(votes) == "recurrence"
-
-
-def test_interval_of_five_networks_by_hand():
+def test_interval_of_several_networks_by_hand():
     # log-odds -1, 0, 1: mean 0, SD 1, t(0.975, 2) = 4.303, so 0 +- 4.303 / sqrt(3)
     p_rice = 1 / (1 + np.exp(-np.array([-1.0, 0.0, 1.0])))
     low, high = interval_of_mean(p_rice.tolist())
@@ -93,40 +100,61 @@ def test_interval_of_five_networks_by_hand():
 
 
 def test_a_subject_of_a_fold_is_explained_by_that_folds_network(project):
-    explained = explainer(project).explain("sub-005")
-    case = explained.case
-    assert list(case.maps) == ["together", "event", "dose"]
-    assert case.p_rice == pytest.approx(case.votes[1].p_rice, abs=1e-6)
-    assert case.interval is None
-    assert explained.occlusions["together"].baseline_p_rice == pytest.approx(case.p_rice, abs=1e-6)
-    assert {share.name for share in case.summaries["dose"].regions} == {"cavity", "lesion"}
+    found = explainer(project).explain("sub-005")
+    said = found.explanation
+    assert said.held_out == (1,)
+    assert said.votes[0].p_rice > 0.5 > said.votes[1].p_rice == said.p_rice
+    assert (said.predicted, said.interval) == ("recurrence", None)
+    assert list(found.maps) == list(said.maps) == ["together", "event", "dose"]
+    assert {share.name for share in said.maps["dose"].regions} == {"cavity", "lesion"}
     # an untrained network's map is another one
-    assert not np.allclose(explained.untrained["together"], case.maps["together"])
+    assert not np.allclose(found.untrained["together"], found.maps["together"])
 
 
 def test_a_subject_of_no_fold_is_explained_by_all_networks(project):
-    case = explainer(project, each_modality=False).explain("sub-009").case
-    assert list(case.maps) == ["together"]
-    assert case.p_rice == pytest.approx(np.mean([vote.p_rice for vote in case.votes]))
-    low, high = case.interval
-    assert low < case.p_rice < high
+    found = explainer(project, each_modality=False).explain("sub-009")
+    said = found.explanation
+    assert list(found.maps) == ["together"]
+    assert said.p_rice == pytest.approx(np.mean([vote.p_rice for vote in said.votes]))
+    low, high = said.interval
+    assert low < said.p_rice < high
 
 
-def test_of_one_modality_hiding_it_alone_is_not_computed_again(project):
-    splits = read_splits(project / "work/splits/splits.json")
-    explained = explainer(project, ensemble=small_ensemble(splits.digest, "dose")).explain("sub-005")
-    assert list(explained.case.maps) == ["together"]
+def test_of_one_volume_hiding_it_alone_is_not_computed_again(project):
+    assert list(explainer(project, "dose").explain("sub-005").maps) == ["together"]
+
+
+def test_untrained_weights_repeat_and_are_not_those_from_which_training_started(project):
+    def weights(fold):
+        return explainer(project)._untrained(fold).conv1.weight.detach().cpu()
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(0))
+    start = initial_network(NETWORK, "event+dose", 1, 7, channels=2).conv1.weight
+    assert not torch.equal(weights(1), start)
+
+
+@pytest.mark.parametrize("with_variables", [False, True])
+def test_a_network_that_is_not_understood_is_explained_too(project, with_variables):
+    network = SMALL_CNN.model_copy(update={"variables": with_variables})
+    encoder = VariableEncoder.fitted([SEX], [{"sex": "F"}, {"sex": "M"}])
+    record = {"encoders": (encoder, encoder), "variables": (SEX,)} if with_variables else {}
+    digest = read_splits(project / "work/splits/splits.json").digest
+    ensemble = small_ensemble(digest, network=network, **record)
+    found = explainer(project, ensemble=ensemble, each_modality=False).explain("sub-005")
+    assert found.explanation.maps["together"].cubes > 0
+    assert found.maps["together"].any()
 
 
 def test_explanations_are_written_on_the_subjects_grid_with_a_page_each(project):
-    out = project / "out"
+    out = project / "out/all"
     explain_subjects(explainer(project), ["sub-001", "sub-005"], out)
     stored = load_nifti(out / "sub-005/occlusion_dose.nii.gz")
     np.testing.assert_allclose(stored.grid.affine, GRID.affine)
-    summary = json.loads((out / "sub-005/summary.json").read_text())
-    assert (summary["fold"], summary["label"]) == (1, LABELS["sub-005"])
-    assert summary["maps"]["dose"]["max"] == pytest.approx(float(stored.data.max()))
-    assert summary["maps"]["dose"]["of_cubes"] == 8
+    summary = Explanation.read(out / "sub-005/summary.json", "explain")
+    assert (summary.held_out, summary.label) == ((1,), LABELS["sub-005"])
+    assert summary.maps["dose"].max == pytest.approx(float(stored.data.max()))
+    assert summary.maps["dose"].of_cubes == 8
     assert "<svg" in (out / "sub-005/figure.svg").read_text()
     assert (out / "sub-005/figure.png").stat().st_size > 0
     gallery = (out / "index.html").read_text()
@@ -136,51 +164,40 @@ def test_explanations_are_written_on_the_subjects_grid_with_a_page_each(project)
     assert truth["subjects"] == 2 and "dose" in truth["maps"]
 
 
-def test_a_cohort_without_known_cause_has_no_truth(project):
-    out = project / "out"
-    (project / "data").rename(project / "elsewhere")
-    (project / "data").mkdir()
-    explain_subjects(explainer(project, each_modality=False), ["sub-005"], out)
-    assert not (out / "truth.json").exists()
-
-
 def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
-    (project / "work/preprocessed/sub-001/post_op.npy").write_bytes(b"no array")
-    told = r"(?s)1 of 2 subjects could not be explained:\n  - sub-001: volumes"
-    with pytest.raises(ResultError, match=told):
-        explain_subjects(explainer(project, each_modality=False), ["sub-001", "sub-005"], project / "out")
-    assert (project / "out/sub-005/index.html").is_file()
-    assert not (project / "out/sub-001").exists()
+    out = project / "out/some"
+    damaged = project / "work/preprocessed/sub-003"
+    write_preprocessed(project, "sub-003")
+    (damaged / "event.npy").write_bytes(b"no array")
+    # of a cohort whose maker knows no cause
+    (project / "real").mkdir()
+    with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: event"):
+        explain_subjects(explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out)
+    assert (out / "sub-005/index.html").is_file()
+    assert not (out / "sub-003").exists()
+    assert not (out / "truth.json").exists()
     # the gallery does not hide it
-    assert "sub-001: post_op.npy" in (project / "out/index.html").read_text()
+    assert "sub-003: event.npy" in (out / "index.html").read_text()
 
 
 def test_an_ensemble_of_other_splits_is_refused(project):
-    with pytest.raises(
-        ResultError, match=r"ensemble event\+dose: trained with splits 000000000000, but splits\.json is"
-    ):
+    with pytest.raises(ResultError, match=r"event\+dose: trained with splits 000000000000, but splits\.json"):
         explainer(project, ensemble=small_ensemble("0" * 64))
 
 
-def test_subjects_that_are_not_there_are_refused(project):
-    preprocessed = project / "work/preprocessed"
-    with pytest.raises(ResultError, match=r"not preprocessed: sub-77; .* has sub-001 to sub-009, 3 in all"):
-        require_explainable(["sub-005", "sub-77"], SPLITS, preprocessed, voted=False)
-
-
-def test_a_test_subject_is_explained_only_after_its_vote(project):
-    splits = read_splits(project / "work/splits/splits.json")
-    preprocessed = project / "work/preprocessed"
-    with pytest.raises(ResultError, match="of the independent test set: sub-009; explaining shows"):
-        require_explainable(["sub-009"], splits, preprocessed, voted=False)
-    require_explainable(["sub-009"], splits, preprocessed, voted=True)
-
-
-def test_parameters_become_settings():
-    params = ExplainParams(
-        modality_sets=["dose"], subjects_per_label=None, cube_voxels=6, stride_voxels=3, fill="blurred"
-    )
-    assert OcclusionSettings.of(params) == OcclusionSettings(6, 3, fill="blurred", memory_mb=256)
+@pytest.mark.parametrize(
+    ("subjects", "words"),
+    [
+        (["sub-005", "sub-77"], r"not preprocessed: sub-77; .* has sub-001 to sub-010"),
+        (["sub-001", "sub-005"], r"sub-001: without a volume that event\+dose needs"),
+        (["sub-009"], "of the independent test set: sub-009; explaining shows"),
+    ],
+)
+def test_who_cannot_be_explained_is_refused(project, subjects, words):
+    found = explainer(project, lacks={("sub-001", "dose")})
+    with pytest.raises(ResultError, match=words):
+        found.require_explainable(subjects, voted=False)
+    found.require_explainable(["sub-009"], voted=True)
 
 
 @pytest.mark.parametrize("arguments", [[], ["sub-001", "--cohort"]])

@@ -17,7 +17,7 @@ from small_results import (
 )
 
 from ricenet.cohort.splits import Splits
-from ricenet.display.drawing import extent_mm, save_figure, show_slice, slice_of
+from ricenet.display.drawing import OUTLINE_COLOURS, extent_mm, save_figure, show_slice, slice_of
 from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
 from ricenet.evaluation.figures import (
     confusion_figure,
@@ -200,8 +200,8 @@ def outlines(axes):
 def test_known_cavity_and_lesion_are_outlined_around_their_centres(tmp_path):
     figure = volumes_figure(anatomy_of(tmp_path, known=True))
     for axes, centre, colour in (
-        (figure.axes[0], (12, 12, 11), "#56b4e9"),
-        (figure.axes[1], (14, 10, 11), "#f0e442"),
+        (figure.axes[0], (12, 12, 11), OUTLINE_COLOURS["cavity"]),
+        (figure.axes[1], (14, 10, 11), OUTLINE_COLOURS["lesion"]),
     ):
         (outline,) = outlines(axes)
         vertices = outline.get_paths()[0].vertices
@@ -216,7 +216,7 @@ def test_a_real_cohort_has_no_outlines_and_no_legend_for_them(tmp_path):
     assert outlines(figure.axes[0]) == []
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "isocentre, estimated from the dose",
-        "isodoses: 20, 50, 80, 95 % of the plateau",
+        "isodoses: 20, 40, 50, 60 Gy",
     ]
 
 
@@ -227,7 +227,7 @@ def test_missing_preprocessed_volume_names_the_stage(tmp_path):
 
 def test_a_subject_whose_dose_is_zero_is_drawn_without_isodoses(tmp_path):
     anatomy = anatomy_of(tmp_path, known=False)
-    anatomy = replace(anatomy, data={**anatomy.data, "dose": np.zeros((20, 20, 20), np.float32)})
+    anatomy = replace(anatomy, images={**anatomy.images, "dose": np.zeros((20, 20, 20), np.float32)})
     assert outlines(volumes_figure(anatomy).axes[2]) == []
 
 
@@ -240,9 +240,9 @@ def test_declared_mris_are_drawn_as_far_as_the_subject_has_them_and_no_dose_is_n
     folder = tmp_path / "work/preprocessed/sub-001"
     shutil.copy(folder / "event.nii.gz", folder / "flair.nii.gz")
     anatomy = anatomy_of(tmp_path, known=True, volumes=Volumes([*PAPER_VOLUMES.mris, flair, adc]))
-    assert not anatomy.has_dose
+    assert anatomy.dose_gy is None
     figure = volumes_figure(anatomy)
     assert [axes.get_title() for axes in figure.axes] == ["post-op T1ce", "event T1ce", "FLAIR"]
-    # the lesion belongs to the reference MRI of its session
-    assert [len(outlines(axes)) for axes in figure.axes] == [1, 1, 0]
+    # the cavity on MRIs of the first session, the lesion on those of the last
+    assert [len(outlines(axes)) for axes in figure.axes] == [1, 1, 1]
     assert all(not axes.lines for axes in figure.axes)

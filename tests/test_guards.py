@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[1]
 PASSED = GuardResult(name="same_image", outcome="passed", found="all differ")
 WARNING = GuardResult(name="similar_image", outcome="warning", found="two resemble", remedy="Look.")
 FAILED = GuardResult(
-    name="label_leakage", outcome="failed", found="column site", remedy="Mend it.", subjects=("sub-002",)
+    name="label_leakage", outcome="failed", found="column site", remedy="Correct it.", subjects=("sub-002",)
 )
 
 
@@ -95,7 +95,7 @@ def test_every_failed_guard_is_listed_and_warnings_do_not_stop(tmp_path: Path) -
     write_guards([PASSED, WARNING], [], *files)
     assert read_guards(files[0]) == (PASSED, WARNING)
     other = FAILED.model_copy(update={"name": "same_image", "found": "sub-001 = sub-004"})
-    with pytest.raises(GuardError, match=r"(?s)2 guard\(s\).*column site \(sub-002\)\. Mend.*sub-001 = sub"):
+    with pytest.raises(GuardError, match=r"(?s)2 guard\(s\).*column site \(sub-002\)\. Correct.*sub-001 ="):
         write_guards([FAILED, other], [], *files)
     assert read_guards(files[0]) == (FAILED, other)
 

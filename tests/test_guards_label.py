@@ -15,8 +15,7 @@ from cohorts import read_table, write_participants
 from guarded_cohorts import guards_of
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.cohort.raw_fingerprint import Property
-from ricenet.cohort.raw_record import RawRecord
+from ricenet.cohort.raw_record import Property, RawRecord
 from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.label_tests import by_threshold, by_value
 from ricenet.screening.guards.properties import properties_of
@@ -162,13 +161,13 @@ def labels_of(n: int) -> dict[str, Label]:
 def test_what_few_subjects_have_by_chance_is_no_leak() -> None:
     labels = labels_of(6)
     sites = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
-    # 2 of the 20 ways to deal three labels to six subjects
+    # 2 of the 20 ways to assign three labels to six subjects
     assert label_leakage(sites, labels).outcome == "passed"
 
 
 def test_what_counts_alone_is_chance_among_many_properties() -> None:
     labels = labels_of(14)
-    # 2 of 3432 deals
+    # 2 of 3432 permutations
     site = {"column site": {s: ("a" if label == "rice" else "b") for s, label in labels.items()}}
     assert label_leakage(site, labels).outcome == "failed"
     others = {f"column {k}": {s: str(i // 2 % (k + 2)) for i, s in enumerate(labels)} for k in range(5)}
@@ -207,46 +206,46 @@ def test_one_label_alone_cannot_leak() -> None:
     assert label_leakage({}, {"sub-001": "rice"}).outcome == "not applicable"
 
 
-def balanced_accuracy(values: list[str], deal: list[bool]) -> float:
+def balanced_accuracy(values: list[str], permuted: list[bool]) -> float:
     """By the definition, one value after the other."""
     right = 0.0
     for value in set(values):
-        have = [deal[i] for i, v in enumerate(values) if v == value]
-        right += max(sum(have) / sum(deal), (len(have) - sum(have)) / (len(deal) - sum(deal)))
+        have = [permuted[i] for i, v in enumerate(values) if v == value]
+        right += max(sum(have) / sum(permuted), (len(have) - sum(have)) / (len(permuted) - sum(permuted)))
     return right / 2
 
 
-def deals(n: int, of_rice: int) -> list[list[bool]]:
+def permutations(n: int, of_rice: int) -> list[list[bool]]:
     return [[i in chosen for i in range(n)] for chosen in itertools.combinations(range(n), of_rice)]
 
 
 @pytest.mark.parametrize("values", ["aaabbb", "aabbcd", "abbccc", "abcdef", "aaaabbbcc"])
-def test_the_exact_p_of_pure_values_is_that_of_all_deals(values: str) -> None:
-    every = deals(len(values), 3)
-    pure = [deal for deal in every if balanced_accuracy(list(values), deal) > 0.999]
+def test_the_exact_p_of_pure_values_is_that_of_all_permutations(values: str) -> None:
+    every = permutations(len(values), 3)
+    pure = [permuted for permuted in every if balanced_accuracy(list(values), permuted) > 0.999]
     found = by_value(list(values), pure[0], 10)
     assert found.is_perfect
     assert found.p == pytest.approx(len(pure) / len(every))
 
 
-def test_the_drawn_p_is_near_that_of_all_deals() -> None:
+def test_the_drawn_p_is_near_that_of_all_permutations() -> None:
     values = list("aaaaaaabbbbbbbbbbbbb")
     # one of twenty is wrong
-    deal = [i < 6 for i in range(20)]
-    deal[19] = False
-    score = balanced_accuracy(values, deal)
-    every = deals(20, 6)
+    permuted = [i < 6 for i in range(20)]
+    permuted[19] = False
+    score = balanced_accuracy(values, permuted)
+    every = permutations(20, 6)
     p = np.mean([balanced_accuracy(values, other) >= score - 1e-12 for other in every])
-    found = by_value(values, deal, 200_000)
+    found = by_value(values, permuted, 200_000)
     assert found.score == pytest.approx(score)
     assert found.score > 0.95
     assert found.p == pytest.approx(p, rel=0.5)
 
 
 def test_a_threshold_between_the_labels_is_perfect_in_either_direction() -> None:
-    deal = [True, True, True, False, False]
+    permuted = [True, True, True, False, False]
     for values in ([1.0, 2.0, 2.0, 3.0, 9.0], [9.0, 8.0, 8.0, 3.0, 1.0]):
-        found = by_threshold(values, deal)
+        found = by_threshold(values, permuted)
         assert found.is_perfect
         assert found.p == pytest.approx(2 / math.comb(5, 3))
 

@@ -6,26 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.config.networks import ResNetParams
+from ricenet.config import networks
+from ricenet.config.networks import DenseNetParams, ResNetParams, SmallCnnParams
+from ricenet.evaluation.occlusion.answering import WholeInput, WithVariables, known_input
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
-from ricenet.evaluation.occlusion.regions import Boxes, SlidingWindow, moved, windows
-from ricenet.evaluation.occlusion.whole import WholeInput
+from ricenet.evaluation.occlusion.receptive_field import Boxes, SlidingWindow, moved, windows
 from ricenet.training.networks import build_network, p_rice
-from ricenet.vocabulary import MODALITY_SETS, channels
 
 
-def trained_looking(modality_set, widen_factor=0.125, stem_stride=1, norm="batch"):
+def trained_looking(channels=1, widen_factor=0.125, stem_stride=1, norm="batch", name="resnet18"):
     """A network whose batch norms have statistics and scales of their own, some of them negative."""
+    settings = ResNetParams(name=name, widen_factor=widen_factor, stem_stride=stem_stride, norm=norm)
+    return with_statistics(build_network(settings, channels))
+
+
+def with_statistics(network):
     torch.manual_seed(3)
-    settings = ResNetParams(widen_factor=widen_factor, stem_stride=stem_stride, norm=norm)
-    network = build_network(settings, len(channels(modality_set))).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.normal_(module.running_mean, 0, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.3, 2)
             torch.nn.init.normal_(module.weight, 1, 0.5)
             torch.nn.init.normal_(module.bias, 0, 0.3)
-    return network
+    return network.eval()
 
 
 @torch.inference_mode()
@@ -53,13 +56,13 @@ def corners_faces_and_middle(shape, cube):
     return list(itertools.product(*[(0, (n - cube) // 2, n - cube) for n in shape]))
 
 
-def noise(modality_set, shape, seed=0):
-    return np.random.default_rng(seed).normal(size=(len(channels(modality_set)), *shape)).astype(np.float32)
+def noise(shape, channels=1, seed=0):
+    return np.random.default_rng(seed).normal(size=(channels, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("modality_set", MODALITY_SETS)
-def test_every_modality_set_agrees_at_every_border(modality_set):
-    network, volumes = trained_looking(modality_set), noise(modality_set, (24, 24, 24))
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_volumes_agrees_at_every_border(channels):
+    network, volumes = trained_looking(channels), noise((24, 24, 24), channels)
     found, expected, baseline = both(network, volumes, 6, corners_faces_and_middle((24, 24, 24), 6))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(expected - baseline).max() > 1e-3  # the cubes matter, so the agreement says something
@@ -72,15 +75,15 @@ def test_random_cubes_positions_and_odd_shapes_agree(seed, stem_stride):
     shape = tuple(int(n) for n in rng.integers(17, 40, 3))
     cube = int(rng.integers(1, 14))
     starts = [tuple(int(rng.integers(0, n - cube + 1)) for n in shape) for _ in range(6)]
-    network = trained_looking("event+dose", stem_stride=stem_stride)
-    volumes = noise("event+dose", shape, seed)
+    network = trained_looking(2, stem_stride=stem_stride)
+    volumes = noise(shape, 2, seed)
     found, expected, _ = both(network, volumes, cube, starts, fill=float(rng.normal()))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_large_volume_with_boxes_that_cover_no_map_agrees():
     # the boxes stay smaller than the map up to the third stage
-    network, volumes = trained_looking("dose", widen_factor=1 / 16), noise("dose", (104, 97, 90))
+    network, volumes = trained_looking(widen_factor=1 / 16), noise((104, 97, 90))
     starts = [(0, 0, 0), (41, 47, 52), (99, 92, 85), (99, 3, 40)]
     found, expected, baseline = both(network, volumes, 5, starts)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -88,26 +91,26 @@ def test_a_large_volume_with_boxes_that_cover_no_map_agrees():
 
 
 def test_a_cube_as_large_as_the_volume_agrees():
-    network, volumes = trained_looking("dose"), noise("dose", (20, 20, 20))
+    network, volumes = trained_looking(), noise((20, 20, 20))
     found, expected, _ = both(network, volumes, 20, [(0, 0, 0)])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_full_width_of_the_paper_agrees():
-    network, volumes = trained_looking("post_op", widen_factor=1), noise("post_op", (32, 32, 32))
+    network, volumes = trained_looking(widen_factor=1), noise((32, 32, 32))
     found, expected, _ = both(network, volumes, 8, [(0, 0, 0), (12, 9, 24)])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_bfloat16_is_near():
     # the differences are rounded, not the activations
-    network, volumes = trained_looking("dose"), noise("dose", (32, 32, 32))
+    network, volumes = trained_looking(), noise((32, 32, 32))
     found, expected, baseline = both(network, volumes, 8, [(12, 9, 24)], precision=torch.bfloat16)
     np.testing.assert_allclose(found - baseline, expected - baseline, rtol=0.05)
 
 
 def test_a_box_that_is_not_changed_changes_nothing_at_all():
-    network, volumes = trained_looking("dose"), torch.from_numpy(noise("dose", (24, 24, 24)))
+    network, volumes = trained_looking(), torch.from_numpy(noise((24, 24, 24)))
     with torch.inference_mode():
         known = KnownInput(network, volumes)
         found = known.logits_with(torch.zeros(2, 5, 5, 5, 1), np.array([(0, 0, 0), (7, 19, 3)]))
@@ -115,13 +118,13 @@ def test_a_box_that_is_not_changed_changes_nothing_at_all():
 
 
 def test_known_logits_are_the_networks():
-    network, volumes = trained_looking("event+dose"), torch.from_numpy(noise("event+dose", (23, 24, 25)))
+    network, volumes = trained_looking(2), torch.from_numpy(noise((23, 24, 25), 2))
     with torch.inference_mode():
         torch.testing.assert_close(KnownInput(network, volumes).logits, network(volumes[None])[0])
 
 
 def test_whole_forwards_answer_the_same():
-    network, volumes = trained_looking("dose"), torch.from_numpy(noise("dose", (20, 20, 20)))
+    network, volumes = trained_looking(), torch.from_numpy(noise((20, 20, 20)))
     differences, starts = torch.randn(3, 4, 4, 4, 1), np.array([(0, 0, 0), (16, 16, 16), (3, 9, 12)])
     with torch.inference_mode():
         known = KnownInput(network, volumes).logits_with(differences, starts)
@@ -129,10 +132,44 @@ def test_whole_forwards_answer_the_same():
     torch.testing.assert_close(known, whole, atol=1e-5, rtol=0)
 
 
+NETWORKS = {
+    "resnet18": (ResNetParams(widen_factor=0.125, stem_stride=2), True),
+    "resnet10": (ResNetParams(name="resnet10", widen_factor=0.125, stem_stride=1), True),
+    "densenet121": (DenseNetParams(), False),
+    "small_cnn": (SmallCnnParams(widths=[4, 4, 4]), False),
+}
+
+
+def test_every_network_is_tried():
+    assert NETWORKS.keys() == networks.NETWORKS.keys()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_answers_as_its_whole_forward(name):
+    settings, understood = NETWORKS[name]
+    network, image = with_statistics(build_network(settings, 2)), torch.from_numpy(noise((32, 32, 32), 2))
+    differences, starts = torch.randn(2, 6, 6, 6, 2), np.array([(0, 13, 26), (9, 9, 9)])
+    with torch.inference_mode():
+        found = known_input(network, image.numpy(), "float32").logits_with(differences, starts)
+        for logits, difference, (x, y, z) in zip(found, differences, starts, strict=True):
+            changed = image.clone()
+            changed[:, x : x + 6, y : y + 6, z : z + 6] += difference.permute(3, 0, 1, 2)
+            torch.testing.assert_close(logits, network(changed[None])[0], atol=1e-4, rtol=1e-4)
+    assert is_understood(network) is understood
+
+
+def test_variables_of_the_subject_stay_as_they_are():
+    network = build_network(SmallCnnParams(widths=[4, 4, 4], variables=True), 1, variables=3).eval()
+    image, row = torch.randn(1, 1, 16, 16, 16), torch.tensor([[0.5, -1.0, 1.0]])
+    with torch.inference_mode():
+        known = known_input(WithVariables(network, row), image[0].numpy(), "float32")
+        torch.testing.assert_close(known.logits, network(image, row)[0])
+
+
 def test_networks_with_group_norm_or_in_training_are_not_understood():
-    assert is_understood(trained_looking("dose"))
-    assert not is_understood(trained_looking("dose", norm="group"))
-    assert not is_understood(trained_looking("dose").train())
+    assert is_understood(trained_looking())
+    assert not is_understood(trained_looking(norm="group"))
+    assert not is_understood(trained_looking().train())
     assert not is_understood(torch.nn.Identity())
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from explained_cases import settings
 
-from ricenet.evaluation.occlusion.fill import filled
-from ricenet.evaluation.occlusion.positions import CubeGrid, cube_starts
-from ricenet.evaluation.occlusion.sensitivity import OcclusionSettings, occlusion_maps
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid, cube_starts, filled
+from ricenet.evaluation.occlusion.sensitivity import occlusion_maps
 
 
 def logit_network(weights, calls=None):
@@ -21,11 +21,12 @@ def logit_network(weights, calls=None):
     return network
 
 
-def one_map(network, volumes, cube, stride, hidden=None, brain=None, **settings):
+def one_map(networks, volumes, cube, stride, hidden=None, brain=None, progress=None, **values):
     """The map of hiding all channels, or some."""
     brain = np.ones(volumes.shape[1:], bool) if brain is None else brain
-    hidden = {"x": range(len(volumes)) if hidden is None else hidden}
-    return occlusion_maps([network], volumes, brain, hidden, OcclusionSettings(cube, stride, **settings))["x"]
+    ways = {"x": list(range(len(volumes))) if hidden is None else hidden}
+    networks = networks if isinstance(networks, list) else [networks]
+    return occlusion_maps(networks, volumes, brain, ways, settings(cube, stride, **values), progress)["x"]
 
 
 def logistic(x):
@@ -57,6 +58,14 @@ def plain_loop(p_rice, volumes, cube, stride, channels=slice(None), fill=0):
     return result
 
 
+def noise(shape, seed):
+    """Volumes, and weights of a network that looks at all of their voxels."""
+    rng = np.random.default_rng(seed)
+    volumes = rng.normal(size=shape).astype(np.float32)
+    weights = rng.normal(size=shape) / 5
+    return volumes, weights, lambda v: logistic((v.astype(float) * weights).sum())
+
+
 def test_one_informative_voxel_by_hand():
     # cubes of 2 at 0 and 1 along each axis of 3 voxels; the centre lies in all eight cubes
     volumes, weights = np.zeros((1, 3, 3, 3), np.float32), np.ones((1, 3, 3, 3))
@@ -77,15 +86,11 @@ def test_hiding_evidence_against_rice_is_a_negative_change():
 
 @pytest.mark.parametrize(("cube", "stride"), [(2, 1), (3, 2), (2, 2), (5, 5), (4, 3)])
 def test_equals_the_plain_loop_over_voxels_and_cubes(cube, stride):
-    rng = np.random.default_rng(cube * 10 + stride)
-    volumes = rng.normal(size=(2, 5, 6, 7)).astype(np.float32)
+    volumes, weights, p_rice = noise((2, 5, 6, 7), cube * 10 + stride)
     volumes[:, :2] = 0
-    weights = rng.normal(size=volumes.shape) / 5
-    # room for three copies of the input at once: several uneven batches
-    memory_mb = 3 * 130 * 4 * volumes[0].size / 1e6
-    found = one_map(logit_network(weights), volumes, cube, stride, memory_mb=memory_mb).change
-    expected = plain_loop(lambda v: logistic((v.astype(float) * weights).sum()), volumes, cube, stride)
-    np.testing.assert_allclose(found, expected, atol=1e-7)
+    # room for nine copies of the input at once: several uneven batches
+    found = one_map(logit_network(weights), volumes, cube, stride, memory_mb=1).change
+    np.testing.assert_allclose(found, plain_loop(p_rice, volumes, cube, stride), atol=1e-7)
 
 
 def test_all_channels_are_hidden_together():
@@ -98,50 +103,32 @@ def test_all_channels_are_hidden_together():
     )
 
 
-@pytest.mark.parametrize(
-    ("voxels", "cube", "stride"), [(32, 6, 3), (32, 6, 6), (9, 4, 4), (7, 7, 1), (5, 1, 1)]
-)
-def test_cubes_cover_every_voxel_and_end_at_the_border(voxels, cube, stride):
-    starts = cube_starts(voxels, cube, stride)
-    covered = {start + i for start in starts for i in range(cube)}
-    assert covered == set(range(voxels))
-    assert len(set(starts)) == len(starts)
-
-
-def test_background_needs_no_forward_pass():
-    volumes, calls = np.zeros((1, 8, 8, 8), np.float32), []
-    volumes[0, 0, 0, 0] = 1
-    found = one_map(logit_network(np.ones(volumes.shape), calls), volumes, 2, 2)
-    assert calls == [1, 1]  # the baseline, and the one cube of 64 that holds something
-    assert (found.cubes, found.of_cubes) == (1, 64)
-
-
-def test_input_is_left_as_it_was():
-    volumes = np.ones((1, 3, 3, 3), np.float32)
-    one_map(logit_network(np.ones(volumes.shape)), volumes, 2, 1)
-    assert np.all(volumes == 1)
-
-
-def test_each_modality_alone_is_the_plain_loop_over_its_channel():
-    rng = np.random.default_rng(4)
-    volumes = rng.normal(size=(3, 5, 4, 4)).astype(np.float32)
-    weights = rng.normal(size=volumes.shape) / 5
+def test_each_volume_alone_is_the_plain_loop_over_its_channel():
+    volumes, weights, p_rice = noise((3, 5, 4, 4), 4)
     brain = np.ones(volumes.shape[1:], bool)
-    hidden = {"together": [0, 1, 2], "post_op": [0], "event": [1], "dose": [2]}
-    found = occlusion_maps([logit_network(weights)], volumes, brain, hidden, OcclusionSettings(2, 2))
+    hidden = {"together": [0, 1, 2], "t1": [0], "flair": [1], "dose": [2]}
+    found = occlusion_maps([logit_network(weights)], volumes, brain, hidden, settings(2, 2))
     assert list(found) == list(hidden)
     for name, channels in hidden.items():
-        expected = plain_loop(lambda v: logistic((v * weights).sum()), volumes, 2, 2, channels)
+        expected = plain_loop(p_rice, volumes, 2, 2, channels)
         np.testing.assert_allclose(found[name].change, expected, atol=1e-7)
 
 
 def test_several_networks_probabilities_are_averaged():
     volumes = np.ones((1, 2, 2, 2), np.float32)
-    networks = [logit_network(np.full(volumes.shape, w)) for w in (0.5, -1.0)]
-    found = occlusion_maps(networks, volumes, volumes[0] > 0, {"x": [0]}, OcclusionSettings(2, 2))["x"]
+    found = one_map([logit_network(np.full(volumes.shape, w)) for w in (0.5, -1.0)], volumes, 2, 2)
     baseline = (logistic(4) + logistic(-8)) / 2
     assert found.baseline_p_rice == pytest.approx(baseline)
     np.testing.assert_allclose(found.change, baseline - 0.5, rtol=1e-6)
+
+
+def test_background_needs_no_forward_pass_and_the_input_stays_as_it_was():
+    volumes, calls = np.zeros((1, 8, 8, 8), np.float32), []
+    volumes[0, 0, 0, 0] = 1
+    found = one_map(logit_network(np.ones(volumes.shape), calls), volumes, 2, 2)
+    assert calls == [1, 1]  # the baseline, and the one cube of 64 that holds something
+    assert (found.cubes, found.of_cubes) == (1, 64)
+    assert volumes.sum() == volumes[0, 0, 0, 0] == 1
 
 
 def test_fills_by_hand():
@@ -161,23 +148,19 @@ def test_fills_by_hand():
 
 @pytest.mark.parametrize("fill", ["brain_mean", "blurred"])
 def test_other_fills_equal_the_plain_loop(fill):
-    rng = np.random.default_rng(5)
-    volumes = rng.normal(size=(2, 5, 5, 5)).astype(np.float32)
-    weights, brain = rng.normal(size=volumes.shape) / 5, rng.random((5, 5, 5)) > 0.5
+    volumes, weights, p_rice = noise((2, 5, 5, 5), 5)
+    brain = np.random.default_rng(5).random((5, 5, 5)) > 0.5
     found = one_map(logit_network(weights), volumes, 3, 2, brain=brain, fill=fill).change
     image = filled(volumes, brain, fill, 3)
-    expected = plain_loop(lambda v: logistic((v * weights).sum()), volumes, 3, 2, fill=image)
-    np.testing.assert_allclose(found, expected, atol=1e-7)
+    np.testing.assert_allclose(found, plain_loop(p_rice, volumes, 3, 2, fill=image), atol=1e-7)
 
 
 def test_within_the_brain_the_map_is_complete_and_outside_it_is_0():
-    rng = np.random.default_rng(6)
-    volumes = rng.normal(size=(1, 9, 9, 9)).astype(np.float32)
+    volumes, weights, _ = noise((1, 9, 9, 9), 6)
     brain = np.zeros((9, 9, 9), bool)
     brain[1:3, 1:4, 2:4] = True
-    network = logit_network(rng.normal(size=volumes.shape) / 5)
     full, within = (
-        one_map(network, volumes, 3, 2, brain=brain, within_brain=within) for within in (False, True)
+        one_map(logit_network(weights), volumes, 3, 2, brain=brain, within_brain=w) for w in (False, True)
     )
     assert within.cubes < full.cubes
     np.testing.assert_array_equal(within.change[brain], full.change[brain])
@@ -185,8 +168,7 @@ def test_within_the_brain_the_map_is_complete_and_outside_it_is_0():
 
 
 def test_a_refined_map_equals_the_full_map_where_the_coarse_one_is_strong():
-    rng = np.random.default_rng(7)
-    volumes = rng.normal(size=(1, 17, 16, 18)).astype(np.float32) * 0.05
+    volumes = 0.05 * noise((1, 17, 16, 18), 7)[0]
     volumes[0, 10:13, 2:5, 8:11] += 1  # one strong place
     network = logit_network(np.full(volumes.shape, 0.3))
     full, coarse, refined = (
@@ -200,20 +182,25 @@ def test_a_refined_map_equals_the_full_map_where_the_coarse_one_is_strong():
     assert np.abs(full.change).argmax() == np.abs(refined.change).argmax()
 
 
+@pytest.mark.parametrize(
+    ("voxels", "cube", "stride"), [(32, 6, 3), (32, 6, 6), (9, 4, 4), (7, 7, 1), (5, 1, 1)]
+)
+def test_cubes_cover_every_voxel_and_end_at_the_border(voxels, cube, stride):
+    starts = cube_starts(voxels, cube, stride)
+    assert {start + i for start in starts for i in range(cube)} == set(range(voxels))
+    assert len(set(starts)) == len(starts)
+
+
 def test_positions_that_touch_voxels_are_those_whose_cube_holds_one():
     grid = CubeGrid((9, 8, 7), cube_voxels=3, stride_voxels=2)
     voxels = np.random.default_rng(8).random(grid.shape) > 0.95
-    everywhere = np.ones(grid.counts, bool)
-    holds = [voxels[x : x + 3, y : y + 3, z : z + 3].any() for x, y, z in grid.corners(everywhere)]
+    corners = grid.corners(np.ones(grid.counts, bool))
+    holds = [voxels[x : x + 3, y : y + 3, z : z + 3].any() for x, y, z in corners]
     assert grid.touching(voxels).ravel().tolist() == holds
 
 
-def test_progress_counts_every_cube_of_every_map():
-    volumes, told = np.ones((2, 4, 4, 4), np.float32), []
+def test_progress_counts_every_cube():
+    volumes, seen = np.ones((2, 16, 16, 16), np.float32), []
     network = logit_network(np.ones(volumes.shape))
-    hidden = {"together": [0, 1], "dose": [1]}
-    settings = OcclusionSettings(2, 2, memory_mb=0.1)
-    brain = np.ones((4, 4, 4), bool)
-    occlusion_maps([network], volumes, brain, hidden, settings, lambda done, of: told.append((done, of)))
-    assert told[-1] == (16, 16)
-    assert told == sorted(told) and len(told) > 2
+    one_map(network, volumes, 8, 8, memory_mb=1, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(done, 8) for done in range(1, 9)]

@@ -2,15 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from explained_cases import OTHER_VOLUMES, anatomy, blob, case, votes
 
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.evaluation.occlusion.case import TOGETHER, Case, FoldVote
-from ricenet.evaluation.occlusion.figure import occlusion_figure, strongest_voxel
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, strongest_voxel
+from ricenet.evaluation.occlusion.figure import occlusion_figure
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
-
-VOTES = [FoldVote(0, 0.6, held_out=False), FoldVote(1, 0.25, held_out=True), FoldVote(2, 0.5, held_out=False)]
 
 
 def at(voxel, value, shape=(10, 10, 10)):
@@ -25,23 +24,12 @@ def small_case(voxels=10, change=None, **changes):
     mri = np.where(brain, np.random.default_rng(0).normal(size=brain.shape), 0).astype(np.float32)
     dose = np.linspace(0, 70, voxels, dtype=np.float32)[:, None, None] * np.ones_like(mri)
     known = {"cavity": brain.astype(np.float32), "lesion": at((5, 5, 5), 1.0, brain.shape)}
-    anatomy = Anatomy(
-        "sub-1", "rice", PAPER_VOLUMES, {"post_op": mri, "event": mri, "dose": dose}, brain,
-        Grid.cube(np.zeros(3), 5.0, voxels), known,
-    )  # fmt: skip
-    case = Case(
-        anatomy=anatomy,
-        modality_set="post_op+dose",
-        predicted="recurrence",
-        p_rice=0.25,
-        interval=None,
-        votes=VOTES,
-        maps={TOGETHER: at((2, 3, 4), -0.4) if change is None else change, "dose": at((6, 7, 5), 0.1)},
-        summaries={},
-        synthetic=False,
-        provenance={},
-    )
-    return replace(case, **changes)
+    images = {"post_op": mri, "event": mri, "dose": dose}
+    grid = Grid.cube(np.zeros(3), 5.0, voxels)
+    maps = {TOGETHER: at((2, 3, 4), -0.4) if change is None else change, "dose": at((6, 7, 5), 0.1)}
+    contents = {"modality_set": "post_op+dose", "p_rice": 0.25, "votes": votes(0.6, 0.25, 0.5, held_out=1)}
+    shown = Anatomy("sub-1", "rice", PAPER_VOLUMES, images, brain, grid, known)
+    return case(shown, maps, **(contents | {"synthetic": False} | changes))
 
 
 def test_strongest_voxel_is_by_absolute_change():
@@ -57,10 +45,10 @@ def test_strongest_voxel_of_a_block_is_its_middle_and_of_nothing_that_of_the_vol
     assert strongest_voxel(np.zeros((10, 8, 6), np.float32)) == (5, 4, 3)
 
 
-def test_figure_shows_three_volumes_in_three_planes_through_the_strongest_voxel():
+def test_figure_shows_every_volume_in_three_planes_through_the_strongest_voxel():
     figure = occlusion_figure(small_case())
     panels = figure.axes[:9]
-    assert [axes.get_ylabel() for axes in panels[::3]] == ["post-op", "event (no input)", "dose"]
+    assert [axes.get_ylabel() for axes in panels[::3]] == ["post-op T1ce", "event T1ce (no input)", "dose"]
     assert [axes.get_title() for axes in panels[:3]] == ["sagittal", "coronal", "axial"]
     for axes in panels:
         overlay = axes.images[1]
@@ -81,54 +69,62 @@ def test_panels_show_the_brain_with_a_margin_and_the_patients_right_on_the_left(
 def test_title_says_who_is_explained_by_which_network_and_what_is_hidden():
     title = occlusion_figure(small_case()).get_suptitle()
     assert "sub-1: rice, predicted recurrence (wrong), p_rice 0.25\n" in title
-    assert "post-op + dose; the network of fold 1, which did not train on this subject" in title
+    assert "post-op T1ce + dose; the network of fold 1, which did not train on this subject" in title
     assert title.endswith("occluded: all volumes at once")
 
 
 def test_title_of_a_new_synthetic_case_that_all_networks_speak_for():
-    votes = [replace(vote, held_out=True) for vote in VOTES]
-    anatomy = replace(small_case().anatomy, label="n/a")
-    case = small_case(anatomy=anatomy, votes=votes, interval=(0.1, 0.456), synthetic=True)
-    title = occlusion_figure(case, "dose").get_suptitle()
+    changes = {"label": "n/a", "votes": votes(0.6, 0.25, 0.5), "interval": (0.1, 0.456), "synthetic": True}
+    title = occlusion_figure(small_case(**changes), "dose").get_suptitle()
     assert "sub-1: of unknown label, predicted recurrence, p_rice 0.25, 95 % 0.10 to 0.46\n" in title
     assert "3 networks, none of which trained on this subject" in title
     assert title.endswith("occluded: dose alone; synthetic subject")
 
 
-def test_the_map_of_one_modality_says_which_volumes_were_not_occluded():
+def test_the_map_of_one_volume_says_which_volumes_were_not_occluded():
     figure = occlusion_figure(small_case(), "dose")
     rows = [axes.get_ylabel() for axes in figure.axes[:9:3]]
-    assert rows == ["post-op (not occluded)", "event (no input)", "dose"]
+    assert rows == ["post-op T1ce (not occluded)", "event T1ce (no input)", "dose"]
     assert figure.axes[0].images[1].get_clim() == pytest.approx((-0.1, 0.1))
 
 
-def test_known_masks_are_outlined_and_named_and_unknown_ones_are_not():
-    def legend(case):
-        return [text.get_text() for text in occlusion_figure(case).legends[0].get_texts()]
+def legend(of_case):
+    return [text.get_text() for text in occlusion_figure(of_case).legends[0].get_texts()]
 
-    plain = replace(small_case().anatomy, known_masks={})
-    assert legend(small_case())[2:] == ["resection cavity", "new lesion"]
-    assert legend(small_case(anatomy=plain)) == ["strongest voxel", "isodoses: 20, 40, 60 Gy"]
+
+def test_known_masks_are_outlined_and_named_and_unknown_ones_are_not():
+    found = small_case()
+    plain = replace(found, anatomy=replace(found.anatomy, known_masks={}))
+    assert legend(found)[2:] == ["resection cavity", "new lesion"]
+    assert legend(plain) == ["strongest voxel", "isodoses: 20, 40, 50, 60 Gy"]
+
+
+def test_other_declared_volumes_are_rows_without_dose_or_those_that_the_subject_lacks():
+    shown = anatomy(declared=OTHER_VOLUMES, lacks=("t2",))
+    other = case(shown, {TOGETHER: blob((9, 9, 9), 2.0)}, modality_set="flair+adc")
+    rows = [axes.get_ylabel() for axes in occlusion_figure(other).axes[:9:3]]
+    assert rows == ["FLAIR", "T1 at month 3 (no input)", "ADC"]
+    assert legend(other) == ["strongest voxel", "resection cavity", "new lesion"]
 
 
 def test_a_case_without_change_or_dose_is_drawn():
-    given = small_case().anatomy
-    anatomy = replace(given, data={**given.data, "dose": np.zeros((10, 10, 10), np.float32)})
-    figure = occlusion_figure(small_case(change=np.zeros((10, 10, 10), np.float32), anatomy=anatomy))
+    nothing = small_case(change=np.zeros((10, 10, 10), np.float32))
+    images = {**nothing.anatomy.images, "dose": np.zeros((10, 10, 10), np.float32)}
+    figure = occlusion_figure(replace(nothing, anatomy=replace(nothing.anatomy, images=images)))
     assert figure.axes[0].images[1].get_clim()[1] > 0
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_figure_gives_the_same_bytes_twice(tmp_path, suffix):
-    for name in ("a", "b"):
-        save_figure(occlusion_figure(small_case()), tmp_path / f"{name}.{suffix}")
-    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+def test_figure_gives_the_same_bytes_twice(tmp_path):
+    found = small_case()
+    for suffix in ("png", "svg"):
+        for name in ("a", "b"):
+            save_figure(occlusion_figure(found), tmp_path / f"{name}.{suffix}")
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_svg_holds_slices_as_pictures_so_that_it_stays_small_whatever_the_cube(tmp_path):
     change = np.random.default_rng(1).normal(size=(160, 160, 160)).astype(np.float32)
-    case = small_case(voxels=160, change=change)
-    save_figure(occlusion_figure(case), tmp_path / "figure.svg")
+    save_figure(occlusion_figure(small_case(voxels=160, change=change)), tmp_path / "figure.svg")
     text = (tmp_path / "figure.svg").read_text()
     assert text.count("<image") == 9 + 1  # a picture a panel, and the colour bar
     assert len(text) < 5e6

@@ -1,11 +1,15 @@
+"""Maps against the phantom's cause, on a head of 1000 voxels."""
+
 import json
 
 import numpy as np
 import pytest
+from explained_cases import case, settings
 
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.evaluation.occlusion.case import TOGETHER, Case
-from ricenet.evaluation.occlusion.causal_regions import (
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
+from ricenet.evaluation.occlusion.truth import (
     CAVITY,
     EVERY_CAUSE,
     HIGH_DOSE,
@@ -13,10 +17,12 @@ from ricenet.evaluation.occlusion.causal_regions import (
     WALL,
     causal_regions,
     cause_of,
+    cohort_truth,
+    geometric_mean,
+    subject_truth,
+    truth_markdown,
+    verdict,
 )
-from ricenet.evaluation.occlusion.positions import CubeGrid
-from ricenet.evaluation.occlusion.truth import cohort_truth, subject_truth, verdict
-from ricenet.evaluation.occlusion.truth_table import truth_markdown
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
@@ -43,31 +49,19 @@ def anatomy(subject="sub-001", dose_gy=None, known_masks=None):
         dose_gy = block((2, 8), (2, 7), (2, 7), value=70) + 10  # 150 voxels of 80 Gy, 10 Gy elsewhere
     if known_masks is None:
         known_masks = {"cavity": CAVITY_MASK, "lesion": LESION_MASK}
+    images = {"post_op": mri, "event": mri, "dose": dose_gy}
     grid = Grid.cube(np.zeros(3), SPACING_MM, VOXELS)
-    return Anatomy(
-        subject,
-        "rice",
-        PAPER_VOLUMES,
-        {"post_op": mri, "event": mri, "dose": dose_gy},
-        BRAIN,
-        grid,
-        known_masks,
-    )
-
-
-def case(maps, modality_set="post_op+event+dose", **of_anatomy):
-    return Case(
-        anatomy=anatomy(**of_anatomy), modality_set=modality_set, predicted="rice", p_rice=0.9, interval=None,
-        votes=[], maps=maps, summaries={}, synthetic=True, provenance={},
-    )  # fmt: skip
+    return Anatomy(subject, "rice", PAPER_VOLUMES, images, BRAIN, grid, known_masks)
 
 
 EVEN = np.ones(SHAPE, np.float32)
 
 
-def truth_of(change, untrained=None, **settings):
-    maps = {TOGETHER: change}
-    return subject_truth(case(maps, **settings), {TOGETHER: EVEN if untrained is None else untrained}, 3, 1)
+def truth_of(change, untrained=EVEN, modality_set="post_op+event+dose", cube=3, stride=1, **of_anatomy):
+    """What is found of one map of hiding all volumes at once, by region."""
+    shown = case(anatomy(**of_anatomy), {TOGETHER: change}, modality_set=modality_set)
+    shown.untrained[TOGETHER] = untrained
+    return {row.region: row for row in subject_truth(shown, settings(cube, stride))}
 
 
 def test_high_dose_region_is_the_80_percent_isodose_in_the_brain():
@@ -113,7 +107,7 @@ def test_every_cause_is_the_union_over_the_modalities_of_the_set():
      (TOGETHER, "event", LESION), (TOGETHER, "post_op", WALL)],
 )  # fmt: skip
 def test_each_map_has_the_region_of_its_modalitys_evidence(map_name, modality_set, cause):
-    assert cause_of(map_name, modality_set) == cause
+    assert cause_of(map_name, modality_set, PAPER_VOLUMES) == cause
 
 
 @pytest.mark.parametrize("missing", ["cavity", "lesion"])
@@ -130,7 +124,7 @@ def test_enrichment_by_hand():
     change = 0.3 * LESION_MASK
     change[9, 9, 1:9] = -0.95
     change[0] = 5  # outside the brain
-    found = truth_of(change).found[TOGETHER][LESION]
+    found = truth_of(change)[LESION]
     assert found.of_map == pytest.approx(0.24)
     assert found.of_volume == pytest.approx(0.008)
     assert found.enrichment == pytest.approx(30)
@@ -138,22 +132,21 @@ def test_enrichment_by_hand():
 
 
 def test_an_even_map_is_enriched_nowhere():
-    found = truth_of(EVEN).found[TOGETHER]
+    found = truth_of(EVEN)
     assert {name: region.enrichment for name, region in found.items()} == pytest.approx(
         dict.fromkeys(found, 1)
     )
 
 
-def test_a_map_that_is_0_has_no_enrichment_and_an_unknown_untrained_one_no_comparison():
-    nothing = truth_of(np.zeros(SHAPE, np.float32)).found[TOGETHER][LESION]
-    assert (nothing.enrichment, nothing.untrained) == (None, 1)
-    alone = subject_truth(case({TOGETHER: EVEN}), {}, 3, 1).found[TOGETHER][LESION]
-    assert (alone.enrichment, alone.untrained) == (pytest.approx(1), None)
+def test_a_map_that_is_0_has_no_enrichment():
+    nothing = 0 * EVEN
+    assert (truth_of(nothing)[LESION].enrichment, truth_of(nothing)[LESION].untrained) == (None, 1)
+    assert truth_of(EVEN, untrained=nothing)[LESION].untrained is None
 
 
-def test_a_region_outside_the_brain_is_left_out():
+def test_a_region_outside_the_brain_is_excluded():
     known = {"cavity": CAVITY_MASK, "lesion": block((0, 1), (0, 1), (0, 1))}
-    assert LESION not in truth_of(EVEN, known_masks=known).found[TOGETHER]
+    assert LESION not in truth_of(EVEN, known_masks=known)
 
 
 @pytest.mark.parametrize(("cube", "stride"), [(3, 1), (4, 3), (6, 3), (5, 5)])
@@ -164,23 +157,32 @@ def test_looking_there_only_is_the_map_of_a_network_that_counts_hidden_voxels_of
     for position, (x, y, z) in zip(np.ndindex(*grid.counts), grid.corners(everywhere), strict=True):
         hidden[position] = LESION_MASK[x : x + cube, y : y + cube, z : z + cube].sum()
     change = grid.mean_of_cubes(hidden, everywhere).astype(np.float32)
-    found = subject_truth(case({TOGETHER: change}), {}, cube, stride).found[TOGETHER][LESION]
+    found = truth_of(change, cube=cube, stride=stride)[LESION]
     assert found.enrichment == pytest.approx(found.looking_there_only, rel=1e-5)
     assert found.looking_there_only < 125  # the volume's inverse, had the map no blur
 
 
-def subjects(factors, untrained=1.0):
+def subjects(factors, untrained=1.0, modality_set="event"):
     """A subject a factor: the lesion's voxels so much stronger than the rest of the brain on average."""
 
     def enriched(factor):
         return np.where(LESION_MASK > 0, factor, (1000 - 8 * factor) / 992).astype(np.float32)
 
-    cases = [case({TOGETHER: enriched(f)}, "event", subject=f"sub-{n:03d}") for n, f in enumerate(factors, 1)]
-    return [subject_truth(c, {TOGETHER: enriched(untrained)}, 3, 1) for c in cases]
+    return [
+        row
+        for n, factor in enumerate(factors, 1)
+        for row in truth_of(
+            enriched(factor), enriched(untrained), modality_set, subject=f"sub-{n:03d}"
+        ).values()
+    ]
+
+
+def cohort(rows, modality_set="event"):
+    return cohort_truth(rows, modality_set, PAPER_VOLUMES, seed=7)
 
 
 def test_cohort_averages_factors_geometrically_with_an_interval():
-    found = cohort_truth(subjects([2, 8], untrained=2), seed=7)
+    found = cohort(subjects([2, 8], untrained=2))
     lesion = found["maps"][TOGETHER]["regions"][LESION]
     assert lesion["enrichment"] == pytest.approx({"mean": 4, "low": 2, "high": 8, "n": 2}, rel=1e-5)
     assert lesion["untrained"]["mean"] == pytest.approx(2, rel=1e-5)
@@ -191,11 +193,20 @@ def test_cohort_averages_factors_geometrically_with_an_interval():
     assert found["maps"][TOGETHER]["cause"] == LESION
 
 
+def test_geometric_mean_by_hand():
+    assert geometric_mean([4.0, None, 0.25], seed=0) == pytest.approx(
+        {"mean": 1, "low": 0.25, "high": 4, "n": 2}  # twice twice as much, and half of a half
+    )
+    assert geometric_mean([3.0], seed=0) == pytest.approx({"mean": 3, "low": None, "high": None, "n": 1})
+    assert geometric_mean([None], seed=0) is None
+    # a 0 counts as a hundredth
+    assert geometric_mean([0.0, 100.0], seed=0)["mean"] == pytest.approx(1)
+
+
 def test_cohort_result_is_json_and_repeats():
-    found = cohort_truth(subjects([2, 3, 4]), seed=7)
+    found = cohort(subjects([2, 3, 4]))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert cohort_truth(subjects([2, 3, 4]), seed=7) == found
-    assert cohort_truth([], seed=7) == {}
+    assert cohort(subjects([2, 3, 4])) == found
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_cohort_result_is_json_and_repeats():
      ([5], 1.0, "cannot be said")],
 )  # fmt: skip
 def test_verdict_goes_by_the_intervals(factors, untrained, said):
-    assert said in cohort_truth(subjects(factors, untrained), seed=7)["maps"][TOGETHER]["verdict"]
+    assert said in cohort(subjects(factors, untrained))["maps"][TOGETHER]["verdict"]
 
 
 def test_verdict_without_untrained_maps():
@@ -216,26 +227,22 @@ def test_verdict_without_untrained_maps():
 
 def test_verdict_of_a_cohort_that_lacks_the_cause():
     known = {"cavity": CAVITY_MASK, "lesion": 0 * LESION_MASK}
-    found = cohort_truth([truth_of(EVEN, modality_set="event", known_masks=known)] * 2, seed=7)
+    found = cohort([*truth_of(EVEN, modality_set="event", known_masks=known).values()] * 2)
     assert found["maps"][TOGETHER]["verdict"] == "cannot be said: no subject has the cause"
 
 
-def test_subjects_without_a_map_are_left_out_of_its_mean():
-    found = cohort_truth([*subjects([2, 8]), truth_of(0 * EVEN, modality_set="event")], seed=7)
+def test_subjects_whose_map_is_0_are_excluded_from_its_mean():
+    found = cohort([*subjects([2, 8]), *truth_of(0 * EVEN, modality_set="event").values()])
     assert found["maps"][TOGETHER]["regions"][LESION]["enrichment"]["n"] == 2
 
 
 def test_table_has_a_line_a_region_and_marks_the_maps_own_cause():
-    text = truth_markdown(cohort_truth(subjects([2, 8], untrained=2), seed=7))
+    text = truth_markdown(cohort(subjects([2, 8], untrained=2)))
     assert "event, 2 synthetic subjects:" in text
     assert (
         "| together | **lesion** | 4.0% | 0.8% | 4.00 (2.00 to 8.00) | 2.00 | 2.00 (1.00 to 4.00) |" in text
     )
     assert "| together | high-dose region |" in text
     assert "- together: " in text
-    assert truth_markdown({}) == ""
-
-
-def test_table_says_n_a_where_there_is_nothing():
-    text = truth_markdown(cohort_truth([subject_truth(case({TOGETHER: 0 * EVEN}, "dose"), {}, 3, 1)], seed=7))
-    assert "| together | **high-dose region** | 0.0% | 15.0% | n/a | n/a | n/a |" in text
+    nothing = truth_markdown(cohort(list(truth_of(0 * EVEN, 0 * EVEN, "dose").values()), "dose"))
+    assert "| together | **high-dose region** | 0.0% | 15.0% | n/a | n/a | n/a |" in nothing

@@ -12,6 +12,7 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
+from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, preprocess, write_subject
@@ -148,6 +149,17 @@ def test_what_is_measured_agrees_with_the_volumes(made: PreprocessedSubject) -> 
     )
     treated = np.asarray(made.brain.data, bool) & (made.volumes["dose"].data >= 0.95 * 30)
     assert event.in_target == pytest.approx(float(made.volumes["event"].data[treated].mean()), abs=1e-5)
+
+
+def test_the_zero_of_intensity_among_z_scores_is_measured(made: PreprocessedSubject, raw: RawSubject) -> None:
+    brain, order = np.asarray(made.brain.data, bool), INTERPOLATION_ORDER[PARAMS.interpolation]
+    given = on_cube(load_nifti(raw.scan("post_op")), made.brain.grid, order)[brain].astype(np.float64)
+    mean_in_sds = made.measurements.mris["post_op"].mean_in_sds
+    assert mean_in_sds == pytest.approx(given.mean() / given.std(), rel=1e-5)
+    np.testing.assert_allclose(
+        made.volumes["post_op"].data[brain] + mean_in_sds, given / given.std(), atol=1e-3
+    )
+    assert made.measurements.mris["event_adc"].mean_in_sds is None
 
 
 def test_scalars_are_named_by_volume_and_none_where_one_is_missing(raw: RawSubject) -> None:

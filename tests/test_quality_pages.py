@@ -169,7 +169,7 @@ def test_the_planning_ct_is_shown_where_there_is_one(quality: Path) -> None:
     assert "Planning CT" not in Page(quality / "sub-002.html").text
 
 
-def test_the_dose_json_is_told_as_it_is_nested(quality: Path) -> None:
+def test_the_dose_json_is_shown_as_it_is_nested(quality: Path) -> None:
     text = Page(quality / "sub-001.html").text
     assert "Decisions one plan fractions 30" in text and "Factor to the course's dose: 30." in text
 
@@ -185,7 +185,7 @@ def test_the_group_page_has_a_row_a_subject_with_values_to_sort_by(quality: Path
     assert sum("data-value" in a for tag, a in page.tags if tag in ("td", "th")) == 3 * (2 + len(MEASURES))
 
 
-def test_the_group_page_lists_whom_the_cohort_excluded(cohort_folder: Path, tmp_path: Path) -> None:
+def test_the_group_page_lists_excluded_subjects(cohort_folder: Path, tmp_path: Path) -> None:
     other = write_tiny_cohort(tmp_path / "mine", 4)
     (other / "exclude.tsv").write_text("participant_id\treason\tcomment\nsub-004\tdose\tErika Mustermann\n")
     text = Page(write_small_group(tmp_path, checked(other)) / "index.html").text

@@ -27,12 +27,12 @@ from small_results import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.record import Repeats
-from ricenet.report.figures_scores import macro_f1_figure
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.page import write_report
-from ricenet.report.provenance import described_commit, package_versions
-from ricenet.report.results import count_subjects, read_results
-from ricenet.report.summary import SECTIONS
+from ricenet.report.protocol import described_commit, package_versions
+from ricenet.report.report_figures import macro_f1_figure
+from ricenet.report.results import read_results
+from ricenet.report.sentences import SECTIONS
 from ricenet.runtime.errors import CohortError, ResultError
 
 
@@ -44,8 +44,8 @@ def project(tmp_path):
 def test_every_set_has_its_numbers_beside_the_papers(project):
     rows = table_of(page_of(project), "Macro-F1 beside the published")
     # post_op is wrong on two of four subjects of fold 0 and right on all of fold 1
-    assert rows["post-op"][1:] == ["0.750", "0.354", "0.750", "0.450 to 0.950", "8", "0.70"]
-    for name, printed in (("post-op + dose", "0.828"), ("post-op + event + dose", "0.804")):
+    assert rows["post-op T1ce"][1:] == ["0.750", "0.354", "0.750", "0.450 to 0.950", "8", "0.70"]
+    for name, printed in (("post-op T1ce + dose", "0.828"), ("post-op T1ce + event T1ce + dose", "0.804")):
         assert rows[name][1:] == ["1.000", "0.000", "1.000", "0.700 to 1.000", "8", printed]
 
 
@@ -146,7 +146,7 @@ def test_what_users_wrote_is_escaped(project):
 
 
 def test_cohort_is_counted_by_label_and_place(project):
-    assert count_subjects(read_results(project, seed=7)) == [
+    assert read_results(project, seed=7).counts() == [
         ("recurrence", 4, 1),
         ("rice", 4, 1),
         ("all", 8, 2),
@@ -165,14 +165,13 @@ def test_explaining_nothing_is_said(project):
     assert "No prediction was explained" in page_of(project)
 
 
-def test_chance_is_a_fair_coin_and_stands_beside_the_commoner_label(project):
+def test_the_chance_level_stands_beside_the_commoner_label(project):
     html = page_of(project)
-    assert "chance (a fair coin) gives 0.50, always naming the commoner label 0.33." in html
-    results = read_results(project, seed=7)
-    figure = macro_f1_figure(results.metrics, results.evidence.sets, 0.5, 0.33, {})
+    assert "the chance level is 0.50, always naming the commoner label gives 0.33." in html
+    figure = macro_f1_figure(read_results(project, seed=7))
     lines = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("chance")]
     assert [(line.get_label(), set(line.get_ydata())) for line in lines] == [
-        ("chance: fair coin 0.50 (commoner label 0.33)", {0.5})
+        ("chance level 0.50 (commoner label 0.33)", {0.5})
     ]
 
 
@@ -269,9 +268,9 @@ def test_a_run_of_one_set_says_what_it_cannot_tell(project):
     page = write_report(read_results(project, seed=7), project / "work/report", protocol())
     html = page.read_text(encoding="utf-8")
     for text in (
-        "Not to be had: not all seven modality sets were trained.", "Calibration was not examined.",
+        "Not examined: not every combination of the volumes was trained.", "Calibration was not examined.",
         "<code>robustness.modality_sets</code> names no set.", "No guard has run.",
-        "No guard against leaks has run.", "was trained on one set of modalities",
+        "No guard against leaks has run.", "was trained on one modality set",
     ):  # fmt: skip
         assert text in html
     assert "Every two modality sets" not in html

@@ -28,7 +28,8 @@ def test_methods_tell_this_runs_numbers(project):
         "10 subjects with a known outcome", "8 (4 with tumour recurrence and 4 with radiation-induced",
         "2-fold cross-validation", "test set of 2 (1 and 1) was set aside", "(seed 7)",
         "ANTs (antspyx of unknown version; a rigid transform", "divided by 60 Gy",
-        "trained for each of 7 sets", "everything else being the same for all of them: 60 epochs of Adam",
+        "trained for each of 7 modality sets",
+            "everything else being the same for all of them: 60 epochs of Adam",
         "learning rate 0.0005", "(999 resamples", "The 21 pairs", "1 baseline without an image network",
         "dose shifted, dose of another patient", "No model of this run has voted on the test set;",
     ):  # fmt: skip
@@ -70,7 +71,7 @@ def test_methods_tell_that_settings_were_searched_and_whether_nested(project, ne
     write_json(project / "work/tuning/best.json", {"event+dose": {"folds": [values, values]}})
     tuning = protocol().params.tuning.model_copy(update={"nested": nested, "trials": 30})
     text = methods_of(project, tuning=tuning)
-    assert "searched for (event + dose): learning rate, probability of noise, by" in text
+    assert "searched for (event T1ce + dose): learning rate, probability of noise, by" in text
     assert "30 trials a search" in text
     assert said in text
     assert unsaid not in text
@@ -78,7 +79,7 @@ def test_methods_tell_that_settings_were_searched_and_whether_nested(project, ne
 
 def test_methods_tell_how_the_tests_interval_was_made(project):
     write_vote(project)
-    assert "intervals are bounds from the exact rates. The ledger counts 2 looks" in methods_of(project)
+    assert "intervals are bounds from the exact rates. The ledger counts 2 evaluations" in methods_of(project)
 
 
 def test_methods_do_not_call_phantoms_patients(project):

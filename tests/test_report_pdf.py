@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from ricenet.report.pdf import write_pdf
+from ricenet.report.page import write_pdf
 from ricenet.runtime.errors import ResultError
 
 PAGE = (

@@ -1,15 +1,15 @@
 """The test set on the page: votes, how they came about, and the ledger of looks."""
 
 import pytest
-from small_evidence import write_evidence
-from small_report import ALL_THREE, page_of, table_of, write_looks, write_project, write_vote
+from small_evidence import evidence, write_evidence
+from small_report import ALL_THREE, page_of, table_of, write_ledger, write_project, write_vote
 from small_results import FOLDS, LABELS, TEST, write_json, write_text
 
 from ricenet.cohort.splits import Splits, write_splits
 from ricenet.evaluation.metrics import confusion_matrix, macro_f1
 from ricenet.inference.test_vote import identify_test_set
-from ricenet.report.results import read_results
-from ricenet.report.votes import name_of_test_set, read_votes
+from ricenet.report.results import name_of_test_set, read_results, read_votes
+from ricenet.report.sentences import gate_text
 from ricenet.runtime.tables import table_text
 from ricenet.tracking.promotion import FORCED_PAST, REASON
 
@@ -24,29 +24,32 @@ def test_without_a_vote_the_page_says_what_to_do(project):
     assert "ricenet promote" in html
     assert "No champion fits the data at hand" in html
     # in the summary, at figure 2, in the section on the test set and in the methods
-    assert html.count("No model of this run has voted on the test set; the ledger holds no look at it.") == 4
+    assert (
+        html.count("No model of this run has voted on the test set; the ledger holds no evaluation of it.")
+        == 4
+    )
     assert "The ledger is empty." in html
 
 
 def test_looks_of_other_models_are_told_where_none_at_hand_has_voted(project):
-    write_looks(project)
+    write_ledger(project)
     html = page_of(project)
-    told = "No promoted model has voted on the test set in this run; the ledger counts 2 looks at it."
+    told = "No promoted model has voted on the test set in this run; the ledger counts 2 evaluations of it."
     assert html.count(told) == 4
     assert "No champion fits the data at hand" in html
-    for untrue in ("has not been used", "No model has been promoted", "holds no look", "is empty"):
+    for untrue in ("has not been used", "No model has been promoted", "holds no evaluation", "is empty"):
         assert untrue not in html
 
 
 def test_looks_at_other_test_sets_are_no_looks_at_this_one(project):
-    write_looks(project)
+    write_ledger(project)
     ledger = project / "models/test_ledger.tsv"
     ledger.write_text(
         ledger.read_text().replace(name_of_test_set(read_results(project, seed=7).splits), "0" * 12)
     )
     html = page_of(project)
-    assert "the ledger holds no look at it" in html
-    assert "2 looks in all, 0 at the test set of this page." in html
+    assert "the ledger holds no evaluation of it" in html
+    assert "2 evaluations in all, 0 of the test set of this page." in html
 
 
 def test_without_a_test_set_nobody_is_asked_to_promote_for_it(project):
@@ -61,15 +64,15 @@ def test_without_a_test_set_nobody_is_asked_to_promote_for_it(project):
 def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
     write_vote(project)
     html = page_of(project)
-    row = table_of(html, "Majority vote of the folds")["post-op + event + dose"]
+    row = table_of(html, "Majority vote of the folds")["post-op T1ce + event T1ce + dose"]
     # both test subjects are called recurrence: F1 of 2/3 and 0
     assert row[1] == "0.333"
-    assert row[3:] == ["exact bound", "2 looks", "passed", "2", "1 of 1", "0 of 1", "0.916", "e2" * 6]
+    assert row[3:] == ["exact bound", "2 evaluations", "passed", "2", "1 of 1", "0 of 1", "0.916", "e2" * 6]
     low, high = map(float, row[2].split(" to "))
     assert low < 1 / 3 < high
-    assert "2 looks in all, 2 at the test set of this page" in html
-    assert "after 2 looks at this test set" in html
-    assert "The ledger counts 2 looks at this test set." in html
+    assert "2 evaluations in all, 2 of the test set of this page" in html
+    assert "after 2 evaluations of this test set" in html
+    assert "The ledger counts 2 evaluations of this test set." in html
     assert "ricenet promote" not in html
     assert "past the gate" not in html
 
@@ -77,17 +80,19 @@ def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
 def test_a_vote_past_the_gate_is_marked_wherever_it_is_told(project):
     write_vote(project, gate="forced")
     html = page_of(project)
-    assert table_of(html, "Majority vote of the folds")["post-op + event + dose"][5] == "past the gate"
-    looks = [row[-1] for row in table_of(html, "Every look").values()]
+    assert (
+        table_of(html, "Majority vote of the folds")["post-op T1ce + event T1ce + dose"][5] == "past the gate"
+    )
+    looks = [row[-1] for row in table_of(html, "Every evaluation").values()]
     assert looks[1:] == ["past the gate"]
     assert "It votes past the gate, conditions of which it failed." in html
-    assert "Let through although it failed conditions of promotion: post-op + event + dose." in html
+    assert "Let through although it failed conditions of promotion: post-op T1ce + event T1ce + dose." in html
     assert FORCED_PAST in html and REASON in html
 
 
 def test_what_an_earlier_ledger_did_not_record_is_not_called_passed(project):
     write_vote(project, gate="n/a")
-    assert read_results(project, seed=7).votes[ALL_THREE].gate_text == "not recorded"
+    assert gate_text(read_results(project, seed=7).votes[ALL_THREE].gate) == "not recorded"
 
 
 def test_the_ledgers_people_stay_in_the_ledger(project):
@@ -119,9 +124,9 @@ def test_an_interval_is_called_what_it_is(tmp_path, predicted, by):
         "digest": "e" * 64,
     }
     write_json(tmp_path / "vote.json", {"dose": found})
-    vote = read_votes(tmp_path, Splits(labels, (), tuple(labels)), (), 7, 300)["dose"]
+    vote = read_votes(tmp_path, Splits(labels, (), tuple(labels)), (), 7, evidence("x"))["dose"]
     assert vote.interval_by == by
-    assert vote.looks_text == "1 look"
+    assert vote.evaluations == 1
 
 
 def test_looks_at_another_test_set_do_not_count(project):
@@ -129,4 +134,4 @@ def test_looks_at_another_test_set_do_not_count(project):
     ledger = project / "models/test_ledger.tsv"
     test_set = identify_test_set({s: LABELS[s] for s in TEST})
     ledger.write_text(ledger.read_text().replace(test_set, "0" * 12, 1))
-    assert read_results(project, seed=7).votes[ALL_THREE].looks_text == "1 look"
+    assert read_results(project, seed=7).votes[ALL_THREE].evaluations == 1

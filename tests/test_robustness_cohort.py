@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from preprocessed_subjects import save_measurements, save_volumes, saved_volumes
+from preprocessed_subjects import MEASUREMENTS, save_measurements, save_volumes, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
-from small_results import GRID, LABELS, ball, write_json, write_splits
+from small_results import GRID, LABELS, ball, write_splits
 
 from ricenet.cohort.checked import (
     CHECKED_COHORT_FILE,
@@ -23,7 +22,6 @@ from ricenet.cohort.checked import (
     write_checked_cohort,
     write_excluded,
 )
-from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
 from ricenet.config.scale import change_settings
@@ -35,12 +33,10 @@ from ricenet.evaluation.robustness.perturbed_answers import (
     cube_voxels,
     open_ensembles,
 )
-from ricenet.evaluation.robustness.raw_scale import brain_means_sd
-from ricenet.preprocessing.intensity import zscore_in_brain
 from ricenet.runtime.errors import RegistryError, ResultError, ScanError
 from ricenet.training.networks import p_rice
 from ricenet.vocabulary import PAPER_VOLUMES
-from ricenet.volume import Volume, load_nifti, save_nifti
+from ricenet.volume import Volume, save_nifti
 
 SETS = ("dose", "post_op+dose")
 CPU = torch.device("cpu")
@@ -48,20 +44,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def write_subject(project: Path, subject: str) -> None:
-    """Raw MRIs of mean 500 and SD 100 on the cube's own grid, and what preprocessing makes of them."""
+    """What preprocessing leaves of MRIs whose brain lies 5 and 4 SDs above intensity 0."""
     rng = np.random.default_rng(int(subject[-3:]))
-    brain = ball((9.5, 9.5, 9.5), 8.5)
-    channels = []
-    for modality in ("post_op", "event"):
-        raw = rng.normal(500, 100, GRID.shape).astype(np.float32)
-        save_nifti(Volume(raw, GRID), RawSubject(project / "data", subject).scan(modality))
-        channels.append(zscore_in_brain(raw, brain, subject, modality))
-    channels.append(rng.random(GRID.shape, dtype=np.float32))
-    folder = project / "work/preprocessed" / subject
+    brain, folder = ball((9.5, 9.5, 9.5), 8.5), project / "work/preprocessed" / subject
+    mris = np.where(brain, rng.normal(size=(2, *GRID.shape)), 0)
     save_nifti(Volume(brain, GRID), folder / "brain.nii.gz")
-    save_volumes(folder, np.stack(channels).astype(np.float16))
-    save_measurements(folder)
-    write_json(folder / "provenance.json", {"parameters": {"interpolation": "linear"}})
+    save_volumes(folder, np.stack([*mris, rng.random(GRID.shape)]).astype(np.float16))
+    scales = {"post_op": 5.0, "event": 4.0}
+    measured = {n: MEASUREMENTS.mris[n].model_copy(update={"mean_in_sds": sd}) for n, sd in scales.items()}
+    save_measurements(folder, MEASUREMENTS.model_copy(update={"mris": measured}))
 
 
 def write_networks(project: Path, name: str, splits_digest: str, cube: int = 20) -> None:
@@ -97,8 +88,7 @@ def splits_of(project: Path) -> Splits:
 def source(project: Path, cube: int = 20, **having: list[str]) -> Source:
     """having: the subjects with all volumes, where not everyone has them."""
     everyone = {name: list(LABELS) for name in PAPER_VOLUMES.sets}
-    folders = project / "work/preprocessed", project / "data"
-    return Source(*folders, PAPER_VOLUMES, everyone | having, cube, seed=7)
+    return Source(project / "work/preprocessed", PAPER_VOLUMES, everyone | having, cube, seed=7)
 
 
 def given(project: Path, cube: int = 20) -> Given:
@@ -107,9 +97,7 @@ def given(project: Path, cube: int = 20) -> Given:
 
 def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Path) -> None:
     found = given(finished)
-    raw = np.random.default_rng(1).normal(500, 100, GRID.shape)[ball((9.5, 9.5, 9.5), 8.5)]
-    assert found.brain_mean_sd["post_op"] == pytest.approx(raw.mean() / raw.std(), rel=1e-5)
-    assert found.brain_mean_sd.keys() == {"post_op", "event"}
+    assert found.brain_mean_sd == {"post_op": 5.0, "event": 4.0}
     assert found.spacing_mm == 8.0
     donor = np.load(finished / "work/preprocessed/sub-003/dose.npy")
     assert np.array_equal(found.donor_doses["same"], donor)
@@ -146,29 +134,27 @@ def test_a_subject_that_lacks_a_volume_is_asked_of_the_other_sets_alone(finished
 
 
 def test_only_the_volumes_of_the_asked_sets_are_read(finished: Path) -> None:
-    only_dose = replace(source(finished), cohort=None).given("sub-001", ["dose"], {}, CPU)
+    only_dose = source(finished).given("sub-001", ["dose"], {}, CPU)
     assert list(only_dose.volumes) == ["dose"]
 
 
-def test_a_missing_ensemble_says_who_makes_it(project: Path) -> None:
-    with pytest.raises(RegistryError, match=r"no ensemble in .*event: .* `dvc repro train` makes it"):
-        open_ensembles(project / "models/ensembles", ["event"], splits_of(project))
-
-
-def test_an_ensemble_of_other_splits_is_refused(project: Path) -> None:
-    write_networks(project, "event", "another digest")
-    with pytest.raises(
-        ResultError, match=r"ensemble event: trained with splits another dige.*dvc repro train"
-    ):
-        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
-
-
-def test_ensembles_of_different_cubes_are_refused(project: Path) -> None:
-    write_networks(project, "event", splits_of(project).digest, cube=16)
-    with pytest.raises(
-        ResultError, match=r"different cubes \(dose: 20 voxels of 8 mm; event: 16 voxels of 8 mm"
-    ):
-        open_ensembles(project / "models/ensembles", ["dose", "event"], splits_of(project))
+@pytest.mark.parametrize(
+    ("event", "error", "message"),
+    [
+        (None, RegistryError, "no ensemble in .*event: .* `dvc repro train` makes it"),
+        (("another digest", 20), ResultError, "ensemble event: trained with splits another dige.*dvc repro"),
+        ((None, 16), ResultError, r"different cubes \(dose: 20 voxels of 8 mm; event: 16 voxels of 8 mm"),
+    ],
+)
+def test_ensembles_that_do_not_fit_are_refused(
+    project: Path, event: tuple[str | None, int] | None, error: type[Exception], message: str
+) -> None:
+    splits = splits_of(project)
+    if event is not None:
+        digest, cube = event
+        write_networks(project, "event", digest or splits.digest, cube=cube)
+    with pytest.raises(error, match=message):
+        open_ensembles(project / "models/ensembles", ["dose", "event"], splits)
 
 
 def test_the_ensembles_say_how_large_cubes_are(finished: Path) -> None:
@@ -181,57 +167,6 @@ def test_volumes_of_another_size_than_the_networks_are_refused(finished: Path) -
         ScanError, match=r"sub-001: post_op.npy: shape \(20, 20, 20\).*expected \(16, 16, 16\)"
     ):
         given(finished, cube=16)
-
-
-def test_a_missing_raw_scan_is_named(project: Path) -> None:
-    RawSubject(project / "data", "sub-001").scan("event").unlink()
-    with pytest.raises(
-        ResultError, match=r"sub-001: the raw event scan is missing .*robustness\.bias_field to \[\]"
-    ):
-        given(project)
-
-
-def test_a_raw_scan_that_was_not_preprocessed_is_refused(project: Path) -> None:
-    scan, other = (RawSubject(project / "data", s).scan("post_op") for s in ("sub-001", "sub-002"))
-    shutil.copy(other, scan)
-    with pytest.raises(
-        ResultError, match=r"sub-001: the raw post_op scan gives z-scores up to .*not the scan"
-    ):
-        given(project)
-
-
-def with_a_hot_voxel(project: Path, subject: str, intensity: float) -> tuple[Volume, dict[str, np.ndarray]]:
-    """Raw MRIs whose brain fills the cube, one voxel of it far too bright, and the network's input."""
-    brain = np.ones(GRID.shape, dtype=bool)
-    raw = np.random.default_rng(int(subject[-3:])).normal(500, 100, GRID.shape).astype(np.float32)
-    raw[4, 5, 6] = intensity
-    for modality in ("post_op", "event"):
-        save_nifti(Volume(raw, GRID), RawSubject(project / "data", subject).scan(modality))
-    mri = zscore_in_brain(raw, brain, subject, "post_op").astype(np.float16).astype(np.float32)
-    return Volume(brain, GRID), {"post_op": mri, "event": mri}
-
-
-def test_a_hot_voxel_that_float16_rounds_by_more_is_no_other_scan(project: Path) -> None:
-    brain, volumes = with_a_hot_voxel(project, "sub-001", 28_500.0)
-    raw = load_nifti(RawSubject(project / "data", "sub-001").scan("event")).data.astype(np.float64)
-    exact = (raw[4, 5, 6] - raw.mean()) / raw.std()
-    # between 64 and 128, neighbours of float16 are 1/16 apart
-    assert 64 < exact < 128
-    assert abs(volumes["event"][4, 5, 6] - exact) > 0.025
-    means = brain_means_sd(project / "data", project / "work/preprocessed", "sub-001", brain, volumes)
-    assert means["event"] == pytest.approx(raw.mean() / raw.std())
-
-
-def test_with_a_hot_voxel_another_scan_is_still_refused(project: Path) -> None:
-    brain, volumes = with_a_hot_voxel(project, "sub-001", 28_500.0)
-    with_a_hot_voxel(project, "sub-002", 28_500.0)
-    scan, other = (RawSubject(project / "data", s).scan("post_op") for s in ("sub-001", "sub-002"))
-    shutil.copy(other, scan)
-    # told of a voxel where they differ by more than rounding
-    with pytest.raises(
-        ResultError, match=r"sub-001: the raw post_op scan gives z-scores up to [1-9]\.\d\d SD"
-    ):
-        brain_means_sd(project / "data", project / "work/preprocessed", "sub-001", brain, volumes)
 
 
 def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Robustness:
@@ -279,11 +214,6 @@ def test_without_modality_sets_the_stage_finds_nothing(
 ) -> None:
     assert run_stage(project, monkeypatch, modality_sets=[]).effects == {}
     assert json.loads((project / "work/robustness/robustness.json").read_text())["seed"] == 7
-
-
-def test_doses_alone_need_no_raw_scan(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(project / "data")
-    assert set(run_stage(project, monkeypatch, modality_sets=["dose"]).effects) == {"dose"}
 
 
 def test_a_missing_or_foreign_result_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,17 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ricenet.volume import Grid, Volume, load_nifti, resample, save_nifti, supersampling_for
+from ricenet.phantom.anatomy import rigid
+from ricenet.volume import (
+    Grid,
+    Volume,
+    dice,
+    load_nifti,
+    resample,
+    rotation_deg,
+    save_nifti,
+    supersampling_for,
+)
 
 
 def oblique(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
@@ -43,8 +53,7 @@ def test_a_finer_grid_covers_the_same_space() -> None:
 def test_a_covering_grid_holds_every_corner_of_an_oblique_one() -> None:
     grid = oblique((6, 7, 8), (1.0, 1.5, 3.0))
     cover = Grid.covering(grid, 1.3)
-    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, 8).T
-    voxels = (grid.world_mm(corners) - cover.affine[:3, 3]) / 1.3
+    voxels = (grid.corners_mm - cover.affine[:3, 3]) / 1.3
     assert voxels.min() > -0.51 and (voxels < np.array(cover.shape) - 0.49).all()
 
 
@@ -146,3 +155,35 @@ def test_a_mask_is_stored_in_one_byte_a_voxel(tmp_path: Path) -> None:
 def test_data_that_does_not_fit_its_grid_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data of shape \(2, 2, 2\) on a grid of shape \(3, 3, 3\)"):
         Volume(np.zeros((2, 2, 2), np.float32), Grid.cube(np.zeros(3), 1.0, 3))
+
+
+@pytest.mark.parametrize("angle", [0.0, 12.5, 90.0, 180.0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_rotation_is_the_angle_about_its_own_axis(angle: float, axis: int) -> None:
+    angles = np.zeros(3)
+    angles[axis] = angle
+    transform = rigid(angles, np.array([5.0, 6.0, 7.0]), np.array([10.0, -20.0, 30.0]))
+    assert rotation_deg(transform) == pytest.approx(angle, abs=1e-5)
+
+
+def test_dice_counts_common_voxels_twice() -> None:
+    def mask(*values: int) -> np.ndarray:
+        return np.array(values, dtype=bool)
+
+    assert dice(mask(1, 1, 1, 0), mask(0, 1, 1, 1)) == pytest.approx(4 / 6)
+    assert (dice(mask(1, 0), mask(0, 1)), dice(mask(1, 0), mask(1, 0)), dice(mask(0), mask(0))) == (0, 1, 0)
+
+
+def test_a_box_is_filled_by_whole_voxels_around_its_middle() -> None:
+    grid = Grid.box(np.array([-8.0, 4.0, 5.0]), np.array([-4.0, 4.0, 11.0]), 2.0)
+    assert grid.shape == (2, 1, 3)
+    np.testing.assert_array_equal(grid.affine[:3, 3], [-7.0, 4.0, 6.0])
+
+
+def test_a_grid_contains_what_lies_within_its_outer_corners() -> None:
+    grid = oblique((2, 3, 4), (2.0, 2.0, 3.0))
+    inside = grid.world_mm(np.array([[-0.49, -0.49, -0.49], [1.49, 2.49, 3.49]]))
+    outside = grid.world_mm(np.array([[-0.51, 0, 0], [0, 2.51, 0], [0, 0, 3.51]]))
+    assert grid.contains(inside).tolist() == [True, True]
+    assert grid.contains(outside).tolist() == [False] * 3
+    np.testing.assert_allclose(grid.corners_mm.mean(axis=0), grid.world_mm(np.array([0.5, 1.0, 1.5])))

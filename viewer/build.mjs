@@ -13,8 +13,8 @@ const output = resolve(process.argv[2] ?? join(here, "../src/ricenet/evaluation/
 const withoutZarrDecoders = {
   name: "without-zarr-decoders",
   setup(bundling) {
-    bundling.onResolve({ filter: /^numcodecs(\/|$)/ }, (asked) => ({ path: asked.path, namespace: "left-out" }));
-    bundling.onLoad({ filter: /.*/, namespace: "left-out" }, (asked) => ({
+    bundling.onResolve({ filter: /^numcodecs(\/|$)/ }, (asked) => ({ path: asked.path, namespace: "excluded" }));
+    bundling.onLoad({ filter: /.*/, namespace: "excluded" }, (asked) => ({
       contents: `throw new Error(${JSON.stringify(`${asked.path} is not part of this page`)}); export default null;`,
     }));
   },

@@ -10,13 +10,12 @@ from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
-from ricenet.evaluation.evidence.cohort_scalars import cohort_scalars
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.record import read_repeats
+from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.figures import in_order
 from ricenet.evaluation.held_out import lacking, read_out_of_fold
 from ricenet.runtime.files import read_json
-from ricenet.runtime.store import Store
 from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import read_guards
 from ricenet.training.ensemble import RECORD
@@ -35,13 +34,7 @@ def main() -> None:
         name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
         for name in sets
     }
-    scalars = cohort_scalars(
-        cohort,
-        WORK / "preprocessed",
-        splits.development,
-        params.execution,
-        Store((WORK / "store" / "scalars").absolute()),
-    )
+    scalars = cohort_scalars(cohort, WORK / "preprocessed", splits.development, params.execution)
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
         *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),

@@ -5,25 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-from ricenet.evaluation.occlusion.explanation import Explainer
-from ricenet.evaluation.occlusion.subjects import subjects_to_explain
+from ricenet.evaluation.occlusion.explainer import Explainer
 from ricenet.runtime.files import atomic_folder, write_json
-
-WORK = Path("work")
 
 
 def main() -> None:
-    """Write work/explain/<modality set>/, and subjects.json, which lists who is explained."""
+    """Write work/explain/<modality set>/, and subjects.json, which lists who is explained by which set."""
     params = read_params()
-    splits = read_splits(WORK / "splits" / "splits.json")
-    subjects = subjects_to_explain(splits, params.explain.subjects_per_label)
-    with atomic_folder(WORK / "explain") as folder:
+    with atomic_folder(Path("work/explain")) as folder:
+        explained = {}
         for name in params.explain.modality_sets:
-            explain_subjects(Explainer.open(Path(), name, params), subjects, folder / name)
-        write_json(folder / "subjects.json", dict.fromkeys(params.explain.modality_sets, subjects))
+            explainer = Explainer.open(Path(), name, params)
+            explained[name] = explainer.subjects(params.explain.subjects_per_label)
+            explain_subjects(explainer, explained[name], folder / name)
+        write_json(folder / "subjects.json", explained)
 
 
 if __name__ == "__main__":

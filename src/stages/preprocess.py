@@ -11,11 +11,11 @@ from ricenet.runtime.store import Store
 
 
 def main() -> None:
-    """Preprocess every subject of the checked cohort into work/preprocessed; list whom it left out."""
+    """Preprocess every subject of the checked cohort into work/preprocessed; list who is excluded."""
     params = read_params()
     # an earlier list must not outlive a run that fails
     EXCLUDED_FILE.unlink(missing_ok=True)
-    left_out = preprocess_cohort(
+    excluded = preprocess_cohort(
         read_checked_cohort(),
         params.preprocessing,
         params.seed,
@@ -25,7 +25,7 @@ def main() -> None:
         tool_versions(params.preprocessing.brain),
         exclude_faulty=params.cohort.exclude_faulty,
     )
-    write_excluded(left_out)
+    write_excluded(excluded)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from ricenet.cli import run_stage
 from ricenet.config.params import read_params
 from ricenet.config.scale import to_yaml
 from ricenet.report.page import write_report
-from ricenet.report.protocol import Protocol, printed_params
-from ricenet.report.provenance import described_commit, package_versions
+from ricenet.report.protocol import Protocol, described_commit, package_versions, printed_params
 from ricenet.report.results import read_results
 from ricenet.tracking.connection import open_store, redacted
 from ricenet.tracking.publish import publish

@@ -49,7 +49,6 @@ def robustness(params: Params) -> Robustness:
     ensembles = open_ensembles(Path("models") / "ensembles", sets, splits)
     source = Source(
         preprocessed=WORK / "preprocessed",
-        cohort=Path(params.cohort.root) if asked.bias_field else None,
         volumes=volumes,
         having={name: having(cohort, name) for name in {*sets, *volumes.names}},
         cube_voxels=cube_voxels(ensembles),

@@ -12,9 +12,9 @@ const STEPS = {
 };
 
 export class Controls {
-  constructor(root, told, scene, lines) {
+  constructor(root, description, scene, lines) {
     this.root = root;
-    this.told = told;
+    this.description = description;
     this.scene = scene;
     this.lines = lines;
     this.bindMap();
@@ -50,24 +50,24 @@ export class Controls {
     this.on("threshold", (percent) => scene.setScale({ threshold: percent / 100 }));
     this.on("below", (kind) => scene.setScale({ soft: kind === "soft" }));
     this.on("common", (common) => scene.setScale({ common }));
-    scene.onChange(() => this.tellScale());
+    scene.onChange(() => this.showScale());
   }
 
-  tellScale() {
-    const { scene, told } = this;
+  showScale() {
+    const { scene, description } = this;
     const { limit, state } = scene;
     const percent = (share) => `${Math.round(100 * share)} %`;
     this.root.querySelector("[data-scale]").hidden = scene.map === null;
-    this.tell("opacity", percent(state.opacity));
-    this.tell("threshold", `${(state.threshold * limit).toFixed(told.decimals)} (${percent(state.threshold)})`);
-    this.tell("low", signed(-limit, told.decimals));
-    this.tell("high", signed(limit, told.decimals));
+    this.write("opacity", percent(state.opacity));
+    this.write("threshold", `${(state.threshold * limit).toFixed(description.decimals)} (${percent(state.threshold)})`);
+    this.write("low", signed(-limit, description.decimals));
+    this.write("high", signed(limit, description.decimals));
     this.root.style.setProperty("--threshold", `${50 * state.threshold}%`);
     this.root.querySelectorAll("[data-map]").forEach((row) => row.classList.toggle("chosen", row.dataset.map === state.map));
   }
 
-  tell(name, text) {
-    const field = this.root.querySelector(`[data-told="${name}"]`);
+  write(name, text) {
+    const field = this.root.querySelector(`[data-output="${name}"]`);
     if (field) {
       field.textContent = text;
     }
@@ -83,30 +83,30 @@ export class Controls {
     });
     this.on("line-opacity", (percent) => {
       this.lines.opacity = percent / 100;
-      this.tell("line-opacity", `${percent} %`);
+      this.write("line-opacity", `${percent} %`);
       this.scene.redrawLines();
     });
   }
 
   bindView() {
-    const { scene, told, root } = this;
+    const { scene, description, root } = this;
     this.on("planes", (planes) => {
       root.classList.toggle("one-plane", planes !== "all");
-      scene.setPlanes(planes === "all" ? told.planes : [planes]);
+      scene.setPlanes(planes === "all" ? description.planes : [planes]);
     });
     this.on("brightness", (percent) => {
       scene.setBrightness(percent / 100);
-      this.tell("brightness", `${percent} %`);
+      this.write("brightness", `${percent} %`);
     });
     this.on("zoom", (percent) => {
-      scene.setZoom((told.zoom * percent) / 100);
-      this.tell("zoom", `${percent} %`);
+      scene.setZoom((description.zoom * percent) / 100);
+      this.write("zoom", `${percent} %`);
     });
     this.on("dose-colours", (coloured) => scene.setDoseColours(coloured ? "inferno" : "gray"));
     root.querySelectorAll("[data-go]").forEach((button) => {
       button.addEventListener("click", () => {
         const place = button.dataset.go;
-        scene.moveTo(place === "strongest" ? (scene.map ?? told.maps[0]).strongest : told.places[place]);
+        scene.moveTo(place === "strongest" ? (scene.map ?? description.maps[0]).strongest : description.places[place]);
       });
     });
   }

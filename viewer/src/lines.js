@@ -4,8 +4,8 @@
 export const AXES = { axial: [0, 1, 2], coronal: [0, 2, 1], sagittal: [1, 2, 0] };
 
 export class Lines {
-  constructor(told, volumes) {
-    this.all = told.map((line) => ({ ...line, source: volumes[line.volume] }));
+  constructor(description, volumes) {
+    this.all = description.map((line) => ({ ...line, source: volumes[line.volume] }));
     this.opacity = 1;
     this.kept = new Map();
   }

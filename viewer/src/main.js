@@ -26,20 +26,20 @@ async function start() {
   if (!hasWebGL2()) {
     return fail("This browser offers no WebGL 2, which the viewer draws with.");
   }
-  const told = JSON.parse(document.getElementById("case").textContent);
-  const names = [...told.volumes.map((v) => v.name), ...told.maps.map((m) => m.volume), ...told.masks];
+  const description = JSON.parse(document.getElementById("case").textContent);
+  const names = [...description.volumes.map((v) => v.name), ...description.maps.map((m) => m.volume), ...description.masks];
   const volumes = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readVolume(name)])));
-  const lines = new Lines(told.lines, volumes);
+  const lines = new Lines(description.lines, volumes);
   const panels = await Promise.all(
-    told.volumes.map((volume) => Panel.create(root.querySelector(`[data-panel="${volume.name}"]`), volume, volumes[volume.name], lines)),
+    description.volumes.map((volume) => Panel.create(root.querySelector(`[data-panel="${volume.name}"]`), volume, volumes[volume.name], lines)),
   );
-  const scene = new Scene(told, volumes, panels);
-  new Readout(root, told, volumes, scene);
-  new Controls(root, told, scene, lines);
+  const scene = new Scene(description, volumes, panels);
+  new Readout(root, description, volumes, scene);
+  new Controls(root, description, scene, lines);
   scene.begin();
   root.classList.add("ready");
   return scene;
 }
 
-// a promise of the scene, null where it cannot be shown: for the tests and for a look from the console
+// a promise of the scene, null where it cannot be shown: for the tests and for the console
 window.ricenetViewer = start().catch((error) => fail(`The viewer did not start: ${error.message}.`));

@@ -10,9 +10,9 @@ const TEXT = "#d9dee3";
 const ENDS = ["LR", "PA", "IS"];
 
 export class Panel {
-  /** element: holds a canvas .slices and a canvas .lines. told: name, colours and window of the volume. */
-  static async create(element, told, volume, lines) {
-    const panel = new Panel(element, told, volume, lines);
+  /** element: holds a canvas .slices and a canvas .lines. description: name, colours and window of the volume. */
+  static async create(element, description, volume, lines) {
+    const panel = new Panel(element, description, volume, lines);
     await panel.viewer.attachToCanvas(element.querySelector(".slices"), true);
     element.querySelector(".slices").tabIndex = -1; // the figure as a whole takes the keys
     // a frame later NiiVue has seen the new size too
@@ -20,16 +20,16 @@ export class Panel {
     return panel;
   }
 
-  constructor(element, told, volume, lines) {
-    this.name = told.name;
-    this.told = told;
+  constructor(element, description, volume, lines) {
+    this.name = description.name;
+    this.description = description;
     this.volume = volume;
     this.lines = lines;
     this.over = element.querySelector(".lines");
     this.voxel = [0, 0, 0];
     this.planes = Object.keys(PLANES);
     this.onMove = () => {};
-    this.setWindow(told.low, told.high);
+    this.setWindow(description.low, description.high);
     this.viewer = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairWidth: 0,
@@ -57,7 +57,7 @@ export class Panel {
 
   setColours(name) {
     this.volume.image.colormap = name; // and with it NiiVue looks for a window of its own
-    this.setWindow(this.told.low, this.told.high);
+    this.setWindow(this.description.low, this.description.high);
     this.refreshVolume();
   }
 

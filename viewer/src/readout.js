@@ -1,15 +1,15 @@
 // What lies under the crosshair, in numbers.
 
 export class Readout {
-  constructor(root, told, volumes, scene) {
-    this.told = told;
+  constructor(root, description, volumes, scene) {
+    this.description = description;
     this.volumes = volumes;
     this.fields = Object.fromEntries([...root.querySelectorAll("[data-value]")].map((field) => [field.dataset.value, field]));
     this.spoken = root.querySelector("[data-spoken]");
-    scene.onChange(() => this.tell(scene));
+    scene.onChange(() => this.update(scene));
   }
 
-  tell(scene) {
+  update(scene) {
     const { voxel } = scene;
     const inBrain = this.volumes.brain.value(voxel) > 0.5;
     const [x, y, z] = this.volumes.brain.millimetres(voxel);
@@ -17,14 +17,15 @@ export class Readout {
       x: side(x, "R", "L"),
       y: side(y, "A", "P"),
       z: side(z, "S", "I"),
-      region: inBrain ? regions(this.told.regions, this.volumes, voxel) : "outside the brain",
+      region: inBrain ? regions(this.description.regions, this.volumes, voxel) : "outside the brain",
     };
-    for (const { name, kind } of this.told.volumes) {
+    for (const { name, kind, unit, decimals } of this.description.volumes) {
       const value = this.volumes[name].value(voxel);
-      values[name] = kind === "dose" ? `${value.toFixed(1)} Gy` : inBrain ? `${signed(value, 2)} SD` : "\u2013";
+      const text = unit === "SD" ? signed(value, decimals) : value.toFixed(decimals);
+      values[name] = kind === "dose" || inBrain ? `${text} ${unit}`.trim() : "\u2013";
     }
-    for (const map of this.told.maps) {
-      values[`map-${map.name}`] = signed(this.volumes[map.volume].value(voxel), this.told.decimals);
+    for (const map of this.description.maps) {
+      values[`map-${map.name}`] = signed(this.volumes[map.volume].value(voxel), this.description.decimals);
     }
     for (const [name, text] of Object.entries(values)) {
       if (this.fields[name]) {
@@ -38,8 +39,8 @@ export class Readout {
   speakSoon(values) {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
-      const volumes = this.told.volumes.map(({ name, title }) => `${title} ${values[name]}`);
-      const maps = this.told.maps.map(({ name, title }) => `change of p_rice, ${title}, ${values[`map-${name}`]}`);
+      const volumes = this.description.volumes.map(({ name, title }) => `${title} ${values[name]}`);
+      const maps = this.description.maps.map(({ name, title }) => `change of p_rice, ${title}, ${values[`map-${name}`]}`);
       this.spoken.textContent = [`${values.x}, ${values.y}, ${values.z}`, values.region, ...volumes, ...maps].join("; ");
     }, 700);
   }

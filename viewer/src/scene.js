@@ -4,14 +4,14 @@ const SOFT = 1; // NiiVue's kinds of thresholds: below it a map fades out, or is
 const HARD = 2;
 
 export class Scene {
-  constructor(told, volumes, panels) {
-    this.told = told;
+  constructor(description, volumes, panels) {
+    this.description = description;
     this.volumes = volumes;
     this.panels = panels;
-    this.shape = volumes[told.volumes[0].name].shape;
-    this.voxel = told.start;
-    this.overlay = volumes[told.maps[0].volume].image;
-    this.state = { map: told.maps[0].name, opacity: 0.75, threshold: 0.25, soft: true, common: true, zoom: told.zoom, brightness: 1 };
+    this.shape = volumes[description.volumes[0].name].shape;
+    this.voxel = description.start;
+    this.overlay = volumes[description.maps[0].volume].image;
+    this.state = { map: description.maps[0].name, opacity: 0.75, threshold: 0.25, soft: true, common: true, zoom: description.zoom, brightness: 1 };
     this.listeners = [];
     for (const panel of panels) {
       panel.onMove = (voxel) => this.moveTo(voxel);
@@ -19,32 +19,32 @@ export class Scene {
   }
 
   begin() {
-    for (const [name, colours] of Object.entries(this.told.colours)) {
+    for (const [name, colours] of Object.entries(this.description.colours)) {
       this.panels[0].viewer.addColormap(name, colours); // NiiVue keeps them for all
     }
     Object.assign(this.overlay, { colormap: "lowers", colormapNegative: "raises", opacity: 1 });
     this.applyScale();
     this.panels.forEach((panel) => panel.show(this.overlay));
-    this.setPlanes(this.told.planes);
+    this.setPlanes(this.description.planes);
     this.setMapOpacity(this.state.opacity);
-    this.setZoom(this.told.zoom);
-    this.moveTo(this.told.start);
+    this.setZoom(this.description.zoom);
+    this.moveTo(this.description.start);
   }
 
   /** The map that lies over the volumes, as it was described; null: none. */
   get map() {
-    return this.told.maps.find((map) => map.name === this.state.map) ?? null;
+    return this.description.maps.find((map) => map.name === this.state.map) ?? null;
   }
 
   /** The change of p_rice at which the colours end. */
   get limit() {
-    return this.state.common ? Math.max(...this.told.maps.map((map) => map.limit)) : (this.map?.limit ?? 0);
+    return this.state.common ? Math.max(...this.description.maps.map((map) => map.limit)) : (this.map?.limit ?? 0);
   }
 
   moveTo(voxel) {
     this.voxel = voxel.map((index, axis) => Math.min(Math.max(index, 0), this.shape[axis] - 1));
     this.panels.forEach((panel) => panel.moveTo(this.voxel));
-    this.tell();
+    this.notify();
   }
 
   /** Lay another map over the volumes; null takes it off. */
@@ -72,26 +72,26 @@ export class Scene {
       this.applyScale();
       this.panels.forEach((panel) => panel.refreshMap());
     }
-    this.tell();
+    this.notify();
   }
 
   setMapOpacity(opacity) {
     this.state.opacity = opacity;
     this.panels.forEach((panel) => panel.setMapOpacity(this.map ? opacity : 0));
-    this.tell();
+    this.notify();
   }
 
   setBrightness(brightness) {
     this.state.brightness = brightness;
-    for (const panel of this.panels.filter(({ told }) => told.kind === "mri")) {
-      const { low, high } = panel.told;
+    for (const panel of this.panels.filter(({ description }) => description.kind === "mri")) {
+      const { low, high } = panel.description;
       panel.setWindow(low, low + (high - low) / brightness);
       panel.refreshVolume();
     }
   }
 
   setDoseColours(name) {
-    this.panels.filter(({ told }) => told.kind === "dose").forEach((panel) => panel.setColours(name));
+    this.panels.filter(({ description }) => description.kind === "dose").forEach((panel) => panel.setColours(name));
   }
 
   setPlanes(planes) {
@@ -101,9 +101,9 @@ export class Scene {
   /** Enlarge: the whole brain in the middle, or the crosshair where it is closer than that. */
   setZoom(zoom) {
     this.state.zoom = zoom;
-    const share = Math.min(1, Math.max(0, (zoom - this.told.zoom) / (0.5 * this.told.zoom)));
+    const share = Math.min(1, Math.max(0, (zoom - this.description.zoom) / (0.5 * this.description.zoom)));
     const here = this.panels[0].volume.millimetres(this.voxel);
-    const centre = this.told.centre_mm.map((mm, axis) => (1 - share) * mm + share * here[axis]);
+    const centre = this.description.centre_mm.map((mm, axis) => (1 - share) * mm + share * here[axis]);
     this.panels.forEach((panel) => panel.setZoom(zoom, centre));
   }
 
@@ -115,7 +115,7 @@ export class Scene {
     this.listeners.push(listener);
   }
 
-  tell() {
+  notify() {
     this.listeners.forEach((listener) => listener(this));
   }
 }

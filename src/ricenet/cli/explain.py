@@ -36,9 +36,8 @@ def explain(
     """
     from ricenet.config.params import read_params
     from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-    from ricenet.evaluation.occlusion.explanation import Explainer
-    from ricenet.evaluation.occlusion.output import PAGE
-    from ricenet.evaluation.occlusion.subjects import require_explainable, subjects_to_explain
+    from ricenet.evaluation.occlusion.explainer import Explainer
+    from ricenet.evaluation.occlusion.page.gallery import PAGE
 
     if bool(subjects) == cohort:
         raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")
@@ -47,9 +46,9 @@ def explain(
         params = read_params()
         name = modality_set or next(iter(params.explain.modality_sets), params.modality_sets[0])
         explainer = Explainer.open(Path(), name, params)
-        chosen = list(dict.fromkeys(subjects or subjects_to_explain(explainer.splits, None)))
+        chosen = list(dict.fromkeys(subjects or explainer.subjects(None)))
         voted = _has_voted(name, explainer.ensemble.digest)
-        require_explainable(chosen, explainer.splits, explainer.preprocessed, voted)
+        explainer.require_explainable(chosen, voted)
         explain_subjects(explainer, chosen, output / name)
     logger.info("%s: %d subject(s)", output / name / PAGE, len(chosen))
 

@@ -70,7 +70,7 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
 def _accepted(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise CohortError(f"the name {name!r} is not made of letters, digits, _ and -; give one with --name")
-    # some file systems do not tell Demo from demo
+    # some file systems do not distinguish Demo from demo
     if name.lower() == _DEMO:
         raise CohortError(
             f"data/{_DEMO} is the synthetic cohort, which dvc repro replaces; give another --name"
@@ -128,6 +128,6 @@ def _dvc_add(project: Path, root: Path) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CohortError(
-            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Mend the cause "
+            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Correct it "
             f"and go on: ricenet cohort add {root}\n{done.stderr.strip()}"
         )

@@ -18,7 +18,7 @@ from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Label, VariableSpec, Varia
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")
 EXCLUDED_FILE = Path("work/cohort/excluded.json")
-"""Whom preprocessing excluded, so that a change of it alone changes what is split and trained."""
+"""Those that preprocessing excluded, so that a change of it alone changes what is split and trained."""
 
 
 class CheckedSubject(Record):
@@ -106,8 +106,10 @@ class CheckedCohort(Record):
         split = f"{subsets['train']} train, {subsets['test']} test, {subsets[None]} in no subset"
         lacking = [len(self.subjects) - len(having(self, spec.name)) for spec in self.volumes]
         lack = [f"; {n} without {name}" for n, name in zip(lacking, self.volumes.names, strict=True) if n]
-        told = f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
-        return told + "".join(lack)
+        counted = (
+            f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
+        )
+        return counted + "".join(lack)
 
 
 def having(cohort: CheckedCohort, modality_set: str) -> tuple[str, ...]:
@@ -133,12 +135,12 @@ def read_checked_cohort(path: Path = CHECKED_COHORT_FILE) -> CheckedCohort:
 
 
 def write_excluded(excluded: Iterable[ExcludedSubject], path: Path = EXCLUDED_FILE) -> None:
-    """Write whom preprocessing excluded as JSON, atomically."""
+    """Write the subjects that preprocessing excluded as JSON, atomically."""
     write_json(path, _Excluded(subjects=tuple(excluded)).model_dump(mode="json"))
 
 
 def read_usable_cohort(checked: Path = CHECKED_COHORT_FILE, excluded: Path = EXCLUDED_FILE) -> CheckedCohort:
-    """The checked cohort without whom preprocessing excluded.
+    """The checked cohort without those that preprocessing excluded.
 
     Raises ResultError: a missing file, or not such a file.
     """

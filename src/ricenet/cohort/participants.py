@@ -112,7 +112,7 @@ class ParticipantsTable:
 
     participants: the faultless rows, by participant_id. cells: of the same rows, the text in every column,
     those included that `Participant` ignores. listed: every participant_id that occurs, faulty rows
-    included. columns: as the header names them; none where the table is too broken to say whom it lists.
+    included. columns: as the header names them; none where the table cannot say its subjects.
     """
 
     participants: Mapping[str, Participant]
@@ -120,11 +120,6 @@ class ParticipantsTable:
     listed: frozenset[str]
     columns: tuple[str, ...]
     problems: tuple[Problem, ...]
-
-    @property
-    def has_ids(self) -> bool:
-        """Whether the table could be read far enough to say whom it lists."""
-        return bool(self.columns)
 
 
 def read_tsv(path: Path) -> list[list[str]] | Finding | None:

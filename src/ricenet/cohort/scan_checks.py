@@ -51,7 +51,7 @@ def read_scan(path: Path) -> RawScan | Finding:
         *(ImageFileError, HeaderDataError, WrapStructError, np.exceptions.ComplexWarning),
     )
     try:
-        # nibabel would stop at the last voxel, before the checksum that tells a damaged file
+        # nibabel would stop at the last voxel, before the checksum that gives a damaged file away
         content = gzip.decompress(path.read_bytes())
         with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)

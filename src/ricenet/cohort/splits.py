@@ -151,10 +151,10 @@ def _drawn_test_subjects(
     from sklearn.model_selection import train_test_split
 
     size = int(-(-len(free) * test_fraction // 1))
-    counts = _label_counts(free, labels)
-    if min(counts.values()) < 2 or size < len(LABELS):
+    fewest, counts = _label_counts(free, labels)
+    if fewest < 2 or size < len(LABELS):
         raise SplitError(
-            f"a test set of {size} (split.test_fraction {test_fraction:g} of {_described(counts)}) cannot "
+            f"a test set of {size} (split.test_fraction {test_fraction:g} of {counts}) cannot "
             "hold both labels and leave some of each; raise split.test_fraction, or set it to 0"
         )
     _, test = train_test_split(
@@ -171,24 +171,22 @@ def _stratified_folds(
 ) -> tuple[tuple[str, ...], ...]:
     from sklearn.model_selection import StratifiedKFold
 
-    counts = _label_counts(rest, labels)
-    if min(counts.values()) < folds:
+    fewest, counts = _label_counts(rest, labels)
+    if fewest < folds:
         raise SplitError(
             f"{folds} folds need at least {folds} subjects of each label outside the test set, "
-            f"found {_described(counts)}; add subjects or lower split.folds"
+            f"found {counts}; add subjects or lower split.folds"
         )
     splitter = StratifiedKFold(folds, shuffle=True, random_state=_sklearn_seed("folds", seed))
     parts = splitter.split(rest, [labels[subject] for subject in rest])
     return tuple(tuple(rest[i] for i in sorted(validation)) for _, validation in parts)
 
 
-def _label_counts(subjects: Iterable[str], labels: Mapping[str, Label]) -> dict[Label, int]:
+def _label_counts(subjects: Iterable[str], labels: Mapping[str, Label]) -> tuple[int, str]:
+    """How many subjects the rarer label has, and the numbers of both in words."""
     counts = Counter(labels[subject] for subject in subjects)
-    return {label: counts[label] for label in LABELS}
-
-
-def _described(counts: Mapping[Label, int]) -> str:
-    return " and ".join(f"{n} {label}" for label, n in counts.items())
+    of_each = {label: counts[label] for label in LABELS}
+    return min(of_each.values()), " and ".join(f"{n} {label}" for label, n in of_each.items())
 
 
 def _sklearn_seed(purpose: str, seed: int) -> int:

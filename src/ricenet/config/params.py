@@ -122,6 +122,10 @@ class SplitParams(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
 
 
+Fill = Literal["background", "brain_mean", "blurred"]
+"""What a hidden cube holds (docs/explain.md)."""
+
+
 class ExplainParams(Section):
     """Occlusion sensitivity.
 
@@ -134,7 +138,7 @@ class ExplainParams(Section):
     cube_voxels: Count
     stride_voxels: Count
     each_modality: bool = True
-    fill: Literal["background", "brain_mean", "blurred"] = "background"
+    fill: Fill = "background"
     within_brain: bool = False
     refine_above: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: Literal["float32", "bfloat16"] = "float32"

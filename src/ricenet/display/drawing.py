@@ -6,7 +6,7 @@ Figures are made without pyplot, so that none of its global state is touched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,15 @@ PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 DPI = 150
 VALIDATION_COLOUR, TEST_COLOUR, TRAINING_COLOUR = "#0072B2", "#E69F00", "#595959"
 """From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+
+ISODOSE_COLOURS: Mapping[float, str] = {20.0: "#35b779", 40.0: "#7ad98a", 50.0: "#b9f2a1", 60.0: "#f0ffd0"}
+"""Isodose lines wherever a dose is shown: Gy and colour."""
+OUTLINE_COLOURS: Mapping[str, str] = {"brain": "#c9ced3", "cavity": "#b6a2ff", "lesion": "#ff5cdb"}
+"""Of masks, by name; none of them is a colour of occlusion maps."""
+
+MAP_COLOURS = "managua_r"
+"""Of occlusion maps: dark in the middle, so that strong changes shine on a dark brain; safe for colour-blind
+readers."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -104,11 +113,21 @@ def show_slice(
 
 
 def draw_lines(
-    axes: Axes, in_slice: NDArray[Any], levels: Sequence[float], grid: Grid, plane: Plane, **settings: Any
+    axes: Axes, in_slice: NDArray[Any], colours: Mapping[float, str], grid: Grid, plane: Plane, width: float
 ) -> None:
-    """Contour lines of a slice (rows, columns), in the coordinates of `show_slice`."""
-    # with an origin, values belong to the middles of pixels; without one, to the extent's edges
-    axes.contour(in_slice, levels, origin="lower", extent=extent_mm(grid, plane), **settings)
+    """Contour lines of a slice (rows, columns) at the levels that it crosses, where `show_slice` draws it."""
+    levels = [level for level in colours if in_slice.min() < level < in_slice.max()]
+    if levels:
+        # with an origin, values belong to the middles of pixels; without one, to the extent's edges
+        axes.contour(
+            in_slice, levels, origin="lower", extent=extent_mm(grid, plane),
+            colors=[colours[level] for level in levels], linewidths=width,
+        )  # fmt: skip
+
+
+def reached_isodoses(dose_gy: NDArray[np.floating]) -> dict[float, str]:
+    """Those of ISODOSE_COLOURS that the dose exceeds somewhere."""
+    return {gy: colour for gy, colour in ISODOSE_COLOURS.items() if float(dose_gy.max()) > gy}
 
 
 def mark_sides(axes: Axes, plane: Plane) -> None:

@@ -1,8 +1,9 @@
-"""Templates of the pages, and the files that stand inside them: nothing is loaded when a page is read."""
+"""Templates of the pages: styles, scripts and pictures go inside, nothing is loaded when a page is read."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,33 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+def render(
+    package: str,
+    template: str,
+    style: str,
+    filters: Mapping[str, Callable[..., str]] | None = None,
+    **values: object,
+) -> str:
+    """A page as HTML text. template, style: files in a package's folder `templates`; the style is `css`.
+
+    filters: of this page, by name.
+    """
+    templates = page_templates(package).overlay()
+    templates.filters = {**templates.filters, **(filters or {})}
+    page: str = templates.get_template(template).render(css=template_text(package, style), **values)
+    return page
+
+
 @functools.cache
 def page_templates(package: str) -> Environment:
-    """The templates in a package's folder `templates`; a value is escaped, and a missing one is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    """The templates of a package, and the macros that all pages share, in the folder `templates` here.
+
+    A value is escaped, and a missing one is an error.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("ricenet.display")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -26,5 +47,5 @@ def page_templates(package: str) -> Environment:
 
 @functools.cache
 def template_text(package: str, name: str) -> str:
-    """The text of a file of that folder."""
+    """The text of a file of a package's folder `templates`."""
     return resources.files(package).joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,74 +1,100 @@
-"""One subject's declared volumes side by side, as in the paper's figure 1."""
+"""One subject's volumes on the network's grid, and how slices of them are drawn (the paper's figure 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.cohort.splits import Splits
-from ricenet.display.drawing import draw_lines, mark_sides, mri_in_brain, show_slice, slice_of, style
+from ricenet.display.drawing import (
+    ISODOSE_COLOURS,
+    OUTLINE_COLOURS,
+    Plane,
+    draw_lines,
+    mark_sides,
+    mri_in_brain,
+    show_slice,
+    slice_of,
+    style,
+)
 from ricenet.preprocessing.course_dose import isocentre_voxel, plateau_gy
 from ricenet.runtime.tables import require
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CAVITY_COLOUR, LESION_COLOUR, ISOCENTRE_COLOUR = "#56B4E9", "#F0E442", "#D55E00"
-ISODOSE_SHARES = (0.2, 0.5, 0.8, 0.95)
-"""Isodose lines, as shares of the plateau dose."""
+_CROSS: Mapping[str, Any] = {
+    "color": "#D55E00", "marker": "+", "linestyle": "none", "markersize": 10, "markeredgewidth": 2,
+    "label": "isocentre, estimated from the dose",
+}  # fmt: skip
+MASK_TITLES = {"cavity": "resection cavity", "lesion": "new lesion"}
+"""The masks that a cohort's maker may know."""
+
+Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """A subject's volumes on one cube grid; masks only where a cohort's maker knows them.
 
-    data: (X, Y, Z) float32 of every volume that the subject has, by name; MRIs as the network sees them, the
-    dose in Gy. brain: (X, Y, Z). known_masks: share of each voxel that a mask fills, by name: cavity, lesion.
+    declared: all volumes of the cohort. images: (X, Y, Z) by name, those that the subject has: MRI in SD of
+    the brain (quantitative ones in units of their scale), dose in Gy.
     """
 
     subject: str
     label: str
-    volumes: Volumes
-    data: Mapping[str, NDArray[np.float32]]
+    declared: Volumes
+    images: Mapping[str, Image]
     brain: NDArray[np.bool_]
     grid: Grid
-    known_masks: Mapping[str, NDArray[np.float32]]
+    known_masks: Mapping[str, Image]
+    """Share of each voxel (X, Y, Z) that a mask fills, by name: cavity, lesion."""
 
     @property
-    def post_op(self) -> NDArray[np.float32]:
-        """The paper's first MRI, until all that draws it iterates over the declaration."""
-        return self.data["post_op"]
+    def volumes(self) -> tuple[VolumeSpec, ...]:
+        """Those that the subject has, in channel order."""
+        return tuple(spec for spec in self.declared if spec.name in self.images)
 
     @property
-    def event(self) -> NDArray[np.float32]:
-        """The paper's second MRI, likewise."""
-        return self.data["event"]
+    def dose_gy(self) -> Image | None:
+        """The dose (X, Y, Z), if there is one."""
+        return self.images.get(self.declared.dose.name) if self.declared.dose else None
 
-    @property
-    def has_dose(self) -> bool:
-        """Whether the subject has a dose."""
-        return self.volumes.dose is not None and self.volumes.dose.name in self.data
+    @cached_property
+    def plateau_gy(self) -> float:
+        """Of the dose in the brain; 0 without a dose."""
+        return 0.0 if self.dose_gy is None else plateau_gy(self.dose_gy, self.brain)
 
-    @property
-    def dose_gy(self) -> NDArray[np.float32]:
-        """The dose in Gy. Raises ValueError: there is none (`has_dose`)."""
-        if self.volumes.dose is None or not self.has_dose:
-            raise ValueError(f"{self.subject} has no dose")
-        return self.data[self.volumes.dose.name]
+    @cached_property
+    def isocentre(self) -> NDArray[np.float64] | None:
+        """Its estimate in voxels (3,); None without a dose."""
+        if self.dose_gy is None or self.plateau_gy <= 0:
+            return None
+        return isocentre_voxel(self.dose_gy, self.brain)
 
-    def shown_in(self, mask: str) -> str:
-        """The MRI on which a known mask is drawn: the cavity after surgery, the lesion at its event."""
-        spec = self.volumes.last_session_reference if mask == "lesion" else self.volumes.reference
-        return spec.name
+    def window(self, spec: VolumeSpec) -> tuple[Image, float, float]:
+        """What is shown of a volume, and the two ends of its grey scale."""
+        if spec.kind == "dose":
+            return self.images[spec.name], 0.0, max(1.08 * self.plateau_gy, 1.0)
+        return mri_in_brain(self.images[spec.name], self.brain)
+
+    def outlined(self, spec: VolumeSpec) -> str | None:
+        """The known mask that an MRI shows: the cavity, in the last of several sessions the lesion."""
+        if spec.kind == "dose":
+            return None
+        first, last = self.declared.reference.session, self.declared.last_session_reference.session
+        name = "lesion" if spec.session == last != first else "cavity"
+        return name if name in self.known_masks else None
 
 
 def subject_to_show(splits: Splits) -> str:
@@ -77,102 +103,92 @@ def subject_to_show(splits: Splits) -> str:
     return next((s for s in subjects if splits.labels[s] == "rice"), subjects[0])
 
 
-def read_anatomy(preprocessed: Path, cohort: Path, subject: str, label: str, volumes: Volumes) -> Anatomy:
+def read_anatomy(preprocessed: Path, cohort: Path, subject: str, label: str, declared: Volumes) -> Anatomy:
     """Read a subject's preprocessed volumes and, in a synthetic cohort, its known masks.
 
-    Raises ResultError: a required volume is missing.
+    Raises ResultError: a preprocessed volume is missing that every subject needs.
     """
-    paths = {spec.name: preprocessed / subject / f"{spec.name}.nii.gz" for spec in volumes}
-    for spec in volumes.required:
-        require(paths[spec.name], "preprocess")
-    brain = load_nifti(require(preprocessed / subject / "brain.nii.gz", "preprocess"))
-    known = {name: cohort / GROUND_TRUTH / subject / f"{name}.nii.gz" for name in ("cavity", "lesion")}
+    files = {spec.name: preprocessed / subject / f"{spec.name}.nii.gz" for spec in declared}
+    needed = [files[spec.name] for spec in declared.required]
+    for path in (*needed, brain_file := preprocessed / subject / "brain.nii.gz"):
+        require(path, "preprocess")
+    brain = load_nifti(brain_file)
+    masks = {name: cohort / GROUND_TRUTH / subject / f"{name}.nii.gz" for name in MASK_TITLES}
     return Anatomy(
         subject=subject,
         label=label,
-        volumes=volumes,
-        data={n: load_nifti(path).data.astype(np.float32) for n, path in paths.items() if path.is_file()},
+        declared=declared,
+        images={n: load_nifti(f).data.astype(np.float32) for n, f in files.items() if f.is_file()},
         brain=brain.data > 0.5,
         grid=brain.grid,
-        known_masks={name: _on_grid(path, brain.grid) for name, path in known.items() if path.is_file()},
+        known_masks={name: _on_grid(path, brain.grid) for name, path in masks.items() if path.is_file()},
     )
 
 
-def _on_grid(path: Path, grid: Grid) -> NDArray[np.float32]:
+def _on_grid(path: Path, grid: Grid) -> Image:
     mask: Volume = load_nifti(path)
     return resample(mask, grid, supersampling=supersampling_for(mask.grid, grid)).data.astype(np.float32)
 
 
+def draw_volume(
+    axes: Axes, anatomy: Anatomy, spec: VolumeSpec, plane: Plane, index: int, colours: str = "gray"
+) -> Any:
+    """A slice of a volume; isodose lines over a dose, over an MRI the outline of its known mask.
+
+    Returns the picture, for a colour bar.
+    """
+    data, low, high = anatomy.window(spec)
+    settings = {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "bilinear"}
+    picture = show_slice(axes, data, anatomy.grid, plane, index, **settings)
+    if spec.kind == "dose":
+        draw_lines(axes, slice_of(data, plane, index), ISODOSE_COLOURS, anatomy.grid, plane, 0.9)
+    elif (mask := anatomy.outlined(spec)) is not None:
+        share = slice_of(anatomy.known_masks[mask], plane, index)
+        draw_lines(axes, share, {0.5: OUTLINE_COLOURS[mask]}, anatomy.grid, plane, 1.4)
+    return picture
+
+
+def legend_below(figure: Figure, anatomy: Anatomy, mark: Mapping[str, Any] | None) -> None:
+    """What marks and lines mean. mark: the look of one more, with its label."""
+    from matplotlib.lines import Line2D
+
+    entries = [] if mark is None else [Line2D([], [], **mark)]
+    if anatomy.dose_gy is not None:
+        levels = ", ".join(f"{gy:g}" for gy in ISODOSE_COLOURS)
+        colour = ISODOSE_COLOURS[20.0]
+        entries.append(Line2D([], [], color=colour, linewidth=1.4, label=f"isodoses: {levels} Gy"))
+    for name in dict.fromkeys(filter(None, map(anatomy.outlined, anatomy.volumes))):
+        colour = OUTLINE_COLOURS[name]
+        entries.append(Line2D([], [], color=colour, linewidth=2, label=MASK_TITLES[name]))
+    if entries:
+        figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
+
+
 def volumes_figure(anatomy: Anatomy) -> Figure:
-    """Axial slices through the isocentre of every volume: MRIs (SDs of the brain) and dose (Gy).
+    """Axial slices of all volumes through the isocentre: MRI in SD of the brain, dose in Gy.
 
     Source: RICE-NET figure 1. The isocentre is estimated (`isocentre_voxel`); without a dose, slices are
-    through the brain's middle. Cavity and lesion are outlined where known.
+    through the cube's middle. Cavity and lesion are outlined where known.
     """
     from matplotlib.figure import Figure
 
-    dose_gy = anatomy.dose_gy if anatomy.has_dose else np.zeros(anatomy.grid.shape, np.float32)
-    centre = isocentre_voxel(dose_gy, anatomy.brain)
+    middle = (np.array(anatomy.grid.shape) - 1) / 2
+    centre = middle if anatomy.isocentre is None else anatomy.isocentre
     index = int(np.clip(round(float(centre[2])), 0, anatomy.grid.shape[2] - 1))
+    cross = None if anatomy.isocentre is None else _CROSS
     with style():
-        figure = Figure(figsize=(3.2 * len(anatomy.data), 3.75), layout="constrained")
-        panels = figure.subplots(1, len(anatomy.data), squeeze=False)[0]
-        for axes, name in zip(panels, anatomy.data, strict=True):
-            if anatomy.volumes[name].kind == "dose":
-                _draw_dose(figure, axes, anatomy, index)
-            else:
-                _draw_mri(axes, anatomy, name, index)
-            axes.set_title(anatomy.volumes[name].title)
-            mark_sides(axes, "axial")
-            if anatomy.has_dose:
+        figure = Figure(figsize=(3.2 * len(anatomy.volumes), 3.75), layout="constrained")
+        panels: Sequence[Axes] = figure.subplots(1, len(anatomy.volumes), squeeze=False)[0]
+        for axes, spec in zip(panels, anatomy.volumes, strict=True):
+            colours = "inferno" if spec.kind == "dose" else "gray"
+            picture = draw_volume(axes, anatomy, spec, "axial", index, colours)
+            if spec.kind == "dose":
+                figure.colorbar(picture, ax=axes, shrink=0.85, label="dose (Gy)")
+            axes.set_title(spec.title)
+            if cross is not None:
                 x_mm, y_mm, _ = anatomy.grid.world_mm(centre)
-                axes.plot(x_mm, y_mm, "+", color=ISOCENTRE_COLOUR, markersize=11, markeredgewidth=2)
-        _legend_below(figure, anatomy)
+                axes.plot(x_mm, y_mm, **cross)
+            mark_sides(axes, "axial")
+        legend_below(figure, anatomy, cross)
+        figure.suptitle(f"{anatomy.subject}, {anatomy.label}")
     return figure
-
-
-def _draw_mri(axes: Axes, anatomy: Anatomy, name: str, index: int) -> None:
-    data, low, high = mri_in_brain(anatomy.data[name], anatomy.brain)
-    settings = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
-    show_slice(axes, data, anatomy.grid, "axial", index, **settings)
-    for mask, colour in (("cavity", CAVITY_COLOUR), ("lesion", LESION_COLOUR)):
-        if mask in anatomy.known_masks and anatomy.shown_in(mask) == name:
-            share = slice_of(anatomy.known_masks[mask], "axial", index)
-            if share.max() > 0.5:
-                draw_lines(axes, share, [0.5], anatomy.grid, "axial", colors=colour, linewidths=1.6)
-
-
-def _draw_dose(figure: Figure, axes: Axes, anatomy: Anatomy, index: int) -> None:
-    plateau = plateau_gy(anatomy.dose_gy, anatomy.brain)
-    in_slice = slice_of(anatomy.dose_gy, "axial", index)
-    highest = max(float(in_slice.max()), 1.0)
-    settings = {"cmap": "inferno", "vmin": 0, "vmax": highest, "interpolation": "bilinear"}
-    image = show_slice(axes, anatomy.dose_gy, anatomy.grid, "axial", index, **settings)
-    levels = [share * plateau for share in ISODOSE_SHARES if 0 < share * plateau < highest]
-    if levels:
-        draw_lines(axes, in_slice, levels, anatomy.grid, "axial", colors="white", linewidths=0.8)
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, label="dose (Gy)")
-    for level in levels:
-        bar.ax.axhline(level, color="white", linewidth=0.8)
-
-
-def _legend_below(figure: Figure, anatomy: Anatomy) -> None:
-    from matplotlib.lines import Line2D
-
-    entries = []
-    if anatomy.has_dose:
-        shares = ", ".join(f"{share:.0%}" for share in ISODOSE_SHARES).replace("%", "")
-        entries = [
-            Line2D([], [], color=ISOCENTRE_COLOUR, marker="+", linestyle="none", markersize=9,
-                   markeredgewidth=2, label="isocentre, estimated from the dose"),
-            Line2D([], [], color="#aaaaaa", linewidth=1, label=f"isodoses: {shares} % of the plateau"),
-        ]  # fmt: skip
-    for mask, colour, text in (
-        ("cavity", CAVITY_COLOUR, "resection cavity"),
-        ("lesion", LESION_COLOUR, "new lesion"),
-    ):
-        if mask in anatomy.known_masks:
-            entries.append(Line2D([], [], color=colour, linewidth=2, label=text))
-    if entries:
-        figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
-    figure.suptitle(f"{anatomy.subject}, {anatomy.label}")

@@ -69,6 +69,8 @@ class MriMeasurements(Record):
     """One MRI. world_from_reference: from the reference MRI's world into this one's.
 
     raw_mean, raw_sd: within the brain in scanner units, before any scaling: a scanner's signature.
+    mean_in_sds: the brain's mean on the cube before z-scoring, in SDs of the brain: by so much intensity 0
+    lies below z = 0. None of a quantitative MRI, which is not z-scored.
     in_target: mean of the network's values in the estimated planning target volume; None without a dose.
     registration: None of the reference.
     """
@@ -76,6 +78,7 @@ class MriMeasurements(Record):
     world_from_reference: list[list[float]]
     raw_mean: float
     raw_sd: float
+    mean_in_sds: float | None = None
     in_target: float | None = None
     registration: RegistrationMeasurements | None = None
 

@@ -187,12 +187,15 @@ class _CubeMaker:
         transform = world_from_reference(spec, self.raw, self.registrations)
         registration = self._registration(spec, mri.grid, transform)
         order = INTERPOLATION_ORDER[self.params.interpolation]
-        values = mri_in_brain(on_cube(mri, self.cube, order, transform), self.brain, spec, self.raw.subject)
+        given = on_cube(mri, self.cube, order, transform)
+        values = mri_in_brain(given, self.brain, spec, self.raw.subject)
+        inside = given[self.brain].astype(np.float64)
         mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
         measured = MriMeasurements(
             world_from_reference=transform.tolist(),
             raw_mean=mean,
             raw_sd=sd,
+            mean_in_sds=float(inside.mean() / inside.std()) if spec.scale is None else None,
             in_target=None if in_target is None or not in_target.any() else float(values[in_target].mean()),
             registration=registration,
         )

@@ -5,54 +5,37 @@ Source: Tejani et al., Radiol Artif Intell 2024;6:e240300; Collins et al., BMJ 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ricenet.display.templates import template_text
-from ricenet.report.summary import SECTIONS
+from ricenet.report.sentences import SECTIONS
 
 AUTHORS = "for the authors to state"
+_TABLES = {"CLAIM, 2024 update": "claim.tsv", "TRIPOD+AI, 2024": "tripod_ai.tsv"}
 
 
-@dataclass(frozen=True)
-class Item:
-    """An item of a checklist. sections: anchors that answer it, none where the authors have to."""
+class Item(NamedTuple):
+    """An item of a checklist. sections: title by anchor; none where the authors have to answer."""
 
     number: str
     topic: str
-    sections: tuple[str, ...]
+    sections: dict[str, str]
     note: str
 
-    @property
-    def links(self) -> tuple[tuple[str, str], ...]:
-        """(anchor, title) of the sections."""
-        return tuple((anchor, SECTIONS[anchor]) for anchor in self.sections)
+
+def checklists() -> dict[str, list[Item]]:
+    """Both checklists' items in order, by title."""
+    return {title: _items(table) for title, table in _TABLES.items()}
 
 
-@dataclass(frozen=True)
-class Checklist:
-    """A checklist with its items in order."""
-
-    title: str
-    items: tuple[Item, ...]
-
-    @property
-    def answered(self) -> int:
-        """Items that a section of the page answers, if only in part."""
-        return sum(bool(item.sections) for item in self.items)
-
-
-def checklists() -> tuple[Checklist, ...]:
-    """Both checklists."""
-    return (
-        Checklist("CLAIM, 2024 update", _items("claim.tsv")),
-        Checklist("TRIPOD+AI, 2024", _items("tripod_ai.tsv")),
-    )
-
-
-def _items(table: str) -> tuple[Item, ...]:
-    lines = template_text("ricenet.report", table).splitlines()[1:]
-    return tuple(_item(*line.split("\t")) for line in lines)
-
-
-def _item(number: str, topic: str, sections: str, note: str) -> Item:
-    return Item(number, topic, tuple(sections.split()), note or ("" if sections else AUTHORS))
+def _items(table: str) -> list[Item]:
+    rows = [line.split("\t") for line in template_text("ricenet.report", table).splitlines()[1:]]
+    return [
+        Item(
+            number,
+            topic,
+            {anchor: SECTIONS[anchor] for anchor in sections.split()},
+            note or ("" if sections else AUTHORS),
+        )
+        for number, topic, sections, note in rows
+    ]

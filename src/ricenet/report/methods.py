@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from ricenet.config.evidence import EvidenceParams
 from ricenet.config.params import PreprocessingParams
 from ricenet.config.training import AugmentationParams
-from ricenet.display.drawing import set_title
-from ricenet.evaluation.figures import in_paper_order
 from ricenet.report.protocol import Protocol
-from ricenet.report.results import Results, count_subjects
+from ricenet.report.results import Results, evaluations_text
 
 _TRANSFORMS = {"rigid": "a rigid transform", "affine": "an affine transform"}
 _METRICS = {"mattes": "mutual information (Mattes)", "cross_correlation": "cross-correlation"}
-_INTERVALS = {False: "by bootstrap of subjects within labels", True: "bounds from the exact rates"}
+_INTERVALS = {
+    "bootstrap": "by bootstrap of subjects within labels",
+    "exact bound": "bounds from the exact rates",
+}
 _NESTED = (
     "The search was nested: each fold had one of its own, within the other folds' subjects, so that no "
     "subject had a part in the choice of the settings that predicted it."
@@ -33,7 +34,7 @@ def methods_paragraphs(results: Results, protocol: Protocol) -> list[str]:
 
 
 def _subjects(results: Results, protocol: Protocol) -> str:
-    rows = {label: (development, test) for label, development, test in count_subjects(results)}
+    rows = {label: (development, test) for label, development, test in results.counts()}
     development, test = rows["all"]
     kind = "synthetic phantoms, generated and not imaged," if results.synthetic else "subjects"
     held_out = (
@@ -54,17 +55,25 @@ def _subjects(results: Results, protocol: Protocol) -> str:
 
 def _preprocessing(results: Results, protocol: Protocol) -> str:
     settings = protocol.params.preprocessing
-    versions = protocol.versions
     given = sum("brain_mask" in subject.scans for subject in results.cohort.subjects)
     masks = f" ({given} brain masks were given with the data instead)" if given else ""
     order = {"linear": "linearly", "bspline": "by B-splines (the dose linearly)"}[settings.interpolation]
     return (
-        "The contrast-enhanced T1-weighted MRI at the event was registered to the post-operative one with "
-        f"ANTs (antspyx {versions.get('antspyx', 'of unknown version')}; "
-        f"{_TRANSFORMS[settings.registration.transform]}, {_METRICS[settings.registration.metric]}). "
-        f"{_brain(settings)}{masks}. Both MRIs were standardised to the mean and standard deviation of the "
-        f"brain; the dose was {_dose(settings)}. All volumes were interpolated once, {order}, to "
-        f"cubes of {settings.cube_voxels} voxels of {settings.spacing_mm:g} mm a side, centred on the brain."
+        f"{_registration(results, protocol)}{_brain(settings)}{masks}. {_units(results, settings)}. All "
+        f"volumes were interpolated once, {order}, to cubes of {settings.cube_voxels} voxels of "
+        f"{settings.spacing_mm:g} mm a side, centred on the brain."
+    )
+
+
+def _registration(results: Results, protocol: Protocol) -> str:
+    reference, settings = results.volumes.reference, protocol.params.preprocessing.registration
+    others = [spec.title for spec in results.volumes.mris if spec != reference]
+    if not others:
+        return ""
+    return (
+        f"The MRIs ({', '.join(others)}) were registered to the {reference.title} with "
+        f"ANTs (antspyx {protocol.versions.get('antspyx', 'of unknown version')}; "
+        f"{_TRANSFORMS[settings.transform]}, {_METRICS[settings.metric]}). "
     )
 
 
@@ -76,17 +85,24 @@ def _brain(settings: PreprocessingParams) -> str:
     return f"The brain was extracted with the networks of HD-BET (mode {brain.mode}{mirrored})"
 
 
-def _dose(settings: PreprocessingParams) -> str:
-    unit = f"divided by {settings.dose_unit_gy:g} Gy"
-    if settings.eqd2_alpha_beta_gy is None:
-        return unit
-    return f"converted to EQD2 (alpha/beta {settings.eqd2_alpha_beta_gy:g} Gy) and {unit}"
+def _units(results: Results, settings: PreprocessingParams) -> str:
+    parts = ["MRIs were standardised to the mean and standard deviation of the brain"]
+    parts += [
+        f"the {spec.title}, which is quantitative, was divided by {spec.scale:g} instead"
+        for spec in results.volumes.mris
+        if spec.scale is not None
+    ]
+    if results.volumes.dose is not None:
+        eqd2 = settings.eqd2_alpha_beta_gy
+        converted = "" if eqd2 is None else f"converted to EQD2 (alpha/beta {eqd2:g} Gy) and "
+        parts.append(f"the dose was {converted}divided by {settings.dose_unit_gy:g} Gy")
+    return "; ".join(parts)
 
 
 def _network(results: Results, protocol: Protocol) -> str:
     params = protocol.params
     network, training = params.network, params.training
-    own = [set_title(name) for name in in_paper_order({*training.overrides, *results.tuned})]
+    own = results.titles(results.ordered({*training.overrides, *results.tuned})).values()
     exceptions = f" Settings of their own: {'; '.join(own)} (see the protocol)." if own else ""
     return (
         f"A three-dimensional {network.described(protocol.versions.get('monai', 'of unknown version'))}, "
@@ -102,8 +118,8 @@ def _network(results: Results, protocol: Protocol) -> str:
 
 def _sets(number: int, equal: bool) -> str:
     if number == 1:
-        return "on one set of modalities"
-    return f"for each of {number} sets of modalities, {_EQUAL if equal else 'in the same folds'}"
+        return "on one modality set"
+    return f"for each of {number} modality sets, {_EQUAL if equal else 'in the same folds'}"
 
 
 def _augmentation(settings: AugmentationParams) -> str:
@@ -123,7 +139,7 @@ def _search(results: Results, protocol: Protocol) -> str:
     names = [name.split(".", 1)[1].replace(".", " of ") for values in folds for name in values]
     searched = dict.fromkeys(name.replace("_", " ") for name in names)
     return (
-        f"Settings were searched for ({'; '.join(set_title(name) for name in results.tuned)}): "
+        f"Settings were searched for ({'; '.join(results.titles(results.tuned).values())}): "
         f"{', '.join(searched)}, by the tree-structured Parzen estimator of Optuna, {tuning.trials} trials a "
         f"search, each judged by its cross-validated macro-F1. {_NESTED if tuning.nested else _NOT_NESTED}"
     )
@@ -140,12 +156,12 @@ def _statistics(results: Results, protocol: Protocol) -> str:
     ]
     if evidence.comparisons:
         parts.append(
-            f"The {len(evidence.comparisons)} pairs of modality sets were compared on the same subjects by "
+            f"The {len(evidence.comparisons)} pairs of modality sets were compared on common subjects by "
             "bootstrap of the difference in macro-F1, McNemar's exact test and DeLong's test, each corrected "
             "over all pairs by Holm's method."
         )
     if evidence.contributions:
-        parts.append("Contributions of the modalities are exact Shapley values over the trained sets.")
+        parts.append("Contributions of the volumes are exact Shapley values over the trained sets.")
     return " ".join([*parts, *_trust(protocol.params.evidence, bool(evidence.calibration))])
 
 
@@ -184,14 +200,15 @@ def _robustness(results: Results, protocol: Protocol) -> str:
 def _test(results: Results, protocol: Protocol) -> str:
     if not results.votes:
         return results.no_vote if results.splits.test else ""
-    names = "; ".join(set_title(name) for name in results.votes)
-    votes = list(results.votes.values())
-    kinds = " or ".join(dict.fromkeys(_INTERVALS[vote.bounded] for vote in votes))
-    forced = [set_title(name) for name, vote in results.votes.items() if vote.forced]
-    gate = f" Let through although it failed conditions of promotion: {'; '.join(forced)}." if forced else ""
+    titles, votes = results.titles(results.votes), results.votes
+    kinds = " or ".join(dict.fromkeys(_INTERVALS[vote.interval_by] for vote in votes.values()))
+    forced = "; ".join(titles[name] for name, vote in votes.items() if vote.forced)
+    gate = f" Let through although it failed conditions of promotion: {forced}." if forced else ""
+    count = evaluations_text(next(iter(votes.values())).evaluations)
     return (
         f"On the test set the networks of the {len(results.splits.folds)} folds decided by majority "
-        f"({names}); intervals are {kinds}. The ledger counts {votes[0].looks_text} at this test set.{gate}"
+        f"({'; '.join(titles.values())}); intervals are {kinds}. The ledger counts {count} of this test "
+        f"set.{gate}"
     )
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.record import Calibration, Evidence
 from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.evaluation.scores import Scores
+from ricenet.vocabulary import Volumes
 
 _SCORES = {
     "macro_f1": "macro-F1",
@@ -38,7 +38,7 @@ def model_card_sections(
     robustness: of the run, where it was measured. synthetic: trained on phantoms.
     """
     sections = (
-        ("Intended use", _intended_use(modality_set, synthetic)),
+        ("Intended use", _intended_use(evidence.volumes, modality_set, synthetic)),
         ("Data", _data(evidence, modality_set)),
         ("Scores", _scores(evidence, modality_set)),
         ("Against simple baselines", evidence.audit.verdict),
@@ -50,21 +50,22 @@ def model_card_sections(
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections) + "\n"
 
 
-def _intended_use(modality_set: str, synthetic: bool) -> str:
+def _intended_use(volumes: Volumes, modality_set: str, synthetic: bool) -> str:
     phantom = " **Trained on synthetic phantoms: it says nothing about patients.**" if synthetic else ""
     return (
-        "Research only; not a medical device, and no guide to the treatment of a patient. Tells tumour "
+        "Research only; not a medical device, and no guide to the treatment of a patient. Separates tumour "
         "recurrence from radiation-induced contrast enhancement (RICE) after radiotherapy of a glioblastoma, "
-        f"from {set_title(modality_set, ', ')}; `p_rice` is the probability of RICE.{phantom}"
+        f"from {volumes.set_title(modality_set, ', ')}; `p_rice` is the probability of RICE.{phantom}"
     )
 
 
 def _data(evidence: Evidence, modality_set: str) -> str:
     return (
         f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
-        f"`{evidence.splits_digest[:12]}`. The test set is not described here: its looks are in the ledger, "
-        "with the word `forced` where a model was let through the gate in spite of a failed condition. A "
-        "version promoted so says why in its tags `ricenet.forced_past` and `ricenet.promotion_reason`."
+        f"`{evidence.splits_digest[:12]}`. The test set is not described: its evaluations are in the "
+        "ledger, with the word `forced` where a model was let through the gate in spite of a failed "
+        "condition. A version promoted so says why in its tags `ricenet.forced_past` and "
+        "`ricenet.promotion_reason`."
     )
 
 
@@ -77,9 +78,9 @@ def _scores(evidence: Evidence, modality_set: str) -> str:
             "|---|---|",
             *rows,
             "",
-            f"Chance: a fair coin has a macro-F1 of {evidence.chance_macro_f1:.2f}, always naming the "
-            f"commoner label one of {evidence.majority.macro_f1.value:.2f}. Intervals are by subject; they "
-            "leave out the luck of folds and of training.",
+            f"The chance level of the macro-F1 is {evidence.chance_macro_f1:.2f}; always naming the commoner "
+            f"label gives {evidence.majority.macro_f1.value:.2f}. Intervals are by subject; they do not "
+            "cover the chance in folds and in training.",
         ]
     )
 

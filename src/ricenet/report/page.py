@@ -1,4 +1,4 @@
-"""The page: templates filled with results, with style and pictures inside it.
+"""The page: templates filled with results, with style and pictures inside it; also on paper, as a PDF.
 
 Nothing is loaded from elsewhere, so that it shows offline, in a sandboxed frame and on paper.
 """
@@ -6,37 +6,31 @@ Nothing is loaded from elsewhere, so that it shows offline, in a sandboxed frame
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ricenet.display.drawing import set_title
-from ricenet.display.templates import page_templates, template_text
+from ricenet.display.templates import render
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.contribution import contribution_sentence
-from ricenet.evaluation.figures import in_paper_order
 from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
-from ricenet.report.figures_forest import SCORES
-from ricenet.report.figures_robustness import perturbation_rows
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.methods import REFERENCES, methods_paragraphs
 from ricenet.report.model_card import SINGLE_NETWORKS
-from ricenet.report.pdf import write_pdf
-from ricenet.report.pictures import draw_pictures
 from ricenet.report.protocol import Protocol
-from ricenet.report.results import GALLERY, Results
-from ricenet.report.summary import SECTIONS, guards_verdict, summary_sentences
-from ricenet.report.votes import gate_text, looks_text
+from ricenet.report.report_figures import SCORES, draw_pictures, perturbation_rows
+from ricenet.report.results import GALLERY, Results, evaluations_text
+from ricenet.report.sentences import SECTIONS, gate_text, guards_verdict, summary_sentences
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import write_text
+from ricenet.runtime.files import atomic_path, write_text
 from ricenet.runtime.tables import require
-from ricenet.vocabulary import MODALITIES
 
 FIGURES = "figures"
-_PACKAGE = "ricenet.report"
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+_BASE = "urn:ricenet:report"
+"""Links to other pages stay relative to it; against a folder they would spell out where the project lies."""
 
 
 def write_report(results: Results, folder: Path, protocol: Protocol) -> Path:
@@ -44,8 +38,13 @@ def write_report(results: Results, folder: Path, protocol: Protocol) -> Path:
 
     Raises ResultError: a figure of an earlier stage is missing; evidence of other splits; no WeasyPrint.
     """
-    _same_splits(results)
-    html = render(results, draw_pictures(results, folder / FIGURES), protocol)
+    found, expected = results.evidence.splits_digest, results.splits.digest
+    if found != expected:
+        raise ResultError(
+            f"evidence.json is of splits {found[:12]}, but the project's are {expected[:12]}. "
+            "Make it again: dvc repro evidence"
+        )
+    html = report_page(results, draw_pictures(results, folder / FIGURES), protocol)
     page = folder / "index.html"
     write_text(page, html)
     if protocol.params.report.pdf:
@@ -53,53 +52,51 @@ def write_report(results: Results, folder: Path, protocol: Protocol) -> Path:
     return page
 
 
-def render(results: Results, drawn: Mapping[str, Path], protocol: Protocol) -> str:
+def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol) -> str:
     """The page as HTML text. drawn: the pictures that `draw_pictures` made.
 
     Raises ResultError: a figure of an earlier stage is missing.
     """
-    templates = page_templates(_PACKAGE)
-    templates.filters.update(
-        set_title=set_title,
-        picture=_data_uri,
-        as_printed=paper.as_printed,
-        p_value=p_value,
-        told=told,
-        looks_text=looks_text,
-        gate_text=gate_text,
-    )
     earlier = {
         stem: require(results.figures / f"{stem}.png", "evaluate") for stem in ("volumes", "learning_curves")
     }
-    return templates.get_template("page.html").render(
-        results=results,
-        evidence=results.evidence,
-        protocol=protocol,
-        css=template_text(_PACKAGE, "page.css"),
-        published=paper,
-        figures={**earlier, **drawn},
-        **_derived(results, protocol),
-    )
+    filters: dict[str, Callable[..., str]] = {
+        "set_title": results.volumes.set_title,
+        "picture": _data_uri,
+        "as_printed": paper.as_printed,
+        "p_value": p_value,
+        "estimate": estimate_text,
+        "evaluations_text": evaluations_text,
+        "gate_text": gate_text,
+    }
+    figures = {**earlier, **drawn}
+    values = _derived(results, protocol)
+    return render("ricenet.report", "page.html", "page.css", filters, figures=figures, **values)
 
 
 def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
     evidence = results.evidence
     return {
+        "results": results,
+        "evidence": evidence,
+        "protocol": protocol,
+        "published": paper,
         "sections": SECTIONS,
         "sentences": summary_sentences(results),
-        "set_names": in_paper_order(evidence.sets),
-        "calibrated": in_paper_order(evidence.calibration),
-        "abstaining": in_paper_order(evidence.abstention),
-        "repeated": in_paper_order(evidence.repeats.macro_f1) if evidence.repeats else [],
-        "modalities": MODALITIES,
+        "volumes": results.volumes,
+        "set_names": results.ordered(evidence.sets),
+        "calibrated": results.ordered(evidence.calibration),
+        "abstaining": results.ordered(evidence.abstention),
+        "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
+        "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
-        "contribution_told": contribution_sentence(evidence.contributions, evidence.volumes),
+        "contribution_text": contribution_sentence(evidence.contributions, results.volumes),
         "guards_text": guards_verdict(evidence.guards),
         "table": cohort_table(results.splits, results.participants, results.measures),
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "perturbations": perturbation_rows(results.robustness),
-        "perturbed": in_paper_order(results.robustness.effects),
+        "perturbed": results.ordered(results.robustness.effects),
         "methods": methods_paragraphs(results, protocol),
         "references": REFERENCES,
         "checklists": checklists(),
@@ -108,7 +105,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def told(estimate: Estimate, signed: bool = False) -> str:
+def estimate_text(estimate: Estimate, signed: bool = False) -> str:
     """An estimate for a table's cell, which may break before the interval but not within it.
 
     Without the interval where that is a single point, as of a constant answer.
@@ -126,15 +123,29 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _same_splits(results: Results) -> None:
-    found, expected = results.evidence.splits_digest, results.splits.digest
-    if found != expected:
-        raise ResultError(
-            f"evidence.json is of splits {found[:12]}, but the project's are {expected[:12]}. "
-            "Make it again: dvc repro evidence"
-        )
-
-
 def _data_uri(picture: Path) -> str:
     content = base64.b64encode(picture.read_bytes()).decode("ascii")
     return f"data:{_MEDIA_TYPES[picture.suffix]};base64,{content}"
+
+
+def write_pdf(html: str, path: Path) -> None:
+    """Write a page that loads nothing as a PDF on A4, by WeasyPrint.
+
+    Raises ResultError: WeasyPrint, or the system library Pango that it draws text with, is not installed.
+    """
+    try:
+        import weasyprint
+    except ImportError:
+        raise ResultError(
+            "report.pdf is true, but WeasyPrint is not installed. Install it with "
+            '`pip install "ricenet[pdf]"`, or set report.pdf to false'
+        ) from None
+    except OSError:
+        # it loads Pango as it is imported
+        raise ResultError(
+            "report.pdf is true, but WeasyPrint does not find the system library Pango. Install it "
+            "(Debian, Ubuntu: apt install libpango-1.0-0 libpangoft2-1.0-0; macOS: brew install pango), "
+            "or set report.pdf to false"
+        ) from None
+    with atomic_path(path) as temporary:
+        weasyprint.HTML(string=html, base_url=_BASE).write_pdf(temporary)

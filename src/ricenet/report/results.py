@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import NamedTuple
 
 from ricenet.cohort.checked import CheckedCohort, read_checked_cohort, read_usable_cohort
 from ricenet.cohort.description import is_synthetic
@@ -16,36 +16,87 @@ from ricenet.cohort.problems import report_text
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
-from ricenet.evaluation.figures import in_paper_order
-from ricenet.evaluation.metrics import SetMetrics
+from ricenet.evaluation.figures import in_order
+from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
+from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
-from ricenet.inference.test_vote import LedgerRow, ledger_path, read_ledger
-from ricenet.report.votes import PromotedVote, name_of_test_set, no_vote_sentence, read_votes
+from ricenet.inference.test_vote import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import read_rows, require
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, Volumes
 
 GALLERY = "index.html"
 
-Scored = tuple[tuple[str, float], ...]
-"""(label, p_rice) of every subject outside the test set."""
+
+class Scored(NamedTuple):
+    """Of every subject outside the test set: whether it has RICE, and its p_rice."""
+
+    is_rice: tuple[bool, ...]
+    p_rice: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """One explained prediction: its summary.json and where its figure lies."""
+class ExplainedSubject:
+    """One explained prediction, and where its figure lies."""
 
-    summary: Mapping[str, Any]
+    explanation: Explanation
     figure: Path
+
+    @property
+    def together(self) -> MapSummary:
+        """Of the map of hiding all volumes at once."""
+        return self.explanation.maps[TOGETHER]
+
+
+@dataclass(frozen=True)
+class PromotedVote:
+    """A promoted model's majority vote on the test set.
+
+    macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
+    this one included. gate: how the model came to vote, as in the ledger.
+    """
+
+    macro_f1: Estimate
+    confusion: Confusion
+    n: int
+    digest: str
+    evaluations: int
+    gate: str
+
+    @property
+    def forced(self) -> bool:
+        """The gate refused the model, and it was let through all the same."""
+        return self.gate == "forced"
+
+    @property
+    def interval_by(self) -> str:
+        """How the interval was made, for people."""
+        return "exact bound" if self.macro_f1.method == "exact bound" else "bootstrap"
+
+
+def evaluations_text(evaluations: int) -> str:
+    """So many evaluations of a test set.
+
+    >>> evaluations_text(1), evaluations_text(2)
+    ('1 evaluation', '2 evaluations')
+    """
+    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
+
+
+def name_of_test_set(splits: Splits) -> str:
+    """The name by which the ledger knows the test set of these splits."""
+    return identify_test_set({subject: splits.labels[subject] for subject in splits.test})
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the page tells of a run.
+    """Everything that the page reports of a run.
 
     truth_known: the cohort holds its maker's ground truth. checked_out: how many of the excluded subjects,
-    who come first, the check of the cohort took out; preprocessing left out the others. measures: of quality
+    who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps. tuned: the settings of each fold, of sets that were searched for.
     """
@@ -63,26 +114,56 @@ class Results:
     figures: Path
     evidence: Evidence
     robustness: Robustness
-    explanations: tuple[Explanation, ...]
+    explanations: tuple[ExplainedSubject, ...]
     galleries: tuple[str, ...]
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
 
     @property
+    def volumes(self) -> Volumes:
+        """As declared for this run."""
+        return self.evidence.volumes
+
+    def ordered(self, sets: Container[str]) -> list[str]:
+        """The modality sets among some, small ones first."""
+        return in_order(sets, self.volumes)
+
+    def titles(self, sets: Iterable[str], separator: str = " + ") -> dict[str, str]:
+        """Modality sets with their titles."""
+        return {name: self.volumes.set_title(name, separator) for name in sets}
+
+    @property
     def cohort_name(self) -> str:
-        """The name of the cohort's folder; where it lies is left out, since that may name a person."""
+        """The name of the cohort's folder; not where it lies, since that may name a person."""
         return PurePath(self.cohort.root).name
 
     @property
-    def looks(self) -> int:
-        """How often the ledger says that this test set was looked at."""
+    def evaluations(self) -> int:
+        """How often this test set was evaluated, by the ledger."""
         return sum(row.test_set == name_of_test_set(self.splits) for row in self.ledger)
 
     @property
     def no_vote(self) -> str:
         """What to say of the test set; empty where a model has voted."""
-        return "" if self.votes else no_vote_sentence(len(self.splits.test), self.looks)
+        if self.votes:
+            return ""
+        if not self.splits.test:
+            return "No test set was set aside."
+        if not self.evaluations:
+            return "No model of this run has voted on the test set; the ledger holds no evaluation of it."
+        # one of this run may have, before another was promoted in its place
+        return (
+            "No promoted model has voted on the test set in this run; the ledger counts "
+            f"{evaluations_text(self.evaluations)} of it."
+        )
+
+    def counts(self) -> list[tuple[str, int, int]]:
+        """Rows (label, subjects in the cross-validation, in the test set), and their sum as the last row."""
+        places = (self.splits.development, self.splits.test)
+        development, test = (Counter(self.splits.labels[s] for s in subjects) for subjects in places)
+        rows = [(label, development[label], test[label]) for label in LABELS]
+        return [*rows, ("all", development.total(), test.total())]
 
 
 def read_results(project: Path, seed: int) -> Results:
@@ -98,6 +179,9 @@ def read_results(project: Path, seed: int) -> Results:
     ledger = tuple(read_ledger(ledger_path(project)))
     explain = require(work / "explain", "explain")
     evidence = read_evidence(project / EVIDENCE_FILE)
+    volumes = evidence.volumes
+    tuned = read_tuned(require(work / "tuning" / "best.json", "tune")).folds_of
+    preprocessed = read_json(require(work / "preprocessed" / "summary.json", "preprocess"))
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),
@@ -106,41 +190,57 @@ def read_results(project: Path, seed: int) -> Results:
         splits=splits,
         participants=_participants(project / cohort.root / PARTICIPANTS_TABLE),
         measures=_measures(work / "quality" / "measures.tsv"),
-        preprocessing_digest=read_json(require(work / "preprocessed" / "summary.json", "preprocess"))[
-            "digest"
-        ],
-        metrics={name: SetMetrics(**metrics[name]) for name in in_paper_order(metrics)},
-        out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate")),
+        preprocessing_digest=preprocessed["digest"],
+        metrics={name: SetMetrics(**metrics[name]) for name in in_order(metrics, volumes)},
+        out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate"), volumes),
         figures=require(work / "evaluation" / "figures", "evaluate"),
         evidence=evidence,
         robustness=read_robustness(project / ROBUSTNESS_FILE),
-        explanations=_explanations(explain),
-        galleries=tuple(in_paper_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")})),
-        tuned=_tuned(work / "tuning" / "best.json"),
-        votes=read_votes(work / "vote", splits, ledger, seed, evidence.resamples),
+        explanations=_explanations(explain, volumes),
+        galleries=tuple(in_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")}, volumes)),
+        tuned={name: tuned[name] for name in in_order(tuned, volumes)},
+        votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
     )
 
 
-def count_subjects(results: Results) -> list[tuple[str, int, int]]:
-    """Rows (label, in the cross-validation, in the test set), and their sum as the last row."""
-    labels, test = results.splits.labels, set(results.splits.test)
-    counts = Counter((label, subject in test) for subject, label in labels.items())
-    rows = [(label, counts[label, False], counts[label, True]) for label in LABELS]
-    return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
+def read_votes(
+    folder: Path, splits: Splits, ledger: Sequence[LedgerRow], seed: int, evidence: Evidence
+) -> dict[str, PromotedVote]:
+    """The votes that a stage `vote` wrote, by modality set.
+
+    Raises ResultError: a file is missing.
+    """
+    content = read_json(require(folder / "vote.json", "vote"))
+    evaluations = [row for row in ledger if row.test_set == name_of_test_set(splits)]
+    gates = {row.digest12: row.gate for row in evaluations}
+    votes = {}
+    for name in in_order(content, evidence.volumes):
+        digest = content[name]["digest"]
+        rows = read_rows(require(folder / f"{name}.tsv", "vote"))
+        labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
+        votes[name] = PromotedVote(
+            macro_f1=macro_f1_estimate(labels, predicted, seed, evidence.resamples),
+            confusion=confusion_matrix(labels, predicted),
+            n=len(rows),
+            digest=digest,
+            # the vote itself is an evaluation, also where its row is kept elsewhere
+            evaluations=max(len(evaluations), 1),
+            gate=gates.get(digest[:12], UNKNOWN),
+        )
+    return votes
 
 
 def _participants(path: Path) -> Mapping[str, Participant]:
     table = read_participants(path)
-    if not table.has_ids:
+    if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
     return table.participants
 
 
 def _measures(path: Path) -> dict[str, dict[str, float | None]]:
-    if not path.is_file():
-        return {}
-    return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in read_rows(path)}
+    rows = read_rows(path) if path.is_file() else []
+    return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in rows}
 
 
 def _number(text: str) -> float | None:
@@ -151,23 +251,22 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _out_of_fold(path: Path) -> dict[str, Scored]:
-    rows = read_rows(path)
+def _out_of_fold(path: Path, volumes: Volumes) -> dict[str, Scored]:
+    by_set: dict[str, list[dict[str, str]]] = {}
+    for row in read_rows(path):
+        by_set.setdefault(row["modality_set"], []).append(row)
     return {
-        name: tuple((row["label"], float(row["p_rice"])) for row in rows if row["modality_set"] == name)
-        for name in in_paper_order({row["modality_set"] for row in rows})
+        name: Scored(
+            tuple(row["label"] == "rice" for row in by_set[name]),
+            tuple(float(row["p_rice"]) for row in by_set[name]),
+        )
+        for name in in_order(by_set, volumes)
     }
 
 
-def _explanations(folder: Path) -> tuple[Explanation, ...]:
-    found = [
-        Explanation(read_json(path), require(path.with_name("figure.png"), "explain"))
-        for path in sorted(folder.glob("*/*/summary.json"))
-    ]
-    order = in_paper_order({e.summary["modality_set"] for e in found})
-    return tuple(sorted(found, key=lambda e: order.index(e.summary["modality_set"])))
-
-
-def _tuned(path: Path) -> dict[str, Sequence[Values]]:
-    found = read_tuned(require(path, "tune")).folds_of
-    return {name: found[name] for name in in_paper_order(found)}
+def _explanations(folder: Path, volumes: Volumes) -> tuple[ExplainedSubject, ...]:
+    return tuple(
+        ExplainedSubject(Explanation.read(path, "explain"), require(path.with_name("figure.png"), "explain"))
+        for name in in_order({path.name for path in folder.iterdir()}, volumes)
+        for path in sorted(folder.glob(f"{name}/*/summary.json"))
+    )

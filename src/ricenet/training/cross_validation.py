@@ -19,6 +19,7 @@ from ricenet.config.networks import NetworkParams
 from ricenet.config.params import ExecutionParams, Params, PreprocessingParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuned import Tuned
+from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
@@ -65,7 +66,7 @@ class TrainingSetup:
 
         Raises SplitError, ResultError: a file of theirs is missing or damaged.
         """
-        preprocessed, subjects = Path("work/preprocessed"), read_usable_cohort().subjects
+        preprocessed, cohort = Path("work/preprocessed"), read_usable_cohort()
         optional = {spec.name for spec in params.volumes if not spec.required}
         return cls(
             read_splits(Path("work/splits/splits.json")),
@@ -79,8 +80,8 @@ class TrainingSetup:
             store,
             params.volumes,
             params.variables,
-            {subject.participant_id: subject.variables for subject in subjects},
-            {subject.participant_id: optional - subject.scans.keys() for subject in subjects},
+            variables_of(cohort, preprocessed),
+            {subject.participant_id: optional - subject.scans.keys() for subject in cohort.subjects},
             tuned or Tuned(),
         )
 

@@ -1,33 +1,45 @@
-"""What a table of scalars would know of each subject: a few numbers that need no network."""
+"""What a table of scalars would know of each subject: what was measured, segmented, or stated in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, read_participants
-from ricenet.evaluation.evidence.baselines import SITE, Scalars
+from ricenet.cohort.raw_record import records_of
+from ricenet.config.params import ExecutionParams
+from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
 from ricenet.preprocessing.measurements import Measurements
+from ricenet.runtime.store import Store
 from ricenet.runtime.tables import table_text
-from ricenet.volume import load_nifti
 
 
-def image_scalars(raw: RawSubject, preprocessed: Path) -> Scalars:
-    """What preprocessing measured on a subject, and its masks. preprocessed: the subject's folder there.
+def cohort_scalars(
+    cohort: CheckedCohort,
+    preprocessed: Path,
+    subjects: Iterable[str],
+    execution: ExecutionParams,
+    store: Store | None = None,
+) -> dict[str, Scalars]:
+    """The scalars of some subjects of a checked and preprocessed cohort; None where one is not known.
 
-    Raises ResultError: the subject is not preprocessed.
+    No image is read: preprocessing measured them, and the check the masks of lesion and cavity (in `store`;
+    None: where the check keeps its records).
+    Raises ResultError: a subject is not preprocessed. CohortError: files that became faulty since the check.
     """
-    return {**Measurements.of_subject(preprocessed).scalars(raw.volumes), **_of_masks(raw)}
-
-
-def table_scalars(cohort: Path, subjects: Iterable[str]) -> dict[str, Scalars]:
-    """What participants.tsv of a checked cohort says of some subjects."""
-    table = read_participants(cohort / PARTICIPANTS_TABLE)
+    table = read_participants(Path(cohort.root) / PARTICIPANTS_TABLE)
+    records = records_of(cohort, execution, store)
+    variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
     return {
         subject: {
+            **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
+            **dict.fromkeys(MASKS),
+            **records[subject].segmented_ml,
             **{name: _known(table.cells[subject].get(name)) for name in SITE},
             "days_rt_end_to_event": table.participants[subject].interval_days,
+            **variables[subject],
         }
         for subject in subjects
     }
@@ -38,23 +50,6 @@ def scalars_table(scalars: Mapping[str, Scalars]) -> str:
     names = list(next(iter(scalars.values()), {}))
     rows = [[subject, *(_cell(values[name]) for name in names)] for subject, values in scalars.items()]
     return table_text(["participant_id", *names], rows)
-
-
-def _of_masks(raw: RawSubject) -> Scalars:
-    truth = raw.cohort / GROUND_TRUTH / raw.subject
-    candidates = {
-        "lesion_ml": (raw.lesion_mask, truth / "lesion.nii.gz"),
-        "cavity_ml": (raw.cavity_mask, truth / "cavity.nii.gz"),
-    }
-    return {
-        name: next((_volume_ml(path) for path in paths if path.is_file()), None)
-        for name, paths in candidates.items()
-    }
-
-
-def _volume_ml(path: Path) -> float:
-    mask = load_nifti(path)
-    return float((mask.data > 0.5).sum()) * mask.grid.voxel_ml
 
 
 def _known(cell: str | None) -> str | None:

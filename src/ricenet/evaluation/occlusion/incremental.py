@@ -1,9 +1,10 @@
-"""The network's answer to an input that differs from a known one in a small box, without a whole forward.
+"""A network's answer to an input that differs from a known one in a small box.
 
-The activations of the known input are kept. A box's difference runs through the network as a difference: a
-convolution is linear, so that it needs the changed voxels alone; where a rectifier follows, the kept
-activation says what the change makes of it. The region that can change grows from layer to layer until it is
-the whole map. Nothing is left out: but for rounding, the result is that of the whole forward.
+`KnownInput` needs no whole forward: the activations of the known input are kept, and a box's difference
+runs through the network as a difference. A convolution is linear, so that it needs the changed voxels alone;
+where a rectifier follows, the kept activation says what the change makes of it. The receptive field of the
+box grows from layer to layer until it is the whole map. Nothing is approximated: but for rounding, the result
+is that of the whole forward.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch.nn.functional import conv3d, max_pool3d
 
 from ricenet.evaluation.occlusion import toom_cook
-from ricenet.evaluation.occlusion.regions import Boxes, Shape, SlidingWindow, Starts, moved, windows
+from ricenet.evaluation.occlusion.receptive_field import Boxes, Shape, SlidingWindow, Starts, moved, windows
 
 _OUTSIDE = -torch.inf
 """An activation that no change makes positive, so that differences outside a map stay 0."""
@@ -139,10 +140,7 @@ class KnownInput:
         self.logits: torch.Tensor = self._head(values.mean(dim=(2, 3, 4)))[0]
 
     def logits_with(self, differences: torch.Tensor, starts: Starts) -> torch.Tensor:
-        """Logits (N, 2) of N inputs that differ in a box each.
-
-        differences: (N, x, y, z, C) to add to the known input. starts: (N, 3) the boxes' first voxels.
-        """
+        """As `Answering`."""
         x, y, z = differences.shape[1:4]
         values, boxes = self._stem(differences, Boxes(starts, (x, y, z), self._shape))
         for block in self._blocks:
@@ -152,7 +150,7 @@ class KnownInput:
         return logits
 
     def bytes_a_box(self, size: int) -> int:
-        """About how much memory a box of so many voxels along each side takes on its way."""
+        """As `Answering`."""
         boxes = Boxes(np.array([[n // 2 for n in self._shape]]), (size, size, size), self._shape)
         largest = 0
         for window, channels in self._layers():

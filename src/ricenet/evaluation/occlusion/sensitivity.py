@@ -2,56 +2,32 @@
 
 Source: RICE-NET section 2 (a small cube masked at the same place in all volumes, change of the output
 probability). The paper states neither cube nor stride nor fill; here they are parameters. Ours besides:
-hiding one modality alone, and refining a coarse map where it is strong.
+hiding one volume alone, and refining a coarse map where it is strong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.occlusion.fill import Fill, filled
-from ricenet.evaluation.occlusion.positions import Chosen, CubeGrid
+from ricenet.evaluation.occlusion.hidden_cubes import Chosen, CubeGrid, filled
 
 if TYPE_CHECKING:
     import torch
 
     from ricenet.config.params import ExplainParams
-    from ricenet.evaluation.occlusion.regions import Starts
+    from ricenet.evaluation.occlusion.answering import Answering
 
 Progress = Callable[[int, int], None]
-"""Told how many cubes of how many are done."""
-Precision = Literal["float32", "bfloat16"]
+"""Called with how many cubes of how many are done."""
 COARSE_STEP = 2
 """Strides between the cubes of the coarse map."""
 ALIGNMENT_VOXELS = 32
 """The networks' strides together, with a stem of stride 2."""
-
-
-@dataclass(frozen=True)
-class OcclusionSettings:
-    """How to occlude; see the section `explain` of params.yaml.
-
-    refine_above: a share of the coarse map's largest value, or None for the full map at once.
-    memory_mb: of the boxes that are computed together, beside what is kept of the known input.
-    """
-
-    cube_voxels: int
-    stride_voxels: int
-    fill: Fill = "background"
-    within_brain: bool = False
-    refine_above: float | None = None
-    precision: Precision = "float32"
-    memory_mb: float = 256.0
-
-    @classmethod
-    def of(cls, params: ExplainParams) -> Self:
-        """The settings that the parameters ask for."""
-        return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -67,21 +43,12 @@ class OcclusionMap:
     of_cubes: int
 
 
-class Answering(Protocol):
-    """A network with an input that it knows: `KnownInput` or `WholeInput`."""
-
-    @property
-    def logits(self) -> torch.Tensor: ...  # noqa: D102
-    def logits_with(self, differences: torch.Tensor, starts: Starts) -> torch.Tensor: ...  # noqa: D102
-    def bytes_a_box(self, size: int) -> int: ...  # noqa: D102
-
-
 def occlusion_maps(
     networks: Sequence[Any],
     volumes: NDArray[np.float32],
     brain: NDArray[np.bool_],
     hidden: Mapping[str, Sequence[int]],
-    settings: OcclusionSettings,
+    settings: ExplainParams,
     progress: Progress | None = None,
 ) -> dict[str, OcclusionMap]:
     """Mean change of p_rice over the cubes that cover each voxel, a map for each way of hiding.
@@ -91,22 +58,29 @@ def occlusion_maps(
     A cube that already holds the fill changes nothing, and is not computed. With `within_brain` the map is 0
     outside the brain and complete inside. With `refine_above` it is complete where the coarse map is strong.
     """
-    grid = CubeGrid(_shape(volumes), settings.cube_voxels, settings.stride_voxels)
+    _, x, y, z = volumes.shape
+    grid = CubeGrid((x, y, z), settings.cube_voxels, settings.stride_voxels)
     change = filled(volumes, brain, settings.fill, settings.cube_voxels) - volumes
     wanted = grid.touching(brain) if settings.within_brain else np.ones(grid.counts, bool)
+    maps = [_Map.of(change, channels, grid, wanted) for channels in hidden.values()]
     subject = _Subject(networks, volumes, settings, grid, progress)
-    under_way = [_Map.of(name, change, channels, grid, wanted) for name, channels in hidden.items()]
     if settings.refine_above is None:
-        baseline = subject.compute(under_way, [wanted] * len(under_way))
-        return {m.name: m.result(m.mean(wanted), brain, settings, baseline) for m in under_way}
-    coarse = grid.every(COARSE_STEP) & wanted
-    baseline = subject.compute(under_way, [coarse] * len(under_way))
-    strong = [_strong(m.mean(coarse), settings.refine_above) for m in under_way]
-    fine = [grid.touching(voxels) & wanted for voxels in strong]
-    subject.compute(under_way, [positions & ~coarse for positions in fine])
+        baseline = subject.occlude(maps, [wanted] * len(maps))
+        found = [m.mean(wanted) for m in maps]
+    else:
+        coarse = grid.every(COARSE_STEP) & wanted
+        baseline = subject.occlude(maps, [coarse] * len(maps))
+        strong = [_strong(m.mean(coarse), settings.refine_above) for m in maps]
+        fine = [grid.touching(voxels) & wanted for voxels in strong]
+        subject.occlude(maps, [positions & ~coarse for positions in fine])
+        found = [
+            np.where(voxels, m.mean(positions), m.mean(coarse))
+            for m, voxels, positions in zip(maps, strong, fine, strict=True)
+        ]
+    shown = brain if settings.within_brain else np.ones_like(brain)
     return {
-        m.name: m.result(np.where(voxels, m.mean(positions), m.mean(coarse)), brain, settings, baseline)
-        for m, voxels, positions in zip(under_way, strong, fine, strict=True)
+        name: OcclusionMap(np.where(shown, mean, 0).astype(np.float32), baseline, m.cubes, wanted.size)
+        for name, m, mean in zip(hidden, maps, found, strict=True)
     }
 
 
@@ -120,11 +94,10 @@ def _strong(change: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
 class _Map:
     """A map under way.
 
-    difference: (C, X, Y, Z), what hiding everything adds. changing: the positions whose cube changes the
+    difference: (X, Y, Z, C), what hiding everything adds. changing: the positions whose cube changes the
     input. values: changes of p_rice, by position. cubes: how many were computed.
     """
 
-    name: str
     difference: NDArray[np.float32]
     grid: CubeGrid
     changing: Chosen
@@ -132,27 +105,14 @@ class _Map:
     cubes: int = 0
 
     @classmethod
-    def of(
-        cls, name: str, change: NDArray[np.float32], channels: Sequence[int], grid: CubeGrid, wanted: Chosen
-    ) -> Self:
-        difference = np.zeros_like(change)
-        difference[channels] = change[channels]
-        changing = grid.touching((difference != 0).any(axis=0)) & wanted
-        return cls(name, difference, grid, changing, np.zeros(grid.counts))
+    def of(cls, change: NDArray[np.float32], channels: Sequence[int], grid: CubeGrid, wanted: Chosen) -> Self:
+        difference = np.zeros((*grid.shape, len(change)), np.float32)
+        difference[..., channels] = np.moveaxis(change[channels], 0, -1)
+        changing = grid.touching((difference != 0).any(axis=-1)) & wanted
+        return cls(difference, grid, changing, np.zeros(grid.counts))
 
     def mean(self, positions: Chosen) -> NDArray[np.float64]:
         return self.grid.mean_of_cubes(self.values, positions)
-
-    def result(
-        self,
-        change: NDArray[np.float64],
-        brain: NDArray[np.bool_],
-        settings: OcclusionSettings,
-        baseline_p_rice: float,
-    ) -> OcclusionMap:
-        if settings.within_brain:
-            change = np.where(brain, change, 0)
-        return OcclusionMap(change.astype(np.float32), baseline_p_rice, self.cubes, self.changing.size)
 
 
 @dataclass(frozen=True)
@@ -161,14 +121,15 @@ class _Subject:
 
     networks: Sequence[Any]
     volumes: NDArray[np.float32]
-    settings: OcclusionSettings
+    settings: ExplainParams
     grid: CubeGrid
     progress: Progress | None
 
-    def compute(self, maps: Sequence[_Map], positions: Sequence[Chosen]) -> float:
+    def occlude(self, maps: Sequence[_Map], positions: Sequence[Chosen]) -> float:
         """Fill in the maps' values at some positions each; returns the baseline's p_rice."""
         import torch
 
+        from ricenet.evaluation.occlusion.answering import known_input
         from ricenet.training.networks import full_precision
 
         chosen = [m.changing & p for m, p in zip(maps, positions, strict=True)]
@@ -180,10 +141,9 @@ class _Subject:
                 known = known_input(network, self.volumes, self.settings.precision)
                 baselines.append(_p_rice(known.logits[None])[0])
                 for m, c in zip(maps, chosen, strict=True):
-                    for corners, p_rice in self._occluded(known, m, self.grid.corners(c)):
-                        x, y, z = self.grid.indices(corners)
-                        m.values[x, y, z] += (baselines[-1] - p_rice) / len(self.networks)
-                        done += len(corners)
+                    for at, p_rice in self._occluded(known, m, c):
+                        m.values[tuple(at.T)] += (baselines[-1] - p_rice) / len(self.networks)
+                        done += len(at)
                         if self.progress is not None:
                             self.progress(done, of)
         for m, c in zip(maps, chosen, strict=True):
@@ -191,37 +151,23 @@ class _Subject:
         return float(np.mean(baselines))
 
     def _occluded(
-        self, known: Answering, m: _Map, corners: NDArray[np.int64]
+        self, known: Answering, m: _Map, chosen: Chosen
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Positions (N, 3) in the grid, and p_rice with the cube there hidden; a batch at a time."""
         import torch
 
-        from ricenet.evaluation.occlusion.regions import Boxes, windows
+        from ricenet.evaluation.occlusion.receptive_field import Boxes, windows
 
         n = self.settings.cube_voxels
         at_once = max(1, int(self.settings.memory_mb * 1e6 / known.bytes_a_box(n)))
-        last = np.moveaxis(m.difference, 0, -1)
-        difference = torch.from_numpy(np.ascontiguousarray(last)).to(known.logits.device)
+        difference = torch.from_numpy(m.difference).to(known.logits.device)
+        positions, corners = np.argwhere(chosen), self.grid.corners(chosen)
         # neighbours on the networks' strides together, so that their boxes need no margin for each other
         order = np.lexsort((corners % ALIGNMENT_VOXELS).T)
-        for first in range(0, len(corners), at_once):
-            batch = corners[order[first : first + at_once]]
-            boxes = windows(difference, Boxes(batch, (n, n, n), self.grid.shape), 0)
-            yield batch, _p_rice(known.logits_with(boxes, batch))
-
-
-def known_input(network: Any, volumes: NDArray[np.float32], precision: Precision) -> Answering:
-    """A network with an input; answers by its changed boxes alone where the network is of a kind for that."""
-    import torch
-
-    from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood
-    from ricenet.evaluation.occlusion.whole import WholeInput
-
-    parameters = getattr(network, "parameters", list)
-    device = next(iter(parameters()), torch.empty(0)).device
-    image = torch.from_numpy(volumes).to(device)
-    if not is_understood(network):
-        return WholeInput(network, image)
-    return KnownInput(network, image, getattr(torch, precision))
+        for first in range(0, len(order), at_once):
+            batch = order[first : first + at_once]
+            boxes = windows(difference, Boxes(corners[batch], (n, n, n), self.grid.shape), 0)
+            yield positions[batch], _p_rice(known.logits_with(boxes, corners[batch]))
 
 
 def _p_rice(logits: torch.Tensor) -> NDArray[np.float64]:
@@ -229,7 +175,3 @@ def _p_rice(logits: torch.Tensor) -> NDArray[np.float64]:
 
     result: NDArray[np.float64] = p_rice(logits).cpu().numpy()
     return result
-
-
-def _shape(volumes: NDArray[np.float32]) -> tuple[int, int, int]:
-    return volumes.shape[1], volumes.shape[2], volumes.shape[3]

@@ -15,7 +15,7 @@ from functools import cache
 
 import torch
 
-from ricenet.evaluation.occlusion.regions import Shape
+from ricenet.evaluation.occlusion.receptive_field import Shape
 
 KERNEL = 3
 _POINTS = {2: (0.0, 1.0, -1.0), 3: (0.0, 1.0, -1.0, 0.5), 4: (0.0, 1.0, -1.0, 2.0, -0.5)}

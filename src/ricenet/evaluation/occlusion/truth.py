@@ -9,30 +9,46 @@ size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ricenet.evaluation.occlusion.case import Case
-from ricenet.evaluation.occlusion.causal_regions import Region, causal_regions, cause_of
-from ricenet.evaluation.occlusion.estimate import Estimate, geometric_mean_over_subjects
-from ricenet.evaluation.occlusion.positions import cube_starts
-from ricenet.evaluation.occlusion.summary import share
+from ricenet.cohort.layout import GROUND_TRUTH
+from ricenet.evaluation.anatomy_figure import Anatomy
+from ricenet.evaluation.bootstrap import mean_over_subjects
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case
+from ricenet.evaluation.occlusion.hidden_cubes import cube_starts
+from ricenet.evaluation.occlusion.map_summary import Map, share
+from ricenet.runtime.errors import ResultError
+from ricenet.vocabulary import Volumes, VolumeSpec
 
-Map = NDArray[np.float32]
+if TYPE_CHECKING:
+    from ricenet.config.params import ExplainParams
+
+HIGH_DOSE, LESION, CAVITY = "high-dose region", "lesion", "cavity"
+WALL, EVERY_CAUSE = "cavity and its wall", "every cause"
+
+HIGH_DOSE_SHARE = 0.8
+"""Of the plateau dose: this isodose follows the phantom's planning target volume."""
+WALL_MM = 9.0
+"""As thick as residual tumour becomes at a cavity's wall."""
+LEAST_FACTOR = 0.01
+"""A smaller factor counts as this one in a geometric mean, which a single 0 would make 0."""
 
 
 @dataclass(frozen=True)
 class RegionFound:
-    """One region of one map.
+    """One region of one map of a subject.
 
-    of_map, of_volume: shares. enrichment: their ratio; untrained: that of the untrained network's map; None
-    where there is no such map or it is 0. looking_there_only: of a network that sees nothing but the region.
+    of_map, of_volume: shares. enrichment: their ratio, None of a map that is 0; untrained: that of the
+    untrained network's map. looking_there_only: of a network that sees nothing but the region.
     """
 
+    subject: str
+    map: str
+    region: str
     of_map: float
     of_volume: float
     enrichment: float | None
@@ -40,134 +56,164 @@ class RegionFound:
     looking_there_only: float
 
 
-@dataclass(frozen=True)
-class SubjectTruth:
-    """What was found of one subject; found: by map and region, without regions that the brain lacks."""
+def causal_regions(anatomy: Anatomy, modality_set: str) -> dict[str, Map]:
+    """The regions (X, Y, Z) in which evidence lies, by name: the share of each voxel that belongs to them.
 
-    subject: str
-    modality_set: str
-    found: Mapping[str, Mapping[str, RegionFound]]
+    They overlap, since surgery and beam aim at one tumour. Of a set of several volumes, EVERY_CAUSE holds all
+    of theirs (docs/phantom.md). Raises ResultError: the ground truth has no mask of the cavity or the lesion.
+    """
+    for name in (CAVITY, LESION):
+        if name not in anatomy.known_masks:
+            raise ResultError(
+                f"{anatomy.subject}: no mask of the {name} in the cohort's {GROUND_TRUTH}, expected cavity "
+                "and lesion of every phantom subject. Write it again (the demo: `dvc repro data.dvc`)"
+            )
+    cavity, lesion = anatomy.known_masks[CAVITY], anatomy.known_masks[LESION]
+    regions = {
+        HIGH_DOSE: _high_dose(anatomy),
+        LESION: lesion,
+        CAVITY: cavity,
+        WALL: _with_wall(cavity, anatomy.grid.spacing_mm),
+    }
+    causes = [regions[_cause(spec, anatomy.declared)] for spec in anatomy.declared.members(modality_set)]
+    return regions if len(causes) == 1 else {**regions, EVERY_CAUSE: np.maximum.reduce(causes)}
 
 
-def subject_truth(
-    case: Case, untrained: Mapping[str, Map], cube_voxels: int, stride_voxels: int
-) -> SubjectTruth:
-    """Measure a phantom's maps against its causal regions.
+def cause_of(map_name: str, modality_set: str, volumes: Volumes) -> str:
+    """Name of the region that a map has to point at; that of all at once is every cause of its volumes.
 
-    untrained: maps (X, Y, Z) of an untrained network, by the names of the case's maps; those that are missing
-    are not compared. cube_voxels, stride_voxels: with which all of them were made.
+    >>> from ricenet.vocabulary import PAPER_VOLUMES
+    >>> [cause_of(name, "event+dose", PAPER_VOLUMES) for name in ("dose", "together")]
+    ['high-dose region', 'every cause']
+    """
+    inputs = volumes.members(modality_set)
+    if map_name == TOGETHER:
+        return EVERY_CAUSE if len(inputs) > 1 else _cause(inputs[0], volumes)
+    return _cause(volumes[map_name], volumes)
+
+
+def _cause(spec: VolumeSpec, volumes: Volumes) -> str:
+    """Where a volume shows its evidence: height of the dose, the lesion's core, or residual tumour."""
+    if spec.kind == "dose":
+        return HIGH_DOSE
+    return LESION if spec.session == volumes.last_session_reference.session else WALL
+
+
+def _high_dose(anatomy: Anatomy) -> Map:
+    if anatomy.dose_gy is None:
+        return np.zeros(anatomy.grid.shape, np.float32)
+    region = (anatomy.dose_gy >= HIGH_DOSE_SHARE * anatomy.plateau_gy) & (anatomy.dose_gy > 0)
+    return np.asarray(region & anatomy.brain, np.float32)
+
+
+def _with_wall(cavity: Map, spacing_mm: tuple[float, float, float]) -> Map:
+    from scipy import ndimage
+
+    if not (cavity >= 0.5).any():
+        return cavity
+    # the surface lies half a voxel beyond the middle of the last voxel inside
+    beyond_mm = ndimage.distance_transform_edt(cavity < 0.5, sampling=spacing_mm) - min(spacing_mm) / 2
+    wall: Map = np.maximum(cavity, (beyond_mm <= WALL_MM).astype(np.float32))
+    return wall
+
+
+def subject_truth(case: Case, settings: ExplainParams) -> list[RegionFound]:
+    """Measure a phantom's maps against its causal regions, without those that its brain lacks.
+
     Raises ResultError: the cohort's ground truth has no mask of the cavity or the lesion.
     """
     brain = case.anatomy.brain
-    regions = causal_regions(case.anatomy, case.modality_set)
-    held = {name: region for name, region in regions.items() if region[brain].any()}
-    looking_there_only = {
-        name: _ratio(_looking_only(region * brain, cube_voxels, stride_voxels), region, brain)
-        for name, region in held.items()
-    }
-    found = {
-        map_name: {
-            name: _found(change, untrained.get(map_name), region, brain, looking_there_only[name])
-            for name, region in held.items()
-        }
-        for map_name, change in case.maps.items()
-    }
-    return SubjectTruth(case.anatomy.subject, case.modality_set, found)
+
+    def enrichment(change: Map, region: Map) -> float | None:
+        return share("", change, region, brain).ratio if change[brain].any() else None
+
+    found = []
+    for name, region in causal_regions(case.anatomy, case.explanation.modality_set).items():
+        if not region[brain].any():
+            continue
+        only = share("", _looking_only(region * brain, settings), region, brain).ratio or 0.0
+        for map_name, change in case.maps.items():
+            part = share("", change, region, brain)
+            found.append(
+                RegionFound(
+                    subject=case.anatomy.subject,
+                    map=map_name,
+                    region=name,
+                    of_map=part.of_map,
+                    of_volume=part.of_volume,
+                    enrichment=enrichment(change, region),
+                    untrained=enrichment(case.untrained[map_name], region),
+                    looking_there_only=only,
+                )
+            )
+    return found
 
 
-def _found(
-    change: Map,
-    untrained: Map | None,
-    region: Region,
-    brain: NDArray[np.bool_],
-    looking_there_only: float,
-) -> RegionFound:
-    part = share("", change, region, brain)
-    return RegionFound(
-        of_map=part.of_map,
-        of_volume=part.of_volume,
-        enrichment=_enrichment(change, region, brain),
-        untrained=_enrichment(untrained, region, brain),
-        looking_there_only=looking_there_only,
-    )
-
-
-def _enrichment(change: Map | None, region: Region, brain: NDArray[np.bool_]) -> float | None:
-    if change is None or not change[brain].any():
-        return None
-    return _ratio(change, region, brain)
-
-
-def _ratio(change: Map, region: Region, brain: NDArray[np.bool_]) -> float:
-    part = share("", change, region, brain)
-    return part.of_map / part.of_volume
-
-
-def _looking_only(region: Region, cube_voxels: int, stride_voxels: int) -> Map:
+def _looking_only(region: Map, settings: ExplainParams) -> Map:
     """The map of a network whose answer changes by as much of the region as a cube hides."""
     result = region
     for axis, voxels in enumerate(region.shape):
-        starts = np.array(cube_starts(voxels, cube_voxels, stride_voxels))[:, None]
-        covers = (starts <= np.arange(voxels)) & (np.arange(voxels) < starts + cube_voxels)
+        starts = np.array(cube_starts(voxels, settings.cube_voxels, settings.stride_voxels))[:, None]
+        covers = (starts <= np.arange(voxels)) & (np.arange(voxels) < starts + settings.cube_voxels)
         # what a cube hides is a sum, and what a voxel gets a mean; both are the same along every axis
         blur = (covers.T / covers.sum(axis=0)[:, None]) @ covers
         result = np.moveaxis(np.tensordot(blur, result, axes=(1, axis)), 0, axis)
     return np.asarray(result, np.float32)
 
 
-def cohort_truth(subjects: Sequence[SubjectTruth], seed: int) -> dict[str, Any]:
+def cohort_truth(
+    found: Sequence[RegionFound], modality_set: str, volumes: Volumes, seed: int
+) -> dict[str, Any]:
     """What was found over the subjects of one modality set, as JSON-serialisable values.
 
     Factors are averaged geometrically: one subject's 4 and another's 1/4 cancel, where the arithmetic mean
     would say 2, and a subject with a small lesion, whose factor varies most, does not outweigh the others.
     Intervals are over subjects: they do not cover another training of the networks.
     """
-    if not subjects:
-        return {}
-    modality_set = subjects[0].modality_set
+    maps = {}
+    for map_name in dict.fromkeys(row.map for row in found):
+        rows = [row for row in found if row.map == map_name]
+        cause = cause_of(map_name, modality_set, volumes)
+        regions = {
+            name: _region_truth([row for row in rows if row.region == name], seed)
+            for name in dict.fromkeys(row.region for row in rows)
+        }
+        said = verdict(regions[cause]) if cause in regions else "cannot be said: no subject has the cause"
+        maps[map_name] = {"cause": cause, "verdict": said, "regions": regions}
+    by_subject: dict[str, Any] = {}
+    for row in found:
+        by_subject.setdefault(row.subject, {}).setdefault(row.map, {})[row.region] = row.enrichment
     return {
         "modality_set": modality_set,
-        "subjects": len(subjects),
-        "maps": {name: _map_truth(name, modality_set, subjects, seed) for name in subjects[0].found},
-        "by_subject": {
-            subject.subject: {
-                name: {region: found.enrichment for region, found in regions.items()}
-                for name, regions in subject.found.items()
-            }
-            for subject in subjects
-        },
+        "subjects": len(by_subject),
+        "maps": maps,
+        "by_subject": by_subject,
     }
 
 
-def _map_truth(
-    map_name: str, modality_set: str, subjects: Sequence[SubjectTruth], seed: int
-) -> dict[str, Any]:
-    names = dict.fromkeys(name for subject in subjects for name in subject.found[map_name])
-    cause = cause_of(map_name, modality_set)
-    regions = {
-        name: _region_truth([s.found[map_name][name] for s in subjects if name in s.found[map_name]], seed)
-        for name in names
-    }
-    said = verdict(regions[cause]) if cause in regions else "cannot be said: no subject has the cause"
-    return {"cause": cause, "verdict": said, "regions": regions}
-
-
-def _region_truth(found: Sequence[RegionFound], seed: int) -> dict[str, Any]:
-    def estimate(factors: Sequence[float | None]) -> dict[str, Any] | None:
-        known = [factor for factor in factors if factor is not None]
-        result: Estimate | None = geometric_mean_over_subjects(known, seed)
-        return None if result is None else asdict(result)
-
-    ratios = [f.enrichment / f.untrained if f.enrichment is not None and f.untrained else None for f in found]
-    reached = geometric_mean_over_subjects([f.looking_there_only for f in found], seed)
+def _region_truth(rows: Sequence[RegionFound], seed: int) -> dict[str, Any]:
+    over = [r.enrichment / r.untrained if r.enrichment is not None and r.untrained else None for r in rows]
     return {
-        "of_map": float(np.mean([f.of_map for f in found])),
-        "of_volume": float(np.mean([f.of_volume for f in found])),
-        "enrichment": estimate([f.enrichment for f in found]),
-        "untrained": estimate([f.untrained for f in found]),
-        "over_untrained": estimate(ratios),
-        "looking_there_only": None if reached is None else reached.mean,
+        "of_map": float(np.mean([row.of_map for row in rows])),
+        "of_volume": float(np.mean([row.of_volume for row in rows])),
+        "enrichment": geometric_mean((row.enrichment for row in rows), seed),
+        "untrained": geometric_mean((row.untrained for row in rows), seed),
+        "over_untrained": geometric_mean(over, seed),
+        "looking_there_only": geometric_mean((row.looking_there_only for row in rows), seed),
     }
+
+
+def geometric_mean(factors: Iterable[float | None], seed: int) -> dict[str, Any] | None:
+    """Of factors, for which twice and half are equally far from 1: mean, n, and low and high of two or more.
+
+    None of no factors. The interval is the bootstrap's of the mean logarithm.
+    """
+    logs = np.log([max(factor, LEAST_FACTOR) for factor in factors if factor is not None])
+    if (found := mean_over_subjects(logs, seed)) is None:
+        return None
+    ends = zip(("mean", "low", "high"), np.exp([found.value, found.low, found.high]), strict=True)
+    several = len(logs) > 1
+    return {**{k: float(v) if several or k == "mean" else None for k, v in ends}, "n": len(logs)}
 
 
 def verdict(region: Mapping[str, Any]) -> str:
@@ -182,3 +228,38 @@ def verdict(region: Mapping[str, Any]) -> str:
     if over_untrained["low"] <= 1:
         return "lies at the cause, but not surely more than an untrained network's map: the input may be all"
     return "points at the cause, and more so than an untrained network's map"
+
+
+def truth_markdown(truth: Mapping[str, Any]) -> str:
+    """A table: one line a map and region, the map's own cause in bold, and a verdict a map.
+
+    truth: of `cohort_truth`.
+    """
+    header = ("map", "region", "of the map", "of the brain", "enrichment (95 %)", "untrained network",
+              "over untrained (95 %)", "looking there only")  # fmt: skip
+    rows = [header, ("---",) * len(header)]
+    for map_name, of_map in truth["maps"].items():
+        for name, region in of_map["regions"].items():
+            shown = f"**{name}**" if name == of_map["cause"] else name
+            shares = (f"{region['of_map']:.1%}", f"{region['of_volume']:.1%}")
+            factors = (
+                _estimate(region["enrichment"]),
+                _mean(region["untrained"]),
+                _estimate(region["over_untrained"]),
+                _mean(region["looking_there_only"], 1),
+            )
+            rows.append((map_name, shown, *shares, *factors))
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    verdicts = [f"- {name}: {of_map['verdict']}." for name, of_map in truth["maps"].items()]
+    head = f"{truth['modality_set']}, {truth['subjects']} synthetic subjects:"
+    return "\n".join([head, "", *table, "", *verdicts, ""])
+
+
+def _estimate(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate["low"] is None:
+        return _mean(estimate)
+    return f"{estimate['mean']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
+
+
+def _mean(estimate: Mapping[str, Any] | None, digits: int = 2) -> str:
+    return "n/a" if estimate is None else f"{estimate['mean']:.{digits}f}"

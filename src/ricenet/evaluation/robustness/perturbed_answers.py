@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
-from ricenet.evaluation.robustness.raw_scale import brain_means_sd
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.machine import keep_freed_memory
@@ -44,11 +44,10 @@ class SubjectAnswers:
 @dataclass(frozen=True)
 class Source:
     """Where subjects are read. having: the subjects with all volumes, by modality set. cube_voxels: of the
-    networks. cohort: the raw one, for the scale of its MRIs; None where no bias field asks for it.
+    networks.
     """
 
     preprocessed: Path
-    cohort: Path | None
     volumes: Volumes
     having: Mapping[str, Collection[str]]
     cube_voxels: int
@@ -59,23 +58,21 @@ class Source:
     ) -> Given:
         """Read a subject, as far as some modality sets see it, and its donors' doses.
 
-        Raises ScanError: volumes missing, damaged or of another size. ResultError: a preprocessed file is
-        missing, or a raw scan is not the one that was preprocessed.
+        Raises ScanError: volumes missing, damaged or of another size. ResultError: another preprocessed file
+        is missing.
         """
         names = [name for name in self.volumes.names if any(name in s.split("+") for s in sets)]
         dose = self.volumes.dose.name if self.volumes.dose else None
         brain = load_nifti(require(self.preprocessed / subject / "brain.nii.gz", "preprocess"))
         volumes = self._read(subject, names)
-        means: Mapping[str, float] = {}
-        if self.cohort is not None:
-            means = brain_means_sd(self.cohort, self.preprocessed, subject, brain, volumes)
+        mris = Measurements.of_subject(self.preprocessed / subject).mris
         doses = {k: self._read(donor, [dose])[dose] for k, donor in donors.items()} if dose in names else {}
         return Given(
             subject=subject,
             volumes={name: torch.from_numpy(values).to(device) for name, values in volumes.items()},
             brain=torch.from_numpy(brain.data > 0.5).to(device),
             spacing_mm=float(np.mean(brain.grid.spacing_mm)),
-            brain_mean_sd=means,
+            brain_mean_sd={n: m.mean_in_sds for n, m in mris.items() if m.mean_in_sds is not None},
             donor_doses={kind: torch.from_numpy(values).to(device) for kind, values in doses.items()},
             seed=self.seed,
         )

@@ -1,6 +1,6 @@
 """Guards of images: the same under two names, and two subjects whose images are nearly the same.
 
-All heads resemble one another, the more so once standardised. What tells them apart is what remains of a
+All heads resemble one another, the more so once standardised. What distinguishes them is what remains of a
 coarse copy after the cohort's mean is taken away, within a band: details too fine to survive another grid
 or noise, and the wide shades of a scanner, are filtered out. docs/guards.md has the measured margins.
 """

@@ -1,6 +1,6 @@
 """How well one property predicts the label, and how probable that would be by chance.
 
-Chance: labels dealt out to the subjects at random, as many of each as there are.
+Chance: permutations of the labels among the subjects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ricenet.runtime.randomness import generator_for
 NEARLY = 0.95
 """Balanced accuracy, or AUC, above which a property nearly predicts the label."""
 
-DEALS_AT_ONCE, ENOUGH_AS_GOOD = 1000, 20
+DRAWN_AT_ONCE, ENOUGH_AS_GOOD = 1000, 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def by_value(values: Sequence[str], is_rice: Sequence[bool], draws: int) -> Asso
     """Of a property without an order: balanced accuracy where each value stands for the label that it has
     more often than the other, as a share of that label's subjects.
 
-    p: exact where every value has one label only; or else of `draws` random deals.
+    p: exact where every value has one label only; or else of `draws` random permutations.
     """
     inverse = np.unique(np.asarray(values), return_inverse=True)[1]
     sizes = np.bincount(inverse)
@@ -49,13 +49,13 @@ def by_value(values: Sequence[str], is_rice: Sequence[bool], draws: int) -> Asso
     if score <= NEARLY:
         # too low to be reported
         return Association(score, 1.0)
-    return Association(score, _p_of_deals(score, sizes, int(rice.sum()), draws))
+    return Association(score, _p_of_permutations(score, sizes, int(rice.sum()), draws))
 
 
 def by_threshold(values: Sequence[float], is_rice: Sequence[bool]) -> Association:
     """Of a number: the area under its ROC curve, in whichever direction is above 0.5.
 
-    p: exact where a threshold separates the labels (two deals of all do so at most); or else by Mann and
+    p: exact where a threshold separates the labels (two of all do so at most); or else by Mann and
     Whitney's test.
     """
     from scipy.stats import mannwhitneyu
@@ -71,7 +71,7 @@ def by_threshold(values: Sequence[float], is_rice: Sequence[bool]) -> Associatio
 
 
 def _balanced_accuracies(rice: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.float64]:
-    """rice: (deals, values), subjects with RICE of each value. sizes: (values,), subjects."""
+    """rice: (permutations, values), subjects with RICE of each value. sizes: (values,), subjects."""
     of_rice = rice.sum(axis=1, keepdims=True)
     right = np.maximum(rice / of_rice, (sizes - rice) / (sizes.sum() - of_rice)).sum(axis=1)
     # every label's shares sum to 1 save for rounding
@@ -80,7 +80,7 @@ def _balanced_accuracies(rice: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.
 
 
 def _p_pure(sizes: Sequence[int], rice: int) -> float:
-    """Share of the deals in which every value has one label only: ways to choose values that hold `rice`
+    """Share of the permutations in which each value has one label: ways to choose values that hold `rice`
     subjects together.
     """
     ways = [1] + [0] * rice
@@ -90,17 +90,17 @@ def _p_pure(sizes: Sequence[int], rice: int) -> float:
     return ways[rice] / math.comb(sum(sizes), rice)
 
 
-def _p_of_deals(score: float, sizes: NDArray[Any], rice: int, draws: int) -> float:
-    """Share of random deals that score as well, the one at hand among them; stopped once it cannot be small.
+def _p_of_permutations(score: float, sizes: NDArray[Any], rice: int, draws: int) -> float:
+    """Share of random permutations that score as well, the one at hand among them; stopped once it is large.
 
     Source: Phipson and Smyth 2010 (one is added); Besag and Clifford 1991 (stopping).
     """
     generator = generator_for("label leakage", draws)
     as_good, drawn = 0, 0
     while drawn < draws and as_good < ENOUGH_AS_GOOD:
-        count = min(draws - drawn, DEALS_AT_ONCE)
-        deals = generator.multivariate_hypergeometric(sizes, rice, size=count, method="marginals")
+        count = min(draws - drawn, DRAWN_AT_ONCE)
+        permuted = generator.multivariate_hypergeometric(sizes, rice, size=count, method="marginals")
         # sums of shares differ by rounding
-        as_good += int((_balanced_accuracies(deals, sizes) >= score - 1e-12).sum())
+        as_good += int((_balanced_accuracies(permuted, sizes) >= score - 1e-12).sum())
         drawn += count
     return (1 + as_good) / (1 + drawn)

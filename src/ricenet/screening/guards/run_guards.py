@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
-from ricenet.cohort.raw_record import records_of
+from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.fold_guards import subject_in_two_places
@@ -31,7 +31,7 @@ def guards_of_cohort(
     Raises CohortError: files that cannot be read. ResultError: a missing result of an earlier stage.
     """
     places = subject_in_two_places(splits)
-    records = records_of(cohort, execution, Store(store / "raw"))
+    records = records_of(cohort, execution, Store(store / RAW_STORE.name))
     read = input_fingerprints(cohort, preprocessed, dose_unit_gy, execution, Store(store / "guards"))
     subjects = sorted(records)
     return (

@@ -1,1 +1,1 @@
-"""Quality control: what was measured on each subject, pages to look at it, and who is marked for a look."""
+"""Quality control: what was measured on each subject, pages to look at it, and who is marked."""

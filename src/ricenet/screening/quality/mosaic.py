@@ -123,7 +123,7 @@ def encode(values: NDArray[np.float32], low: float, high: float) -> bytes:
 
 
 def spread(low: float, high: float, count: int, margin: float) -> list[float]:
-    """Positions at equal distances within an interval, a share of which is left out at both ends.
+    """Positions at equal distances within an interval, a share of which is excluded at both ends.
 
     >>> spread(0.0, 100.0, 3, 0.1)
     [10.0, 50.0, 90.0]

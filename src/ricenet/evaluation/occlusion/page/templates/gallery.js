@@ -3,14 +3,14 @@
 const tiles = [...document.querySelectorAll(".gallery > li")];
 const label = document.querySelector('[data-filter="label"]');
 const wrong = document.querySelector('[data-filter="wrong"]');
-const told = document.querySelector("[data-shown]");
+const count = document.querySelector("[data-shown]");
 
 function filter() {
   const shown = tiles.filter((tile) => {
     tile.hidden = (label.value !== "" && tile.dataset.label !== label.value) || (wrong.checked && !("wrong" in tile.dataset));
     return !tile.hidden;
   });
-  told.textContent = `${shown.length} of ${tiles.length} subjects shown`;
+  count.textContent = `${shown.length} of ${tiles.length} subjects shown`;
 }
 label.addEventListener("input", filter);
 wrong.addEventListener("input", filter);

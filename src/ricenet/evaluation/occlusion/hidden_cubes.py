@@ -1,4 +1,4 @@
-"""Where the cubes lie that are hidden one after the other, and the map that their effects make."""
+"""The cubes that are hidden one after the other: where they lie, what fills them, and the map they make."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.occlusion.regions import Shape
+from ricenet.config.params import Fill
+from ricenet.evaluation.occlusion.receptive_field import Shape
 
 Chosen = NDArray[np.bool_]
 """Which positions of a grid, an entry a position."""
@@ -50,11 +51,6 @@ class CubeGrid:
         along = [starts[i] for starts, i in zip(self.starts, np.nonzero(chosen), strict=True)]
         return np.stack(along, axis=1)
 
-    def indices(self, corners: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Which positions along each axis lie at some first voxels (N, 3)."""
-        pairs = zip(self.starts, corners.T, strict=True)
-        return tuple(np.searchsorted(starts, along) for starts, along in pairs)
-
     def touching(self, voxels: NDArray[np.bool_]) -> Chosen:
         """The positions whose cube holds any of some voxels (X, Y, Z)."""
         sums = np.pad(voxels.astype(np.int64), ((1, 0), (1, 0), (1, 0)))
@@ -82,3 +78,23 @@ class CubeGrid:
             count[x : x + n, y : y + n, z : z + n] += 1
         mean: NDArray[np.float64] = total / np.maximum(count, 1)
         return mean
+
+
+def filled(
+    volumes: NDArray[np.float32], brain: NDArray[np.bool_], fill: Fill, cube_voxels: int
+) -> NDArray[np.float32]:
+    """What every voxel would be if it were hidden, (C, X, Y, Z) float32.
+
+    volumes: (C, X, Y, Z). brain: (X, Y, Z).
+    background: 0, which is no dose, and for a z-scored MRI both its background and the brain's mean.
+    brain_mean: each channel's mean in the brain, so that hidden dose becomes usual dose.
+    blurred: the channel smoothed by a Gaussian with an SD of half a cube: hides structure, keeps the level.
+    """
+    if fill == "background":
+        return np.zeros_like(volumes)
+    if fill == "brain_mean":
+        means = volumes[:, brain].mean(axis=1, dtype=np.float64) if brain.any() else np.zeros(len(volumes))
+        return np.broadcast_to(means.astype(np.float32)[:, None, None, None], volumes.shape).copy()
+    from scipy import ndimage
+
+    return np.stack([ndimage.gaussian_filter(volume, cube_voxels / 2) for volume in volumes])

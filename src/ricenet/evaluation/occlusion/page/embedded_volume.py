@@ -10,41 +10,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.anatomy_figure import Anatomy
+from ricenet.evaluation.occlusion.map_summary import Map
 from ricenet.volume import Grid
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-MRI_STEP_SD, DOSE_STEP_GY, MASK_STEP = 0.01, 0.02, 1 / 255
-"""What a stored unit means: half of it is the largest rounding error."""
+MRI_STEP, DOSE_STEP_GY, MASK_STEP = 0.01, 0.02, 1 / 255
+"""What a stored unit means (an MRI's: SD of the brain): half of it is the largest rounding error."""
 MAP_STEPS = 4000
 """Steps between no change and a map's strongest one."""
 
 
-def encoded_anatomy(anatomy: Anatomy) -> dict[str, Markup]:
-    """A subject's volumes and masks by name, MRI and dose as float (X, Y, Z) rounded to their steps.
+def embedded_anatomy(anatomy: Anatomy) -> dict[str, Markup]:
+    """A subject's volumes and masks (X, Y, Z) by name, rounded to their steps.
 
     Around the brain, an MRI is one step below its darkest voxel, so that it shows as black.
     """
     brain, grid = anatomy.brain, anatomy.grid
-    volumes = {
-        name: encode(np.where(brain, mri, mri[brain].min() - MRI_STEP_SD), MRI_STEP_SD, grid)
-        for name, mri in (("post_op", anatomy.post_op), ("event", anatomy.event))
-    }
+    shown = {}
+    for spec in anatomy.volumes:
+        image = anatomy.images[spec.name]
+        if spec.kind == "dose":
+            shown[spec.name] = embed(image, DOSE_STEP_GY, grid)
+        else:
+            shown[spec.name] = embed(np.where(brain, image, image[brain].min() - MRI_STEP), MRI_STEP, grid)
     masks = {"brain": brain.astype(np.float32), **anatomy.known_masks}
-    return {
-        **volumes,
-        "dose": encode(anatomy.dose_gy, DOSE_STEP_GY, grid),
-        **{name: encode(mask, MASK_STEP, grid) for name, mask in masks.items()},
-    }
+    return shown | {name: embed(mask, MASK_STEP, grid) for name, mask in masks.items()}
 
 
-def encoded_map(change: NDArray[np.float32], grid: Grid) -> Markup:
+def embedded_map(change: Map, grid: Grid) -> Markup:
     """A map, in steps of its own strength."""
-    return encode(change, float(np.abs(change).max()) / MAP_STEPS, grid)
+    return embed(change, float(np.abs(change).max()) / MAP_STEPS, grid)
 
 
-def encode(data: NDArray[np.floating], step: float, grid: Grid) -> Markup:
+def embed(data: NDArray[np.floating], step: float, grid: Grid) -> Markup:
     """A volume (X, Y, Z) in whole steps; where `step` is 0, all of it is 0.
 
     Raises ValueError: the grid does not lie along the world axes, as the page's lines and labels take it.
@@ -52,8 +52,8 @@ def encode(data: NDArray[np.floating], step: float, grid: Grid) -> Markup:
     from markupsafe import Markup
     from nibabel.nifti1 import Nifti1Header
 
-    along = np.diag(np.diag(grid.affine[:3, :3]))
-    if not np.allclose(grid.affine[:3, :3], along, atol=1e-6) or np.diag(along).min() <= 0:
+    spacing = np.diag(grid.affine)[:3]
+    if not np.allclose(grid.affine[:3, :3], np.diag(spacing), atol=1e-6) or spacing.min() <= 0:
         raise ValueError(f"a page shows grids along the world axes only, not {grid.affine.tolist()}")
     header = Nifti1Header()
     header.set_data_dtype(np.int16)

@@ -1,4 +1,7 @@
-"""Where a change of a network's input reaches, layer by layer: boxes that grow through sliding windows."""
+"""The receptive field forwards: which voxels of each layer a box of the input can change.
+
+A box of changed voxels grows from layer to layer as it passes the layers' sliding windows.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ricenet.display.drawing import set_title, style
+from ricenet.display.drawing import style
 from ricenet.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -18,29 +18,28 @@ _COLUMNS = 4
 
 
 def panels(
-    names: Sequence[str], draw: Callable[[Axes, str], None], x_label: str, y_label: str, height: float = 2.3
+    titles: Mapping[str, str], draw: Callable[[Axes, str], None], x_label: str, y_label: str, height: float
 ) -> Figure:
     """Axes from 0 to 1 a modality set, drawn by `draw`, with one legend for all.
 
-    height: of a row, in inches.
+    titles: of the modality sets, in order. height: of a row, in inches.
     """
     from matplotlib.figure import Figure
 
-    columns = min(_COLUMNS, len(names))
-    rows = -(-len(names) // columns)
+    columns = min(_COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
     with style():
-        figure = Figure(
-            figsize=(WIDTH_INCHES * columns / _COLUMNS + 0.4, height * rows + 0.5), layout="constrained"
-        )
+        size = (WIDTH_INCHES * columns / _COLUMNS + 0.4, height * rows + 0.5)
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        for axes, name in zip(grid.flat, names, strict=False):
+        for axes, (name, title) in zip(grid.flat, titles.items(), strict=False):
             draw(axes, name)
-            axes.set_title(set_title(name), fontsize=9)
+            axes.set_title(title, fontsize=8.5)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.grid(color=GRID_COLOUR, linewidth=0.5)
             axes.set_axisbelow(True)
-        for axes in grid.flat[len(names) :]:
+        for axes in grid.flat[len(titles) :]:
             axes.remove()
         figure.supxlabel(x_label, fontsize=9)
         figure.supylabel(y_label, fontsize=9)
@@ -65,19 +64,22 @@ def legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:
 
 def lengths(estimate: Estimate) -> list[list[float]]:
     """An interval's two arms [[below], [above]], as matplotlib wants them; none is negative."""
-    return [
-        [max(estimate.value - estimate.low, 0.0)],
-        [max(estimate.high - estimate.value, 0.0)],
-    ]
+    ends = (estimate.value - estimate.low, estimate.high - estimate.value)
+    return [[max(length, 0.0)] for length in ends]
 
 
-def across(axes: Axes, estimate: Estimate, y: float, **settings: Any) -> None:
-    """A value as a point, with its interval as a horizontal line."""
+def point(axes: Axes, estimate: Estimate, at: float, upright: bool = False, **settings: Any) -> None:
+    """A value as a point, with its interval as a line across at a height, or upright at a place."""
     options = {"fmt": "o", "markersize": 5, "capsize": 2.5, "elinewidth": 1.3, **settings}
-    axes.errorbar(estimate.value, y, xerr=lengths(estimate), **options)
+    if upright:
+        axes.errorbar(at, estimate.value, yerr=lengths(estimate), **options)
+    else:
+        axes.errorbar(estimate.value, at, xerr=lengths(estimate), **options)
 
 
-def upright(axes: Axes, estimate: Estimate, x: float, **settings: Any) -> None:
-    """A value as a point, with its interval as a vertical line."""
-    options = {"fmt": "o", "markersize": 5, "capsize": 2.5, "elinewidth": 1.3, **settings}
-    axes.errorbar(x, estimate.value, yerr=lengths(estimate), **options)
+def square(axes: Axes, diagonal: str) -> None:
+    """Equal axes from 0 to 1 with a dotted diagonal, named in the legend."""
+    axes.plot([0, 1], [0, 1], color=RULE_COLOUR, linestyle=":", linewidth=1, label=diagonal)
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)

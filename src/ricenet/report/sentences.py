@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ricenet.display.drawing import set_title
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
-from ricenet.report.results import Results
-from ricenet.report.votes import PromotedVote
+from ricenet.inference.test_vote import UNKNOWN
+from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.screening.guards.result import GuardResult, Outcome
 
 SECTIONS = {
@@ -30,35 +29,35 @@ SECTIONS = {
 }
 """Titles of the page's sections by anchor, in order."""
 
-
 _OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "passed", "not applicable")
+_GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
 
 
 def summary_sentences(results: Results) -> list[tuple[str, str]]:
     """(anchor of the section that says more, sentence), in the page's order."""
-    evidence = results.evidence
-    told = contribution_sentence(evidence.contributions, evidence.volumes)
+    evidence, best = results.evidence, results.evidence.best_set
     sentences = [
         ("scores", _best_sentence(evidence)),
-        *([("contribution", told)] if told else []),
+        ("contribution", contribution_sentence(evidence.contributions, evidence.volumes)),
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
+        ("calibration", _calibration_sentence(evidence, best)),
+        ("robustness", _robustness_sentence(results, best)),
+        *(("test", _vote_sentence(results, name, vote)) for name, vote in results.votes.items()),
+        ("test", results.no_vote),
     ]
-    best = evidence.best_set
-    if best in evidence.calibration:
-        sentences.append(("calibration", _calibration_sentence(evidence, best)))
-    if worst := _robustness_sentence(results, best):
-        sentences.append(("robustness", worst))
-    sentences += [("test", _vote_sentence(name, vote)) for name, vote in results.votes.items()]
-    if not results.votes:
-        sentences.append(("test", results.no_vote))
-    return sentences
+    return [(anchor, sentence) for anchor, sentence in sentences if sentence]
 
 
 def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
     """How many guards found what, as "6 passed, 1 warning"."""
     counts = Counter(guard.outcome for guard in guards)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES if counts[outcome])
+
+
+def gate_text(gate: str) -> str:
+    """The ledger's column `gate`, for people."""
+    return _GATE.get(gate, gate)
 
 
 def _best_sentence(evidence: Evidence) -> str:
@@ -70,9 +69,9 @@ def _best_sentence(evidence: Evidence) -> str:
         else ""
     )
     return (
-        f"In the cross-validation of {best.n} subjects the highest macro-F1 is that of {set_title(name)}: "
-        f"{best.macro_f1.text()}, with an AUC of {best.auc.text()}; chance (a fair coin) gives "
-        f"{evidence.chance_macro_f1:.2f}, always naming the commoner label "
+        f"In the cross-validation of {best.n} subjects the highest macro-F1 is that of "
+        f"{evidence.volumes.set_title(name)}: {best.macro_f1.text()}, with an AUC of {best.auc.text()}; the "
+        f"chance level is {evidence.chance_macro_f1:.2f}, always naming the commoner label gives "
         f"{evidence.majority.macro_f1.value:.2f}.{chosen}"
     )
 
@@ -86,10 +85,11 @@ def _guards_sentence(guards: tuple[GuardResult, ...]) -> str:
 
 
 def _calibration_sentence(evidence: Evidence, name: str) -> str:
-    found = evidence.calibration[name]
+    if (found := evidence.calibration.get(name)) is None:
+        return ""
     text = (
-        f"The probabilities of {set_title(name)} are off by {found.ece.text()} on average (expected "
-        f"calibration error), by {found.scaled_ece.text()} once scaled by temperature."
+        f"The probabilities of {evidence.volumes.set_title(name)} are off by {found.ece.text()} on average "
+        f"(expected calibration error), by {found.scaled_ece.text()} once scaled by temperature."
     )
     return f"{text} {abstention_sentence(evidence, name)}" if name in evidence.abstention else text
 
@@ -106,21 +106,20 @@ def abstention_sentence(evidence: Evidence, name: str) -> str:
     )
 
 
-def _robustness_sentence(results: Results, best: str) -> str | None:
+def _robustness_sentence(results: Results, best: str) -> str:
     effects = results.robustness.effects.get(best, ())
     if not effects:
-        return None
+        return ""
     worst = max(effects, key=lambda effect: effect.flip_rate.value)
     return (
         f"Of the perturbations of its input, {worst.full_title()} changes most answers of "
-        f"{set_title(best)}: a share of {worst.flip_rate.text()}."
+        f"{results.volumes.set_title(best)}: a share of {worst.flip_rate.text()}."
     )
 
 
-def _vote_sentence(name: str, vote: PromotedVote) -> str:
+def _vote_sentence(results: Results, name: str, vote: PromotedVote) -> str:
     forced = " It votes past the gate, conditions of which it failed." if vote.forced else ""
     return (
-        f"On the test set of {vote.n} subjects the vote of {set_title(name)} has a macro-F1 of "
-        f"{vote.macro_f1:.2f} ({vote.ci_low:.2f} to {vote.ci_high:.2f}), after {vote.looks_text} at "
-        f"this test set.{forced}"
+        f"On the test set of {vote.n} subjects the vote of {results.volumes.set_title(name)} has a macro-F1 "
+        f"of {vote.macro_f1.text()}, after {evaluations_text(vote.evaluations)} of this test set.{forced}"
     )

@@ -1,0 +1,79 @@
+"""One explained prediction: what is kept of it in summary.json, and the volumes that its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.evaluation.anatomy_figure import Anatomy
+from ricenet.evaluation.occlusion.map_summary import MapSummary
+from ricenet.runtime.records import Record
+
+TOGETHER = "together"
+"""Name of the map for which a cube hides all volumes at once; the others are named by their volume."""
+
+Map = NDArray[np.float32]
+"""(X, Y, Z): change of p_rice by hiding a voxel, positive where hiding lowers p_rice."""
+
+
+class FoldVote(Record):
+    """One network's probability; held_out: whether it did not train on the subject."""
+
+    fold: int
+    p_rice: float
+    held_out: bool
+
+
+class Explanation(Record):
+    """A prediction and its maps in numbers.
+
+    label: n/a where it is not known. p_rice: the mean of the networks that did not train on the subject;
+    interval: 95 %, None where one network is no sample. maps: by TOGETHER and volume. synthetic: made by the
+    phantom. provenance: lines of "what" and "value".
+    """
+
+    modality_set: str
+    participant_id: str
+    label: str
+    predicted: str
+    p_rice: float
+    interval: tuple[float, float] | None
+    votes: tuple[FoldVote, ...]
+    maps: dict[str, MapSummary]
+    synthetic: bool
+    provenance: dict[str, str]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the label is known and another one is predicted."""
+        return self.label not in ("n/a", self.predicted)
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """Folds whose networks did not train on the subject."""
+        return tuple(vote.fold for vote in self.votes if vote.held_out)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An explained prediction with its volumes. maps: by name; untrained: those of random weights."""
+
+    explanation: Explanation
+    anatomy: Anatomy
+    maps: Mapping[str, Map]
+    untrained: Mapping[str, Map]
+
+
+def strongest_voxel(change: Map) -> tuple[int, int, int]:
+    """Index of the largest absolute change; the one in the middle of several; the middle of an empty map."""
+    size = np.abs(change)
+    if not size.any():
+        return change.shape[0] // 2, change.shape[1] // 2, change.shape[2] // 2
+    # cubes that lie a stride apart leave blocks of voxels with the same change
+    strongest = np.argwhere(size == size.max())
+    from_middle = np.square(strongest - strongest.mean(axis=0)).sum(axis=1)
+    x, y, z = (int(i) for i in strongest[np.argmin(from_middle)])
+    return x, y, z

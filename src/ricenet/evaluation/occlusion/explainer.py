@@ -1,0 +1,257 @@
+"""Explaining a subject's prediction: which networks speak for it, their votes, and their occlusion maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.cohort.checked import (
+    CHECKED_COHORT_FILE,
+    EXCLUDED_FILE,
+    CheckedCohort,
+    having,
+    read_usable_cohort,
+)
+from ricenet.cohort.description import is_synthetic
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote
+from ricenet.evaluation.occlusion.map_summary import summarise
+from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
+from ricenet.preprocessing.network_input import read_volumes
+from ricenet.runtime.errors import ResultError
+from ricenet.runtime.randomness import seed_for
+from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.vocabulary import LABELS, Volumes
+
+if TYPE_CHECKING:
+    import torch
+
+    from ricenet.config.params import ExplainParams, Params
+    from ricenet.training.variables import SubjectVariables
+
+_NEVER_QUITE = 1e-6
+"""From 0 and 1, where log-odds end."""
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains subjects by the networks of one modality set.
+
+    cohort: the usable subjects. project: the folder that holds work/ and the raw cohort, whose masks only a
+    synthetic one knows. seed: of the untrained weights.
+    """
+
+    ensemble: Ensemble
+    cohort: CheckedCohort
+    splits: Splits
+    project: Path
+    settings: ExplainParams
+    seed: int
+
+    @classmethod
+    def open(cls, project: Path, modality_set: str, params: Params) -> Self:
+        """The ensemble, subjects and splits of a project folder.
+
+        Raises RegistryError, SplitError or ResultError: files are missing or do not belong together.
+        """
+        return cls(
+            Ensemble.load(project / "models" / "ensembles" / modality_set),
+            read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE),
+            read_splits(project / "work" / "splits" / "splits.json"),
+            project,
+            params.explain,
+            params.seed,
+        )
+
+    def __post_init__(self) -> None:
+        """Raise ResultError where the ensemble was trained with other splits: held out would be a guess."""
+        trained_with = self.ensemble.record.splits_digest
+        if trained_with != self.splits.digest:
+            raise ResultError(
+                f"ensemble {self.ensemble.modality_set}: trained with splits {trained_with[:12]}, but "
+                f"splits.json is {self.splits.digest[:12]}; it may have been trained on a subject to "
+                "explain. Run `dvc repro train`"
+            )
+
+    @property
+    def volumes(self) -> Volumes:
+        """As the cohort declares them."""
+        return self.cohort.volumes
+
+    @property
+    def preprocessed(self) -> Path:
+        """The folder with a folder a subject."""
+        return self.project / "work" / "preprocessed"
+
+    @property
+    def raw(self) -> Path:
+        """The cohort's folder."""
+        return self.project / self.cohort.root
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether the cohort is made up."""
+        return is_synthetic(self.raw)
+
+    def subjects(self, per_label: int | None) -> list[str]:
+        """The first subjects of each label outside the test set that have the volumes of the modality set.
+
+        per_label: how many of each, by name, in the order of LABELS; None: all.
+        """
+        usable = set(having(self.cohort, self.ensemble.modality_set))
+        found = [subject for subject in self.splits.development if subject in usable]
+        of_label = {label: [s for s in found if self.splits.labels[s] == label] for label in LABELS}
+        return [subject for label in LABELS for subject in of_label[label][:per_label]]
+
+    def require_explainable(self, subjects: Sequence[str], voted: bool) -> None:
+        """Make sure that subjects named by a person can be explained.
+
+        voted: the ensemble's vote on the test set is in the ledger, so that nothing of it is new.
+        Raises ResultError: a subject that is not preprocessed, lacks a volume of the modality set, or is of a
+        test set that was not evaluated yet.
+        """
+        known = [subject.participant_id for subject in self.cohort.subjects]
+        if unknown := [subject for subject in subjects if subject not in known]:
+            there = f"{known[0]} to {known[-1]}, {len(known)} in all" if known else "none"
+            raise ResultError(
+                f"not preprocessed: {', '.join(unknown)}; {self.preprocessed} has {there}. Run "
+                "`dvc repro preprocess`, or name another subject"
+            )
+        usable = having(self.cohort, self.ensemble.modality_set)
+        if lacking := [subject for subject in subjects if subject not in usable]:
+            raise ResultError(
+                f"{', '.join(lacking)}: without a volume that {self.ensemble.modality_set} needs. Name a "
+                "modality set whose volumes the subject has (--set)"
+            )
+        if not voted and (kept := [subject for subject in subjects if subject in self.splits.test]):
+            raise ResultError(
+                f"of the independent test set: {', '.join(kept)}; explaining shows the prediction, which is "
+                "an evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, "
+                "which votes and records that in the ledger; then its test subjects can be explained"
+            )
+
+    def explain(self, subject: str, progress: Progress | None = None) -> Case:
+        """Explain a subject by the networks that did not train on it.
+
+        Raises ResultError or ScanError: preprocessed volumes are missing or damaged.
+        """
+        label = self.splits.labels.get(subject, "n/a")
+        anatomy = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes)
+        names = [spec.name for spec in self.ensemble.members]
+        cube_voxels = anatomy.grid.shape[0]
+        image = read_volumes(self.preprocessed / subject, subject, names, cube_voxels).astype(np.float32)
+        held = held_out_folds(self.splits, subject)
+        variables = {
+            s.participant_id: s.variables for s in self.cohort.subjects if s.participant_id == subject
+        }
+        votes = [
+            FoldVote(fold=fold, p_rice=float(p), held_out=fold in held)
+            for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
+        ]
+        p_rice = [votes[fold].p_rice for fold in held]
+        networks = [self._of_volumes(self.ensemble.networks[fold], fold, variables) for fold in held]
+        random = [self._of_volumes(self._untrained(held[0]), held[0], variables)]
+        found = self._occlusions(networks, names, image, anatomy, progress)
+        compared = self._occlusions(random, names, image, anatomy, progress)
+        untrained = {name: m.change for name, m in compared.items()}
+        summaries = {name: summarise(m, untrained[name], anatomy) for name, m in found.items()}
+        explanation = Explanation(
+            modality_set=self.ensemble.modality_set,
+            participant_id=subject,
+            label=label,
+            predicted=LABELS[int(majority_vote(np.array([p_rice]))[0])],
+            p_rice=float(np.mean(p_rice)),
+            interval=interval_of_mean(p_rice),
+            votes=tuple(votes),
+            maps=summaries,
+            synthetic=self.synthetic,
+            provenance={
+                **self._provenance(),
+                "against untrained weights": summaries[TOGETHER].untrained.verdict,
+            },
+        )
+        return Case(explanation, anatomy, {name: m.change for name, m in found.items()}, untrained)
+
+    def _occlusions(
+        self,
+        networks: Sequence[torch.nn.Module],
+        names: Sequence[str],
+        image: NDArray[np.float32],
+        anatomy: Anatomy,
+        progress: Progress | None,
+    ) -> dict[str, OcclusionMap]:
+        hidden = {TOGETHER: list(range(len(names)))}
+        # of a single volume both are the same
+        if self.settings.each_modality and len(names) > 1:
+            hidden |= {name: [channel] for channel, name in enumerate(names)}
+        return occlusion_maps(networks, image, anatomy.brain, hidden, self.settings, progress)
+
+    def _untrained(self, fold: int) -> torch.nn.Module:
+        """A network like the ensemble's, ready to predict, with random weights that no training started from.
+
+        Batch norm has its initial statistics, so it changes nothing.
+        """
+        from ricenet.training.networks import initial_network, preferred_device
+
+        record = self.ensemble.record
+        # not the seed itself: a trained network still resembles the weights that it started from
+        seed = seed_for("occlusion sanity", self.seed)
+        variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
+        network = initial_network(
+            record.network, record.modality_set, fold, seed, len(record.members), variables
+        )
+        return network.eval().to(preferred_device())
+
+    def _of_volumes(
+        self, network: torch.nn.Module, fold: int, variables: Mapping[str, SubjectVariables]
+    ) -> torch.nn.Module:
+        """A network of the volumes alone; the subject's variables, where it uses any, stay as they are."""
+        from ricenet.evaluation.occlusion.answering import WithVariables
+
+        if not self.ensemble.record.network.uses_variables:
+            return network
+        return WithVariables(network, self.ensemble.record.encoders[fold].encode(variables))
+
+    def _provenance(self) -> dict[str, str]:
+        settings, record = self.settings, self.ensemble.record
+        return {
+            "model": f"{self.ensemble.modality_set}, digest {self.ensemble.digest[:12]}",
+            "splits": self.splits.digest[:12],
+            "preprocessing": record.preprocessing_digest[:12],
+            "cube and stride": f"{settings.cube_voxels} and {settings.stride_voxels} voxels",
+            "hidden cubes hold": settings.fill.replace("_", " "),
+            "computed in": settings.precision,
+        }
+
+
+def held_out_folds(splits: Splits, subject: str) -> list[int]:
+    """The folds whose networks did not train on a subject: one, or all for a subject of no fold."""
+    validated_by = [k for k, fold in enumerate(splits.folds) if subject in fold]
+    return validated_by or list(range(len(splits.folds)))
+
+
+def interval_of_mean(p_rice: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of several networks' mean log-odds, as probabilities; None for a single network.
+
+    Student's t over the networks. It says how much the networks differ that another draw of training
+    subjects would give, not how often such a subject has RICE.
+
+    >>> low, high = interval_of_mean([0.5, 0.5, 0.5])
+    >>> round(low, 3), round(high, 3)
+    (0.5, 0.5)
+    """
+    if len(p_rice) < 2:
+        return None
+    from scipy import special, stats
+
+    log_odds = special.logit(np.clip(p_rice, _NEVER_QUITE, 1 - _NEVER_QUITE))
+    margin = stats.t.ppf(0.975, len(p_rice) - 1) * stats.sem(log_odds)
+    low, high = special.expit(log_odds.mean() + np.array([-margin, margin]))
+    return float(low), float(high)
