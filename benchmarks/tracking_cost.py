@@ -43,7 +43,7 @@ from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.live import LiveObserver
 from ricenet.tracking.sender import THREAD
-from ricenet.training.cross_validation import TrainingSetup, plan_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES
 

@@ -14,8 +14,8 @@ from ricenet.cohort.splits import Splits
 from ricenet.config.networks import ResNetParams
 from ricenet.config.params import AugmentationParams, ExecutionParams, PreprocessingParams, TrainingParams
 from ricenet.preprocessing.network_input import write_volume
-from ricenet.training.cross_validation import TrainingSetup, plan_folds
-from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
+from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES, Label
 
@@ -90,7 +90,7 @@ class Interrupted(Exception):
 
 
 @dataclasses.dataclass
-class InterruptAfter(NullObserver):
+class InterruptAfter(EpochObserver):
     epoch: int
 
     def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
@@ -99,7 +99,7 @@ class InterruptAfter(NullObserver):
 
 
 @dataclasses.dataclass
-class Recorder(NullObserver):
+class Recorder(EpochObserver):
     seen: list[tuple[str, int, EpochMetrics]] = dataclasses.field(default_factory=list)
     finished: list[Sequence[EpochMetrics]] = dataclasses.field(default_factory=list)
     failed: list[str] = dataclasses.field(default_factory=list)

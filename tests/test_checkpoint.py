@@ -26,12 +26,13 @@ from small_folds import (
     write_subjects,
 )
 
-from ricenet.runtime.errors import StoreError
+from ricenet.runtime.errors import StoreError, TrainingError
 from ricenet.runtime.files import read_json
 from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics
 from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, RECORD, FoldTask
+from ricenet.training.tensors_file import write_tensors
 
 METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
 ARITHMETIC = Arithmetic(threads=1, bfloat16=False)
@@ -119,6 +120,12 @@ def test_two_damaged_checkpoints_mean_starting_over_with_warnings(
     assert "starts over from its first epoch" in caplog.text
     assert recorder.seen[0][1] == 1
     assert results(broken) == results(whole)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    write_tensors({"network/a": torch.zeros(1)}, tmp_path / CHECKPOINT, {"progress": "{}", "crc32": "0"})
+    with pytest.raises(TrainingError, match=r"safetensors was made by an earlier version of ricenet"):
+        CheckpointFiles(tmp_path).read()
 
 
 KILLED = """
@@ -231,7 +238,7 @@ def test_a_training_goes_on_with_the_threads_and_the_precision_that_it_began_wit
     assert read_json(broken.folder / RECORD)["precision"] == "bfloat16"
 
 
-def test_a_full_disk_is_told_with_the_file_and_a_way_out(task: FoldTask) -> None:
+def test_a_full_disk_is_reported_with_the_file_and_a_way_out(task: FoldTask) -> None:
     """A limit to the size of files stands for the disk's end; the training goes on once there is room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

@@ -68,7 +68,7 @@ def test_an_impossible_range_is_refused_by_its_path(
     assert problem(content, space={name: limits}).startswith(f"tuning.space.{message}")
 
 
-def test_all_problems_of_a_space_are_told_at_once(content: dict[str, Any]) -> None:
+def test_all_problems_of_a_space_are_reported_at_once(content: dict[str, Any]) -> None:
     content["tuning"]["space"] = {"training.lr": [0, 1], "augmentation.gamma": [0, 2], **RATE}
     with pytest.raises(ParamsError, match=r"2 problem\(s\)"):
         parse_params(content, "params.yaml")

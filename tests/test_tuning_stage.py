@@ -31,7 +31,7 @@ from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.training.tuning.records import NoObserver, read_study, read_trials
+from ricenet.training.tuning.records import TrialObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
 from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
 from ricenet.vocabulary import Label
@@ -72,6 +72,7 @@ def write_cohort(project: Path, labels: dict[str, Label]) -> None:
 def write_params(project: Path, **tuning: Any) -> None:
     params = read_params(PROJECT / "params.yaml").model_dump()
     params["preprocessing"] |= {"cube_voxels": CUBE}
+    params["variables"] = []
     params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
     params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
     params["network"] = NETWORK.model_dump()
@@ -156,7 +157,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes = tmp_path / "here/preprocessed" / subject / "dose.npy"
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
-    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
+    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), TrialObserver())
     travel = staged_worker(worker)
     there = tmp_path / "there" / travel.folder.name
     copies = {}
@@ -191,7 +192,7 @@ def test_the_search_goes_on_without_mlflow(tmp_path: Path, caplog: pytest.LogCap
     assert not (tmp_path / "none").exists()
 
 
-def test_damaged_results_are_told_with_who_makes_them(tmp_path: Path) -> None:
+def test_damaged_results_are_reported_with_who_makes_them(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=1)
     search_settings([search], SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
     lay_out_tuning([search], 4, tmp_path / "work/tuning")
@@ -205,7 +206,8 @@ def test_without_a_set_to_tune_the_stage_loads_nothing_heavy(tmp_path: Path) -> 
     stage = PROJECT / "src/stages/tune.py"
     heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'monai'}"
     code = (
-        f"import runpy, sys; runpy.run_path({str(stage)!r}, run_name='__main__'); "
+        "import runpy, sys; import ricenet.training.planning; "
+        f"runpy.run_path({str(stage)!r}, run_name='__main__'); "
         f"assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

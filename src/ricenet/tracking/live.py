@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.content import (
@@ -20,15 +20,13 @@ from ricenet.tracking.live_run import LiveRun
 from ricenet.tracking.runs import FAILED, find_or_create, runs_of_set
 from ricenet.tracking.sender import SEND_EVERY_S, require_database, sender_to, sending_failures
 from ricenet.tracking.system_metrics import PREFIX
-
-if TYPE_CHECKING:
-    from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity
+from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LiveObserver:
+class LiveObserver(EpochObserver):
     """An EpochObserver that shows epochs in the folds' runs; training does not wait for it.
 
     records: what fold.json will say, of every fold of every set to train. every_s: seconds between two

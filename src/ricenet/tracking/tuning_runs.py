@@ -12,7 +12,15 @@ from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.content import ArtifactGroup, RunContent
 from ricenet.tracking.gather import made_by
 from ricenet.tracking.runs import fill_run, find_or_create, runs_of_set
-from ricenet.training.tuning.records import STUDY, TRIALS, StudyRecord, TrialRecord, read_study, read_trials
+from ricenet.training.tuning.records import (
+    STUDY,
+    TRIALS,
+    StudyRecord,
+    TrialObserver,
+    TrialRecord,
+    read_study,
+    read_trials,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +86,7 @@ def trial_content(study: StudyRecord, trial: TrialRecord) -> RunContent:
 
 
 @dataclass(frozen=True)
-class LiveTrials:
+class LiveTrials(TrialObserver):
     """A TrialObserver that shows each trial when it ends; the search goes on without MLflow when it fails."""
 
     store: TrackingStore
