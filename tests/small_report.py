@@ -32,7 +32,7 @@ from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.metrics import out_of_fold_table, set_metrics
 from ricenet.evaluation.occlusion.explained_case import TOGETHER
-from ricenet.inference.test_vote import LedgerRow, identify_test_set
+from ricenet.inference.test_ledger import LedgerRow, identify_test_set
 from ricenet.report.page import report_page
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
