@@ -26,7 +26,8 @@ from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.files import read_json
 from ricenet.runtime.machine import available_bytes, usable_cores
 from ricenet.training.concurrency import MEASURED, Costs, best_sizing
-from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
+from ricenet.training.cross_validation import train_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES
 

@@ -35,9 +35,9 @@ from ricenet.config.params import (
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for
-from ricenet.training.cross_validation import TrainingSetup, plan_folds
-from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity, NullObserver
+from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
 from ricenet.training.networks import build_network
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.sampler import draw_epoch
 from ricenet.training.task import FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -96,8 +96,8 @@ def drawn_order(task: FoldTask) -> list[str]:
 
 
 @dataclasses.dataclass
-class Watch(NullObserver):
-    """Keeps what each epoch tells."""
+class Watch(EpochObserver):
+    """Keeps what each epoch reports."""
 
     epochs: list[tuple[EpochMetrics, EpochSpeed]] = dataclasses.field(default_factory=list)
 

@@ -18,8 +18,9 @@ from figure import report
 
 from ricenet.cli.running import log_to_stderr
 from ricenet.config.params import read_params
-from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
+from ricenet.training.cross_validation import train_folds
 from ricenet.training.history import read_history
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import HISTORY, FoldTask
 
 

@@ -33,9 +33,10 @@ from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder
-from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
+from ricenet.training.cross_validation import train_folds
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, preferred_device
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS
 from ricenet.volume import Grid, Volume, inverse, resample
 

@@ -16,7 +16,8 @@ from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
-from ricenet.training.cross_validation import TrainingSetup, plan_folds, train_folds
+from ricenet.training.cross_validation import train_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import FoldTask
 
 

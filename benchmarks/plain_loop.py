@@ -69,7 +69,7 @@ def monai_augmentation(
 
 
 class PlainLoop:
-    """CacheDataset, ThreadDataLoader, MONAI's network, torch's Adam; AMP on a card."""
+    """CacheDataset, ThreadDataLoader, MONAI's network, torch's Adam; AMP on a GPU."""
 
     def __init__(self, task: FoldTask) -> None:
         self.task, self.device = task, torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -100,8 +100,8 @@ class PlainLoop:
         losses, start = [], time.monotonic()
         for batch in loader:
             volumes = torch.cat([batch[key] for key in KEYS], 1).to(self.device)
-            on_card = self.device.type == "cuda"
-            with torch.autocast("cuda", torch.bfloat16) if on_card else contextlib.nullcontext():
+            on_gpu = self.device.type == "cuda"
+            with torch.autocast("cuda", torch.bfloat16) if on_gpu else contextlib.nullcontext():
                 logits = self.network(volumes)
                 loss = torch.nn.functional.cross_entropy(logits, batch["label"].to(self.device))
             self.optimiser.zero_grad()

@@ -64,7 +64,13 @@ def write_clinical_table(path: Path, rows: Iterable[Cells]) -> Path:
 
 
 def a_series(
-    kind: Kind, study: str, day: date | None, description: str = "", patient_id: str = "P", number: int = 1
+    kind: Kind,
+    study: str,
+    day: date | None,
+    description: str = "",
+    patient_id: str = "P",
+    number: int = 1,
+    slices: int = 1,
 ) -> Series:
     """One series of one file that nobody reads. study, number: distinguish it."""
     uid = f"{study}-{kind}-{description}-{number}"
@@ -80,6 +86,7 @@ def a_series(
         series_description=description,
         frame_of_reference_uid="",
         contrast_agent=False,
+        frames=slices,
     )
     return Series((instance,))
 

@@ -20,7 +20,7 @@ from ricenet.training.augmentation import (
     draw_augmentation,
     varied_mris,
 )
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 
 ALL = varied_mris(PAPER_VOLUMES, "post_op+event+dose")
 MRIS = len(PAPER_VOLUMES.mris)
@@ -169,6 +169,18 @@ def test_the_background_of_an_mri_stays_exactly_zero() -> None:
     )
     changed = augment(volumes, ALL, [sample], 5.5)
     assert (changed[volumes == 0] == 0).all()
+
+
+def test_only_z_scored_mris_are_varied_each_by_the_draws_of_its_place() -> None:
+    adc = VolumeSpec(name="adc", kind="mri", session="event", suffix="ADC", title="ADC", scale=1000.0)
+    flair = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR")
+    declared = Volumes([adc, *PAPER_VOLUMES, flair])
+    assert varied_mris(declared, "adc+event+dose+flair") == (None, 2, None, 3)
+    four = draw_augmentation(STRONG, 4, generator_for("augmentation", 1))
+    two = draw_augmentation(STRONG, 2, generator_for("augmentation", 1))
+    assert four.gamma.shape == (4,)
+    np.testing.assert_array_equal(four.elastic_mm, two.elastic_mm)
+    np.testing.assert_array_equal(four.noise_sd[:2], two.noise_sd)
 
 
 def test_brightness_adds_in_the_brain() -> None:

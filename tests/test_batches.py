@@ -39,7 +39,7 @@ def test_batches_come_as_wanted(kind: type[StreamedVolumes], tmp_path: Path, sub
 
 
 @pytest.mark.parametrize("kind", [ResidentVolumes, StreamedVolumes])
-def test_a_value_that_is_not_finite_is_told_by_subject(
+def test_a_value_that_is_not_finite_is_reported_by_subject(
     kind: type[StreamedVolumes], tmp_path: Path, subjects: tuple[str]
 ) -> None:
     spoilt = np.load(tmp_path / "sub-003" / "dose.npy")

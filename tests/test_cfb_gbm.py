@@ -29,14 +29,23 @@ from typer.testing import CliRunner
 from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
-from ricenet.importing.collections.cfb_gbm.candidates import cfb_candidates
-from ricenet.importing.collections.cfb_gbm.files import CfbFiles, find_files, patient_folders
-from ricenet.importing.collections.cfb_gbm.importer import import_cfb_gbm
-from ricenet.importing.collections.cfb_gbm.labels import CfbEvent, choose_event, weak_label
-from ricenet.importing.collections.cfb_gbm.patient import write_cfb_subject
-from ricenet.importing.collections.cfb_gbm.tables import CfbPatient, newest_tables, read_tables
-from ricenet.importing.import_cohort import Exclusion
+from ricenet.importing.collections.cfb_gbm import (
+    CfbEvent,
+    cfb_candidates,
+    choose_event,
+    import_cfb_gbm,
+    weak_label,
+)
+from ricenet.importing.collections.cfb_gbm_files import (
+    CfbFiles,
+    find_files,
+    patient_folders,
+    write_cfb_subject,
+)
+from ricenet.importing.collections.cfb_gbm_tables import CfbPatient, newest_tables, read_tables
+from ricenet.importing.collections.collection import Exclusion, Where
 from ricenet.runtime.errors import CohortError, SourceError
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
@@ -51,18 +60,26 @@ def patient_of(tmp_path: Path, **described: object) -> CfbPatient:
     return read_tables(tables).patients[0]
 
 
+def event_of(patient: CfbPatient, follow_up: int | None = None) -> CfbEvent | str:
+    """The event, or why there is none."""
+    try:
+        return choose_event(patient, follow_up, PAPER_VOLUMES)
+    except Exclusion as exclusion:
+        return str(exclusion)
+
+
 # --- tables
 
 
 @needs_tables
 def test_the_real_tables_offer_144_patients_with_dose_and_two_scans() -> None:
     tables = read_tables(TABLES)
-    events = [choose_event(patient) for patient in tables.patients]
+    events = [event_of(patient) for patient in tables.patients]
     eligible = [event for event in events if isinstance(event, CfbEvent)]
     assert len(tables.patients) == 264
     assert len(eligible) == 144
     assert Counter(event.follow_up for event in eligible) == {1: 140, 2: 4}
-    assert Counter(event.reason for event in events if isinstance(event, Exclusion)) == {
+    assert Counter(event for event in events if isinstance(event, str)) == {
         "no RTDOSE at t0, as the tables say": 70,
         "no T1Gd after t0, as the tables say": 50,
     }
@@ -77,7 +94,7 @@ def test_the_real_tables_hold_32_progressions_with_dose_15_stay_4_do_not_13_are_
         "rice_candidate": 4,
         None: 13,
     }
-    events = [choose_event(patient) for patient in progressions]
+    events = [event_of(patient) for patient in progressions]
     assert all(isinstance(event, CfbEvent) and event.visit == "t1" for event in events)
 
 
@@ -126,7 +143,7 @@ def test_without_the_rano_table_there_are_no_weak_labels(tmp_path: Path) -> None
         ("treatment_data", "\t60\t", "\t-60\t", r"line 2: dose \(Gy\) is not a positive number or empty"),
         ("treatment_data", "\t30\n", "\t0\n", "line 2: fractions_number is not a positive whole number"),
         ("treatment_data", "\t2\t", "\ttwo\t", r"delay_t0_to_radiotherapy \(weeks\) is not a whole number"),
-        ("treatment_data", "\t30\n", "\n", "treatment_data, line 2: has not one cell under each column"),
+        ("treatment_data", "\t30\n", "\n", r"treatment_data, line\(s\) 2: not one cell under each column"),
         ("mri_availability", "\t12\t", "\t1.5\t", r"line 3: time_diff_t0 \(weeks\) is not a whole number"),
         ("mri_availability", "\t12\t1", "\t12\tyes", "mri_availability, line 3: t1gd is not 0 or 1"),
         ("mri_availability", "\tt1\t", "\tt9\t", "line 3: temporality is none of t0, t1, t2"),
@@ -178,13 +195,13 @@ def test_missing_tables_are_named(tmp_path: Path) -> None:
 def test_a_progression_is_weakly_labelled_by_what_becomes_of_it(
     tmp_path: Path, rano: tuple[str, str], label: str | None
 ) -> None:
-    event = choose_event(patient_of(tmp_path, rano=rano, scans=(("t0", 0), ("t1", 12), ("t2", 20))))
+    event = event_of(patient_of(tmp_path, rano=rano, scans=(("t0", 0), ("t1", 12), ("t2", 20))))
     assert isinstance(event, CfbEvent) and event.weak_label == label
 
 
 def test_the_event_is_the_first_later_visit_with_a_t1gd(tmp_path: Path) -> None:
-    both = choose_event(patient_of(tmp_path, scans=(("t0", 0), ("t1", 12), ("t2", 20))))
-    late = choose_event(patient_of(tmp_path, scans=(("t0", 0), ("t2", 20)), rano=("PD", "PD")))
+    both = event_of(patient_of(tmp_path, scans=(("t0", 0), ("t1", 12), ("t2", 20))))
+    late = event_of(patient_of(tmp_path, scans=(("t0", 0), ("t2", 20)), rano=("PD", "PD")))
     # radiotherapy starts two weeks after t0
     assert both == CfbEvent("t1", 1, 12, 70, None)
     # the progression at t1 was not seen on the scan that is taken
@@ -205,21 +222,40 @@ def test_the_event_is_the_first_later_visit_with_a_t1gd(tmp_path: Path) -> None:
 def test_a_patient_without_the_volumes_is_excluded_with_the_reason(
     tmp_path: Path, described: dict[str, object], follow_up: int | None, reason: str
 ) -> None:
-    assert choose_event(patient_of(tmp_path, **described), follow_up) == Exclusion(reason)
+    assert event_of(patient_of(tmp_path, **described), follow_up) == reason
 
 
 # --- files
 
 
-def files_of(tmp_path: Path, source: Path) -> CfbFiles | Exclusion:
-    return find_files(patient_folders(source), patient_of(tmp_path), "t1")
+def more(*declared: tuple[str, str, str, bool]) -> Volumes:
+    """Further MRIs by name, session, suffix and whether they are required."""
+    further = [
+        VolumeSpec(name=name, kind="mri", session=session, suffix=suffix, title=name, required=required)
+        for name, session, suffix, required in declared
+    ]
+    return Volumes([*PAPER_VOLUMES, *further])
+
+
+def files_of(tmp_path: Path, source: Path, volumes: Volumes = PAPER_VOLUMES) -> CfbFiles:
+    return find_files(patient_folders(source), patient_of(tmp_path), "t1", volumes)
+
+
+def missing_in(tmp_path: Path, source: Path, volumes: Volumes = PAPER_VOLUMES) -> str:
+    with pytest.raises(Exclusion) as exclusion:
+        files_of(tmp_path, source, volumes)
+    return str(exclusion.value)
 
 
 def sound_files(tmp_path: Path) -> CfbFiles:
     write_cfb_patient(tmp_path / "images", 7)
-    files = files_of(tmp_path, tmp_path / "images")
-    assert isinstance(files, CfbFiles)
-    return files
+    return files_of(tmp_path, tmp_path / "images")
+
+
+def file_of(files: CfbFiles, role: str) -> Path:
+    path = files.scans.get(role) or getattr(files, role)
+    assert isinstance(path, Path)
+    return path
 
 
 @pytest.mark.parametrize("folder", ["007", "7"])
@@ -227,34 +263,47 @@ def sound_files(tmp_path: Path) -> CfbFiles:
 def test_folders_and_prefixes_may_be_padded_or_not(tmp_path: Path, folder: str, prefix: str) -> None:
     write_cfb_patient(tmp_path / "images", 7, folder=folder, prefix=prefix)
     files = files_of(tmp_path, tmp_path / "images")
-    assert isinstance(files, CfbFiles)
-    assert files.event == tmp_path / "images" / folder / "t1" / f"{prefix}_t1_t1gd.nii.gz"
+    assert files.scans["event"] == tmp_path / "images" / folder / "t1" / f"{prefix}_t1_t1gd.nii.gz"
     assert files.dose == tmp_path / "images" / folder / "t0" / f"{prefix}_t0_rtdose.nii.gz"
-
-
-def test_a_prefix_of_another_patient_does_not_count(tmp_path: Path) -> None:
-    write_cfb_patient(tmp_path / "images", 7, prefix="17")
-    missing = files_of(tmp_path, tmp_path / "images")
-    assert missing == Exclusion("file(s) missing: t0 t1gd, t1 t1gd, t0 rtdose, t0 brain_mask, t0 gtv")
 
 
 def test_what_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
     images = tmp_path / "images"
-    folder = write_cfb_patient(images, 7)
+    write_cfb_patient(images, 8)
+    assert missing_in(tmp_path, images) == "no folder with files"
+    folder = write_cfb_patient(images, 7, prefix="17")
+    everything = "t0 brain_mask, t0 t1gd, t1 t1gd, t0 rtdose, t0 gtv"
+    assert missing_in(tmp_path, images) == f"file(s) missing: {everything}"
+    write_cfb_patient(images, 7)
     shutil.copy(folder / "t0" / "7_t0_gtv.nii.gz", folder / "t0" / "007_t0_gtv.nii.gz")
-    assert files_of(tmp_path, images) == Exclusion("ambiguous: file(s) there twice: t0 gtv")
+    assert missing_in(tmp_path, images) == "ambiguous: file(s) there twice: t0 gtv"
     (folder / "t0" / "7_t0_brain_mask.nii.gz").unlink()
     shutil.rmtree(folder / "t1")
-    assert files_of(tmp_path, images) == Exclusion("file(s) missing: t1 t1gd, t0 brain_mask")
-
-
-def test_a_patient_needs_one_folder(tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    write_cfb_patient(images, 8)
-    assert files_of(tmp_path, images) == Exclusion("no folder with files")
+    assert missing_in(tmp_path, images) == "file(s) missing: t0 brain_mask, t1 t1gd"
     write_cfb_patient(images, 7, folder="7")
-    write_cfb_patient(images, 7, folder="007")
-    assert files_of(tmp_path, images) == Exclusion("ambiguous: 2 folders")
+    assert missing_in(tmp_path, images) == "ambiguous: 2 folders"
+
+
+def test_further_mris_are_taken_by_visit_and_kind_where_there_are_any(tmp_path: Path) -> None:
+    folder = write_cfb_patient(tmp_path / "images", 7)
+    shutil.copy(folder / "t1" / "7_t1_t1gd.nii.gz", folder / "t1" / "7_t1_flair.nii.gz")
+    volumes = more(("event_flair", "event", "FLAIR", True), ("event_adc", "event", "ADC", False))
+    files = files_of(tmp_path, tmp_path / "images", volumes)
+    assert list(files.scans) == ["post_op", "event", "event_flair"]
+    raw = RawSubject(tmp_path / "cohort", "sub-001", volumes)
+    write_cfb_subject(files, 60.0, 30, raw)
+    assert (
+        raw.scan("event_flair").name == "sub-001_ses-event_FLAIR.nii.gz" and raw.scan("event_flair").is_file()
+    )
+    needed = more(("event_adc", "event", "ADC", True))
+    assert missing_in(tmp_path, tmp_path / "images", needed) == "file(s) missing: t1 adc"
+
+
+def test_a_required_volume_that_the_collection_does_not_have_is_refused(tmp_path: Path) -> None:
+    where = Where(tmp_path / "images", tmp_path / "cohort", tmp_path / "key.csv")
+    volumes = more(("perfusion", "event", "perf", True))
+    with pytest.raises(CohortError, match=r"CFB-GBM distributes no perfusion \(perf\); it has adc, .*"):
+        import_cfb_gbm(where, tmp_path / "tables", None, False, volumes, SERIAL)
 
 
 def test_a_folder_without_patients_is_refused(tmp_path: Path) -> None:
@@ -286,9 +335,9 @@ def test_a_subjects_files_keep_grid_and_values(tmp_path: Path) -> None:
     files = sound_files(tmp_path)
     raw = written(tmp_path, files)
     for source, copy in (
-        (files.post_op, raw.scan("post_op")),
-        (files.event, raw.scan("event")),
-        (files.dose, raw.scan("dose")),
+        (files.scans["post_op"], raw.scan("post_op")),
+        (files.scans["event"], raw.scan("event")),
+        (file_of(files, "dose"), raw.scan("dose")),
     ):
         before, after = load_nifti(source), load_nifti(copy)
         np.testing.assert_array_equal(before.data, after.data)
@@ -300,9 +349,9 @@ def test_headers_are_left_behind(tmp_path: Path) -> None:
     import nibabel as nib
 
     files = sound_files(tmp_path)
-    image = nib.nifti1.load(files.post_op)
+    image = nib.nifti1.load(files.scans["post_op"])
     image.header["descrip"] = b"Secret Sibylle"
-    nib.nifti1.save(image, files.post_op)
+    nib.nifti1.save(image, files.scans["post_op"])
     raw = written(tmp_path, files)
     assert bytes(nib.nifti1.load(raw.scan("post_op")).header["descrip"].item()) == b""
 
@@ -347,8 +396,8 @@ def _no_dose_in_target(voxels: np.ndarray) -> np.ndarray:
         ("dose", lambda v: v * 1.3, "the course's dose reaches 83.2 Gy"),
         ("dose", lambda v: np.where(v == 0, np.nan, v), " NaN voxel(s)"),
         ("dose", lambda v: v - 1, "voxel(s) of negative dose, down to -1 Gy"),
-        ("event", lambda v: 0 * v + 5, "T1Gd of the event: every voxel is 5"),
-        ("post_op", lambda v: v + np.nan, "T1Gd of t0: 8000 NaN voxel(s)"),
+        ("event", lambda v: 0 * v + 5, "the scan event: every voxel is 5"),
+        ("post_op", lambda v: v + np.nan, "the scan post_op: 8000 NaN voxel(s)"),
         (
             "brain_mask",
             lambda v: v * (1 + np.arange(20) % 2),
@@ -367,7 +416,7 @@ def test_a_file_that_contradicts_the_others_or_itself_is_refused(
     tmp_path: Path, role: str, change: Callable[[np.ndarray], np.ndarray], message: str
 ) -> None:
     files = sound_files(tmp_path)
-    change_voxels(getattr(files, role), change)
+    change_voxels(file_of(files, role), change)
     assert message in refusal(tmp_path, files)
 
 
@@ -381,28 +430,26 @@ def _move(path: Path, shift_mm: float) -> None:
 def test_a_dose_beside_the_scan_is_refused(tmp_path: Path) -> None:
     files = sound_files(tmp_path)
     # half of 160 mm and of 140 mm, and 4 mm between the centres: they touch at 146 mm
-    _move(files.dose, 151.0)
+    _move(file_of(files, "dose"), 151.0)
     assert "the dose grid lies 5 mm outside the field of view of the T1Gd of t0" in refusal(tmp_path, files)
 
 
 def test_a_target_on_another_grid_is_refused(tmp_path: Path) -> None:
     files = sound_files(tmp_path)
-    assert files.gtv is not None
-    _move(files.gtv, 1.0)
+    _move(file_of(files, "gtv"), 1.0)
     assert "the target (GTV) does not lie on the dose's grid" in refusal(tmp_path, files)
 
 
 def test_dose_and_target_far_from_the_brain_are_refused(tmp_path: Path) -> None:
     files = sound_files(tmp_path)
-    assert files.gtv is not None
-    for path in (files.dose, files.gtv):
-        _move(path, 50.0)
+    for role in ("dose", "gtv"):
+        _move(file_of(files, role), 50.0)
     assert "of the target (GTV) lies in the brain of t0, at least 50% is expected" in refusal(tmp_path, files)
 
 
 def test_an_unreadable_file_is_refused_without_its_name(tmp_path: Path) -> None:
     files = sound_files(tmp_path)
-    files.dose.write_bytes(b"no volume")
+    file_of(files, "dose").write_bytes(b"no volume")
     assert "dose: cannot be read" in refusal(tmp_path, files)
 
 
@@ -410,7 +457,8 @@ def test_an_unreadable_file_is_refused_without_its_name(tmp_path: Path) -> None:
 
 
 def test_a_tree_becomes_a_cohort_that_passes_its_check(tmp_path: Path) -> None:
-    images, output, key = tmp_path / "images", tmp_path / "cohort", tmp_path / "key.csv"
+    images, output = tmp_path / "images", tmp_path / "cohort"
+    where = Where(images, output, tmp_path / "key.csv")
     tables = write_cfb_tables(
         tmp_path / "tables",
         [
@@ -425,7 +473,7 @@ def test_a_tree_becomes_a_cohort_that_passes_its_check(tmp_path: Path) -> None:
     for number, visit in ((2, "t1"), (3, "t1"), (4, "t2"), (6, "t1"), (11, "t1")):
         write_cfb_patient(images, number, visit)
     change_voxels(images / "006" / "t0" / "6_t0_rtdose.nii.gz", _no_dose_in_target)
-    imported = import_cfb_gbm(images, tables, output, key, None, False, SERIAL)
+    imported = import_cfb_gbm(where, tables, None, False, PAPER_VOLUMES, SERIAL)
     report = check_cohort(output)
     assert report.problems == () and len(report.subjects) == 3
     rows = _table(output / "participants.tsv")
@@ -446,7 +494,7 @@ def test_a_tree_becomes_a_cohort_that_passes_its_check(tmp_path: Path) -> None:
         "sub-005": (
             "failed",
             "the dose inside the target (GTV) is 0 everywhere. Fetch the patient's files again from the "
-            "archive; where they stay so, the patient is left out",
+            "archive; where they stay so, the patient is excluded",
         ),
         "sub-006": ("excluded", "no folder with files"),
         "sub-007": ("excluded", "a folder, but no row in the tables"),
@@ -461,7 +509,7 @@ def test_a_tree_becomes_a_cohort_that_passes_its_check(tmp_path: Path) -> None:
         "Recurrence": 1,
         "Rice": 1,
     }
-    assert import_cfb_gbm(images, tables, output, key, None, False, SERIAL) == imported
+    assert import_cfb_gbm(where, tables, None, False, PAPER_VOLUMES, SERIAL) == imported
     assert json.loads((output / "dataset_description.json").read_text()) == description
     assert "7 patients: 3 imported, 3 excluded, 1 failed" in imported.text()
     assert "  - sub-005: the dose inside the target" in imported.text()
@@ -475,13 +523,13 @@ def test_weak_labels_become_labels_only_where_they_are_asked_for(tmp_path: Path)
     for number in (2, 3, 4):
         write_cfb_patient(tmp_path / "images", number)
     read, folders = read_tables(tables), patient_folders(tmp_path / "images")
-    found = cfb_candidates(read.patients, folders, None, weak_labels=True)
+    found = cfb_candidates(read.patients, folders, None, True, PAPER_VOLUMES)
     assert [(one.columns["label"], one.columns["label_source"]) for one in found] == [
         ("rice", "follow_up"),
         ("recurrence", "follow_up"),
         ("n/a", "n/a"),
     ]
-    plain = cfb_candidates(read.patients, folders, None, weak_labels=False)
+    plain = cfb_candidates(read.patients, folders, None, False, PAPER_VOLUMES)
     assert {one.columns["label"] for one in plain} == {"n/a"}
 
 
@@ -508,9 +556,8 @@ def test_weak_labels_without_the_rano_table_are_refused(tmp_path: Path) -> None:
     tables = write_cfb_tables(tmp_path / "tables", [cfb_patient(2)])
     (tables / CFB_FILES["rano_criteria"]).unlink()
     with pytest.raises(CohortError, match="weak labels need the table rano_criteria"):
-        import_cfb_gbm(
-            tmp_path / "images", tables, tmp_path / "cohort", tmp_path / "key.csv", None, True, SERIAL
-        )
+        where = Where(tmp_path / "images", tmp_path / "cohort", tmp_path / "key.csv")
+        import_cfb_gbm(where, tables, None, True, PAPER_VOLUMES, SERIAL)
 
 
 def test_a_patient_whose_folder_cannot_be_opened_is_left_out_and_the_others_are_not(
@@ -527,7 +574,7 @@ def test_a_patient_whose_folder_cannot_be_opened_is_left_out_and_the_others_are_
         return real(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    left_out, taken = cfb_candidates(read.patients, folders, None, weak_labels=False)
+    left_out, taken = cfb_candidates(read.patients, folders, None, False, PAPER_VOLUMES)
     assert left_out.exclusion == "a folder or file cannot be opened (Permission denied)"
     assert taken.exclusion is None
 
@@ -555,7 +602,7 @@ def test_of_an_unforeseen_error_the_command_tells_no_message(
 
     shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ricenet.importing.collections.cfb_gbm.importer.read_tables", broken)
+    monkeypatch.setattr("ricenet.importing.collections.cfb_gbm.read_tables", broken)
     result = CliRunner().invoke(IMPORT, ["cfb-gbm", "images", "patient 7", "cohort"])
     assert result.exit_code == 1
     assert "error: an unforeseen KeyError, a fault of the program" in result.output
@@ -567,7 +614,9 @@ def test_the_content_of_a_candidate_changes_with_its_files(tmp_path: Path) -> No
     folder = write_cfb_patient(tmp_path / "images", 7)
 
     def content() -> object:
-        (candidate,) = cfb_candidates(read.patients, patient_folders(tmp_path / "images"), None, False)
+        (candidate,) = cfb_candidates(
+            read.patients, patient_folders(tmp_path / "images"), None, False, PAPER_VOLUMES
+        )
         return candidate.content
 
     before = content()

@@ -117,6 +117,12 @@ def test_a_session_that_no_file_has_is_one_problem_of_the_declaration(cohort: Pa
         admit(report, exclude_faulty=True)
 
 
+def test_a_volume_may_not_have_the_name_of_a_side_file(cohort: Path) -> None:
+    taken = FLAIR.model_copy(update={"name": "brain_mask"})
+    problems = check_cohort(cohort, Volumes([*PAPER_VOLUMES, taken])).problems
+    assert (None, "params.yaml") in {(problem.subject, problem.file) for problem in problems}
+
+
 def test_the_declarations_travel_with_the_checked_cohort(cohort: Path, tmp_path: Path) -> None:
     add_flair(cohort, "sub-001")
     checked = admit(check_cohort(cohort, WITH_FLAIR, [AGE]), exclude_faulty=False)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_ensembles import ensemble_record, untrained, write_untrained
+from small_ensembles import NARROW, ensemble_record, untrained, write_untrained
 
 from ricenet.runtime.errors import RegistryError
+from ricenet.training.ensemble import RECORD as RECORD_FILE
 from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.vocabulary import PAPER_VOLUMES
 
 RECORD = ensemble_record("post_op+dose")
 
@@ -40,47 +44,56 @@ def test_the_digest_follows_weights_and_provenance(folder: Path, tmp_path: Path)
 
 
 def test_volumes_of_other_modalities_are_refused(folder: Path) -> None:
-    with pytest.raises(
-        RegistryError, match=r"shape \(1, 3, 16, 16, 16\) .* expected \(subjects, 2, X, Y, Z\)"
-    ):
+    with pytest.raises(RegistryError, match=r"shape \(1, 3, 16, 16, 16\) .* expected \(subjects, 2, X"):
         Ensemble.load(folder).predict(np.zeros((1, 3, 16, 16, 16), np.float32))
 
 
-def test_changed_weights_are_refused(folder: Path) -> None:
+def flip_the_last_bit(folder: Path) -> None:
     path = folder / "fold-1.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(RegistryError, match="are not those that were written"):
-        Ensemble.load(folder)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
-def test_a_changed_record_is_refused(folder: Path) -> None:
-    record = json.loads((folder / "ensemble.json").read_text())
-    (folder / "ensemble.json").write_text(json.dumps({**record, "preprocessing": {"cube_voxels": 17}}))
-    with pytest.raises(RegistryError, match="are not those that were written"):
-        Ensemble.load(folder)
+def rewrite(**changes: Any) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        record = json.loads((folder / RECORD_FILE).read_text()) | changes
+        (folder / RECORD_FILE).write_text(json.dumps({k: v for k, v in record.items() if v is not None}))
+
+    return write
 
 
-def test_a_missing_fold_is_named(folder: Path) -> None:
-    (folder / "fold-1.safetensors").unlink()
-    with pytest.raises(RegistryError, match=r"fold-1.safetensors not found, ensemble.json names 2 folds"):
-        Ensemble.load(folder)
-
-
-def test_a_folder_without_an_ensemble_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="no ensemble in"):
-        Ensemble.load(tmp_path)
+def put(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / RECORD_FILE).write_text(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "is not JSON"), ("[]", "does not describe an ensemble"), ("{}", "does not describe")],
-)
-def test_a_damaged_record_is_refused(folder: Path, text: str, message: str) -> None:
-    (folder / "ensemble.json").write_text(text)
-    with pytest.raises(RegistryError, match=message):
+    ("spoil", "words"),
+    [
+        (flip_the_last_bit, "are not those that were written"),
+        (rewrite(preprocessing={"cube_voxels": 17}), "are not those that were written"),
+        (rewrite(format=None), "made by an earlier version of ricenet; train again"),
+        (rewrite(folds="two"), r"does not describe an ensemble \(folds\)"),
+        (rewrite(network={"name": "resnet99"}), r"does not describe an ensemble \(network\)"),
+        (lambda folder: (folder / "fold-1.safetensors").unlink(), "fold-1.safetensors not found, .* 2 folds"),
+        (lambda folder: (folder / RECORD_FILE).unlink(), "no ensemble in"),
+        (put("{"), "is not JSON"),
+        (put("[]"), "does not describe an ensemble"),
+        (put("{}"), "does not describe an ensemble"),
+    ],
+)  # fmt: skip
+def test_a_changed_or_damaged_ensemble_is_refused(
+    folder: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    spoil(folder)
+    with pytest.raises(RegistryError, match=words):
         Ensemble.load(folder)
+
+
+def test_the_record_holds_network_volumes_and_variables_whole(folder: Path) -> None:
+    record = json.loads((folder / RECORD_FILE).read_text())
+    assert record["network"] == NARROW.model_dump()
+    assert [spec["name"] for spec in record["volumes"]] == list(PAPER_VOLUMES.names)
+    assert [spec.name for spec in Ensemble.load(folder).members] == ["post_op", "dose"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from small_folds import (
 )
 
 from ricenet.config.networks import NETWORKS, NetworkParams, ResNetParams, SmallCnnParams, network_by_name
-from ricenet.config.params import parse_params, read_yaml
+from ricenet.config.params import parse_params, read_params, read_yaml
+from ricenet.config.scale import use_scale
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.training.cross_validation import lay_out_ensembles
@@ -274,3 +275,13 @@ def test_a_fold_begins_from_the_file_whose_digest_is_part_of_its_key(tmp_path: P
         )
         keys.add(task.key)
     assert len(keys) == 2
+
+
+def test_a_scale_brings_the_papers_network_back(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (PROJECT / "params.yaml").read_text()
+    start, end = text.index("  name: resnet18"), text.index("  norm: batch")
+    path.write_text(text[:start] + "  name: densenet121\n" + text[end:])
+    use_scale("demo", path)
+    network = read_params(path).network
+    assert isinstance(network, ResNetParams) and (network.name, network.widen_factor) == ("resnet18", 0.25)

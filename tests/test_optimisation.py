@@ -193,7 +193,7 @@ def test_where_channels_lie_last(width: float, bfloat16: bool, expected: torch.m
     assert list(network.state_dict()) == names
 
 
-def test_precision_is_as_told_or_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_is_as_set_or_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Hardware.choose("bfloat16").record == {"device": "cpu", "precision": "bfloat16"}
     for has in (True, False):
         monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _, has=has: has)
@@ -218,9 +218,9 @@ def test_repeatability_is_switched_on_and_off_again() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
-    ids=["python", "cudnn", "card", "processor"],
+    ids=["python", "cudnn", "gpu", "cpu"],
 )
-def test_memory_that_ran_out_is_told_with_the_parameters_to_lower(error: Exception) -> None:
+def test_memory_that_ran_out_is_reported_with_the_parameters_to_lower(error: Exception) -> None:
     expected = (
         "dose, fold 1: out of memory with 4 samples at once. Lower training.samples_at_once (below 4; a step "
         "still sees training.batch_size 4), set training.memory to streamed, or lower execution.workers"
@@ -229,7 +229,7 @@ def test_memory_that_ran_out_is_told_with_the_parameters_to_lower(error: Excepti
         raise error
 
 
-def test_the_processors_memory_really_raises_what_is_told() -> None:
+def test_exhausted_memory_of_the_cpu_really_raises_what_is_explained() -> None:
     with pytest.raises(TrainingError, match="out of memory"), memory_explained("dose, fold 1", TRAINING):
         torch.empty(2**50)
 
@@ -252,7 +252,7 @@ def test_where_one_sample_at_a_time_is_too_much_no_fewer_are_advised() -> None:
         ({"compile": "auto", "samples_at_once": 2}, False),
     ],
 )
-def test_compilation_is_tried_on_a_card_where_it_could_be_kept(
+def test_compilation_is_tried_on_a_gpu_where_it_could_be_kept(
     settings: dict[str, object], tried: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
@@ -285,7 +285,7 @@ def test_a_network_is_compiled_only_where_that_is_faster(
     assert chosen == ("compiled", network) if faster else chosen is network
 
 
-def test_a_compiler_that_fails_is_said_and_left_out(
+def test_a_compiler_that_fails_is_logged_and_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = optimisation().network

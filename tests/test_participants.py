@@ -144,7 +144,7 @@ def test_a_broken_table_belongs_to_no_single_subject(
     result = table(tmp_path, text) if text is not None else read_participants(tmp_path / "participants.tsv")
     assert words in result.problems[0].found
     assert {(problem.subject, problem.file) for problem in result.problems} == {(None, "participants.tsv")}
-    assert not result.has_ids and result.cells == {}
+    assert not result.columns and result.cells == {}
 
 
 def test_cells_in_the_place_of_a_header_are_not_repeated(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_folds_with_other_settings_labels_or_volumes_do_not(tmp_path: Path) -> N
     relabelled = dataclasses.replace(second, labels={**second.labels, "sub-000": "recurrence"})
     remade = dataclasses.replace(second, subject_keys={**second.subject_keys, "sub-000": "anew"})
     for changed, name in ((shorter, "parameters"), (relabelled, "labels"), (remade, "preprocessing")):
-        (told,) = failures([first, changed, *rest])
-        assert f"fold(s) 1 were trained with other {name} than fold 0" in told
+        (reported,) = failures([first, changed, *rest])
+        assert f"fold(s) 1 were trained with other {name} than fold 0" in reported
 
 
 def test_folds_that_each_searched_their_own_settings_pass_if_the_rest_is_common(tmp_path: Path) -> None:
@@ -116,5 +116,5 @@ def test_folds_that_each_searched_their_own_settings_pass_if_the_rest_is_common(
     assert len({task.key for task in own}) == 5
     assert failures(own) == []
     other = AugmentationParams.model_validate({**AUGMENTATION.model_dump(), "noise_sd": 0.123})
-    (told,) = failures([dataclasses.replace(own[0], augmentation=other), *own[1:]])
-    assert "other parameters" in told
+    (reported,) = failures([dataclasses.replace(own[0], augmentation=other), *own[1:]])
+    assert "other parameters" in reported

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ricenet.importing.collection import rank_auc, time_baseline
+from ricenet.importing.collections.time_baseline import rank_auc, time_baseline
 
 
 def rows(recurrence: list[int], rice: list[int], column: str = "follow_up") -> list[dict[str, str]]:

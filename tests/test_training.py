@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import pickle
-import runpy
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +12,8 @@ import pytest
 import torch
 from preprocessed_subjects import saved_volumes
 from safetensors.torch import load_file
-from sklearn.metrics import f1_score
 from small_folds import (
     AUGMENTATION,
-    CUBE,
     NETWORK,
     PREPROCESSING,
     SERIAL,
@@ -33,34 +24,25 @@ from small_folds import (
     elsewhere,
     plan,
     results,
+    run_stage,
+    write_project,
     write_subjects,
 )
 
-from ricenet.cohort.checked import (
-    CheckedCohort,
-    CheckedSubject,
-    ScanDigests,
-    write_checked_cohort,
-    write_excluded,
-)
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.networks import ResNetParams
-from ricenet.config.params import AugmentationParams, TrainingParams, read_params
-from ricenet.runtime.errors import ScanError, TrainingError
+from ricenet.config.params import AugmentationParams
+from ricenet.config.training import TrainingOverride
+from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.files import write_json
-from ricenet.training.cross_validation import (
-    lay_out_ensembles,
-    lay_out_training,
-    summary,
-    train_folds,
-)
+from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold
 from ricenet.training.history import EpochMetrics, read_history, write_history
 from ricenet.training.predictions import Prediction, macro_f1, read_predictions, write_predictions
 from ricenet.training.sampler import draw_epoch, in_batches, occurrences
-from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, WEIGHTS, FoldTask
-from ricenet.vocabulary import Label
+from ricenet.training.task import CHECKPOINT, HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
 
 
 @pytest.fixture
@@ -71,14 +53,6 @@ def splits(tmp_path: Path) -> Splits:
 @pytest.fixture
 def task(tmp_path: Path, splits: Splits) -> FoldTask:
     return plan(tmp_path, splits)[0]
-
-
-@pytest.fixture
-def single_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ---- a fold
@@ -118,64 +92,21 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
     assert last.validation_macro_f1 == macro_f1(labels, np.array([row.p_rice for row in rows]))
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(task: FoldTask, epoch: int) -> None:
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+@pytest.mark.parametrize(("every", "interrupted", "resumed"), [(1, 1, 2), (1, 3, 4), (2, 3, 3)])
+def test_an_interrupted_training_goes_on_from_its_checkpoint_and_ends_bit_for_bit_as_a_whole_one(
+    task: FoldTask, every: int, interrupted: int, resumed: int
+) -> None:
+    settings = TRAINING.model_copy(update={"checkpoint_every_epochs": every})
+    whole = elsewhere(task, "whole")
+    broken = dataclasses.replace(elsewhere(task, "broken"), training=settings)
     train_fold(whole)
     with pytest.raises(Interrupted):
-        train_fold(broken, InterruptAfter(epoch))
+        train_fold(broken, InterruptAfter(interrupted))
     recorder = Recorder()
     train_fold(broken, recorder)
-    assert [seen[1] for seen in recorder.seen] == list(range(epoch + 1, 5))
+    assert [seen[1] for seen in recorder.seen] == list(range(resumed, 5))
     assert results(broken) == results(whole)
     assert not (broken.folder / CHECKPOINT).exists()
-
-
-def test_with_rare_checkpoints_it_resumes_at_the_last_one(task: FoldTask) -> None:
-    rare = dataclasses.replace(task, training=TRAINING.model_copy(update={"checkpoint_every_epochs": 2}))
-    whole, broken = elsewhere(task, "whole"), elsewhere(rare, "broken")
-    train_fold(whole)
-    with pytest.raises(Interrupted):
-        train_fold(broken, InterruptAfter(3))
-    recorder = Recorder()
-    train_fold(broken, recorder)
-    assert [seen[1] for seen in recorder.seen] == [3, 4]
-    assert results(broken) == results(whole)
-
-
-KILLED_AFTER_TWO_EPOCHS = """
-import os, pickle, signal, sys
-from ricenet.training.fold import train_fold
-from ricenet.training.history import NullObserver
-
-class Kill(NullObserver):
-    def on_epoch(self, fold, epoch, metrics, speed):
-        if epoch == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-with open(sys.argv[1], "rb") as stream:
-    train_fold(pickle.load(stream), Kill())
-"""
-
-
-def test_a_killed_process_is_resumed(
-    task: FoldTask, tmp_path: Path, single_thread: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
-    (tmp_path / "task").write_bytes(pickle.dumps(broken))
-    script = [sys.executable, "-c", KILLED_AFTER_TWO_EPOCHS, str(tmp_path / "task")]
-    process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    assert process.returncode == -signal.SIGKILL
-    half_written = broken.folder / ".partial-checkpoint"
-    half_written.write_bytes(b"what a kill in the middle of a write leaves")
-    recorder = Recorder()
-    with caplog.at_level(logging.INFO):
-        train_fold(broken, recorder)
-    train_fold(whole)
-    assert "dose, fold 0: resumed after epoch 2" in caplog.text
-    assert [seen[1] for seen in recorder.seen] == [3, 4]
-    assert results(broken) == results(whole)
-    assert not half_written.exists()
 
 
 def test_a_finished_fold_is_not_trained_again(task: FoldTask) -> None:
@@ -235,17 +166,53 @@ def test_what_does_not_change_the_result_does_not_change_the_key(task: FoldTask)
 
 
 def test_an_override_retrains_its_set_alone(tmp_path: Path, splits: Splits) -> None:
-    overridden = TrainingParams.model_validate(
-        {**TRAINING.model_dump(), "overrides": {"event": {"epochs": 9}}}
-    )
-    before = {t.modality_set: t.key for t in plan(tmp_path, splits, ["dose", "event"]) if t.fold == 0}
-    after = {
-        t.modality_set: t.key
-        for t in plan(tmp_path, splits, ["dose", "event"], training=overridden)
-        if t.fold == 0
-    }
-    assert after["dose"] == before["dose"]
-    assert after["event"] != before["event"]
+    overrides = {"event": TrainingOverride(epochs=9)}
+    overridden = TRAINING.model_copy(update={"overrides": overrides})
+    before = plan(tmp_path, splits, ["dose", "event"])
+    after = plan(tmp_path, splits, ["dose", "event"], training=overridden)
+    same = [task.key == old.key for task, old in zip(after, before, strict=True)]
+    assert same == [True, True, False, False]
+
+
+# ---- declared volumes
+
+FLAIR = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR", required=False)
+FOUR = Volumes([*PAPER_VOLUMES, FLAIR])
+
+
+def test_subjects_without_an_optional_volume_are_excluded_from_the_sets_that_need_it(
+    tmp_path: Path, splits: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking = {"sub-001": {"flair"}, "sub-007": {"flair"}}
+    with caplog.at_level(logging.INFO):
+        dose, _, first, second = plan(tmp_path, splits, ["dose", "dose+flair"], volumes=FOUR, lacking=lacking)
+    assert "dose+flair: 2 subject(s) without all volumes excluded: sub-001, sub-007" in caplog.text
+    assert (dose.validation_subjects, dose.excluded) == (splits.folds[0], ())
+    for fold, task in enumerate((first, second)):
+        assert task.excluded == ("sub-001", "sub-007")
+        kept = [s for s in splits.folds[fold] if s not in task.excluded]
+        assert list(task.validation_subjects) == kept
+        assert task.record["excluded_subjects"] == ["sub-001", "sub-007"]
+    # an MRI more has draws of its own, so all sets are trained anew
+    assert dose.key != plan(tmp_path, splits, ["dose"])[0].key
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [["sub-000", "sub-001", "sub-002", "sub-003", "sub-004"], ["sub-005", "sub-007", "sub-009"]],
+    ids=["nobody is left to validate", "no training subject with RICE"],
+)
+def test_a_set_that_leaves_a_fold_without_subjects_is_refused(
+    tmp_path: Path, splits: Splits, lacking: list[str]
+) -> None:
+    with pytest.raises(SplitError, match=r"flair, fold 0: once \d subject\(s\) that lack a volume"):
+        plan(tmp_path, splits, ["flair"], volumes=FOUR, lacking={s: {"flair"} for s in lacking})
+
+
+def test_a_result_of_an_earlier_version_is_refused_with_what_to_do(task: FoldTask) -> None:
+    write_json(task.folder / RECORD, {"modality_set": "dose"})
+    with pytest.raises(TrainingError, match=r"fold.json was made by an earlier version of ricenet; move it"):
+        assert task.record
 
 
 # ---- sampling and predictions
@@ -275,14 +242,13 @@ def test_repeats_of_a_subject_are_counted() -> None:
     assert occurrences(np.array([3, 1, 3, 3, 1])).tolist() == [0, 0, 1, 2, 1]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_macro_f1_agrees_with_scikit_learn(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    p_rice = draw.random(9)
-    labels: list[Label] = ["rice" if rice else "recurrence" for rice in draw.random(9) < 0.2 * seed]
-    called = np.where(p_rice >= 0.5, "rice", "recurrence")
-    expected = f1_score(labels, called, labels=["recurrence", "rice"], average="macro", zero_division=0)
-    assert macro_f1(labels, p_rice) == pytest.approx(expected)
+def test_macro_f1_by_hand() -> None:
+    # RICE: one of two calls is right and one is missed: 1/2. Recurrence: two of three are found, and one
+    # call is wrong: 2/3
+    labels: list[Label] = ["rice", "rice", "recurrence", "recurrence", "recurrence"]
+    assert macro_f1(labels, np.array([0.9, 0.2, 0.7, 0.1, 0.3])) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # a label that neither occurs nor is predicted counts 0
+    assert macro_f1(["rice"], np.array([0.9])) == 0.5
 
 
 def test_one_half_is_called_rice() -> None:
@@ -357,41 +323,18 @@ def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Spl
 
 # ---- the stages
 
-PROJECT = Path(__file__).parents[1]
-
 
 def test_the_stages_write_what_the_next_ones_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = write_subjects(tmp_path / "work" / "preprocessed", 12).labels
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    cohort = CheckedCohort.of(
-        "data/demo",
-        [
-            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
-            for s, label in labels.items()
-        ],
-    )
-    write_checked_cohort(cohort, tmp_path / "work/cohort/cohort.json")
-    write_excluded([], tmp_path / "work/cohort/excluded.json")
-    keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
-    write_json(tmp_path / "work/preprocessed/summary.json", keys)
+    cohort = write_project(tmp_path, split={"folds": 2, "test_fraction": 0.3})
     write_json(tmp_path / "work/tuning/best.json", {})
-    params = read_params(PROJECT / "params.yaml").model_dump()
-    params["preprocessing"] |= {"cube_voxels": CUBE}
-    params["split"] = {"folds": 2, "test_fraction": 0.3}
-    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
-    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
-    params["network"] = NETWORK.model_dump()
-    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
-    params["execution"] = SERIAL.model_dump()
-    write_json(tmp_path / "params.yaml", params)
     monkeypatch.chdir(tmp_path)
     for stage in ("split", "train"):
-        runpy.run_path(str(PROJECT / "src" / "stages" / f"{stage}.py"), run_name="__main__")
-    told = capsys.readouterr().err
-    assert "8 subjects in 2 folds, 4 in the test set" in told
-    assert "validation macro-F1: dose 0." in told
+        run_stage(stage)
+    reported = capsys.readouterr().err
+    assert "8 subjects in 2 folds, 4 in the test set" in reported
+    assert "validation macro-F1: dose 0." in reported
     record = Ensemble.load(tmp_path / "models/ensembles/dose").record
     splits = read_splits(tmp_path / "work/splits/splits.json")
     assert record.splits_digest == splits.digest

@@ -75,7 +75,7 @@ def test_inner_folds_are_stratified_and_depend_on_the_seed_alone(splits: Splits)
     assert inner.folds != inner_splits(splits, 0, seed=8).folds
 
 
-def test_too_few_subjects_for_inner_folds_are_told() -> None:
+def test_too_few_subjects_for_inner_folds_are_reported() -> None:
     with pytest.raises(
         SplitError,
         match=r"3 inner folds need at least 3 training subjects of each label in fold 0, found 2 recurrence "

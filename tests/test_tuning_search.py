@@ -153,7 +153,7 @@ def test_a_trial_that_cannot_be_trained_is_recorded_and_the_search_goes_on(tmp_p
     assert all(trial.values["training.learning_rate"] > 2e-3 for trial in failed)
 
 
-def test_where_nothing_can_be_trained_the_commonest_reason_is_told(tmp_path: Path) -> None:
+def test_where_nothing_can_be_trained_the_commonest_reason_is_reported(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=2)
     with pytest.raises(
         TrainingError,

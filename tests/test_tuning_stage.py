@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,77 +11,32 @@ from typing import Any
 
 import matplotlib.image
 import pytest
-from small_folds import CUBE, NETWORK, SERIAL, TRAINING, write_subjects
+from small_folds import PROJECT, SERIAL, run_stage, write_project
 from small_searches import Scores, small_search, trials_of
 
-from ricenet.cohort.checked import (
-    CheckedCohort,
-    CheckedSubject,
-    ScanDigests,
-    write_checked_cohort,
-    write_excluded,
-)
 from ricenet.cohort.splits import Splits, write_splits
-from ricenet.config.params import read_params
 from ricenet.config.tuned import read_tuned
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import read_json, write_json
+from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.training.tuning.records import NoObserver, read_study, read_trials
+from ricenet.training.tuning.records import TrialObserver, read_study, read_trials
 from ricenet.training.tuning.results import lay_out_tuning
 from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
-from ricenet.vocabulary import Label
 
-PROJECT = Path(__file__).parents[1]
 SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.batch_size": [3, 4]}
 
 
-def write_project(project: Path, **tuning: Any) -> None:
+def write_tuned_project(project: Path, **tuning: Any) -> None:
     """What the stages before `tune` leave; of the test subjects there are no volumes."""
-    labels: dict[str, Label] = dict(write_subjects(project / "work/preprocessed", 12).labels)
+    labels = write_project(project, tuning={"space": SPACE, "trials": 2, **tuning}).labels
     subjects = list(labels)
     splits = Splits(labels, (tuple(subjects[:4]), tuple(subjects[4:8])), tuple(subjects[8:]))
     write_splits(splits, project / "work/splits/splits.json")
     for subject in splits.test:
         shutil.rmtree(project / "work/preprocessed" / subject)
-    write_json(
-        project / "work/preprocessed/summary.json",
-        {"digest": "volumes", "subjects": dict.fromkeys(splits.development, "key")},
-    )
-    write_cohort(project, labels)
-    write_params(project, **tuning)
-
-
-def write_cohort(project: Path, labels: dict[str, Label]) -> None:
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    cohort = CheckedCohort.of(
-        "data/demo",
-        [
-            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
-            for s, label in labels.items()
-        ],
-    )
-    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_excluded([], project / "work/cohort/excluded.json")
-
-
-def write_params(project: Path, **tuning: Any) -> None:
-    params = read_params(PROJECT / "params.yaml").model_dump()
-    params["preprocessing"] |= {"cube_voxels": CUBE}
-    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
-    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
-    params["network"] = NETWORK.model_dump()
-    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
-    params["execution"] = SERIAL.model_dump()
-    params["tuning"] |= {"space": SPACE, "trials": 2, **tuning}
-    write_json(project / "params.yaml", params)
-
-
-def run_stage(name: str) -> None:
-    runpy.run_path(str(PROJECT / "src" / "stages" / f"{name}.py"), run_name="__main__")
 
 
 def kinds(store: TrackingStore) -> list[str]:
@@ -90,7 +44,7 @@ def kinds(store: TrackingStore) -> list[str]:
 
 
 def test_tuning_from_params_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_project(tmp_path, modality_sets=["dose"])
+    write_tuned_project(tmp_path, modality_sets=["dose"])
     monkeypatch.chdir(tmp_path)
     run_stage("tune")
 
@@ -156,7 +110,7 @@ def test_a_worker_takes_its_volumes_along_to_another_machine(tmp_path: Path) -> 
         volumes = tmp_path / "here/preprocessed" / subject / "dose.npy"
         volumes.parent.mkdir(parents=True)
         volumes.write_text(f"volumes of {subject}")
-    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), NoObserver())
+    worker = Worker(3, [search], Scores(tmp_path / "calls.txt"), TrialObserver())
     travel = staged_worker(worker)
     there = tmp_path / "there" / travel.folder.name
     copies = {}
@@ -191,7 +145,7 @@ def test_the_search_goes_on_without_mlflow(tmp_path: Path, caplog: pytest.LogCap
     assert not (tmp_path / "none").exists()
 
 
-def test_damaged_results_are_told_with_who_makes_them(tmp_path: Path) -> None:
+def test_damaged_results_are_reported_with_who_makes_them(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=1)
     search_settings([search], SERIAL, score_fold=Scores(tmp_path / "calls.txt"))
     lay_out_tuning([search], 4, tmp_path / "work/tuning")
@@ -201,11 +155,12 @@ def test_damaged_results_are_told_with_who_makes_them(tmp_path: Path) -> None:
 
 
 def test_without_a_set_to_tune_the_stage_loads_nothing_heavy(tmp_path: Path) -> None:
-    write_project(tmp_path)
+    write_tuned_project(tmp_path)
     stage = PROJECT / "src/stages/tune.py"
     heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'monai'}"
     code = (
-        f"import runpy, sys; runpy.run_path({str(stage)!r}, run_name='__main__'); "
+        "import runpy, sys; import ricenet.training.planning; "
+        f"runpy.run_path({str(stage)!r}, run_name='__main__'); "
         f"assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

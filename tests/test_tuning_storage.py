@@ -1,4 +1,4 @@
-"""The searches' database: whatever is wrong with it is told with what to do, and without a traceback."""
+"""The searches' database: whatever is wrong with it is reported with what to do, and without a traceback."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tuning.db").write_text("no database at all" * 100)
-    told = refusal(f"sqlite:///{tmp_path / 'tuning.db'}")
-    assert "tuning.db cannot be used: file is not a database. Trials that have ended are kept" in told
+    reported = refusal(f"sqlite:///{tmp_path / 'tuning.db'}")
+    assert "tuning.db cannot be used: file is not a database. Trials that have ended are kept" in reported
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
@@ -57,13 +57,13 @@ def test_a_database_of_another_version_of_optuna_is_refused(tmp_path: Path) -> N
     sqlalchemy.create_engine(address)
     open_storage(address, 60)
     execute(tmp_path / "tuning.db", "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
-    told = refusal(address.replace("tuning.db", "./tuning.db"))
-    assert "was made by another version of Optuna. Move it away, or run `optuna storage upgrade" in told
+    reported = refusal(address.replace("tuning.db", "./tuning.db"))
+    assert "was made by another version of Optuna. Move it away, or run `optuna storage upgrade" in reported
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[None]:
-    """Whatever makes a sqlite file larger is told that the disk is full."""
+    """Whatever makes a sqlite file larger gets a full disk."""
 
     def limit(connection: sqlite3.Connection, _: object) -> None:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -74,7 +74,7 @@ def small_disk(tmp_path: Path) -> Iterator[None]:
     sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
 
 
-def test_a_full_disk_stops_the_search_and_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_full_disk_stops_the_search_and_is_reported(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     scores = Scores(tmp_path / "calls.txt")
     search = small_search(tmp_path, trials=2)
     search_settings([search], SERIAL, score_fold=scores)
@@ -88,19 +88,19 @@ def test_a_full_disk_stops_the_search_and_is_told(tmp_path: Path, request: pytes
     assert len(trials_of(search)) >= 2
 
 
-def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    told = refusal("postgresql://db.example.org/tuning")
-    assert "postgresql://db.example.org/tuning, and the driver psycopg is not installed" in told
-    assert "pip install 'ricenet[postgres]', or set tuning.storage to null" in told
+    reported = refusal("postgresql://db.example.org/tuning")
+    assert "postgresql://db.example.org/tuning, and the driver psycopg is not installed" in reported
+    assert "pip install 'ricenet[postgres]', or set tuning.storage to null" in reported
 
 
-def test_a_server_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg")
     monkeypatch.setenv("PGPASSWORD", "secret")
-    told = refusal("postgresql://127.0.0.1:1/tuning")
-    assert "the database postgresql://127.0.0.1:1/tuning cannot be used: connection failed" in told
-    assert "Check that the server is up" in told and "secret" not in told
+    reported = refusal("postgresql://127.0.0.1:1/tuning")
+    assert "the database postgresql://127.0.0.1:1/tuning cannot be used: connection failed" in reported
+    assert "Check that the server is up" in reported and "secret" not in reported
 
 
 def test_a_heartbeat_that_the_database_misses_is_not_the_last(

@@ -63,3 +63,8 @@ def test_a_declaration_survives_its_record() -> None:
 def test_a_session_without_an_mri_has_nothing_to_register_its_volumes_to() -> None:
     with pytest.raises(ValueError, match="session planning has no MRI"):
         FIVE.session_reference("planning")
+
+
+def test_the_last_session_is_the_one_declared_last_whatever_mri_of_an_earlier_one_follows() -> None:
+    flair = VolumeSpec(name="flair", kind="mri", session="postop", suffix="FLAIR", title="FLAIR")
+    assert Volumes([*PAPER_VOLUMES, flair]).last_session_reference.name == "event"

@@ -155,7 +155,8 @@ class Volumes(Sequence[VolumeSpec]):
     @property
     def last_session_reference(self) -> VolumeSpec:
         """The reference MRI of the last session that has one (the paper's event): it shows the new lesion."""
-        return self.session_reference(self.mris[-1].session)
+        with_mri = {spec.session for spec in self.mris}
+        return self.session_reference([session for session in self.sessions if session in with_mri][-1])
 
     @cached_property
     def sets(self) -> tuple[str, ...]:

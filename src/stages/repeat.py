@@ -16,7 +16,8 @@ from ricenet.evaluation.held_out import lacking
 from ricenet.runtime.errors import ParamsError
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import Store
-from ricenet.training.cross_validation import TrainingSetup, lay_out_training, plan_folds, train_folds
+from ricenet.training.cross_validation import lay_out_training, train_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 
 STORE = Path("work/store/repeats")
 TUNED = Path("work/tuning/best.json")

@@ -13,14 +13,8 @@ from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.live import LiveObserver
-from ricenet.training.cross_validation import (
-    TrainingSetup,
-    lay_out_ensembles,
-    lay_out_training,
-    plan_folds,
-    summary,
-    train_folds,
-)
+from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 
 logger = logging.getLogger("ricenet.stages.train")
 

@@ -10,7 +10,7 @@ import typer
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.importing.collection import ImportedCollection
+    from ricenet.importing.collections.collection import ImportedCollection
 
 OutputFolder = Annotated[
     Path, typer.Argument(metavar="OUT", help="The cohort's folder; an import goes on where it was killed.")
@@ -56,24 +56,19 @@ def burdenko(
 ) -> None:
     """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params
-    from ricenet.importing.collections.burdenko.importer import import_burdenko
-    from ricenet.importing.collections.burdenko.labels import LabelRules
+    from ricenet.importing.collections.burdenko import import_burdenko
+    from ricenet.importing.collections.burdenko_events import LabelRules
+    from ricenet.importing.collections.collection import Where
 
     log_to_stderr()
     with mendable_errors(), PrivateErrors():
         params = read_params(file)
         rules = LabelRules(include_distant, include_low_confidence, follow_up)
+        where = Where(source, output, key or _beside(output))
         imported = import_burdenko(
-            source,
-            clinical_table,
-            output,
-            key or _beside(output),
-            rules,
-            date_tolerance,
-            params.seed,
-            params.execution,
+            where, clinical_table, rules, date_tolerance, params.volumes, params.seed, params.execution
         )
-        _tell(imported, output)
+        _report(imported, output)
 
 
 def cfb_gbm(
@@ -99,19 +94,19 @@ def cfb_gbm(
 ) -> None:
     """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params
-    from ricenet.importing.collections.cfb_gbm.importer import import_cfb_gbm
+    from ricenet.importing.collections.cfb_gbm import import_cfb_gbm
+    from ricenet.importing.collections.collection import Where
 
     log_to_stderr()
     with mendable_errors(), PrivateErrors():
-        execution = read_params(file).execution
-        imported = import_cfb_gbm(
-            source, tables, output, key or _beside(output), follow_up, weak_labels, execution
-        )
-        _tell(imported, output)
+        params = read_params(file)
+        where = Where(source, output, key or _beside(output))
+        imported = import_cfb_gbm(where, tables, follow_up, weak_labels, params.volumes, params.execution)
+        _report(imported, output)
 
 
-def _tell(imported: ImportedCollection, output: Path) -> None:
-    # a patient whose files cannot be used is told of and no failure: the archive's files are as they are
+def _report(imported: ImportedCollection, output: Path) -> None:
+    # a patient whose files cannot be used is reported and no failure: the archive's files are as they are
     typer.echo(imported.text())
     typer.echo(f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}")
 

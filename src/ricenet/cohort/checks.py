@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.description import parse_description
-from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, RawSubject, ScanDigests
+from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, SIDE_FILES, RawSubject, ScanDigests
 from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
@@ -75,12 +75,12 @@ def check_cohort(
     table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
-    quarantine = read_quarantine(root, {*table.listed, *folders} if table.has_ids else None)
+    quarantine = read_quarantine(root, {*table.listed, *folders} if table.columns else None)
     raws = [RawSubject(root, name, volumes) for name in folders if name not in quarantine.reasons]
     missing, notes = _missing_volumes(raws, volumes)
     digests = _digests(raws)
     of_files = _problems_of_files(root, digests, volumes, store, execution)
-    of_the_whole = [*_of_the_whole(root, len(names) - len(folders)), *quarantine.problems]
+    of_the_whole = [*_of_the_whole(root, len(names) - len(folders), volumes), *quarantine.problems]
     of_subjects = [*table.problems, *_mismatches(table, folders), *missing, *of_files]
     problems = [p for p in (*of_the_whole, *of_subjects) if p.subject not in quarantine.reasons]
     unused = {problem.subject for problem in problems} | quarantine.reasons.keys()
@@ -129,7 +129,11 @@ def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
     write_json(path, content)
 
 
-def _of_the_whole(root: Path, misnamed: int) -> Iterator[Problem]:
+def _of_the_whole(root: Path, misnamed: int, volumes: Volumes) -> Iterator[Problem]:
+    for name in volumes.names:
+        if name in SIDE_FILES:
+            found = f"the volume {name} has the name of a file beside the volumes"
+            yield Problem(None, "params.yaml", found, "Choose another name under volumes.")
     if (root / IMPORTING).exists():
         # subjects are written before the tables, which may describe what they replaced
         found = "import unfinished: it was killed, or is still under way"
@@ -147,7 +151,7 @@ def _of_the_whole(root: Path, misnamed: int) -> Iterator[Problem]:
 
 def _mismatches(table: ParticipantsTable, folders: list[str]) -> Iterator[Problem]:
     """Subjects of the table without a folder, and folders without a row."""
-    if not table.has_ids:
+    if not table.columns:
         return
     for subject in sorted(table.listed.difference(folders)):
         yield Problem(

@@ -13,6 +13,9 @@ DATASET_DESCRIPTION = "dataset_description.json"
 GROUND_TRUTH = "ground_truth"
 """Folder in which a synthetic cohort keeps what only its maker can know."""
 
+SIDE_FILES = ("brain_mask", "cavity_mask", "lesion_mask", "dose_sidecar", "planning_ct")
+"""What may lie beside the volumes; the last two belong to the dose."""
+
 ScanDigests = dict[str, str]
 """SHA-256 of a subject's files: of each volume by its name, and of what lies beside (`side_files`)."""
 
@@ -71,9 +74,7 @@ class RawSubject:
     @property
     def side_files(self) -> dict[str, Path]:
         """What may lie beside the volumes, by name; all but the dose's sidecar is optional."""
-        names = ["brain_mask", "cavity_mask", "lesion_mask"]
-        if self.volumes.dose is not None:
-            names += ["dose_sidecar", "planning_ct"]
+        names = SIDE_FILES if self.volumes.dose is not None else SIDE_FILES[:3]
         return {name: getattr(self, name) for name in names}
 
     @property

@@ -121,11 +121,6 @@ class ParticipantsTable:
     columns: tuple[str, ...]
     problems: tuple[Problem, ...]
 
-    @property
-    def has_ids(self) -> bool:
-        """Whether the table could be read far enough to say which subjects it lists."""
-        return bool(self.columns)
-
 
 def read_tsv(path: Path) -> list[list[str]] | Finding | None:
     """The cells of every line of a UTF-8 table, quotation marks as they stand; None: there is no file."""

@@ -30,7 +30,7 @@ def read_variables(
     problems: list[Problem] = []
     for spec in specs:
         column = spec.source_column
-        if column is None or not table.has_ids:
+        if column is None or not table.columns:
             continue
         if column not in table.columns and column not in Participant.model_fields:
             found = f"column {column} is missing, from which params.yaml takes the variable {spec.name}"

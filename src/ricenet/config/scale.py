@@ -51,7 +51,7 @@ def _merge(target: Any, preset: Any) -> int:
     for key, value in preset.items():
         if isinstance(value, dict):
             changed += _merge(target[key], value)
-        elif target[key] != value:
+        elif key not in target or target[key] != value:
             target[key] = value
             changed += 1
     return changed

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
 from ricenet.config.params import PARAMS_FILE
 from ricenet.config.training import AugmentationParams, TrainingOverride, TrainingParams
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import ParamsError, TrainingError
-from ricenet.runtime.files import read_json
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import Volumes
 
 Values = Mapping[str, float | int]
 """Dotted name -> value, such as training.learning_rate or augmentation.probability.noise."""
+
+
+def _searched(name: str) -> str:
+    if name not in SEARCHED:
+        raise ValueError("no setting that can be tuned")
+    return name
+
+
+_Searched = Annotated[str, AfterValidator(_searched)]
+_Number = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 _MAKE_AGAIN = "The stage `tune` makes it: delete it and run `dvc repro`"
 
@@ -49,27 +57,19 @@ class Tuned:
             (name, *_), wrong = error.errors()[0]["loc"], error.errors()[0]["msg"]
             raise TrainingError(f"{modality_set}: tuned settings: {name}: {wrong}. {_MAKE_AGAIN}") from None
 
+    def refuse_unknown(self, volumes: Volumes) -> None:
+        """Make sure that all sets are of declared volumes. Raises TrainingError."""
+        if unknown := [name for name in self.folds_of if name not in volumes.sets]:
+            raise TrainingError(f"tuned settings of the unknown modality set {unknown[0]!r}. {_MAKE_AGAIN}")
+
     def differing(self, modality_set: str) -> frozenset[str]:
         """Dotted names of the settings that a nested search gave each fold of its own."""
-        values = self.folds_of.get(modality_set, ())
-        names = {name for of_fold in values for name in of_fold}
-        return frozenset(name for name in names if len({of_fold.get(name) for of_fold in values}) > 1)
+        folds = self.folds_of.get(modality_set, ())
+        return frozenset(n for n in self.names(modality_set) if len({values.get(n) for values in folds}) > 1)
 
-    def refuse_overridden(
-        self, overrides: Mapping[str, TrainingOverride], modality_sets: Iterable[str]
-    ) -> None:
-        """Make sure that no setting of these sets is both tuned and set for the set in the parameter file.
-
-        Raises ParamsError: naming each.
-        """
-        refuse_overridden(
-            {
-                name: {key for values in self.folds_of[name] for key in values}
-                for name in modality_sets
-                if name in self.folds_of
-            },
-            overrides,
-        )
+    def names(self, modality_set: str) -> frozenset[str]:
+        """Dotted names of the settings that were tuned for a set."""
+        return frozenset(name for values in self.folds_of.get(modality_set, ()) for name in values)
 
 
 def refuse_overridden(tuned: Mapping[str, Iterable[str]], overrides: Mapping[str, TrainingOverride]) -> None:
@@ -88,38 +88,29 @@ def refuse_overridden(tuned: Mapping[str, Iterable[str]], overrides: Mapping[str
         raise ParamsError(PARAMS_FILE.name, problems)
 
 
+class _Found(BaseModel):
+    """An entry of best.json; what else it says is for people."""
+
+    folds: Annotated[list[Annotated[dict[_Searched, _Number], Field(min_length=1)]], Field(min_length=1)]
+
+
+_FOUND = TypeAdapter(dict[str, _Found])
+
+
 def read_tuned(path: Path) -> Tuned:
     """Read what the stage `tune` found. path: work/tuning/best.json, `{}` where nothing is tuned.
 
     Raises TrainingError: missing, damaged, or with a setting that cannot be tuned.
     """
     try:
-        content = read_json(path)
+        found = _FOUND.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise TrainingError(f"{path} is missing. The stage `tune` makes it: run `dvc repro`") from None
-    except ValueError:
-        raise TrainingError(f"{path} is damaged: it is not JSON. {_MAKE_AGAIN}") from None
-    if problem := _problem(content):
-        raise TrainingError(f"{path} is damaged: {problem}. {_MAKE_AGAIN}")
-    return Tuned({modality_set: found["folds"] for modality_set, found in content.items()})
-
-
-def _problem(content: Any) -> str | None:
-    if not isinstance(content, dict):
-        return "it does not hold an entry a modality set"
-    for modality_set, found in content.items():
-        if modality_set not in MODALITY_SETS:
-            return f"unknown modality set {modality_set!r}"
-        folds = found.get("folds") if isinstance(found, dict) else None
-        if not isinstance(folds, list) or not folds or not all(isinstance(f, dict) and f for f in folds):
-            return f"{modality_set} has no list of settings by fold"
-        for name, value in ((name, value) for values in folds for name, value in values.items()):
-            if name not in SEARCHED:
-                return f"{modality_set} has the unknown setting {name!r}"
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value):
-                return f"{modality_set}, {name}: {value!r} is no number"
-    return None
+    except ValidationError as error:
+        last = error.errors()[-1]
+        where = ".".join(str(part) for part in last["loc"] if part != "[key]")
+        raise TrainingError(f"{path} is damaged: {where}: {last['msg']}. {_MAKE_AGAIN}") from None
+    return Tuned({modality_set: of_set.folds for modality_set, of_set in found.items()})
 
 
 def with_values(

@@ -56,13 +56,6 @@ class Candidate:
     origin: str = ""
 
 
-@dataclass(frozen=True)
-class Exclusion:
-    """Why a patient of a collection is not imported, for the cohort's tables: it identifies nobody."""
-
-    reason: str
-
-
 def import_cohort(
     candidates: Sequence[Candidate], to: Destination, execution: ExecutionParams
 ) -> tuple[PatientOutcome, ...]:

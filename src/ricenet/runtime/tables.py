@@ -26,6 +26,15 @@ def read_rows(path: Path, delimiter: str = "\t") -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter=delimiter))
 
 
+def read_lines(path: Path, delimiter: str) -> list[list[str]]:
+    """Each row's cells, the header's first, in UTF-8 with or without byte order mark.
+
+    Raises OSError, UnicodeDecodeError; csv.Error: not well formed.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return list(csv.reader(stream, delimiter=delimiter, strict=True))
+
+
 def table_text(header: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = "\t") -> str:
     """A table as text with a header line, for files whose bytes must repeat."""
     stream = io.StringIO()

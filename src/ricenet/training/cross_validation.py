@@ -1,161 +1,26 @@
-"""All folds of all modality sets: what has to be trained, training it, laying out the results."""
+"""All folds of all modality sets: training what is planned, and laying out the results."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib.metadata import version
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
-from ricenet.cohort.checked import read_usable_cohort
-from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import NetworkParams
-from ricenet.config.params import ExecutionParams, Params, PreprocessingParams
-from ricenet.config.training import AugmentationParams, TrainingParams
-from ricenet.config.tuned import Tuned
-from ricenet.preprocessing.subject_variables import variables_of
-from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.errors import ScanError, SplitError, TrainingError
+from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
-from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
+from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
-from ricenet.training.history import EpochObserver, FoldIdentity, NullObserver, read_history
-from ricenet.training.initial_weights import InitialWeights
+from ricenet.training.history import EpochObserver, FoldIdentity, read_history
 from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
-from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingSetup:
-    """What all folds of all modality sets have in common: subjects, settings, and where files lie.
-
-    subject_keys: content addresses of preprocessed subjects. preprocessed: a folder with a folder per
-    subject. store: a folder for folds, by key. variables: values by subject. lacking: optional volumes that
-    a subject does not have. tuned: settings that take the place of others.
-    """
-
-    splits: Splits
-    subject_keys: Mapping[str, str]
-    seed: int
-    preprocessing: PreprocessingParams
-    training: TrainingParams
-    augmentation: AugmentationParams
-    network: NetworkParams
-    preprocessed: Path
-    store: Path
-    volumes: Volumes = PAPER_VOLUMES
-    variable_specs: tuple[VariableSpec, ...] = ()
-    variables: Mapping[str, SubjectVariables] = field(default_factory=dict)
-    lacking: Mapping[str, Collection[str]] = field(default_factory=dict)
-    tuned: Tuned = field(default_factory=Tuned)
-
-    @classmethod
-    def of_project(cls, params: Params, store: Path, tuned: Tuned | None = None) -> Self:
-        """From the parameters and from what the stages before left in work/.
-
-        Raises SplitError, ResultError: a file of theirs is missing or damaged.
-        """
-        preprocessed, cohort = Path("work/preprocessed"), read_usable_cohort()
-        optional = {spec.name for spec in params.volumes if not spec.required}
-        return cls(
-            read_splits(Path("work/splits/splits.json")),
-            read_json(preprocessed / "summary.json")["subjects"],
-            params.seed,
-            params.preprocessing,
-            params.training,
-            params.augmentation,
-            params.network,
-            preprocessed,
-            store,
-            params.volumes,
-            params.variables,
-            variables_of(cohort, preprocessed),
-            {subject.participant_id: optional - subject.scans.keys() for subject in cohort.subjects},
-            tuned or Tuned(),
-        )
-
-
-def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldTask]:
-    """Every fold of every set, in this order, with the settings of its set.
-
-    Raises ScanError: a subject of the splits that is not preprocessed. ParamsError: a setting that is
-    both tuned and in `training.overrides` of its set, or initial weights that are not there. SplitError:
-    too few subjects have the volumes of a set.
-    """
-    for subject in setup.splits.development:
-        if subject not in setup.subject_keys:
-            raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
-    setup.tuned.refuse_overridden(setup.training.overrides, modality_sets)
-    initial_weights = InitialWeights.of(setup.network.initial_weights)
-    folds = range(len(setup.splits.folds))
-    return [_plan_fold(setup, name, fold, initial_weights) for name in modality_sets for fold in folds]
-
-
-def _plan_fold(
-    setup: TrainingSetup, modality_set: str, fold: int, initial_weights: InitialWeights | None
-) -> FoldTask:
-    splits, of_set = setup.splits, setup.training.of_set(modality_set)
-    training, augmentation = setup.tuned.settings(modality_set, fold, of_set, setup.augmentation)
-    needed = {spec.name for spec in setup.volumes.members(modality_set)}
-    excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
-    if fold == 0 and excluded:
-        logger.info(
-            "%s: %d subject(s) without all volumes: %s", modality_set, len(excluded), ", ".join(excluded)
-        )
-    task = FoldTask(
-        modality_set=modality_set,
-        fold=fold,
-        seed=setup.seed,
-        training=training,
-        augmentation=augmentation,
-        network=setup.network,
-        cube_voxels=setup.preprocessing.cube_voxels,
-        spacing_mm=setup.preprocessing.spacing_mm,
-        labels={subject: splits.labels[subject] for subject in splits.development},
-        training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
-        validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
-        subject_keys={subject: setup.subject_keys[subject] for subject in splits.development},
-        code=training_code(),
-        preprocessed=setup.preprocessed.absolute(),
-        store=setup.store.absolute(),
-        volumes=setup.volumes,
-        variable_specs=setup.variable_specs,
-        variables={s: setup.variables[s] for s in splits.development if s in setup.variables},
-        initial_weights=initial_weights,
-        excluded=tuple(excluded),
-        own_settings=setup.tuned.differing(modality_set),
-    )
-    _require_subjects(task)
-    return task
-
-
-def _require_subjects(task: FoldTask) -> None:
-    """Make sure that a fold is left with subjects. Raises SplitError."""
-    trained = {task.labels[subject] for subject in task.training_subjects}
-    if task.excluded and (not task.validation_subjects or trained != set(LABELS)):
-        raise SplitError(
-            f"{task.modality_set}, fold {task.fold}: once {len(task.excluded)} subject(s) that lack a volume "
-            "of the set are excluded, a label has no training subject or nobody is left to validate; take "
-            "the set out of modality_sets, or add subjects"
-        )
-
-
-@cache
-def training_code() -> str:
-    """Digest of the code that trains, and of the libraries that compute."""
-    versions = {name: version(name) for name in ("numpy", "torch", "monai")}
-    return content_digest({"source": code_digest("ricenet.training.fold"), "versions": versions})
 
 
 def train_folds(
@@ -171,7 +36,7 @@ def train_folds(
         return
     from ricenet.training.fold import train_fold
 
-    observer = observer or NullObserver()
+    observer = observer or EpochObserver()
     # the one with most channels takes the most
     sizing = sized(execution, max(unfinished, key=lambda task: len(task.members)))
     outcomes: list[Outcome[FoldTask, FoldIdentity]] = run_tasks(

@@ -24,14 +24,7 @@ from ricenet.training.augmentation import augment, draw_augmentation, varied_mri
 from ricenet.training.batches import Batch, SubjectBatches
 from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
-from ricenet.training.history import (
-    EpochMetrics,
-    EpochObserver,
-    EpochSpeed,
-    FoldIdentity,
-    NullObserver,
-    write_history,
-)
+from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity, write_history
 from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
@@ -155,7 +148,7 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
     try:
         with repeatability(task.training.deterministic), memory_explained(str(identity), task.training):
             run, history = _begun_or_resumed(task)
-            _train(run, history, observer or NullObserver())
+            _train(run, history, observer or EpochObserver())
             _keep(run, history)
     finally:
         torch.set_num_threads(threads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 from ricenet.runtime.files import write_text
 from ricenet.runtime.tables import read_rows, table_text
@@ -47,8 +46,11 @@ class EpochSpeed:
     memory_gb: float
 
 
-class EpochObserver(Protocol):
-    """Something that follows trainings; it is called in the process that trains, and has to be picklable."""
+class EpochObserver:
+    """Follows trainings, and does nothing by itself.
+
+    It is called in the process that trains, and has to be picklable.
+    """
 
     def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
         """An epoch (from 1) is done."""
@@ -58,19 +60,6 @@ class EpochObserver(Protocol):
 
     def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
         """Trainings ended with errors, or their processes did; called in the process that began them."""
-
-
-class NullObserver:
-    """Follows nothing."""
-
-    def on_epoch(self, fold: FoldIdentity, epoch: int, metrics: EpochMetrics, speed: EpochSpeed) -> None:
-        """Do nothing."""
-
-    def on_finished(self, fold: FoldIdentity, history: Sequence[EpochMetrics]) -> None:
-        """Do nothing."""
-
-    def on_failed(self, folds: Sequence[FoldIdentity]) -> None:
-        """Do nothing."""
 
 
 def write_history(history: Sequence[EpochMetrics], path: Path) -> None:

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ricenet.config.params import PARAMS_FILE
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.runtime.files import file_digest
-from ricenet.training.tensors_file import read_tensors
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class InitialWeights:
             logger.warning("%s: %d tensors keep their random values: %s", self.path.name, len(own), listed)
 
     def _read(self, name: str) -> Mapping[str, torch.Tensor]:
+        from ricenet.training.tensors_file import read_tensors
+
         try:
             tensors, _ = read_tensors(self.path)
         except ValueError as error:
@@ -95,5 +98,7 @@ def _first_layer(network: torch.nn.Module) -> str:
 
 def _head(network: torch.nn.Module) -> str:
     """What the names of the last linear layer's parameters begin with."""
+    import torch
+
     *_, last = (name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear))
     return f"{last}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,18 +73,14 @@ class StudyRecord:
         return f"{self.modality_set}{where} tuning {self.key[:12]}"
 
 
-class TrialObserver(Protocol):
-    """Something that follows a search; it is called in the process that trains, and has to be picklable."""
+class TrialObserver:
+    """Follows a search, and does nothing by itself.
+
+    It is called in the process that trains, and has to be picklable.
+    """
 
     def on_trial(self, study: StudyRecord, trial: TrialRecord) -> None:
         """A trial is complete, pruned or failed."""
-
-
-class NoObserver:
-    """Follows nothing."""
-
-    def on_trial(self, study: StudyRecord, trial: TrialRecord) -> None:
-        """Do nothing."""
 
 
 def score_of(predictions: Sequence[Prediction]) -> FoldScore:

@@ -18,7 +18,7 @@ from ricenet.config.tuning import SEARCHED, TuningParams
 from ricenet.runtime.errors import ParamsError, SplitError
 from ricenet.runtime.files import content_digest
 from ricenet.runtime.randomness import seed_for
-from ricenet.training.cross_validation import TrainingSetup, plan_folds
+from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import FoldTask
 from ricenet.training.tuning.records import StudyRecord
 from ricenet.vocabulary import LABELS

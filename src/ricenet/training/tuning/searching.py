@@ -21,7 +21,7 @@ from ricenet.runtime.ray.staging import StagedTask
 from ricenet.runtime.store import LOCKS
 from ricenet.training.concurrency import sized
 from ricenet.training.staged_folds import staged_inputs, with_staged_inputs
-from ricenet.training.tuning.records import NoObserver, TrialObserver
+from ricenet.training.tuning.records import TrialObserver
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
 from ricenet.training.tuning.study import Progress, best_trial, open_study, progress, record_of
@@ -57,7 +57,7 @@ def search_settings(
     waiting = False
     while missing := [search for search in searches if not _is_over(search)]:
         if there_are := sum(open_trials(search) for search in missing):
-            _share_out(missing, there_are, execution, score_fold, observer or NoObserver())
+            _share_out(missing, there_are, execution, score_fold, observer or TrialObserver())
         else:
             if not waiting:
                 logger.info("tuning: waiting for trials of other workers, or of ones that died a moment ago")

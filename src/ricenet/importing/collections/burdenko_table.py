@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from ricenet.cohort.participants import MISSING
+from ricenet.importing.collections.collection import AS_DISTRIBUTED, Cells, read_archive_table
 from ricenet.runtime.errors import CohortError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +32,7 @@ _DESCRIBED = {
 }
 """By column of participants.tsv: the clinical table's column, and the cells that are knowledge."""
 _UNKNOWN = {"", "?"}
+_NAME = "the clinical table"
 
 
 @dataclass(frozen=True)
@@ -67,24 +66,22 @@ class ClinicalRow:
 def read_clinical_table(path: Path) -> tuple[ClinicalRow, ...]:
     """Read the comma-separated table as the archive distributes it.
 
-    Raises CohortError: unreadable, a column missing, a ragged row, a row without a patient, a patient twice.
+    Raises CohortError: what `read_archive_table` says, no row at all, one without a patient, a patient twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(io.StringIO(stream.read()), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(
-            f"the clinical table cannot be read as comma-separated UTF-8 text ({type(error).__name__}); "
-            "give the CSV file that the archive distributes"
-        ) from None
-    header = lines[0] if lines else []
+    header, rows = read_archive_table(path, _NAME, _NEEDED, ",")
     visits = _visits(header)
-    # blank lines, as spreadsheets leave them at the end, are no patients
-    rows = [(number, cells) for number, cells in enumerate(lines[1:], start=2) if any(map(str.strip, cells))]
-    _require_patients(header, rows)
-    cells_of = [dict(zip(header, cells, strict=True)) for _, cells in rows]
-    patients = tuple(_row(line, cells, visits) for (line, _), cells in zip(rows, cells_of, strict=True))
-    _warn_of_lost_cells(cells_of, patients)
+    _require_patients(rows)
+    patients = tuple(_row(line, cells, visits) for line, cells in rows)
+    for name, (column, _) in _DESCRIBED.items():
+        unknown = [
+            cells[column]
+            for (_, cells), row in zip(rows, patients, strict=True)
+            if row.columns[name] == MISSING
+        ]
+        if lost := sum(cell not in _UNKNOWN for cell in unknown):
+            logger.warning(
+                "clinical table: %d cell(s) of %s are taken as n/a: not of its words", lost, column
+            )
     return patients
 
 
@@ -107,40 +104,31 @@ def parse_date(cell: str) -> date | None:
 
 def _visits(header: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Names of the response's and the date's column, by the visit's number."""
-    missing = [column for column in _NEEDED if column not in header]
-    responses = {int(match[1]): match[0] for name in header if (match := _RESPONSE.fullmatch(name))}
-    dates = {int(match[1]): match[0] for name in header if (match := _VISIT_DATE.fullmatch(name))}
-    if missing or not responses or responses.keys() != dates.keys():
-        absent = missing or ["Response_1st_fup, Anonym1st_fup and so on in pairs"]
-        raise CohortError(
-            f"the clinical table lacks columns: {', '.join(absent)}; give the CSV file of "
-            "Burdenko-GBM-Progression as the archive distributes it"
-        )
-    repeated = [name for name, count in Counter(header).items() if count > 1]
-    if repeated:
-        raise CohortError(f"the clinical table has {len(repeated)} column(s) twice; keep one of each")
+    responses, dates = (
+        {int(match[1]): match[0] for name in header if (match := pattern.fullmatch(name))}
+        for pattern in (_RESPONSE, _VISIT_DATE)
+    )
+    if not responses or responses.keys() != dates.keys():
+        pairs = "Response_1st_fup, Anonym1st_fup and so on in pairs"
+        raise CohortError(f"{_NAME}: lacks the column(s) {pairs}; {AS_DISTRIBUTED}")
     return {number: (responses[number], dates[number]) for number in sorted(responses)}
 
 
-def _require_patients(header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
-    # lines are named, never patients: the message may be logged
-    ragged = [number for number, cells in rows if len(cells) != len(header)]
-    if ragged or not rows:
-        told = f"lines {', '.join(map(str, ragged))} have" if ragged else "no line has"
-        raise CohortError(f"the clinical table: {told} {'not ' if ragged else ''}a cell under every column")
-    position = header.index(PATIENT)
+def _require_patients(rows: Sequence[tuple[int, Cells]]) -> None:
+    if not rows:
+        raise CohortError(f"{_NAME}: lists no patient; {AS_DISTRIBUTED}")
     lines_of: dict[str, list[int]] = {}
-    for number, cells in rows:
-        lines_of.setdefault(cells[position].strip(), []).append(number)
+    for line, cells in rows:
+        lines_of.setdefault(cells[PATIENT], []).append(line)
     if "" in lines_of:
-        raise CohortError(f"the clinical table: no {PATIENT} on lines {', '.join(map(str, lines_of['']))}")
-    repeated = [lines for lines in lines_of.values() if len(lines) > 1]
-    if repeated:
-        told = "; ".join(", ".join(map(str, lines)) for lines in repeated)
-        raise CohortError(f"the clinical table lists a patient twice (lines {told}); keep one row a patient")
+        raise CohortError(f"{_NAME}: no {PATIENT} on lines {', '.join(map(str, lines_of['']))}")
+    if repeated := [", ".join(map(str, lines)) for lines in lines_of.values() if len(lines) > 1]:
+        raise CohortError(
+            f"{_NAME}: lists a patient twice (lines {'; '.join(repeated)}); keep one row a patient"
+        )
 
 
-def _row(line: int, cells: Mapping[str, str], visits: Mapping[int, tuple[str, str]]) -> ClinicalRow:
+def _row(line: int, cells: Cells, visits: Mapping[int, tuple[str, str]]) -> ClinicalRow:
     used = [SURGERY, RT_START, RT_END, TOPOMETRIC_MRI, *(on for _, on in visits.values())]
     dates: dict[str, date | None] = dict.fromkeys(used)
     malformed = []
@@ -153,7 +141,7 @@ def _row(line: int, cells: Mapping[str, str], visits: Mapping[int, tuple[str, st
         FollowUp(number, _words(cells[response]), dates[on]) for number, (response, on) in visits.items()
     )
     return ClinicalRow(
-        patient_id=cells[PATIENT].strip(),
+        patient_id=cells[PATIENT],
         columns=_described(cells),
         surgery=dates[SURGERY],
         rt_start=dates[RT_START],
@@ -169,18 +157,8 @@ def _words(cell: str) -> frozenset[str]:
     return frozenset(word for part in cell.lower().split(",") if (word := " ".join(part.split())))
 
 
-def _described(cells: Mapping[str, str]) -> dict[str, str]:
-    told = {name: (cells[column].strip(), known) for name, (column, known) in _DESCRIBED.items()}
-    return {name: cell if known.fullmatch(cell) else MISSING for name, (cell, known) in told.items()}
-
-
-def _warn_of_lost_cells(rows: Sequence[Mapping[str, str]], described: Sequence[ClinicalRow]) -> None:
-    for name, (column, _) in _DESCRIBED.items():
-        lost = sum(
-            row.columns[name] == MISSING and cells[column].strip() not in _UNKNOWN
-            for cells, row in zip(rows, described, strict=True)
-        )
-        if lost:
-            logger.warning(
-                "clinical table: %d cell(s) of %s are taken as n/a: not of its words", lost, column
-            )
+def _described(cells: Cells) -> dict[str, str]:
+    return {
+        name: cells[column] if known.fullmatch(cells[column]) else MISSING
+        for name, (column, known) in _DESCRIBED.items()
+    }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from ricenet.cohort.participants import MISSING
+from ricenet.importing.collections.collection import AS_DISTRIBUTED, Cells, read_archive_table
 from ricenet.runtime.errors import CohortError
 
 Table = Literal[
@@ -37,6 +36,7 @@ _GENERATED = "genSegmentation"
 
 _VISITS: tuple[Visit, ...] = get_args(Visit)
 
+_ANYTHING = ("anything", re.compile(".*"))
 _AVAILABLE = ("0 or 1", re.compile("[01]"))
 _RANO_OR_EMPTY = ("a RANO category or empty", re.compile(f"({_RANO.pattern})?"))
 _EXPECTED = {
@@ -51,8 +51,6 @@ _EXPECTED = {
     "rano_t0_to_t2": _RANO_OR_EMPTY,
 }
 """What a cell of a column has to be, in words and as a pattern."""
-
-_Cells = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,10 @@ def read_tables(folder: Path) -> CfbTables:
     there twice; says which table and line.
     """
     newest = newest_tables(folder)
-    tables: dict[Table, dict[tuple[int, str], _Cells]] = {
-        table: _keyed(table, _rows(table, newest[table])) if table in newest else {} for table in _COLUMNS
-    }
+    tables: dict[Table, dict[tuple[int, str], Cells]] = {table: {} for table in _COLUMNS}
+    for table, path in newest.items():
+        _, rows = read_archive_table(path, table, _COLUMNS[table], "\t")
+        tables[table] = _keyed(table, rows)
     numbers = sorted({number for rows in tables.values() for number, _ in rows})
     patients = tuple(_patient(number, tables) for number in numbers)
     files = tuple(path.name for _, path in sorted(newest.items()))
@@ -118,29 +117,9 @@ def newest_tables(folder: Path) -> dict[Table, Path]:
     return {table: max(found[table])[2] for table in _COLUMNS if table in found}
 
 
-def _rows(table: Table, path: Path) -> Iterator[tuple[int, _Cells]]:
-    """The lines that are not blank, numbered from the header's 1."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(io.StringIO(stream.read()), delimiter="\t", strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(
-            f"{table}: cannot be read as tab-separated UTF-8 text ({type(error).__name__}); "
-            "give the table as the archive distributes it"
-        ) from None
-    header = lines[0] if lines else []
-    if missing := [column for column in _COLUMNS[table] if column not in header]:
-        raise CohortError(f"{table}: lacks the column(s) {', '.join(missing)}; give the archive's own table")
-    for number, cells in enumerate(lines[1:], start=2):
-        if any(cell.strip() for cell in cells):
-            if len(cells) != len(header):
-                raise _fault(table, number, "has not one cell under each column")
-            yield number, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-
-
-def _keyed(table: Table, rows: Iterable[tuple[int, _Cells]]) -> dict[tuple[int, str], _Cells]:
+def _keyed(table: Table, rows: Iterable[tuple[int, Cells]]) -> dict[tuple[int, str], Cells]:
     """Sound rows by patient and visit; where a table has one row a patient, that is t0."""
-    keyed: dict[tuple[int, str], _Cells] = {}
+    keyed: dict[tuple[int, str], Cells] = {}
     for line, cells in rows:
         visit = cells.get("temporality", "t0")
         if not _NUMBER.fullmatch(cells["id_patient"]):
@@ -148,7 +127,9 @@ def _keyed(table: Table, rows: Iterable[tuple[int, _Cells]]) -> dict[tuple[int, 
         if visit not in _VISITS:
             raise _fault(table, line, "temporality is none of t0, t1, t2")
         for column in _COLUMNS[table]:
-            _require_cell(table, line, column, cells[column])
+            expected, pattern = _EXPECTED.get(column, _ANYTHING)
+            if not pattern.fullmatch(cells[column]):
+                raise _fault(table, line, f"{column} is not {expected}")
         key = int(cells["id_patient"]), visit
         if key in keyed:
             raise _fault(table, line, "lists a patient's visit a second time")
@@ -156,28 +137,21 @@ def _keyed(table: Table, rows: Iterable[tuple[int, _Cells]]) -> dict[tuple[int, 
     return keyed
 
 
-def _require_cell(table: Table, line: int, column: str, cell: str) -> None:
-    if column in _EXPECTED:
-        told, pattern = _EXPECTED[column]
-        if not pattern.fullmatch(cell):
-            raise _fault(table, line, f"{column} is not {told}")
-
-
 def _fault(table: Table, line: int, found: str) -> CohortError:
     # without the cell, whatever it may hold
-    return CohortError(f"{table}, line {line}: {found}; give the table as the archive distributes it")
+    return CohortError(f"{table}, line {line}: {found}; {AS_DISTRIBUTED}")
 
 
-def _patient(number: int, tables: Mapping[Table, Mapping[tuple[int, str], _Cells]]) -> CfbPatient:
-    clinical = tables["clinical_data"].get((number, "t0"), {})
-    treatment = tables["treatment_data"].get((number, "t0"), {})
-    imaging = tables["treatment_imaging_availability"].get((number, "t0"), {})
-    rano = tables["rano_criteria"].get((number, "t0"), {})
-    scans = {visit: tables["mri_availability"].get((number, visit), {}) for visit in _VISITS}
+def _patient(number: int, tables: Mapping[Table, Mapping[tuple[int, str], Cells]]) -> CfbPatient:
+    def of(table: Table, visit: Visit = "t0") -> Cells:
+        return tables[table].get((number, visit), {})
+
+    clinical, treatment = of("clinical_data"), of("treatment_data")
+    imaging, rano = of("treatment_imaging_availability"), of("rano_criteria")
+    scans = {visit: of("mri_availability", visit) for visit in _VISITS}
     age, sex = clinical.get("age_at_t0 (years)", ""), clinical.get("gender", "")
-    prescription = treatment.get("dose (Gy)") or None
-    fractions = treatment.get("fractions_number") or None
-    weeks_to_rt = treatment.get("delay_t0_to_radiotherapy (weeks)") or None
+    prescription, fractions = treatment.get("dose (Gy)"), treatment.get("fractions_number")
+    weeks_to_rt = treatment.get("delay_t0_to_radiotherapy (weeks)")
     return CfbPatient(
         number=number,
         columns={
@@ -191,9 +165,9 @@ def _patient(number: int, tables: Mapping[Table, Mapping[tuple[int, str], _Cells
         },
         has_dose=imaging.get("rtdose") == "1",
         has_gtv=imaging.get("gtv") == "1" and imaging.get("gtv_type") != _GENERATED,
-        prescription_gy=None if prescription is None else float(prescription),
-        fractions=None if fractions is None else int(fractions),
-        weeks_to_rt=None if weeks_to_rt is None else int(weeks_to_rt),
+        prescription_gy=float(prescription) if prescription else None,
+        fractions=int(fractions) if fractions else None,
+        weeks_to_rt=int(weeks_to_rt) if weeks_to_rt else None,
         rano={visit: _category(rano.get(f"rano_t0_to_{visit}", "")) for visit in _VISITS if visit != "t0"},
     )
 

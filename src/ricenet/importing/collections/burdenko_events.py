@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from ricenet.importing.collections.burdenko.table import ClinicalRow, FollowUp
-from ricenet.importing.import_cohort import Exclusion
+from ricenet.importing.collections.burdenko_table import ClinicalRow, FollowUp
+from ricenet.importing.collections.collection import Exclusion, require_order
 from ricenet.vocabulary import Label
 
 Confidence = Literal["high", "low"]
@@ -60,25 +60,24 @@ class FirstEvent:
     rt_end: date
 
 
-def first_event(row: ClinicalRow, rules: LabelRules) -> FirstEvent | Exclusion:
-    """The patient's first event, or the first reason why it cannot be used.
+def first_event(row: ClinicalRow, rules: LabelRules) -> FirstEvent:
+    """The patient's first event.
 
     `response`, `stable` and blanks are no event. Dates that contradict each other exclude the patient,
     since either of them may be wrong.
+    Raises Exclusion: the first reason why the event cannot be used.
     """
     if row.malformed:
         columns = ", ".join(row.malformed)
-        return Exclusion(f"not a date (M/D/YY) in the clinical table: {columns}")
+        raise Exclusion(f"not a date (M/D/YY) in the clinical table: {columns}")
     visit = next((visit for visit in row.follow_ups if _is_event(visit)), None)
     if visit is None:
         count = sum(1 for visit in row.follow_ups if visit.responses)
-        told = f"no event in {count} follow-up visit(s)" if count else "no follow-up"
-        return Exclusion(f"{told} with a response")
+        found = f"no event in {count} follow-up visit(s)" if count else "no follow-up"
+        raise Exclusion(f"{found} with a response")
     meaning = _meaning(visit, rules)
-    if isinstance(meaning, Exclusion):
-        return meaning
     if rules.follow_up is not None and visit.number != rules.follow_up:
-        return Exclusion(f"the first event is at follow-up {visit.number}, not {rules.follow_up}")
+        raise Exclusion(f"the first event is at follow-up {visit.number}, not {rules.follow_up}")
     return _dated(meaning, visit, row)
 
 
@@ -86,27 +85,27 @@ def _is_event(visit: FollowUp) -> bool:
     return visit.responses not in _NO_EVENT
 
 
-def _meaning(visit: FollowUp, rules: LabelRules) -> Meaning | Exclusion:
-    told = f"the first event (follow-up {visit.number})"
+def _meaning(visit: FollowUp, rules: LabelRules) -> Meaning:
+    first = f"the first event (follow-up {visit.number})"
     if not visit.responses <= _WORDS:
-        return Exclusion(f"{told} has a response that is not of the known words")
+        raise Exclusion(f"{first} has a response that is not of the known words")
     words = ", ".join(sorted(visit.responses))
     meaning = _MEANINGS.get(visit.responses)
     if meaning is None:
-        return Exclusion(f"{told} is a combination without a label: {words}")
+        raise Exclusion(f"{first} is a combination without a label: {words}")
     if meaning.distant and not rules.include_distant:
-        return Exclusion(f"{told} is a distant progression; --include-distant takes it as recurrence")
+        raise Exclusion(f"{first} is a distant progression; --include-distant takes it as recurrence")
     if meaning.confidence == "low" and not rules.include_low_confidence:
-        return Exclusion(f"{told} is {words}; --include-low-confidence takes it as {meaning.label}")
+        raise Exclusion(f"{first} is {words}; --include-low-confidence takes it as {meaning.label}")
     return meaning
 
 
-def _dated(meaning: Meaning, visit: FollowUp, row: ClinicalRow) -> FirstEvent | Exclusion:
+def _dated(meaning: Meaning, visit: FollowUp, row: ClinicalRow) -> FirstEvent:
     """The event with its dates, once these are there and do not contradict each other."""
     if visit.on is None:
-        return Exclusion(f"the first event (follow-up {visit.number}) has no date")
+        raise Exclusion(f"the first event (follow-up {visit.number}) has no date")
     if row.rt_start is None or row.rt_end is None:
-        return Exclusion("no date for the start or the end of radiotherapy")
+        raise Exclusion("no date for the start or the end of radiotherapy")
     others = [other.on for other in row.follow_ups if _is_event(other) and other.on is not None]
     days_that_may_not_be_negative = {
         "radiotherapy ends {} day(s) before it starts": (row.rt_start, row.rt_end),
@@ -118,7 +117,5 @@ def _dated(meaning: Meaning, visit: FollowUp, row: ClinicalRow) -> FirstEvent | 
         "the first event is dated {} day(s) before the end of radiotherapy": (row.rt_end, visit.on),
         "a later follow-up's event is dated {} day(s) before the first one": (visit.on, min(others)),
     }
-    for reason, (earlier, later) in days_that_may_not_be_negative.items():
-        if earlier is not None and later is not None and later < earlier:
-            return Exclusion(reason.format((earlier - later).days))
+    require_order(days_that_may_not_be_negative)
     return FirstEvent(meaning, visit.number, visit.on, row.rt_start, row.rt_end)
