@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, write_checked_cohort, write_excluded
 from ricenet.cohort.splits import Splits
-from ricenet.config.networks import ResNetParams
+from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import (
     AugmentationParams,
     ExecutionParams,

@@ -30,7 +30,7 @@ from small_folds import (
 )
 
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import ResNetParams
+from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import AugmentationParams
 from ricenet.config.training import TrainingOverride
 from ricenet.runtime.errors import ScanError, SplitError, TrainingError

@@ -22,9 +22,9 @@ from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.training.tuning.records import TrialObserver, read_study, read_trials
-from ricenet.training.tuning.results import lay_out_tuning
+from ricenet.training.tuning.search_results import lay_out_tuning
 from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
+from ricenet.training.tuning.trial_records import TrialObserver, read_study, read_trials
 
 SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.batch_size": [3, 4]}
 

@@ -12,7 +12,7 @@ from typing import Self
 
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import NetworkParams
+from ricenet.config.network_params import NetworkParams
 from ricenet.config.params import Params, PreprocessingParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuned import Tuned, refuse_overridden
