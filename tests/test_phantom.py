@@ -19,7 +19,7 @@ from ricenet.phantom.write_cohort import write_phantom
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import MODALITIES
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume, load_nifti, resample
 
 WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
@@ -136,7 +136,7 @@ def test_every_volume_lies_on_a_grid_of_its_own_and_none_along_the_world_axes(co
     affines = [
         load_nifti(RawSubject(cohort, s).scan(m)).grid.affine
         for s in ("sub-001", "sub-002")
-        for m in MODALITIES
+        for m in PAPER_VOLUMES.names
     ]
     for i, affine in enumerate(affines):
         assert all(not np.allclose(affine, other) for other in affines[:i])
@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
     write_subject(again, template, draw_cause("sub-002", 7, WEIGHTS), 7, single_fraction_share=1.0)
     other = tmp_path / "other"
     write_subject(other, template, draw_cause("sub-002", 8, WEIGHTS), 8, single_fraction_share=1.0)
-    for modality in MODALITIES:
+    for modality in PAPER_VOLUMES.names:
         digest = file_digest(RawSubject(cohort, "sub-002").scan(modality))
         assert file_digest(RawSubject(again, "sub-002").scan(modality)) == digest
         assert file_digest(RawSubject(other, "sub-002").scan(modality)) != digest

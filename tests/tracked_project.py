@@ -13,7 +13,7 @@ from small_ensembles import ensemble_record, write_untrained
 from small_evidence import evidence, scores, write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
-from ricenet.config.networks import ResNetParams
+from ricenet.config.network_params import ResNetParams
 from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json

@@ -12,7 +12,7 @@ from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
 from ricenet.tracking.gather import made_by
 from ricenet.tracking.run_content import ArtifactGroup, RunContent
 from ricenet.tracking.runs import fill_run, find_or_create, runs_of_set
-from ricenet.training.tuning.records import (
+from ricenet.training.tuning.trial_records import (
     STUDY,
     TRIALS,
     StudyRecord,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ricenet.config.networks import Network
+from ricenet.config.network_params import Network
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.runtime.records import Record
