@@ -26,7 +26,8 @@ from plain_loop import KEYS, monai_augmentation
 from ricenet.config.params import AugmentationParams
 from ricenet.runtime.machine import keep_freed_memory
 from ricenet.runtime.randomness import generator_for
-from ricenet.training.augmentation import augment, draw_augmentation
+from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
+from ricenet.vocabulary import PAPER_VOLUMES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_augmentation import neutral, slowly_moved
@@ -41,7 +42,7 @@ STRENGTHS = AugmentationParams(
     gamma=0.2,
     probability=1.0,
 )
-MODALITY_SET = "post_op+event+dose"
+VARIED = varied_mris(PAPER_VOLUMES, "post_op+event+dose")
 
 
 def head(voxels: int) -> torch.Tensor:
@@ -67,8 +68,8 @@ def ours(volumes: torch.Tensor) -> Callable[[int], torch.Tensor]:
     """One sample by the engine's augmentation, drawn anew each time."""
 
     def one(count: int) -> torch.Tensor:
-        drawn = draw_augmentation(STRENGTHS, generator_for("benchmark", count))
-        return augment(volumes[None], MODALITY_SET, [drawn], SPACING_MM)
+        drawn = draw_augmentation(STRENGTHS, len(PAPER_VOLUMES.mris), generator_for("benchmark", count))
+        return augment(volumes[None], VARIED, [drawn], SPACING_MM)
 
     return one
 
@@ -113,9 +114,9 @@ def by_torchio(volumes: torch.Tensor) -> Callable[[int], Any]:
 
 def difference_to_scipy(volumes: torch.Tensor) -> float:
     """Largest difference of the spatial part from the tests' slow reference."""
-    drawn = draw_augmentation(STRENGTHS, generator_for("benchmark", 1))
+    drawn = draw_augmentation(STRENGTHS, len(PAPER_VOLUMES.mris), generator_for("benchmark", 1))
     spatial = neutral(rotation_rad=drawn.rotation_rad, scale=drawn.scale, elastic_mm=drawn.elastic_mm)
-    moved = augment(volumes[None], MODALITY_SET, [spatial], SPACING_MM)[0].numpy()
+    moved = augment(volumes[None], VARIED, [spatial], SPACING_MM)[0].numpy()
     return float(np.abs(moved[0] - slowly_moved(volumes[0].numpy(), spatial, SPACING_MM)).max())
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.splits import Splits
-from ricenet.config.networks import ResNetParams
+from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import (
     AugmentationParams,
     PreprocessingParams,

@@ -28,7 +28,7 @@ import torch
 from figure import report
 from numpy.typing import NDArray
 
-from ricenet.config.networks import ResNetParams
+from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import ExplainParams
 from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
 from ricenet.evaluation.occlusion.incremental import KnownInput

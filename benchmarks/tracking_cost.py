@@ -5,9 +5,9 @@
 As many folds as cores train side by side on random volumes, as in the demo: 48 subjects of 32 cubed in five
 folds, the settings of params.yaml, one thread each. The same folds are trained without tracking, into sqlite,
 and into an MLflow server on this machine, in turn. What tracking takes from training is added up: how long
-training waits in its observer, the processor time of the thread that sends, and that of the server, which
+training waits in its observer, the CPU time of the thread that sends, and that of the server, which
 shares the cores; all of it over the time that the folds train. Whole rounds differ by more than that from one
-to the next: their times are printed, and the median of the rounds' ratios is told beside the figure.
+to the next: their times are printed, and the median of the rounds' ratios is printed beside the figure.
 Agreement: equal weights, bit for bit, and every epoch exactly once in MLflow.
 """
 
@@ -41,8 +41,7 @@ from ricenet.config.params import Params, read_params
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.tracking.connection import TrackingStore, open_store
-from ricenet.tracking.live import LiveObserver
-from ricenet.tracking.sender import THREAD
+from ricenet.tracking.live import THREAD, LiveObserver
 from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -91,22 +90,22 @@ class Accounted:
     def __init__(self, observer: LiveObserver) -> None:
         self._observer, self.waited_s = observer, 0.0
 
-    def on_epoch(self, *told: Any) -> None:
+    def on_epoch(self, *epoch: Any) -> None:
         """Pass an epoch on."""
         start = time.perf_counter()
-        self._observer.on_epoch(*told)
+        self._observer.on_epoch(*epoch)
         self.waited_s += time.perf_counter() - start
 
-    def on_finished(self, *told: Any) -> None:
+    def on_finished(self, *epoch: Any) -> None:
         """Pass the end on."""
         start = time.perf_counter()
-        self._observer.on_finished(*told)
+        self._observer.on_finished(*epoch)
         self.waited_s += time.perf_counter() - start
 
 
 def sender_cpu_s() -> float:
-    """Processor time of this process's thread that sends, so far."""
-    senders = [thread.ident for thread in threading.enumerate() if thread.name == THREAD]
+    """CPU time of this process's thread that sends, so far."""
+    senders = [thread.ident for thread in threading.enumerate() if thread.name.startswith(THREAD)]
     return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in senders if ident)
 
 

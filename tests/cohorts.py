@@ -15,14 +15,14 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import LABELS, MODALITIES, Modality
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 TINY_SHAPE = (12, 12, 12)
 SIDECAR = {"DoseUnits": "GY", "DoseSummationType": "PLAN", "NumberOfFractions": 30, "PrescriptionGy": 60.0}
 
 # of the subject that tests spoil
-FILES: dict[Modality, str] = {
+FILES: dict[str, str] = {
     "post_op": "sub-002/ses-postop/anat/sub-002_ses-postop_ce-gadolinium_T1w.nii.gz",
     "event": "sub-002/ses-event/anat/sub-002_ses-event_ce-gadolinium_T1w.nii.gz",
     "dose": "sub-002/ses-postop/rt/sub-002_ses-postop_dose.nii.gz",
@@ -55,7 +55,7 @@ def write_tiny_cohort(folder: Path, subjects: int = 4) -> Path:
 def write_tiny_subject(folder: Path, subject: str) -> None:
     """Three volumes on three different grids, and the dose's sidecar."""
     raw = RawSubject(folder, subject)
-    for index, modality in enumerate(MODALITIES):
+    for index, modality in enumerate(PAPER_VOLUMES.names):
         affine = np.diag([2.0, 2.0, 2.0 + index, 1.0])
         affine[:3, 3] = -11.0 - index
         values = generator_for("tiny cohort", subject, modality).uniform(0.0, 60.0, TINY_SHAPE)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cohorts import write_tiny_cohort
 from heads import write_head
 
 from ricenet.runtime.files import atomic_folder, locked
+
+if TYPE_CHECKING:
+    from registered_project import Registered
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,22 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_guarded_project(project)
     guards_of(project)
     return project
+
+
+@pytest.fixture(scope="session")
+def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Registered:
+    """A project with registered ensembles, which takes long to make; tests use `registered`."""
+    from registered_project import Registered
+
+    return Registered(tmp_path_factory.mktemp("registered") / "project")
+
+
+@pytest.fixture
+def registered(registered_once: Registered, monkeypatch: pytest.MonkeyPatch) -> Registered:
+    """The project as it was made, entered. Version 2 of dose is at hand, version 1 in MLflow alone."""
+    registered_once.reset()
+    monkeypatch.chdir(registered_once.project)
+    return registered_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

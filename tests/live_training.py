@@ -1,28 +1,26 @@
-"""A stand-in for training that tells an observer its epochs, and resumes from its last checkpoint.
+"""A stand-in for training that reports epochs to an observer, and resumes from its last checkpoint.
 
 python live_training.py PROJECT URI EXPERIMENT_ID EPOCHS SECONDS_PER_EPOCH
 """
 
 from __future__ import annotations
 
-import os
+import sqlite3
 import sys
 import time
+from concurrent.futures import wait
 from pathlib import Path
 
+from mlflow.entities import Run
+
 from ricenet.runtime.files import read_json
+from ricenet.tracking import live
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.live import LiveObserver
 from ricenet.training.history import EpochMetrics, EpochSpeed, FoldIdentity
 
 SPEED = EpochSpeed(seconds=0.5, samples_per_second=16.0, data_wait_share=0.01, memory_gb=0.25)
 LOSSES = ("train_loss", "train_macro_f1", "validation_loss", "validation_macro_f1")
-SPEEDS = (
-    "system/seconds_per_epoch",
-    "system/samples_per_second",
-    "system/data_wait_share",
-    "system/peak_memory_gb",
-)
 CHECKPOINT_EVERY = 5
 
 
@@ -51,14 +49,41 @@ def train(
         observer.on_epoch(fold, epoch, metrics, SPEED)
 
 
-def end_of_a_fold(observer: LiveObserver, epochs: int, fold: FoldIdentity) -> int:
-    """Fold 0 ends; fold 1 fails after its last epoch but one, which is told to nobody."""
-    if fold.fold == 0:
-        train(observer, fold, epochs)
-        observer.on_finished(fold, history_of(0, epochs))
-    else:
-        train(observer, fold, epochs - 1)
-    return os.getpid()
+def train_to_the_end(observer: LiveObserver, epochs: int, fold: FoldIdentity) -> None:
+    train(observer, fold, epochs)
+    observer.on_finished(fold, history_of(fold.fold, epochs))
+
+
+def leave_process() -> None:
+    """As if this process had ended, and another went on."""
+    for sender in live._senders.values():
+        wait([sender._under_way] if sender._under_way is not None else [], 10)
+    live._senders.clear()
+
+
+def runs(store: TrackingStore) -> dict[str, Run]:
+    return {run.info.run_name: run for run in store.client().search_runs([store.experiment_id])}
+
+
+def steps(database: Path | None, experiment: str, fold: int = 0) -> dict[str, list[int]]:
+    """Metric -> its steps in order, each as often as it lies in the database, of all runs of a fold."""
+    assert database is not None
+    connection = sqlite3.connect(database)
+    rows = connection.execute(
+        "select m.key, m.step from metrics m join runs r on r.run_uuid = m.run_uuid "
+        "where r.name = ? and r.experiment_id = ? and r.lifecycle_stage = 'active' order by m.key, m.step",
+        (f"dose fold {fold}", experiment),
+    ).fetchall()
+    connection.close()
+    found: dict[str, list[int]] = {}
+    for key, step in rows:
+        found.setdefault(key, []).append(step)
+    return found
+
+
+def losses(found: dict[str, list[int]]) -> list[list[int]]:
+    """The different sequences of steps among the losses: one, where all have the same."""
+    return [list(each) for each in {tuple(found.get(name, [])) for name in LOSSES}]
 
 
 def main() -> None:

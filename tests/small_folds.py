@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import runpy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject, write_checked_cohort, write_excluded
 from ricenet.cohort.splits import Splits
-from ricenet.config.networks import ResNetParams
-from ricenet.config.params import AugmentationParams, ExecutionParams, PreprocessingParams, TrainingParams
+from ricenet.config.network_params import ResNetParams
+from ricenet.config.params import (
+    AugmentationParams,
+    ExecutionParams,
+    PreprocessingParams,
+    TrainingParams,
+    read_params,
+)
 from ricenet.preprocessing.network_input import write_volume
+from ricenet.runtime.files import write_json
 from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
 from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import HISTORY, PREDICTIONS, WEIGHTS, FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES, Label
 
+PROJECT = Path(__file__).parents[1]
 CUBE = 8
 PREPROCESSING = PreprocessingParams.model_validate(
     {
@@ -83,6 +93,34 @@ def plan(
     folder: Path, splits: Splits, modality_sets: Sequence[str] = ("dose",), **changes: Any
 ) -> list[FoldTask]:
     return plan_folds(setup_of(folder, splits, **changes), modality_sets)
+
+
+def write_project(project: Path, **sections: Any) -> CheckedCohort:
+    """What the stages before `split` leave of twelve subjects, of whom the set dose is to be trained.
+
+    sections: of params.yaml, each joined with what it holds.
+    """
+    labels = write_subjects(project / "work/preprocessed", 12).labels
+    scans = {"post_op": "a", "event": "b", "dose": "c"}
+    subjects = [CheckedSubject(participant_id=s, label=label, scans=scans) for s, label in labels.items()]
+    cohort = CheckedCohort.of("data/demo", subjects)
+    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
+    write_excluded([], project / "work/cohort/excluded.json")
+    keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
+    write_json(project / "work/preprocessed/summary.json", keys)
+    params = read_params(PROJECT / "params.yaml").model_dump()
+    params["preprocessing"] |= {"cube_voxels": CUBE}
+    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2, "modality_sets": ["dose"]}
+    params |= {"modality_sets": ["dose"], "variables": [], "network": NETWORK.model_dump()}
+    params |= {"training": TRAINING.model_dump() | {"epochs": 1}, "execution": SERIAL.model_dump()}
+    for name, changes in sections.items():
+        params[name] |= changes
+    write_json(project / "params.yaml", params)
+    return cohort
+
+
+def run_stage(name: str) -> None:
+    runpy.run_path(str(PROJECT / "src/stages" / f"{name}.py"), run_name="__main__")
 
 
 class Interrupted(Exception):

@@ -32,12 +32,12 @@ from ricenet.evaluation.anatomy_figure import read_anatomy, volumes_figure
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.metrics import out_of_fold_table, set_metrics
 from ricenet.evaluation.occlusion.explained_case import TOGETHER
-from ricenet.inference.test_vote import LedgerRow, identify_test_set
+from ricenet.inference.test_ledger import LedgerRow, identify_test_set
 from ricenet.report.page import report_page
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import read_results
 from ricenet.runtime.tables import table_text
-from ricenet.vocabulary import MODALITY_SETS, PAPER_VOLUMES
+from ricenet.vocabulary import PAPER_VOLUMES
 
 ALL_THREE = "post_op+event+dose"
 
@@ -67,7 +67,9 @@ def write_participants(project, label_source):
 
 def write_evaluation(project):
     splits = read_splits(project / "work/splits/splits.json")
-    predictions = {name: read_out_of_fold(project / "work/training", name, splits) for name in MODALITY_SETS}
+    predictions = {
+        name: read_out_of_fold(project / "work/training", name, splits) for name in PAPER_VOLUMES.sets
+    }
     metrics = {name: set_metrics(p, 7, 200) for name, p in predictions.items()}
     write_text(project / "work/evaluation/out_of_fold.tsv", out_of_fold_table(predictions))
     write_json(

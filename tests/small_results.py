@@ -10,7 +10,7 @@ from preprocessed_subjects import save_measurements, save_volumes
 
 from ricenet.cohort import splits
 from ricenet.runtime.tables import table_text
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, save_nifti
 
 LABELS = {f"sub-{i:03d}": ("rice" if i % 2 else "recurrence") for i in range(1, 11)}
@@ -52,7 +52,7 @@ def write_fold(project: Path, modality_set: str, fold: int, epochs: int = 4) -> 
 
 
 def write_training(project: Path) -> None:
-    for name in MODALITY_SETS:
+    for name in PAPER_VOLUMES.sets:
         for fold in range(len(FOLDS)):
             write_fold(project, name, fold)
 

@@ -16,9 +16,9 @@ import sqlalchemy
 from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.runtime.errors import TrainingError
 from ricenet.training.task import CodeState, FoldTask
-from ricenet.training.tuning.records import FoldScore, TrialRecord
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.study import open_study, record_of
+from ricenet.training.tuning.trial_records import FoldScore, TrialRecord
 from ricenet.vocabulary import Label
 
 PARAMS: Params = read_params(Path(__file__).parents[1] / "params.yaml")

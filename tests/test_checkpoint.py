@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -11,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,16 @@ from ricenet.training.tensors_file import write_tensors
 
 METRICS = EpochMetrics(0.1, 1 / 3, 0.5, 0.25)
 ARITHMETIC = Arithmetic(threads=1, bfloat16=False)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -188,16 +200,11 @@ def test_a_process_killed_at_any_moment_is_resumed_to_the_same_weights(
     whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
     (tmp_path / "task").write_bytes(pickle.dumps(broken))
     script = [sys.executable, "-c", KILLED, str(tmp_path / "task"), moment, str(count)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread(), caplog.at_level(logging.INFO):
         process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
         assert process.returncode == -signal.SIGKILL
-        with caplog.at_level(logging.INFO):
-            train_fold(broken)
+        train_fold(broken)
         train_fold(whole)
-    finally:
-        torch.set_num_threads(threads)
     assert f"resumed after epoch {resumed}" in caplog.text
     assert results(broken) == results(whole)
     assert not list(broken.folder.glob(".*"))
@@ -221,9 +228,7 @@ def test_a_training_goes_on_with_the_threads_and_the_precision_that_it_began_wit
     """As where more memory or another node changes both: other sums would end in other weights."""
     wide = dataclasses.replace(task, training=TRAINING.model_copy(update={"precision": "auto"}))
     whole, broken = elsewhere(wide, "whole"), elsewhere(wide, "broken")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _: True)
         train_fold(whole)
         with pytest.raises(Interrupted):
@@ -232,8 +237,6 @@ def test_a_training_goes_on_with_the_threads_and_the_precision_that_it_began_wit
         monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _: False)
         train_fold(broken)
         assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
     assert results(broken) == results(whole)
     assert read_json(broken.folder / RECORD)["precision"] == "bfloat16"
 
@@ -250,14 +253,3 @@ def test_a_full_disk_is_reported_with_the_file_and_a_way_out(task: FoldTask) -> 
     assert not list(task.folder.glob(".*"))
     train_fold(task)
     assert task.is_finished
-
-
-def test_the_state_after_many_epochs_is_that_of_the_uninterrupted_training(task: FoldTask) -> None:
-    """Interrupted after every epoch, so that each begins in a process's first state."""
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
-    train_fold(whole)
-    for epoch in (1, 2, 3):
-        with pytest.raises(Interrupted):
-            train_fold(broken, InterruptAfter(epoch))
-    train_fold(dataclasses.replace(broken))
-    assert results(broken) == results(whole)

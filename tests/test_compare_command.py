@@ -3,73 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from registered_project import WRONG, Registered, spoil
 from rich.console import Console
-from small_results import FOLDS, LABELS, p_rice_of, write_text
-from tracked_project import PREFIX, make_project, store_of, train, write_gate
+from tracked_project import PREFIX, make_project
 from typer.testing import CliRunner
 
 from ricenet.cli import app, comparison_text
 from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.paired import compare_two
 from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.tables import table_text
 from ricenet.tracking.compared import find_run, find_side, set_at_hand
 from ricenet.tracking.connection import TrackingStore
-from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import versions
 from ricenet.tracking.runs import KIND, MODALITY_SET, SET_KEY
-from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import PAPER_VOLUMES
 
 ENSEMBLE_DIGEST = "ricenet.ensemble_digest"
-WRONG = ("sub-001", "sub-002", "sub-005")
-"""On whom the first training of dose is wrong, and no other."""
-
-
-def spoil(project: Path) -> None:
-    """Let dose be wrong on some subjects, in the folds' predictions and in the gate's record."""
-    rows = []
-    for k, fold in enumerate(FOLDS):
-        right = {subject: p_rice_of("dose", subject) for subject in fold}
-        of_fold = [[s, LABELS[s], k, 1 - p if s in WRONG else p] for s, p in right.items()]
-        text = table_text(["participant_id", "label", "fold", "p_rice"], of_fold)
-        write_text(project / f"work/training/dose/fold-{k}/predictions.tsv", text)
-        rows += of_fold
-    write_gate(project, "dose", predictions=tuple(Prediction(*row) for row in rows))
-
-
-@pytest.fixture(scope="module")
-def module_project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrackingStore]:
-    """Dose trained twice, wrong on three subjects first; post_op+dose without evidence, as it once was."""
-    project = make_project(tmp_path_factory.mktemp("compared") / "project")
-    (project / "work/evidence/gate/post_op+dose.json").unlink()
-    spoil(project)
-    store = store_of(project)
-    register_ensembles(project, store, PREFIX)
-    train(project, "dose", seed=8)
-    register_ensembles(project, store, PREFIX)
-    return project, store
 
 
 @pytest.fixture
-def tracked(
-    module_project: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, TrackingStore]:
-    monkeypatch.chdir(module_project[0])
-    return module_project
+def tracked(registered: Registered) -> tuple[Path, TrackingStore]:
+    """Dose trained twice, wrong on three subjects first."""
+    return registered.project, registered.store
 
 
 def found_as(tracked: tuple[Path, TrackingStore], given: str):
     project, store = tracked
-    return find_side(project, given, PREFIX, lambda: store)
+    return find_side(project, given, PREFIX, PAPER_VOLUMES, lambda: store)
 
 
 def run_of(store: TrackingStore, version: int) -> str:
-    return str(versions(store, PREFIX, "dose")[version - 1].run_id)
+    return str(versions(store, "rice-net-dose")[version - 1].run_id)
 
 
 def answer(*arguments: str):
@@ -112,23 +82,34 @@ def test_a_run_is_found_by_the_name_that_it_was_given(tracked: tuple[Path, Track
     _, store = tracked
     client, ids = store.client(), [run_of(store, 1), run_of(store, 2)]
     client.update_run(ids[0], name="with 60 epochs")
-    assert find_run(store, "with 60 epochs").info.run_id == ids[0]
+    assert find_run(store, "with 60 epochs", PAPER_VOLUMES).info.run_id == ids[0]
     assert found_as(tracked, "with 60 epochs").name == f"with 60 epochs (dose, run {ids[0][:8]})"
     client.update_run(ids[1], name="with 60 epochs")
     with pytest.raises(
         RegistryError, match=f"is the name of 2 runs; name one by its id: .*{ids[0]}.*{ids[1]}"
     ):
-        find_run(store, "with 60 epochs")
+        find_run(store, "with 60 epochs", PAPER_VOLUMES)
     for run_id in ids:
         client.update_run(run_id, name="dose")
 
 
+@pytest.fixture
+def without_gate(tracked: tuple[Path, TrackingStore]) -> Iterator[None]:
+    """The run of post_op+dose as before there was a gate."""
+    (version,) = versions(tracked[1], "rice-net-post_op+dose")
+    run = tracked[1].client().get_run(str(version.run_id))
+    gate = Path(str(run.info.artifact_uri).removeprefix("file://")) / "gate"
+    gate.rename(gate.with_name("away"))
+    yield
+    gate.with_name("away").rename(gate)
+
+
+@pytest.mark.usefixtures("without_gate")
 def test_a_run_without_the_gates_record_has_its_folds_predictions(
     tracked: tuple[Path, TrackingStore],
 ) -> None:
     project, store = tracked
-    (version,) = versions(store, PREFIX, "post_op+dose")
-    assert store.client().list_artifacts(version.run_id, "gate") == []
+    (version,) = versions(store, "rice-net-post_op+dose")
     side = found_as(tracked, str(version.run_id))
     assert replace(side, name="") == replace(set_at_hand(project, "post_op+dose"), name="")
 
@@ -219,10 +200,10 @@ def test_the_beginning_of_several_ids_is_refused(
     for run in runs:
         # ids are drawn, so that two with one beginning have to be made up
         run.info._run_id = "12345678" + run.info.run_id[8:]
-    monkeypatch.setattr("ricenet.tracking.compared._search", lambda *_: runs)
+    monkeypatch.setattr("ricenet.tracking.compared.search_runs", lambda *_: runs)
     with pytest.raises(RegistryError, match=r"'12345678' is the name of 3 runs; name one by its id"):
-        find_run(store, "12345678")
-    assert find_run(store, runs[1].info.run_id) is runs[1]
+        find_run(store, "12345678", PAPER_VOLUMES)
+    assert find_run(store, runs[1].info.run_id, PAPER_VOLUMES) is runs[1]
 
 
 def test_a_set_in_training_has_no_predictions_yet(tracked: tuple[Path, TrackingStore]) -> None:
@@ -236,9 +217,10 @@ def test_a_set_in_training_has_no_predictions_yet(tracked: tuple[Path, TrackingS
     store.client().delete_run(run.info.run_id)
 
 
+@pytest.mark.usefixtures("without_gate")
 def test_a_set_that_lacks_a_fold_is_refused(tracked: tuple[Path, TrackingStore]) -> None:
     _, store = tracked
-    (version,) = versions(store, PREFIX, "post_op+dose")
+    (version,) = versions(store, "rice-net-post_op+dose")
     run_id = str(version.run_id)
     (one, *_) = store.client().search_runs(
         [store.experiment_id], f"tags.`{KIND}` = 'fold' and tags.`mlflow.parentRunId` = '{run_id}'"
@@ -258,7 +240,7 @@ def test_a_version_whose_run_is_gone_is_refused(
     tracked: tuple[Path, TrackingStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, store = tracked
-    (version,) = versions(store, PREFIX, "post_op+dose")
+    (version,) = versions(store, "rice-net-post_op+dose")
     gone = replace(version, run_id="f" * 32)
     monkeypatch.setattr("ricenet.tracking.compared.find_registered", lambda *_: gone)
     with pytest.raises(RegistryError, match=r"rice-net-post_op\+dose version 1: its run is not in the store"):

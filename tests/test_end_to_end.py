@@ -19,7 +19,7 @@ from ruamel.yaml.comments import CommentedSeq
 from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.runtime.files import read_json
-from ricenet.vocabulary import MODALITIES, MODALITY_SETS
+from ricenet.vocabulary import PAPER_VOLUMES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -38,8 +38,8 @@ TINY = {
 NAMES_OF_RUNS = """
 import json
 from pathlib import Path
-from ricenet.config import read_params
-from ricenet.tracking.store import open_store
+from ricenet.config.params import read_params
+from ricenet.tracking.connection import open_store
 
 tracking = read_params().tracking
 store = open_store(Path(), tracking.uri, tracking.experiment)
@@ -133,7 +133,7 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
         volumes = saved_volumes(clone.folder / "work/preprocessed" / subject["participant_id"])
         assert volumes.shape == (3, 24, 24, 24) and np.isfinite(volumes).all()
         assert 0.9 < volumes[2].max() < 2.0  # dose in units of 60 Gy, whichever way it was stored
-    assert set(clone.json("work/evaluation/metrics.json")) == set(MODALITY_SETS)
+    assert set(clone.json("work/evaluation/metrics.json")) == set(PAPER_VOLUMES.sets)
     assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == 7 * FOLDS
     assert len(list((clone.folder / "work/explain").rglob("occlusion.nii.gz"))) == 2
     gallery = (clone.folder / "work/explain/post_op+event+dose/index.html").read_text()
@@ -149,12 +149,12 @@ def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: C
 
 def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
     evidence = read_evidence(clone.folder / "work/evidence/evidence.json")
-    assert set(evidence.sets) == set(MODALITY_SETS)
+    assert set(evidence.sets) == set(PAPER_VOLUMES.sets)
     assert len(evidence.comparisons) == 21 and len(evidence.contributions) == 3
     assert {guard.outcome for guard in evidence.guards} == {"passed"}
     assert {"majority", "dose", "site", "masks", "all"} <= {b.name for b in evidence.audit.baselines}
     robustness = clone.json("work/robustness/robustness.json")["effects"]
-    assert set(robustness) == set(MODALITY_SETS)
+    assert set(robustness) == set(PAPER_VOLUMES.sets)
     report = (clone.folder / "work/report/index.html").read_text()
     assert evidence.audit.verdict[:40] in report
     assert "SYNTHETIC" in report and "No model of this run has voted on the test set" in report
@@ -199,7 +199,7 @@ def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Cl
     with (clone.folder / "work/vote/dose.tsv").open() as stream:
         voted = next(csv.DictReader(stream, delimiter="\t"))
     raw = RawSubject(clone.folder / "data/demo", voted["participant_id"])
-    files = {f"--{m.replace('_', '-')}": str(raw.scan(m)) for m in MODALITIES}
+    files = {f"--{m.replace('_', '-')}": str(raw.scan(m)) for m in PAPER_VOLUMES.names}
     options = [part for pair in files.items() for part in pair]
     answer = json.loads(clone.run("ricenet", "predict", *options).stdout)
     assert answer["model"] == "rice-net-dose" and answer["label"] == voted["predicted"]
@@ -212,14 +212,15 @@ def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Cl
 def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> None:
     def keys() -> dict[str, list[str]]:
         return {
-            name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"] for name in MODALITY_SETS
+            name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"]
+            for name in PAPER_VOLUMES.sets
         }
 
     before = keys()
     stored = set((clone.folder / "work/store/folds").iterdir())
     clone.set({"training": {"overrides": {"event": {"learning_rate": 3e-4}}}})
     clone.repro()
-    assert {name for name in MODALITY_SETS if keys()[name] != before[name]} == {"event"}
+    assert {name for name in PAPER_VOLUMES.sets if keys()[name] != before[name]} == {"event"}
     assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
 
 
@@ -251,7 +252,7 @@ def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: 
     twice = clone.folder / "data/twice"
     shutil.copytree(clone.folder / "data/demo", twice)
     one, other = RawSubject(twice, "sub-002"), RawSubject(twice, "sub-003")
-    for modality in MODALITIES:
+    for modality in PAPER_VOLUMES.names:
         shutil.copyfile(one.scan(modality), other.scan(modality))
     shutil.copyfile(one.dose_sidecar, other.dose_sidecar)
     clone.set({"cohort": {"root": "data/twice"}})

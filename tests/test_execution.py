@@ -161,7 +161,7 @@ def test_a_log_that_is_no_terminal_gets_a_line_for_each_task(caplog: pytest.LogC
 # a program that was started in the background of a shell ignores Ctrl-C unless it asks for it
 SLEEPERS = """
 import signal, sys, time
-from ricenet.execution import run_tasks
+from ricenet.runtime.execution import run_tasks
 
 def sleep(path):
     import os, pathlib

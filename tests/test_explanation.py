@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ricenet.cli import app
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import ResNetParams, SmallCnnParams
+from ricenet.config.network_params import ResNetParams, SmallCnnParams
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
 from ricenet.evaluation.occlusion.explained_case import Explanation
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean

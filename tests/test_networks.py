@@ -21,7 +21,13 @@ from small_folds import (
     write_subjects,
 )
 
-from ricenet.config.networks import NETWORKS, NetworkParams, ResNetParams, SmallCnnParams, network_by_name
+from ricenet.config.network_params import (
+    NETWORKS,
+    NetworkParams,
+    ResNetParams,
+    SmallCnnParams,
+    network_by_name,
+)
 from ricenet.config.params import parse_params, read_params, read_yaml
 from ricenet.config.scale import use_scale
 from ricenet.preprocessing.network_input import read_volumes

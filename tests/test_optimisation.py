@@ -10,7 +10,7 @@ import torch
 from monai.networks.nets.resnet import resnet18
 from small_folds import TRAINING
 
-from ricenet.config.networks import NetworkParams, ResNetParams
+from ricenet.config.network_params import NetworkParams, ResNetParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.training.arrangement import SpatialMean, StrictMaxPool, arrange, memory_format
 from ricenet.training.hardware import Hardware, memory_explained, repeatability

@@ -36,10 +36,7 @@ from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import (
-    ENSEMBLES,
     champions,
-    ensemble_files,
-    find_registered,
     make_champion,
     promotable_version,
 )
@@ -258,63 +255,6 @@ def test_a_dose_that_misses_the_brain_is_refused(project: Path, case: CaseFiles)
 
 
 # --- which model ---
-
-
-def test_a_model_is_found_by_alias_version_or_as_the_only_champion(
-    project: Path, registered: tuple[Path, TrackingStore]
-) -> None:
-    store = registered[1]
-    (number,) = {champions(store, PREFIX)[SMALL].version}
-    addresses = (None, f"models:/rice-net-{SMALL}@champion", f"models:/rice-net-{SMALL}/{number}")
-    found = [find_registered(store, PREFIX, address) for address in addresses]
-    assert found[0] == found[1] == found[2] and found[0].modality_set == SMALL
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("rice-net-dose", "'rice-net-dose' is no model; expected models:/NAME@ALIAS or models:/NAME/VERSION"),
-        ("models:/rice-net-nose/1", "no registered model rice-net-nose; there is rice-net-post_op"),
-        (f"models:/rice-net-{SMALL}@best", r"has no alias best; it has champion$"),
-        (f"models:/rice-net-{WHOLE}@best", r"has no alias best; it has none$"),
-        (f"models:/rice-net-{SMALL}/9", r"has no version 9 that this project registered; it has 1$"),
-    ],
-)
-def test_an_unknown_model_is_refused(project: Path, uri: str, message: str) -> None:
-    with pytest.raises(RegistryError, match=message):
-        find_registered(store_of(project), PREFIX, uri)
-
-
-def test_without_an_address_there_has_to_be_one_champion(project: Path, case: CaseFiles) -> None:
-    store = store_of(project)
-    make_champion(store, promotable_version(store, PREFIX, WHOLE))
-    several = predict(case)
-    for modality_set in (SMALL, WHOLE):
-        store.client().delete_registered_model_alias(f"rice-net-{modality_set}", "champion")
-    none = predict(case)
-    assert several.exit_code == none.exit_code == 1
-    named = f"models:/rice-net-{SMALL}@champion, models:/rice-net-{WHOLE}@champion"
-    assert several.stderr == f"error: 2 champions, name one of them as the model: {named}\n"
-    assert none.stderr.startswith("error: no champion: promote a version (`ricenet promote MODALITY_SET`)")
-
-
-def test_a_versions_files_are_the_ensemble_and_are_fetched_once(project: Path) -> None:
-    store = store_of(project)
-    shutil.rmtree(project / ENSEMBLES, ignore_errors=True)
-    found = find_registered(store, PREFIX, None)
-    with pytest.raises(RegistryError, match=r"version 1: tag ricenet\.digest is no digest"):
-        ensemble_files(project, store, dataclasses.replace(found, digest="../elsewhere"))
-    artifacts = project / "mlflow/artifacts"
-    artifacts.rename(project / "mlflow/elsewhere")
-    with pytest.raises(RegistryError, match=r"version 1 .* cannot be loaded: .*Delete mlflow"):
-        ensemble_files(project, store, found)
-    (project / "mlflow/elsewhere").rename(artifacts)
-
-    folder = ensemble_files(project, store, found)
-    written = (folder / "ensemble.json").stat().st_mtime_ns
-    assert Ensemble.load(folder).digest == found.digest
-    assert ensemble_files(project, store, found) == folder
-    assert (folder / "ensemble.json").stat().st_mtime_ns == written
 
 
 def test_a_model_of_unknown_preprocessing_is_refused() -> None:

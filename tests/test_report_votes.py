@@ -7,7 +7,7 @@ from small_results import FOLDS, LABELS, TEST, write_json, write_text
 
 from ricenet.cohort.splits import Splits, write_splits
 from ricenet.evaluation.metrics import confusion_matrix, macro_f1
-from ricenet.inference.test_vote import identify_test_set
+from ricenet.inference.test_ledger import identify_test_set
 from ricenet.report.results import name_of_test_set, read_results, read_votes
 from ricenet.report.sentences import gate_text
 from ricenet.runtime.tables import table_text

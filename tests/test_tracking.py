@@ -18,9 +18,9 @@ from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.git import home_of
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store, redacted
-from ricenet.tracking.content import code_tags, common_params, flat
 from ricenet.tracking.publish import publish
-from ricenet.tracking.runs import all_runs_of_set
+from ricenet.tracking.run_content import code_tags, common_params, flat
+from ricenet.tracking.runs import search_runs
 from ricenet.training.history import read_history
 from ricenet.training.task import FoldTask
 
@@ -144,10 +144,10 @@ def test_runs_are_found_however_many_pages_they_fill(
 ) -> None:
     _, store = published
     key = next(iter(runs(store).values())).data.tags["ricenet.set_key"]
-    whole = [run.info.run_id for run in all_runs_of_set(store, key)]
+    whole = [run.info.run_id for run in search_runs(store, f"tags.`ricenet.set_key` = '{key}'")]
     assert len(whole) > 1
     monkeypatch.setattr("ricenet.tracking.runs.RUNS_PER_CALL", 1)
-    assert [run.info.run_id for run in all_runs_of_set(store, key)] == whole
+    assert [run.info.run_id for run in search_runs(store, f"tags.`ricenet.set_key` = '{key}'")] == whole
 
 
 def test_publishing_again_writes_nothing(published: tuple[Path, TrackingStore]) -> None:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import pickle
-import runpy
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +14,6 @@ from preprocessed_subjects import saved_volumes
 from safetensors.torch import load_file
 from small_folds import (
     AUGMENTATION,
-    CUBE,
     NETWORK,
     PREPROCESSING,
     SERIAL,
@@ -32,19 +24,14 @@ from small_folds import (
     elsewhere,
     plan,
     results,
+    run_stage,
+    write_project,
     write_subjects,
 )
 
-from ricenet.cohort.checked import (
-    CheckedCohort,
-    CheckedSubject,
-    ScanDigests,
-    write_checked_cohort,
-    write_excluded,
-)
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import ResNetParams
-from ricenet.config.params import AugmentationParams, read_params
+from ricenet.config.network_params import ResNetParams
+from ricenet.config.params import AugmentationParams
 from ricenet.config.training import TrainingOverride
 from ricenet.runtime.errors import ScanError, SplitError, TrainingError
 from ricenet.runtime.files import write_json
@@ -66,14 +53,6 @@ def splits(tmp_path: Path) -> Splits:
 @pytest.fixture
 def task(tmp_path: Path, splits: Splits) -> FoldTask:
     return plan(tmp_path, splits)[0]
-
-
-@pytest.fixture
-def single_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ---- a fold
@@ -113,64 +92,21 @@ def test_the_predictions_are_those_of_the_last_epochs_weights(task: FoldTask) ->
     assert last.validation_macro_f1 == macro_f1(labels, np.array([row.p_rice for row in rows]))
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(task: FoldTask, epoch: int) -> None:
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
+@pytest.mark.parametrize(("every", "interrupted", "resumed"), [(1, 1, 2), (1, 3, 4), (2, 3, 3)])
+def test_an_interrupted_training_goes_on_from_its_checkpoint_and_ends_bit_for_bit_as_a_whole_one(
+    task: FoldTask, every: int, interrupted: int, resumed: int
+) -> None:
+    settings = TRAINING.model_copy(update={"checkpoint_every_epochs": every})
+    whole = elsewhere(task, "whole")
+    broken = dataclasses.replace(elsewhere(task, "broken"), training=settings)
     train_fold(whole)
     with pytest.raises(Interrupted):
-        train_fold(broken, InterruptAfter(epoch))
+        train_fold(broken, InterruptAfter(interrupted))
     recorder = Recorder()
     train_fold(broken, recorder)
-    assert [seen[1] for seen in recorder.seen] == list(range(epoch + 1, 5))
+    assert [seen[1] for seen in recorder.seen] == list(range(resumed, 5))
     assert results(broken) == results(whole)
     assert not (broken.folder / CHECKPOINT).exists()
-
-
-def test_with_rare_checkpoints_it_resumes_at_the_last_one(task: FoldTask) -> None:
-    rare = dataclasses.replace(task, training=TRAINING.model_copy(update={"checkpoint_every_epochs": 2}))
-    whole, broken = elsewhere(task, "whole"), elsewhere(rare, "broken")
-    train_fold(whole)
-    with pytest.raises(Interrupted):
-        train_fold(broken, InterruptAfter(3))
-    recorder = Recorder()
-    train_fold(broken, recorder)
-    assert [seen[1] for seen in recorder.seen] == [3, 4]
-    assert results(broken) == results(whole)
-
-
-KILLED_AFTER_TWO_EPOCHS = """
-import os, pickle, signal, sys
-from ricenet.training.fold import train_fold
-from ricenet.training.history import EpochObserver
-
-class Kill(EpochObserver):
-    def on_epoch(self, fold, epoch, metrics, speed):
-        if epoch == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-with open(sys.argv[1], "rb") as stream:
-    train_fold(pickle.load(stream), Kill())
-"""
-
-
-def test_a_killed_process_is_resumed(
-    task: FoldTask, tmp_path: Path, single_thread: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
-    (tmp_path / "task").write_bytes(pickle.dumps(broken))
-    script = [sys.executable, "-c", KILLED_AFTER_TWO_EPOCHS, str(tmp_path / "task")]
-    process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    assert process.returncode == -signal.SIGKILL
-    half_written = broken.folder / ".partial-checkpoint"
-    half_written.write_bytes(b"what a kill in the middle of a write leaves")
-    recorder = Recorder()
-    with caplog.at_level(logging.INFO):
-        train_fold(broken, recorder)
-    train_fold(whole)
-    assert "dose, fold 0: resumed after epoch 2" in caplog.text
-    assert [seen[1] for seen in recorder.seen] == [3, 4]
-    assert results(broken) == results(whole)
-    assert not half_written.exists()
 
 
 def test_a_finished_fold_is_not_trained_again(task: FoldTask) -> None:
@@ -387,39 +323,15 @@ def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Spl
 
 # ---- the stages
 
-PROJECT = Path(__file__).parents[1]
-
 
 def test_the_stages_write_what_the_next_ones_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = write_subjects(tmp_path / "work" / "preprocessed", 12).labels
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    cohort = CheckedCohort.of(
-        "data/demo",
-        [
-            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
-            for s, label in labels.items()
-        ],
-    )
-    write_checked_cohort(cohort, tmp_path / "work/cohort/cohort.json")
-    write_excluded([], tmp_path / "work/cohort/excluded.json")
-    keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
-    write_json(tmp_path / "work/preprocessed/summary.json", keys)
+    cohort = write_project(tmp_path, split={"folds": 2, "test_fraction": 0.3})
     write_json(tmp_path / "work/tuning/best.json", {})
-    params = read_params(PROJECT / "params.yaml").model_dump()
-    params["preprocessing"] |= {"cube_voxels": CUBE}
-    params["variables"] = []
-    params["split"] = {"folds": 2, "test_fraction": 0.3}
-    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
-    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
-    params["network"] = NETWORK.model_dump()
-    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
-    params["execution"] = SERIAL.model_dump()
-    write_json(tmp_path / "params.yaml", params)
     monkeypatch.chdir(tmp_path)
     for stage in ("split", "train"):
-        runpy.run_path(str(PROJECT / "src" / "stages" / f"{stage}.py"), run_name="__main__")
+        run_stage(stage)
     reported = capsys.readouterr().err
     assert "8 subjects in 2 folds, 4 in the test set" in reported
     assert "validation macro-F1: dose 0." in reported

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from ricenet.config.params import Params, parse_params, read_params, read_yaml
-from ricenet.config.tuned import with_values
-from ricenet.config.tuning import SEARCHED
+from ricenet.config.params import parse_params, read_params, read_yaml
 from ricenet.runtime.errors import ParamsError
 from ricenet.training.tuning.searches import refuse_sqlite_on_a_cluster
 
@@ -109,47 +106,3 @@ def test_a_sqlite_file_is_refused_on_a_cluster() -> None:
     postgres = params.tuning.model_copy(update={"storage": "postgresql://host/db"})
     refuse_sqlite_on_a_cluster(postgres, on_a_cluster)
     refuse_sqlite_on_a_cluster(params.tuning, params.execution)
-
-
-# ---- the bounds of a range are those of its setting
-
-JUST_BEYOND = {
-    "training.learning_rate": 0.0,
-    "training.weight_decay": -1e-9,
-    "training.batch_size": 1,
-    "augmentation.rotation_degrees": 180.1,
-    "augmentation.scaling": 1.0,
-    "augmentation.gamma": 1.0,
-    **{f"augmentation.{name}": -1e-9 for name in ("elastic_mm", "noise_sd", "brightness")},
-    **{
-        f"augmentation.probability.{kind}": 1.1
-        for kind in ("rotation", "scaling", "elastic", "noise", "brightness", "gamma")
-    },
-}
-
-
-@pytest.mark.parametrize("name", SEARCHED)
-def test_whatever_a_range_may_hold_its_setting_accepts(name: str, content: dict[str, Any]) -> None:
-    params: Params = parse_params(content, "params.yaml")
-    beyond = JUST_BEYOND[name]
-    with pytest.raises(ValidationError):
-        with_values({name: beyond}, params.training, params.augmentation)
-    low, high = params.tuning.ranges[name]
-    assert f"tuning.space.{name}" in problem(
-        content, space={name: [beyond, high] if beyond < low else [low, beyond]}
-    )
-    for value in (low, high):
-        number = int(value) if SEARCHED[name] == "whole" else value
-        training, augmentation = with_values({name: number}, params.training, params.augmentation)
-        section, *keys = name.split(".")
-        found: Any = {"training": training, "augmentation": augmentation}[section]
-        for key in keys:
-            found = getattr(found, key)
-        assert found == value
-
-
-def test_every_augmentation_can_be_searched() -> None:
-    augmentation = read_params(PROJECT / "params.yaml").augmentation
-    strengths = {f"augmentation.{name}" for name in type(augmentation).model_fields if name != "probability"}
-    kinds = {f"augmentation.probability.{kind}" for kind in type(augmentation.probability).model_fields}
-    assert strengths | kinds == {name for name in SEARCHED if name.startswith("augmentation")}

@@ -24,10 +24,10 @@ from small_searches import (
 )
 
 from ricenet.training.task import FoldTask
-from ricenet.training.tuning.records import FoldScore
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.searching import search_settings
 from ricenet.training.tuning.study import open_study, queue_again
+from ricenet.training.tuning.trial_records import FoldScore
 
 
 @pytest.fixture(autouse=True, scope="module")

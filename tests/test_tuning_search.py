@@ -25,7 +25,9 @@ from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import read_json
 from ricenet.training.predictions import Prediction
 from ricenet.training.task import FoldTask
-from ricenet.training.tuning.records import (
+from ricenet.training.tuning.searching import search_settings
+from ricenet.training.tuning.study import best_trial, open_study
+from ricenet.training.tuning.trial_records import (
     FoldScore,
     StudyRecord,
     TrialRecord,
@@ -34,8 +36,6 @@ from ricenet.training.tuning.records import (
     score_of,
     write_trials,
 )
-from ricenet.training.tuning.searching import search_settings
-from ricenet.training.tuning.study import best_trial, open_study
 
 
 @pytest.fixture(autouse=True, scope="module")

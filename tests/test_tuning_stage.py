@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,78 +11,32 @@ from typing import Any
 
 import matplotlib.image
 import pytest
-from small_folds import CUBE, NETWORK, SERIAL, TRAINING, write_subjects
+from small_folds import PROJECT, SERIAL, run_stage, write_project
 from small_searches import Scores, small_search, trials_of
 
-from ricenet.cohort.checked import (
-    CheckedCohort,
-    CheckedSubject,
-    ScanDigests,
-    write_checked_cohort,
-    write_excluded,
-)
 from ricenet.cohort.splits import Splits, write_splits
-from ricenet.config.params import read_params
 from ricenet.config.tuned import read_tuned
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import read_json, write_json
+from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.runs import KIND, PARENT
 from ricenet.tracking.tuning_runs import LiveTrials, tuning_contents
-from ricenet.training.tuning.records import TrialObserver, read_study, read_trials
-from ricenet.training.tuning.results import lay_out_tuning
+from ricenet.training.tuning.search_results import lay_out_tuning
 from ricenet.training.tuning.searching import Worker, search_settings, staged_worker
-from ricenet.vocabulary import Label
+from ricenet.training.tuning.trial_records import TrialObserver, read_study, read_trials
 
-PROJECT = Path(__file__).parents[1]
 SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.batch_size": [3, 4]}
 
 
-def write_project(project: Path, **tuning: Any) -> None:
+def write_tuned_project(project: Path, **tuning: Any) -> None:
     """What the stages before `tune` leave; of the test subjects there are no volumes."""
-    labels: dict[str, Label] = dict(write_subjects(project / "work/preprocessed", 12).labels)
+    labels = write_project(project, tuning={"space": SPACE, "trials": 2, **tuning}).labels
     subjects = list(labels)
     splits = Splits(labels, (tuple(subjects[:4]), tuple(subjects[4:8])), tuple(subjects[8:]))
     write_splits(splits, project / "work/splits/splits.json")
     for subject in splits.test:
         shutil.rmtree(project / "work/preprocessed" / subject)
-    write_json(
-        project / "work/preprocessed/summary.json",
-        {"digest": "volumes", "subjects": dict.fromkeys(splits.development, "key")},
-    )
-    write_cohort(project, labels)
-    write_params(project, **tuning)
-
-
-def write_cohort(project: Path, labels: dict[str, Label]) -> None:
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    cohort = CheckedCohort.of(
-        "data/demo",
-        [
-            CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
-            for s, label in labels.items()
-        ],
-    )
-    write_checked_cohort(cohort, project / "work/cohort/cohort.json")
-    write_excluded([], project / "work/cohort/excluded.json")
-
-
-def write_params(project: Path, **tuning: Any) -> None:
-    params = read_params(PROJECT / "params.yaml").model_dump()
-    params["preprocessing"] |= {"cube_voxels": CUBE}
-    params["variables"] = []
-    params["modality_sets"] = params["explain"]["modality_sets"] = ["dose"]
-    params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2}
-    params["network"] = NETWORK.model_dump()
-    params["training"] = {**TRAINING.model_dump(), "epochs": 1}
-    params["execution"] = SERIAL.model_dump()
-    params["tuning"] |= {"space": SPACE, "trials": 2, **tuning}
-    write_json(project / "params.yaml", params)
-
-
-def run_stage(name: str) -> None:
-    runpy.run_path(str(PROJECT / "src" / "stages" / f"{name}.py"), run_name="__main__")
 
 
 def kinds(store: TrackingStore) -> list[str]:
@@ -91,7 +44,7 @@ def kinds(store: TrackingStore) -> list[str]:
 
 
 def test_tuning_from_params_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_project(tmp_path, modality_sets=["dose"])
+    write_tuned_project(tmp_path, modality_sets=["dose"])
     monkeypatch.chdir(tmp_path)
     run_stage("tune")
 
@@ -202,7 +155,7 @@ def test_damaged_results_are_reported_with_who_makes_them(tmp_path: Path) -> Non
 
 
 def test_without_a_set_to_tune_the_stage_loads_nothing_heavy(tmp_path: Path) -> None:
-    write_project(tmp_path)
+    write_tuned_project(tmp_path)
     stage = PROJECT / "src/stages/tune.py"
     heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'monai'}"
     code = (

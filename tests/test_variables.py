@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_folds import PREPROCESSING, TRAINING, plan, write_subjects
 
-from ricenet.config.networks import SmallCnnParams
+from ricenet.config.network_params import SmallCnnParams
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError, VariableError
 from ricenet.training.cross_validation import lay_out_ensembles

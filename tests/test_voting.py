@@ -1,4 +1,4 @@
-"""The majority vote on the test set, and the ledger of looks at it."""
+"""The majority vote, and the ledger of evaluations on the test set."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.inference.test_vote import (
-    Sureness,
-    VoteResult,
-    count_votes,
+from ricenet.inference.test_ledger import (
+    LedgerRow,
+    gate_of_earlier_evaluation,
     identify_test_set,
     ledger_path,
     read_ledger,
-    record_look,
-    vote_result,
-    vote_table,
+    record_evaluation,
 )
+from ricenet.inference.test_vote import DecisionThreshold, count_votes, user_at_host, vote_table
 from ricenet.runtime.errors import ResultError
 
 SUBJECTS = ["sub-001", "sub-002", "sub-003", "sub-004"]
@@ -32,28 +30,22 @@ P_RICE_FOLDS = np.array(
         [0.7, 0.7, 0.7, 0.7, 0.7],
     ]
 )
+OLD_LEDGER = (
+    "utc\tmodality_set\tmodel\tversion\tdigest12\tn\tmacro_f1\tlook\ttest_set\n"
+    "2026-01-01T00:00:00+00:00\tdose\trice-net-dose\t9\tffffffffffff\t2\t0.500000\t1\tone\n"
+)
+"""As earlier versions wrote it, before there was a gate."""
 
 
 def test_the_majority_of_folds_decides_and_not_their_mean() -> None:
     votes = count_votes(SUBJECTS, LABELS, P_RICE_FOLDS)
-
     assert [v.votes_rice for v in votes] == [3, 2, 3, 5]
     assert [v.predicted for v in votes] == ["rice", "recurrence", "rice", "rice"]
     assert [v.p_rice for v in votes] == pytest.approx([0.4, 0.6, 0.3, 0.7])
 
 
-def test_macro_f1_of_a_vote_computed_by_hand() -> None:
-    result = vote_result(count_votes(SUBJECTS, LABELS, P_RICE_FOLDS))
-
-    assert result.confusion == ((1, 1), (0, 2))
-    # rice: 2 * 2 / (2 + 3); recurrence: 2 * 1 / (2 + 1)
-    assert result.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert result.n == 4
-
-
-def test_vote_table_has_a_row_a_subject_and_a_column_a_fold() -> None:
+def test_vote_table_has_a_row_per_subject_and_a_column_per_fold() -> None:
     table = vote_table(count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2]))
-
     assert table.splitlines() == [
         "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tpredicted\tthree_way",
         "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\trice\tn/a",
@@ -63,82 +55,94 @@ def test_vote_table_has_a_row_a_subject_and_a_column_a_fold() -> None:
 @pytest.mark.parametrize(
     ("least", "answer"), [(0.55, "rice"), (0.7, "indeterminate"), (None, "indeterminate")]
 )
-def test_a_vote_that_is_not_sure_enough_is_no_answer(least: float | None, answer: str) -> None:
-    (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], Sureness(1.0, least))
+def test_below_the_threshold_the_vote_abstains(least: float | None, answer: str) -> None:
+    (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], DecisionThreshold(1.0, least))
     assert (vote.predicted, vote.three_way) == ("rice", answer)
 
 
-def look(ledger: Path, test_set: str, digest: str, modality_set: str = "dose") -> int:
-    result = VoteResult(0.75, ((1, 0), (0, 1)), 2)
-    name = f"rice-net-{modality_set}"
-    return record_look(ledger, modality_set, name, "3", digest * 64, result, test_set).look
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("ricenet.inference.test_vote.getpass.getuser", nobody)
+    monkeypatch.setattr("ricenet.inference.test_vote.socket.gethostname", lambda: "ward")
+    name, _, host = user_at_host().partition("@")
+    assert name.removeprefix("uid-").isdigit() and host == "ward"
 
 
-def test_every_look_is_counted_for_the_test_set_whichever_model_looks(tmp_path: Path) -> None:
-    ledger = tmp_path / "models" / "test_ledger.tsv"
-
-    assert look(ledger, "one", "a") == 1
-    assert look(ledger, "one", "b", "event") == 2
-    assert look(ledger, "another", "a") == 1
-    assert look(ledger, "one", "c") == 3
-    assert [row.look for row in read_ledger(ledger)] == [1, 2, 1, 3]
+# --- the ledger ---
 
 
-def test_an_ensemble_that_looks_again_learns_nothing_new(tmp_path: Path) -> None:
-    ledger = tmp_path / "test_ledger.tsv"
-    look(ledger, "one", "a")
-    look(ledger, "one", "b")
-    before = ledger.read_bytes()
-
-    assert look(ledger, "one", "a") == 1
-    assert ledger.read_bytes() == before
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "test_ledger.tsv"
 
 
-def test_looks_of_several_processes_at_once_are_all_kept(tmp_path: Path) -> None:
-    ledger = tmp_path / "test_ledger.tsv"
+def evaluate(ledger: Path, test_set: str, digest: str, gate: str = "passed") -> int:
+    row = LedgerRow("", "dose", "rice-net-dose", "3", digest * 12, 2, "0.750000", 0, test_set, gate)
+    return record_evaluation(ledger, row).evaluation
+
+
+def test_every_evaluation_is_counted_for_the_test_set_whichever_model_votes(ledger: Path) -> None:
+    evaluated = [
+        evaluate(ledger, *each) for each in (("one", "a"), ("one", "b"), ("other", "a"), ("one", "c"))
+    ]
+    assert evaluated == [1, 2, 1, 3]
+    assert [row.evaluation for row in read_ledger(ledger)] == [1, 2, 1, 3]
+
+
+def test_the_ledger_only_grows_and_an_ensemble_that_votes_again_adds_nothing(ledger: Path) -> None:
+    evaluate(ledger, "one", "a", "forced")
+    before = ledger.read_text()
+    evaluate(ledger, "one", "b")
+    grown = ledger.read_text()
+    assert grown.startswith(before)
+    assert evaluate(ledger, "one", "a") == 1
+    assert ledger.read_text() == grown
+    assert gate_of_earlier_evaluation(ledger, "a" * 64, "one") == "forced"
+    assert gate_of_earlier_evaluation(ledger, "a" * 64, "other") is None
+
+
+def test_evaluations_of_several_processes_at_once_are_all_kept(ledger: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from ricenet.inference.test_vote import VoteResult, record_look\n"
-        "for digest in sys.argv[2]:\n"
-        "    result = VoteResult(0.75, ((1, 0), (0, 1)), 2)\n"
-        "    record_look(Path(sys.argv[1]), 'dose', 'm', '1', digest * 64, result, 'one')\n"
+        "from ricenet.inference.test_ledger import LedgerRow, record_evaluation\n"
+        "for d in sys.argv[2]:\n"
+        "    row = LedgerRow('', 'dose', 'm', '1', d * 12, 2, '0.75', 0, 'one')\n"
+        "    record_evaluation(Path(sys.argv[1]), row)\n"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(ledger), digests])
         for digests in ("0123456789", "abcdefghij")
     ]
-
     assert [process.wait() for process in started] == [0, 0]
     assert sorted(row.digest12[0] for row in read_ledger(ledger)) == list("0123456789abcdefghij")
-    assert [row.look for row in read_ledger(ledger)] == list(range(1, 21))
+    assert [row.evaluation for row in read_ledger(ledger)] == list(range(1, 21))
 
 
-def test_a_temporary_copy_of_dvc_writes_into_the_ledger_of_the_project(tmp_path: Path) -> None:
+def test_a_temporary_copy_of_dvc_writes_into_the_ledger_of_the_project(tmp_path: Path, ledger: Path) -> None:
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
-
-    assert ledger_path(copy) == ledger_path(tmp_path) == tmp_path / "models" / "test_ledger.tsv"
-
-
-def test_the_ledger_only_grows(tmp_path: Path) -> None:
-    ledger = tmp_path / "test_ledger.tsv"
-    look(ledger, "one", "a")
-    before = ledger.read_text()
-    look(ledger, "one", "b")
-
-    assert ledger.read_text().startswith(before)
-    assert read_ledger(ledger)[0].digest12 == "a" * 12
+    assert ledger_path(copy) == ledger_path(tmp_path) == ledger
 
 
-def test_a_ledger_without_its_columns_is_refused(tmp_path: Path) -> None:
-    ledger = tmp_path / "test_ledger.tsv"
+def test_a_ledger_of_an_earlier_version_is_read_and_goes_on(ledger: Path) -> None:
+    ledger.parent.mkdir()
+    ledger.write_text(OLD_LEDGER)
+    (first,) = read_ledger(ledger)
+    assert (first.digest12, first.evaluation, first.gate, first.who) == ("ffffffffffff", 1, "n/a", "n/a")
+    assert evaluate(ledger, "one", "a") == 2
+    assert [row.evaluation for row in read_ledger(ledger)] == [1, 2]
+    assert "look" not in ledger.read_text().splitlines()[0].split("\t")
+
+
+def test_a_ledger_without_its_columns_is_refused(ledger: Path) -> None:
+    ledger.parent.mkdir()
     ledger.write_text("utc\tmodality_set\n2026-01-01\tdose\n")
-
     with pytest.raises(ResultError, match=r"no column model, version.*restore it from git"):
-        look(ledger, "one", "a")
+        evaluate(ledger, "one", "a")
 
 
 def test_a_test_set_is_its_subjects_and_labels_in_any_order() -> None:
     one = {"sub-001": "rice", "sub-002": "recurrence"}
-
     assert identify_test_set(one) == identify_test_set(dict(reversed(one.items())))
     assert identify_test_set(one) != identify_test_set({**one, "sub-002": "rice"})

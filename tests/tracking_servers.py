@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -118,18 +117,3 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
-
-
-def steps_by_metric(database: Path, run_name: str, experiment: str) -> dict[str, list[int]]:
-    """Metric -> its steps in order, each as often as it lies in the database, over all runs of a name."""
-    connection = sqlite3.connect(database)
-    rows = connection.execute(
-        "select m.key, m.step from metrics m join runs r on r.run_uuid = m.run_uuid "
-        "where r.name = ? and r.experiment_id = ? and r.lifecycle_stage = 'active' order by m.key, m.step",
-        (run_name, experiment),
-    ).fetchall()
-    connection.close()
-    found: dict[str, list[int]] = {}
-    for key, step in rows:
-        found.setdefault(key, []).append(step)
-    return found

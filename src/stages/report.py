@@ -11,8 +11,7 @@ from ricenet.config.scale import to_yaml
 from ricenet.report.page import write_report
 from ricenet.report.protocol import Protocol, described_commit, package_versions, printed_params
 from ricenet.report.results import read_results
-from ricenet.tracking.connection import open_store, redacted
-from ricenet.tracking.publish import publish
+from ricenet.tracking.connection import redacted
 
 logger = logging.getLogger("ricenet.stages.report")
 
@@ -29,7 +28,6 @@ def main() -> None:
         commit=described_commit(PROJECT),
     )
     page = write_report(read_results(PROJECT, params.seed), PROJECT / "work" / "report", protocol)
-    publish(PROJECT, open_store(PROJECT, params.tracking.uri, params.tracking.experiment))
     logger.info("%s", page)
 
 

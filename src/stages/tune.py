@@ -29,7 +29,7 @@ def search(params: Params) -> None:
     from ricenet.tracking.connection import open_store
     from ricenet.tracking.tuning_runs import LiveTrials
     from ricenet.training.planning import TrainingSetup
-    from ricenet.training.tuning.results import lay_out_tuning
+    from ricenet.training.tuning.search_results import lay_out_tuning
     from ricenet.training.tuning.searches import plan_searches, refuse_sqlite_on_a_cluster
     from ricenet.training.tuning.searching import search_settings
 

@@ -1,4 +1,4 @@
-"""Stage `vote`: champions and the test set -> work/vote/, and a row a champion in models/test_ledger.tsv."""
+"""Stage `vote`: champions and the test set -> work/vote/, and rows in models/test_ledger.tsv."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config.params import read_params
-from ricenet.tracking.champion_vote import Rules, looker, vote
+from ricenet.inference.test_vote import Voter, user_at_host, vote_on_test_set
 from ricenet.tracking.connection import open_store
-from ricenet.tracking.publish import publish
+from ricenet.tracking.promotion import Gate, voting_champions
+from ricenet.tracking.publish import show_vote
+from ricenet.tracking.registry import ensemble_files
 
 
 def main() -> None:
@@ -16,14 +18,23 @@ def main() -> None:
     params = read_params()
     tracking, project = params.tracking, Path()
     store = open_store(project, tracking.uri, tracking.experiment)
-    rules = Rules(
-        seed=params.seed,
-        resamples=params.evidence.resamples,
-        past_gate=tracking.vote_past_gate,
-        who=looker() if tracking.ledger_names_people else None,
-    )
-    vote(project, store, tracking.model_prefix, rules)
-    publish(project, store)
+    gate = Gate(project, store, tracking.model_prefix, params.seed, params.evidence.resamples)
+    champions = voting_champions(gate, tracking.vote_past_gate)
+    voters = [
+        Voter(
+            modality_set=champion.modality_set,
+            model=champion.model,
+            version=champion.version,
+            digest=champion.digest,
+            files=ensemble_files(project, store, champion),
+            gate=passed,
+            threshold=champion.threshold,
+        )
+        for champion, passed in champions
+    ]
+    results = vote_on_test_set(project, voters, user_at_host() if tracking.ledger_names_people else None)
+    for champion, _ in champions:
+        show_vote(store, champion, results[champion.modality_set])
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def _compared(params: Params, a: str, b: str, resamples: int) -> tuple[Paired, H
 
     tracking = params.tracking
     opened = functools.cache(lambda: open_store(Path(), tracking.uri, tracking.experiment))
-    side_a, side_b = (find_side(Path(), given, tracking.model_prefix, opened) for given in (a, b))
+    side_a, side_b = (
+        find_side(Path(), given, tracking.model_prefix, params.volumes, opened) for given in (a, b)
+    )
     return compare_two(side_a, side_b, params.seed, resamples)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ricenet.evaluation.evidence.paired import Differing, Paired, p_text
+from ricenet.evaluation.scores import SCORES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,14 +14,6 @@ if TYPE_CHECKING:
 Cells = Sequence[Sequence[str]]
 """A table; the first row is its header."""
 
-SCORES = {
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "auc": "AUC",
-    "sensitivity": "sensitivity for RICE",
-    "specificity": "specificity",
-    "brier": "Brier (less is better)",
-}
 _TESTS = {"macro_f1": "bootstrap, macro-F1", "mcnemar": "McNemar, exact", "delong": "DeLong, AUC"}
 _DIGEST_LETTERS = 12
 

@@ -83,7 +83,7 @@ def _prediction(given: CaseFiles, model: str | None) -> tuple[dict[str, Any], Se
     ensemble = Ensemble.load(folder)
     ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
     with case_files(given, params.seed) as files:
-        prediction = predict_case(files, ensemble, params.seed, ranges, registered.sureness)
+        prediction = predict_case(files, ensemble, params.seed, ranges, registered.threshold)
     origin = {
         "notice": NOTICE,
         "model": registered.model,
@@ -123,7 +123,7 @@ def predict_cohort(
         for reason in ranges.not_compared:
             logger.warning("warning: %s", reason)
         outcomes = cohort.predict_cohort(
-            folder, files, params.seed, ranges, params.execution, registered.sureness
+            folder, files, params.seed, ranges, params.execution, registered.threshold
         )
         uri = f"models:/{registered.model}/{registered.version}"
         write_text(output, cohort.prediction_table(outcomes, len(ensemble.networks), uri, ensemble.digest))

@@ -1,4 +1,4 @@
-"""`ricenet promote`: choosing, knowingly, which ensemble may look at the test set."""
+"""`ricenet promote`: choosing, knowingly, which ensemble is evaluated on the test set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def promote(
     modality_set: Annotated[
-        str, typer.Argument(help="e.g. post_op+dose; or best: the highest cross-validated macro-F1.")
+        str, typer.Argument(help="e.g. post_op+dose; or best: the highest pooled macro-F1, as in the report.")
     ],
     version: Annotated[
         int | None, typer.Option(help="Version of its registered model; the newest if left out.")
@@ -35,7 +35,7 @@ def promote(
 ) -> None:
     """Make a registered ensemble its modality set's champion, if it passes the gate (docs/evidence.md).
 
-    The next `dvc repro` lets the champion vote on the test set, and records that look in
+    The next `dvc repro` lets the champion vote on the test set, and records that evaluation in
     models/test_ledger.tsv. Moving the alias `champion` in the MLflow web page does the same, but an
     ensemble that does not pass the gate is not let to vote.
     """
@@ -58,28 +58,21 @@ def _promoted(
     params: Params, modality_set: str, version: int | None, if_none: bool, reason: str | None
 ) -> str:
     """Promote it, and say what was done."""
-    from ricenet.tracking import (
-        champion_vote as looking,
-    )
-    from ricenet.tracking import (
-        promotion,
-        registry,
-    )
-    from ricenet.tracking import (
-        register_models as registration,
-    )
+    from ricenet.evaluation.evidence.record import read_evidence
+    from ricenet.tracking import promotion, registry
     from ricenet.tracking.connection import open_store
+    from ricenet.tracking.register_models import version_at_hand
 
-    prefix, seed, resamples = params.tracking.model_prefix, params.seed, params.evidence.resamples
-    store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-    promoted = registry.champions(store, prefix) if if_none else {}
-    rules = looking.Rules(seed, resamples, params.tracking.vote_past_gate)
-    if promoted and (able := looking.able_champions(Path(), store, prefix, promoted.values(), rules)):
+    project, prefix = Path(), params.tracking.model_prefix
+    store = open_store(project, params.tracking.uri, params.tracking.experiment)
+    gate = promotion.Gate(project, store, prefix, params.seed, params.evidence.resamples)
+    promoted = registry.champions(store, prefix).values() if if_none else ()
+    if promoted and (able := promotion.able_champions(gate, promoted, params.tracking.vote_past_gate)):
         return f"nothing promoted: the champion is {', '.join(map(str, able))}"
     if modality_set == "best":
-        modality_set = registry.best_set(Path("work/evaluation/metrics.json"))
+        modality_set = read_evidence().best_set
     if if_none and version is None:
         # the newest one may be of other settings, to which the project has since turned back
-        version = registration.version_at_hand(Path(), store, prefix, modality_set)
-    champion = promotion.promote_through_gate(store, prefix, modality_set, version, seed, resamples, reason)
+        version = version_at_hand(project, store, prefix, modality_set)
+    champion = promotion.promote_through_gate(gate, modality_set, version, reason)
     return f"{champion} is now the champion; `dvc repro` lets it vote on the test set"

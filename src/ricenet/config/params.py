@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
-from ricenet.config.networks import Network
+from ricenet.config.network_params import Network
 from ricenet.config.problems import (
     address_with_scheme,
     distinct_sets,

@@ -136,7 +136,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             ]
     if all(accepted(name) for name in ("network", "preprocessing", "training", "variables")):
         # its types are made of this module's checks
-        from ricenet.config.networks import network_by_name
+        from ricenet.config.network_params import network_by_name
 
         problems += network_by_name(content["network"]).misfits(
             content["preprocessing"]["cube_voxels"],

@@ -64,25 +64,12 @@ class Tuned:
 
     def differing(self, modality_set: str) -> frozenset[str]:
         """Dotted names of the settings that a nested search gave each fold of its own."""
-        values = self.folds_of.get(modality_set, ())
-        names = {name for of_fold in values for name in of_fold}
-        return frozenset(name for name in names if len({of_fold.get(name) for of_fold in values}) > 1)
+        folds = self.folds_of.get(modality_set, ())
+        return frozenset(n for n in self.names(modality_set) if len({values.get(n) for values in folds}) > 1)
 
-    def refuse_overridden(
-        self, overrides: Mapping[str, TrainingOverride], modality_sets: Iterable[str]
-    ) -> None:
-        """Make sure that no setting of these sets is both tuned and set for the set in the parameter file.
-
-        Raises ParamsError: naming each.
-        """
-        refuse_overridden(
-            {
-                name: {key for values in self.folds_of[name] for key in values}
-                for name in modality_sets
-                if name in self.folds_of
-            },
-            overrides,
-        )
+    def names(self, modality_set: str) -> frozenset[str]:
+        """Dotted names of the settings that were tuned for a set."""
+        return frozenset(name for values in self.folds_of.get(modality_set, ()) for name in values)
 
 
 def refuse_overridden(tuned: Mapping[str, Iterable[str]], overrides: Mapping[str, TrainingOverride]) -> None:

@@ -68,15 +68,6 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=DPI, metadata=metadata, facecolor="white")
 
 
-def set_title(modality_set: str, separator: str = " + ") -> str:
-    """A modality set as a reader writes it.
-
-    >>> set_title("post_op+dose")
-    'post-op + dose'
-    """
-    return separator.join(name.replace("_", "-") for name in modality_set.split("+"))
-
-
 def slice_of(data: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     """The slice (rows, columns) of (X, Y, Z) data, rows running upwards on the page."""
     result: NDArray[Any] = np.take(data, index, axis=PLANES.index(plane)).T

@@ -26,11 +26,19 @@ from ricenet.evaluation.intervals import (
 from ricenet.runtime.records import Record
 from ricenet.training.predictions import THRESHOLD
 
-SCORES = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
+SCORES = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "sensitivity": "sensitivity for RICE",
+    "specificity": "specificity",
+    "brier": "Brier (less is better)",
+}
+"""Titles for people, by field of `Scores`."""
 
 
 class Scores(Record):
-    """Scores of n subjects, pooled over folds; positive is RICE. The fields of SCORES."""
+    """Scores of n subjects, pooled over folds; positive is RICE."""
 
     n: int
     macro_f1: Estimate

@@ -12,7 +12,7 @@ from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
 from ricenet.inference.predict_subject import Prediction, predict_subject
-from ricenet.inference.test_vote import Sureness
+from ricenet.inference.test_vote import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
@@ -50,16 +50,16 @@ def predict_cohort(
     seed: int,
     ranges: TrainingRanges,
     execution: ExecutionParams,
-    sureness: Sureness | None = None,
+    threshold: DecisionThreshold | None = None,
 ) -> list[Outcome[str, Prediction]]:
     """Predict every subject of a folder; a failing one neither stops the others nor vanishes.
 
-    ensemble_files: a folder that `Ensemble.load` takes. sureness: of the three-way vote.
+    ensemble_files: a folder that `Ensemble.load` takes. threshold: of the three-way vote.
     Returns the outcomes in order of name.
     Raises CohortError: as `subjects_in`.
     """
     return run_tasks(
-        functools.partial(_predict, folder.absolute(), ensemble_files.absolute(), seed, ranges, sureness),
+        functools.partial(_predict, folder.absolute(), ensemble_files.absolute(), seed, ranges, threshold),
         subjects_in(folder),
         execution.backend,
         execution.workers,
@@ -110,13 +110,13 @@ def _predict(
     ensemble_files: Path,
     seed: int,
     ranges: TrainingRanges,
-    sureness: Sureness | None,
+    threshold: DecisionThreshold | None,
     subject: str,
 ) -> Prediction:
     raw = RawSubject(cohort, subject)
     scans = {modality: raw.scan(modality) for modality in MODALITIES}
     require_usable(subject, scans, parse_dose_sidecar(raw.dose_sidecar), raw.dose_sidecar.name)
-    return predict_subject(raw, _loaded(ensemble_files), seed, ranges, sureness)
+    return predict_subject(raw, _loaded(ensemble_files), seed, ranges, threshold)
 
 
 @functools.lru_cache(maxsize=1)

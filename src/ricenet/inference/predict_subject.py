@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import PreprocessingParams
 from ricenet.inference.case import CaseFiles, laid_out
-from ricenet.inference.test_vote import SubjectVote, Sureness, count_votes
+from ricenet.inference.test_vote import DecisionThreshold, SubjectVote, count_votes
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
@@ -48,9 +48,13 @@ class Prediction:
 
 
 def predict_case(
-    files: CaseFiles, ensemble: Ensemble, seed: int, ranges: TrainingRanges, sureness: Sureness | None = None
+    files: CaseFiles,
+    ensemble: Ensemble,
+    seed: int,
+    ranges: TrainingRanges,
+    threshold: DecisionThreshold | None = None,
 ) -> Prediction:
-    """Predict a new case from its files. sureness: of the three-way vote, where the model has one.
+    """Predict a new case from its files. threshold: of the three-way vote, where the model has one.
 
     The registration's seed is that of a training subject called `case` in a project with this seed.
     Raises CohortError: files that cannot be used. ScanError: as `preprocess`.
@@ -58,11 +62,15 @@ def predict_case(
     """
     require_known_preprocessing(ensemble.record)
     with laid_out(files) as raw:
-        return predict_subject(raw, ensemble, seed, ranges, sureness)
+        return predict_subject(raw, ensemble, seed, ranges, threshold)
 
 
 def predict_subject(
-    raw: RawSubject, ensemble: Ensemble, seed: int, ranges: TrainingRanges, sureness: Sureness | None = None
+    raw: RawSubject,
+    ensemble: Ensemble,
+    seed: int,
+    ranges: TrainingRanges,
+    threshold: DecisionThreshold | None = None,
 ) -> Prediction:
     """Preprocess a raw subject with the model's own settings, and let the folds vote on it.
 
@@ -78,7 +86,7 @@ def predict_subject(
         names = members(ensemble.modality_set)
         volumes = read_volumes(folder, raw.subject, names, params.cube_voxels)
     p_rice_folds = ensemble.predict(volumes[np.newaxis])
-    (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, sureness)
+    (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, threshold)
     measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
     return Prediction(vote, measurements, ranges.warnings(measurements))
 

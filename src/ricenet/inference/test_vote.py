@@ -1,38 +1,48 @@
-"""The folds' majority vote on the independent test set, and the ledger of every look at that set.
+"""The folds' majority vote: on one subject, and of champions on the independent test set.
 
-Source: RICE-NET section 2 (majority vote of the five folds on the test set). The ledger is ours.
+Source: RICE-NET section 2 (majority vote of the five folds on the test set).
 """
 
 from __future__ import annotations
 
+import getpass
+import logging
+import os
+import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
+from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.calibration import three_way_vote
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
-from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import content_digest, locked, write_text
-from ricenet.runtime.git import home_of
-from ricenet.runtime.tables import read_rows, table_text
-from ricenet.training.ensemble import majority_vote
+from ricenet.inference.test_ledger import (
+    UNKNOWN,
+    LedgerRow,
+    identify_test_set,
+    ledger_path,
+    record_evaluation,
+)
+from ricenet.preprocessing.network_input import read_volumes
+from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.tables import table_text
+from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.predictions import THRESHOLD
+from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS
 
-UNKNOWN = "n/a"
-_ADDED = ("gate", "who")
-"""Columns that the ledgers of earlier versions lack."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SubjectVote:
     """One subject: every fold's p_rice, how many folds say rice, and what they decide.
 
-    three_way: the same, or indeterminate where that is not sure enough; n/a where no threshold is known.
+    three_way: the same, or indeterminate where confidence is too low; n/a where no threshold is known.
     """
 
     participant_id: str
@@ -45,32 +55,44 @@ class SubjectVote:
 
 
 @dataclass(frozen=True)
+class DecisionThreshold:
+    """Of the three-way vote: below least_confidence it abstains; None where it always does.
+
+    temperature: divides the logits before.
+    """
+
+    temperature: float
+    least_confidence: float | None
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A champion that may vote on the test set.
+
+    files: a folder that `Ensemble.load` takes. gate: how it passed the gate, in a word of the ledger.
+    """
+
+    modality_set: str
+    model: str
+    version: str
+    digest: str
+    files: Path
+    gate: str
+    threshold: DecisionThreshold | None = None
+
+
+@dataclass(frozen=True)
 class VoteResult:
-    """What the test set says of one ensemble; confusion is ((tn, fp), (fn, tp))."""
+    """What the test set says of one ensemble; confusion is ((tn, fp), (fn, tp)).
+
+    evaluation: the count of evaluations on this test set, this one included.
+    """
 
     macro_f1: float
     confusion: Confusion
     n: int
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """One ensemble's look at the test set; `look` counts all looks there, this one included.
-
-    gate: passed or forced. who: user@host where that is asked for. Both are n/a in rows of earlier versions.
-    """
-
-    utc: str
-    modality_set: str
-    model: str
-    version: str
-    digest12: str
-    n: int
-    macro_f1: str
-    look: int
-    test_set: str
-    gate: str = UNKNOWN
-    who: str = UNKNOWN
+    digest: str
+    evaluation: int
 
 
 def votes_for_rice(p_rice_folds: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -79,28 +101,20 @@ def votes_for_rice(p_rice_folds: NDArray[np.float64]) -> NDArray[np.int64]:
     return votes
 
 
-@dataclass(frozen=True)
-class Sureness:
-    """What the three-way vote needs. least_confidence: None where no answer is ever sure enough."""
-
-    temperature: float
-    least_confidence: float | None
-
-
 def count_votes(
     subjects: Sequence[str],
     labels: Sequence[str],
     p_rice_folds: NDArray[np.float64],
-    sureness: Sureness | None = None,
+    threshold: DecisionThreshold | None = None,
 ) -> list[SubjectVote]:
     """The vote on every subject. p_rice_folds: (N, folds), rows in the order of `subjects`.
 
-    sureness: of the three-way vote; None where it is not known.
+    threshold: of the three-way vote; None where it is not known.
     """
     votes, are_rice = votes_for_rice(p_rice_folds), majority_vote(p_rice_folds)
     three_way: Sequence[str] = [UNKNOWN] * len(subjects)
-    if sureness is not None:
-        three_way = three_way_vote(p_rice_folds, sureness.temperature, sureness.least_confidence)
+    if threshold is not None:
+        three_way = three_way_vote(p_rice_folds, threshold.temperature, threshold.least_confidence)
     return [
         SubjectVote(
             participant_id=subject,
@@ -115,116 +129,89 @@ def count_votes(
     ]
 
 
-def vote_result(votes: Sequence[SubjectVote]) -> VoteResult:
-    """Macro-F1 and confusion matrix of the votes."""
-    labels, predicted = [v.label for v in votes], [v.predicted for v in votes]
-    return VoteResult(macro_f1(labels, predicted), confusion_matrix(labels, predicted), len(votes))
-
-
 def vote_table(votes: Sequence[SubjectVote]) -> str:
-    """The votes as a tab-separated table, a row a subject."""
+    """The votes as a tab-separated table, a row per subject."""
     folds = [f"fold_{k}" for k in range(len(votes[0].p_rice_folds))] if votes else []
     header = ["participant_id", "label", *folds, "votes_rice", "p_rice", "predicted", "three_way"]
     rows = [
         [
-            v.participant_id,
-            v.label,
-            *[_probability(p) for p in v.p_rice_folds],
-            v.votes_rice,
-            _probability(v.p_rice),
-            v.predicted,
-            v.three_way,
+            *(v.participant_id, v.label, *(f"{p:.6f}" for p in v.p_rice_folds)),
+            *(v.votes_rice, f"{v.p_rice:.6f}", v.predicted, v.three_way),
         ]
         for v in votes
     ]
     return table_text(header, rows)
 
 
-def identify_test_set(labels: Mapping[str, str]) -> str:
-    """Twelve digits that name a test set: its subjects and their labels.
+def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = None) -> dict[str, VoteResult]:
+    """Let champions vote on the test set of the splits at hand; writes work/vote/ and the ledger.
 
-    >>> identify_test_set({"sub-1": "rice"}) == identify_test_set({"sub-1": "recurrence"})
-    False
+    who: is written into the ledger; None for nobody. Returns the results by modality set.
+    Raises RegistryError: files of an ensemble that are damaged. ScanError: volumes that cannot be read.
     """
-    return content_digest(labels)[:12]
-
-
-def ledger_path(project: Path) -> Path:
-    """The ledger of a project: one for all its copies, so that none of their looks is lost."""
-    return home_of(project) / "models" / "test_ledger.tsv"
-
-
-def read_ledger(path: Path) -> list[LedgerRow]:
-    """All looks so far, oldest first; none where the file does not exist yet.
-
-    Raises ResultError: the table lacks a column.
-    """
-    if not path.exists():
-        return []
-    rows = read_rows(path)
-    needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
-    missing = [name for name in needed if rows and rows[0].get(name) is None]
-    if missing:
-        raise ResultError(
-            f"{path}: no column {', '.join(missing)}. The ledger is only ever appended to: "
-            "restore it from git (`git checkout -- models/test_ledger.tsv`)"
+    work = project / "work"
+    splits = read_splits(work / "splits" / "splits.json")
+    labels = {subject: splits.labels[subject] for subject in splits.test}
+    results = {}
+    for voter in voters:
+        votes = _votes(work, voter, labels)
+        truth, predicted = list(labels.values()), [vote.predicted for vote in votes]
+        score = macro_f1(truth, predicted)
+        row = record_evaluation(
+            ledger_path(project),
+            LedgerRow(
+                utc="",
+                modality_set=voter.modality_set,
+                model=voter.model,
+                version=voter.version,
+                digest12=voter.digest[:12],
+                n=len(votes),
+                macro_f1=f"{score:.6f}",
+                evaluation=0,
+                test_set=identify_test_set(labels),
+                gate=voter.gate,
+                who=who or UNKNOWN,
+            ),
         )
-    return [
-        LedgerRow(
-            utc=row["utc"],
-            modality_set=row["modality_set"],
-            model=row["model"],
-            version=row["version"],
-            digest12=row["digest12"],
-            n=int(row["n"]),
-            macro_f1=row["macro_f1"],
-            look=int(row["look"]),
-            test_set=row["test_set"],
-            **{name: row.get(name) or UNKNOWN for name in _ADDED},
+        write_text(work / "vote" / f"{voter.modality_set}.tsv", vote_table(votes))
+        confusion = confusion_matrix(truth, predicted)
+        found = VoteResult(score, confusion, len(votes), voter.digest, row.evaluation)
+        results[voter.modality_set] = found
+        said = "%s version %s: test macro-F1 %.3f (n=%d), test-set evaluation %d"
+        logger.info(said, voter.model, voter.version, score, found.n, found.evaluation)
+    write_json(work / "vote" / "vote.json", {name: asdict(result) for name, result in results.items()})
+    return results
+
+
+def user_at_host() -> str:
+    """Whoever evaluates, as user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # in a container a user may have a number alone
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _votes(work: Path, voter: Voter, labels: Mapping[str, str]) -> list[SubjectVote]:
+    ensemble = Ensemble.load(voter.files)
+    names = [spec.name for spec in ensemble.members]
+    side = ensemble.record.preprocessing["cube_voxels"]
+    known = _variables(work, ensemble)
+    # one at a time: a cohort's volumes at the paper's scale do not fit into memory together
+    p_rice_folds = [
+        ensemble.predict(
+            read_volumes(work / "preprocessed" / subject, subject, names, side)[np.newaxis],
+            {subject: known.get(subject, {})},
         )
-        for row in rows
+        for subject in labels
     ]
+    return count_votes(list(labels), list(labels.values()), np.concatenate(p_rice_folds), voter.threshold)
 
 
-def record_look(
-    path: Path,
-    modality_set: str,
-    model: str,
-    version: str,
-    digest: str,
-    result: VoteResult,
-    test_set: str,
-    gate: str = UNKNOWN,
-    who: str | None = None,
-) -> LedgerRow:
-    """Append one look to the ledger, atomically, and return its row.
-
-    An ensemble that looks at the same test set again learns nothing new: its row stays as it was.
-    digest: the ensemble's full content digest. test_set: as `identify_test_set` gives it. gate: how the
-    ensemble came to look. who: whose look it is, where that is recorded.
-    """
-    with locked(path.with_suffix(".lock")):
-        rows = read_ledger(path)
-        for earlier in rows:
-            if (earlier.digest12, earlier.test_set) == (digest[:12], test_set):
-                return earlier
-        row = LedgerRow(
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            modality_set=modality_set,
-            model=model,
-            version=version,
-            digest12=digest[:12],
-            n=result.n,
-            macro_f1=_probability(result.macro_f1),
-            look=1 + sum(earlier.test_set == test_set for earlier in rows),
-            test_set=test_set,
-            gate=gate,
-            who=who or UNKNOWN,
-        )
-        header = [field.name for field in fields(LedgerRow)]
-        write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))
-    return row
-
-
-def _probability(value: float) -> str:
-    return f"{value:.6f}"
+def _variables(work: Path, ensemble: Ensemble) -> Mapping[str, SubjectVariables]:
+    """The cohort's variables by subject, where the networks use them."""
+    if not ensemble.record.network.uses_variables:
+        return {}
+    cohort = read_usable_cohort(work.parent / CHECKED_COHORT_FILE, work.parent / EXCLUDED_FILE)
+    return {subject.participant_id: subject.variables for subject in cohort.subjects}

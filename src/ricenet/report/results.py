@@ -22,7 +22,7 @@ from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, 
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
-from ricenet.inference.test_vote import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
+from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import read_rows, require

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
-from ricenet.inference.test_vote import UNKNOWN
+from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.screening.guards.result import GuardResult, Outcome
 
@@ -37,7 +37,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
     """(anchor of the section that says more, sentence), in the page's order."""
     evidence, best = results.evidence, results.evidence.best_set
     sentences = [
-        ("scores", _best_sentence(evidence)),
+        ("scores", best_sentence(evidence)),
         ("contribution", contribution_sentence(evidence.contributions, evidence.volumes)),
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
@@ -60,7 +60,8 @@ def gate_text(gate: str) -> str:
     return _GATE.get(gate, gate)
 
 
-def _best_sentence(evidence: Evidence) -> str:
+def best_sentence(evidence: Evidence) -> str:
+    """Which modality set has the highest macro-F1, beside chance."""
     name = evidence.best_set
     best = evidence.sets[name]
     chosen = (

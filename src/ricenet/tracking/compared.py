@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.paired import Side
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.files import read_json
-from ricenet.runtime.tables import require
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
-from ricenet.tracking.content import COMMIT, code_tags, common_params, flat, set_key
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
-from ricenet.tracking.gather import DIGESTS, ensemble_folder
+from ricenet.tracking.gather import DIGESTS, read_ensemble, read_records, set_params
 from ricenet.tracking.registry import find_registered
-from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, RUNS_PER_CALL, SET_KEY, runs_of_set
+from ricenet.tracking.run_content import COMMIT, code_tags, set_key
+from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, SET_KEY, runs_of_set, search_runs
 from ricenet.training.predictions import Prediction, read_predictions
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.vocabulary import Volumes
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -36,7 +34,9 @@ _TRAINING, _PREDICTIONS = "training", "predictions.tsv"
 _SHORT = 8
 
 
-def find_side(project: Path, given: str, prefix: str, open_store: Callable[[], TrackingStore]) -> Side:
+def find_side(
+    project: Path, given: str, prefix: str, volumes: Volumes, open_store: Callable[[], TrackingStore]
+) -> Side:
     """What a name means, with its held-out predictions.
 
     given: a modality set (then work/training is read), models:/NAME@ALIAS, models:/NAME/VERSION, or a run by
@@ -44,36 +44,33 @@ def find_side(project: Path, given: str, prefix: str, open_store: Callable[[], T
     where the name is no modality set.
     Raises ResultError, RegistryError, SplitError: nothing by this name, several, or no predictions in it.
     """
-    if given in MODALITY_SETS:
+    if given in volumes.sets:
         return set_at_hand(project, given)
     store = open_store()
     if given.startswith(_MODELS):
         return registered_version(store, prefix, given)
-    run = find_run(store, given)
+    run = find_run(store, given, volumes)
     return _of_run(store, run, _run_title(run))
 
 
 def set_at_hand(project: Path, modality_set: str) -> Side:
-    """A modality set as it lies in work/training.
+    """A modality set as it lies in work/training and models/ensembles.
 
     Raises ResultError, SplitError: predictions or records are missing, or do not fit the splits.
     """
     splits = read_splits(project / "work" / "splits" / "splits.json")
-    training = project / "work" / "training"
-    predictions = read_out_of_fold(training, modality_set, splits)
-    folders = [training / modality_set / f"fold-{k}" for k in range(len(splits.folds))]
-    records = [read_json(require(folder / "fold.json", "train")) for folder in folders]
-    keys = [record["key"] for record in records]
-    ensemble = _ensemble_of(ensemble_folder(project, modality_set) / "ensemble.json", keys)
-    known = {name: str(ensemble[name]) for name in DIGESTS if name in ensemble}
-    settings: dict[str, Any] = {k: ensemble[k] for k in ("network", "preprocessing") if k in ensemble}
+    predictions = read_out_of_fold(project / "work" / "training", modality_set, splits)
+    ensemble = read_ensemble(project, modality_set)
+    records = read_records(project, ensemble)
+    if tuple(record["key"] for record in records) != ensemble.fold_keys:
+        raise ResultError(f"{modality_set}: its ensemble is of another training. Run `dvc repro -f train`")
     return Side(
         name=f"{modality_set} (at hand)",
         modality_set=modality_set,
-        training=set_key(modality_set, keys),
+        training=set_key(modality_set, ensemble.fold_keys),
         predictions=tuple(predictions),
-        digests={**known, "splits_digest": splits.digest, **_commit(code_tags(records))},
-        parameters={**common_params(records), **flat(settings), "folds": str(len(records))},
+        digests={**{name: getattr(ensemble, name) for name in DIGESTS}, **_commit(code_tags(records))},
+        parameters=set_params(ensemble, records),
     )
 
 
@@ -99,13 +96,13 @@ def registered_version(store: TrackingStore, prefix: str, uri: str) -> Side:
     return _of_run(store, run, title)
 
 
-def find_run(store: TrackingStore, given: str) -> Run:
+def find_run(store: TrackingStore, given: str, volumes: Volumes) -> Run:
     """The run of a modality set by its id, its name, or the beginning of its id, in this order.
 
     Raises RegistryError: none, or several.
     """
     with mlflow_errors(store.uri):
-        runs = _search(store, f"tags.`{KIND}` = 'set'")
+        runs = search_runs(store, f"tags.`{KIND}` = 'set'")
     digits = given.lower()
     found = [run for run in runs if run.info.run_id == digits]
     found = found or [run for run in runs if run.info.run_name == given]
@@ -115,7 +112,7 @@ def find_run(store: TrackingStore, given: str) -> Run:
         several = ", ".join(f"{run.info.run_id} (of {_day(run)})" for run in found)
         raise RegistryError(f"{given!r} is the name of {len(found)} runs; name one by its id: {several}")
     if not found:
-        raise RegistryError(_unknown(store, given))
+        raise RegistryError(_unknown(store, given, volumes))
     return found[0]
 
 
@@ -127,7 +124,7 @@ def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
     known = {name: tags[f"ricenet.{name}"] for name in DIGESTS if f"ricenet.{name}" in tags}
     return Side(
         name=title,
-        modality_set=tags[MODALITY_SET],
+        modality_set=tags.get(MODALITY_SET, "unknown set"),
         training=tags[SET_KEY],
         predictions=tuple(predictions),
         digests={**known, **_commit(tags)},
@@ -137,7 +134,7 @@ def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
 
 def _gate_record(store: TrackingStore, run: Run, folder: Path) -> GateRecord | None:
     """The gate's record; None where the run has none of this version and of its own ensemble."""
-    path = _artifact(store, run, GATE_FOLDER, gate_file(run.data.tags[MODALITY_SET]), folder)
+    path = _artifact(store, run, GATE_FOLDER, gate_file(run.data.tags.get(MODALITY_SET, "")), folder)
     if path is None:
         return None
     try:
@@ -172,7 +169,7 @@ def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[
 def _read(path: Path, title: str) -> list[Prediction]:
     try:
         return read_predictions(path)
-    except ValueError:
+    except (KeyError, ValueError):
         raise ResultError(
             f"{title}: {_PREDICTIONS} of a fold's run is damaged. Publish it again: delete the run and "
             "run `dvc repro -f register`"
@@ -187,19 +184,13 @@ def _artifact(store: TrackingStore, run: Run, folder: str, name: str, target: Pa
     return Path(client.download_artifacts(run.info.run_id, path, str(target)))
 
 
-def _ensemble_of(path: Path, fold_keys: Sequence[str]) -> dict[str, Any]:
-    """The ensemble's description; empty where there is none yet, or one of another training."""
-    content: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return content if content.get("fold_keys") == list(fold_keys) else {}
-
-
 def _commit(tags: Mapping[str, str]) -> dict[str, str]:
     return {"commit": tags[COMMIT]} if COMMIT in tags else {}
 
 
-def _unknown(store: TrackingStore, given: str) -> str:
+def _unknown(store: TrackingStore, given: str, volumes: Volumes) -> str:
     """Why nothing was found, with the likeliest remedy."""
-    for name in MODALITY_SETS:
+    for name in volumes.sets:
         if sorted(name.split("+")) == sorted(given.split("+")):
             return f"unknown modality set {given!r}; its name is {name}"
     with mlflow_errors(store.uri):
@@ -212,7 +203,7 @@ def _unknown(store: TrackingStore, given: str) -> str:
             f"Name the run of a modality set{whole}"
         )
     return (
-        f"{given!r} is no modality set ({', '.join(MODALITY_SETS)}), no model (models:/NAME@ALIAS or "
+        f"{given!r} is no modality set ({', '.join(volumes.sets)}), no model (models:/NAME@ALIAS or "
         "models:/NAME/VERSION), and no run of a modality set by its id, at least 8 digits of it, or its "
         "name. `ricenet ui` shows the runs"
     )
@@ -220,29 +211,17 @@ def _unknown(store: TrackingStore, given: str) -> str:
 
 def _other_run(store: TrackingStore, given: str) -> Run | None:
     if RUN_ID.fullmatch(given.lower()):
-        found = _search(store, f"attributes.run_id LIKE '{given.lower()}%'")
+        found = search_runs(store, f"attributes.run_id LIKE '{given.lower()}%'")
     elif "'" in given:
         # MLflow's filter has no way to write it
         return None
     else:
-        found = _search(store, f"attributes.run_name = '{given}'")
+        found = search_runs(store, f"attributes.run_name = '{given}'")
     return found[0] if found else None
 
 
-def _search(store: TrackingStore, wanted: str) -> list[Run]:
-    """All runs of the experiment that fit, oldest first."""
-    client, token = store.client(), None
-    found: list[Run] = []
-    while True:
-        page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
-
-
 def _run_title(run: Run) -> str:
-    modality_set, name = run.data.tags[MODALITY_SET], run.info.run_name
+    modality_set, name = run.data.tags.get(MODALITY_SET, "unknown set"), run.info.run_name
     own = "" if name == modality_set else f"{modality_set}, "
     return f"{name} ({own}run {run.info.run_id[:_SHORT]})"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
 import logging
 import os
 import re
@@ -50,6 +51,11 @@ class TrackingStore:
     def client(self) -> MlflowClient:
         """A client of this store, for both runs and models."""
         return _client(self.uri)
+
+    def require_database(self) -> None:
+        """Raise FileNotFoundError where the database is missing: MLflow would make an empty one."""
+        if self.database is not None and not self.database.exists():
+            raise FileNotFoundError(f"{self.database.name} does not exist here")
 
     def one_writer(self) -> AbstractContextManager[None]:
         """Let one process at a time ask a database what a run lacks, and log it.
@@ -118,8 +124,10 @@ def mlflow_failures() -> tuple[type[Exception], ...]:
     """What MLflow raises where it refuses, or where its database, server or files cannot be reached."""
     prepare_mlflow()
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, OSError
+    # a proxy in front of a server that is down answers with a page that is no JSON
+    return MlflowException, OSError, SQLAlchemyError, json.JSONDecodeError
 
 
 @contextmanager

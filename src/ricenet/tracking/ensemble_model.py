@@ -1,4 +1,7 @@
-"""A registered ensemble as MLflow loads it: this file is copied into the model; nothing is pickled."""
+"""A registered ensemble as MLflow loads it, for users outside ricenet: this file is copied into the model.
+
+Nothing is pickled. ricenet itself reads the files with `Ensemble.load`, and executes nothing from a store.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,35 @@ class EnsembleModel(PythonModel):
         model_input: np.ndarray,  # MLflow knows no other spelling
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Predict preprocessed volumes (N, C, X, Y, Z), C the set's modalities.
+        """Predict preprocessed volumes (N, C, X, Y, Z), C the set's volumes.
 
-        Returns a row a volume: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice, label.
+        model_input: the volumes; or, where variables were declared, arrays by name: `volumes`, and (N,) of
+        each variable, where NaN or an empty text is a missing value.
+        Returns a row per subject: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice, label.
         """
         from ricenet.inference.test_vote import votes_for_rice
         from ricenet.training.ensemble import majority_vote
         from ricenet.vocabulary import LABELS
 
-        p_rice_folds = np.asarray(self._ensemble.predict(model_input), dtype=np.float64)
+        given = model_input if isinstance(model_input, dict) else {"volumes": model_input}
+        variables = {
+            f"row {row}": {
+                spec.name: _value(given[spec.name][row]) for spec in self._ensemble.record.variables
+            }
+            for row in range(len(given["volumes"]))
+        }
+        p_rice_folds = self._ensemble.predict(given["volumes"], variables)
         columns: dict[str, Any] = {f"fold_{k}": p_rice_folds[:, k] for k in range(p_rice_folds.shape[1])}
         columns["votes_rice"] = votes_for_rice(p_rice_folds)
         columns["p_rice"] = p_rice_folds.mean(axis=1)
         columns["label"] = [LABELS[int(is_rice)] for is_rice in majority_vote(p_rice_folds)]
         return pd.DataFrame(columns)
+
+
+def _value(given: Any) -> float | str | None:
+    if isinstance(given, str):
+        return str(given) or None
+    return None if np.isnan(given) else float(given)
 
 
 mlflow.models.set_model(EnsembleModel())

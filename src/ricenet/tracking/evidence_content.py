@@ -9,11 +9,11 @@ from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
-from ricenet.tracking.content import ArtifactGroup
+from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
 TEMPERATURE, CONFIDENCE, GATE = "ricenet.temperature", "ricenet.least_confidence", "ricenet.gate"
-"""Tags of a version: of its three-way vote, and what its gate said when it was last at hand."""
+"""Tags of a version: its decision threshold, and what its gate said when it was last at hand."""
 
 _SCORES = ("balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ricenet.inference.test_vote import ledger_path, read_ledger
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.tables import read_rows, require
-from ricenet.tracking.content import (
+from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
+from ricenet.tracking.run_content import (
     ArtifactGroup,
     Epoch,
     RunContent,
@@ -23,22 +23,23 @@ from ricenet.tracking.content import (
     fold_run_name,
     set_key,
 )
-from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.training.ensemble import RECORD, EnsembleRecord, read_record
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 
 
 def trained_sets(project: Path) -> list[str]:
-    """Modality sets of which all folds are trained."""
-    return [name for name in MODALITY_SETS if (ensemble_folder(project, name) / "ensemble.json").is_file()]
+    """Modality sets of which all folds are trained, those of few volumes first."""
+    found = [path.parent.name for path in (project / "models" / "ensembles").glob(f"*/{RECORD}")]
+    return sorted(found, key=lambda name: (name.count("+"), name))
 
 
-def read_ensemble_json(project: Path, modality_set: str) -> dict[str, Any]:
-    """The description of a set's ensemble, with its digest and those of what it was trained on."""
-    with made_by("train"):
-        content: dict[str, Any] = read_json(ensemble_folder(project, modality_set) / "ensemble.json")
-    return content
+def read_ensemble(project: Path, modality_set: str) -> EnsembleRecord:
+    """The description of a set's ensemble, with its digest and those of what it was trained on.
+
+    Raises RegistryError: it is not of this version.
+    """
+    return read_record(ensemble_folder(project, modality_set))
 
 
 @contextmanager
@@ -58,30 +59,28 @@ def set_content(project: Path, modality_set: str) -> RunContent:
 
     Raises ResultError: a fold's record is missing.
     """
-    ensemble = read_ensemble_json(project, modality_set)
+    ensemble = read_ensemble(project, modality_set)
     records = read_records(project, ensemble)
-    params = {**common_params(records), **flat({k: ensemble[k] for k in ("network", "preprocessing")})}
+    params = set_params(ensemble, records)
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
-    vote = _vote_metrics(project, modality_set, ensemble["digest"])
+    vote = _vote(project, modality_set, ensemble.digest)
     return RunContent(
         kind="set",
         name=modality_set,
-        set_key=set_key(modality_set, ensemble["fold_keys"]),
-        key=set_key(modality_set, ensemble["fold_keys"]),
-        params={**params, "folds": str(ensemble["folds"])},
+        set_key=set_key(modality_set, ensemble.fold_keys),
+        key=set_key(modality_set, ensemble.fold_keys),
+        params=params,
         tags=_tags(ensemble, content_digest(params), records),
         metrics={
             **_validation_metrics(work, modality_set),
-            **evidence_metrics(work, modality_set, ensemble["digest"]),
+            **evidence_metrics(work, modality_set, ensemble.digest),
             **vote,
         },
         artifacts=(
-            ArtifactGroup.of_files(
-                "ensemble", {"ensemble.json": ensemble_folder(project, modality_set) / "ensemble.json"}
-            ),
+            ArtifactGroup.of_files("ensemble", {RECORD: ensemble_folder(project, modality_set) / RECORD}),
             ArtifactGroup.of_folder("figures", work / "evaluation" / "figures"),
-            *evidence_artifacts(work, modality_set, ensemble["digest"]),
+            *evidence_artifacts(work, modality_set, ensemble.digest),
             ArtifactGroup.of_folder("occlusion", work / "explain" / modality_set),
             ArtifactGroup.of_files("vote", _if_there(vote_table) if vote else {}),
             ArtifactGroup.of_folder("report", work / "report"),
@@ -89,12 +88,18 @@ def set_content(project: Path, modality_set: str) -> RunContent:
     )
 
 
+def set_params(ensemble: EnsembleRecord, records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings of a set's training, as far as its folds share them. records: of fold.json."""
+    described = ensemble.model_dump(mode="json", include={"network", "preprocessing"})
+    return {**common_params(records), **flat(described), "folds": str(ensemble.folds)}
+
+
 def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
     """The child runs of a modality set: every fold's settings, epochs, weights and predictions.
 
     Raises ResultError: a fold's files are missing.
     """
-    ensemble = read_ensemble_json(project, modality_set)
+    ensemble = read_ensemble(project, modality_set)
     scores = evaluated(project / "work", modality_set).get("macro_f1_folds", [])
     with made_by("train"):
         return [
@@ -131,31 +136,31 @@ def quality_content(project: Path) -> RunContent | None:
         )
 
 
-def read_records(project: Path, ensemble: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_records(project: Path, ensemble: EnsembleRecord) -> list[dict[str, Any]]:
     """The content of fold.json of every fold of an ensemble.
 
     Raises ResultError: one of them is missing.
     """
-    folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble["folds"])]
+    folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble.folds)]
     with made_by("train"):
         return [read_json(require(folder / "fold.json", "train")) for folder in folders]
 
 
-def _fold_folder(project: Path, ensemble: Mapping[str, Any], fold: int) -> Path:
-    return project / "work" / "training" / str(ensemble["modality_set"]) / f"fold-{fold}"
+def _fold_folder(project: Path, ensemble: EnsembleRecord, fold: int) -> Path:
+    return project / "work" / "training" / str(ensemble.modality_set) / f"fold-{fold}"
 
 
 def _fold_content(
-    project: Path, ensemble: dict[str, Any], record: dict[str, Any], metrics: dict[str, float]
+    project: Path, ensemble: EnsembleRecord, record: dict[str, Any], metrics: dict[str, float]
 ) -> RunContent:
-    modality_set, fold = ensemble["modality_set"], record["fold"]
+    modality_set, fold = ensemble.modality_set, record["fold"]
     folder = _fold_folder(project, ensemble, fold)
     weights = require(ensemble_folder(project, modality_set) / f"fold-{fold}.safetensors", "train")
     tables = {name: folder / name for name in ("history.csv", "predictions.tsv", "fold.json")}
     return RunContent(
         kind="fold",
         name=fold_run_name(modality_set, fold),
-        set_key=set_key(modality_set, ensemble["fold_keys"]),
+        set_key=set_key(modality_set, ensemble.fold_keys),
         key=record["key"],
         params=fold_params(record),
         tags=_tags(ensemble, content_digest(record["parameters"]), [record]),
@@ -164,20 +169,20 @@ def _fold_content(
         artifacts=(
             ArtifactGroup.of_files("training", tables),
             # the ensemble's digest covers the weights, which are too large to be read at every run
-            ArtifactGroup("checkpoint", {weights.name: weights}, ensemble["digest"]),
+            ArtifactGroup("checkpoint", {weights.name: weights}, ensemble.digest),
         ),
     )
 
 
 def _tags(
-    ensemble: dict[str, Any], params_digest: str, records: Sequence[Mapping[str, Any]]
+    ensemble: EnsembleRecord, params_digest: str, records: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    digests = {f"ricenet.{name}": str(ensemble[name]) for name in DIGESTS}
+    digests = {f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS}
     return {
         **digests,
         **code_tags(records),
-        "ricenet.modality_set": ensemble["modality_set"],
-        "ricenet.ensemble_digest": ensemble["digest"],
+        "ricenet.modality_set": ensemble.modality_set,
+        "ricenet.ensemble_digest": ensemble.digest,
         "ricenet.params_digest": params_digest,
     }
 
@@ -203,17 +208,17 @@ def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
     return metrics
 
 
-def _vote_metrics(project: Path, modality_set: str, digest: str) -> dict[str, float]:
+def vote_metrics(macro_f1: float, evaluation: int) -> dict[str, float]:
+    """An ensemble's vote on the test set as metrics of its run, with the count of evaluations by then."""
+    return {"test_macro_f1": macro_f1, "test_evaluations": float(evaluation)}
+
+
+def _vote(project: Path, modality_set: str, digest: str) -> dict[str, float]:
     path = project / "work" / "vote" / "vote.json"
     vote = read_json(path).get(modality_set) if path.is_file() else None
     if vote is None or vote["digest"] != digest:
         return {}
-    looks = [
-        row.look
-        for row in read_ledger(ledger_path(project))
-        if row.digest12 == digest[:12] and row.modality_set == modality_set
-    ]
-    return {"test_macro_f1": vote["macro_f1"], "test_looks": float(max(looks, default=1))}
+    return vote_metrics(vote["macro_f1"], vote.get("evaluation", 1))
 
 
 def _read_history(path: Path) -> list[Epoch]:

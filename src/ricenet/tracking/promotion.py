@@ -1,21 +1,30 @@
-"""Promotion through the gate, and the gate once more before a champion votes."""
+"""Promotion through the gate, and which champions may vote: those of the data at hand that pass it."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
+from ricenet.inference.test_ledger import gate_of_earlier_evaluation, identify_test_set, ledger_path
 from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import require
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
-from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
+from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file, gate_of
 from ricenet.tracking.registry import (
+    NO_CHAMPION,
     RegisteredEnsemble,
     champions,
     make_champion,
+    model_name,
     promotable_version,
+    version_with_digest,
     versions,
 )
 
@@ -28,42 +37,116 @@ _REASON_LENGTH = 2000
 _BETWEEN = "; "
 
 
+@dataclass(frozen=True)
+class Gate:
+    """The gate of a project. seed, resamples: of the comparison with the present champion."""
+
+    project: Path
+    store: TrackingStore
+    prefix: str
+    seed: int
+    resamples: int
+
+    def failures(self, chosen: RegisteredEnsemble) -> list[Failure]:
+        """Every condition that keeps a version from being champion; empty where it may be.
+
+        Raises RegistryError: the store cannot be used.
+        """
+        record = self.record(chosen)
+        if isinstance(record, Failure):
+            return [record]
+        failures = failed_conditions(record)
+        present = self._champion_before(chosen)
+        if present is None:
+            return failures
+        other = self.record(present)
+        if isinstance(other, Failure):
+            logger.warning("%s cannot be compared with %s: %s", chosen, present, other.found)
+            return failures
+        try:
+            worse = worse_than(record, other, str(present), self.seed, self.resamples)
+        except ResultError as error:
+            logger.warning("%s cannot be compared with %s: %s", chosen, present, error)
+            return failures
+        return [*failures, worse] if worse is not None else failures
+
+    def record(self, ensemble: RegisteredEnsemble) -> GateRecord | Failure:
+        """What the gate looks at: of the evidence at hand or, where that is another ensemble's, from the run.
+
+        Or, as a failure, why it cannot be had.
+        """
+        remedy = "Have its data and code at hand and run `dvc repro`, which records the evidence"
+        try:
+            record = gate_of(self.project / "work", ensemble.modality_set, ensemble.digest)
+            record = record or self._fetched(ensemble)
+        except ResultError as error:
+            return Failure("evidence", str(error), remedy)
+        except mlflow_failures():
+            return Failure("evidence", "its run holds no evidence of the cross-validation", remedy)
+        if record.ensemble_digest != ensemble.digest:
+            return Failure("evidence", "the evidence in its run is that of another ensemble", remedy)
+        return record
+
+    def _fetched(self, ensemble: RegisteredEnsemble) -> GateRecord:
+        with tempfile.TemporaryDirectory(prefix="ricenet-gate-") as folder:
+            name = f"{GATE_FOLDER}/{gate_file(ensemble.modality_set)}"
+            path = Path(self.store.client().download_artifacts(str(ensemble.run_id), name, folder))
+            return GateRecord.read(path, "evidence")
+
+    def _champion_before(self, chosen: RegisteredEnsemble) -> RegisteredEnsemble | None:
+        """Which one a version would replace: the champion, or if its alias was moved already, the last one.
+
+        None where there is no other, or where the version itself was promoted last.
+        """
+        present = champions(self.store, self.prefix).get(chosen.modality_set)
+        if present is not None and present.version != chosen.version:
+            return present
+        with mlflow_errors(self.store.uri):
+            known = versions(self.store, model_name(self.prefix, chosen.modality_set))
+        promoted = [v for v in known if PROMOTED in v.tags and not v.is_earlier]
+        last = max(promoted, key=lambda v: v.tags[PROMOTED], default=None)
+        return None if last is None or last.version == chosen.version else last
+
+
 def promote_through_gate(
-    store: TrackingStore,
-    prefix: str,
-    modality_set: str,
-    version: int | None,
-    seed: int,
-    resamples: int,
-    reason: str | None = None,
+    gate: Gate, modality_set: str, version: int | None, reason: str | None = None
 ) -> RegisteredEnsemble:
     """Make a version its set's champion (None: the newest), if the gate lets it pass.
 
-    seed, resamples: of the comparison with the present champion. reason: why it is to pass all the same,
-    which is written into the version's tags with the conditions that failed.
-    Raises RegistryError: the gate stays shut; unknown set, nothing registered for it, no such version.
+    reason: why it is to pass all the same, which is written into the version's tags with the conditions that
+    failed.
+    Raises RegistryError: the gate stays shut; nothing registered for the set, no such version.
     """
-    chosen = promotable_version(store, prefix, modality_set, version)
-    failures = gate_failures(store, prefix, chosen, seed, resamples)
+    chosen = promotable_version(gate.store, gate.prefix, modality_set, version)
+    failures = gate.failures(chosen)
     if failures and reason is None:
         advice = "Promote it all the same with --force --reason TEXT, which is recorded"
         raise RegistryError(f"{refusal(str(chosen), failures)}\n{advice}")
     for failure in failures:
         logger.warning("promoted past the gate: %s", failure)
-    with mlflow_errors(store.uri):
-        _record_promotion(store, chosen, failures, reason)
-    return make_champion(store, chosen)
+    # of what an earlier promotion was forced past, this one says what still holds
+    tags = {FORCED_PAST: _BETWEEN.join(failure.condition for failure in failures)}
+    tags |= {PROMOTED: datetime.now(UTC).isoformat(timespec="microseconds")}
+    if reason is not None:
+        tags |= {REASON: reason[:_REASON_LENGTH]}
+    with mlflow_errors(gate.store.uri):
+        for name, value in tags.items():
+            gate.store.client().set_model_version_tag(chosen.model, chosen.version, name, value)
+    return make_champion(gate.store, chosen)
 
 
-def require_passed(
-    store: TrackingStore, prefix: str, champion: RegisteredEnsemble, seed: int, resamples: int, force: bool
-) -> str:
-    """Make sure that a champion passes the gate, or was knowingly put past it; how, in a word.
+def how_it_passed(gate: Gate, champion: RegisteredEnsemble, force: bool = False) -> str:
+    """How a champion passes the gate, in a word of the ledger: "passed", or "forced" past failed conditions.
 
-    force: let it vote whatever the gate says. Returns "passed" or "forced".
+    force: let it vote whatever the gate says. One that has voted on this test set may go on voting: there is
+    nothing left to keep from it.
     Raises RegistryError: an alias moved by hand past a failed condition.
     """
-    failures = gate_failures(store, prefix, champion, seed, resamples)
+    splits = read_splits(gate.project / "work" / "splits" / "splits.json")
+    test_set = identify_test_set({subject: splits.labels[subject] for subject in splits.test})
+    if earlier := gate_of_earlier_evaluation(ledger_path(gate.project), champion.digest, test_set):
+        return earlier
+    failures = gate.failures(champion)
     if not failures:
         return "passed"
     known = set(champion.tags.get(FORCED_PAST, "").split(_BETWEEN))
@@ -80,72 +163,82 @@ def require_passed(
     raise RegistryError(f"{refusal(f'the champion {champion}', failures)}\n{advice}")
 
 
-def gate_failures(
-    store: TrackingStore, prefix: str, chosen: RegisteredEnsemble, seed: int, resamples: int
-) -> list[Failure]:
-    """Every condition that keeps a version from being champion; empty where it may be.
+def voting_champions(gate: Gate, force: bool) -> list[tuple[RegisteredEnsemble, str]]:
+    """The champions of work/champions.json that vote on the test set, each with how it passed the gate.
 
-    Raises RegistryError: the store cannot be used.
+    Champions of other data are named in a warning, and do not vote.
+    Raises RegistryError: a champion that is not registered, or does not pass the gate. ResultError: a missing
+    file of an earlier stage.
     """
-    record = read_gate_record(store, chosen)
-    if isinstance(record, Failure):
-        return [record]
-    failures = failed_conditions(record)
-    present = _champion_before(store, prefix, chosen)
-    if present is None:
-        return failures
-    other = read_gate_record(store, present)
-    if isinstance(other, Failure):
-        logger.warning("%s cannot be compared with %s: %s", chosen, present, other.found)
-        return failures
-    try:
-        worse = worse_than(record, other, str(present), seed, resamples)
-    except ResultError as error:
-        logger.warning("%s cannot be compared with %s: %s", chosen, present, error)
-        return failures
-    return [*failures, worse] if worse is not None else failures
+    digests = read_json(require(gate.project / "work" / "champions.json", "resolve"))
+    if not digests:
+        logger.info("%s", NO_CHAMPION)
+        return []
+    if not read_splits(gate.project / "work" / "splits" / "splits.json").test:
+        logger.info("The splits hold no test subjects, so no champion votes (subset in participants.tsv)")
+        return []
+    with mlflow_errors(gate.store.uri):
+        named = [version_with_digest(gate.store, gate.prefix, *champion) for champion in digests.items()]
+    # of all of them, before the first one votes
+    return [
+        (champion, how_it_passed(gate, champion, force))
+        for champion in fitting_champions(gate.project, named)
+    ]
 
 
-def read_gate_record(store: TrackingStore, ensemble: RegisteredEnsemble) -> GateRecord | Failure:
-    """What the gate looks at, from the version's run; or, as a failure, why it cannot be had."""
-    remedy = "Have its data and code at hand and run `dvc repro`, which records the evidence"
-    try:
-        with tempfile.TemporaryDirectory(prefix="ricenet-gate-") as folder:
-            name = f"{GATE_FOLDER}/{gate_file(ensemble.modality_set)}"
-            path = Path(store.client().download_artifacts(str(ensemble.run_id), name, folder))
-            record = GateRecord.read(path, "evidence")
-    except ResultError as error:
-        return Failure("evidence", str(error), remedy)
-    except mlflow_failures():
-        return Failure("evidence", "its run holds no evidence of the cross-validation", remedy)
-    if record.ensemble_digest != ensemble.digest:
-        return Failure("evidence", "the evidence in its run is that of another ensemble", remedy)
-    return record
+def able_champions(
+    gate: Gate, candidates: Iterable[RegisteredEnsemble], force: bool
+) -> list[RegisteredEnsemble]:
+    """The champions that would vote now; the others are named in a warning each."""
+    able = []
+    for champion in fitting_champions(gate.project, candidates):
+        try:
+            how_it_passed(gate, champion, force)
+        except RegistryError as error:
+            logger.warning("%s", error)
+        else:
+            able.append(champion)
+    return able
 
 
-def _champion_before(
-    store: TrackingStore, prefix: str, chosen: RegisteredEnsemble
-) -> RegisteredEnsemble | None:
-    """Whom a version would replace: the champion, or if its alias was moved already, the one promoted last.
+def fitting_champions(project: Path, candidates: Iterable[RegisteredEnsemble]) -> list[RegisteredEnsemble]:
+    """The champions of the preprocessing and splits in work/; the others are named in a warning each.
 
-    None where there is no other, or where the version itself was promoted last.
+    Training subjects of the others could be among the test subjects, and volumes would look different.
+    Raises ResultError: a missing file of an earlier stage.
     """
-    present = champions(store, prefix).get(chosen.modality_set)
-    if present is not None and present.version != chosen.version:
-        return present
-    with mlflow_errors(store.uri):
-        promoted = [v for v in versions(store, prefix, chosen.modality_set) if PROMOTED in v.tags]
-    last = max(promoted, key=lambda v: v.tags[PROMOTED], default=None)
-    return None if last is None or last.version == chosen.version else last
+    at_hand = data_at_hand(project)
+    fitting = []
+    for champion in candidates:
+        if differences := data_differences(champion, at_hand):
+            logger.warning(
+                "The champion %s of %s does not vote: %s. Promote a version of the data at hand "
+                "(`ricenet promote %s`), then `dvc repro`",
+                champion,
+                champion.modality_set,
+                ", ".join(differences),
+                champion.modality_set,
+            )
+        else:
+            fitting.append(champion)
+    return fitting
 
 
-def _record_promotion(
-    store: TrackingStore, chosen: RegisteredEnsemble, failures: list[Failure], reason: str | None
-) -> None:
-    client, now = store.client(), datetime.now(UTC).isoformat(timespec="microseconds")
-    # of what an earlier promotion was forced past, this one says what still holds
-    tags = {PROMOTED: now, FORCED_PAST: _BETWEEN.join(failure.condition for failure in failures)}
-    if reason is not None:
-        tags |= {REASON: reason[:_REASON_LENGTH]}
-    for name, value in tags.items():
-        client.set_model_version_tag(chosen.model, chosen.version, name, value)
+def data_at_hand(project: Path) -> dict[str, str]:
+    """Digests of the preprocessing and the splits in work/, by the names that ensembles know them by.
+
+    Raises ResultError: a missing file of an earlier stage.
+    """
+    summary = read_json(require(project / "work" / "preprocessed" / "summary.json", "preprocess"))
+    splits = read_splits(project / "work" / "splits" / "splits.json")
+    return {"preprocessing_digest": str(summary["digest"]), "splits_digest": splits.digest}
+
+
+def data_differences(champion: RegisteredEnsemble, at_hand: Mapping[str, str]) -> list[str]:
+    """In words, what a champion was trained on and what of it is another now; empty where it fits."""
+    trained_on = {name: champion.tags.get(f"ricenet.{name}", "unknown") for name in at_hand}
+    return [
+        f"its {name} is {trained_on[name][:12]}, at hand is {digest[:12]}"
+        for name, digest in at_hand.items()
+        if trained_on[name] != digest
+    ]

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ricenet.tracking.connection import TrackingStore, mlflow_errors
-from ricenet.tracking.content import RunContent
-from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets
-from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, tidied_runs_of_set
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
+from ricenet.tracking.gather import (
+    fold_contents,
+    quality_content,
+    set_content,
+    trained_sets,
+    vote_metrics,
+)
+from ricenet.tracking.run_content import RunContent
+from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
 from ricenet.tracking.tuning_runs import tuning_contents
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from ricenet.inference.test_vote import VoteResult
+    from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +43,17 @@ def publish(project: Path, store: TrackingStore) -> Published:
     """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
 
     Quality control of the subjects is a run of its own, and so is each search for settings, with a child
-    run a trial.
+    run per trial.
     Raises RegistryError: the store cannot be used. ResultError: a trained fold's files are missing.
     """
-    contents = [(set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)]
     of_quality = quality_content(project)
-    of_tuning = list(tuning_contents(project))
-    outcomes: list[tuple[str, Outcome]] = []
+    contents = [
+        *([] if of_quality is None else [(of_quality, [])]),
+        *tuning_contents(project),
+        *((set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)),
+    ]
     with mlflow_errors(store.uri):
-        if of_quality is not None:
-            outcomes += _publish_set(store, of_quality, ())
-        for of_study, of_trials in of_tuning:
-            outcomes += _publish_set(store, of_study, of_trials)
-        for of_set, of_folds in contents:
-            outcomes += _publish_set(store, of_set, of_folds)
+        outcomes = [outcome for content in contents for outcome in _publish_set(store, *content)]
     created, completed = (
         tuple(name for name, outcome in outcomes if outcome == wanted) for wanted in ("created", "completed")
     )
@@ -56,29 +62,38 @@ def publish(project: Path, store: TrackingStore) -> Published:
     return Published(created, completed)
 
 
+def show_vote(store: TrackingStore, champion: RegisteredEnsemble, result: VoteResult) -> None:
+    """Show a champion's vote on the test set at its run, also where that is of an earlier training."""
+    try:
+        for name, value in vote_metrics(result.macro_f1, result.evaluation).items():
+            store.client().log_metric(str(champion.run_id), name, value)
+    except mlflow_failures() as error:
+        # the run may have been deleted in the web page; the ledger keeps the result
+        logger.warning("MLflow: the vote of %s is not shown at its run: %s", champion, one_line(error))
+
+
 def _publish_set(
     store: TrackingStore, content: RunContent, folds: Sequence[RunContent]
 ) -> list[tuple[str, Outcome]]:
     with store.one_writer():
-        known = tidied_runs_of_set(store, content.set_key)
+        known = runs_of_set(store, content.set_key, tidy=True)
         parent, outcome = _publish_run(store, content, known, parent=None)
-        outcomes = [(content.name, outcome)]
-        for fold in folds:
-            _, outcome = _publish_run(store, fold, known, parent)
-            outcomes.append((fold.name, outcome))
-    return outcomes
+        return [
+            (content.name, outcome),
+            *((fold.name, _publish_run(store, fold, known, parent.info.run_id)[1]) for fold in folds),
+        ]
 
 
 def _publish_run(
-    store: TrackingStore, content: RunContent, known: dict[str, Run], parent: Run | None
+    store: TrackingStore, content: RunContent, known: dict[str, Run], parent: str | None
 ) -> tuple[Run, Outcome]:
     run = known.get(content.key)
-    if run is not None and parent is not None and run.data.tags.get(PARENT) != parent.info.run_id:
-        store.client().set_tag(run.info.run_id, PARENT, parent.info.run_id)
+    if run is not None and parent is not None and run.data.tags.get(PARENT) != parent:
+        store.client().set_tag(run.info.run_id, PARENT, parent)
     if run is not None and run.data.tags.get(PUBLISHED) == content.fingerprint:
         return run, "untouched"
     if run is not None and contradicts(store, run, content.history):
-        logger.info("MLflow: %s was trained again with another outcome; its old run is deleted", content.name)
+        logger.info("MLflow: %s holds another training; its old run is deleted", content.name)
         store.client().delete_run(run.info.run_id)
         run = None
     outcome: Outcome = "created" if run is None else "completed"

@@ -1,4 +1,4 @@
-"""Registered models: one a modality set, a version an ensemble, the alias `champion` on the promoted one."""
+"""Registered models: one per modality set, a version per ensemble, `champion` the promoted one's alias."""
 
 from __future__ import annotations
 
@@ -6,34 +6,30 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ricenet.evaluation import metrics as scored
-from ricenet.inference.test_vote import Sureness
-from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.files import read_json
+from ricenet.inference.test_vote import DecisionThreshold
+from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
 from ricenet.tracking.evidence_content import CONFIDENCE, TEMPERATURE
-from ricenet.vocabulary import MODALITY_SETS
+from ricenet.tracking.gather import ensemble_folder
+from ricenet.tracking.runs import MODALITY_SET
+from ricenet.training import task
+from ricenet.training.ensemble import RECORD, ensemble_digest
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
-
-    Predict = Callable[[NDArray[np.float32]], pd.DataFrame]
 
 logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 DEMO_COHORT = "data/demo"
-DIGEST = "ricenet.digest"
+DIGEST, FORMAT = "ricenet.digest", "ricenet.format"
+"""Tags of a version: which ensemble it is, and how its files are written."""
 ENSEMBLES = Path("work") / "store" / "ensembles"
 MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 NO_CHAMPION = (
@@ -53,11 +49,16 @@ class RegisteredEnsemble:
     tags: Mapping[str, str]
 
     @property
-    def sureness(self) -> Sureness | None:
+    def is_earlier(self) -> bool:
+        """Whether an earlier version of ricenet made it, whose files this one does not read."""
+        return self.tags.get(FORMAT) != str(task.FORMAT)
+
+    @property
+    def threshold(self) -> DecisionThreshold | None:
         """What its three-way vote needs; None where its tags do not say."""
         temperature, least = (self.tags.get(name) for name in (TEMPERATURE, CONFIDENCE))
         try:
-            return Sureness(float(str(temperature)), None if least == "none" else float(str(least)))
+            return DecisionThreshold(float(str(temperature)), None if least == "none" else float(str(least)))
         except ValueError:
             return None
 
@@ -74,12 +75,11 @@ def model_name(prefix: str, modality_set: str) -> str:
     return f"{prefix}-{modality_set}"
 
 
-def versions(store: TrackingStore, prefix: str, modality_set: str) -> list[RegisteredEnsemble]:
-    """All ensembles registered for a set, oldest first; versions made by other programs are left out."""
-    name = model_name(prefix, modality_set)
-    found = store.client().search_model_versions(f"name = '{name}'", max_results=1000)
-    ensembles = [_ensemble(modality_set, version) for version in found if DIGEST in version.tags]
-    return sorted(ensembles, key=lambda ensemble: int(ensemble.version))
+def versions(store: TrackingStore, model: str) -> list[RegisteredEnsemble]:
+    """All ensembles registered as a model, oldest first, without versions made by other programs."""
+    found = store.client().search_model_versions(f"name = '{model}'", max_results=1000)
+    ours = [_ensemble(version) for version in found if DIGEST in version.tags]
+    return sorted(ours, key=lambda ensemble: int(ensemble.version))
 
 
 def version_with_digest(
@@ -89,36 +89,38 @@ def version_with_digest(
 
     Raises RegistryError: there is none.
     """
-    for ensemble in versions(store, prefix, modality_set):
+    name = model_name(prefix, modality_set)
+    for ensemble in versions(store, name):
         if ensemble.digest == digest:
             return ensemble
     raise RegistryError(
-        f"{model_name(prefix, modality_set)}: no version holds ensemble {digest[:12]}, the champion in "
-        "work/champions.json. Promote another version (`ricenet promote`) and run `dvc repro`"
+        f"{name}: no version holds ensemble {digest[:12]}, the champion in work/champions.json. "
+        "Promote another version (`ricenet promote`) and run `dvc repro`"
     )
 
 
 def champions(store: TrackingStore, prefix: str) -> dict[str, RegisteredEnsemble]:
     """Modality set -> the version that carries the alias `champion`, whoever moved it.
 
-    Raises RegistryError: the alias is on a version that this project did not register.
+    Versions that another program registered, or an earlier version of ricenet, are named in a warning each.
     """
     promoted: dict[str, RegisteredEnsemble] = {}
     with mlflow_errors(store.uri):
         client = store.client()
-        models = client.search_registered_models(f"name LIKE '{prefix}-%'", max_results=1000)
-        by_name = {model.name: model for model in models}
-        for modality_set in MODALITY_SETS:
-            name = model_name(prefix, modality_set)
-            if name not in by_name or CHAMPION not in by_name[name].aliases:
+        for model in client.search_registered_models(f"name LIKE '{prefix}-%'", max_results=1000):
+            if CHAMPION not in model.aliases:
                 continue
-            version = client.get_model_version(name, str(by_name[name].aliases[CHAMPION]))
-            if DIGEST not in version.tags:
-                raise RegistryError(
-                    f"{name} version {version.version} is the champion, but was not registered by this "
-                    f"project (no tag {DIGEST}). Promote another version: `ricenet promote {modality_set}`"
+            version = client.get_model_version(model.name, str(model.aliases[CHAMPION]))
+            by_whom = _made_elsewhere(version)
+            if by_whom is None:
+                champion = _ensemble(version)
+                promoted[champion.modality_set] = champion
+            else:
+                logger.warning(
+                    "%s version %s is the champion, but was %s: it does not vote. "
+                    "Promote another version: `ricenet promote %s`",
+                    *(model.name, version.version, by_whom, model.name.removeprefix(f"{prefix}-")),
                 )
-            promoted[modality_set] = _ensemble(modality_set, version)
     return promoted
 
 
@@ -127,24 +129,23 @@ def promotable_version(
 ) -> RegisteredEnsemble:
     """A registered version of a set; None for the newest.
 
-    Raises RegistryError: unknown set, nothing registered for it, no such version.
+    Raises RegistryError: nothing is registered for the set, no such version, or one of an earlier version
+    of ricenet.
     """
-    if modality_set not in MODALITY_SETS:
-        raise RegistryError(
-            f"unknown modality set {modality_set!r}; expected one of {', '.join(MODALITY_SETS)}, or best"
-        )
+    name = model_name(prefix, modality_set)
     with mlflow_errors(store.uri):
-        registered = versions(store, prefix, modality_set)
+        registered = versions(store, name)
+        others = [m.name for m in store.client().search_registered_models(f"name LIKE '{prefix}-%'")]
     if not registered:
+        known = ", ".join(sorted(other.removeprefix(f"{prefix}-") for other in others)) or "nothing"
         raise RegistryError(
-            f"no model is registered for {modality_set}. Train and register it first: `dvc repro`"
+            f"no model is registered for {modality_set} (but for {known}). "
+            "Correct the name, or train and register it first: `dvc repro`"
         )
     chosen = [e for e in registered if version is None or e.version == str(version)]
     if not chosen:
-        raise RegistryError(
-            f"{model_name(prefix, modality_set)} has no version {version}; "
-            f"it has {', '.join(e.version for e in registered)}"
-        )
+        raise RegistryError(f"{name} has no version {version}; it has {_listed(registered)}")
+    _require_readable(chosen[-1])
     return chosen[-1]
 
 
@@ -153,21 +154,6 @@ def make_champion(store: TrackingStore, chosen: RegisteredEnsemble) -> Registere
     with mlflow_errors(store.uri):
         store.client().set_registered_model_alias(chosen.model, CHAMPION, chosen.version)
     return chosen
-
-
-def load_registered(store: TrackingStore, registered: RegisteredEnsemble) -> Predict:
-    """A registered ensemble as a function of volumes (N, C, X, Y, Z); see `EnsembleModel.predict`.
-
-    Raises RegistryError: its files are missing or damaged.
-    """
-    from mlflow import pyfunc
-
-    _resolve_models_in(store)
-    try:
-        predict: Predict = pyfunc.load_model(f"models:/{registered.model}/{registered.version}").predict
-    except mlflow_failures() as error:
-        raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
-    return predict
 
 
 def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> RegisteredEnsemble:
@@ -191,61 +177,71 @@ def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> Regis
         aliases = {key: str(value) for key, value in models[0].aliases.items()}
         if alias is not None and alias not in aliases:
             raise RegistryError(f"{name} has no alias {alias}; it has {', '.join(aliases) or 'none'}")
-        number = address["version"] if alias is None else aliases[alias]
-        found = client.search_model_versions(f"name = '{name}'", max_results=1000)
-        for version in found:
-            if str(version.version) == number and DIGEST in version.tags:
-                return _ensemble(version.tags["ricenet.modality_set"], version)
-    known = sorted((str(v.version) for v in found if DIGEST in v.tags), key=int)
+        number, found = address["version"] if alias is None else aliases[alias], versions(store, name)
+    for ensemble in found:
+        if ensemble.version == number:
+            return ensemble
     raise RegistryError(
-        f"{name} has no version {number} that this project registered; it has {', '.join(known) or 'none'}"
+        f"{name} has no version {number} that this project registered; it has {_listed(found)}"
     )
 
 
 def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
-    """The folder with a version's weights and ensemble.json, fetched once into work/store.
+    """The folder with a version's weights and ensemble.json: at hand in models/, or fetched once.
 
-    Raises RegistryError: its files are missing, or its tag is no digest.
+    Its digest was computed from the files and is the registered one; nothing that is fetched is executed.
+    Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, or the
+    tag is no digest.
     """
-    import mlflow.artifacts
-    from mlflow.models import Model
-
+    _require_readable(registered)
     if not re.fullmatch(r"[0-9a-f]{64}", registered.digest):
         # it names a folder, and anyone may write tags in a shared registry
         raise RegistryError(f"{registered.model} version {registered.version}: tag {DIGEST} is no digest")
+    at_hand = ensemble_folder(project, registered.modality_set)
+    if ensemble_digest(at_hand) == registered.digest:
+        return at_hand
 
     def fetch(target: Path) -> None:
-        uri = f"models:/{registered.model}/{registered.version}"
         with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
-            model = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-            artifacts = Model.load(model).flavors["python_function"]["artifacts"]
-            shutil.copytree(Path(model) / artifacts["ensemble"]["path"], target, dirs_exist_ok=True)
+            _download(store, registered, Path(folder))
+            for record in Path(folder).rglob(RECORD):
+                for path in (record, *record.parent.glob("*.safetensors")):
+                    shutil.copyfile(path, target / path.name)
+        if ensemble_digest(target) != registered.digest:
+            raise RegistryError(
+                f"{registered} cannot be loaded: its files in MLflow are not those that were registered. "
+                + REBUILD
+            )
 
-    _resolve_models_in(store)
+    return Store(project / ENSEMBLES).get(registered.digest, fetch)
+
+
+def _download(store: TrackingStore, registered: RegisteredEnsemble, folder: Path) -> None:
+    import mlflow
+
+    # MLflow looks up `models:/` in the process's own store alone
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
     try:
-        return Store(project / ENSEMBLES).get(registered.digest, fetch)
+        uri = f"models:/{registered.model}/{registered.version}"
+        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
     except mlflow_failures() as error:
         raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
 
 
-def best_set(metrics: Path) -> str:
-    """The modality set with the highest cross-validated macro-F1, pooled over folds.
-
-    metrics: work/evaluation/metrics.json.
-    Raises ResultError: missing file, or no set in it.
-    """
-    scores: dict[str, Any] = read_json(metrics) if metrics.is_file() else {}
-    if not scores:
-        raise ResultError(f"{metrics} is missing or empty. The stage `evaluate` makes it: run `dvc repro`")
-    return scored.best_set({name: float(of_set["macro_f1_pooled"]) for name, of_set in scores.items()})
+def _require_readable(registered: RegisteredEnsemble) -> None:
+    if registered.is_earlier:
+        raise RegistryError(
+            f"{registered} was made by an earlier version of ricenet, which this one cannot use. "
+            "Train and register it again: `dvc repro`"
+        )
 
 
-def _resolve_models_in(store: TrackingStore) -> None:
-    """Let `models:/` addresses mean this store; MLflow looks them up in the process's own one only."""
-    import mlflow
-
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
+def _made_elsewhere(version: ModelVersion) -> str | None:
+    """By whom a version was made, if not by this version of ricenet."""
+    if DIGEST not in version.tags:
+        return f"not registered by this project (no tag {DIGEST})"
+    return "made by an earlier version of ricenet" if _ensemble(version).is_earlier else None
 
 
 def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnsemble:
@@ -259,9 +255,13 @@ def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnse
     return next(iter(promoted.values()))
 
 
-def _ensemble(modality_set: str, version: ModelVersion) -> RegisteredEnsemble:
+def _listed(found: list[RegisteredEnsemble]) -> str:
+    return ", ".join(f"{e.version}{' (earlier ricenet)' if e.is_earlier else ''}" for e in found) or "none"
+
+
+def _ensemble(version: ModelVersion) -> RegisteredEnsemble:
     return RegisteredEnsemble(
-        modality_set=modality_set,
+        modality_set=version.tags.get(MODALITY_SET, ""),
         model=version.name,
         version=str(version.version),
         digest=version.tags[DIGEST],

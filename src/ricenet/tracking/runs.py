@@ -1,4 +1,4 @@
-"""Runs in MLflow: a run a modality set with a child run a fold, found by content key, never logged twice."""
+"""Runs in MLflow: one per modality set with a child run per fold, found by content key, logged once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ricenet.tracking.connection import TrackingStore
-from ricenet.tracking.content import COMMIT, UNCOMMITTED, ArtifactGroup, Epoch, RunContent
+from ricenet.tracking.run_content import COMMIT, UNCOMMITTED, ArtifactGroup, Epoch, RunContent
 
 if TYPE_CHECKING:
-    from mlflow.entities import Param, Run
+    from mlflow.entities import Metric, Run
 
 logger = logging.getLogger(__name__)
 
 KIND, KEY, SET_KEY, MODALITY_SET = "ricenet.kind", "ricenet.key", "ricenet.set_key", "ricenet.modality_set"
 PUBLISHED = "ricenet.published"
 """Fingerprint of the content that a run is known to hold in full."""
-FILES = "ricenet.runtime.files."
+FILES = "ricenet.files."
 RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 PARENT = "mlflow.parentRunId"
 
@@ -29,44 +29,39 @@ SAME_LOSS = 1e-4
 """Relative difference up to which two losses are one value that was rounded in a table."""
 
 
-def all_runs_of_set(store: TrackingStore, set_key: str) -> list[Run]:
-    """The set's run and its folds' runs, oldest first.
+def search_runs(store: TrackingStore, wanted: str) -> list[Run]:
+    """All runs of the experiment that fit a filter, oldest first."""
+    client, token = store.client(), None
+    found: list[Run] = []
+    while True:
+        page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def runs_of_set(store: TrackingStore, set_key: str, tidy: bool = False) -> dict[str, Run]:
+    """Own key -> run, for the set's run and its folds' runs; of several with one key the oldest.
 
     Two have one key where an answer was lost on its way, or two processes made one at the same moment.
+    tidy: delete the younger ones.
     """
-    client, wanted = store.client(), f"tags.`{SET_KEY}` = '{set_key}'"
-    page = client.search_runs([store.experiment_id], wanted, max_results=RUNS_PER_CALL)
-    found = list(page)
-    while page.token:
-        page = client.search_runs(
-            [store.experiment_id], wanted, max_results=RUNS_PER_CALL, page_token=page.token
-        )
-        found += page
-    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
-
-
-def runs_of_set(store: TrackingStore, set_key: str) -> dict[str, Run]:
-    """Own key -> run, for the set's run and its folds' runs; of several with one key the oldest."""
-    return {run.data.tags[KEY]: run for run in reversed(all_runs_of_set(store, set_key))}
-
-
-def tidied_runs_of_set(store: TrackingStore, set_key: str) -> dict[str, Run]:
-    """The same, after the younger ones of several with one key were deleted."""
-    runs = all_runs_of_set(store, set_key)
-    kept = {run.data.tags[KEY]: run for run in reversed(runs)}
-    for run in runs:
-        if kept[run.data.tags[KEY]] is not run:
+    kept: dict[str, Run] = {}
+    for run in search_runs(store, f"tags.`{SET_KEY}` = '{set_key}'"):
+        if kept.setdefault(run.data.tags.get(KEY, ""), run) is not run and tidy:
             logger.info("MLflow: a second run of %s is deleted", run.info.run_name)
             store.client().delete_run(run.info.run_id)
     return kept
 
 
 def find_or_create(
-    store: TrackingStore, content: RunContent, parent: Run | None, known: Mapping[str, Run]
+    store: TrackingStore, content: RunContent, parent: str | None, known: Mapping[str, Run]
 ) -> Run:
     """The run of some content with its parameters, made where it is not among the known ones.
 
-    Of runs that several processes make at the same moment all take the oldest.
+    parent: id of the run below which it lies. A run that had failed is running again. Of runs that several
+    processes make at the same moment all take the oldest.
     """
     run = known.get(content.key)
     if run is None:
@@ -74,22 +69,17 @@ def find_or_create(
         run = runs_of_set(store, content.set_key)[content.key]
         if run.info.run_id != made.info.run_id:
             store.client().delete_run(made.info.run_id)
-    take_up(store, run)
+    if run.info.status == FAILED:
+        store.client().update_run(run.info.run_id, RUNNING)
     log_params(store, run, content.params)
     return run
 
 
-def take_up(store: TrackingStore, run: Run) -> None:
-    """Mark a run that had failed as running: its training goes on."""
-    if run.info.status == FAILED:
-        store.client().update_run(run.info.run_id, RUNNING)
-
-
-def create_run(store: TrackingStore, content: RunContent, parent: Run | None) -> Run:
+def create_run(store: TrackingStore, content: RunContent, parent: str | None) -> Run:
     """A new run with the keys by which it will be found."""
     tags = {KIND: content.kind, KEY: content.key, SET_KEY: content.set_key, **content.tags}
     if parent is not None:
-        tags[PARENT] = parent.info.run_id
+        tags[PARENT] = parent
     return store.client().create_run(store.experiment_id, tags=tags, run_name=content.name)
 
 
@@ -115,16 +105,11 @@ def fill_run(store: TrackingStore, run: Run, content: RunContent) -> None:
 
 def log_params(store: TrackingStore, run: Run, params: Mapping[str, str]) -> None:
     """Log the parameters that the run does not have yet."""
-    if missing := missing_params(run, params):
-        # MLflow itself cuts what is more than it takes in a call: 100 parameters, 1000 metrics
-        store.client().log_batch(run.info.run_id, params=missing)
-
-
-def missing_params(run: Run, params: Mapping[str, str]) -> list[Param]:
-    """The parameters that the run does not have yet."""
     from mlflow.entities import Param
 
-    return [Param(name, text) for name, text in params.items() if name not in run.data.params]
+    missing = [Param(name, text) for name, text in params.items() if name not in run.data.params]
+    # MLflow itself cuts what is more than it takes in a call: 100 parameters, 1000 metrics
+    store.client().log_batch(run.info.run_id, params=missing)
 
 
 def log_epochs(store: TrackingStore, run_id: str, history: Sequence[Epoch]) -> None:
@@ -146,11 +131,11 @@ def log_epochs(store: TrackingStore, run_id: str, history: Sequence[Epoch]) -> N
 
 def logged_epochs(store: TrackingStore, run_id: str, metric: str) -> dict[int, float]:
     """Epoch -> value of one metric, as far as it is logged."""
-    return {m.step: m.value for m in store.client().get_metric_history(run_id, metric)}
+    return {m.step: m.value for m in _history(store, run_id, metric)}
 
 
 def contradicts(store: TrackingStore, run: Run, history: Sequence[Epoch]) -> bool:
-    """Whether the run holds another training than the table: another loss at one of the common epochs.
+    """Whether the run holds something else than the table: another loss at an epoch, or an epoch twice.
 
     Repeated training, of a fold or of its epochs since a checkpoint, may differ where the hardware does
     not repeat its sums.
@@ -158,8 +143,15 @@ def contradicts(store: TrackingStore, run: Run, history: Sequence[Epoch]) -> boo
     if not history:
         return False
     metric = next(iter(history[0][1]))
-    logged = logged_epochs(store, run.info.run_id, metric)
-    return any(not _same(logged[epoch], values[metric]) for epoch, values in history if epoch in logged)
+    points = _history(store, run.info.run_id, metric)
+    table = {epoch: values[metric] for epoch, values in history}
+    twice = len({point.step for point in points}) < len(points)
+    return twice or any(not _same(p.value, table[p.step]) for p in points if p.step in table)
+
+
+def _history(store: TrackingStore, run_id: str, metric: str) -> Sequence[Metric]:
+    points: Sequence[Metric] = store.client().get_metric_history(run_id, metric)
+    return points
 
 
 def _same(before: float, now: float) -> bool:

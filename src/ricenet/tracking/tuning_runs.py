@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ricenet.runtime.files import content_digest
 from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
-from ricenet.tracking.content import ArtifactGroup, RunContent
 from ricenet.tracking.gather import made_by
+from ricenet.tracking.run_content import ArtifactGroup, RunContent
 from ricenet.tracking.runs import fill_run, find_or_create, runs_of_set
-from ricenet.training.tuning.records import (
+from ricenet.training.tuning.trial_records import (
     STUDY,
     TRIALS,
     StudyRecord,
@@ -103,17 +103,12 @@ class LiveTrials(TrialObserver):
 
     def _show(self, study: StudyRecord, trials: Sequence[TrialRecord]) -> None:
         try:
-            self._require_database()
+            self.store.require_database()
             known = runs_of_set(self.store, study.key)
-            parent = find_or_create(self.store, study_content(self.project, study), None, known)
+            of_study = find_or_create(self.store, study_content(self.project, study), None, known)
             for trial in trials:
                 content = trial_content(study, trial)
-                fill_run(self.store, find_or_create(self.store, content, parent, known), content)
+                run = find_or_create(self.store, content, of_study.info.run_id, known)
+                fill_run(self.store, run, content)
         except mlflow_failures() as error:
             logger.warning("MLflow fails, so this appears when the search has ended: %s", one_line(error))
-
-    def _require_database(self) -> None:
-        database = self.store.database
-        if database is not None and not database.exists():
-            # on another computer MLflow would make an empty one
-            raise FileNotFoundError(f"{database.name} does not exist here")

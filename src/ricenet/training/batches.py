@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -90,17 +90,9 @@ class VolumeFiles:
         return read_volumes(self.preprocessed / subject, subject, self.names, self.cube_voxels)
 
 
-class SubjectVolumes(Protocol):
-    """Volumes of some subjects, in a fixed order."""
-
-    waited_s: float
-    """Time in which the network had to wait for volumes."""
-
-    def batches(self, wanted: Sequence[Positions]) -> Iterator[torch.Tensor]:
-        """For each array of positions its volumes (B, C, X, Y, Z) float16 on the device."""
-
-
-def open_volumes(files: VolumeFiles, device: torch.device, memory: Memory) -> SubjectVolumes:
+def open_volumes(
+    files: VolumeFiles, device: torch.device, memory: Memory
+) -> ResidentVolumes | StreamedVolumes:
     """Volumes of several subjects. memory: "auto" keeps them on the device where they fit well.
 
     Raises ScanError: a missing, unreadable or misshapen file, or values that are not finite; of streamed
@@ -119,7 +111,7 @@ def _room_bytes(device: torch.device) -> float:
 
 
 class ResidentVolumes:
-    """All volumes on the device, read once."""
+    """All volumes on the device, read once. waited_s: how long the network had to wait for volumes."""
 
     waited_s = 0.0
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ricenet.config.networks import Network
+from ricenet.config.network_params import Network
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.runtime.records import Record
@@ -91,7 +91,7 @@ class Ensemble:
         """
         from ricenet.training.networks import preferred_device
 
-        record = _read_record(folder)
+        record = read_record(folder)
         paths = [folder / _weights_name(fold) for fold in range(record.folds)]
         if missing := [path.name for path in paths if not path.is_file()]:
             raise RegistryError(
@@ -168,6 +168,15 @@ class Ensemble:
         return [encoder.encode(variables) for encoder in self.record.encoders]
 
 
+def ensemble_digest(folder: Path) -> str | None:
+    """An ensemble's digest, computed from its files; None where they are not an ensemble's, or not all."""
+    try:
+        record = read_record(folder)
+        return record.digest_with([folder / _weights_name(fold) for fold in range(record.folds)])
+    except (RegistryError, OSError):
+        return None
+
+
 def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether more than half of the folds say RICE (p_rice >= 0.5); the mean decides a tie.
 
@@ -185,7 +194,11 @@ def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
     return decided
 
 
-def _read_record(folder: Path) -> EnsembleRecord:
+def read_record(folder: Path) -> EnsembleRecord:
+    """What ensemble.json says, whatever the weights are.
+
+    Raises RegistryError: missing, no description of an ensemble, or made by an earlier version.
+    """
     path = folder / RECORD
     if not path.is_file():
         raise RegistryError(f"no ensemble in {folder}: {RECORD} not found; `dvc repro train` makes it")

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 
-from ricenet.config.networks import NetworkParams, ResNetParams, SmallCnnParams
+from ricenet.config.network_params import NetworkParams, ResNetParams, SmallCnnParams
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import LABELS
 

@@ -12,10 +12,10 @@ from typing import Self
 
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.networks import NetworkParams
+from ricenet.config.network_params import NetworkParams
 from ricenet.config.params import Params, PreprocessingParams
 from ricenet.config.training import AugmentationParams, TrainingParams
-from ricenet.config.tuned import Tuned
+from ricenet.config.tuned import Tuned, refuse_overridden
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError, SplitError
@@ -89,7 +89,7 @@ def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldT
         if subject not in setup.subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
     setup.tuned.refuse_unknown(setup.volumes)
-    setup.tuned.refuse_overridden(setup.training.overrides, modality_sets)
+    refuse_overridden({name: setup.tuned.names(name) for name in modality_sets}, setup.training.overrides)
     initial_weights = InitialWeights.of(setup.network.initial_weights)
     folds = range(len(setup.splits.folds))
     return [_plan_fold(setup, name, fold, initial_weights) for name in modality_sets for fold in folds]

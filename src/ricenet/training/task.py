@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ricenet.config.networks import NetworkParams
+from ricenet.config.network_params import NetworkParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import content_digest, read_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,20 +10,13 @@ import numpy as np
 from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
 from ricenet.evaluation.evidence.paired import Paired
 from ricenet.evaluation.held_out import HeldOut
+from ricenet.evaluation.scores import SCORES
 from ricenet.training.predictions import THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCORES = {
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced\naccuracy",
-    "auc": "AUC",
-    "sensitivity": "sensitivity\nfor RICE",
-    "specificity": "specificity",
-    "brier": "Brier (less\nis better)",
-}
 _APART = 0.14
 _SIDES = (("a", VALIDATION_COLOUR, "o"), ("b", TEST_COLOUR, "s"))
 _LABELS = (("recurrence", "#CC79A7", "o"), ("rice", "#009E73", "^"))
@@ -57,7 +51,7 @@ def _draw_scores(axes: Axes, found: Paired) -> None:
                 estimate.value, y + shift, form, color=colour, markersize=6, linestyle="none",
                 label=f"{name.upper()}: {side.name}" if y == 0 else None,
             )  # fmt: skip
-    axes.set_yticks(range(len(SCORES)), SCORES.values())
+    axes.set_yticks(range(len(SCORES)), [textwrap.fill(title, 14) for title in SCORES.values()])
     axes.set_ylim(len(SCORES) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("score, 95 % interval")

@@ -20,7 +20,7 @@ from ricenet.runtime.files import content_digest
 from ricenet.runtime.randomness import seed_for
 from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import FoldTask
-from ricenet.training.tuning.records import StudyRecord
+from ricenet.training.tuning.trial_records import StudyRecord
 from ricenet.vocabulary import LABELS
 
 SQLITE = "sqlite:///"

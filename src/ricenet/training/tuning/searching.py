@@ -21,11 +21,11 @@ from ricenet.runtime.ray.staging import StagedTask
 from ricenet.runtime.store import LOCKS
 from ricenet.training.concurrency import sized
 from ricenet.training.staged_folds import staged_inputs, with_staged_inputs
-from ricenet.training.tuning.records import TrialObserver
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
 from ricenet.training.tuning.study import Progress, best_trial, open_study, progress, record_of
 from ricenet.training.tuning.trial import ScoreFold, discard_folds, run_trial, train_and_score
+from ricenet.training.tuning.trial_records import TrialObserver
 
 logger = logging.getLogger(__name__)
 

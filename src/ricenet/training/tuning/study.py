@@ -16,9 +16,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ricenet.runtime.randomness import seed_for
-from ricenet.training.tuning.records import FoldScore, State, TrialRecord
 from ricenet.training.tuning.searches import GRACE, Search
 from ricenet.training.tuning.storage import open_storage
+from ricenet.training.tuning.trial_records import FoldScore, State, TrialRecord
 
 logger = logging.getLogger(__name__)
 

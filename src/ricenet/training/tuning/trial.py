@@ -24,14 +24,6 @@ from ricenet.runtime.files import PARTIAL, locked, read_json
 from ricenet.runtime.store import IN_USE, LOCKS, Store
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
-from ricenet.training.tuning.records import (
-    FoldScore,
-    TrialObserver,
-    TrialRecord,
-    mean_score,
-    merit,
-    score_of,
-)
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.study import (
     BEGUN,
@@ -43,6 +35,14 @@ from ricenet.training.tuning.study import (
     queue_again,
     record_of,
     state_of,
+)
+from ricenet.training.tuning.trial_records import (
+    FoldScore,
+    TrialObserver,
+    TrialRecord,
+    mean_score,
+    merit,
+    score_of,
 )
 
 logger = logging.getLogger(__name__)

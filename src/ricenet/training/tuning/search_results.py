@@ -18,7 +18,10 @@ from optuna.study import Study
 
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.files import atomic_folder, write_json
-from ricenet.training.tuning.records import (
+from ricenet.training.tuning.searches import Search
+from ricenet.training.tuning.storage import database_errors
+from ricenet.training.tuning.study import best_trial, open_study, record_of
+from ricenet.training.tuning.trial_records import (
     STUDY,
     TRIALS,
     StudyRecord,
@@ -27,9 +30,6 @@ from ricenet.training.tuning.records import (
     write_study,
     write_trials,
 )
-from ricenet.training.tuning.searches import Search
-from ricenet.training.tuning.storage import database_errors
-from ricenet.training.tuning.study import best_trial, open_study, record_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
