@@ -11,7 +11,7 @@ from five_volumes import FIVE_VOLUMES
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.phantom.anatomy import Anatomy, Template, make_anatomy, shared_template
+from ricenet.phantom.anatomy import Anatomy, make_anatomy, shared_template
 from ricenet.phantom.contrasts import ADC, FLAIR, T1CE, Contrast, signal_of
 from ricenet.phantom.irradiation import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
@@ -30,12 +30,12 @@ SPACING_MM = 4.0
 
 
 @pytest.fixture(scope="module")
-def template() -> Template:
+def template() -> Anatomy:
     return shared_template(SPACING_MM)
 
 
 @pytest.fixture(scope="module")
-def anatomy(template: Template) -> Anatomy:
+def anatomy(template: Anatomy) -> Anatomy:
     return make_anatomy(template, generator_for("test", "anatomy"))
 
 
@@ -44,7 +44,7 @@ def lesions_of(anatomy: Anatomy, evidence: Evidence) -> Lesions:
 
 
 @pytest.fixture(scope="module")
-def cohort(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cohort(template: Anatomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects, every one with a single fraction's dose unless re-irradiated."""
     folder = tmp_path_factory.mktemp("phantom") / "cohort"
     for subject in ("sub-001", "sub-002", "sub-003"):
@@ -160,7 +160,7 @@ def test_a_single_fraction_times_the_fractions_is_the_course(cohort: Path) -> No
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
-    cohort: Path, template: Template, tmp_path: Path
+    cohort: Path, template: Anatomy, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
     write_subject(again, template, draw_cause("sub-002", 7, WEIGHTS), 7, single_fraction_share=1.0)
@@ -176,7 +176,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
 
 
 @pytest.fixture(scope="module")
-def five(template: Template) -> SyntheticSubject:
+def five(template: Anatomy) -> SyntheticSubject:
     return make_subject(template, draw_cause("sub-002", 7, WEIGHTS), 7, FIVE_VOLUMES)
 
 
