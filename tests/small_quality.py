@@ -54,7 +54,7 @@ def write_examination(
         "pictures": files,
         "outlines": {
             "head": {"isodose_20": SQUARE, "brain": SQUARE, "own_brain": SQUARE},
-            "dose": {"isodose_20": SQUARE, "isodose_40": SQUARE, "isodose_60": SQUARE, "brain": SQUARE},
+            "dose": {"brain": SQUARE, **{f"isodose_{gy}": SQUARE for gy in (20, 40, 50, 60)}},
         },
         "histograms": {name: [[-1.0, 0.2], [0.0, 0.5], [1.0, 0.3]] for name in ("post_op", "event")},
         "dose_volume": [[0.0, 1400.0], [30.0, 300.0], [63.0, 0.0]],

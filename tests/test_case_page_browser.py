@@ -314,7 +314,7 @@ def test_sliders_change_the_map_over_every_volume(browser: Any, page: Path) -> N
       await set("opacity", 75); found.back = counts();
       await set("threshold", 90); found.strong = counts();
       await set("below", "hard"); found.hard = counts();
-      found.told = document.querySelector('[data-output="threshold"]').textContent;
+      found.shown = document.querySelector('[data-output="threshold"]').textContent;
       await set("threshold", 25); await set("below", "soft");
       await set("map", ""); found.none = counts();
       await set("map", "event"); found.event = counts();
@@ -329,7 +329,7 @@ def test_sliders_change_the_map_over_every_volume(browser: Any, page: Path) -> N
         0 < hard < strong < all_of_it
         for hard, strong, all_of_it in zip(found["hard"], found["strong"], start, strict=True)
     )
-    assert found["told"] == "0.180 (90 %)"
+    assert found["shown"] == "0.180 (90 %)"
     # half as strong: in the colours of all maps it is paler, in its own it looks the same
     assert all(event < all_of_it for event, all_of_it in zip(found["event"], start, strict=True))
     assert found["own"] == pytest.approx(start, rel=0.02)
@@ -421,7 +421,7 @@ def test_without_webgl_the_page_says_so_and_shows_a_still_picture(browser: Any, 
     try:
         browser.get(page.as_uri())
         assert browser.execute_async_script(READY) is False
-        told, picture, stage = browser.execute_script(
+        why, picture, stage = browser.execute_script(
             """const image = document.querySelector(".failure img");
             return [document.querySelector(".failure").innerText, image.naturalWidth * image.offsetHeight,
                     document.querySelector(".figure").offsetHeight
@@ -429,7 +429,7 @@ def test_without_webgl_the_page_says_so_and_shows_a_still_picture(browser: Any, 
         )
     finally:
         browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
-    assert "no WebGL 2" in told and "figure.png" in told
+    assert "no WebGL 2" in why and "figure.png" in why
     assert picture > 0 and stage == 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ricenet.config import networks
+from ricenet.config import network_params
 from ricenet.config.network_params import DenseNetParams, ResNetParams, SmallCnnParams
 from ricenet.evaluation.occlusion.answering import WholeInput, WithVariables, known_input
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
@@ -141,7 +141,7 @@ NETWORKS = {
 
 
 def test_every_network_is_tried():
-    assert NETWORKS.keys() == networks.NETWORKS.keys()
+    assert NETWORKS.keys() == network_params.NETWORKS.keys()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -162,7 +162,7 @@ def test_what_is_written_is_a_record_and_its_pictures(examined: Path) -> None:
     scans = {"post_op", "event", "flair"}
     assert set(record["pictures"]["head"]) == scans | {"event_before", "flair_before", "planning_ct"}
     assert set(record["pictures"]["dose"]) == scans == set(record["histograms"])
-    assert all(record["outlines"]["dose"][f"isodose_{gy}"] for gy in (20, 40, 60))
+    assert all(record["outlines"]["dose"][f"isodose_{gy}"] for gy in (20, 40, 50, 60))
     assert sum(share for _, share in record["histograms"]["event"]) == pytest.approx(1.0, abs=1e-3)
     assert record["dose_volume"][0][1] == pytest.approx(record["measures"]["brain_ml"], rel=0.03)
 

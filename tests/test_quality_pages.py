@@ -11,9 +11,10 @@ import pytest
 from cohorts import read_table, write_participants, write_tiny_cohort
 from small_quality import PARAMS, VALUES, checked, write_small_group
 
+from ricenet.display.charts import ticks_between
 from ricenet.runtime.files import read_json
-from ricenet.screening.quality.charts import strip, ticks_between
 from ricenet.screening.quality.measures import MEASURES, Limit, SubjectQuality, limits_of
+from ricenet.screening.quality.strips import strip
 from ricenet.screening.quality.subject_page import read_examination
 
 

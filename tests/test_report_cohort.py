@@ -6,6 +6,7 @@ from ricenet.cohort.quarantine import quarantined_because
 from ricenet.cohort.splits import Splits
 from ricenet.report.cohort_table import POOLED, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
+from ricenet.vocabulary import VariableSpec
 
 # six subjects with recurrence and six with RICE; one of each in the test set
 LABELS = {f"sub-{i:02d}": ("recurrence" if i <= 6 else "rice") for i in range(1, 13)}
@@ -28,19 +29,45 @@ def people(**columns):
     }  # fmt: skip
 
 
-def rows(participants, measures=None):
-    return {row.title: row.cells for row in cohort_table(SPLITS, participants, measures or {}).rows}
+def cohort(unlabelled=0, variables=(), values=None):
+    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
+    labels = {**LABELS, **{f"sub-9{i}": None for i in range(unlabelled)}}
+    subjects = [
+        CheckedSubject(
+            participant_id=s,
+            label=label,
+            subset=None,
+            site=None,
+            scans=scans,
+            variables=(values or {}).get(s, {}),
+        )
+        for s, label in labels.items()
+    ]
+    excluded = [
+        ExcludedSubject(participant_id="sub-50", problems=(quarantined_because("image_quality"),)),
+        ExcludedSubject(participant_id="sub-51", problems=(quarantined_because("image_quality"),)),
+        ExcludedSubject(participant_id="sub-52", problems=("dose in cGy", "no event")),
+        ExcludedSubject(participant_id="sub-53", problems=("registration failed",)),
+    ]
+    return CheckedCohort.of("data/phantom", subjects, excluded, variables=variables)
+
+
+def rows(participants, measures=None, made=None):
+    return {
+        row.title: row.cells
+        for row in cohort_table(made or cohort(), SPLITS, participants, measures or {}).rows
+    }
 
 
 def test_columns_are_places_and_labels():
-    table = cohort_table(SPLITS, people(), {})
+    table = cohort_table(cohort(), SPLITS, people(), {})
     assert table.columns == COLUMNS
     assert [row.cells for row in table.rows] == [("5", "5", "1", "1", "12")]
 
 
 def test_numbers_are_medians_with_quartiles_and_the_missing_are_counted():
     ages = dict(zip(LABELS, (40, 50, 60, 70, 80, 90), strict=False))  # of those with recurrence only
-    found = cohort_table(SPLITS, people(age_years=ages), {}).rows
+    found = cohort_table(cohort(), SPLITS, people(age_years=ages), {}).rows
     assert found[1].title == "age, years"
     # of 40 to 80: 60 (50 to 70); of 40 to 90: 65 (52.5 to 77.5)
     assert found[1].cells == ("60 (50 to 70)", "-", "withheld", "-", "65 (52 to 78)")
@@ -63,7 +90,7 @@ def test_quality_control_gives_dose_and_volume():
     assert rows(people(), measures)["brain above 60 Gy, ml"][0] == "102 (101 to 103)"
 
 
-def test_nobody_is_told_apart_by_a_value_that_few_share():
+def test_nobody_is_recognised_by_a_value_that_few_share():
     sites = dict.fromkeys(LABELS, "centre A") | {"sub-01": "Dr Small", "sub-07": "Dr Smaller"}
     found = rows(people(site=sites))
     assert found["centre A"] == ("4", "4", "<3", "<3", "10")
@@ -71,20 +98,18 @@ def test_nobody_is_told_apart_by_a_value_that_few_share():
     assert "Small" not in str(found)
 
 
-def cohort(unlabelled=0):
-    scans = ScanDigests(post_op="a", event="b", dose="c", dose_sidecar="d")
-    labels = {**LABELS, **{f"sub-9{i}": None for i in range(unlabelled)}}
-    subjects = [
-        CheckedSubject(participant_id=s, label=label, subset=None, site=None, scans=scans)
-        for s, label in labels.items()
-    ]
-    excluded = [
-        ExcludedSubject(participant_id="sub-50", problems=(quarantined_because("image_quality"),)),
-        ExcludedSubject(participant_id="sub-51", problems=(quarantined_because("image_quality"),)),
-        ExcludedSubject(participant_id="sub-52", problems=("dose in cGy", "no event")),
-        ExcludedSubject(participant_id="sub-53", problems=("registration failed",)),
-    ]
-    return CheckedCohort.of("data/phantom", subjects, excluded)
+def test_declared_variables_are_rows_beside_the_tables_own_columns():
+    specs = (
+        VariableSpec(name="ki67", kind="number", unit="%", title="Ki-67"),
+        VariableSpec(name="steroids", kind="category"),
+        VariableSpec(name="age", kind="number", column="age_years"),
+        VariableSpec(name="dose_mean_gy", kind="number", measured=True),
+    )
+    values = {s: {"ki67": 20.0 + i, "steroids": "yes", "age": 50.0} for i, s in enumerate(LABELS)}
+    found = rows(people(), made=cohort(variables=specs, values=values))
+    assert found["Ki-67, %"][-1] == "25.5 (22.8 to 28.2)"  # of 20 to 31
+    assert found["steroids"] == ("",) * 5 and found["yes"][-1] == "12"
+    assert not {"age", "dose_mean_gy"} & found.keys()
 
 
 def number(lines):

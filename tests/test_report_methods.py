@@ -22,7 +22,7 @@ def methods_of(project, **changes):
     return " ".join(methods_paragraphs(read_results(project, seed=7), replace(made, params=params)))
 
 
-def test_methods_tell_this_runs_numbers(project):
+def test_methods_report_this_runs_numbers(project):
     text = methods_of(project)
     for part in (
         "10 subjects with a known outcome", "8 (4 with tumour recurrence and 4 with radiation-induced",
@@ -36,7 +36,7 @@ def test_methods_tell_this_runs_numbers(project):
         assert part in text
 
 
-def test_methods_tell_of_settings_that_are_not_the_usual_ones(project):
+def test_methods_report_of_settings_that_are_not_the_usual_ones(project):
     params = protocol().params
     preprocessing = params.preprocessing.model_copy(
         update={"eqd2_alpha_beta_gy": 2.0, "interpolation": "bspline"}
@@ -50,7 +50,7 @@ def test_methods_tell_of_settings_that_are_not_the_usual_ones(project):
     assert "everything else being the same" not in text
 
 
-def test_settings_that_a_search_found_are_told(project):
+def test_settings_that_a_search_found_are_reported(project):
     values = {"training.learning_rate": 0.00123, "augmentation.noise_sd": 0.25}
     write_json(project / "work/tuning/best.json", {"dose": {"folds": [values, values]}})
     assert "Settings of their own: dose (see the protocol)." in methods_of(project)
@@ -65,7 +65,7 @@ def test_settings_that_a_search_found_are_told(project):
         (True, "The search was nested: each fold had one of its own", "flatters"),
     ],
 )
-def test_methods_tell_that_settings_were_searched_and_whether_nested(project, nested, said, unsaid):
+def test_methods_report_that_settings_were_searched_and_whether_nested(project, nested, said, unsaid):
     assert "searched" not in methods_of(project)
     values = {"training.learning_rate": 0.00123, "augmentation.probability.noise": 0.25}
     write_json(project / "work/tuning/best.json", {"event+dose": {"folds": [values, values]}})
@@ -77,7 +77,7 @@ def test_methods_tell_that_settings_were_searched_and_whether_nested(project, ne
     assert unsaid not in text
 
 
-def test_methods_tell_how_the_tests_interval_was_made(project):
+def test_methods_report_how_the_tests_interval_was_made(project):
     write_vote(project)
     assert "intervals are bounds from the exact rates. The ledger counts 2 evaluations" in methods_of(project)
 

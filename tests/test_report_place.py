@@ -8,7 +8,7 @@ from ricenet.config.params import CohortParams
 from ricenet.report.protocol import printed_params
 
 
-def test_of_the_cohorts_place_only_the_folders_name_is_told(tmp_path):
+def test_of_the_cohorts_place_only_the_folders_name_is_reported(tmp_path):
     project = write_project(tmp_path)
     shutil.move(project / "data/phantom", project / "data/dr_jones/phantom")
     cohort = project / "work/cohort/cohort.json"

@@ -1,4 +1,4 @@
-"""The test set on the page: votes, how they came about, and the ledger of looks."""
+"""The test set on the page: votes, how they came about, and the evaluation ledger."""
 
 import pytest
 from small_evidence import evidence, write_evidence
@@ -31,17 +31,17 @@ def test_without_a_vote_the_page_says_what_to_do(project):
     assert "The ledger is empty." in html
 
 
-def test_looks_of_other_models_are_told_where_none_at_hand_has_voted(project):
+def test_evaluations_of_other_models_are_reported_where_none_at_hand_has_voted(project):
     write_ledger(project)
     html = page_of(project)
-    told = "No promoted model has voted on the test set in this run; the ledger counts 2 evaluations of it."
-    assert html.count(told) == 4
+    said = "No promoted model has voted on the test set in this run; the ledger counts 2 evaluations of it."
+    assert html.count(said) == 4
     assert "No champion fits the data at hand" in html
     for untrue in ("has not been used", "No model has been promoted", "holds no evaluation", "is empty"):
         assert untrue not in html
 
 
-def test_looks_at_other_test_sets_are_no_looks_at_this_one(project):
+def test_evaluations_of_other_test_sets_are_none_of_this_one(project):
     write_ledger(project)
     ledger = project / "models/test_ledger.tsv"
     ledger.write_text(
@@ -61,7 +61,7 @@ def test_without_a_test_set_nobody_is_asked_to_promote_for_it(project):
     assert "ricenet promote" not in html
 
 
-def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
+def test_vote_is_shown_with_its_interval_and_the_count_of_evaluations(project):
     write_vote(project)
     html = page_of(project)
     row = table_of(html, "Majority vote of the folds")["post-op T1ce + event T1ce + dose"]
@@ -77,7 +77,7 @@ def test_vote_is_shown_with_its_interval_and_the_number_of_looks(project):
     assert "past the gate" not in html
 
 
-def test_a_vote_past_the_gate_is_marked_wherever_it_is_told(project):
+def test_a_vote_past_the_gate_is_marked_wherever_it_is_reported(project):
     write_vote(project, gate="forced")
     html = page_of(project)
     assert (
@@ -129,7 +129,7 @@ def test_an_interval_is_called_what_it_is(tmp_path, predicted, by):
     assert vote.evaluations == 1
 
 
-def test_looks_at_another_test_set_do_not_count(project):
+def test_evaluations_of_another_test_set_do_not_count(project):
     write_vote(project)
     ledger = project / "models/test_ledger.tsv"
     test_set = identify_test_set({s: LABELS[s] for s in TEST})

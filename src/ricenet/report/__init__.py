@@ -1,1 +1,1 @@
-"""One self-contained page that tells what a run of the pipeline found."""
+"""One self-contained page that reports what a run of the pipeline found."""

@@ -1,20 +1,21 @@
 """The cohort's table: who the labelled subjects are, by label and subset, as statistics of groups.
 
-Nothing of a single person is told: a group of fewer than FEWEST gets no median, a smaller count of a text,
+Nothing is said of a single person: a group of fewer than FEWEST gets no median, a smaller count of a text,
 or of the missing, is "<3", and a text that fewer than FEWEST subjects share is pooled with others, unnamed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.participants import Participant
 from ricenet.cohort.splits import Splits
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, VariableSpec
 
 FEWEST = 3
 MISSING = "not stated"
@@ -41,45 +42,77 @@ class CohortTable:
     rows: tuple[CohortRow, ...]
 
 
-_NUMBERS: tuple[tuple[str, str, int], ...] = (
+Value = Callable[[str], object]
+"""Of a subject, by its name; None where it is not known."""
+
+_NUMBERS = (
     ("brain_ml", "brain, ml", 0),
     ("dose_max_gy", "largest dose, Gy", 1),
     ("v60_ml", "brain above 60 Gy, ml", 0),
 )
 """Of quality control: name, title, digits."""
-_TEXTS = (
-    ("sex", "sex"),
-    ("label_source", "label by"),
-    ("site", "site"),
-    ("mgmt", "MGMT"),
-    ("idh", "IDH"),
-)
+_COLUMNS = {
+    "sex": "sex",
+    "label_source": "label by",
+    "site": "site",
+    "mgmt": "MGMT",
+    "idh": "IDH",
+    "rt_modality": "kind of radiation",
+}
+"""Texts of the table, with their titles."""
 
 
 def cohort_table(
+    cohort: CheckedCohort,
     splits: Splits,
     participants: Mapping[str, Participant],
     measures: Mapping[str, Mapping[str, float | None]],
 ) -> CohortTable:
     """The table of the labelled subjects: median (quartiles) of numbers, counts of texts, and who is missing.
 
-    A variable that nobody has is left out.
+    Variables that params.yaml declares follow the table's own columns; one that nobody has is not shown.
     """
     groups = _groups(splits)
     columns = list(groups.values())
     rows = [CohortRow("subjects", tuple(str(len(group)) for group in columns))]
-    rows += _number_rows("age, years", columns, lambda s: _of(participants, s, "age_years"), 0)
-    rows += _number_rows(
-        "days from the end of radiotherapy to the event",
-        columns,
-        lambda s: participants[s].interval_days if s in participants else None,
-        0,
-    )
-    for name, title, digits in _NUMBERS:
-        rows += _number_rows(title, columns, lambda s, name=name: measures.get(s, {}).get(name), digits)  # type: ignore[misc]
-    for name, title in _TEXTS:
-        rows += _text_rows(title, columns, lambda s, name=name: _of(participants, s, name))  # type: ignore[misc]
+    for title, value, digits in _numbers(cohort, participants, measures):
+        rows += _number_rows(title, columns, value, digits)
+    for title, value in _texts(cohort, participants):
+        rows += _text_rows(title, columns, value)
     return CohortTable(tuple(groups), tuple(rows))
+
+
+def _numbers(
+    cohort: CheckedCohort,
+    participants: Mapping[str, Participant],
+    measures: Mapping[str, Mapping[str, float | None]],
+) -> Iterator[tuple[str, Value, int]]:
+    yield "age, years", _column(participants, "age_years"), 0
+    days = "days from the end of radiotherapy to the event"
+    yield days, _column(participants, "interval_days"), 0
+    for name, title, digits in _NUMBERS:
+        yield title, lambda s, name=name: measures.get(s, {}).get(name), digits  # type: ignore[misc]
+    for spec, value in _declared(cohort, "number"):
+        yield f"{spec.title or spec.name}{', ' + spec.unit if spec.unit else ''}", value, 1
+
+
+def _texts(cohort: CheckedCohort, participants: Mapping[str, Participant]) -> Iterator[tuple[str, Value]]:
+    for name, title in _COLUMNS.items():
+        yield title, _column(participants, name)
+    for spec, value in _declared(cohort, "category"):
+        yield spec.title or spec.name, value
+
+
+def _column(participants: Mapping[str, Participant], name: str) -> Value:
+    return lambda subject: getattr(participants.get(subject), name, None)
+
+
+def _declared(cohort: CheckedCohort, kind: str) -> Iterator[tuple[VariableSpec, Value]]:
+    """Variables of the table that are not among the columns that every table may have."""
+    values = {subject.participant_id: subject.variables for subject in cohort.subjects}
+    for spec in cohort.variables:
+        if spec.kind == kind and not spec.measured and spec.source_column not in Participant.model_fields:
+            yield spec, lambda s, name=spec.name: values.get(s, {}).get(name)  # type: ignore[misc]
 
 
 def _groups(splits: Splits) -> dict[str, list[str]]:
@@ -93,13 +126,7 @@ def _groups(splits: Splits) -> dict[str, list[str]]:
     return {**groups, "all": sorted(splits.labels)}
 
 
-def _of(participants: Mapping[str, Participant], subject: str, column: str) -> object:
-    return getattr(participants[subject], column) if subject in participants else None
-
-
-def _number_rows(
-    title: str, columns: Sequence[Group], value: Callable[[str], object], digits: int
-) -> list[CohortRow]:
+def _number_rows(title: str, columns: Sequence[Group], value: Value, digits: int) -> list[CohortRow]:
     by_column = [[v for s in group if isinstance(v := value(s), int | float)] for group in columns]
     if not by_column[-1]:
         return []
@@ -115,7 +142,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _text_rows(title: str, columns: Sequence[Group], value: Callable[[str], object]) -> list[CohortRow]:
+def _text_rows(title: str, columns: Sequence[Group], value: Value) -> list[CohortRow]:
     counts = [Counter(str(v) for s in group if (v := value(s)) is not None) for group in columns]
     if not counts[-1]:
         return []

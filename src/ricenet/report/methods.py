@@ -70,8 +70,9 @@ def _registration(results: Results, protocol: Protocol) -> str:
     others = [spec.title for spec in results.volumes.mris if spec != reference]
     if not others:
         return ""
+    moved = f"{', '.join(others)} {'were' if len(others) > 1 else 'was'}"
     return (
-        f"The MRIs ({', '.join(others)}) were registered to the {reference.title} with "
+        f"The {moved} registered to the {reference.title} with "
         f"ANTs (antspyx {protocol.versions.get('antspyx', 'of unknown version')}; "
         f"{_TRANSFORMS[settings.transform]}, {_METRICS[settings.metric]}). "
     )

@@ -92,7 +92,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "score_titles": SCORES,
         "contribution_text": contribution_sentence(evidence.contributions, results.volumes),
         "guards_text": guards_verdict(evidence.guards),
-        "table": cohort_table(results.splits, results.participants, results.measures),
+        "table": cohort_table(results.cohort, results.splits, results.participants, results.measures),
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "perturbations": perturbation_rows(results.robustness),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.display.drawing import PLANES, Plane
+from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.course_dose import isocentre_voxel
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
@@ -30,7 +30,7 @@ OVERLAP_SPACING_MM = 2.0
 """Of the grid around the brain on which masks are compared."""
 MARGIN_MM = 12.0
 """Around the brain: pictures show the skull, and little of the face."""
-ISODOSES_GY = (20.0, 40.0, 60.0)
+ISODOSES_GY = tuple(ISODOSE_COLOURS)
 HEAD_SLICES, DOSE_SLICES, DOSE_STEP_MM = 6, 5, 12.0
 CT_WINDOW_HU = (-120.0, 240.0)
 AIR_HU = -1000.0

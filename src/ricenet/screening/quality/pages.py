@@ -13,9 +13,9 @@ from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import read_participants
 from ricenet.cohort.quarantine import REASONS
 from ricenet.config.params import QualityParams
+from ricenet.display.templates import render, template_text
 from ricenet.runtime.files import atomic_folder, content_digest, write_json, write_text
 from ricenet.runtime.tables import table_text
-from ricenet.screening.quality import charts
 from ricenet.screening.quality.measures import (
     MEASURES,
     NOTHING,
@@ -25,7 +25,8 @@ from ricenet.screening.quality.measures import (
     limits_of,
     marks_of,
 )
-from ricenet.screening.quality.subject_page import Neighbours, read_examination, render, subject_page
+from ricenet.screening.quality.strips import STRIP_FRAME, strip
+from ricenet.screening.quality.subject_page import PACKAGE, Neighbours, read_examination, subject_page
 
 GROUP_PAGE, TABLE, MARKED, SUMMARY = "index.html", "measures.tsv", "marked.json", "summary.json"
 
@@ -112,20 +113,22 @@ def _group_page(
 ) -> str:
     """The group's page as HTML text: a sortable table of all subjects, and a strip for each measure."""
     strips = [
-        charts.strip(measure, subjects, limits.get(measure.name), _marked_by(measure.name, marks))
+        strip(measure, subjects, limits.get(measure.name), _marked_by(measure.name, marks))
         for measure in MEASURES
     ]
     return render(
+        PACKAGE,
         "group.html",
-        "table.js",
+        "quality.css",
+        script=template_text(PACKAGE, "table.js"),
         cohort=cohort.root,
         synthetic=synthetic,
         subjects=[_row(subject, marks[subject.participant_id]) for subject in subjects],
         excluded=cohort.excluded,
-        strips=[strip for strip in strips if strip is not None],
+        strips=[found for found in strips if found is not None],
         measures=MEASURES,
         reasons=REASONS,
-        frame=charts.STRIP_FRAME,
+        frame=STRIP_FRAME,
         summary=summary,
     )
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ricenet.display.templates import page_templates, template_text
+from ricenet.display import charts
+from ricenet.display.drawing import ISODOSE_COLOURS
+from ricenet.display.templates import render, template_text
 from ricenet.runtime.files import read_json
-from ricenet.screening.quality import charts
 from ricenet.screening.quality.examination import ISODOSES_GY, RECORD
 from ricenet.screening.quality.measures import MEASURES, Limit, Mark, SubjectQuality
 from ricenet.screening.quality.mosaic import PIXEL_MM
 
-_PACKAGE = "ricenet.screening.quality"
+PACKAGE = "ricenet.screening.quality"
 
 
 class Neighbours(NamedTuple):
@@ -56,13 +57,6 @@ class Viewer:
     plays: bool = False
 
 
-def render(template: str, script: str, **values: object) -> str:
-    """A page as HTML text, style and script inside. template, script: files of the folder `templates`."""
-    css, code = template_text(_PACKAGE, "quality.css"), template_text(_PACKAGE, script)
-    page: str = page_templates(_PACKAGE).get_template(template).render(css=css, script=code, **values)
-    return page
-
-
 def read_examination(folder: Path) -> dict[str, Any]:
     """What was found of a subject. folder: in the store."""
     record: dict[str, Any] = read_json(folder / RECORD)
@@ -82,8 +76,11 @@ def subject_page(
     record = read_examination(folder)
     reasons = {measure.name: measure.quarantine_reason for measure in MEASURES}
     return render(
+        PACKAGE,
         "subject.html",
-        "viewer.js",
+        "quality.css",
+        script=template_text(PACKAGE, "viewer.js"),
+        isodoses=ISODOSE_COLOURS,
         subject=quality.participant_id,
         neighbours=neighbours,
         cohort=cohort,
@@ -175,9 +172,10 @@ def _brain(reference: Over, last: tuple[Over, ...], has_own_brain: bool) -> View
 
 def _dose(reference: Over, last: tuple[Over, ...]) -> Viewer:
     isodoses = (_isodose(level_gy, shown=True) for level_gy in ISODOSES_GY)
+    listed = ", ".join(f"{level_gy:g}" for level_gy in ISODOSES_GY)
     return Viewer(
         *("dose", "Dose", "dose", reference, last, (*isodoses, _brain_outline(shown=False))),
-        about="Slices around the middle of the high dose, with isodose lines of 20, 40 and 60 Gy",
+        about=f"Slices around the middle of the high dose, with isodose lines of {listed} Gy",
         caption="The high dose should lie over the resection cavity and what surrounded it. Dose of the "
         "whole course, in Gy as it was given.",
     )
