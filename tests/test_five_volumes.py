@@ -16,6 +16,7 @@ from ricenet.cli import app
 from ricenet.cohort.layout import RawSubject
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.files import read_json
+from ricenet.runtime.tables import read_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -91,7 +92,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_volumes_are_preprocessed_in_the_declared_order(project: Project) -> None:
-    folder = project.folder / "work" / "preprocessed"
+    folder = project.folder / "work" / "preprocessed" / "sub-001"
     volumes = read_volumes(folder, "sub-001", FIVE_VOLUMES.names, 16).astype(np.float32)
     assert volumes.shape == (5, 16, 16, 16) and np.isfinite(volumes).all()
     brain = volumes[0] != 0
@@ -102,9 +103,10 @@ def test_volumes_are_preprocessed_in_the_declared_order(project: Project) -> Non
 
 def test_a_subject_without_an_optional_volume_stays_in_the_sets_that_do_not_need_it(project: Project) -> None:
     assert WITHOUT_ADC in {one["participant_id"] for one in project.json("cohort/cohort.json")["subjects"]}
-    rows = (project.folder / "work/evaluation/out_of_fold.tsv").read_text().splitlines()[1:]
-    of = {name: {row.split("\t")[1] for row in rows if row.split("\t")[0] == name} for name in SETS}
-    assert WITHOUT_ADC not in of[ALL] and of["dose"] - of[ALL] <= {WITHOUT_ADC}
+    rows = read_rows(project.folder / "work" / "evaluation" / "out_of_fold.tsv")
+    of = {name: {row["participant_id"] for row in rows if row["modality_set"] == name} for name in SETS}
+    assert len(of["dose"]) == 6 and of["dose"] - of[ALL] == {WITHOUT_ADC}
+    assert of[ALL] == of["event_flair+event_adc"]
 
 
 def test_every_declared_set_is_trained_scored_and_registered(project: Project) -> None:
@@ -115,5 +117,5 @@ def test_every_declared_set_is_trained_scored_and_registered(project: Project) -
 
 def test_the_champion_of_five_volumes_votes_once_on_the_test_set(project: Project) -> None:
     assert project.json("vote/vote.json")
-    ledger = (project.folder / "models/test_ledger.tsv").read_text().splitlines()
-    assert len(ledger) == 2 and ALL in ledger[1]
+    (evaluated,) = read_rows(project.folder / "models" / "test_ledger.tsv")
+    assert (evaluated["modality_set"], evaluated["n"], evaluated["evaluation"]) == (ALL, "2", "1")
