@@ -191,7 +191,7 @@ def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> Non
     assert stages_run(clone.repro()) == {"register", "resolve"}
     with (clone.folder / "models/test_ledger.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert [(row["modality_set"], row["n"], row["look"]) for row in rows] == [("dose", "2", "1")]
+    assert [(row["modality_set"], row["n"], row["evaluation"]) for row in rows] == [("dose", "2", "1")]
     assert rows[0]["who"] == "n/a"
 
 

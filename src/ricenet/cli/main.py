@@ -11,7 +11,7 @@ from ricenet.cli.explain import explain
 from ricenet.cli.imports import import_app
 from ricenet.cli.params import params_app
 from ricenet.cli.phantom import phantom
-from ricenet.cli.predict import predict, predict_cohort
+from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote
 from ricenet.cli.store_commands import store_app
 from ricenet.cli.ui import ui
@@ -26,5 +26,6 @@ app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
-for command in (check, compare, explain, phantom, predict, predict_cohort, promote, ui):
+for command in (check, compare, explain, phantom, predict_cohort, promote, ui):
     app.command()(command)
+app.command(context_settings=OWN_OPTIONS)(predict)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
     from ricenet.config.params import Params
-    from ricenet.inference.case import CaseFiles
+    from ricenet.inference.predict_subject import Predictor
     from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
@@ -26,19 +26,23 @@ ModelUri = Annotated[
         help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
+OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Settings of `predict`, so that each declared volume has an option of its own."""
 
 
 def predict(
-    post_op: Annotated[
-        Path, typer.Option(metavar="PATH", help="Post-operative T1ce: NIfTI, or a DICOM folder.")
-    ],
-    event: Annotated[Path, typer.Option(metavar="PATH", help="T1ce at the event.")],
-    dose: Annotated[
-        Path,
+    context: typer.Context,
+    volume: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="PATH", help="Dose in Gy, in the post-op scan's space; or RTDOSE, RTPLAN and planning CT."
+            metavar="NAME=PATH",
+            help="A volume that params.yaml declares: NIfTI, or a DICOM folder. Also as --NAME PATH.",
         ),
-    ],
+    ] = None,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A variable that params.yaml declares; n/a: not known."),
+    ] = None,
     fractions: Annotated[
         int | None,
         typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
@@ -54,50 +58,45 @@ def predict(
     ] = None,
     model: ModelUri = None,
 ) -> None:
-    """Predict a new case from three NIfTI files or three DICOM folders; JSON on stdout. Research use only.
+    """Predict a new case from NIfTI files or DICOM folders; JSON on stdout. Research use only.
 
-    The volumes are preprocessed as the model's training subjects were. A JSON beside the dose, as in a
-    cohort, or the RTDOSE and RTPLAN say what the dose is; the options must not contradict them.
+    Each volume is named by --volume NAME=PATH, or by an option of its own, with - for _ in its name.
+    The dose is in Gy, in the space of its session's MRI; or a folder with RTDOSE, RTPLAN and planning CT.
+    A JSON beside it, or the RTDOSE and RTPLAN say what it is; options must not contradict them.
     """
+    from ricenet.config.params import read_params
+    from ricenet.importing.dose.statement import DoseStatement
     from ricenet.inference.case import CaseFiles
+    from ricenet.inference.predict_subject import NOTICE
 
     log_to_stderr()
-    given = CaseFiles(post_op, event, dose, fractions, prescription, dose_of)
+    named = [*(volume or ()), *_own_options(context.args)]
+    given = CaseFiles(
+        {name: Path(path) for name, path in _pairs(named, "--volume").items()},
+        _pairs(variable or (), "--variable"),
+        DoseStatement(None, dose_of, fractions, prescription),
+    )
     with mendable_errors():
-        found, warnings = _prediction(given, model)
-    for warning in warnings:
+        params = read_params()
+        registered, predictor = _predictor(params, model)
+        prediction = predictor.case(given)
+    for warning in prediction.warnings:
         logger.warning("warning: %s", warning)
-    typer.echo(json.dumps(found, indent=2, allow_nan=False))
-
-
-def _prediction(given: CaseFiles, model: str | None) -> tuple[dict[str, Any], Sequence[str]]:
-    """What is printed of a case, and what to warn of."""
-    from ricenet.config.params import read_params
-    from ricenet.inference.dicom_case import case_files
-    from ricenet.inference.predict_subject import NOTICE, predict_case
-    from ricenet.inference.training_ranges import training_ranges
-    from ricenet.training.ensemble import Ensemble
-
-    params = read_params()
-    registered, folder = _model(params, model)
-    ensemble = Ensemble.load(folder)
-    ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
-    with case_files(given, params.seed) as files:
-        prediction = predict_case(files, ensemble, params.seed, ranges, registered.threshold)
     origin = {
         "notice": NOTICE,
         "model": registered.model,
         "version": registered.version,
-        "digest": ensemble.digest,
-        "modality_set": ensemble.modality_set,
+        "digest": registered.digest,
+        "modality_set": registered.modality_set,
         "seed": params.seed,
     }
-    return origin | prediction.as_json(), prediction.warnings
+    typer.echo(json.dumps(origin | prediction.as_json(), indent=2, allow_nan=False))
 
 
 def predict_cohort(
     folder: Annotated[
-        Path, typer.Argument(help="Subjects in the layout of docs/own-cohort.md; no table is needed.")
+        Path,
+        typer.Argument(help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables."),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The table to write (.tsv).")],
     model: ModelUri = None,
@@ -105,29 +104,22 @@ def predict_cohort(
     """Predict every subject of a folder into a table; exit status 1 if any failed. Research use only."""
     from ricenet.config.params import read_params
     from ricenet.inference import predict_cohort as cohort
-    from ricenet.inference.predict_subject import NOTICE, require_known_preprocessing
-    from ricenet.inference.training_ranges import training_ranges
+    from ricenet.inference.predict_subject import NOTICE
     from ricenet.runtime.errors import CohortError, ResultError
     from ricenet.runtime.files import write_text
-    from ricenet.training.ensemble import Ensemble
 
     log_to_stderr()
     with mendable_errors():
         if output.is_dir():
             raise ResultError(f"{output} is a folder; name the table to write with --output")
         params = read_params()
-        registered, files = _model(params, model)
-        ensemble = Ensemble.load(files)
-        require_known_preprocessing(ensemble.record)
-        ranges = training_ranges(Path(), ensemble.record).with_plausible(params.quality)
-        for reason in ranges.not_compared:
+        registered, predictor = _predictor(params, model)
+        for reason in predictor.ranges.not_compared:
             logger.warning("warning: %s", reason)
-        outcomes = cohort.predict_cohort(
-            folder, files, params.seed, ranges, params.execution, registered.threshold
-        )
-        uri = f"models:/{registered.model}/{registered.version}"
-        write_text(output, cohort.prediction_table(outcomes, len(ensemble.networks), uri, ensemble.digest))
-        for subject, warning in cohort.case_warnings(outcomes, ranges):
+        outcomes = cohort.predict_cohort(folder, predictor, params.execution)
+        uri, folds = f"models:/{registered.model}/{registered.version}", predictor.ensemble.record.folds
+        write_text(output, cohort.prediction_table(outcomes, folds, uri, registered.digest))
+        for subject, warning in cohort.case_warnings(outcomes, predictor.ranges):
             logger.warning("warning: %s: %s", subject, warning)
         logger.info("%s: %d subject(s). %s", output, len(outcomes), NOTICE)
         if failed := [f"  - {o.task}: {o.error}" for o in outcomes if o.result is None]:
@@ -135,11 +127,45 @@ def predict_cohort(
             raise CohortError(f"{len(failed)} of {len(outcomes)} subjects could not be predicted:\n{lines}")
 
 
-def _model(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Path]:
-    """The registered version that is asked for, and the folder of its files."""
+def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Predictor]:
+    """The registered version that is asked for, ready to predict."""
+    from ricenet.inference.predict_subject import Predictor, require_known_preprocessing
+    from ricenet.inference.training_ranges import training_ranges
     from ricenet.tracking import registry
     from ricenet.tracking.connection import open_store
+    from ricenet.training.ensemble import read_record
 
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     registered = registry.find_registered(store, params.tracking.model_prefix, uri)
-    return registered, registry.ensemble_files(Path(), store, registered)
+    files = registry.ensemble_files(Path(), store, registered).absolute()
+    record = read_record(files)
+    require_known_preprocessing(record)
+    ranges = training_ranges(Path(), record).with_plausible(params.quality)
+    return registered, Predictor(files, params.seed, ranges, registered.threshold)
+
+
+def _own_options(arguments: Sequence[str]) -> list[str]:
+    """Options by the names of volumes, as NAME=PATH. arguments: what typer did not know."""
+    left, pairs = list(arguments), []
+    while left:
+        option, equals, path = left.pop(0).partition("=")
+        if not option.startswith("--"):
+            raise typer.BadParameter(f"unexpected argument {option!r}; name a volume: --volume NAME=PATH")
+        if not equals:
+            if not left:
+                raise typer.BadParameter(f"{option} needs a path")
+            path = left.pop(0)
+        pairs.append(f"{option.removeprefix('--').replace('-', '_')}={path}")
+    return pairs
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"{option} {text!r}; expected NAME=..., such as {option} NAME=VALUE")
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice")
+        found[name] = value
+    return found

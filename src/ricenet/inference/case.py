@@ -6,17 +6,18 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.scan_checks import check_scan
+from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import write_json
-from ricenet.vocabulary import MODALITIES, PAPER_VOLUMES, Modality
+from ricenet.training.ensemble import EnsembleRecord
+from ricenet.vocabulary import Volumes
 
 CASE = "case"
 """The subject's name of a single case; the registration's seed depends on it, as in training."""
@@ -24,134 +25,166 @@ CASE = "case"
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Three compressed NIfTI files, wherever they lie; the dose in Gy, in the post-op scan's space.
+    """A case as the user names it.
 
-    What the user states of the dose, beside its sidecar or its RTDOSE (None: nothing). fractions,
-    prescription_gy: of the whole course. dose_of: what the voxels hold.
+    volumes: by name, each a compressed NIfTI file, or all of them DICOM folders; the dose in Gy, in the space
+    of its session's MRI. variables: as text, by name. stated: of the dose, beside its JSON or its RTDOSE.
     """
 
-    post_op: Path
-    event: Path
-    dose: Path
-    fractions: int | None = None
-    prescription_gy: float | None = None
-    dose_of: Literal["course", "fraction"] | None = None
+    volumes: Mapping[str, Path]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    stated: DoseStatement = NOTHING_STATED
 
-    @property
-    def scans(self) -> dict[Modality, Path]:
-        """The files by modality."""
-        return {"post_op": self.post_op, "event": self.event, "dose": self.dose}
 
-    @property
-    def dose_sidecar(self) -> Path:
-        """Where the dose's JSON would lie: beside it, under its name."""
-        return self.dose.parent / (self.dose.name.removesuffix(".nii.gz") + ".json")
+def option(name: str) -> str:
+    """The option by which a volume is named on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def require_volumes(given: CaseFiles, record: EnsembleRecord) -> None:
+    """Refuse a case that lacks volumes which the model needs, or has others than were declared for it.
+
+    Needed are the required ones, which every training subject had, and those that the networks see.
+    Raises CohortError.
+    """
+    declared = record.volumes
+    needed = [spec.name for spec in declared if spec.required or spec in record.members]
+    if unknown := [name for name in given.volumes if name not in declared.names]:
+        raise CohortError(
+            f"{CASE}: {', '.join(unknown)}: no volume of the model {record.modality_set}, whose volumes are "
+            f"{', '.join(declared.names)}. Correct the name, or leave it out"
+        )
+    if lacking := [option(name) for name in needed if name not in given.volumes]:
+        raise CohortError(
+            f"{CASE}: {', '.join(lacking)} is missing. The model {record.modality_set} needs "
+            f"{', '.join(needed)}: each training subject had them"
+        )
+    if given.stated != NOTHING_STATED and (declared.dose is None or declared.dose.name not in given.volumes):
+        raise CohortError(f"{CASE}: something is stated of a dose that is not given. Give it, or say nothing")
 
 
 def require_usable(
-    subject: str, scans: Mapping[Modality, Path], course: DoseSidecar | list[Finding], sidecar: str
-) -> DoseSidecar:
+    subject: str, scans: Mapping[str, Path], volumes: Volumes, course: DoseSidecar | list[Finding] | None,
+    sidecar: str,
+) -> DoseSidecar | None:  # fmt: skip
     """Refuse files that the checks of a raw cohort would refuse, all problems together.
 
-    course: what the dose means, or what is wrong with that. sidecar: name of the file that says it.
+    scans: by the volume's name. course: what the dose means, or what is wrong with that; None without one.
+    sidecar: name of the file that says it.
     Raises CohortError.
     """
     known = course if isinstance(course, DoseSidecar) else None
     problems = [
         # files of several folders may share a name
-        finding.of(subject, f"{modality} ({path.name})")
-        for modality, path in scans.items()
-        for finding in check_scan(path, PAPER_VOLUMES[modality].kind, known)
+        finding.of(subject, f"{name} ({path.name})")
+        for name, path in scans.items()
+        for finding in check_scan(path, volumes[name].kind, known)
     ]
-    if isinstance(course, DoseSidecar) and not problems:
-        return course
     if isinstance(course, list):
         problems += [finding.of(subject, sidecar) for finding in course]
+    if not problems:
+        return known
     lines = [f"{subject}: {len(problems)} problem(s)", *(f"  - {problem}" for problem in problems)]
     raise CohortError("\n".join(lines))
 
 
-def course_of(files: CaseFiles) -> DoseSidecar | list[Finding]:
-    """What the dose file means, by what is stated and by its sidecar, or what is wrong with these.
+def require_usable_subject(raw: RawSubject) -> None:
+    """The same for a subject of a cohort's layout, whose optional volumes may lack. Raises CohortError."""
+    names = [spec.name for spec in raw.volumes if spec.required or is_there(raw.scan(spec.name))]
+    dose = raw.volumes.dose
+    has_dose = dose is not None and dose.name in names
+    course = parse_dose_sidecar(raw.dose_sidecar) if has_dose else None
+    sidecar = raw.dose_sidecar.name if has_dose else ""
+    require_usable(raw.subject, {name: raw.scan(name) for name in names}, raw.volumes, course, sidecar)
+
+
+def course_of(dose: Path, stated: DoseStatement) -> DoseSidecar | list[Finding]:
+    """What a dose file means, by what is stated and by its sidecar, or what is wrong with these.
 
     Without both, the file is the dose of the whole course.
     """
-    if faults := _faults(files):
+    if faults := _faults(stated):
         return faults
-    if not files.dose_sidecar.exists():
-        return _as_stated(files)
-    beside = parse_dose_sidecar(files.dose_sidecar)
+    sidecar = sidecar_of(dose)
+    if not is_there(sidecar):
+        return _as_stated(stated)
+    beside = parse_dose_sidecar(sidecar)
     if isinstance(beside, list):
         return beside
-    if contradictions := _contradictions(files, beside):
+    if contradictions := _contradictions(stated, beside):
         return contradictions
-    stated = {"prescription_gy": files.prescription_gy, "fractions": files.fractions}
-    return beside.model_copy(update={name: value for name, value in stated.items() if value is not None})
+    known = {"prescription_gy": stated.prescription_gy, "fractions": stated.fractions}
+    return beside.model_copy(update={name: value for name, value in known.items() if value is not None})
+
+
+def sidecar_of(dose: Path) -> Path:
+    """Where a dose's JSON would lie: beside it, under its name."""
+    return dose.parent / (dose.name.removesuffix(".nii.gz") + ".json")
 
 
 @contextlib.contextmanager
-def laid_out(files: CaseFiles) -> Iterator[RawSubject]:
+def laid_out(given: CaseFiles, volumes: Volumes) -> Iterator[RawSubject]:
     """The case as a raw subject for as long as the block lasts; its volumes are linked, not copied.
 
+    volumes: as the model's training declared them.
     Raises CohortError: files that cannot be used, or a sidecar that contradicts what is stated.
     """
-    course = require_usable(CASE, files.scans, course_of(files), files.dose_sidecar.name)
+    dose = None if volumes.dose is None else given.volumes.get(volumes.dose.name)
+    course = None if dose is None else course_of(dose, given.stated)
+    sidecar = "" if dose is None else sidecar_of(dose).name
+    usable = require_usable(CASE, given.volumes, volumes, course, sidecar)
     with tempfile.TemporaryDirectory(prefix="ricenet-case-") as folder:
-        raw = RawSubject(Path(folder), CASE)
-        for modality in MODALITIES:
-            link = raw.scan(modality)
+        raw = RawSubject(Path(folder), CASE, volumes)
+        for name, path in given.volumes.items():
+            link = raw.scan(name)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(files.scans[modality].absolute())
-        write_json(raw.dose_sidecar, course.model_dump(by_alias=True))
+            link.symlink_to(path.absolute())
+        if usable is not None:
+            write_json(raw.dose_sidecar, usable.model_dump(by_alias=True))
         yield raw
 
 
-def _faults(files: CaseFiles) -> list[Finding]:
+def _faults(stated: DoseStatement) -> list[Finding]:
     findings = []
-    if files.fractions is not None and files.fractions < 1:
-        findings.append(
-            Finding(f"{files.fractions} fractions are stated", "State a positive whole number (--fractions).")
-        )
-    prescription_gy = files.prescription_gy
-    if prescription_gy is not None and not (math.isfinite(prescription_gy) and prescription_gy > 0):
-        findings.append(
-            Finding(
-                f"a prescription of {prescription_gy:g} Gy is stated",
-                "State the prescribed dose of the course, a positive number (--prescription).",
-            )
-        )
+    if stated.fractions is not None and stated.fractions < 1:
+        found = f"{stated.fractions} fractions are stated"
+        findings.append(Finding(found, "State a positive whole number (--fractions)."))
+    gy = stated.prescription_gy
+    if gy is not None and not (math.isfinite(gy) and gy > 0):
+        remedy = "State the prescribed dose of the course, a positive number (--prescription)."
+        findings.append(Finding(f"a prescription of {gy:g} Gy is stated", remedy))
     return findings
 
 
-def _as_stated(files: CaseFiles) -> DoseSidecar | list[Finding]:
+def _as_stated(stated: DoseStatement) -> DoseSidecar | list[Finding]:
     """What a dose file without a sidecar means; fractions alone are stated for a dose that is one's.
 
     Source: RICE-NET section 2 (where only one fraction's dose is available, it is scaled by their number).
     """
-    dose_of = files.dose_of or ("course" if files.fractions is None else "fraction")
-    if files.fractions is None and files.dose_of == "fraction":
+    dose_of = stated.dose_of or ("course" if stated.fractions is None else "fraction")
+    if stated.fractions is None and stated.dose_of == "fraction":
         found = "the dose is said to be one fraction's, but not of how many"
         return [Finding(found, "State the number of fractions of the course (--fractions).")]
     return DoseSidecar.model_validate(
         {
             "DoseUnits": "GY",
             "DoseSummationType": "FRACTION" if dose_of == "fraction" else "PLAN",
-            "NumberOfFractions": files.fractions,
-            "PrescriptionGy": files.prescription_gy,
+            "NumberOfFractions": stated.fractions,
+            "PrescriptionGy": stated.prescription_gy,
         }
     )
 
 
-def _contradictions(files: CaseFiles, beside: DoseSidecar) -> list[Finding]:
+def _contradictions(stated: DoseStatement, beside: DoseSidecar) -> list[Finding]:
     findings = []
-    written_of = "course" if beside.summation_type == "PLAN" else "fraction"
-    if files.dose_of not in (None, written_of):
-        found = f"DoseSummationType is {beside.summation_type}, but --dose-of {files.dose_of} is stated"
+    written_of = "fraction" if beside.summation_type == "FRACTION" else "course"
+    if stated.dose_of not in (None, written_of):
+        found = f"DoseSummationType is {beside.summation_type}, but --dose-of {stated.dose_of} is stated"
         findings.append(Finding(found, "Correct the file, or leave --dose-of out."))
-    if None not in (files.fractions, beside.fractions) and beside.fractions != files.fractions:
-        found = f"NumberOfFractions is {beside.fractions}, but {files.fractions} is stated"
+    if None not in (stated.fractions, beside.fractions) and beside.fractions != stated.fractions:
+        found = f"NumberOfFractions is {beside.fractions}, but {stated.fractions} is stated"
         findings.append(Finding(found, "Correct the file or --fractions."))
-    stated_gy, written_gy = files.prescription_gy, beside.prescription_gy
+    stated_gy, written_gy = stated.prescription_gy, beside.prescription_gy
     if stated_gy is not None and written_gy is not None and stated_gy != written_gy:
         found = f"PrescriptionGy is {written_gy:g}, but {stated_gy:g} is stated"
         findings.append(Finding(found, "Correct the file or --prescription."))

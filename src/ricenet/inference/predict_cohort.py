@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.dose_sidecar import parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject
-from ricenet.cohort.participants import PARTICIPANT_ID
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.participants import PARTICIPANT_ID, read_tsv
+from ricenet.cohort.problems import Finding
 from ricenet.config.params import ExecutionParams
-from ricenet.inference.case import require_usable
-from ricenet.inference.predict_subject import Prediction, predict_subject
-from ricenet.inference.test_vote import DecisionThreshold
+from ricenet.inference.case import require_usable_subject
+from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.tables import table_text
-from ricenet.training.ensemble import Ensemble
-from ricenet.vocabulary import MODALITIES
+from ricenet.training.ensemble import EnsembleRecord
+
+logger = logging.getLogger(__name__)
 
 NOTHING = "n/a"
 
@@ -45,22 +46,19 @@ def subjects_in(folder: Path) -> list[str]:
 
 
 def predict_cohort(
-    folder: Path,
-    ensemble_files: Path,
-    seed: int,
-    ranges: TrainingRanges,
-    execution: ExecutionParams,
-    threshold: DecisionThreshold | None = None,
+    folder: Path, predictor: Predictor, execution: ExecutionParams
 ) -> list[Outcome[str, Prediction]]:
     """Predict every subject of a folder; a failing one neither stops the others nor vanishes.
 
-    ensemble_files: a folder that `Ensemble.load` takes. threshold: of the three-way vote.
+    Where the folder has a participants table, the model's variables are taken from it.
     Returns the outcomes in order of name.
-    Raises CohortError: as `subjects_in`.
+    Raises CohortError: as `subjects_in`, or a table that cannot be read.
     """
+    subjects = subjects_in(folder)
+    variables = _variables(folder, predictor.ensemble.record)
     return run_tasks(
-        functools.partial(_predict, folder.absolute(), ensemble_files.absolute(), seed, ranges, threshold),
-        subjects_in(folder),
+        functools.partial(_predict, folder.absolute(), predictor, variables),
+        subjects,
         execution.backend,
         execution.workers,
         execution.threads_per_worker,
@@ -105,21 +103,31 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     ]
 
 
+def _variables(folder: Path, record: EnsembleRecord) -> dict[str, dict[str, str]]:
+    """By subject: the cells of its row in the participants table that hold variables of the model."""
+    table = read_tsv(folder / PARTICIPANTS_TABLE)
+    columns = {spec.name: spec.source_column for spec in record.variables if spec.source_column is not None}
+    if table is None or not columns:
+        return {}
+    if isinstance(table, Finding):
+        raise CohortError(f"{PARTICIPANTS_TABLE}: {table.found}. {table.remedy}")
+    header, *rows = table
+    if "participant_id" not in header:
+        raise CohortError(f"{PARTICIPANTS_TABLE}: no column participant_id. Add it, or remove the table")
+    for column in columns.values():
+        if column not in header:
+            logger.warning("warning: %s has no column %s: taken as not known", PARTICIPANTS_TABLE, column)
+    named = [dict(zip(header, row, strict=False)) for row in rows if any(row)]
+    return {
+        row["participant_id"]: {name: row[column] for name, column in columns.items() if column in row}
+        for row in named
+    }
+
+
 def _predict(
-    cohort: Path,
-    ensemble_files: Path,
-    seed: int,
-    ranges: TrainingRanges,
-    threshold: DecisionThreshold | None,
-    subject: str,
+    cohort: Path, predictor: Predictor, variables: Mapping[str, Mapping[str, str]], subject: str
 ) -> Prediction:
-    raw = RawSubject(cohort, subject)
-    scans = {modality: raw.scan(modality) for modality in MODALITIES}
-    require_usable(subject, scans, parse_dose_sidecar(raw.dose_sidecar), raw.dose_sidecar.name)
-    return predict_subject(raw, _loaded(ensemble_files), seed, ranges, threshold)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(ensemble_files: Path) -> Ensemble:
-    """The ensemble, read once a process."""
-    return Ensemble.load(ensemble_files)
+    record = predictor.ensemble.record
+    raw = RawSubject(cohort, subject, record.volumes)
+    require_usable_subject(raw)
+    return predictor.subject(raw, parsed_variables(variables.get(subject, {}), record, subject))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,25 +13,35 @@ import numpy as np
 from pydantic import ValidationError
 
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.table_variables import number_in
 from ricenet.config.params import PreprocessingParams
-from ricenet.inference.case import CaseFiles, laid_out
+from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
+from ricenet.inference.dicom_case import case_files
 from ricenet.inference.test_vote import DecisionThreshold, SubjectVote, count_votes
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
-from ricenet.runtime.errors import RegistryError
+from ricenet.preprocessing.subject_variables import measured_variables
+from ricenet.runtime.errors import RegistryError, VariableError
 from ricenet.training.ensemble import Ensemble, EnsembleRecord
-from ricenet.vocabulary import members
+from ricenet.training.variables import SubjectVariables, VariableEncoder
+from ricenet.vocabulary import VariableValue
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The folds' vote on a subject, what was measured on the way, and what speaks against trusting it."""
+    """The folds' vote on a subject, what was measured on the way, and what speaks against trusting it.
+
+    variables: of the subject, as the model declares them. used: names of the volumes and variables that the
+    networks saw.
+    """
 
     vote: SubjectVote
     measurements: Mapping[str, float]
+    variables: SubjectVariables
+    used: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -42,53 +53,106 @@ class Prediction:
             "p_rice_folds": list(self.vote.p_rice_folds),
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
+            "used": list(self.used),
+            "variables": dict(self.variables),
             "warnings": list(self.warnings),
             "measurements": dict(self.measurements),
         }
 
 
-def predict_case(
-    files: CaseFiles,
-    ensemble: Ensemble,
-    seed: int,
-    ranges: TrainingRanges,
-    threshold: DecisionThreshold | None = None,
-) -> Prediction:
-    """Predict a new case from its files. threshold: of the three-way vote, where the model has one.
+@dataclass(frozen=True)
+class Predictor:
+    """A model with all that a prediction takes; it holds no network, so that it travels between processes.
 
-    The registration's seed is that of a training subject called `case` in a project with this seed.
-    Raises CohortError: files that cannot be used. ScanError: as `preprocess`.
-    Raises RegistryError: a model whose preprocessing this version does not know.
+    files: a folder that `Ensemble.load` takes. seed: the project's. threshold: of the three-way vote, where
+    the model has one.
     """
-    require_known_preprocessing(ensemble.record)
-    with laid_out(files) as raw:
-        return predict_subject(raw, ensemble, seed, ranges, threshold)
+
+    files: Path
+    seed: int
+    ranges: TrainingRanges
+    threshold: DecisionThreshold | None = None
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The model, read once a process."""
+        return _loaded(self.files)
+
+    def case(self, given: CaseFiles) -> Prediction:
+        """Predict a new case from its files or DICOM folders.
+
+        The registration's seed is that of a training subject called `case` in a project with this seed.
+        Raises CohortError: files that cannot be used. VariableError: a variable that cannot be used.
+        ScanError: as `preprocess`. RegistryError: a model whose preprocessing this version does not know.
+        """
+        record = self.ensemble.record
+        require_known_preprocessing(record)
+        require_volumes(given, record)
+        variables = parsed_variables(given.variables, record)
+        with (
+            case_files(given, record.volumes, self.seed) as files,
+            laid_out(files, record.volumes) as raw,
+        ):
+            return self.subject(raw, variables)
+
+    def subject(self, raw: RawSubject, variables: SubjectVariables) -> Prediction:
+        """Preprocess a raw subject with the model's own settings, and let the folds vote on it.
+
+        With the project's seed, a training subject's volumes are those that it was trained on.
+        variables: those that are not measured. Raises ScanError: as `preprocess`. VariableError.
+        """
+        record = self.ensemble.record
+        params = require_known_preprocessing(record)
+        require_known_variables({raw.subject: variables}, record)
+        result = preprocess_subject.preprocess(raw, params, self.seed)
+        names = [spec.name for spec in record.members]
+        with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
+            folder = Path(name)
+            # by way of the files: whatever training is fed, a prediction is fed
+            preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
+            volumes = read_volumes(folder, raw.subject, names, params.cube_voxels)
+        measured = measured_variables(result.measurements, raw.volumes, record.variables)
+        known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}
+        p_rice_folds = self.ensemble.predict(volumes[np.newaxis], {raw.subject: known})
+        (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, self.threshold)
+        measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
+        used = (*names, *(known if record.network.uses_variables else ()))
+        return Prediction(vote, measurements, known, used, self.ranges.warnings(measurements))
 
 
-def predict_subject(
-    raw: RawSubject,
-    ensemble: Ensemble,
-    seed: int,
-    ranges: TrainingRanges,
-    threshold: DecisionThreshold | None = None,
-) -> Prediction:
-    """Preprocess a raw subject with the model's own settings, and let the folds vote on it.
+def parsed_variables(
+    given: Mapping[str, str], record: EnsembleRecord, subject: str = CASE
+) -> dict[str, VariableValue]:
+    """Variables as the model declares them, from text; n/a or nothing where a value is not known.
 
-    With the project's seed, a training subject's volumes are those that it was trained on.
-    Raises ScanError: as `preprocess`.
+    Raises VariableError: not declared, measured by preprocessing, no number, or a level that training did not
+    see.
     """
-    params = require_known_preprocessing(ensemble.record)
-    result = preprocess_subject.preprocess(raw, params, seed)
-    with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
-        folder = Path(name)
-        # by way of the files: whatever training is fed, a prediction is fed
-        preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
-        names = members(ensemble.modality_set)
-        volumes = read_volumes(folder, raw.subject, names, params.cube_voxels)
-    p_rice_folds = ensemble.predict(volumes[np.newaxis])
-    (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, threshold)
-    measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
-    return Prediction(vote, measurements, ranges.warnings(measurements))
+    specs = {spec.name: spec for spec in record.variables}
+    values: dict[str, VariableValue] = {}
+    for name, text in given.items():
+        spec = specs.get(name)
+        if spec is not None and spec.measured:
+            found = "measured on the subject's own volumes, so it is not stated"
+            raise VariableError(subject, name, found, "Leave it out")
+        if text.strip() in ("", "n/a"):
+            values[name] = None
+        elif spec is not None and spec.kind == "number":
+            number = number_in(text.strip())
+            values[name] = text if number is None else number
+        else:
+            values[name] = text.strip()
+    require_known_variables({subject: values}, record)
+    return values
+
+
+def require_known_variables(values: Mapping[str, SubjectVariables], record: EnsembleRecord) -> None:
+    """Refuse values that the model could not take, also where its networks use none.
+
+    Raises VariableError: not declared, no number, or a level that the training of a fold did not see.
+    """
+    for encoder in record.encoders or (VariableEncoder(),):
+        encoder.encode(values)
 
 
 def require_known_preprocessing(record: EnsembleRecord) -> PreprocessingParams:
@@ -105,3 +169,8 @@ def require_known_preprocessing(record: EnsembleRecord) -> PreprocessingParams:
             f"that this version of ricenet does not know ({', '.join(wrong)}); use the version that trained "
             "it, or train again"
         ) from None
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(files: Path) -> Ensemble:
+    return Ensemble.load(files)

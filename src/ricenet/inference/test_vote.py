@@ -28,6 +28,7 @@ from ricenet.inference.test_ledger import (
     record_evaluation,
 )
 from ricenet.preprocessing.network_input import read_volumes
+from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.files import write_json, write_text
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble import Ensemble, majority_vote
@@ -214,4 +215,4 @@ def _variables(work: Path, ensemble: Ensemble) -> Mapping[str, SubjectVariables]
     if not ensemble.record.network.uses_variables:
         return {}
     cohort = read_usable_cohort(work.parent / CHECKED_COHORT_FILE, work.parent / EXCLUDED_FILE)
-    return {subject.participant_id: subject.variables for subject in cohort.subjects}
+    return variables_of(cohort, work / "preprocessed")

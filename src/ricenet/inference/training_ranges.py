@@ -5,34 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
 from ricenet.runtime.files import read_json
 from ricenet.training.ensemble import EnsembleRecord
-from ricenet.vocabulary import MODALITIES, PAPER_VOLUMES, Modality, Volumes
+from ricenet.vocabulary import Volumes
 
-PREPROCESSED = {
-    "brain_ml": "brain volume in ml",
-    "dose_max_gy": "largest dose in Gy",
-    "registration_normalised_mutual_information": "similarity of event and post-op scan once registered",
-}
-"""Quantities that preprocessing measured, in words."""
-
-SPACING = {
-    f"{modality}_{edge}_spacing_mm": f"{edge} voxel spacing of {modality} in mm"
-    for modality in MODALITIES
-    for edge in ("finest", "coarsest")
-}
-"""Quantities of the raw files, in words; a scan's axes differ, so both ends count."""
-
+_SIMILARITY = "_similarity"
 TOLERANCE = 1e-3
 """By which share of itself an end of a range may be passed without a word."""
 
@@ -41,49 +27,68 @@ TOLERANCE = 1e-3
 class TrainingRanges:
     """Smallest and largest value of each quantity among the training subjects.
 
-    not_compared: why some quantities have no range, to be told with every prediction. plausible: limits that
-    hold for any head, whatever the training subjects were (None where there is none of the two).
+    words: the quantities, for people. not_compared: why some have no range, said with every prediction.
+    plausible: limits that hold for any head, whatever the training subjects were (None where there is none
+    of the two).
     """
 
+    words: Mapping[str, str]
     limits: Mapping[str, tuple[float, float]]
     subjects: int
     not_compared: tuple[str, ...] = ()
     plausible: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
-    @classmethod
-    def unknown(cls, reason: str) -> Self:
-        """No ranges at all."""
-        return cls({}, 0, (f"not compared with the training subjects: {reason}",))
-
-    def warnings(self, measured: Mapping[str, Any]) -> tuple[str, ...]:
+    def warnings(self, measured: Mapping[str, float]) -> tuple[str, ...]:
         """What of a case is implausible, what lies outside the ranges, and what could not be compared."""
+        known = [(name, words, measured[name]) for name, words in self.words.items() if name in measured]
         implausible = (
-            f"{PREPROCESSED[name]} is {measured[name]:.6g}, but {_limit_text(low, high)} is plausible"
-            for name, (low, high) in self.plausible.items()
-            if not (low is None or low <= measured[name]) or not (high is None or measured[name] <= high)
+            f"{words} is {value:.6g}, but {_limit_text(*self.plausible[name])} is plausible"
+            for name, words, value in known
+            if name in self.plausible and not _between(value, *self.plausible[name])
         )
         outside = (
-            f"{words} is {measured[name]:.6g}, outside the range of the {self.subjects} training subjects, "
+            f"{words} is {value:.6g}, outside the range of the {self.subjects} training subjects, "
             f"{self.limits[name][0]:.6g} to {self.limits[name][1]:.6g}"
-            for name, words in (PREPROCESSED | SPACING).items()
-            if name in self.limits and not _within(measured[name], *self.limits[name])
+            for name, words, value in known
+            if name in self.limits and not _within(value, *self.limits[name])
         )
         return (*implausible, *outside, *self.not_compared)
 
     def with_plausible(self, quality: QualityParams) -> TrainingRanges:
         """These ranges with the limits of quality control, which need no training subject."""
         least_ml, most_ml = quality.brain_ml
-        limits: dict[str, tuple[float | None, float | None]] = {
-            "brain_ml": (least_ml, most_ml),
-            "registration_normalised_mutual_information": (quality.least_mutual_information, None),
-        }
+        limits: dict[str, tuple[float | None, float | None]] = {"brain_ml": (least_ml, most_ml)}
+        similar = [name for name in self.words if name.endswith(_SIMILARITY)]
+        limits |= dict.fromkeys(similar, (quality.least_mutual_information, None))
         return replace(self, plausible=limits)
+
+
+def quantities(volumes: Volumes) -> dict[str, str]:
+    """What is compared, in words: what preprocessing measured, and the voxel spacings of the raw files.
+
+    A scan's axes differ, so both ends of its spacing count.
+    """
+    words = {"brain_ml": "brain volume in ml"}
+    if volumes.dose is not None:
+        words["dose_max_gy"] = f"largest {volumes.dose.title} in Gy"
+    for spec in volumes.mris:
+        if spec != volumes.reference:
+            fixed = volumes.reference_of(spec).title
+            words[spec.name + _SIMILARITY] = f"similarity of {spec.title} and {fixed} once registered"
+    for spec in volumes:
+        for edge in ("finest", "coarsest"):
+            words[f"{spec.name}_{edge}_spacing_mm"] = f"{edge} voxel spacing of {spec.title} in mm"
+    return words
 
 
 def _limit_text(low: float | None, high: float | None) -> str:
     return (
         f"{low:g} or more" if high is None else f"{high:g} or less" if low is None else f"{low:g} to {high:g}"
     )
+
+
+def _between(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or low <= value) and (high is None or value <= high)
 
 
 def _within(value: float, low: float, high: float) -> bool:
@@ -98,7 +103,7 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     Where work/ lacks what is needed, or holds it for other data than the model's, there are no
     ranges, and the result says why.
     """
-    work = project / "work"
+    work, words = project / "work", quantities(ensemble.volumes)
     try:
         splits = read_splits(work / "splits" / "splits.json")
         at_hand = {
@@ -106,37 +111,45 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
             "splits_digest": splits.digest,
         }
         if others := [name for name, digest in at_hand.items() if getattr(ensemble, name) != digest]:
-            return TrainingRanges.unknown(f"work/ is not what the model was trained on ({', '.join(others)})")
-        subjects = splits.development
-        preprocessed = _preprocessed_limits(work / "preprocessed", subjects)
+            return unknown_ranges(
+                f"work/ is not what the model was trained on ({', '.join(others)})", ensemble.volumes
+            )
+        measured = [Measurements.of_subject(work / "preprocessed" / name) for name in splits.development]
     except (OSError, ValueError, SplitError, ResultError) as error:
-        return TrainingRanges.unknown(_reason(error))
+        return unknown_ranges(_reason(error), ensemble.volumes)
+    preprocessed = _limits([preprocessed_quantities(one, ensemble.volumes) for one in measured])
     spacing, not_compared = _spacing_limits(project, ensemble, splits)
-    return TrainingRanges(preprocessed | spacing, len(subjects), not_compared)
+    return TrainingRanges(words, preprocessed | spacing, len(measured), not_compared)
+
+
+def unknown_ranges(reason: str, volumes: Volumes) -> TrainingRanges:
+    """No ranges at all."""
+    return TrainingRanges(quantities(volumes), {}, 0, (f"not compared with the training subjects: {reason}",))
 
 
 def preprocessed_quantities(measured: Measurements, volumes: Volumes) -> dict[str, float]:
     """What of a subject's measurements is compared, and the dose's factor; without what it lacks."""
-    last, dose = measured.mris[volumes.last_session_reference.name].registration, measured.dose
     found = {"brain_ml": measured.brain_ml}
-    if dose is not None:
-        found |= {"dose_max_gy": dose.dose_max_gy, "dose_factor": dose.factor}
-    if last is not None:
-        found["registration_normalised_mutual_information"] = last.similarity
+    if measured.dose is not None:
+        found |= {"dose_max_gy": measured.dose.dose_max_gy, "dose_factor": measured.dose.factor}
+    for spec in volumes.mris:
+        of_mri = measured.mris.get(spec.name)
+        if of_mri is not None and of_mri.registration is not None:
+            found[spec.name + _SIMILARITY] = of_mri.registration.similarity
     return found
 
 
 def spacings_mm(raw: RawSubject) -> dict[str, float]:
-    """The finest and the coarsest voxel spacing of each raw scan, from its header alone."""
-    return {
-        name: value
-        for modality in MODALITIES
-        for name, value in zip(_spacing_names(modality), _extremes_mm(raw.scan(modality)), strict=True)
-    }
-
-
-def _spacing_names(modality: Modality) -> tuple[str, str]:
-    return f"{modality}_finest_spacing_mm", f"{modality}_coarsest_spacing_mm"
+    """The finest and the coarsest voxel spacing of each raw volume that there is, from its header alone."""
+    found: dict[str, float] = {}
+    for spec in raw.volumes:
+        if spec.required or is_there(raw.scan(spec.name)):
+            finest, coarsest = _extremes_mm(raw.scan(spec.name))
+            found |= {
+                f"{spec.name}_finest_spacing_mm": finest,
+                f"{spec.name}_coarsest_spacing_mm": coarsest,
+            }
+    return found
 
 
 def _extremes_mm(path: Path) -> tuple[float, float]:
@@ -154,32 +167,26 @@ def _extremes_mm(path: Path) -> tuple[float, float]:
     return float(lengths.min()), float(lengths.max())
 
 
-def _preprocessed_limits(folder: Path, subjects: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    measured = [Measurements.of_subject(folder / subject) for subject in subjects]
-    quantities = [preprocessed_quantities(of_subject, PAPER_VOLUMES) for of_subject in measured]
-    return _limits([{name: of_subject[name] for name in PREPROCESSED} for of_subject in quantities])
-
-
 def _spacing_limits(
     project: Path, ensemble: EnsembleRecord, splits: Splits
 ) -> tuple[dict[str, tuple[float, float]], tuple[str, ...]]:
     """Ranges of the raw scans' spacings, where the raw cohort is still there, and why they are not."""
-    told = "voxel spacing is not compared with the training subjects: "
+    reason = "voxel spacing is not compared with the training subjects: "
     try:
         cohort = read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE)
         if cohort.digest != ensemble.data_digest:
-            return {}, (f"{told}work/cohort is not what the model was trained on (data_digest)",)
+            return {}, (f"{reason}work/cohort is not what the model was trained on (data_digest)",)
         root = project / cohort.root
-        return _limits([spacings_mm(RawSubject(root, subject)) for subject in splits.development]), ()
+        raws = [RawSubject(root, subject, ensemble.volumes) for subject in splits.development]
+        return _limits([spacings_mm(raw) for raw in raws]), ()
     except (OSError, ValueError, CohortError, ResultError) as error:
-        return {}, (f"{told}{_reason(error)}",)
+        return {}, (f"{reason}{_reason(error)}",)
 
 
-def _limits(records: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    return {
-        name: (min(record[name] for record in records), max(record[name] for record in records))
-        for name in (records[0] if records else ())
-    }
+def _limits(subjects: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Of each quantity, over the subjects that have it."""
+    known = {name: [one[name] for one in subjects if name in one] for one in subjects for name in one}
+    return {name: (min(values), max(values)) for name, values in known.items()}
 
 
 def _reason(error: Exception) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import VariableValue
+from ricenet.vocabulary import VariableSpec, VariableValue, Volumes
 
 
 def variables_of(cohort: CheckedCohort, preprocessed: Path) -> dict[str, dict[str, VariableValue]]:
@@ -18,19 +18,23 @@ def variables_of(cohort: CheckedCohort, preprocessed: Path) -> dict[str, dict[st
     the dose where a subject has none.
     Raises ResultError: a subject is not preprocessed. ParamsError: a measured variable that nothing measures.
     """
-    measured = [spec.name for spec in cohort.variables if spec.measured]
+    measured = [spec for spec in cohort.variables if spec.measured]
     values: dict[str, dict[str, VariableValue]] = {}
     for subject in cohort.subjects:
         known: dict[str, VariableValue] = dict(subject.variables)
         if measured:
-            found = _measured(Measurements.of_subject(preprocessed / subject.participant_id), cohort)
-            known |= {name: _value(name, found) for name in measured}
+            found = Measurements.of_subject(preprocessed / subject.participant_id)
+            known |= measured_variables(found, cohort.volumes, measured)
         values[subject.participant_id] = {spec.name: known.get(spec.name) for spec in cohort.variables}
     return values
 
 
-def _measured(measurements: Measurements, cohort: CheckedCohort) -> Mapping[str, float | None]:
-    return {"brain_ml": measurements.brain_ml, **measurements.scalars(cohort.volumes)}
+def measured_variables(
+    measurements: Measurements, volumes: Volumes, specs: Iterable[VariableSpec]
+) -> dict[str, float | None]:
+    """One subject's values of measured variables, by name. Raises ParamsError: one that nothing measures."""
+    measured = {"brain_ml": measurements.brain_ml, **measurements.scalars(volumes)}
+    return {spec.name: _value(spec.name, measured) for spec in specs if spec.measured}
 
 
 def _value(name: str, measured: Mapping[str, float | None]) -> float | None:
