@@ -99,18 +99,14 @@ def test_the_real_tables_hold_32_progressions_with_dose_15_stay_4_do_not_13_are_
 
 
 @needs_tables
-def test_the_newest_version_of_each_real_table_is_used() -> None:
-    assert read_tables(TABLES).files == tuple(sorted(CFB_FILES.values()))
-
-
-@needs_tables
 def test_the_older_real_table_of_doses_says_the_same(tmp_path: Path) -> None:
     for path in TABLES.glob("*.tsv"):
         if path.name != CFB_FILES["treatment_imaging_availability"]:
             shutil.copy(path, tmp_path)
-    older = read_tables(tmp_path)
+    newest, older = read_tables(TABLES), read_tables(tmp_path)
+    assert newest.files == tuple(sorted(CFB_FILES.values()))
     assert "CFB-GBM_treatment_imaging_availability_v02_20260129.tsv" in older.files
-    assert older.patients == read_tables(TABLES).patients
+    assert older.patients == newest.patients
 
 
 def test_a_target_that_was_generated_says_nothing_of_the_dose(tmp_path: Path) -> None:
@@ -331,56 +327,46 @@ def refusal(tmp_path: Path, files: CfbFiles) -> str:
     return message
 
 
-def test_a_subjects_files_keep_grid_and_values(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    raw = written(tmp_path, files)
-    for source, copy in (
-        (files.scans["post_op"], raw.scan("post_op")),
-        (files.scans["event"], raw.scan("event")),
-        (file_of(files, "dose"), raw.scan("dose")),
-    ):
-        before, after = load_nifti(source), load_nifti(copy)
-        np.testing.assert_array_equal(before.data, after.data)
-        np.testing.assert_array_equal(before.grid.affine, after.grid.affine)
-    assert set(np.unique(load_nifti(raw.brain_mask).data)) == {0.0, 1.0}
-
-
-def test_headers_are_left_behind(tmp_path: Path) -> None:
+def test_a_subjects_files_keep_grid_and_values_and_leave_headers_behind(tmp_path: Path) -> None:
     import nibabel as nib
 
     files = sound_files(tmp_path)
     image = nib.nifti1.load(files.scans["post_op"])
     image.header["descrip"] = b"Secret Sibylle"
     nib.nifti1.save(image, files.scans["post_op"])
+    # a mask may be of any positive value
+    change_voxels(files.brain_mask, lambda voxels: 255 * voxels)
     raw = written(tmp_path, files)
+    for name in PAPER_VOLUMES.names:
+        before, after = load_nifti(file_of(files, name)), load_nifti(raw.scan(name))
+        np.testing.assert_array_equal(before.data, after.data)
+        np.testing.assert_array_equal(before.grid.affine, after.grid.affine)
     assert bytes(nib.nifti1.load(raw.scan("post_op")).header["descrip"].item()) == b""
+    assert set(np.unique(load_nifti(raw.brain_mask).data)) == {0.0, 1.0}
 
 
-def test_the_sidecar_says_what_the_dose_is_and_what_was_taken_for_granted(tmp_path: Path) -> None:
-    sidecar = json.loads(written(tmp_path, sound_files(tmp_path)).dose_sidecar.read_text())
-    decisions = sidecar.pop("Decisions")
-    assert sidecar == {
+@pytest.mark.parametrize(
+    ("with_target", "compared"),
+    [
+        (True, "100% of the target (GTV) lies in the brain mask of t0"),
+        (False, "no target of the planning is distributed to compare dose and brain by"),
+    ],
+)
+def test_the_sidecar_says_what_the_dose_is_and_what_was_taken_for_granted(
+    tmp_path: Path, with_target: bool, compared: str
+) -> None:
+    files = sound_files(tmp_path)
+    raw = written(tmp_path, files if with_target else replace(files, gtv=None))
+    assert json.loads(raw.dose_sidecar.read_text()) == {
         "DoseUnits": "GY",
         "DoseSummationType": "PLAN",
         "NumberOfFractions": 30,
         "PrescriptionGy": 60.0,
+        "Decisions": [
+            "the dose is taken to lie in the space of the T1Gd of t0, as distributed: not documented",
+            compared,
+        ],
     }
-    assert decisions == [
-        "the dose is taken to lie in the space of the T1Gd of t0, as distributed: not documented",
-        "100% of the target (GTV) lies in the brain mask of t0",
-    ]
-
-
-def test_without_a_target_the_sidecar_says_that_nothing_was_compared(tmp_path: Path) -> None:
-    files = replace(sound_files(tmp_path), gtv=None)
-    decisions = json.loads(written(tmp_path, files).dose_sidecar.read_text())["Decisions"]
-    assert decisions[1:] == ["no target of the planning is distributed to compare dose and brain by"]
-
-
-def test_a_mask_may_be_of_any_positive_value(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    change_voxels(files.brain_mask, lambda voxels: 255 * voxels)
-    assert set(np.unique(load_nifti(written(tmp_path, files).brain_mask).data)) == {0.0, 1.0}
 
 
 def _no_dose_in_target(voxels: np.ndarray) -> np.ndarray:
@@ -388,69 +374,52 @@ def _no_dose_in_target(voxels: np.ndarray) -> np.ndarray:
     return np.where(target, 0.0, voxels + 1.0).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("role", "change", "message"),
-    [
-        ("dose", _no_dose_in_target, "the dose inside the target (GTV) is 0 everywhere"),
-        ("dose", lambda v: v / 30, "the course's dose reaches 2.1 Gy"),
-        ("dose", lambda v: v * 1.3, "the course's dose reaches 83.2 Gy"),
-        ("dose", lambda v: np.where(v == 0, np.nan, v), " NaN voxel(s)"),
-        ("dose", lambda v: v - 1, "voxel(s) of negative dose, down to -1 Gy"),
-        ("event", lambda v: 0 * v + 5, "the scan event: every voxel is 5"),
-        ("post_op", lambda v: v + np.nan, "the scan post_op: 8000 NaN voxel(s)"),
-        (
-            "brain_mask",
-            lambda v: v * (1 + np.arange(20) % 2),
-            "brain mask: holds 3 values, 0 and a positive one",
-        ),
-        ("brain_mask", lambda v: 0 * v, "brain mask: every voxel is 0"),
-        ("brain_mask", lambda v: 1 - v, "0% of the target (GTV) lies in the brain of t0"),
-        ("gtv", lambda v: 0 * v, "target (GTV): every voxel is 0"),
-    ],
-    ids=[
-        *("no dose in the target", "a fraction", "too much", "NaN", "negative", "flat event", "NaN scan"),
-        *("labels", "no brain", "inverted brain", "no target"),
-    ],
-)
+def shifted(shift_mm: float, *roles: str) -> Callable[[CfbFiles], None]:
+    def spoil(files: CfbFiles) -> None:
+        for role in roles:
+            volume = load_nifti(file_of(files, role))
+            affine = volume.grid.affine.copy()
+            affine[0, 3] += shift_mm
+            save_nifti(Volume(volume.data, Grid(volume.grid.shape, affine)), file_of(files, role))
+
+    return spoil
+
+
+def changed(role: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[CfbFiles], None]:
+    return lambda files: change_voxels(file_of(files, role), change)
+
+
+FAULTS: dict[str, tuple[Callable[[CfbFiles], object], str]] = {
+    "no dose in the target": (changed("dose", _no_dose_in_target), "inside the target (GTV) is 0 everywhere"),
+    "a fraction": (changed("dose", lambda v: v / 30), "the course's dose reaches 2.1 Gy"),
+    "too much": (changed("dose", lambda v: v * 1.3), "the course's dose reaches 83.2 Gy"),
+    "NaN": (changed("dose", lambda v: np.where(v == 0, np.nan, v)), " NaN voxel(s)"),
+    "negative": (changed("dose", lambda v: v - 1), "voxel(s) of negative dose, down to -1 Gy"),
+    "flat event": (changed("event", lambda v: 0 * v + 5), "the scan event: every voxel is 5"),
+    "NaN scan": (changed("post_op", lambda v: v + np.nan), "the scan post_op: 8000 NaN voxel(s)"),
+    "labels": (
+        changed("brain_mask", lambda v: v * (1 + np.arange(20) % 2)), "brain mask: holds 3 values, 0 and"
+    ),
+    "no brain": (changed("brain_mask", lambda v: 0 * v), "brain mask: every voxel is 0"),
+    "inverted brain": (
+        changed("brain_mask", lambda v: 1 - v), "0% of the target (GTV) lies in the brain of t0"
+    ),
+    "no target": (changed("gtv", lambda v: 0 * v), "target (GTV): every voxel is 0"),
+    # half of 160 mm and of 140 mm, and 4 mm between the centres: they touch at 146 mm
+    "beside the scan": (shifted(151.0, "dose"), "lies 5 mm outside the field of view of the T1Gd of t0"),
+    "another grid": (shifted(1.0, "gtv"), "the target (GTV) does not lie on the dose's grid"),
+    "far from the brain": (shifted(50.0, "dose", "gtv"), "lies in the brain of t0, at least 50% is expected"),
+    "unreadable": (lambda files: file_of(files, "dose").write_bytes(b"x"), "dose: cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS)
 def test_a_file_that_contradicts_the_others_or_itself_is_refused(
-    tmp_path: Path, role: str, change: Callable[[np.ndarray], np.ndarray], message: str
+    tmp_path: Path, spoil: Callable[[CfbFiles], object], words: str
 ) -> None:
     files = sound_files(tmp_path)
-    change_voxels(file_of(files, role), change)
-    assert message in refusal(tmp_path, files)
-
-
-def _move(path: Path, shift_mm: float) -> None:
-    volume = load_nifti(path)
-    affine = volume.grid.affine.copy()
-    affine[0, 3] += shift_mm
-    save_nifti(Volume(volume.data, Grid(volume.grid.shape, affine)), path)
-
-
-def test_a_dose_beside_the_scan_is_refused(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    # half of 160 mm and of 140 mm, and 4 mm between the centres: they touch at 146 mm
-    _move(file_of(files, "dose"), 151.0)
-    assert "the dose grid lies 5 mm outside the field of view of the T1Gd of t0" in refusal(tmp_path, files)
-
-
-def test_a_target_on_another_grid_is_refused(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    _move(file_of(files, "gtv"), 1.0)
-    assert "the target (GTV) does not lie on the dose's grid" in refusal(tmp_path, files)
-
-
-def test_dose_and_target_far_from_the_brain_are_refused(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    for role in ("dose", "gtv"):
-        _move(file_of(files, role), 50.0)
-    assert "of the target (GTV) lies in the brain of t0, at least 50% is expected" in refusal(tmp_path, files)
-
-
-def test_an_unreadable_file_is_refused_without_its_name(tmp_path: Path) -> None:
-    files = sound_files(tmp_path)
-    file_of(files, "dose").write_bytes(b"no volume")
-    assert "dose: cannot be read" in refusal(tmp_path, files)
+    spoil(files)
+    assert words in refusal(tmp_path, files)
 
 
 # --- the whole

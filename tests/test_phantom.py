@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from five_volumes import FIVE_VOLUMES
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
-from ricenet.phantom.anatomy import Anatomy, Template, load_template, make_anatomy
+from ricenet.phantom.anatomy import Anatomy, make_anatomy, shared_template
+from ricenet.phantom.contrasts import ADC, FLAIR, T1CE, Contrast, signal_of
 from ricenet.phantom.irradiation import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import Evidence, Weights, probability_of_rice
-from ricenet.phantom.phantom_subject import draw_cause, write_subject
+from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject, write_subject
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json
@@ -28,12 +30,12 @@ SPACING_MM = 4.0
 
 
 @pytest.fixture(scope="module")
-def template() -> Template:
-    return load_template(SPACING_MM)
+def template() -> Anatomy:
+    return shared_template(SPACING_MM)
 
 
 @pytest.fixture(scope="module")
-def anatomy(template: Template) -> Anatomy:
+def anatomy(template: Anatomy) -> Anatomy:
     return make_anatomy(template, generator_for("test", "anatomy"))
 
 
@@ -42,7 +44,7 @@ def lesions_of(anatomy: Anatomy, evidence: Evidence) -> Lesions:
 
 
 @pytest.fixture(scope="module")
-def cohort(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cohort(template: Anatomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects, every one with a single fraction's dose unless re-irradiated."""
     folder = tmp_path_factory.mktemp("phantom") / "cohort"
     for subject in ("sub-001", "sub-002", "sub-003"):
@@ -158,7 +160,7 @@ def test_a_single_fraction_times_the_fractions_is_the_course(cohort: Path) -> No
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
-    cohort: Path, template: Template, tmp_path: Path
+    cohort: Path, template: Anatomy, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
     write_subject(again, template, draw_cause("sub-002", 7, WEIGHTS), 7, single_fraction_share=1.0)
@@ -168,6 +170,84 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
         digest = file_digest(RawSubject(cohort, "sub-002").scan(modality))
         assert file_digest(RawSubject(again, "sub-002").scan(modality)) == digest
         assert file_digest(RawSubject(other, "sub-002").scan(modality)) != digest
+
+
+# ---- further MRIs
+
+
+@pytest.fixture(scope="module")
+def five(template: Anatomy) -> SyntheticSubject:
+    return make_subject(template, draw_cause("sub-002", 7, WEIGHTS), 7, FIVE_VOLUMES)
+
+
+def test_declaring_more_volumes_changes_none_of_the_papers(five: SyntheticSubject, cohort: Path) -> None:
+    assert list(five.scans) == ["post_op", "event", "event_flair", "event_adc", "dose"]
+    for name in ("post_op", "event"):
+        written = load_nifti(RawSubject(cohort, "sub-002").scan(name))
+        np.testing.assert_array_equal(five.scans[name].data, written.data)
+        np.testing.assert_allclose(five.scans[name].grid.affine, written.grid.affine, atol=1e-4)
+
+
+def test_every_mri_has_a_head_position_and_a_grid_of_its_own(five: SyntheticSubject) -> None:
+    for what in (
+        [placement.world_from_anatomy for placement in five.placements.values()],
+        [placement.grid.affine for placement in five.placements.values()],
+    ):
+        assert all(not np.allclose(a, b) for n, a in enumerate(what) for b in what[:n])
+
+
+def median_in(subject: SyntheticSubject, name: str, mask: np.ndarray) -> float:
+    scan = resample(subject.scans[name], subject.anatomy.grid, subject.world_from_anatomy(name))
+    return float(np.median(scan.data[mask]))
+
+
+def test_adc_is_a_map_in_its_unit(five: SyntheticSubject) -> None:
+    lesions, anatomy = five.lesions, five.anatomy
+    far = (lesions.cavity_distance_mm > 25) & (lesions.lesion < 0.01)
+    white, cavity = (anatomy.white > 0.9) & far, (lesions.cavity_at_event > 0.95) & (lesions.lesion < 0.05)
+    assert median_in(five, "event_adc", white) == pytest.approx(780, abs=60)
+    assert median_in(five, "event_adc", cavity) == pytest.approx(3000, rel=0.15)
+    assert median_in(five, "event_adc", lesions.lesion > 0.95) == pytest.approx(1150, rel=0.1)
+    assert five.scans["event_adc"].data.min() == 0 and five.scans["event_adc"].data.max() < 3400
+
+
+def test_flair_has_dark_fluid_and_bright_oedema(five: SyntheticSubject) -> None:
+    lesions, white = five.lesions, five.anatomy.white > 0.9
+    distance = lesions.cavity_distance_mm
+    near, far = white & (distance > 1) & (distance < 4) & (lesions.lesion < 0.05), white & (distance > 25)
+    cavity = (lesions.cavity_at_event > 0.95) & (lesions.lesion < 0.05)
+    fluid, tissue, oedema = (median_in(five, "event_flair", mask) for mask in (cavity, far, near))
+    assert fluid < 0.6 * tissue and oedema > 1.3 * tissue
+
+
+@pytest.mark.parametrize(("contrast", "shows"), [(T1CE, True), (FLAIR, False), (ADC, False)])
+@pytest.mark.parametrize(("at_event", "evidence"), [(False, {"post_op": 2.0}), (True, {"event": 1.5})])
+def test_only_t1_shows_the_evidence_of_its_visit(
+    anatomy: Anatomy, contrast: Contrast, shows: bool, at_event: bool, evidence: dict[str, float]
+) -> None:
+    def signal(known: Evidence) -> np.ndarray:
+        rng = generator_for("test", "oedema")
+        return signal_of(contrast, anatomy, lesions_of(anatomy, known), known, rng, at_event=at_event)
+
+    assert (not np.array_equal(signal(NEUTRAL), signal(replace(NEUTRAL, **evidence)))) == shows
+
+
+def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    write_phantom(
+        folder, 2, 7, WEIGHTS, test_fraction=0.5, spacing_mm=8.0, single_fraction_share=0.0,
+        volumes=FIVE_VOLUMES, backend="serial",
+    )  # fmt: skip
+    header, *rows = (line.split("\t") for line in (folder / "participants.tsv").read_text().splitlines())
+    assert header[-1] == "rt_modality" and [row[-1] for row in rows] == ["photon", "photon"]
+    assert set(header) == set(read_json(folder / "participants.json"))
+    raw = RawSubject(folder, "sub-001", FIVE_VOLUMES)
+    assert set(raw.files) == {*FIVE_VOLUMES.names, "dose_sidecar", "cavity_mask", "lesion_mask"}
+    truth = read_json(folder / "ground_truth" / "sub-001" / "truth.json")
+    assert set(truth["world_from_post_op_world"]) == {"event_flair", "event_adc"}
+
+
+# ---- faults
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from five_volumes import FIVE_VOLUMES
 from pydicom.dataset import Dataset
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from ricenet.cli import app
+from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.tree import read_tree
+from ricenet.importing.sequences import is_sequence
 from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
@@ -467,6 +471,25 @@ def test_distractors_lie_beside_the_images(export: Export) -> None:
     assert all("ContrastBolusAgent" not in header for header in native)
     contrast = export.series("PHANTOM-0001", "MR", "t1_mprage")
     assert all(header.ContrastBolusAgent for header in contrast)
+
+
+def test_further_mris_lie_in_their_sessions_study_and_can_be_recognised(tmp_path: Path) -> None:
+    folder = tmp_path / "five"
+    write_dicom_phantom(
+        folder, 1, SEED, WEIGHTS, test_fraction=0.0, spacing_mm=8.0, volumes=FIVE_VOLUMES, backend="serial"
+    )
+    series = {one.first.series_description: one for one in read_tree(folder / "images").series}
+    flair, adc = series["t2_flair_tra"], series["ep2d_diff_ADC"]
+    for name, found in (("event_flair", flair), ("event_adc", adc)):
+        assert is_sequence(found, FIVE_VOLUMES[name])
+        assert found.first.date == max(one.first.date for one in series.values() if one.first.date)
+        assert not found.first.contrast_agent
+    # the head lay differently in each, so none shares a frame of reference
+    assert len({one.first.frame_of_reference_uid for one in (flair, adc, series["t1_se_tra"])}) == 3
+    subject = make_subject(shared_template(8.0), draw_cause("sub-001", SEED, WEIGHTS), SEED, FIVE_VOLUMES)
+    np.testing.assert_array_equal(
+        np.sort(read_image(adc).data, axis=None), np.sort(subject.scans["event_adc"].data, axis=None)
+    )
 
 
 def test_every_file_is_read_under_strict_validation(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:

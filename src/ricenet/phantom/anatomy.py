@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
-from ricenet.volume import Affine, Grid, Volume, resample, supersampling_for
+from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, supersampling_for
 
 FloatArray = NDArray[np.float32]
 Point = NDArray[np.float64]
@@ -30,20 +31,10 @@ SCALP_MM = (8.0, 14.0)
 
 
 @dataclass(frozen=True)
-class Template:
-    """Tissue maps on one grid in MNI space; `brain_depth_mm` is positive inside the brain."""
-
-    grid: Grid
-    grey: FloatArray
-    white: FloatArray
-    brain_depth_mm: FloatArray
-
-
-@dataclass(frozen=True)
 class Anatomy:
-    """One subject's tissues on an isotropic grid in the subject's own space.
+    """Tissues on an isotropic grid: the template's in MNI space, or one subject's in a space of its own.
 
-    All arrays (X, Y, Z); tissue maps are fractions in [0, 1].
+    All arrays (X, Y, Z); tissue maps are fractions in [0, 1]; `brain_depth_mm` is positive inside the brain.
     """
 
     grid: Grid
@@ -58,23 +49,20 @@ class Anatomy:
 
     @property
     def points_mm(self) -> FloatArray:
-        """World position of each voxel, (3, X, Y, Z)."""
-        return points_mm(self.grid)
+        """World position of each voxel, (3, X, Y, Z); the grid lies along the world axes."""
+        affine, shape = self.grid.affine, self.grid.shape
+        axes = [affine[i, 3] + affine[i, i] * np.arange(shape[i], dtype=np.float32) for i in range(3)]
+        return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
+
+    def offset_mm(self, point_mm: Point | NDArray[np.float32]) -> FloatArray:
+        """From a point to each voxel, (3, X, Y, Z)."""
+        offset: FloatArray = self.points_mm - point_mm.astype(np.float32)[:, None, None, None]
+        return offset
 
 
-def points_mm(grid: Grid) -> FloatArray:
-    """World position of each voxel of a grid along the world axes, (3, X, Y, Z)."""
-    axes = [
-        grid.affine[i, 3] + grid.affine[i, i] * np.arange(grid.shape[i], dtype=np.float32) for i in range(3)
-    ]
-    return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
-
-
-def load_template(spacing_mm: float) -> Template:
+def load_template(spacing_mm: float) -> Anatomy:
     """The MNI maps averaged onto a grid of the given spacing, with room for skull and scalp."""
     from nilearn.datasets import struct
-
-    from ricenet.volume import load_nifti
 
     t1, grey, white = (
         load_nifti(path)
@@ -85,18 +73,18 @@ def load_template(spacing_mm: float) -> Template:
     t1_, grey_, white_ = (
         resample(Volume(v.data / v.data.max(), v.grid), grid, supersampling=k).data for v in (t1, grey, white)
     )
-    return Template(
+    return Anatomy(
         grid, grey_.astype(np.float32), white_.astype(np.float32), _depth_mm(t1_ > 0.05, spacing_mm)
     )
 
 
 @functools.cache
-def shared_template(spacing_mm: float) -> Template:
+def shared_template(spacing_mm: float) -> Anatomy:
     """One template a worker process: it takes longer to load than a subject takes to make."""
     return load_template(spacing_mm)
 
 
-def make_anatomy(template: Template, rng: np.random.Generator) -> Anatomy:
+def make_anatomy(template: Anatomy, rng: np.random.Generator) -> Anatomy:
     """A new head: the template under a random affine and a smooth random deformation.
 
     The MNI template is larger than an average head, hence scales below one.
@@ -104,9 +92,8 @@ def make_anatomy(template: Template, rng: np.random.Generator) -> Anatomy:
     scales = rng.uniform(0.88, 0.96) * rng.uniform(0.97, 1.03, size=3)
     shears = rng.uniform(-0.03, 0.03, size=3)
     matrix = (np.array([[1, shears[0], shears[1]], [0, 1, shears[2]], [0, 0, 1]]) / scales).astype(np.float32)
-    points = points_mm(template.grid)
     centre = _centre_mm(template)
-    moved = np.einsum("ij,jxyz->ixyz", matrix, points - centre[:, None, None, None])
+    moved: FloatArray = np.einsum("ij,jxyz->ixyz", matrix, template.offset_mm(centre))
     moved += centre[:, None, None, None] + smooth_field(template.grid, 3, 40.0, 2.5, rng)
     voxels = (moved - template.grid.affine[:3, 3, None, None, None]) / template.grid.spacing_mm[0]
 
@@ -160,8 +147,6 @@ def rigid(
     rotation_degrees: NDArray[np.float64], translation_mm: NDArray[np.float64], about_mm: NDArray[np.float64]
 ) -> Affine:
     """World transform: rotation (extrinsic x, y, z) about a point, then translation."""
-    from scipy.spatial.transform import Rotation
-
     transform = np.eye(4)
     transform[:3, :3] = Rotation.from_euler("xyz", rotation_degrees, degrees=True).as_matrix()
     transform[:3, 3] = about_mm - transform[:3, :3] @ about_mm + translation_mm
@@ -187,6 +172,6 @@ def _depth_mm(tissue: NDArray[np.bool_], spacing_mm: float) -> FloatArray:
     return depth
 
 
-def _centre_mm(template: Template) -> NDArray[np.float32]:
+def _centre_mm(template: Anatomy) -> NDArray[np.float32]:
     inside = np.argwhere(template.brain_depth_mm > 0)
     return template.grid.world_mm((inside.min(axis=0) + inside.max(axis=0)) / 2).astype(np.float32)

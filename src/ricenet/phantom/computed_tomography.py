@@ -17,9 +17,8 @@ LOWEST_HU = -1024.0
 TISSUES_HU = Tissues(white=28.0, grey=40.0, fluid=8.0, skull=900.0, scalp=20.0)
 NOISE_SD_HU = 12.0
 
-FIELD_BESIDE_MM, FIELD_IN_FRONT_MM, FIELD_BEHIND_MM = 45.0, 35.0, 75.0
-FIELD_BELOW_MM, FIELD_ABOVE_MM = 30.0, 15.0
-"""How far the field of view reaches beyond the head."""
+FIELD_BEFORE_MM, FIELD_AFTER_MM = np.array([45.0, 75.0, 30.0]), np.array([45.0, 35.0, 15.0])
+"""How far the field of view reaches beyond the head: to the left, back and below; right, front and above."""
 
 HEADREST_GAP_MM, HEADREST_THICKNESS_MM, HEADREST_HU = 6.0, 4.0, -350.0
 COUCH_GAP_MM, COUCH_THICKNESS_MM, COUCH_HU = 32.0, 40.0, -930.0
@@ -47,7 +46,8 @@ def make_planning_ct(
     shift = rng.uniform(-1, 1, 3) * np.array([15.0, 40.0, 300.0])
     world_from_anatomy = rigid(rng.uniform(-8, 8, 3), shift, corners.mean(axis=0))
     low, high = _head_in(anatomy, world_from_anatomy)
-    grid = _axial_grid(low, high, (spacing_mm, spacing_mm, spacing_mm * float(rng.uniform(1.0, 1.5))))
+    slices_mm = spacing_mm * float(rng.uniform(1.0, 1.5))
+    grid = _grid_between(low - FIELD_BEFORE_MM, high + FIELD_AFTER_MM, (spacing_mm, spacing_mm, slices_mm))
     head = overlay(_head_above_air(anatomy), lesions.cavity, TISSUES_HU.fluid - AIR_HU)
     # relative to air, for outside of the anatomy's grid resampling yields 0
     above_air = resample(Volume(head, anatomy.grid), grid, inverse(world_from_anatomy)).data
@@ -73,14 +73,6 @@ def _head_in(anatomy: Anatomy, world_from_anatomy: Affine) -> tuple[NDArray[np.f
     head = np.argwhere(anatomy.brain_depth_mm > -SCALP_MM[1]).astype(np.float64)
     world = anatomy.grid.world_mm(head) @ world_from_anatomy[:3, :3].T + world_from_anatomy[:3, 3]
     return world.min(axis=0), world.max(axis=0)
-
-
-def _axial_grid(
-    low: NDArray[np.float64], high: NDArray[np.float64], spacing_mm: tuple[float, float, float]
-) -> Grid:
-    before = np.array([FIELD_BESIDE_MM, FIELD_BEHIND_MM, FIELD_BELOW_MM])
-    after = np.array([FIELD_BESIDE_MM, FIELD_IN_FRONT_MM, FIELD_ABOVE_MM])
-    return _grid_between(low - before, high + after, spacing_mm)
 
 
 def _grid_between(

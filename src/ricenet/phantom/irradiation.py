@@ -58,8 +58,7 @@ def _hot_spot(anatomy: Anatomy, lesions: Lesions, margin_mm: float, rng: np.rand
     """An inhomogeneity of 3 to 7 % somewhere in the target, as plans have."""
     offset = rng.normal(size=3)
     offset *= rng.uniform(0.0, margin_mm) / np.linalg.norm(offset)
-    centre = (lesions.cavity_centre_mm + offset).astype(np.float32)
-    delta = anatomy.points_mm - centre[:, None, None, None]
+    delta = anatomy.offset_mm(lesions.cavity_centre_mm + offset)
     squared = np.einsum("ixyz,ixyz->xyz", delta, delta)
     spot: FloatArray = np.float32(rng.uniform(0.03, 0.07)) * np.exp(-squared / np.float32(2 * 6.0**2))
     return spot
@@ -71,7 +70,7 @@ def _beams_gy(
     """Entrance and exit dose of five to seven coplanar or nearly coplanar beams."""
     count = int(rng.integers(5, 8))
     start = rng.uniform(0, 360)
-    delta = anatomy.points_mm - isocentre_mm.astype(np.float32)[:, None, None, None]
+    delta = anatomy.offset_mm(isocentre_mm)
     total: FloatArray = np.zeros(anatomy.grid.shape, np.float32)
     attenuation = np.float32(ATTENUATION_PER_MM)
     for beam in range(count):

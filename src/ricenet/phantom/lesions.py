@@ -81,14 +81,13 @@ def _direction(rng: np.random.Generator) -> Point:
 
 
 def _distance_mm(anatomy: Anatomy, point: Point) -> FloatArray:
-    offset = anatomy.points_mm - point.astype(np.float32)[:, None, None, None]
+    offset = anatomy.offset_mm(point)
     distance: FloatArray = np.sqrt(np.einsum("ixyz,ixyz->xyz", offset, offset))
     return distance
 
 
 def _along(anatomy: Anatomy, point: Point, direction: Point) -> FloatArray:
-    offset = anatomy.points_mm - point.astype(np.float32)[:, None, None, None]
-    along: FloatArray = np.einsum("i,ixyz->xyz", direction.astype(np.float32), offset)
+    along: FloatArray = np.einsum("i,ixyz->xyz", direction.astype(np.float32), anatomy.offset_mm(point))
     return along
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH, RawSubject
 from ricenet.phantom.acquisition import Placement, oblique_grid, place, scan
-from ricenet.phantom.anatomy import Anatomy, FloatArray, Template, head_bounds_mm, make_anatomy
+from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, make_anatomy
 from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
@@ -77,7 +77,7 @@ class SyntheticSubject(Head):
 
 
 def make_subject(
-    template: Template, cause: Cause, seed: int, volumes: Volumes = PAPER_VOLUMES
+    template: Anatomy, cause: Cause, seed: int, volumes: Volumes = PAPER_VOLUMES
 ) -> SyntheticSubject:
     """Make a subject's volumes; nothing is written."""
     anatomy = make_anatomy(template, cause.stream(seed, "anatomy"))
@@ -101,7 +101,7 @@ def make_subject(
 
 def write_subject(
     cohort: Path,
-    template: Template,
+    template: Anatomy,
     cause: Cause,
     seed: int,
     single_fraction_share: float,

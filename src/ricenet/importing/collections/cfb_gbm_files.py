@@ -157,8 +157,8 @@ def _as_mask(scan: str, volume: Volume) -> Volume:
 
 def _judge_dose(dose: Volume, scan: Grid, brain: Volume, gtv: Path | None) -> list[str]:
     """What was taken for granted of a dose, once it overlaps the scan and its target the brain."""
-    (dose_low, dose_high), (low, high) = _box_mm(dose.grid), _box_mm(scan)
-    gap_mm = float(np.maximum(dose_low - high, low - dose_high).max())
+    corners = dose.grid.corners_mm, scan.corners_mm
+    gap_mm = float((np.max([c.min(0) for c in corners], 0) - np.min([c.max(0) for c in corners], 0)).max())
     if gap_mm >= 0:
         raise SourceError(
             f"the dose grid lies {gap_mm:.0f} mm outside the field of view of the T1Gd of t0", _OUTSIDE
@@ -171,7 +171,8 @@ def _judge_dose(dose: Volume, scan: Grid, brain: Volume, gtv: Path | None) -> li
 
 def _judge_target(gtv: Volume, dose: Volume, brain: Volume) -> str:
     """What the target says of the dose: it is irradiated, and lies in the brain."""
-    if gtv.grid.shape != dose.grid.shape or _apart_mm(gtv.grid, dose.grid) > _SAME_GRID_MM:
+    apart_mm = np.linalg.norm(gtv.grid.corners_mm - dose.grid.corners_mm, axis=1).max()
+    if gtv.grid.shape != dose.grid.shape or apart_mm > _SAME_GRID_MM:
         raise SourceError(f"the {_TARGET} does not lie on the dose's grid", _AGAIN)
     if not (dose.data[gtv.data] > 0).any():
         raise SourceError(f"the dose inside the {_TARGET} is 0 everywhere", _AGAIN)
@@ -183,19 +184,3 @@ def _judge_target(gtv: Volume, dose: Volume, brain: Volume) -> str:
             _OUTSIDE,
         )
     return f"{share:.0%} of the {_TARGET} lies in the brain mask of t0"
-
-
-def _corners_mm(grid: Grid, beyond: float) -> np.ndarray:
-    """World coordinates (8, 3) of the outermost voxels' centres, or `beyond` voxels outside of them."""
-    ends = [(-beyond, n - 1 + beyond) for n in grid.shape]
-    return grid.world_mm(np.array(np.meshgrid(*ends)).reshape(3, 8).T.astype(np.float64))
-
-
-def _box_mm(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    world = _corners_mm(grid, 0.5)
-    return world.min(axis=0), world.max(axis=0)
-
-
-def _apart_mm(one: Grid, other: Grid) -> float:
-    """The largest distance between the two grids' corners."""
-    return float(np.linalg.norm(_corners_mm(one, 0.0) - _corners_mm(other, 0.0), axis=1).max())
