@@ -1,6 +1,10 @@
 """A project folder with the results of all stages of small_results, and its page."""
 
+import atexit
+import functools
 import re
+import shutil
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -115,19 +119,33 @@ def write_ledger(project, gate="passed"):
     write_text(project / "models/test_ledger.tsv", table_text(header, evaluations))
 
 
-def write_project(tmp_path):
+@functools.cache
+def _finished() -> Path:
     """A project folder whose stages have all run but the report's; no model has voted."""
-    write_splits(tmp_path)
-    write_training(tmp_path)
-    write_cohort(tmp_path)
-    write_evaluation(tmp_path)
-    write_explanation(tmp_path)
-    write_json(tmp_path / "work/preprocessed/summary.json", {"digest": "9" * 64, "subjects": {}})
-    write_json(tmp_path / "work/vote/vote.json", {})
-    write_json(tmp_path / "work/tuning/best.json", {})
-    write_evidence(tmp_path)
-    write_robustness(tmp_path)
-    return tmp_path
+    folder = Path(tempfile.mkdtemp(prefix="small_report_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_splits(folder)
+    write_training(folder)
+    write_cohort(folder)
+    write_evaluation(folder)
+    write_explanation(folder)
+    write_json(folder / "work/preprocessed/summary.json", {"digest": "9" * 64, "subjects": {}})
+    write_json(folder / "work/vote/vote.json", {})
+    write_json(folder / "work/tuning/best.json", {})
+    write_evidence(folder)
+    write_robustness(folder)
+    return folder
+
+
+def write_project(tmp_path):
+    """A copy of it of one's own."""
+    return shutil.copytree(_finished(), tmp_path, dirs_exist_ok=True)
+
+
+@functools.cache
+def plain_page():
+    """The page of the project as it is."""
+    return page_of(_finished())
 
 
 def protocol(pdf=False):

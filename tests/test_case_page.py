@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import io
 import json
@@ -50,6 +51,12 @@ from ricenet.volume import Grid
 def without_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said here does not depend on the viewer, which may not be built."""
     monkeypatch.setattr(page_module, "viewer_script", lambda: "/* the viewer */")
+
+
+@functools.cache
+def plain() -> str:
+    """The page of the case as it is."""
+    return case_page(case())
 
 
 class Reader(HTMLParser):
@@ -118,7 +125,7 @@ def test_wrong_predictions_alone_are_marked(label: str, predicted: str, wrong: b
 
 
 def test_votes_say_which_network_did_not_train_on_the_subject() -> None:
-    text = said(case_page(case()))
+    text = said(plain())
     assert "0 0.710 rice in its training 1 0.320 recurrence held out 2 0.640 rice in its training" in text
     assert "the mean over the 1 network that did not train on this subject" in text
     assert "One network is no sample, so there is no interval." in text
@@ -127,7 +134,7 @@ def test_votes_say_which_network_did_not_train_on_the_subject() -> None:
 
 
 def test_summaries_are_tables_with_ratios() -> None:
-    text = said(case_page(case()))
+    text = said(plain())
     assert "20 to 40 Gy 30.0 % 20.0 % 1.5" in text
     assert "lesion 50.0 % 2.0 % 25.0" in text
     assert "cavity 5.0 % 0.0 % \u2013" in text  # no volume, no ratio
@@ -163,7 +170,7 @@ def test_other_declared_volumes_have_panels_and_numbers_and_what_is_not_there_is
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
-    page = case_page(case())
+    page = plain()
     loading = [
         (tag, value)
         for tag, name, value in Reader(page).attributes
@@ -187,7 +194,7 @@ def test_text_from_outside_stays_text() -> None:
 
 
 def test_the_same_case_gives_the_same_page() -> None:
-    assert case_page(case()) == case_page(case())
+    assert case_page(case()) == plain()
 
 
 def test_without_the_viewer_the_page_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +209,7 @@ def test_without_the_viewer_the_page_says_what_to_run(monkeypatch: pytest.Monkey
 
 
 def test_the_page_holds_every_volume_that_its_description_names() -> None:
-    scripts = Reader(case_page(case())).scripts
+    scripts = Reader(plain()).scripts
     description = json.loads(scripts["case"])
     named = [v["name"] for v in description["volumes"]] + description["masks"]
     named += [m["volume"] for m in description["maps"]]
@@ -253,7 +260,7 @@ def test_isodoses_are_drawn_where_the_dose_reaches_them() -> None:
     names = [line["name"] for line in lines(anatomy(highest_gy=45.0))]
     assert names == ["isodose-20", "isodose-40", "brain", "cavity", "lesion"]
     assert "The dose does not reach 50 Gy, 60 Gy." in said(case_page(case(anatomy(highest_gy=45.0))))
-    assert "does not reach" not in said(case_page(case()))
+    assert "does not reach" not in said(plain())
 
 
 @pytest.mark.parametrize(("limit", "decimals"), [(0.0, 3), (0.9, 3), (0.05, 4), (2e-6, 8), (1e-30, 9)])
