@@ -81,24 +81,6 @@ def write_structures(folder: Path, name: str = "1.2.3") -> Path:
     return write_rtstruct(folder / name, header(name), images=Header(STUDY, "1.2.7", FRAME), slices=2)
 
 
-def compress_with_gdcm(path: Path, compression: str) -> None:
-    """Recode a file in place; `compression` is GDCM's word."""
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    encoder = gdcm.ImageChangeTransferSyntax()
-    encoder.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, compression)))
-    encoder.SetInput(reader.GetImage())
-    assert encoder.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(path))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(encoder.GetOutput())
-    assert writer.Write()
-
-
 def change(path: Path, edit: Callable[[Dataset], object]) -> Path:
     """Rewrite a file with something changed."""
     dataset = dcmread(path)

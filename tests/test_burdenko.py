@@ -87,6 +87,10 @@ def test_the_first_event_is_the_label(
     assert event.on == parse_date(DAYS[follow_up - 1])
 
 
+NOT_A_WORD = "has a response that is not of the known words"
+NO_LABEL = "is a combination without a label:"
+
+
 @pytest.mark.parametrize(
     ("responses", "dates", "reason"),
     [
@@ -94,25 +98,13 @@ def test_the_first_event_is_the_label(
         (["stable"], DAYS, "no event in 1 follow-up visit(s) with a response"),
         ([], DAYS, "no follow-up with a response"),
         ([], [], "no follow-up with a response"),
-        (["progression"], [], "the first event (follow-up 1) has no date"),
-        (["swelling"], DAYS, "the first event (follow-up 1) has a response that is not of the known words"),
-        (
-            ["stable", "stable, distant progression"],
-            DAYS,
-            "the first event (follow-up 2) is a combination without a label: distant progression, stable",
-        ),
-        (
-            ["progression, pseudo progression"],
-            DAYS,
-            "the first event (follow-up 1) is a combination without a label: progression, pseudo progression",
-        ),
-        (
-            ["progression, swelling"],
-            DAYS,
-            "the first event (follow-up 1) has a response that is not of the known words",
-        ),
+        (["progression"], [], f"{FIRST} 1) has no date"),
+        (["swelling"], DAYS, f"{FIRST} 1) {NOT_A_WORD}"),
+        (["progression, swelling"], DAYS, f"{FIRST} 1) {NOT_A_WORD}"),
+        (["stable", "stable, distant progression"], DAYS, f"{FIRST} 2) {NO_LABEL} distant progression, stable"),
+        (["progression, pseudo progression"], DAYS, f"{FIRST} 1) {NO_LABEL} progression, pseudo progression"),
     ],
-)
+)  # fmt: skip
 def test_a_patient_without_a_usable_event_is_excluded_with_the_reason(
     tmp_path: Path, responses: list[str], dates: list[str], reason: str
 ) -> None:
@@ -371,59 +363,38 @@ def test_volumes_of_one_visit_or_three_are_refused(tmp_path: Path) -> None:
             require_two_visits(volumes)
 
 
-@pytest.mark.parametrize(
-    ("series", "reason"),
-    [
-        ([], "no images: the folder holds no DICOM file of this patient"),
-        ([one for one in the_series() if one.kind != "RTDOSE"], "no RTDOSE"),
-        (
-            [*the_series(), a_series("RTDOSE", "second plan", PLANNING)],
-            "ambiguous: RTDOSE objects in 2 studies",
-        ),
-        (
-            [*the_series(), a_series("MR", "plan", PLANNING, "CET1 sag")],
-            "ambiguous: 2 CET1 series in the planning study",
-        ),
-        (
-            without(("plan", "MR0T1CET1")),
-            "no CET1 series at the topometric MRI (the planning study has none); "
-            "the nearest is 70 day(s) away",
-        ),
-        (
-            [
-                *without(("plan", "MR0T1CET1")),
-                *(a_series("MR", f"mri {n}", PLANNING, "CET1") for n in range(3)),
-            ],
-            "ambiguous: 3 CET1 series at the topometric MRI (the planning study has none)",
-        ),
-        (
-            [*the_series(), a_series("MR", "control 2", EVENT, "CET1")],
-            "ambiguous: 2 CET1 series at follow-up 1",
-        ),
-        (
-            [*without(("control", "MR0t1cet1")), a_series("MR", "late", date(2004, 5, 17), "CET1")],
-            "no CET1 series at follow-up 1; the nearest is 7 day(s) away",
-        ),
-        (without(("control", "MR0t1cet1")), "no CET1 series at follow-up 1; there is none at all"),
-        (
-            [
-                *without(("plan", "MR0T1CET1")),
-                a_series("MR", "plan", None, "CET1"),
-            ],
-            "the planning study has no date",
-        ),
-        (
-            [*without(("plan", "MR0T1CET1")), a_series("MR", "plan", date(2004, 1, 22), "CET1")],
-            "the planning study's MRI was taken 10 day(s) before the surgery",
-        ),
-        (
-            [*without(("plan", "MR0T1CET1")), a_series("MR", "plan", date(2004, 3, 13), "CET1")],
-            "the planning study's MRI was taken 10 day(s) after the start of radiotherapy",
-        ),
+def mr(study: str, day: date | None, description: str = "CET1") -> Series:
+    return a_series("MR", study, day, description)
+
+
+UNPLANNED = without(("plan", "MR0T1CET1"))
+UNFOLLOWED = without(("control", "MR0t1cet1"))
+TOPOMETRIC = "at the topometric MRI (the planning study has none)"
+CHOICES_AND_GAPS: dict[str, list[Series]] = {
+    "no images: the folder holds no DICOM file of this patient": [],
+    "no RTDOSE": [one for one in the_series() if one.kind != "RTDOSE"],
+    "ambiguous: RTDOSE objects in 2 studies": [*the_series(), a_series("RTDOSE", "second plan", PLANNING)],
+    "ambiguous: 2 CET1 series in the planning study": [*the_series(), mr("plan", PLANNING, "CET1 sag")],
+    f"no CET1 series {TOPOMETRIC}; the nearest is 70 day(s) away": UNPLANNED,
+    f"ambiguous: 3 CET1 series {TOPOMETRIC}": [*UNPLANNED, *(mr(f"mri {n}", PLANNING) for n in range(3))],
+    "ambiguous: 2 CET1 series at follow-up 1": [*the_series(), mr("control 2", EVENT)],
+    "no CET1 series at follow-up 1; the nearest is 7 day(s) away": [
+        *UNFOLLOWED, mr("late", date(2004, 5, 17)),
     ],
-)
+    "no CET1 series at follow-up 1; there is none at all": UNFOLLOWED,
+    "the planning study has no date": [*UNPLANNED, mr("plan", None)],
+    "the planning study's MRI was taken 10 day(s) before the surgery": [
+        *UNPLANNED, mr("plan", date(2004, 1, 22)),
+    ],
+    "the planning study's MRI was taken 10 day(s) after the start of radiotherapy": [
+        *UNPLANNED, mr("plan", date(2004, 3, 13)),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "series"), CHOICES_AND_GAPS.items(), ids=range(len(CHOICES_AND_GAPS)))
 def test_images_that_leave_a_choice_or_a_gap_exclude_their_patient(
-    tmp_path: Path, series: list[Series], reason: str
+    tmp_path: Path, reason: str, series: list[Series]
 ) -> None:
     assert excluded(lambda: chosen(tmp_path, series)) == reason
 

@@ -13,7 +13,6 @@ from dicom_edits import (
     AXES,
     SERIES,
     change,
-    compress_with_gdcm,
     header,
     numbered,
     only_series,
@@ -22,6 +21,7 @@ from dicom_edits import (
     write_enhanced,
     write_series,
 )
+from dicom_trees import recompress
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
@@ -158,7 +158,7 @@ def cut_codestream(compression: str) -> Spoil:
     def write(folder: Path) -> None:
         paths = write_series(folder, numbered((40, 30, 2)))
         for path in paths:
-            compress_with_gdcm(path, compression)
+            recompress(path, compression)
 
         def edit(dataset: Dataset) -> None:
             (codestream,) = generate_frames(dataset.PixelData, number_of_frames=1)

@@ -27,7 +27,7 @@ from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
 from ricenet.phantom.dicom.export import write_dicom_phantom
-from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_enhanced_mr, write_image_series
+from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_image_series
 from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, decimal, uid
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
 from ricenet.phantom.mechanism import Weights
@@ -83,34 +83,6 @@ def assert_same(found: Volume, expected: Volume) -> None:
     np.testing.assert_array_equal(found.data, expected.data)
 
 
-@pytest.mark.parametrize("tilt", [np.eye(3), TILT], ids=["straight", "oblique"])
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_a_series_is_read_back_at_the_same_place(orientation: str, tilt: np.ndarray, tmp_path: Path) -> None:
-    volume = volume_along(tilt @ ORIENTATIONS[orientation])
-    paths = write_image_series(volume, tmp_path, MRI)
-    assert sorted(path.name for path in paths) == [f"IM000{n}.dcm" for n in range(1, 6)]
-    assert [path.name for path in paths] != sorted(path.name for path in paths)
-    assert_same(read_series(tmp_path), volume)
-
-
-@pytest.mark.parametrize("shared_orientation", [True, False])
-def test_a_multi_frame_file_is_read_back_at_the_same_place(shared_orientation: bool, tmp_path: Path) -> None:
-    volume = volume_along(TILT @ ORIENTATIONS["coronal"])
-    halves = Volume(volume.data / 2 + 10, volume.grid)
-    path = write_enhanced_mr(
-        halves, tmp_path / "e.dcm", MRI, slope=0.5, intercept=10.0, shared_orientation=shared_orientation
-    )  # fmt: skip
-    assert_same(itk_volume(sitk.ReadImage(str(path))), halves)
-
-
-def test_ct_is_stored_with_an_intercept_and_read_back_in_hounsfield_units(tmp_path: Path) -> None:
-    volume = volume_along(ORIENTATIONS["axial"])
-    hounsfield = Volume(volume.data - 1000, volume.grid)
-    first, *_ = write_image_series(hounsfield, tmp_path, MRI, modality="CT", intercept=-1024.0)
-    assert pydicom.dcmread(first).pixel_array[0, 0] == hounsfield.data[0, 0, 0] + 1024
-    assert_same(read_series(tmp_path), hounsfield)
-
-
 @pytest.mark.parametrize(
     "transfer_syntax_uid",
     [
@@ -124,6 +96,9 @@ def test_ct_is_stored_with_an_intercept_and_read_back_in_hounsfield_units(tmp_pa
 def test_every_transfer_syntax_holds_the_same_pixels(transfer_syntax_uid: str, tmp_path: Path) -> None:
     volume = volume_along(ORIENTATIONS["sagittal"])
     paths = write_image_series(volume, tmp_path, MRI, transfer_syntax_uid=transfer_syntax_uid)
+    # whose names say nothing of the order of slices
+    assert sorted(path.name for path in paths) == [f"IM000{n}.dcm" for n in range(1, 6)]
+    assert [path.name for path in paths] != sorted(path.name for path in paths)
     for k, path in enumerate(paths):
         dataset = pydicom.dcmread(path)
         assert dataset.file_meta.TransferSyntaxUID == transfer_syntax_uid
@@ -177,14 +152,6 @@ def test_frame_offsets_are_relative_or_the_frames_own_height(tmp_path: Path) -> 
     assert list(written_dose(axial_dose(), tmp_path).GridFrameOffsetVector) == [0, 5]
     absolute = written_dose(axial_dose(), tmp_path, offsets="absolute")
     assert list(absolute.GridFrameOffsetVector) == [-7, -2]
-
-
-def test_an_oblique_dose_is_read_back_at_the_same_place(tmp_path: Path) -> None:
-    for orientation in ORIENTATIONS.values():
-        volume = volume_along(TILT @ orientation)
-        written_dose(volume, tmp_path)
-        found = itk_volume(sitk.ReadImage(str(tmp_path / "d.dcm")))
-        np.testing.assert_allclose(found.grid.affine, volume.grid.affine, atol=1e-6)
 
 
 def test_a_beams_dose_names_its_beam_and_a_sum_its_plans(tmp_path: Path) -> None:
