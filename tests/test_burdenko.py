@@ -101,7 +101,10 @@ NO_LABEL = "is a combination without a label:"
         (["progression"], [], f"{FIRST} 1) has no date"),
         (["swelling"], DAYS, f"{FIRST} 1) {NOT_A_WORD}"),
         (["progression, swelling"], DAYS, f"{FIRST} 1) {NOT_A_WORD}"),
-        (["stable", "stable, distant progression"], DAYS, f"{FIRST} 2) {NO_LABEL} distant progression, stable"),
+        (
+            ["stable", "stable, distant progression"], DAYS,
+            f"{FIRST} 2) {NO_LABEL} distant progression, stable",
+        ),
         (["progression, pseudo progression"], DAYS, f"{FIRST} 1) {NO_LABEL} progression, pseudo progression"),
     ],
 )  # fmt: skip
