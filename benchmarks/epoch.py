@@ -26,12 +26,7 @@ from figure import report
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.network_params import ResNetParams
-from ricenet.config.params import (
-    AugmentationParams,
-    PreprocessingParams,
-    TrainingParams,
-    read_params,
-)
+from ricenet.config.params import AugmentationParams, PreprocessingParams, TrainingParams, read_params
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for

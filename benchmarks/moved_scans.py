@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from ricenet.phantom.anatomy import smooth_field
-from ricenet.preprocessing.registration.comparison import averaged, head_mask
+from ricenet.preprocessing.registration.image_comparison import averaged, head_mask
 from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, resample
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))

@@ -20,7 +20,7 @@ from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, extract_brain
 from ricenet.preprocessing.cube import bounding_box_mm
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.registration.comparison import SimilarityAtPoints
+from ricenet.preprocessing.registration.image_comparison import SimilarityAtPoints
 from ricenet.runtime.randomness import generator_for
 from ricenet.screening.quality.examination import MARGIN_MM, OVERLAP_SPACING_MM, mask_on
 from ricenet.screening.quality.own_brain import quick

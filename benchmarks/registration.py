@@ -29,7 +29,7 @@ from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import draw_cause, make_subject
 from ricenet.preprocessing.registration import ants as ants_wrapper
 from ricenet.preprocessing.registration import rigid_registration
-from ricenet.preprocessing.registration.comparison import averaged
+from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import register_rigid
 from ricenet.volume import Affine, Grid, Volume, inverse
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.registration.comparison import head_mask
+from ricenet.preprocessing.registration.image_comparison import head_mask
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
 

@@ -28,7 +28,7 @@ from ricenet.evaluation.figures import (
     read_histories,
 )
 from ricenet.evaluation.metrics import SetMetrics
-from ricenet.preprocessing.course_dose import isocentre_voxel
+from ricenet.preprocessing.dose_cube import isocentre_voxel
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Grid

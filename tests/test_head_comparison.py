@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ricenet.preprocessing.registration.comparison import (
+from ricenet.preprocessing.registration.image_comparison import (
     MOST_OF_HEAD,
     SimilarityAtPoints,
     averaged,

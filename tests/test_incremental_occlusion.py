@@ -8,10 +8,10 @@ import torch
 
 from ricenet.config import network_params
 from ricenet.config.network_params import DenseNetParams, ResNetParams, SmallCnnParams
-from ricenet.evaluation.occlusion.answering import WholeInput, WithVariables, known_input
+from ricenet.evaluation.occlusion.answering import WholeInput, known_input
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood, rectified_difference
 from ricenet.evaluation.occlusion.receptive_field import Boxes, SlidingWindow, moved, windows
-from ricenet.training.networks import build_network, p_rice
+from ricenet.training.networks import WithVariables, build_network, p_rice
 
 
 def trained_looking(channels=1, widen_factor=0.125, stem_stride=1, norm="batch", name="resnet18"):

@@ -37,11 +37,7 @@ from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.register_models import register_ensembles
-from ricenet.tracking.registry import (
-    champions,
-    make_champion,
-    promotable_version,
-)
+from ricenet.tracking.registry import champions, make_champion, promotable_version
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume

@@ -10,8 +10,8 @@ import pytest
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
-from ricenet.preprocessing.course_dose import course_as_eqd2, require_dose_in_brain
 from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
+from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
 from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain, zscore_in_brain
 from ricenet.preprocessing.measurements import (
     dose_scalars,

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.preprocessing.registration import rigid_registration, rough_alignment
-from ricenet.preprocessing.registration.comparison import averaged, head_mask
+from ricenet.preprocessing.registration.image_comparison import averaged, head_mask
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.preprocessing.registration.rough_alignment import align
 from ricenet.runtime.files import read_json

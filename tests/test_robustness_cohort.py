@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
 import shutil
@@ -24,6 +25,7 @@ from ricenet.cohort.checked import (
 )
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
+from ricenet.config.network_params import SmallCnnParams
 from ricenet.config.scale import change_settings
 from ricenet.evaluation.robustness.effects import Robustness, read_robustness
 from ricenet.evaluation.robustness.perturbations import Given, missing
@@ -35,7 +37,8 @@ from ricenet.evaluation.robustness.perturbed_answers import (
 )
 from ricenet.runtime.errors import RegistryError, ResultError, ScanError
 from ricenet.training.networks import p_rice
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.training.variables import SubjectVariables, VariableEncoder
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import Volume, save_nifti
 
 SETS = ("dose", "post_op+dose")
@@ -88,7 +91,7 @@ def splits_of(project: Path) -> Splits:
 def source(project: Path, cube: int = 20, **having: list[str]) -> Source:
     """having: the subjects with all volumes, where not everyone has them."""
     everyone = {name: list(LABELS) for name in PAPER_VOLUMES.sets}
-    return Source(project / "work/preprocessed", PAPER_VOLUMES, everyone | having, cube, seed=7)
+    return Source(project / "work/preprocessed", PAPER_VOLUMES, everyone | having, {}, cube, seed=7)
 
 
 def given(project: Path, cube: int = 20) -> Given:
@@ -225,3 +228,26 @@ def test_a_missing_or_foreign_result_is_refused(tmp_path: Path) -> None:
         ResultError, match=r"is not of this version\. Write it again: dvc repro -f robustness"
     ):
         read_robustness(path)
+
+
+def test_a_network_that_uses_variables_gets_each_subjects_own(project: Path) -> None:
+    splits = splits_of(project)
+    spec = VariableSpec(name="age_years", kind="number", unit="years")
+    ages: dict[str, SubjectVariables] = {s: {"age_years": 40.0 + 5 * i} for i, s in enumerate(LABELS)}
+    encoder = VariableEncoder.fitted([spec], list(ages.values()))
+    record = ensemble_record(
+        "dose",
+        network=SmallCnnParams(widths=[2, 2, 2], variables=True),
+        variables=(spec,),
+        encoders=(encoder, encoder),
+        splits_digest=splits.digest,
+        preprocessing={"cube_voxels": 20, "spacing_mm": 8.0},
+    )
+    write_untrained(project / "models/ensembles/dose", record)
+    ensembles = open_ensembles(project / "models/ensembles", ["dose"], splits)
+    asked = dataclasses.replace(source(project), variables=ages)
+    for answer in cohort_answers(ensembles, splits, asked, [], 4):
+        volumes = saved_volumes(project / "work/preprocessed" / answer.subject, ["dose"])[None]
+        fold = next(k for k, held_out in enumerate(splits.folds) if answer.subject in held_out)
+        expected = ensembles["dose"].predict(volumes, {answer.subject: ages[answer.subject]})[0, fold]
+        assert answer.given["dose"] == pytest.approx(expected, abs=1e-6)

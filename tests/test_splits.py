@@ -10,13 +10,7 @@ import pytest
 
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.participants import Subset
-from ricenet.cohort.splits import (
-    Splits,
-    check_splits,
-    make_splits,
-    read_splits,
-    write_splits,
-)
+from ricenet.cohort.splits import Splits, check_splits, make_splits, read_splits, write_splits
 from ricenet.runtime.errors import SplitError
 from ricenet.vocabulary import Label
 

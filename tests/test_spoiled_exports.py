@@ -19,7 +19,11 @@ from dicom_trees import TinyExport, edit, recompress, write_tiny_export
 from typer.testing import CliRunner
 
 from ricenet.cli import app
-from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series, write_secondary_capture
+from ricenet.phantom.dicom.image_writers import (
+    write_enhanced_mr,
+    write_image_series,
+    write_secondary_capture,
+)
 from ricenet.phantom.dicom.objects import Header, uid
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan
 from ricenet.volume import Grid, Volume

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from small_results import write_fold, write_json, write_text
-from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, make_project, store_of
+from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, empty_database, make_project, store_of
 
 from ricenet.config.params import read_params
 from ricenet.runtime.errors import RegistryError, ResultError
@@ -74,34 +75,28 @@ def test_a_set_is_a_run_and_its_folds_are_its_children(published: tuple[Path, Tr
     assert {run.info.status for run in by_name.values()} == {"FINISHED"}
 
 
-def test_a_set_run_holds_the_cross_validation(published: tuple[Path, TrackingStore]) -> None:
+def test_a_set_run_holds_the_cross_validation_and_the_settings_that_its_folds_share(
+    published: tuple[Path, TrackingStore],
+) -> None:
     _, store = published
-    run = runs(store)["dose"]
-
-    assert run.data.metrics["macro_f1_mean"] == EVALUATION["dose"]["macro_f1_mean"]
-    assert run.data.metrics["macro_f1_sd"] == EVALUATION["dose"]["macro_f1_sd"]
-    assert [run.data.metrics[f"confusion_{cell}"] for cell in ("tn", "fp", "fn", "tp")] == [3, 1, 1, 3]
-    assert run.data.params["preprocessing.cube_voxels"] == "8"
-    assert run.data.params["preprocessing.brain.mode"] == "fast"
-    assert run.data.tags["ricenet.data_digest"] == "d" * 64
-    assert artifacts(store, "dose", "occlusion/sub-001") == {"occlusion/sub-001/figure.png"}
-    assert artifacts(store, "dose", "figures") == {"figures/macro_f1.png"}
-    assert artifacts(store, "post_op+dose", "occlusion") == set()
-
-
-def test_a_set_run_holds_the_settings_that_its_folds_share(published: tuple[Path, TrackingStore]) -> None:
-    _, store = published
-    params = runs(store)["dose"].data.params
-
-    assert {
-        name: params[name] for name in ("training.epochs", "training.learning_rate", "seed", "folds")
-    } == {
+    data = runs(store)["dose"].data
+    assert {name: data.metrics[name] for name in ("macro_f1_mean", "macro_f1_sd")} == {
+        name: EVALUATION["dose"][name] for name in ("macro_f1_mean", "macro_f1_sd")
+    }
+    assert [data.metrics[f"confusion_{cell}"] for cell in ("tn", "fp", "fn", "tp")] == [3, 1, 1, 3]
+    settings = {
+        "preprocessing.cube_voxels": "8",
+        "preprocessing.brain.mode": "fast",
         "training.epochs": str(EPOCHS),
         "training.learning_rate": "0.001",
         "seed": "7",
         "folds": "2",
     }
-    assert "fold" not in params
+    assert settings.items() <= data.params.items() and "fold" not in data.params
+    assert data.tags["ricenet.data_digest"] == "d" * 64
+    assert artifacts(store, "dose", "occlusion/sub-001") == {"occlusion/sub-001/figure.png"}
+    assert artifacts(store, "dose", "figures") == {"figures/macro_f1.png"}
+    assert artifacts(store, "post_op+dose", "occlusion") == set()
 
 
 def test_a_setting_in_which_folds_differ_is_not_the_sets() -> None:
@@ -111,18 +106,6 @@ def test_a_setting_in_which_folds_differ_is_not_the_sets() -> None:
     ]
 
     assert common_params(records) == {"modality_set": "dose", "seed": "7", "training.lr": "1"}
-
-
-def test_other_training_settings_are_another_digest_of_the_settings(project: Path) -> None:
-    store = store_of(project)
-    publish(project, store)
-    before = runs(store)["dose"].data.tags["ricenet.params_digest"]
-    for k in (0, 1):
-        path = project / f"work/training/dose/fold-{k}/fold.json"
-        path.write_text(path.read_text().replace("0.001", "0.002"))
-    publish(project, store)
-
-    assert runs(store)["dose"].data.tags["ricenet.params_digest"] != before
 
 
 def test_a_fold_run_holds_every_epoch_of_the_table(published: tuple[Path, TrackingStore]) -> None:
@@ -204,31 +187,19 @@ def test_later_files_complete_the_runs_that_exist(project: Path) -> None:
     assert "test_macro_f1" not in runs(store)["post_op+dose"].data.metrics
 
 
-def test_training_again_with_another_outcome_replaces_the_run(project: Path) -> None:
-    store = store_of(project)
-    publish(project, store)
-    old = runs(store)["dose fold 1"].info.run_id
-    folder = project / "work/training/dose/fold-1"
-    folder.joinpath("history.csv").write_text(folder.joinpath("history.csv").read_text().replace("0.", "0.9"))
-
-    outcome = publish(project, store)
-
-    assert outcome.created == ("dose fold 1",)
-    assert runs(store)["dose fold 1"].info.run_id != old
-    assert len(history(store, "dose fold 1", "train_loss")) == EPOCHS
-
-
-def test_training_again_with_another_outcome_in_one_epoch_replaces_the_run(project: Path) -> None:
+@pytest.mark.parametrize("changed", [range(1, EPOCHS + 1), [2]], ids=["all epochs", "one epoch"])
+def test_training_again_with_another_outcome_replaces_the_run(project: Path, changed: Sequence[int]) -> None:
     store = store_of(project)
     publish(project, store)
     old = runs(store)["dose fold 1"].info.run_id
     path = project / "work/training/dose/fold-1/history.csv"
     table = path.read_text().splitlines()
-    table[2] = table[2].replace("0.", "0.9", 1)
+    for epoch in changed:
+        table[epoch] = table[epoch].replace("0.", "0.9")
     path.write_text("\n".join(table) + "\n")
-
     assert publish(project, store).created == ("dose fold 1",)
     assert runs(store)["dose fold 1"].info.run_id != old
+    assert len(history(store, "dose fold 1", "train_loss")) == EPOCHS
 
 
 def fold_task(folder: Path) -> FoldTask:
@@ -284,14 +255,15 @@ def test_runs_name_the_commit_that_trained_them_and_not_the_present_one(
         assert run.data.tags["ricenet.uncommitted_changes"] == "false"
 
 
-def test_folds_of_two_commits_leave_their_set_without_one(project: Path) -> None:
+def test_folds_of_two_commits_and_settings_leave_their_set_without_these(project: Path) -> None:
     store = store_of(project)
     publish(project, store)
+    before = runs(store)["dose"].data.tags["ricenet.params_digest"]
     path = project / "work/training/dose/fold-1/fold.json"
-    write_json(path, {**read_json(path), "commit": "b" * 40, "uncommitted_changes": True})
-
+    changed = json.loads(path.read_text().replace("0.001", "0.002"))
+    write_json(path, {**changed, "commit": "b" * 40, "uncommitted_changes": True})
     publish(project, store)
-
+    assert runs(store)["dose"].data.tags["ricenet.params_digest"] != before
     assert runs(store)["dose fold 1"].data.tags[GIT_COMMIT] == "b" * 40
     assert GIT_COMMIT not in runs(store)["dose"].data.tags
     assert runs(store)["dose"].data.tags["ricenet.uncommitted_changes"] == "true"
@@ -350,6 +322,7 @@ def test_an_unreachable_server_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_relative_database_lies_in_the_project(tmp_path: Path) -> None:
+    (tmp_path / "runs.db").write_bytes(empty_database())
     store = open_store(tmp_path, "sqlite:///runs.db", "rice-net")
 
     assert store.database == tmp_path / "runs.db"
@@ -362,7 +335,7 @@ def test_the_files_of_every_sqlite_store_lie_in_the_project(
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-
+    (tmp_path / "runs.db").write_bytes(empty_database())
     store = open_store(project, f"sqlite:///{tmp_path}/runs.db", "rice-net")
 
     experiment = store.client().get_experiment(store.experiment_id)
@@ -407,26 +380,23 @@ def test_settings_become_dotted_names() -> None:
     assert flat({"a": {"b": {"c": 1}}, "d": None}) == {"a.b.c": "1", "d": "None"}
 
 
-def test_a_fold_without_its_record_is_named(project: Path) -> None:
-    (project / "work/training/dose/fold-1/fold.json").unlink()
-
-    with pytest.raises(ResultError, match=r"dose/fold-1/fold.json is missing. The stage `train` makes it"):
-        publish(project, store_of(project))
-
-
 @pytest.mark.parametrize(
     "name",
     [
+        "work/training/dose/fold-1/fold.json",
         "work/training/dose/fold-1/history.csv",
         "work/training/dose/fold-1/predictions.tsv",
         "models/ensembles/dose/fold-1.safetensors",
     ],
 )
-def test_a_missing_file_of_the_project_is_not_taken_for_a_fault_of_mlflow(project: Path, name: str) -> None:
-    (project / name).unlink()
-
+def test_a_missing_file_of_the_project_is_not_taken_for_a_fault_of_mlflow(
+    published: tuple[Path, TrackingStore], name: str
+) -> None:
+    project, store = published
+    kept = (project / name).rename(project / "kept")
     with pytest.raises(ResultError, match=rf"{name} .*The stage `train` makes it: run `dvc repro`"):
-        publish(project, store_of(project))
+        publish(project, store)
+    kept.rename(project / name)
 
 
 def test_a_project_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -263,19 +263,3 @@ class VariableSpec(_Declaration):
 
 VARIABLES: TypeAdapter[tuple[VariableSpec, ...]] = TypeAdapter(tuple[VariableSpec, ...])
 """To read declarations from records."""
-
-
-# The paper's three volumes by name, until everything iterates over the declaration
-Modality = str
-MODALITIES: tuple[Modality, ...] = PAPER_VOLUMES.names
-MODALITY_SETS: tuple[str, ...] = PAPER_VOLUMES.sets
-
-
-def members(modality_set: str) -> tuple[Modality, ...]:
-    """Names of the paper's volumes in a set, in channel order. Raises ValueError: not one of the seven."""
-    return tuple(spec.name for spec in PAPER_VOLUMES.members(modality_set))
-
-
-def channels(modality_set: str) -> list[int]:
-    """Indices of a set's members in a volume stacked over all MODALITIES."""
-    return [MODALITIES.index(m) for m in members(modality_set)]

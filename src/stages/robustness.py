@@ -19,6 +19,7 @@ from ricenet.evaluation.robustness.perturbed_answers import (
     cube_voxels,
     open_ensembles,
 )
+from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 
 logger = logging.getLogger("ricenet.stages.robustness")
@@ -51,6 +52,7 @@ def robustness(params: Params) -> Robustness:
         preprocessed=WORK / "preprocessed",
         volumes=volumes,
         having={name: having(cohort, name) for name in {*sets, *volumes.names}},
+        variables=variables_of(cohort, WORK / "preprocessed"),
         cube_voxels=cube_voxels(ensembles),
         seed=seed,
     )

@@ -42,7 +42,7 @@ def compare(
 ) -> None:
     """Compare two trainings on the subjects that both held out: scores, paired tests, a verdict in words.
 
-    Nothing is trained, promoted or written but the plot; the test set is not looked at (docs/compare.md).
+    Nothing is trained, promoted or written but the plot; the test set is not used (docs/compare.md).
     """
     from ricenet.config.params import read_params
 

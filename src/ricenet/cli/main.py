@@ -9,7 +9,7 @@ from ricenet.cli.cohort import cohort_app
 from ricenet.cli.compare import compare
 from ricenet.cli.explain import explain
 from ricenet.cli.imports import import_app
-from ricenet.cli.params import params_app
+from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote

@@ -18,7 +18,7 @@ def promote(
         str, typer.Argument(help="e.g. post_op+dose; or best: the highest pooled macro-F1, as in the report.")
     ],
     version: Annotated[
-        int | None, typer.Option(help="Version of its registered model; the newest if left out.")
+        int | None, typer.Option(help="Version of its registered model; default: the newest.")
     ] = None,
     if_none: Annotated[
         bool, typer.Option("--if-none", help="Do nothing where any champion fits the data at hand.")

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from ricenet.cohort.checked import PROBLEMS_FILE, CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.description import parse_description
-from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE, SIDE_FILES, RawSubject, ScanDigests
+from ricenet.cohort.layout import (
+    DATASET_DESCRIPTION,
+    PARTICIPANTS_TABLE,
+    SIDE_FILES,
+    RawSubject,
+    ScanDigests,
+)
 from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine

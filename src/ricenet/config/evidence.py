@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ricenet.config.problems import distinct
 from ricenet.config.types import Count, ModalitySets, Positive, Section, Seed
+from ricenet.config.validation import distinct
 
 GuardName = Literal[
     "subject_in_two_places",

@@ -10,13 +10,6 @@ from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
 from ricenet.config.network_params import Network
-from ricenet.config.problems import (
-    address_with_scheme,
-    distinct_sets,
-    distinct_variables,
-    folder_of_the_project,
-    problems_in,
-)
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
@@ -30,6 +23,13 @@ from ricenet.config.types import (
     Seed,
     Share,
     Spacing,
+)
+from ricenet.config.validation import (
+    address_with_scheme,
+    distinct_sets,
+    distinct_variables,
+    folder_of_the_project,
+    problems_in,
 )
 from ricenet.runtime.errors import ParamsError
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
@@ -171,7 +171,7 @@ class ExplainParams(Section):
 class ExecutionParams(Section):
     """How independent work (subjects, folds, trials) is spread.
 
-    gpus_per_worker: the share of a graphics card that Ray sets aside for each; 0.5 lets two share one.
+    gpus_per_worker: the share of a GPU that Ray sets aside for each; 0.5 lets two share one.
     """
 
     backend: Literal["serial", "processes", "ray"]
@@ -181,9 +181,9 @@ class ExecutionParams(Section):
 
     @field_validator("gpus_per_worker")
     @classmethod
-    def _whole_cards(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
+    def _whole_gpus(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
         if value != "auto" and value > 1 and value % 1:
-            raise ValueError(f"{value:g}: above one card, only whole cards can be set aside")
+            raise ValueError(f"{value:g}: above one GPU, only whole GPUs can be set aside")
         return value
 
 

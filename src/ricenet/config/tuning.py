@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from ricenet.config.problems import rising_pair
 from ricenet.config.training import AugmentationParams, AugmentationProbabilities, TrainingParams
 from ricenet.config.types import Count, ModalitySets, Positive, Section
+from ricenet.config.validation import rising_pair
 
 Scale = Literal["logarithmic", "uniform", "whole"]
 """How values are drawn: uniformly by their logarithm, uniformly, or uniformly among whole numbers."""

@@ -24,7 +24,7 @@ from ricenet.display.drawing import (
     slice_of,
     style,
 )
-from ricenet.preprocessing.course_dose import isocentre_voxel, plateau_gy
+from ricenet.preprocessing.dose_cube import isocentre_voxel, plateau_gy
 from ricenet.runtime.tables import require
 from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for

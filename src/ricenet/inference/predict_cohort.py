@@ -70,7 +70,7 @@ def predict_cohort(
 def prediction_table(
     outcomes: Sequence[Outcome[str, Prediction]], folds: int, model: str, digest: str
 ) -> str:
-    """A row a subject, tab-separated; n/a where there is nothing to tell. model, digest: in every row."""
+    """A row per subject, tab-separated; n/a where nothing is known. model, digest: in every row."""
     votes = ["label", "p_rice", "votes_rice", "three_way", *(f"fold_{k}" for k in range(folds))]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
     return table_text(["participant_id", *votes, "warnings", "error", "model", "digest"], rows)

@@ -75,7 +75,7 @@ class Predictor:
 
     @property
     def ensemble(self) -> Ensemble:
-        """The model, read once a process."""
+        """The model, read once in each process."""
         return _loaded(self.files)
 
     def case(self, given: CaseFiles) -> Prediction:

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.course_dose import target
+from ricenet.preprocessing.dose_cube import target
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.records import Record
 from ricenet.vocabulary import Volumes

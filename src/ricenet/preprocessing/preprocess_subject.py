@@ -13,7 +13,6 @@ from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import PreprocessingParams, RegistrationParams
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
-from ricenet.preprocessing.course_dose import course_as_eqd2, require_dose_in_brain, target
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
     brain_cube,
@@ -22,6 +21,7 @@ from ricenet.preprocessing.cube import (
     on_cube,
     require_coverage,
 )
+from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain, target
 from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain
 from ricenet.preprocessing.measurements import (
     MEASUREMENTS_FILE,
@@ -35,7 +35,7 @@ from ricenet.preprocessing.measurements import (
     share_outside,
 )
 from ricenet.preprocessing.network_input import write_volume
-from ricenet.preprocessing.registration.comparison import averaged
+from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import write_json

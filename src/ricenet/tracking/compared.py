@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.paired import Side
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
-from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file
 from ricenet.tracking.gather import DIGESTS, read_ensemble, read_records, set_params
 from ricenet.tracking.registry import find_registered
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
@@ -102,25 +100,30 @@ def find_run(store: TrackingStore, given: str, volumes: Volumes) -> Run:
     Raises RegistryError: none, or several.
     """
     with mlflow_errors(store.uri):
-        runs = search_runs(store, f"tags.`{KIND}` = 'set'")
+        runs = search_runs(store, "")
+    of_sets = [run for run in runs if run.data.tags.get(KIND) == "set"]
+    found = _named(of_sets, given)
+    if len(found) > 1:
+        several = ", ".join(f"{run.info.run_id} (of {_day(run)})" for run in found)
+        raise RegistryError(f"{given!r} is the name of {len(found)} runs; name one by its id: {several}")
+    if not found:
+        raise RegistryError(_unknown(_named(runs, given), given, volumes))
+    return found[0]
+
+
+def _named(runs: Sequence[Run], given: str) -> list[Run]:
     digits = given.lower()
     found = [run for run in runs if run.info.run_id == digits]
     found = found or [run for run in runs if run.info.run_name == given]
     if not found and RUN_ID.fullmatch(digits):
         found = [run for run in runs if run.info.run_id.startswith(digits)]
-    if len(found) > 1:
-        several = ", ".join(f"{run.info.run_id} (of {_day(run)})" for run in found)
-        raise RegistryError(f"{given!r} is the name of {len(found)} runs; name one by its id: {several}")
-    if not found:
-        raise RegistryError(_unknown(store, given, volumes))
-    return found[0]
+    return found
 
 
 def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
     tags = run.data.tags
     with mlflow_errors(store.uri), tempfile.TemporaryDirectory(prefix="ricenet-compare-") as folder:
-        gate = _gate_record(store, run, Path(folder))
-        predictions = gate.predictions if gate is not None else _of_folds(store, run, title, Path(folder))
+        predictions = _of_folds(store, run, title, Path(folder))
     known = {name: tags[f"ricenet.{name}"] for name in DIGESTS if f"ricenet.{name}" in tags}
     return Side(
         name=title,
@@ -132,21 +135,8 @@ def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
     )
 
 
-def _gate_record(store: TrackingStore, run: Run, folder: Path) -> GateRecord | None:
-    """The gate's record; None where the run has none of this version and of its own ensemble."""
-    path = _artifact(store, run, GATE_FOLDER, gate_file(run.data.tags.get(MODALITY_SET, "")), folder)
-    if path is None:
-        return None
-    try:
-        record = GateRecord.read(path, "evidence")
-    except ResultError:
-        return None
-    own = record.ensemble_digest == run.data.tags.get(_ENSEMBLE)
-    return record if own else None
-
-
 def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[Prediction]:
-    """The predictions in the runs of a set's folds, as runs of earlier versions have them alone."""
+    """The predictions in the runs of a set's folds. Raises ResultError: not of all folds, or damaged."""
     children = [
         child for child in runs_of_set(store, run.data.tags[SET_KEY]).values()
         if child.data.tags.get(PARENT) == run.info.run_id
@@ -188,15 +178,14 @@ def _commit(tags: Mapping[str, str]) -> dict[str, str]:
     return {"commit": tags[COMMIT]} if COMMIT in tags else {}
 
 
-def _unknown(store: TrackingStore, given: str, volumes: Volumes) -> str:
-    """Why nothing was found, with the likeliest remedy."""
+def _unknown(others: Sequence[Run], given: str, volumes: Volumes) -> str:
+    """Why nothing was found, with the likeliest remedy. others: runs of other kinds by this name."""
     for name in volumes.sets:
         if sorted(name.split("+")) == sorted(given.split("+")):
             return f"unknown modality set {given!r}; its name is {name}"
-    with mlflow_errors(store.uri):
-        other = _other_run(store, given)
-    if other is not None:
-        kind, parent = other.data.tags.get(KIND, "another program"), other.data.tags.get(PARENT)
+    if others:
+        tags = others[0].data.tags
+        kind, parent = tags.get(KIND, "another program"), tags.get(PARENT)
         whole = f" ({parent})" if kind == "fold" and parent else ""
         return (
             f"{given!r} is a run of kind {kind!r}, which has no predictions of a whole cross-validation. "
@@ -207,17 +196,6 @@ def _unknown(store: TrackingStore, given: str, volumes: Volumes) -> str:
         "models:/NAME/VERSION), and no run of a modality set by its id, at least 8 digits of it, or its "
         "name. `ricenet ui` shows the runs"
     )
-
-
-def _other_run(store: TrackingStore, given: str) -> Run | None:
-    if RUN_ID.fullmatch(given.lower()):
-        found = search_runs(store, f"attributes.run_id LIKE '{given.lower()}%'")
-    elif "'" in given:
-        # MLflow's filter has no way to write it
-        return None
-    else:
-        found = search_runs(store, f"attributes.run_name = '{given}'")
-    return found[0] if found else None
 
 
 def _run_title(run: Run) -> str:

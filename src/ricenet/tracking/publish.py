@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.gather import (
-    fold_contents,
-    quality_content,
-    set_content,
-    trained_sets,
-    vote_metrics,
-)
+from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets, vote_metrics
 from ricenet.tracking.run_content import RunContent
 from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
 from ricenet.tracking.tuning_runs import tuning_contents

@@ -32,7 +32,7 @@ class ArtifactGroup:
 
     @classmethod
     def of_folder(cls, folder: str, source: Path) -> Self:
-        """All files below `source`, hidden ones left out; none where it does not exist."""
+        """All files below `source`, but hidden ones; none where it does not exist."""
         paths = [p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith(".")]
         return cls.of_files(folder, {p.relative_to(source).as_posix(): p for p in paths})
 

@@ -1,4 +1,4 @@
-"""Searches in MLflow: a run a study, and in it a run a trial, from files and while the search goes on."""
+"""Searches in MLflow: one run per study, and in it one per trial, from files and while the search goes on."""
 
 from __future__ import annotations
 

@@ -154,6 +154,21 @@ class Ensemble:
         ]
         return np.stack(folds, axis=1)
 
+    def of_subject(
+        self, fold: int, variables: Mapping[str, SubjectVariables], network: torch.nn.Module | None = None
+    ) -> torch.nn.Module:
+        """A fold's network of volumes alone; the subject's variables, where it uses any, stay as they are.
+
+        variables: of one subject. network: another of the same kind in place of the fold's.
+        Raises VariableError: a variable that cannot be encoded.
+        """
+        from ricenet.training.networks import WithVariables
+
+        network = network or self.networks[fold]
+        if not self.record.network.uses_variables:
+            return network
+        return WithVariables(network, self.record.encoders[fold].encode(variables))
+
     def _encoded(
         self, subjects: int, variables: Mapping[str, SubjectVariables] | None
     ) -> Sequence[torch.Tensor | None]:

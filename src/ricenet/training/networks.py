@@ -112,6 +112,21 @@ def _put_group_norm(network: torch.nn.Module) -> None:
             network.set_submodule(name, torch.nn.GroupNorm(groups, channels))
 
 
+class WithVariables(torch.nn.Module):
+    """A network of volumes and variables as one of volumes alone. variables: (1, V) of the subject."""
+
+    variables: torch.Tensor
+
+    def __init__(self, network: torch.nn.Module, variables: torch.Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("variables", variables.to(next(network.parameters()).device))
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 2) of volumes (N, C, X, Y, Z)."""
+        return logits_of(self.network, volumes, self.variables.expand(len(volumes), -1))
+
+
 def logits_of(network: torch.nn.Module, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
     """Logits (N, 2): networks that use variables get them, (N, V), beside the volumes; others ignore them."""
     takes_both = getattr(network, "uses_variables", False)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ricenet.evaluation.occlusion.incremental import KnownInput, is_understood
 from ricenet.evaluation.occlusion.receptive_field import Starts
-from ricenet.training.networks import logits_of
 
 
 class Answering(Protocol):
@@ -46,21 +45,6 @@ def known_input(network: Any, volumes: NDArray[np.float32], precision: str) -> A
     if is_understood(network):
         return KnownInput(network, image, getattr(torch, precision))
     return WholeInput(network, image)
-
-
-class WithVariables(torch.nn.Module):
-    """A network of volumes and variables as one of volumes alone. variables: (1, V) of the subject."""
-
-    variables: torch.Tensor
-
-    def __init__(self, network: torch.nn.Module, variables: torch.Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("variables", variables.to(next(network.parameters()).device))
-
-    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 2) of volumes (N, C, X, Y, Z)."""
-        return logits_of(self.network, volumes, self.variables.expand(len(volumes), -1))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,16 +25,17 @@ from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanat
 from ricenet.evaluation.occlusion.map_summary import summarise
 from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
 from ricenet.preprocessing.network_input import read_volumes
+from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.randomness import seed_for
 from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, Volumes
 
 if TYPE_CHECKING:
     import torch
 
     from ricenet.config.params import ExplainParams, Params
-    from ricenet.training.variables import SubjectVariables
 
 _NEVER_QUITE = 1e-6
 """From 0 and 1, where log-odds end."""
@@ -148,16 +149,16 @@ class Explainer:
         cube_voxels = anatomy.grid.shape[0]
         image = read_volumes(self.preprocessed / subject, subject, names, cube_voxels).astype(np.float32)
         held = held_out_folds(self.splits, subject)
-        variables = {
-            s.participant_id: s.variables for s in self.cohort.subjects if s.participant_id == subject
-        }
+        used = self.ensemble.record.network.uses_variables
+        known = variables_of(self.cohort, self.preprocessed) if used else {}
+        variables: dict[str, SubjectVariables] = {subject: known.get(subject, {})}
         votes = [
             FoldVote(fold=fold, p_rice=float(p), held_out=fold in held)
             for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
         ]
         p_rice = [votes[fold].p_rice for fold in held]
-        networks = [self._of_volumes(self.ensemble.networks[fold], fold, variables) for fold in held]
-        random = [self._of_volumes(self._untrained(held[0]), held[0], variables)]
+        networks = [self.ensemble.of_subject(fold, variables) for fold in held]
+        random = [self.ensemble.of_subject(held[0], variables, self._untrained(held[0]))]
         found = self._occlusions(networks, names, image, anatomy, progress)
         compared = self._occlusions(random, names, image, anatomy, progress)
         untrained = {name: m.change for name, m in compared.items()}
@@ -208,16 +209,6 @@ class Explainer:
             record.network, record.modality_set, fold, seed, len(record.members), variables
         )
         return network.eval().to(preferred_device())
-
-    def _of_volumes(
-        self, network: torch.nn.Module, fold: int, variables: Mapping[str, SubjectVariables]
-    ) -> torch.nn.Module:
-        """A network of the volumes alone; the subject's variables, where it uses any, stay as they are."""
-        from ricenet.evaluation.occlusion.answering import WithVariables
-
-        if not self.ensemble.record.network.uses_variables:
-            return network
-        return WithVariables(network, self.ensemble.record.encoders[fold].encode(variables))
 
     def _provenance(self) -> dict[str, str]:
         settings, record = self.settings, self.ensemble.record

@@ -25,6 +25,7 @@ from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.tables import require
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import p_rice, predict_logits, preferred_device
+from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, Volumes
 from ricenet.volume import load_nifti
 
@@ -43,13 +44,14 @@ class SubjectAnswers:
 
 @dataclass(frozen=True)
 class Source:
-    """Where subjects are read. having: the subjects with all volumes, by modality set. cube_voxels: of the
-    networks.
+    """Where subjects are read. having: the subjects with all volumes, by modality set. variables: by subject.
+    cube_voxels: of the networks.
     """
 
     preprocessed: Path
     volumes: Volumes
     having: Mapping[str, Collection[str]]
+    variables: Mapping[str, SubjectVariables]
     cube_voxels: int
     seed: int
 
@@ -151,7 +153,12 @@ def cohort_answers(
     with task_progress("perturbing", len(splits.development)) as advance:
         for fold, subjects in enumerate(splits.folds):
             for subject in subjects:
-                networks = {n: e.networks[fold] for n, e in ensembles.items() if subject in source.having[n]}
+                known = {subject: source.variables.get(subject, {})}
+                networks = {
+                    name: ensemble.of_subject(fold, known)
+                    for name, ensemble in ensembles.items()
+                    if subject in source.having[name]
+                }
                 if networks:
                     given = source.given(subject, networks, donors.get(subject, {}), device)
                     answers.append(subject_answers(given, networks, perturbations, batch_size))

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from ricenet.config.params import ExecutionParams
-from ricenet.importing.collections.cfb_gbm_files import KINDS, find_files, patient_folders, write_cfb_subject
+from ricenet.importing.collections.cfb_gbm_files import (
+    KINDS,
+    find_files,
+    patient_folders,
+    write_cfb_subject,
+)
 from ricenet.importing.collections.cfb_gbm_tables import CfbPatient, Visit, read_tables
 from ricenet.importing.collections.collection import (
     Collection,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.preprocessing.registration.ants import Refinement
-from ricenet.preprocessing.registration.comparison import (
+from ricenet.preprocessing.registration.image_comparison import (
     SimilarityAtPoints,
     averaged,
     disagreement,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.registration.comparison import SimilarityAtPoints, averaged, head_mask
+from ricenet.preprocessing.registration.image_comparison import SimilarityAtPoints, averaged, head_mask
 from ricenet.volume import Affine, Volume
 
 SPACING_MM = 8.0

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import RawSubject
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
-from ricenet.preprocessing.course_dose import isocentre_voxel
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
+from ricenet.preprocessing.dose_cube import isocentre_voxel
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.preprocess_cohort import PROVENANCE
 from ricenet.preprocessing.preprocess_subject import BRAIN_FILE
