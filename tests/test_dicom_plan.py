@@ -33,6 +33,7 @@ def test_a_plan_states_its_fractions_prescription_beams_and_references(tmp_path:
         structure_set_uids=("1.2.9",),
         frame_of_reference_uid=FRAME,
         approval="APPROVED",
+        radiation_types=frozenset({"PHOTON"}),
     )
 
 

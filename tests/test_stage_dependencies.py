@@ -53,7 +53,7 @@ def test_a_closure_holds_what_is_imported_inside_functions_too_but_not_how_work_
     closure = import_closure(frozenset({module_file("ricenet.preprocessing.measurements")}))
     names = {path.relative_to(SOURCE / "ricenet").as_posix() for path in closure}
     assert {
-        "preprocessing/course_dose.py",
+        "preprocessing/dose_cube.py",
         "preprocessing/registration/ants.py",
         "volume.py",
         "vocabulary.py",

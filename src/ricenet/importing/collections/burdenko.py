@@ -106,4 +106,4 @@ def burdenko_candidates(
             row.patient_id, row.columns, partial(offered, row), f"line {row.line} of the clinical table"
         )
         for row in rows
-    ] + [BURDENKO.unlisted(one, "images, but no row in the clinical table") for one in unlisted]
+    ] + [BURDENKO.excluded(one, "images, but no row in the clinical table") for one in unlisted]

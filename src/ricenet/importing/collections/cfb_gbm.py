@@ -155,7 +155,7 @@ def cfb_candidates(
     return [
         CFB_GBM.candidate(f"{patient.number:03d}", patient.columns, partial(offered, patient))
         for patient in patients
-    ] + [CFB_GBM.unlisted(f"{number:03d}", "a folder, but no row in the tables") for number in unlisted]
+    ] + [CFB_GBM.excluded(f"{number:03d}", "a folder, but no row in the tables") for number in unlisted]
 
 
 def choose_event(patient: CfbPatient, follow_up: int | None, volumes: Volumes) -> CfbEvent:

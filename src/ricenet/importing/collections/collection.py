@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from ricenet.cohort.description import read_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION
@@ -113,21 +114,21 @@ class Collection:
 
         offered: raises Exclusion where the patient is not to be imported.
         """
-        columns = dict.fromkeys(self.columns, MISSING) | {"site": self.site} | dict(known)
         try:
             offer = offered()
         except Exclusion as exclusion:
-            return Candidate(patient_id, columns, exclusion=str(exclusion), origin=origin)
-        columns |= offer.columns
+            return self.excluded(patient_id, str(exclusion), known, origin)
+        columns = self._columns({**known, **offer.columns})
         return Candidate(patient_id, columns, write=offer.write, content=offer.content, origin=origin)
 
-    def unlisted(self, patient_id: str, reason: str) -> Candidate:
-        """A patient of whom there are files and nothing in the tables."""
+    def excluded(
+        self, patient_id: str, reason: str, known: Cells = MappingProxyType({}), origin: str = ""
+    ) -> Candidate:
+        """A patient that is not imported."""
+        return Candidate(patient_id, self._columns(known), exclusion=reason, origin=origin)
 
-        def nothing() -> Offer:
-            raise Exclusion(reason)
-
-        return self.candidate(patient_id, {}, nothing)
+    def _columns(self, known: Cells) -> dict[str, str]:
+        return dict.fromkeys(self.columns, MISSING) | {"site": self.site} | dict(known)
 
     def written(
         self, candidates: Sequence[Candidate], where: Where, volumes: Volumes, execution: ExecutionParams
