@@ -144,7 +144,7 @@ def problems(content: dict[str, Any]) -> list[str]:
             7,
             "explain.stride_voxels: 7 is larger than explain.cube_voxels 6: the cubes would leave gaps",
         ),
-        ("execution.gpus_per_worker", 1.5, "execution.gpus_per_worker: 1.5: above one card"),
+        ("execution.gpus_per_worker", 1.5, "execution.gpus_per_worker: 1.5: above one GPU"),
         ("training.samples_at_once", 1, "training.samples_at_once: 1 leaves batch norm a single value"),
         ("evidence.repeat_fold_seeds", [1, 1], "evidence.repeat_fold_seeds: a seed is named twice: 1, 1"),
         ("evidence.repeat_fold_seeds", [3, 7], "evidence.repeat_fold_seeds: 7 is the project's own seed"),

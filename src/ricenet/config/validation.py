@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -99,7 +99,7 @@ def _describe(error: Mapping[str, Any]) -> str:
 
 
 def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
-    """Values of different sections that contradict one another; refused ones are left out."""
+    """Values of different sections that contradict one another; refused ones are excluded."""
     locations = tuple(refused)
 
     def accepted(*path: str) -> bool:
@@ -113,27 +113,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             for seed in content["evidence"]["repeat_fold_seeds"]
             if seed == content["seed"]
         ]
-    undeclared = []
-    for path in (("modality_sets",), ("evidence", "repeat_sets")):
-        if accepted("volumes") and accepted(*path):
-            names = functools.reduce(lambda value, key: value[key], path, content)
-            undeclared += _undeclared_sets(content.get("volumes", PAPER_VOLUMES), ".".join(path), names)
-    problems += undeclared
-    if accepted("modality_sets") and not undeclared:
-        trained = content["modality_sets"]
-        for section in ("explain", "tuning", "robustness"):
-            if accepted(section, "modality_sets"):
-                problems += [
-                    f"{section}.modality_sets: {name} is not trained (modality_sets)"
-                    for name in content[section]["modality_sets"] or []
-                    if name not in trained
-                ]
-        if accepted("training", "overrides"):
-            problems += [
-                f"training.overrides.{name}: {name} is not trained (modality_sets)"
-                for name in content["training"]["overrides"]
-                if name not in trained
-            ]
+    problems += _misfit_sets(content, accepted)
     if all(accepted(name) for name in ("network", "preprocessing", "training", "variables")):
         # its types are made of this module's checks
         from ricenet.config.network_params import network_by_name
@@ -150,6 +130,30 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
                 f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.cube_voxels {volume})"
             )
     return problems
+
+
+def _misfit_sets(content: Any, accepted: Callable[..., bool]) -> list[str]:
+    """Modality sets of undeclared volumes; if there is none, sets of other sections that are not trained."""
+    undeclared = []
+    for path in (("modality_sets",), ("evidence", "repeat_sets")):
+        if accepted("volumes") and accepted(*path):
+            names = functools.reduce(lambda value, key: value[key], path, content)
+            undeclared += _undeclared_sets(content.get("volumes", PAPER_VOLUMES), ".".join(path), names)
+    if undeclared or not accepted("modality_sets"):
+        return undeclared
+    asked = [
+        (f"{section}.modality_sets", name)
+        for section in ("explain", "tuning", "robustness")
+        if accepted(section, "modality_sets")
+        for name in content[section]["modality_sets"] or []
+    ]
+    if accepted("training", "overrides"):
+        asked += [(f"training.overrides.{name}", name) for name in content["training"]["overrides"]]
+    return [
+        f"{where}: {name} is not trained (modality_sets)"
+        for where, name in asked
+        if name not in content["modality_sets"]
+    ]
 
 
 def _undeclared_sets(specs: Iterable[Any], path: str, names: Iterable[str]) -> list[str]:
