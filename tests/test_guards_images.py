@@ -126,7 +126,7 @@ def test_a_patient_who_was_exported_twice_is_found(
     result = similar(project)
     assert (result.outcome, result.subjects) == ("warning", tuple(sorted({"sub-007", copied[0]})))
     assert all(name in result.found for name in images)
-    assert "side by side" in result.remedy
+    assert "Compare their pages" in result.remedy
 
 
 def test_two_subjects_are_too_few_to_know_what_heads_share() -> None:

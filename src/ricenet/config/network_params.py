@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -46,9 +47,9 @@ class NetworkParams(Section):
         """The quickest way to compute what hiding a box does."""
         return "whole"
 
+    @abstractmethod
     def described(self, monai: str) -> str:
         """For the methods of a paper. monai: the library's version."""
-        raise NotImplementedError
 
     def misfits(self, cube_voxels: int, samples_at_once: int | None, has_variables: bool) -> list[str]:
         """What of other sections the network cannot work with; a line a problem, by dotted path."""

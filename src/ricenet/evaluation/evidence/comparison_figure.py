@@ -1,4 +1,4 @@
-"""Two trainings in one figure: their scores side by side, and their answers subject by subject."""
+"""Two trainings in one figure: their scores next to one another, and their answers subject by subject."""
 
 from __future__ import annotations
 

@@ -97,9 +97,7 @@ def similar_image(
         found = f"no two of {len(subjects)} subjects correlate above {limit:g} (highest {highest:.2f})"
         return GuardResult.of("similar_image", "passed", found)
     found = f"{len(pairs)} pair(s) of scans correlate above {limit:g}: {listed(list(map(str, pairs)))}"
-    remedy = (
-        "Compare them side by side (work/quality); of one patient's subjects, exclude one in exclude.tsv."
-    )
+    remedy = "Compare their pages (work/quality); of one patient's subjects, exclude one in exclude.tsv."
     concerned = (subject for pair in pairs for subject, _ in (pair.one, pair.other))
     return GuardResult.of("similar_image", "warning", found, remedy, concerned)
 

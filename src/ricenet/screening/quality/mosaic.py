@@ -1,4 +1,4 @@
-"""Slices of a head side by side on one sheet, as pictures and as outlines that lie over them.
+"""Slices of a head next to one another on one sheet, as pictures and as outlines that lie over them.
 
 A sheet is measured in millimetres from its upper left corner, x to the right, y downwards. Slices are
 shown radiologically: the patient's right is on the page's left, the front is up or on the right.
