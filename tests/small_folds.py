@@ -21,6 +21,7 @@ from ricenet.config.params import (
     TrainingParams,
     read_params,
 )
+from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.files import write_json
 from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity
@@ -82,10 +83,13 @@ def write_subjects(folder: Path, count: int = 10, cube: int = CUBE) -> Splits:
 
 
 def setup_of(folder: Path, splits: Splits, **changes: Any) -> TrainingSetup:
-    """The setup of subjects below folder/preprocessed. changes: of its fields."""
+    """The setup of subjects below folder/preprocessed. changes: of its fields, or of its main recipe's."""
     keys = {subject: f"volumes of {subject}" for subject in splits.development}
-    settings = (0, PREPROCESSING, TRAINING, AUGMENTATION, NETWORK)
-    setup = TrainingSetup(splits, keys, *settings, folder / "preprocessed", folder / "store")
+    parts = {"input": "head", "network": NETWORK, "training": TRAINING, "augmentation": AUGMENTATION}
+    main = Recipe(**{name: changes.pop(name, part) for name, part in parts.items()})
+    setup = TrainingSetup(
+        splits, keys, 0, PREPROCESSING, {"": main}, folder / "preprocessed", folder / "store"
+    )
     return dataclasses.replace(setup, **changes)
 
 

@@ -33,6 +33,29 @@ VariableValue = float | str | None
 """Of one subject: a number, a category, or None where it is not known."""
 
 
+RECIPE_MARK = "@"
+"""Between a modality set and the recipe by which it is trained; without one it is the main recipe."""
+
+
+def volumes_and_recipe(modality_set: str) -> tuple[str, str]:
+    """The volumes of a set's name, and its recipe; "" for the main one.
+
+    >>> volumes_and_recipe("post_op+dose@small_cohort")
+    ('post_op+dose', 'small_cohort')
+    """
+    volumes, _, recipe = modality_set.partition(RECIPE_MARK)
+    return volumes, recipe
+
+
+def in_recipe(volumes: str, recipe: str) -> str:
+    """The name of a set's volumes with its recipe; as it is for the main one, "".
+
+    >>> in_recipe("dose", "small_cohort"), in_recipe("dose", "")
+    ('dose@small_cohort', 'dose')
+    """
+    return f"{volumes}{RECIPE_MARK}{recipe}" if recipe else volumes
+
+
 class _Declaration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -169,19 +192,19 @@ class Volumes(Sequence[VolumeSpec]):
         return tuple("+".join(chosen) for size in sizes for chosen in combinations(self.names, size))
 
     def members(self, modality_set: str) -> tuple[VolumeSpec, ...]:
-        """The volumes of a set, in channel order.
+        """The volumes of a set, in channel order, whatever its recipe.
 
         Raises ValueError: an undeclared volume, one named twice, or another order than the declared one.
         """
-        names = modality_set.split("+")
+        of_set, _ = volumes_and_recipe(modality_set)
+        names = of_set.split("+")
         if unknown := [name for name in names if name not in self._by_name]:
             raise ValueError(
                 f"unknown modality set {modality_set!r}: {', '.join(unknown)} is not declared under volumes "
                 f"({', '.join(self.names)})"
             )
         chosen = tuple(spec for spec in self if spec.name in names)
-        if "+".join(spec.name for spec in chosen) != modality_set:
-            expected = "+".join(spec.name for spec in chosen)
+        if (expected := "+".join(spec.name for spec in chosen)) != of_set:
             raise ValueError(f"unknown modality set {modality_set!r}; expected {expected}")
         return chosen
 
@@ -195,8 +218,20 @@ class Volumes(Sequence[VolumeSpec]):
         return "+".join(name for name in self.names if name in wanted)
 
     def set_title(self, modality_set: str, separator: str = " + ") -> str:
-        """A set as a reader writes it."""
-        return separator.join(spec.title for spec in self.members(modality_set))
+        """A set as a reader writes it; its recipe in brackets, where that is not the main one."""
+        _, recipe = volumes_and_recipe(modality_set)
+        titles = separator.join(spec.title for spec in self.members(modality_set))
+        return f"{titles} ({recipe.replace('_', ' ')})" if recipe else titles
+
+    def in_order(self, modality_sets: Iterable[str]) -> list[str]:
+        """Names of sets: those of the main recipe first, and within a recipe small ones first."""
+        places = {name: place for place, name in enumerate(self.sets)}
+
+        def place(modality_set: str) -> tuple[str, int]:
+            of_set, recipe = volumes_and_recipe(modality_set)
+            return recipe, places[of_set]
+
+        return sorted((s for s in modality_sets if volumes_and_recipe(s)[0] in places), key=place)
 
     def select(self, modality_set: str) -> Volumes:
         """The declaration of a set's members alone; without a required MRI it could not stand."""

@@ -16,7 +16,6 @@ from ricenet.evaluation.robustness.perturbations import perturbations
 from ricenet.evaluation.robustness.perturbed_answers import (
     Source,
     cohort_answers,
-    cube_voxels,
     open_ensembles,
 )
 from ricenet.preprocessing.subject_variables import variables_of
@@ -53,7 +52,7 @@ def robustness(params: Params) -> Robustness:
         volumes=volumes,
         having={name: having(cohort, name) for name in {*sets, *volumes.names}},
         variables=variables_of(cohort, WORK / "preprocessed"),
-        cube_voxels=cube_voxels(ensembles),
+        grids={name: ensemble.record.grid for name, ensemble in ensembles.items()},
         seed=seed,
     )
     ways = perturbations(asked, volumes)

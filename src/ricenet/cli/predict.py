@@ -129,7 +129,7 @@ def predict_cohort(
 
 def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Predictor]:
     """The registered version that is asked for, ready to predict."""
-    from ricenet.inference.predict_subject import Predictor, require_known_preprocessing
+    from ricenet.inference.predict_subject import Predictor
     from ricenet.inference.training_ranges import training_ranges
     from ricenet.tracking import registry
     from ricenet.tracking.connection import open_store
@@ -139,7 +139,7 @@ def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Pre
     registered = registry.find_registered(store, params.tracking.model_prefix, uri)
     files = registry.ensemble_files(Path(), store, registered).absolute()
     record = read_record(files)
-    require_known_preprocessing(record)
+    record.known_preprocessing()
     ranges = training_ranges(Path(), record).with_plausible(params.quality)
     return registered, Predictor(files, params.seed, ranges, registered.threshold)
 

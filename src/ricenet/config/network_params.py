@@ -51,18 +51,23 @@ class NetworkParams(Section):
     def described(self, monai: str) -> str:
         """For the methods of a paper. monai: the library's version."""
 
-    def misfits(self, cube_voxels: int, samples_at_once: int | None, has_variables: bool) -> list[str]:
-        """What of other sections the network cannot work with; a line a problem, by dotted path."""
-        problems = []
-        if cube_voxels < self.least_voxels:
-            problems.append(
-                f"preprocessing.cube_voxels: {cube_voxels} is too small for {self.name}, which needs at "
-                f"least {self.least_voxels}"
-            )
-        if cube_voxels <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
+    def misfits(
+        self, sizes: Mapping[str, int], samples_at_once: int | None, has_variables: bool
+    ) -> list[str]:
+        """What of other sections the network cannot work with; a line a problem, by dotted path.
+
+        sizes: voxels along each axis of what it sees, by the setting that says so.
+        """
+        problems = [
+            f"{setting}: {voxels} is too small for {self.name}, which needs at least {self.least_voxels}"
+            for setting, voxels in sizes.items()
+            if voxels < self.least_voxels
+        ]
+        smallest = min(sizes.values())
+        if smallest <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
             problems.append(
                 "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "
-                f"{cube_voxels} voxels; take 2 or more, or network.norm group"
+                f"{smallest} voxels; take 2 or more, or network.norm group"
             )
         if self.uses_variables and not has_variables:
             problems.append(
@@ -118,17 +123,21 @@ class DenseNetParams(NetworkParams):
 
 
 class SmallCnnParams(NetworkParams):
-    """Three convolutions of stride 2, the mean over all voxels, one linear layer: for small cohorts.
+    """Three convolutions, the mean over all voxels, one linear layer: for small cohorts.
 
-    widths: channels of the convolutions. variables: whether the declared variables join the linear layer.
+    widths: channels of the convolutions. branches: convolutions of its own for every volume, whose logits are
+    added, in place of volumes as channels. starts: networks of as many first weights learn from the same
+    batches; their mean logit answers. variables: whether the declared variables join the linear layer.
     """
 
-    single_voxel: ClassVar[int] = 8
+    single_voxel: ClassVar[int] = 4
 
     name: Literal["small_cnn"] = "small_cnn"
     widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = Field(
         default_factory=lambda: [16, 32, 64]
     )
+    branches: bool = False
+    starts: Annotated[Count, Field(le=20)] = 1
     variables: bool = False
 
     @property
@@ -139,8 +148,15 @@ class SmallCnnParams(NetworkParams):
     def described(self, monai: str) -> str:
         """For the methods of a paper; it is not one of MONAI's."""
         widths = ", ".join(map(str, self.widths))
-        joined = "; the variables of params.yaml join the linear layer" if self.variables else ""
-        return f"convolutional network of three layers ({widths} channels, {self.norm} normalisation{joined})"
+        parts = [f"{widths} channels", f"{self.norm} normalisation"]
+        parts += ["a branch for every volume"] if self.branches else []
+        parts += ["the variables of params.yaml join the linear layer"] if self.variables else []
+        mean = (
+            f"; the mean logit of {self.starts} networks of different first weights"
+            if self.starts > 1
+            else ""
+        )
+        return f"convolutional network of three layers ({'; '.join(parts)}{mean})"
 
 
 NETWORKS: Mapping[str, type[NetworkParams]] = {

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
+from ricenet.config.inputs import INPUTS, CropParams, InputGrid, InputName
 from ricenet.config.network_params import Network
+from ricenet.config.recipes import Recipe, RecipeParams, recipes_by_name
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
@@ -19,6 +21,7 @@ from ricenet.config.types import (
     ModalitySets,
     Positive,
     Probability,
+    RecipeName,
     Section,
     Seed,
     Share,
@@ -88,8 +91,8 @@ class BrainParams(Section):
 class PreprocessingParams(Section):
     """From raw grids to the network's cube.
 
-    eqd2_alpha_beta_gy: left out of records and content keys where it is off, so that they are those of
-    versions that did not know it.
+    crop: the crops beside the whole head; None for none. eqd2_alpha_beta_gy: left out of records and content
+    keys where it is off, so that they are those of versions that did not know it.
     """
 
     cube_voxels: Annotated[int, Field(ge=8)]
@@ -97,8 +100,18 @@ class PreprocessingParams(Section):
     interpolation: Literal["linear", "bspline"]
     dose_unit_gy: Positive
     eqd2_alpha_beta_gy: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
+    crop: CropParams | None = Field(default=None, exclude_if=lambda value: value is None)
     registration: RegistrationParams
     brain: BrainParams
+
+    @property
+    def grids(self) -> dict[InputName, InputGrid]:
+        """The grid of every input that is made, by name."""
+        head = InputGrid("head", self.cube_voxels, self.spacing_mm)
+        if self.crop is None:
+            return {"head": head}
+        crops = [InputGrid(name, self.crop.voxels, self.crop.spacing_mm) for name in INPUTS[1:]]
+        return {grid.name: grid for grid in (head, *crops)}
 
 
 class QualityParams(Section):
@@ -219,6 +232,7 @@ class Params(Section):
     network: Network
     training: TrainingParams
     augmentation: AugmentationParams
+    recipes: dict[RecipeName, RecipeParams] = Field(default_factory=dict)
     tuning: TuningParams
     explain: ExplainParams
     evidence: EvidenceParams
@@ -226,6 +240,11 @@ class Params(Section):
     report: ReportParams
     execution: ExecutionParams
     tracking: TrackingParams
+
+    @property
+    def by_recipe(self) -> dict[str, Recipe]:
+        """Every recipe of training, by the name that follows the @ of a modality set; the main one as ""."""
+        return recipes_by_name(self.network, self.training, self.augmentation, self.recipes)
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from ricenet.config.types import Count, NotNegative, Positive, Probability, Section
+from ricenet.config.inputs import InputRule
+from ricenet.config.types import Count, NotNegative, Positive, Probability, RecipeName, Section
+
+Optimiser = Literal["adam", "adamw"]
+"""adamw: weight decay shrinks the weights by itself, instead of joining the gradient."""
+
+Schedule = Literal["constant", "cosine"]
+"""Of the learning rate, step by step; cosine: half a cosine, down to 0."""
 
 
 class TrainingOverride(Section):
-    """Settings that one modality set has of its own; those that are not named are the common ones."""
+    """Settings that a modality set or a recipe has of its own; those not named are the common ones."""
 
     epochs: Count | None = None
+    steps: Count | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None
     learning_rate: Positive | None = None
     weight_decay: NotNegative | None = None
+    optimiser: Optimiser | None = None
+    schedule: Schedule | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("epochs and steps: give one of them")
+        return self
 
 
 class TrainingParams(Section):
     """Optimisation of one fold.
 
+    recipe: the name of these settings, of `network` and of `augmentation`, in tables and figures. input: what
+    the network sees. steps: of the optimiser, in place of epochs; a whole number of epochs comes nearest.
     samples_at_once: how many samples of a batch go through the network together; None for the whole
     batch. memory: where the volumes are kept while the network trains.
     """
 
-    epochs: Count
+    recipe: RecipeName = "paper"
+    input: InputRule = "head"
+    epochs: Count | None = None
+    steps: Count | None = None
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
     weight_decay: NotNegative
+    optimiser: Optimiser = "adam"
+    schedule: Schedule = "constant"
     checkpoint_every_epochs: Count
     samples_at_once: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -37,10 +61,29 @@ class TrainingParams(Section):
     memory: Literal["auto", "device", "streamed"] = "auto"
     overrides: dict[str, TrainingOverride]
 
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("epochs and steps: give one of them, and null for the other")
+        return self
+
     def of_set(self, modality_set: str) -> TrainingParams:
         """The settings in force for one modality set."""
-        override = self.overrides.get(modality_set, TrainingOverride())
-        return self.model_copy(update={**override.model_dump(exclude_none=True), "overrides": {}})
+        return self.changed_by(self.overrides.get(modality_set, TrainingOverride()), overrides={})
+
+    def changed_by(self, override: TrainingOverride, **more: Any) -> TrainingParams:
+        """With the settings that an override names, and some more, in the place of these."""
+        changes = override.stated()
+        if changes.keys() & {"epochs", "steps"}:
+            changes = {"epochs": None, "steps": None} | changes
+        return self.model_copy(update={**changes, **more})
+
+    def epochs_for(self, subjects: int) -> int:
+        """How many epochs are trained, with so many training subjects."""
+        if self.epochs is not None:
+            return self.epochs
+        assert self.steps is not None
+        return max(1, round(self.steps / math.ceil(subjects / self.batch_size)))
 
 
 class AugmentationProbabilities(Section):
@@ -65,7 +108,8 @@ def _for_every_kind(value: Any) -> Any:
 class AugmentationParams(Section):
     """Largest strength of each kind of augmentation, and how often it is applied.
 
-    probability: one number stands for all six kinds.
+    mirroring: how often left and right change places. probability: one number stands for the other six
+    kinds.
     """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)]
@@ -74,4 +118,18 @@ class AugmentationParams(Section):
     noise_sd: NotNegative
     brightness: NotNegative
     gamma: Annotated[float, Field(ge=0, lt=1)]
+    mirroring: Probability = 0.0
     probability: Annotated[AugmentationProbabilities, BeforeValidator(_for_every_kind)]
+
+
+class AugmentationOverride(Section):
+    """Settings of augmentation that a recipe has of its own; those not named are the common ones."""
+
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] | None = None
+    scaling: Annotated[float, Field(ge=0, lt=1)] | None = None
+    elastic_mm: NotNegative | None = None
+    noise_sd: NotNegative | None = None
+    brightness: NotNegative | None = None
+    gamma: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mirroring: Probability | None = None
+    probability: Annotated[AugmentationProbabilities, BeforeValidator(_for_every_kind)] | None = None

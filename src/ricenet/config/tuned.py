@@ -13,7 +13,7 @@ from ricenet.config.params import PARAMS_FILE
 from ricenet.config.training import AugmentationParams, TrainingOverride, TrainingParams
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import ParamsError, TrainingError
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 Values = Mapping[str, float | int]
 """Dotted name -> value, such as training.learning_rate or augmentation.probability.noise."""
@@ -59,7 +59,7 @@ class Tuned:
 
     def refuse_unknown(self, volumes: Volumes) -> None:
         """Make sure that all sets are of declared volumes. Raises TrainingError."""
-        if unknown := [name for name in self.folds_of if name not in volumes.sets]:
+        if unknown := [name for name in self.folds_of if volumes_and_recipe(name)[0] not in volumes.sets]:
             raise TrainingError(f"tuned settings of the unknown modality set {unknown[0]!r}. {_MAKE_AGAIN}")
 
     def differing(self, modality_set: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -23,6 +23,9 @@ Limits = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterVa
 Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
 """Of the machine: a number, or as many as it has."""
 
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""Of a recipe of training; it follows the @ in the name of a modality set."""
+
 ModalitySets = Annotated[list[str], AfterValidator(distinct_sets)]
 
 
@@ -30,3 +33,7 @@ class Section(BaseModel):
     """Base of every section: unknown keys and wrong types are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def stated(self) -> dict[str, Any]:
+        """The settings that are not None, as they are."""
+        return {name: value for name, value in self if value is not None}

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import (
+    PAPER_VOLUMES,
+    RECIPE_MARK,
+    VariableSpec,
+    Volumes,
+    VolumeSpec,
+    volumes_and_recipe,
+)
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -114,21 +121,47 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             if seed == content["seed"]
         ]
     problems += _misfit_sets(content, accepted)
-    if all(accepted(name) for name in ("network", "preprocessing", "training", "variables")):
-        # its types are made of this module's checks
-        from ricenet.config.network_params import network_by_name
-
-        problems += network_by_name(content["network"]).misfits(
-            content["preprocessing"]["cube_voxels"],
-            content["training"].get("samples_at_once"),
-            bool(content.get("variables")),
-        )
+    if all(
+        accepted(n) for n in ("network", "preprocessing", "training", "augmentation", "recipes", "variables")
+    ):
+        problems += _misfit_recipes(content)
     if accepted("explain", "cube_voxels") and accepted("preprocessing", "cube_voxels"):
-        cube, volume = content["explain"]["cube_voxels"], content["preprocessing"]["cube_voxels"]
-        if cube > volume:
+        cube, preprocessing = content["explain"]["cube_voxels"], content["preprocessing"]
+        sizes = {"cube_voxels": preprocessing["cube_voxels"]}
+        if accepted("preprocessing", "crop") and preprocessing.get("crop"):
+            sizes["crop.voxels"] = preprocessing["crop"]["voxels"]
+        name = min(sizes, key=lambda setting: int(sizes[setting]))
+        if cube > sizes[name]:
             problems.append(
-                f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.cube_voxels {volume})"
+                f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.{name} {sizes[name]})"
             )
+    return problems
+
+
+def _misfit_recipes(content: Any) -> list[str]:
+    """Networks that cannot work with other sections, and inputs that are not made, recipe by recipe."""
+    # its types are made of this module's checks
+    from ricenet.config.network_params import network_by_name
+
+    preprocessing, training = content["preprocessing"], content["training"]
+    main = {"input": training.get("input", "head"), "network": content["network"]}
+    others: Mapping[str, Any] = content.get("recipes") or {}
+    problems = []
+    if (name := training.get("recipe", "paper")) in others:
+        problems.append(f"recipes.{name}: the main recipe (training.recipe) has the same name; rename one")
+    for name, recipe in {"": main, **others}.items():
+        rule, crop = recipe["input"], preprocessing.get("crop")
+        if rule != "head" and crop is None:
+            setting = f"recipes.{name}.input" if name else "training.input"
+            problems.append(f"{setting}: {rule} needs preprocessing.crop, which is null")
+            continue
+        network = network_by_name(recipe["network"])
+        sizes = (
+            {"preprocessing.cube_voxels": preprocessing["cube_voxels"]} if rule in ("head", "auto") else {}
+        )
+        sizes |= {"preprocessing.crop.voxels": crop["voxels"]} if rule != "head" else {}
+        found = network.misfits(sizes, training.get("samples_at_once"), bool(content.get("variables")))
+        problems += [f"{problem} (recipe {name})" if name else problem for problem in found]
     return problems
 
 
@@ -136,9 +169,11 @@ def _misfit_sets(content: Any, accepted: Callable[..., bool]) -> list[str]:
     """Modality sets of undeclared volumes; if there is none, sets of other sections that are not trained."""
     undeclared = []
     for path in (("modality_sets",), ("evidence", "repeat_sets")):
-        if accepted("volumes") and accepted(*path):
-            names = functools.reduce(lambda value, key: value[key], path, content)
+        names = functools.reduce(lambda value, key: value[key], path, content) if accepted(*path) else []
+        if accepted("volumes"):
             undeclared += _undeclared_sets(content.get("volumes", PAPER_VOLUMES), ".".join(path), names)
+        if accepted("recipes"):
+            undeclared += _undeclared_recipes(content.get("recipes") or {}, ".".join(path), names)
     if undeclared or not accepted("modality_sets"):
         return undeclared
     asked = [
@@ -166,3 +201,14 @@ def _undeclared_sets(specs: Iterable[Any], path: str, names: Iterable[str]) -> l
         except ValueError as error:
             problems.append(f"{path}: {error}")
     return problems
+
+
+def _undeclared_recipes(recipes: Mapping[str, Any], path: str, names: Iterable[str]) -> list[str]:
+    """Modality sets that ask for a recipe that the parameter file does not have."""
+    asked = {name: volumes_and_recipe(name)[1] for name in dict.fromkeys(names)}
+    return [
+        f"{path}: {name}: the recipe {recipe!r} is not declared under recipes "
+        f"({', '.join(recipes) or 'there is none'})"
+        for name, recipe in asked.items()
+        if (RECIPE_MARK in name) and recipe not in recipes
+    ]

@@ -25,6 +25,7 @@ from ricenet.display.drawing import (
     style,
 )
 from ricenet.preprocessing.dose_cube import isocentre_voxel, plateau_gy
+from ricenet.preprocessing.network_input import brain_file
 from ricenet.runtime.tables import require
 from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for
@@ -103,16 +104,20 @@ def subject_to_show(splits: Splits) -> str:
     return next((s for s in subjects if splits.labels[s] == "rice"), subjects[0])
 
 
-def read_anatomy(preprocessed: Path, cohort: Path, subject: str, label: str, declared: Volumes) -> Anatomy:
+def read_anatomy(
+    preprocessed: Path, cohort: Path, subject: str, label: str, declared: Volumes, suffix: str = ""
+) -> Anatomy:
     """Read a subject's preprocessed volumes and, in a synthetic cohort, its known masks.
+
+    suffix: that of the input's grid; none for the whole head.
 
     Raises ResultError: a preprocessed volume is missing that every subject needs.
     """
-    files = {spec.name: preprocessed / subject / f"{spec.name}.nii.gz" for spec in declared}
+    files = {spec.name: preprocessed / subject / f"{spec.name}{suffix}.nii.gz" for spec in declared}
     needed = [files[spec.name] for spec in declared.required]
-    for path in (*needed, brain_file := preprocessed / subject / "brain.nii.gz"):
+    for path in (*needed, brain_path := preprocessed / subject / brain_file(suffix)):
         require(path, "preprocess")
-    brain = load_nifti(brain_file)
+    brain = load_nifti(brain_path)
     masks = {name: cohort / GROUND_TRUTH / subject / f"{name}.nii.gz" for name in MASK_TITLES}
     return Anatomy(
         subject=subject,

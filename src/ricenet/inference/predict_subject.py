@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.table_variables import number_in
-from ricenet.config.params import PreprocessingParams
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
 from ricenet.inference.test_vote import DecisionThreshold, SubjectVote, count_votes
@@ -22,7 +20,7 @@ from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quant
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import measured_variables
-from ricenet.runtime.errors import RegistryError, VariableError
+from ricenet.runtime.errors import VariableError
 from ricenet.training.ensemble import Ensemble, EnsembleRecord
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import VariableValue
@@ -86,7 +84,7 @@ class Predictor:
         ScanError: as `preprocess`. RegistryError: a model whose preprocessing this version does not know.
         """
         record = self.ensemble.record
-        require_known_preprocessing(record)
+        record.known_preprocessing()
         require_volumes(given, record)
         variables = parsed_variables(given.variables, record)
         with (
@@ -102,7 +100,7 @@ class Predictor:
         variables: those that are not measured. Raises ScanError: as `preprocess`. VariableError.
         """
         record = self.ensemble.record
-        params = require_known_preprocessing(record)
+        params = record.known_preprocessing()
         require_known_variables({raw.subject: variables}, record)
         result = preprocess_subject.preprocess(raw, params, self.seed)
         names = [spec.name for spec in record.members]
@@ -110,7 +108,7 @@ class Predictor:
             folder = Path(name)
             # by way of the files: whatever training is fed, a prediction is fed
             preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
-            volumes = read_volumes(folder, raw.subject, names, params.cube_voxels)
+            volumes = read_volumes(folder, raw.subject, names, record.grid)
         measured = measured_variables(result.measurements, raw.volumes, record.variables)
         known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}
         p_rice_folds = self.ensemble.predict(volumes[np.newaxis], {raw.subject: known})
@@ -153,22 +151,6 @@ def require_known_variables(values: Mapping[str, SubjectVariables], record: Ense
     """
     for encoder in record.encoders or (VariableEncoder(),):
         encoder.encode(values)
-
-
-def require_known_preprocessing(record: EnsembleRecord) -> PreprocessingParams:
-    """The settings with which a model's volumes were made. record: the content of ensemble.json.
-
-    Raises RegistryError: they are not those of this version of ricenet.
-    """
-    try:
-        return PreprocessingParams.model_validate(record.preprocessing)
-    except ValidationError as error:
-        wrong = sorted({".".join(str(part) for part in e["loc"]) or "all of it" for e in error.errors()})
-        raise RegistryError(
-            f"the model {record.modality_set} ({record.digest[:12]}) was preprocessed with settings "
-            f"that this version of ricenet does not know ({', '.join(wrong)}); use the version that trained "
-            "it, or train again"
-        ) from None
 
 
 @functools.lru_cache(maxsize=1)

@@ -197,12 +197,12 @@ def user_at_host() -> str:
 def _votes(work: Path, voter: Voter, labels: Mapping[str, str]) -> list[SubjectVote]:
     ensemble = Ensemble.load(voter.files)
     names = [spec.name for spec in ensemble.members]
-    side = ensemble.record.preprocessing["cube_voxels"]
+    grid = ensemble.record.grid
     known = _variables(work, ensemble)
     # one at a time: a cohort's volumes at the paper's scale do not fit into memory together
     p_rice_folds = [
         ensemble.predict(
-            read_volumes(work / "preprocessed" / subject, subject, names, side)[np.newaxis],
+            read_volumes(work / "preprocessed" / subject, subject, names, grid)[np.newaxis],
             {subject: known.get(subject, {})},
         )
         for subject in labels

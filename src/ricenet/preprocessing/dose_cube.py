@@ -35,6 +35,19 @@ def course_as_eqd2(dose: Volume, sidecar: DoseSidecar, alpha_beta_gy: float, sub
     return Volume(eqd2_gy.astype(np.float32), dose.grid)
 
 
+def dose_source(
+    given: Volume, sidecar: DoseSidecar, alpha_beta_gy: float | None, subject: str
+) -> tuple[Volume, float]:
+    """What is interpolated to the network's grids, and the factor that makes it the whole course's dose in
+    Gy.
+
+    The file's dose, or its EQD2 where alpha_beta_gy asks for that. Raises ScanError: as `course_as_eqd2`.
+    """
+    if alpha_beta_gy is None:
+        return given, sidecar.factor
+    return course_as_eqd2(given, sidecar, alpha_beta_gy, subject), 1.0
+
+
 def _fractions_of_one_schedule(sidecar: DoseSidecar, subject: str) -> int:
     if sidecar.dose_type == "EFFECTIVE":
         found = "DoseType is EFFECTIVE: it is weighted by biological effect already and cannot become EQD2"
@@ -76,6 +89,23 @@ def target(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np
     threshold = TARGET_SHARE * plateau_gy(dose_gy, brain)
     result: NDArray[np.bool_] = brain & (dose_gy >= threshold) & (dose_gy > 0)
     return result
+
+
+def high_dose_regions(
+    dose_gy: NDArray[np.float32], brain: NDArray[np.bool_], isodose: float
+) -> tuple[NDArray[np.float64], int, float]:
+    """The regions of the brain within an isodose: where the largest lies, how many, how large the second is.
+
+    isodose: share of the plateau dose. Returns the centroid (3,) of the largest region in voxels, the number
+    of regions that touch by no face, and the second's size over the largest's (0 where there is one).
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(brain & (dose_gy >= isodose * plateau_gy(dose_gy, brain)) & (dose_gy > 0))
+    sizes = np.bincount(labels.ravel(), minlength=2)[1:]
+    largest = int(sizes.argmax())
+    second = float(np.sort(sizes)[-2] / sizes[largest]) if count > 1 else 0.0
+    return np.array(ndimage.center_of_mass(labels == largest + 1)), int(count), second
 
 
 def isocentre_voxel(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float64]:

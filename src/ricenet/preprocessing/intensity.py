@@ -11,34 +11,30 @@ from ricenet.vocabulary import VolumeSpec
 FloatArray = NDArray[np.float32]
 
 
-def mri_in_brain(values: FloatArray, brain: NDArray[np.bool_], spec: VolumeSpec, subject: str) -> FloatArray:
-    """An MRI as the network sees it: z-scored, or a quantitative one in multiples of its `scale`; 0 outside.
+def scaling_in_brain(
+    values: FloatArray, brain: NDArray[np.bool_], spec: VolumeSpec, subject: str
+) -> tuple[float, float]:
+    """What the network sees of an MRI is its distance from the first number, in units of the second.
 
-    values: (X, Y, Z), scanner units. brain: (X, Y, Z), same grid.
-    Raises ScanError: as `zscore_in_brain`.
-    """
-    if spec.scale is None:
-        return zscore_in_brain(values, brain, subject, spec.title)
-    require_brain(brain, subject, spec.title)
-    return np.where(brain, values / np.float32(spec.scale), 0).astype(np.float32)
-
-
-def zscore_in_brain(t1ce: FloatArray, brain: NDArray[np.bool_], subject: str, scan: str) -> FloatArray:
-    """Standardise by the mean and SD of brain voxels; background becomes 0.
-
-    t1ce: (X, Y, Z), scanner units. brain: (X, Y, Z), same grid.
-    Returns (X, Y, Z) float32, in SDs of the brain.
-    Raises ScanError: empty brain, or constant within it.
+    values: (X, Y, Z), scanner units. brain: (X, Y, Z), same grid. Mean and SD of brain voxels; of a
+    quantitative MRI 0 and its `scale`. Raises ScanError: empty brain, or constant within it.
     Source: RICE-NET 2.1 (z-scoring); deviation: statistics over brain voxels only.
     """
-    require_brain(brain, subject, scan)
-    inside = t1ce[brain].astype(np.float64)
-    mean, sd = inside.mean(), inside.std()
+    require_brain(brain, subject, spec.title)
+    if spec.scale is not None:
+        return 0.0, spec.scale
+    inside = values[brain].astype(np.float64)
+    mean, sd = float(inside.mean()), float(inside.std())
     if sd == 0:
         found = f"every brain voxel is {mean:g}"
-        raise ScanError(subject, scan, found, "Check that the scan overlaps with the reference MRI.")
-    result = np.zeros(t1ce.shape, dtype=np.float32)
-    result[brain] = (inside - mean) / sd
+        raise ScanError(subject, spec.title, found, "Check that the scan overlaps with the reference MRI.")
+    return mean, sd
+
+
+def standardised(values: FloatArray, brain: NDArray[np.bool_], mean: float, sd: float) -> FloatArray:
+    """(X, Y, Z) float32: (values - mean) / sd in the brain, exactly 0 outside."""
+    result = np.zeros(values.shape, dtype=np.float32)
+    result[brain] = (values[brain].astype(np.float64) - mean) / sd
     return result
 
 

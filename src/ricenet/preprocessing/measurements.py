@@ -7,10 +7,11 @@ to 1. The brain is the mask on the cube unless stated otherwise.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ricenet.preprocessing.dose_cube import target
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
@@ -114,13 +115,32 @@ class DoseMeasurements(Record):
         return None if self.prescription_gy is None else self.given_max_gy / self.prescription_gy
 
 
+PlacedBy = Literal["dose", "change", "brain"]
+"""What a crop lies around: the high-dose region, the largest change between sessions, the brain's middle."""
+
+
+class CropMeasurements(Record):
+    """A crop. high_dose_regions: how many there are; second_region: size of the second over the largest, by
+    which the crop is placed. brain_share: of the crop's voxels.
+    """
+
+    affine: list[list[float]]
+    placed_by: PlacedBy
+    high_dose_regions: int
+    second_region: float
+    brain_share: float
+
+
 class Measurements(Record):
-    """One subject. brain_ml: of the brain mask on its own grid. mris: by name, those that there are."""
+    """One subject. brain_ml: of the brain mask on its own grid. mris: by name, those that there are. crops:
+    by the name of the input.
+    """
 
     brain_ml: float
     cube_affine: list[list[float]]
     mris: dict[str, MriMeasurements]
     dose: DoseMeasurements | None = None
+    crops: dict[str, CropMeasurements] = Field(default_factory=dict)
 
     @classmethod
     def of_subject(cls, folder: Path) -> Self:

@@ -1,7 +1,7 @@
 """The network's input as files: one float16 array a volume, which maps into memory as it lies on disk.
 
-NumPy's own format: (X, Y, Z), C order, `<volume>.npy`. float16 keeps 11 bits, 0.05 % of a z-score or a dose,
-at half the size of float32.
+NumPy's own format: (X, Y, Z), C order, `<volume>.npy` of the whole head, `<volume>.crop.npy` of a crop.
+float16 keeps 11 bits, 0.05 % of a z-score or a dose, at half the size of float32.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.config.inputs import InputGrid
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import atomic_path
 
@@ -25,29 +26,36 @@ _BEYOND_SIGN, _INFINITY = np.uint16(0x7FFF), 0x7C00
 _REMEDY = "Run `dvc repro preprocess`; if it stays, delete the subject's folder under work/preprocessed first"
 
 
-def volume_file(name: str) -> str:
-    """The name of a volume's file in a subject's folder."""
-    return f"{name}.npy"
+def volume_file(name: str, suffix: str = "") -> str:
+    """The name of a volume's file in a subject's folder. suffix: that of its grid."""
+    return f"{name}{suffix}.npy"
 
 
-def write_volume(values: NDArray[np.float32], folder: Path, subject: str, name: str) -> None:
-    """Write one volume (X, Y, Z) atomically.
+def brain_file(suffix: str = "") -> str:
+    """The name of the brain mask on a grid. suffix: that of the grid."""
+    return f"brain{suffix}.nii.gz"
+
+
+def write_volume(
+    values: NDArray[np.float32], folder: Path, subject: str, name: str, suffix: str = ""
+) -> None:
+    """Write one volume (X, Y, Z) atomically. suffix: that of its grid.
 
     Raises ScanError: a value that is not finite, or that float16 cannot hold.
     """
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16)
     require_finite(halves, subject, name)
-    with atomic_path(folder / volume_file(name)) as path:
+    with atomic_path(folder / volume_file(name, suffix)) as path:
         np.save(path, halves, allow_pickle=False)
 
 
-def map_volume(folder: Path, subject: str, name: str, cube_voxels: int) -> Voxels:
+def map_volume(folder: Path, subject: str, name: str, grid: InputGrid) -> Voxels:
     """One volume (X, Y, Z), mapped: what is not used is not read. folder: the subject's.
 
     Raises ScanError: a missing, unreadable or misshapen file.
     """
-    path = folder / volume_file(name)
+    path = folder / volume_file(name, grid.suffix)
     if not path.is_file():
         earlier = (folder / ALL_IN_ONE_FILE).is_file()
         found = "made by an earlier version, all volumes in one file" if earlier else f"not found in {folder}"
@@ -56,21 +64,21 @@ def map_volume(folder: Path, subject: str, name: str, cube_voxels: int) -> Voxel
         volume: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ScanError(subject, path.name, f"cannot be read ({error})", _REMEDY) from None
-    expected = (cube_voxels,) * 3
+    expected = (grid.voxels,) * 3
     if volume.shape != expected or volume.dtype != np.float16:
         found = f"shape {volume.shape} of {volume.dtype}, expected {expected} of float16"
         raise ScanError(subject, path.name, found, _REMEDY)
     return volume
 
 
-def read_volumes(folder: Path, subject: str, names: Sequence[str], cube_voxels: int) -> Voxels:
+def read_volumes(folder: Path, subject: str, names: Sequence[str], grid: InputGrid) -> Voxels:
     """Volumes of one subject in memory: (C, X, Y, Z) float16, in the order of `names`.
 
     Raises ScanError: as `map_volume`, or values that are not finite.
     """
-    volumes: Voxels = np.empty((len(names), *(cube_voxels,) * 3), np.float16)
+    volumes: Voxels = np.empty((len(names), *(grid.voxels,) * 3), np.float16)
     for values, name in zip(volumes, names, strict=True):
-        values[...] = map_volume(folder, subject, name, cube_voxels)
+        values[...] = map_volume(folder, subject, name, grid)
         require_finite(values, subject, name)
     return volumes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
+from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams, RegistrationParams
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
+from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
     brain_cube,
@@ -21,8 +23,8 @@ from ricenet.preprocessing.cube import (
     on_cube,
     require_coverage,
 )
-from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain, target
-from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain
+from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
+from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
     MEASUREMENTS_FILE,
     DoseMeasurements,
@@ -34,7 +36,7 @@ from ricenet.preprocessing.measurements import (
     raw_intensities,
     share_outside,
 )
-from ricenet.preprocessing.network_input import write_volume
+from ricenet.preprocessing.network_input import brain_file, write_volume
 from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
@@ -47,21 +49,19 @@ Registrations = Mapping[str, RigidResult]
 """By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
 
 
-BRAIN_FILE = "brain.nii.gz"
-"""The brain mask on the cube."""
-
-
 @dataclass(frozen=True)
 class PreprocessedSubject:
     """Volumes on the cube's grid, by name: MRIs as the network sees them, dose in Gy (cumulative).
 
-    brain: on the cube. brain_mask: as it was found, on its own grid, which may be finer; for people.
+    brain: on the cube. brain_mask: as it was found, on its own grid, which may be finer; for people. crops:
+    by the name of the input, with volumes in the same units.
     """
 
     volumes: Mapping[str, Volume]
     brain: Volume
     brain_mask: Volume
     measurements: Measurements
+    crops: Mapping[InputName, Crop] = field(default_factory=dict)
 
 
 def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
@@ -144,20 +144,25 @@ def make_cube(
     brain = on_cube(brain_mask, cube, 1) >= 0.5
     maker = _CubeMaker(raw, params, registrations, brain_mask, cube, brain)
     volumes, mris, dose, in_target = dict[str, Volume](), dict[str, MriMeasurements](), None, None
+    scaling = dict[str, tuple[float, float]]()
     for spec in present(raw):
         if spec.kind == "dose":
             volumes[spec.name], dose = maker.dose(spec)
             in_target = target(np.asarray(volumes[spec.name].data, np.float32), brain)
     for spec in present(raw):
         if spec.kind == "mri":
-            volumes[spec.name], mris[spec.name] = maker.mri(spec, in_target)
+            volumes[spec.name], mris[spec.name], scaling[spec.name] = maker.mri(spec, in_target)
+    transforms = {name: world_from_reference(raw.volumes[name], raw, registrations) for name in volumes}
+    head = HeadCube(volumes, Volume(brain, cube), transforms, scaling)
+    crops = make_crops(raw, params, brain_mask, head)
     measurements = Measurements(
         brain_ml=float(brain_mask.data.sum()) * brain_mask.grid.voxel_ml,
         cube_affine=cube.affine.tolist(),
         mris=mris,
         dose=dose,
+        crops={name: crop.measurements for name, crop in crops.items()},
     )
-    return PreprocessedSubject(volumes, Volume(brain, cube), brain_mask, measurements)
+    return PreprocessedSubject(volumes, head.brain, brain_mask, measurements, crops)
 
 
 def world_from_reference(spec: VolumeSpec, raw: RawSubject, registrations: Registrations) -> Affine:
@@ -181,14 +186,20 @@ class _CubeMaker:
     cube: Grid
     brain: NDArray[np.bool_]
 
-    def mri(self, spec: VolumeSpec, in_target: NDArray[np.bool_] | None) -> tuple[Volume, MriMeasurements]:
-        """As the network sees it, and measured. in_target: the estimated target volume on the cube."""
+    def mri(
+        self, spec: VolumeSpec, in_target: NDArray[np.bool_] | None
+    ) -> tuple[Volume, MriMeasurements, tuple[float, float]]:
+        """As the network sees it, measured, and by which mean and SD it was standardised.
+
+        in_target: the estimated target volume on the cube.
+        """
         mri = load_nifti(self.raw.scan(spec.name))
         transform = world_from_reference(spec, self.raw, self.registrations)
         registration = self._registration(spec, mri.grid, transform)
         order = INTERPOLATION_ORDER[self.params.interpolation]
         given = on_cube(mri, self.cube, order, transform)
-        values = mri_in_brain(given, self.brain, spec, self.raw.subject)
+        scaling = scaling_in_brain(given, self.brain, spec, self.raw.subject)
+        values = standardised(given, self.brain, *scaling)
         inside = given[self.brain].astype(np.float64)
         mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
         measured = MriMeasurements(
@@ -199,7 +210,7 @@ class _CubeMaker:
             in_target=None if in_target is None or not in_target.any() else float(values[in_target].mean()),
             registration=registration,
         )
-        return Volume(values, self.cube), measured
+        return Volume(values, self.cube), measured, scaling
 
     def dose(self, spec: VolumeSpec) -> tuple[Volume, DoseMeasurements]:
         """The course's dose in Gy, or in Gy EQD2 where that is asked for, and measured."""
@@ -208,8 +219,8 @@ class _CubeMaker:
         given_gy = dose_gy = dose_on_cube(given, self.cube, sidecar.factor, transform)
         alpha_beta_gy = self.params.eqd2_alpha_beta_gy
         if alpha_beta_gy is not None:
-            eqd2 = course_as_eqd2(given, sidecar, alpha_beta_gy, self.raw.subject)
-            dose_gy = dose_on_cube(eqd2, self.cube, 1.0, transform)
+            eqd2, factor = dose_source(given, sidecar, alpha_beta_gy, self.raw.subject)
+            dose_gy = dose_on_cube(eqd2, self.cube, factor, transform)
         require_dose_in_brain(dose_gy, self.brain, self.raw.subject)
         measured = DoseMeasurements(
             factor=sidecar.factor,
@@ -241,12 +252,14 @@ def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, do
 
     Raises ScanError: a value that float16 cannot hold.
     """
-    for name, volume in result.volumes.items():
-        values = np.asarray(volume.data, dtype=np.float32)
-        if raw.volumes[name].kind == "dose":
-            values = dose_in_units(values, dose_unit_gy)
-        write_volume(values, folder, raw.subject, name)
-        save_nifti(volume, folder / f"{name}.nii.gz")
-    save_nifti(result.brain, folder / BRAIN_FILE)
+    crops = {f".{name}": (crop.volumes, crop.brain) for name, crop in result.crops.items()}
+    for suffix, (volumes, brain) in {"": (result.volumes, result.brain), **crops}.items():
+        for name, volume in volumes.items():
+            values = np.asarray(volume.data, dtype=np.float32)
+            if raw.volumes[name].kind == "dose":
+                values = dose_in_units(values, dose_unit_gy)
+            write_volume(values, folder, raw.subject, name, suffix)
+            save_nifti(volume, folder / f"{name}{suffix}.nii.gz")
+        save_nifti(brain, folder / brain_file(suffix))
     save_nifti(result.brain_mask, folder / BRAIN_MASK)
     write_json(folder / MEASUREMENTS_FILE, result.measurements.model_dump(mode="json"))

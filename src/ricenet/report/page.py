@@ -90,6 +90,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
+        "main_recipe": protocol.params.training.recipe,
         "contribution_text": contribution_sentence(evidence.contributions, results.volumes),
         "guards_text": guards_verdict(evidence.guards),
         "table": cohort_table(results.cohort, results.splits, results.participants, results.measures),

@@ -220,22 +220,25 @@ def audit_figure(evidence: Evidence, names: Sequence[str]) -> Figure:
 
 
 def contribution_figure(contributions: Sequence[Contribution], volumes: Volumes) -> Figure:
-    """Shapley values of the volumes, a panel a score, with intervals."""
+    """Shapley values of the volumes, a panel a score and a row a recipe, with intervals."""
     from matplotlib.figure import Figure
 
+    recipes = list(dict.fromkeys(contribution.recipe for contribution in contributions))
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES + 0.4, 0.25 * len(volumes) + 1.25), layout="constrained")
-        grid = figure.subplots(1, len(contributions), squeeze=False, sharey=True)[0]
-        for axes, contribution in zip(grid, contributions, strict=True):
+        size = (WIDTH_INCHES + 0.4, len(recipes) * (0.25 * len(volumes) + 1.25))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(recipes), len(contributions) // len(recipes), squeeze=False, sharey=True)
+        for axes, contribution in zip(grid.flat, contributions, strict=True):
             axes.axvline(0, color="black", linewidth=0.8)
             for y, estimate in enumerate(contribution.modalities.values()):
                 point(axes, estimate, y, color=VALIDATION_COLOUR)
             titles = [volumes[name].title for name in contribution.modalities]
             axes.set_yticks(range(len(titles)), titles)
             axes.set_ylim(len(titles) - 0.5, -0.5)
-            axes.set_title(SCORES.get(contribution.score, contribution.score))
+            recipe = f" ({contribution.recipe})" if contribution.recipe else ""
+            axes.set_title(SCORES.get(contribution.score, contribution.score) + recipe)
             axes.set_xlabel("Shapley value")
-        _rules(*grid)
+        _rules(*grid.flat)
     return figure
 
 

@@ -19,7 +19,7 @@ from ricenet.tracking.registry import find_registered
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, SET_KEY, runs_of_set, search_runs
 from ricenet.training.predictions import Prediction, read_predictions
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,7 +42,7 @@ def find_side(
     where the name is no modality set.
     Raises ResultError, RegistryError, SplitError: nothing by this name, several, or no predictions in it.
     """
-    if given in volumes.sets:
+    if volumes_and_recipe(given)[0] in volumes.sets:
         return set_at_hand(project, given)
     store = open_store()
     if given.startswith(_MODELS):

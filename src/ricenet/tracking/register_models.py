@@ -86,7 +86,7 @@ def model_card(ensemble: EnsembleRecord, scores: dict[str, Any], cohort: str | N
     synthetic: it holds phantoms.
     """
     names = [spec.name for spec in ensemble.members]
-    side = ensemble.preprocessing["cube_voxels"]
+    side = ensemble.grid.voxels
     shape = (len(names), side, side, side)
     paragraphs = [
         f"**RICE-NET, {ensemble.modality_set}**: {ensemble.folds} folds and their majority vote, "
@@ -193,7 +193,7 @@ def _signature(ensemble: EnsembleRecord) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-    side = ensemble.preprocessing["cube_voxels"]
+    side = ensemble.grid.voxels
     shape = (-1, len(ensemble.members), side, side, side)
     # an array by itself where there are no variables, else arrays by name
     volumes = TensorSpec(np.dtype(np.float32), shape, "volumes" if ensemble.variables else None)

@@ -1,9 +1,9 @@
 """Random variation of training samples: parameters drawn per sample, applied per batch.
 
-Rotation, scaling and elastic deformation are one displacement field and one interpolation for all
-channels. Noise, brightness and gamma change voxels of z-scored MRIs only: a dose, or an MRI with a scale,
-is a measured physical quantity. The background stays exactly 0.
-Source: RICE-NET section 2 names the six kinds; their forms and strengths are ours (docs/protocol.md).
+Mirroring comes first. Rotation, scaling and elastic deformation are one displacement field and one
+interpolation for all channels. Noise, brightness and gamma change voxels of z-scored MRIs only: a dose, or an
+MRI with a scale, is a measured physical quantity. The background stays exactly 0. Source: RICE-NET section 2
+names the six kinds, mirroring not among them; their forms and strengths are ours (docs/protocol.md).
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class SampleAugmentation:
     """(M,) added to each MRI, in z-scored intensity."""
     gamma: NDArray[np.float64]
     """(M,) exponent for each MRI, its in-brain range scaled to 0..1."""
+    mirrored: bool = False
+    """Whether left and right, the ends of the first axis, change places."""
 
     @property
     def moves_voxels(self) -> bool:
@@ -60,7 +62,7 @@ def draw_augmentation(
     Each kind happens with its own `strengths.probability`. Rotation: each axis uniform in +-rotation_degrees.
     Scale: uniform in 1 +- scaling. Elastic: control points uniform, none longer than an amplitude
     uniform in 0..elastic_mm. Noise SD: uniform in 0..noise_sd. Brightness: uniform in +-brightness.
-    Gamma: uniform in 1 +- gamma.
+    Gamma: uniform in 1 +- gamma. Mirroring by its own probability.
     """
     often = strengths.probability
     happens = generator.random(6) < np.array(
@@ -83,6 +85,8 @@ def draw_augmentation(
         noise_seed=noise_seed,
         brightness=brightness * happens[4],
         gamma=1 + gamma * happens[5],
+        # drawn last: what comes before is what it is without
+        mirrored=bool(generator.random() < strengths.mirroring),
     )
 
 
@@ -113,6 +117,8 @@ def augment(
     result = volumes.to(torch.float32, copy=True)
     # one by one: the fields of a whole batch would not fit into the CPU's cache
     for values, sample in zip(result, samples, strict=True):
+        if sample.mirrored:
+            values.copy_(values.flip(1))
         if sample.moves_voxels:
             field = sampling_field(tuple(values.shape[1:]), sample, spacing_mm, volumes.device)
             _resample(values, field)

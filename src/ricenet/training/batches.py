@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ricenet.config.inputs import InputGrid
 from ricenet.preprocessing.network_input import map_volume, read_volumes
 from ricenet.training.task import FoldTask
 from ricenet.vocabulary import LABELS
@@ -53,7 +54,7 @@ class SubjectBatches:
     def __init__(self, task: FoldTask, subjects: Sequence[str], device: torch.device) -> None:
         self._subjects = tuple(subjects)
         names = tuple(spec.name for spec in task.members)
-        files = VolumeFiles(task.preprocessed, self._subjects, names, task.cube_voxels)
+        files = VolumeFiles(task.preprocessed, self._subjects, names, task.grid)
         self.volumes = open_volumes(files, device, task.training.memory)
         classes = [LABELS.index(task.labels[subject]) for subject in subjects]
         self._classes = torch.tensor(classes, dtype=torch.int64, device=device)
@@ -74,11 +75,11 @@ class VolumeFiles:
     preprocessed: Path
     subjects: tuple[str, ...]
     names: tuple[str, ...]
-    cube_voxels: int
+    grid: InputGrid
 
     def shape(self, subjects: int) -> tuple[int, ...]:
         """(subjects, C, X, Y, Z)."""
-        return (subjects, len(self.names), *(self.cube_voxels,) * 3)
+        return (subjects, len(self.names), *(self.grid.voxels,) * 3)
 
     @property
     def size_bytes(self) -> int:
@@ -87,7 +88,7 @@ class VolumeFiles:
 
     def read(self, subject: str) -> NDArray[np.float16]:
         """(C, X, Y, Z). Raises ScanError: as `open_volumes`."""
-        return read_volumes(self.preprocessed / subject, subject, self.names, self.cube_voxels)
+        return read_volumes(self.preprocessed / subject, subject, self.names, self.grid)
 
 
 def open_volumes(
@@ -133,7 +134,7 @@ class StreamedVolumes:
     def __init__(self, files: VolumeFiles, device: torch.device) -> None:
         self._files, self._device = files, device
         self._maps = [
-            [map_volume(files.preprocessed / s, s, name, files.cube_voxels) for name in files.names]
+            [map_volume(files.preprocessed / s, s, name, files.grid) for name in files.names]
             for s in files.subjects
         ]
         self._seen: set[int] = set()

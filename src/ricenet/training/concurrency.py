@@ -132,7 +132,7 @@ def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
         min(task.training.batch_size, len(task.training_subjects)),
         torch.Generator().manual_seed(0),
     )
-    shape = (samples, len(task.members), *(task.cube_voxels,) * 3)
+    shape = (samples, len(task.members), *(task.grid.voxels,) * 3)
     volumes = torch.randn(shape, generator=noise).half().to(hardware.device)
     variables = torch.randn((samples, task.variable_columns), generator=noise).to(hardware.device)
     classes = (torch.arange(samples) % 2).to(hardware.device)
@@ -141,7 +141,7 @@ def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
     def step() -> float:
         generators = [generator_for("trial", sample) for sample in range(samples)]
         drawn = [draw_augmentation(task.augmentation, mris, generator) for generator in generators]
-        augmented = augment(volumes, varied, drawn, task.spacing_mm)
+        augmented = augment(volumes, varied, drawn, task.grid.spacing_mm)
         loss, _ = optimisation.step(augmented, variables, classes)
         return float(loss)
 
@@ -170,7 +170,7 @@ def _volume_bytes(task: FoldTask) -> int:
     """Of a fold's volumes, where they wait in the memory that is measured."""
     if task.training.memory == "streamed":
         return 0
-    return 2 * len(task.subjects) * len(task.members) * task.cube_voxels**3
+    return 2 * len(task.subjects) * len(task.members) * task.grid.voxels**3
 
 
 def _costs_on_gpu(step: Callable[[], float], device: torch.device, volume_bytes: int) -> Costs:
@@ -226,8 +226,8 @@ def _kind(task: FoldTask) -> str:
         {
             "network": task.network.model_dump(),
             "inputs": [len(task.members), task.variable_columns],
-            "cube_voxels": task.cube_voxels,
-            "training": task.training.model_dump(exclude={"epochs", "overrides"}),
+            "voxels": task.grid.voxels,
+            "training": task.training.model_dump(exclude={"recipe", "epochs", "steps", "overrides"}),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
             "machine": [_cpu(), usable_cores(), gpu_names()],
             "torch": version("torch"),

@@ -92,6 +92,7 @@ def lay_out_ensembles(
                 modality_set=modality_set,
                 folds=len(folds),
                 network=folds[0].network,
+                input=folds[0].grid.name,
                 volumes=folds[0].volumes,
                 variables=folds[0].variable_specs,
                 encoders=tuple(task.encoder for task in folds),

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ricenet.config.inputs import InputGrid, InputName
 from ricenet.config.network_params import Network
+from ricenet.config.params import PreprocessingParams
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.runtime.records import Record
@@ -34,13 +36,14 @@ class EnsembleRecord(Record):
     """What ensemble.json says. Digests are content addresses; the ensemble's own is known once it is written.
 
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
-    with which volumes have to be preprocessed before a prediction.
+    with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen.
     """
 
     format: int = FORMAT
     modality_set: str
     folds: int
     network: Network
+    input: InputName = "head"
     volumes: Volumes = PAPER_VOLUMES
     variables: tuple[VariableSpec, ...] = ()
     encoders: tuple[VariableEncoder, ...] = ()
@@ -55,6 +58,29 @@ class EnsembleRecord(Record):
     def members(self) -> tuple[VolumeSpec, ...]:
         """The volumes of the modality set, in channel order."""
         return self.volumes.members(self.modality_set)
+
+    @property
+    def grid(self) -> InputGrid:
+        """Of what the networks see.
+
+        Raises RegistryError: preprocessed with settings that this version does not know.
+        """
+        return self.known_preprocessing().grids[self.input]
+
+    def known_preprocessing(self) -> PreprocessingParams:
+        """The settings with which the volumes were made.
+
+        Raises RegistryError: they are not those of this version of ricenet.
+        """
+        try:
+            return PreprocessingParams.model_validate(self.preprocessing)
+        except ValidationError as error:
+            wrong = sorted({".".join(str(part) for part in e["loc"]) or "all of it" for e in error.errors()})
+            raise RegistryError(
+                f"the model {self.modality_set} ({self.digest[:12]}) was preprocessed with settings "
+                f"that this version of ricenet does not know ({', '.join(wrong)}); use the version that "
+                "trained it, or train again"
+            ) from None
 
     def digest_with(self, weights: Sequence[Path]) -> str:
         """The ensemble's digest. weights: a file a fold."""

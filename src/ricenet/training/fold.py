@@ -76,7 +76,10 @@ class _Run:
         # cut by position in the epoch, so that subjects and their repeats stay together
         places = self._cut(len(order))
         outcomes = []
-        for here, batch in zip(places, self.training([order[p] for p in places]), strict=True):
+        for step, (here, batch) in enumerate(
+            zip(places, self.training([order[p] for p in places]), strict=True)
+        ):
+            self.optimisation.set_learning_rate((epoch - 1 + step / len(places)) / self.task.epochs)
             augmented = self.augmented(batch, epoch, repeats[here])
             outcomes.append((batch, *self.optimisation.step(augmented, batch.variables, batch.classes)))
         loss, p_rice = self._collected(outcomes, epoch, "training")
@@ -91,7 +94,9 @@ class _Run:
             )
             for subject, repeat in zip(batch.subjects, repeats, strict=True)
         ]
-        return augment(batch.volumes, varied_mris(task.volumes, task.modality_set), drawn, task.spacing_mm)
+        return augment(
+            batch.volumes, varied_mris(task.volumes, task.modality_set), drawn, task.grid.spacing_mm
+        )
 
     def validate(self, epoch: int) -> Scores:
         """Mean loss and p_rice (N,) of the validation subjects, in the precision of the training."""
@@ -178,14 +183,14 @@ def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> N
     task, checkpoints = run.task, CheckpointFiles(run.task.folder)
     arithmetic = Arithmetic(torch.get_num_threads(), run.hardware.bfloat16)
     waiting = run.training.volumes
-    for epoch in range(len(history) + 1, task.training.epochs + 1):
+    for epoch in range(len(history) + 1, task.epochs + 1):
         start, waited_s = time.monotonic(), waiting.waited_s
         train_loss, train_macro_f1 = run.train_epoch(epoch)
         training_s = time.monotonic() - start
         validation_loss, p_rice = run.validate(epoch)
         validation_macro_f1 = predictions.macro_f1(_validation_labels(task), p_rice)
         history.append(EpochMetrics(train_loss, train_macro_f1, validation_loss, validation_macro_f1))
-        if epoch % task.training.checkpoint_every_epochs == 0 and epoch < task.training.epochs:
+        if epoch % task.training.checkpoint_every_epochs == 0 and epoch < task.epochs:
             state = capture(run.optimisation.network, run.optimisation.optimiser, history, arithmetic)
             checkpoints.write(state)
         speed = EpochSpeed(

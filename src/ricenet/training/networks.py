@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -68,13 +68,18 @@ def _densenet(settings: NetworkParams, channels: int, variables: int) -> torch.n
 
 
 class SmallCnn(torch.nn.Module):
-    """Three convolutions of stride 2, the mean over all voxels, a linear layer, which variables may join."""
+    """Three convolutions, the mean over all voxels, a linear layer, which variables may join.
+
+    The first two halve the resolution; the third sees the neighbourhood of about 40 voxels.
+    """
 
     def __init__(self, channels: int, widths: list[int], variables: int) -> None:
         super().__init__()
         layers: list[torch.nn.Module] = []
-        for before, after in pairwise([channels, *widths]):
-            convolution = torch.nn.Conv3d(before, after, 3, stride=2, padding=1, bias=False)
+        for (before, after), (size, stride) in zip(
+            pairwise([channels, *widths]), ((5, 2), (3, 2), (3, 1)), strict=True
+        ):
+            convolution = torch.nn.Conv3d(before, after, size, stride, padding=size // 2, bias=False)
             layers += [convolution, torch.nn.BatchNorm3d(after), torch.nn.ReLU(inplace=True)]
         self.features = torch.nn.Sequential(*layers)
         self.head = torch.nn.Linear(widths[-1] + variables, len(LABELS))
@@ -90,9 +95,42 @@ class SmallCnn(torch.nn.Module):
         return logits
 
 
+class Branches(torch.nn.Module):
+    """A network for every volume, whose logits are added; variables join that of the first."""
+
+    def __init__(self, channels: int, widths: list[int], variables: int) -> None:
+        super().__init__()
+        self.of_volumes = torch.nn.ModuleList(
+            SmallCnn(1, widths, variables if channel == 0 else 0) for channel in range(channels)
+        )
+        self.uses_variables = variables > 0
+
+    def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (N, 2) of volumes (N, C, X, Y, Z) and variables (N, V)."""
+        parts = zip(self.of_volumes, volumes.split(1, dim=1), strict=True)
+        return torch.stack([branch(volume, variables) for branch, volume in parts]).sum(0)
+
+
+class Starts(torch.nn.Module):
+    """Networks of one kind and different first weights, which see the same batches."""
+
+    def __init__(self, networks: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.networks = torch.nn.ModuleList(networks)
+        self.uses_variables = bool(networks[0].uses_variables)
+
+    def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
+        """In training each network's logits (S, N, 2), so that each has a loss of its own; else their mean."""
+        logits = torch.stack([network(volumes, variables) for network in self.networks])
+        return logits if self.training else logits.mean(0)
+
+
 def _small_cnn(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
     assert isinstance(settings, SmallCnnParams)
-    return SmallCnn(channels, settings.widths, variables if settings.variables else 0)
+    kind = Branches if settings.branches else SmallCnn
+    used = variables if settings.variables else 0
+    networks = [kind(channels, settings.widths, used) for _ in range(settings.starts)]
+    return networks[0] if settings.starts == 1 else Starts(networks)
 
 
 _BUILDERS: Mapping[str, Callable[[NetworkParams, int, int], torch.nn.Module]] = {
@@ -128,7 +166,10 @@ class WithVariables(torch.nn.Module):
 
 
 def logits_of(network: torch.nn.Module, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
-    """Logits (N, 2): networks that use variables get them, (N, V), beside the volumes; others ignore them."""
+    """Logits (N, 2): networks that use variables get them, (N, V), beside the volumes; others ignore them.
+
+    In training (S, N, 2) of networks of several `Starts`.
+    """
     takes_both = getattr(network, "uses_variables", False)
     logits: torch.Tensor = network(volumes, variables) if takes_both else network(volumes)
     return logits

@@ -1,13 +1,15 @@
 """One step of optimisation: forward, cross-entropy, backward, Adam; compiled where that is faster.
 
-Source: RICE-NET section 2 (Adam, cross-entropy). Reduced precision, the memory's layout, compilation and
-passes over parts of a batch are ours.
+Source: RICE-NET section 2 (Adam, cross-entropy). AdamW, the cosine schedule (Loshchilov and Hutter, ICLR 2017
+and 2019), reduced precision, the memory's layout,
+compilation and passes over parts of a batch are ours.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import cast
@@ -31,10 +33,17 @@ class Optimisation:
         self._settings, self._hardware, self.network = settings, hardware, network
         arrange(network, hardware.device, hardware.bfloat16, settings.deterministic)
         self._format = memory_format(network)
-        self.optimiser = torch.optim.Adam(
+        kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser = kind(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self._forward: torch.nn.Module | None = None
+
+    def set_learning_rate(self, progress: float) -> None:
+        """As the schedule has it. progress: share of all steps that have been made."""
+        share = 1.0 if self._settings.schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * share
 
     def step(
         self, volumes: torch.Tensor, variables: torch.Tensor, classes: torch.Tensor
@@ -56,11 +65,11 @@ class Optimisation:
                 part_logits = logits_of(self._forward, part, part_variables)
             part_logits = part_logits.float()
             share = len(part) / len(volumes)
-            loss = torch.nn.functional.cross_entropy(part_logits, part_classes) * share
+            loss = _mean_loss(part_logits, part_classes) * share
             loss.backward()
             losses.append(loss.detach())
             # a CUDA graph writes its next result to the same place
-            logits.append(part_logits.detach().clone())
+            logits.append(part_logits.detach().clone().view(-1, *part_logits.shape[-2:]).mean(0))
         self.optimiser.step()
         return torch.stack(losses).sum(), torch.cat(logits)
 
@@ -97,6 +106,12 @@ class Optimisation:
         return compiled_if_faster(self.network, volumes, variables, classes, self._hardware)
 
 
+def _mean_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy () of logits (N, 2), or of several networks' (S, N, 2), with classes (N,)."""
+    networks = logits.view(-1, *logits.shape[-2:])
+    return torch.nn.functional.cross_entropy(networks.flatten(0, 1), classes.repeat(len(networks)))
+
+
 def compiled_if_faster(
     network: torch.nn.Module,
     volumes: torch.Tensor,
@@ -113,7 +128,7 @@ def compiled_if_faster(
     def step(trial: torch.nn.Module) -> None:
         with hardware.autocast():
             logits = logits_of(trial, volumes, variables)
-        torch.nn.functional.cross_entropy(logits.float(), classes).backward()
+        _mean_loss(logits.float(), classes).backward()
         if hardware.device.type == "cuda":
             torch.cuda.synchronize(hardware.device)
 

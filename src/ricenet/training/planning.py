@@ -12,9 +12,8 @@ from typing import Self
 
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.network_params import NetworkParams
 from ricenet.config.params import Params, PreprocessingParams
-from ricenet.config.training import AugmentationParams, TrainingParams
+from ricenet.config.recipes import Recipe
 from ricenet.config.tuned import Tuned, refuse_overridden
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
@@ -23,7 +22,7 @@ from ricenet.runtime.files import content_digest, read_json
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import FoldTask
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes, volumes_and_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +32,16 @@ class TrainingSetup:
     """What all folds of all modality sets have in common: subjects, settings, and where files lie.
 
     subject_keys: content addresses of preprocessed subjects. preprocessed: a folder with a folder per
-    subject. store: a folder for folds, by key. variables: values by subject. lacking: optional volumes that
-    a subject does not have. tuned: settings that take the place of others.
+    subject. recipes: by name, the main one as "". store: a folder for folds, by key. variables: values by
+    subject. lacking: optional volumes that a subject does not have. tuned: settings that take the place of
+    others.
     """
 
     splits: Splits
     subject_keys: Mapping[str, str]
     seed: int
     preprocessing: PreprocessingParams
-    training: TrainingParams
-    augmentation: AugmentationParams
-    network: NetworkParams
+    recipes: Mapping[str, Recipe]
     preprocessed: Path
     store: Path
     volumes: Volumes = PAPER_VOLUMES
@@ -65,9 +63,7 @@ class TrainingSetup:
             read_json(preprocessed / "summary.json")["subjects"],
             params.seed,
             params.preprocessing,
-            params.training,
-            params.augmentation,
-            params.network,
+            params.by_recipe,
             preprocessed,
             store,
             params.volumes,
@@ -89,18 +85,22 @@ def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldT
         if subject not in setup.subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
     setup.tuned.refuse_unknown(setup.volumes)
-    refuse_overridden({name: setup.tuned.names(name) for name in modality_sets}, setup.training.overrides)
-    initial_weights = InitialWeights.of(setup.network.initial_weights)
+    overrides = setup.recipes[""].training.overrides
+    refuse_overridden({name: setup.tuned.names(name) for name in modality_sets}, overrides)
+    weights = {name: InitialWeights.of(r.network.initial_weights) for name, r in setup.recipes.items()}
     folds = range(len(setup.splits.folds))
-    return [_plan_fold(setup, name, fold, initial_weights) for name in modality_sets for fold in folds]
+    return [_plan_fold(setup, name, fold, weights) for name in modality_sets for fold in folds]
 
 
 def _plan_fold(
-    setup: TrainingSetup, modality_set: str, fold: int, initial_weights: InitialWeights | None
+    setup: TrainingSetup, modality_set: str, fold: int, weights: Mapping[str, InitialWeights | None]
 ) -> FoldTask:
-    splits, of_set = setup.splits, setup.training.of_set(modality_set)
-    training, augmentation = setup.tuned.settings(modality_set, fold, of_set, setup.augmentation)
-    needed = {spec.name for spec in setup.volumes.members(modality_set)}
+    splits, members = setup.splits, setup.volumes.members(modality_set)
+    _, name = volumes_and_recipe(modality_set)
+    recipe = setup.recipes[name]
+    of_set = recipe.training.of_set(modality_set)
+    training, augmentation = setup.tuned.settings(modality_set, fold, of_set, recipe.augmentation)
+    needed = {spec.name for spec in members}
     excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
     if fold == 0 and excluded:
         logger.info(
@@ -115,9 +115,8 @@ def _plan_fold(
         seed=setup.seed,
         training=training,
         augmentation=augmentation,
-        network=setup.network,
-        cube_voxels=setup.preprocessing.cube_voxels,
-        spacing_mm=setup.preprocessing.spacing_mm,
+        network=recipe.network,
+        grid=setup.preprocessing.grids[recipe.input_of(members)],
         labels={subject: splits.labels[subject] for subject in splits.development},
         training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
         validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
@@ -128,7 +127,7 @@ def _plan_fold(
         volumes=setup.volumes,
         variable_specs=setup.variable_specs,
         variables={s: setup.variables[s] for s in splits.development if s in setup.variables},
-        initial_weights=initial_weights,
+        initial_weights=weights[name],
         excluded=tuple(excluded),
         own_settings=setup.tuned.differing(modality_set),
     )

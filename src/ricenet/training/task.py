@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ricenet.config.inputs import InputGrid
 from ricenet.config.network_params import NetworkParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.runtime.errors import TrainingError
@@ -31,7 +32,7 @@ CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.saf
 FORMAT = 2
 """Of records, checkpoints and ensembles; what has another number was made by another version."""
 
-_WITHOUT_INFLUENCE = {"checkpoint_every_epochs", "memory", "overrides"}
+_WITHOUT_INFLUENCE = {"recipe", "checkpoint_every_epochs", "memory", "overrides"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def refuse_earlier_version(found: object, path: Path) -> None:
 class FoldTask:
     """One fold of one modality set.
 
-    training: the settings of this modality set (`TrainingParams.of_set`). spacing_mm: voxel size of
-    the cube. subject_keys: content addresses of the preprocessed volumes. code: digest of the
+    training: the settings of this modality set (`TrainingParams.of_set`). grid: of what the network sees.
+    subject_keys: content addresses of the preprocessed volumes. code: digest of the
     modules that train. preprocessed: a folder with a folder per subject. store: a folder with a
     folder per finished or begun fold, by key. volumes: all declared ones. variables: values by subject.
     excluded: subjects that lack a volume of the set. code_state: recorded, but no part of the key.
@@ -73,8 +74,7 @@ class FoldTask:
     training: TrainingParams
     augmentation: AugmentationParams
     network: NetworkParams
-    cube_voxels: int
-    spacing_mm: float
+    grid: InputGrid
     labels: Mapping[str, Label]
     training_subjects: tuple[str, ...]
     validation_subjects: tuple[str, ...]
@@ -94,6 +94,11 @@ class FoldTask:
     def members(self) -> tuple[VolumeSpec, ...]:
         """The volumes of the modality set, in channel order."""
         return self.volumes.members(self.modality_set)
+
+    @property
+    def epochs(self) -> int:
+        """How many are trained."""
+        return self.training.epochs_for(len(self.training_subjects))
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -138,7 +143,7 @@ class FoldTask:
                 "fold": self.fold,
                 "seed": self.seed,
                 "parameters": self.parameters,
-                "cube": [self.cube_voxels, self.spacing_mm],
+                "grid": asdict(self.grid),
                 "channels": [spec.model_dump(include={"name", "kind", "scale"}) for spec in self.members],
                 # each of them has its own draws of augmentation
                 "mris": [spec.name for spec in self.volumes.mris],
@@ -172,7 +177,7 @@ class FoldTask:
         volumes = known.pop("volumes")
         parts = known | {
             "parameters": [common, sorted(self.own_settings), self.seed],
-            "preprocessing": [volumes, self.cube_voxels, self.spacing_mm],
+            "preprocessing": [volumes, asdict(self.grid)],
         }
         digests = {name: content_digest(content) for name, content in parts.items()}
         return {"subjects": subjects, "digests": {**digests, "code": self.code}}

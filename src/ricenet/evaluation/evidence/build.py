@@ -132,9 +132,9 @@ def comparisons_table(evidence: Evidence) -> str:
 def contributions_table(evidence: Evidence) -> str:
     """CSV text: a row a volume's Shapley value of a score."""
     return table_text(
-        ["score", "n", "modality", "shapley_value", "ci_low", "ci_high"],
+        ["recipe", "score", "n", "modality", "shapley_value", "ci_low", "ci_high"],
         [
-            [contribution.score, contribution.n, name, *_numbers(value)]
+            [contribution.recipe, contribution.score, contribution.n, name, *_numbers(value)]
             for contribution in evidence.contributions
             for name, value in contribution.modalities.items()
         ],

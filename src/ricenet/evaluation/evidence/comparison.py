@@ -29,11 +29,22 @@ from ricenet.evaluation.intervals import (
     pairs_won,
 )
 from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import volumes_and_recipe
 
 WIDER = (1 + LEVEL) / 2
 """Level of both sides' own intervals, so that those of their difference cover LEVEL (Bonferroni)."""
 
 TESTS = ("p_macro_f1", "p_mcnemar", "p_delong")
+
+
+def pairs_to_compare(modality_sets: Sequence[str]) -> list[tuple[str, str]]:
+    """Two sets of one recipe, and one set by two recipes; others differ in both, so nothing follows."""
+    named = [(name, *volumes_and_recipe(name)) for name in modality_sets]
+    return [
+        (a, b)
+        for (a, volumes_a, recipe_a), (b, volumes_b, recipe_b) in combinations(named, 2)
+        if recipe_a == recipe_b or volumes_a == volumes_b
+    ]
 
 
 def compare_pairs(
@@ -42,11 +53,12 @@ def compare_pairs(
     resamples: int,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Every two sets, or these pairs, in the order given; p-values are corrected over all of them.
+    """The sets as `pairs_to_compare` has them, or these pairs, in the order given; p-values are corrected
+    over all of them.
 
     Each pair on the subjects that both predict; one with fewer than two of a label in common is not compared.
     """
-    names = list(combinations(predictions, 2)) if pairs is None else list(pairs)
+    names = pairs_to_compare(list(predictions)) if pairs is None else list(pairs)
     joined = [(a, b, HeldOut.of({a: predictions[a], b: predictions[b]})) for a, b in names]
     found = [compare(held_out, a, b, seed, resamples) for a, b, held_out in joined if held_out.least >= 2]
     for test in TESTS if found else ():

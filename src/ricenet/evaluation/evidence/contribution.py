@@ -21,29 +21,54 @@ from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import Statistic, mean_of, score_of
 from ricenet.evaluation.evidence.record import Contribution
 from ricenet.evaluation.held_out import HeldOut
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Volumes, in_recipe, volumes_and_recipe
 
 NONE = ""
 """The name of the set without a volume."""
 
 
+def of_recipes(p_rice: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """By recipe ("" for the main one), in order, and by the names of a set's volumes."""
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for modality_set, values in p_rice.items():
+        of_set, recipe = volumes_and_recipe(modality_set)
+        found.setdefault(recipe, {})[of_set] = values
+    return found
+
+
 def contributors(modality_sets: Collection[str], volumes: Volumes) -> tuple[str, ...]:
-    """The volumes of all trained sets; none unless every combination of them is trained."""
+    """The volumes of all trained sets of one recipe; none unless every combination of them is trained."""
     seen = {spec.name for name in modality_sets for spec in volumes.members(name)}
     every = len(modality_sets) == 2 ** len(seen) - 1
     return tuple(name for name in volumes.names if name in seen) if every else ()
 
 
 def contributions(held_out: HeldOut, volumes: Volumes, seed: int, resamples: int) -> tuple[Contribution, ...]:
-    """Of macro-F1, area under the ROC curve, and decrease of the log-loss; none where a set is missing.
+    """Of macro-F1, area under the ROC curve, and decrease of the log-loss; none of a recipe that lacks a set.
 
     held_out: the subjects that all sets predict.
     """
-    names = contributors(held_out.p_rice, volumes)
-    if not names or held_out.least < 2:
+    if held_out.least < 2:
         return ()
+    return tuple(
+        contribution
+        for recipe, p_rice in of_recipes(held_out.p_rice).items()
+        if (names := contributors(p_rice, volumes))
+        for contribution in _of_recipe(recipe, names, p_rice, held_out, volumes, seed, resamples)
+    )
+
+
+def _of_recipe(
+    recipe: str,
+    names: Sequence[str],
+    of_sets: Mapping[str, NDArray[np.float64]],
+    held_out: HeldOut,
+    volumes: Volumes,
+    seed: int,
+    resamples: int,
+) -> tuple[Contribution, ...]:
     is_rice, n = held_out.is_rice, len(held_out.subjects)
-    p_rice = {NONE: prior(held_out), **held_out.p_rice}
+    p_rice = {NONE: prior(held_out), **of_sets}
     by_score = {
         "macro_f1": {name: scores.macro_f1(p, is_rice) for name, p in p_rice.items()}
         | {NONE: _always(held_out.chance_macro_f1)},
@@ -55,6 +80,7 @@ def contributions(held_out: HeldOut, volumes: Volumes, seed: int, resamples: int
     estimates = iter(held_out.resampling(seed, resamples).estimates(shares))
     return tuple(
         Contribution(
+            recipe=recipe,
             score=score,
             n=n,
             empty=abs(score_of(of[NONE], n)),
@@ -66,17 +92,22 @@ def contributions(held_out: HeldOut, volumes: Volumes, seed: int, resamples: int
 
 
 def subject_contributions(held_out: HeldOut, volumes: Volumes) -> dict[str, NDArray[np.float64]]:
-    """By how much each volume lowers each subject's log-loss (N,), in nats; all sets are needed."""
-    p_rice = {NONE: prior(held_out), **held_out.p_rice}
-    gains = {name: -scores.log_losses(p, held_out.is_rice) for name, p in p_rice.items()}
-    return {name: shapley_value(gains, name) for name in contributors(held_out.p_rice, volumes)}
+    """By how much each volume lowers each subject's log-loss (N,), in nats; by volume, then @ and recipe."""
+    found = {}
+    for recipe, of_sets in of_recipes(held_out.p_rice).items():
+        p_rice = {NONE: prior(held_out), **of_sets}
+        gains = {name: -scores.log_losses(p, held_out.is_rice) for name, p in p_rice.items()}
+        for name in contributors(of_sets, volumes):
+            found[in_recipe(name, recipe)] = shapley_value(gains, name)
+    return found
 
 
 def contribution_sentence(found: Sequence[Contribution], volumes: Volumes) -> str:
-    """In words, which volumes raise the macro-F1; empty where there are no contributions."""
-    contribution = next((c for c in found if c.score == "macro_f1"), None)
-    if contribution is None:
-        return ""
+    """In words, which volumes raise the macro-F1, recipe by recipe; empty where there are none."""
+    return " ".join(_sentence(c, volumes) for c in found if c.score == "macro_f1")
+
+
+def _sentence(contribution: Contribution, volumes: Volumes) -> str:
     values = sorted(contribution.modalities.items(), key=lambda item: -item[1].value)
     listed = "; ".join(f"{volumes[name].title} {value.text(signed=True)}" for name, value in values)
     helpful = [volumes[name].title for name, value in values if value.low > 0]
@@ -86,9 +117,10 @@ def contribution_sentence(found: Sequence[Contribution], volumes: Volumes) -> st
         verdict = f"{' and '.join(helpful)} are shown to raise it"
     else:
         verdict = f"most comes from the {volumes[values[0][0]].title}, but no volume is shown to raise it"
+    recipe = f" of the recipe {contribution.recipe}" if contribution.recipe else ""
     return (
-        f"The macro-F1 is {contribution.empty:.2f} by chance and {contribution.everything:.2f} with all "
-        f"{len(values)} volumes, whose Shapley values are {listed}: {verdict}."
+        f"The macro-F1{recipe} is {contribution.empty:.2f} by chance and {contribution.everything:.2f} with "
+        f"all {len(values)} volumes, whose Shapley values are {listed}: {verdict}."
     )
 
 

@@ -42,8 +42,10 @@ class Contribution(Record):
     """Shapley values of the volumes for one score; empty, everything: the score of none and of all.
 
     In units of the score; for the log-loss, its decrease in nats a subject. n: subjects with all volumes.
+    recipe: by which the sets were trained; "" for the main one.
     """
 
+    recipe: str = ""
     score: str
     n: int
     empty: float

@@ -144,10 +144,10 @@ class Explainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged.
         """
         label = self.splits.labels.get(subject, "n/a")
-        anatomy = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes)
+        grid = self.ensemble.record.grid
+        anatomy = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes, grid.suffix)
         names = [spec.name for spec in self.ensemble.members]
-        cube_voxels = anatomy.grid.shape[0]
-        image = read_volumes(self.preprocessed / subject, subject, names, cube_voxels).astype(np.float32)
+        image = read_volumes(self.preprocessed / subject, subject, names, grid).astype(np.float32)
         held = held_out_folds(self.splits, subject)
         used = self.ensemble.record.network.uses_variables
         known = variables_of(self.cohort, self.preprocessed) if used else {}

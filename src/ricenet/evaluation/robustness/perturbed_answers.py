@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from ricenet.cohort.splits import Splits
+from ricenet.config.inputs import InputGrid
 from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.network_input import read_volumes
+from ricenet.preprocessing.network_input import brain_file, read_volumes
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.machine import keep_freed_memory
 from ricenet.runtime.progress import task_progress
@@ -41,34 +42,44 @@ class SubjectAnswers:
     given: Mapping[str, float]
     perturbed: Mapping[str, Mapping[int, NDArray[np.float64]]]
 
+    def __or__(self, other: SubjectAnswers) -> SubjectAnswers:
+        """Answers of other networks to the same subject besides."""
+        return SubjectAnswers(
+            self.subject, {**self.given, **other.given}, {**self.perturbed, **other.perturbed}
+        )
+
 
 @dataclass(frozen=True)
 class Source:
     """Where subjects are read. having: the subjects with all volumes, by modality set. variables: by subject.
-    cube_voxels: of the networks.
+    grids: of what each set's networks see.
     """
 
     preprocessed: Path
     volumes: Volumes
     having: Mapping[str, Collection[str]]
     variables: Mapping[str, SubjectVariables]
-    cube_voxels: int
+    grids: Mapping[str, InputGrid]
     seed: int
 
     def given(
         self, subject: str, sets: Collection[str], donors: Mapping[DonorLabel, str], device: torch.device
     ) -> Given:
-        """Read a subject, as far as some modality sets see it, and its donors' doses.
+        """Read a subject, as far as some modality sets of one input see it, and its donors' doses.
 
         Raises ScanError: volumes missing, damaged or of another size. ResultError: another preprocessed file
         is missing.
         """
-        names = [name for name in self.volumes.names if any(name in s.split("+") for s in sets)]
+        seen = {spec.name for modality_set in sets for spec in self.volumes.members(modality_set)}
+        names = [name for name in self.volumes.names if name in seen]
+        (grid,) = {self.grids[modality_set] for modality_set in sets}
         dose = self.volumes.dose.name if self.volumes.dose else None
-        brain = load_nifti(require(self.preprocessed / subject / "brain.nii.gz", "preprocess"))
-        volumes = self._read(subject, names)
+        brain = load_nifti(require(self.preprocessed / subject / brain_file(grid.suffix), "preprocess"))
+        volumes = self._read(subject, names, grid)
         mris = Measurements.of_subject(self.preprocessed / subject).mris
-        doses = {k: self._read(donor, [dose])[dose] for k, donor in donors.items()} if dose in names else {}
+        doses = (
+            {k: self._read(donor, [dose], grid)[dose] for k, donor in donors.items()} if dose in names else {}
+        )
         return Given(
             subject=subject,
             volumes={name: torch.from_numpy(values).to(device) for name, values in volumes.items()},
@@ -79,10 +90,8 @@ class Source:
             seed=self.seed,
         )
 
-    def _read(self, subject: str, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        volumes = read_volumes(self.preprocessed / subject, subject, names, self.cube_voxels).astype(
-            np.float32
-        )
+    def _read(self, subject: str, names: Sequence[str], grid: InputGrid) -> dict[str, NDArray[np.float32]]:
+        volumes = read_volumes(self.preprocessed / subject, subject, names, grid).astype(np.float32)
         return dict(zip(names, volumes, strict=True))
 
 
@@ -99,16 +108,11 @@ def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[s
                 f"ensemble {name}: trained with splits {trained_with[:12]}, but splits.json is "
                 f"{splits.digest[:12]}; which subjects it held out is not known. Run `dvc repro train`"
             )
-    cubes = {name: _cube(ensemble) for name, ensemble in ensembles.items()}
-    if len(set(cubes.values())) > 1:
-        listed = "; ".join(f"{name}: {n} voxels of {mm:g} mm" for name, (n, mm) in cubes.items())
+    grids = {name: ensemble.record.grid for name, ensemble in ensembles.items()}
+    if len(set(grids.values())) > len({grid.name for grid in grids.values()}):
+        listed = "; ".join(f"{name}: {g.voxels} voxels of {g.spacing_mm:g} mm" for name, g in grids.items())
         raise ResultError(f"the ensembles were trained on different cubes ({listed}). Run `dvc repro train`")
     return ensembles
-
-
-def cube_voxels(ensembles: Mapping[str, Ensemble]) -> int:
-    """The size of the cubes on which the ensembles were trained."""
-    return _cube(next(iter(ensembles.values())))[0]
 
 
 def draw_donors(splits: Splits, with_dose: Collection[str], seed: int) -> dict[str, dict[DonorLabel, str]]:
@@ -159,9 +163,12 @@ def cohort_answers(
                     for name, ensemble in ensembles.items()
                     if subject in source.having[name]
                 }
-                if networks:
-                    given = source.given(subject, networks, donors.get(subject, {}), device)
-                    answers.append(subject_answers(given, networks, perturbations, batch_size))
+                found = SubjectAnswers(subject, {}, {})
+                for grid in dict.fromkeys(source.grids[name] for name in networks):
+                    alike = {name: net for name, net in networks.items() if source.grids[name] == grid}
+                    given = source.given(subject, alike, donors.get(subject, {}), device)
+                    found |= subject_answers(given, source.volumes, alike, perturbations, batch_size)
+                answers += [found] if networks else []
                 advance()
     return answers
 
@@ -169,6 +176,7 @@ def cohort_answers(
 @torch.no_grad()
 def subject_answers(
     given: Given,
+    volumes: Volumes,
     networks: Mapping[str, torch.nn.Module],
     perturbations: Sequence[Perturbation],
     batch_size: int,
@@ -177,7 +185,7 @@ def subject_answers(
 
     batch_size: perturbed inputs in memory; it has no influence on the answers.
     """
-    members = {name: name.split("+") for name in networks}
+    members = {name: [spec.name for spec in volumes.members(name)] for name in networks}
     found: dict[str, dict[int, list[float]]] = {name: {} for name in networks}
     seen = {volume for names in members.values() for volume in names}
     for trials in _batches(perturbations, given, batch_size):
@@ -220,8 +228,3 @@ def _inputs(given: Given, names: Sequence[str], changed: Mapping[str, torch.Tens
 def _ask(network: torch.nn.Module, inputs: torch.Tensor) -> NDArray[np.float64]:
     answers: NDArray[np.float64] = p_rice(predict_logits(network, inputs, len(inputs))).numpy()
     return answers
-
-
-def _cube(ensemble: Ensemble) -> tuple[int, float]:
-    preprocessing = ensemble.record.preprocessing
-    return int(preprocessing["cube_voxels"]), float(preprocessing["spacing_mm"])

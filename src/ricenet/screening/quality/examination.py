@@ -15,8 +15,8 @@ from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
 from ricenet.preprocessing.dose_cube import isocentre_voxel
 from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.network_input import brain_file
 from ricenet.preprocessing.preprocess_cohort import PROVENANCE
-from ricenet.preprocessing.preprocess_subject import BRAIN_FILE
 from ricenet.runtime.files import atomic_path, read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.measures import measures_of
@@ -96,7 +96,7 @@ class _Subject:
 
     @classmethod
     def read(cls, raw: RawSubject, folder: Path, own_brain: OwnBrain | None) -> _Subject:
-        masks = [load_nifti(require(folder / name, "preprocess")) for name in (BRAIN_MASK, BRAIN_FILE)]
+        masks = [load_nifti(require(folder / name, "preprocess")) for name in (BRAIN_MASK, brain_file())]
         brain_mask, brain = (Volume(mask.data > 0.5, mask.grid) for mask in masks)
         measured, dose = Measurements.of_subject(folder), None
         if measured.dose is not None and (spec := raw.volumes.dose) is not None:

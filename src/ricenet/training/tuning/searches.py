@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import PARAMS_FILE, ExecutionParams
+from ricenet.config.training import TrainingOverride
 from ricenet.config.tuned import Tuned, Values, refuse_overridden, with_values
 from ricenet.config.tuning import SEARCHED, TuningParams
 from ricenet.runtime.errors import ParamsError, SplitError
@@ -67,7 +68,7 @@ class Search:
             self.modality_set,
             self.outer_fold,
             len(self.tasks),
-            self.tasks[0].training.epochs,
+            self.tasks[0].epochs,
             self.pruner,
             self.ranges,
         )
@@ -114,7 +115,9 @@ def plan_searches(tuning: TuningParams, setup: TrainingSetup) -> list[Search]:
     Raises ParamsError: a setting is both searched and set for its set. ScanError: a subject is not
     preprocessed. SplitError: too few subjects for inner folds.
     """
-    refuse_overridden(dict.fromkeys(tuning.modality_sets, tuning.ranges), setup.training.overrides)
+    refuse_overridden(
+        dict.fromkeys(tuning.modality_sets, tuning.ranges), setup.recipes[""].training.overrides
+    )
     outer: list[int | None] = [*range(len(setup.splits.folds))] if tuning.nested else [None]
     return [_search(tuning, setup, name, fold) for name in tuning.modality_sets for fold in outer]
 
@@ -122,8 +125,10 @@ def plan_searches(tuning: TuningParams, setup: TrainingSetup) -> list[Search]:
 def _search(tuning: TuningParams, setup: TrainingSetup, modality_set: str, fold: int | None) -> Search:
     splits = setup.splits if fold is None else inner_splits(setup.splits, fold, setup.seed)
     tasks = plan_folds(replace(setup, splits=splits, tuned=Tuned()), [modality_set])
-    epochs = tuning.epochs or tasks[0].training.epochs
-    shortened = tasks[0].training.model_copy(update={"epochs": epochs})
+    epochs = tuning.epochs or tasks[0].epochs
+    shortened = tasks[0].training
+    if tuning.epochs is not None:
+        shortened = shortened.changed_by(TrainingOverride(epochs=epochs))
     return Search(
         modality_set,
         fold,
@@ -132,7 +137,7 @@ def _search(tuning: TuningParams, setup: TrainingSetup, modality_set: str, fold:
         tuning.trials,
         tuning.pruner,
         tuning.storage or STORAGE,
-        keeps_folds=fold is None and epochs == tasks[0].training.epochs,
+        keeps_folds=fold is None and epochs == tasks[0].epochs,
     )
 
 
