@@ -14,12 +14,14 @@ from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_ex
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
-from ricenet.preprocessing.intensity import zscore_in_brain
+from ricenet.preprocessing.intensity import scaling_in_brain
+from ricenet.preprocessing.intensity import standardised as in_sds
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, save_nifti
 
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
@@ -55,7 +57,7 @@ def head(subject: str, scan: str) -> Image:
 
 
 def standardised(image: Image) -> Image:
-    return zscore_in_brain(image, BRAIN, "sub-001", "post_op")
+    return in_sds(image, BRAIN, *scaling_in_brain(image, BRAIN, PAPER_VOLUMES["post_op"], "sub-001"))
 
 
 def plan_gy(subject: str) -> Image:

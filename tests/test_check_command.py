@@ -13,7 +13,7 @@ from cohorts import SIDECAR_FILE, change_cell
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
-from ricenet.config.scale import change_settings
+from ricenet.config.preset import change_settings
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -19,7 +19,7 @@ from ricenet.cli import app
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.summary import Spread, summarise_cohort
 from ricenet.config.params import read_params
-from ricenet.config.scale import change_settings
+from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 
 REPOSITORY = Path(__file__).parents[1]

@@ -29,7 +29,7 @@ from ricenet.config.network_params import (
     network_by_name,
 )
 from ricenet.config.params import parse_params, read_params, read_yaml
-from ricenet.config.scale import use_scale
+from ricenet.config.preset import use_preset
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.training.cross_validation import lay_out_ensembles
@@ -288,6 +288,6 @@ def test_a_scale_brings_the_papers_network_back(tmp_path: Path) -> None:
     text = (PROJECT / "params.yaml").read_text()
     start, end = text.index("  name: resnet18"), text.index("  norm: batch")
     path.write_text(text[:start] + "  name: densenet121\n" + text[end:])
-    use_scale("demo", path)
+    use_preset("demo", path)
     network = read_params(path).network
     assert isinstance(network, ResNetParams) and (network.name, network.widen_factor) == ("resnet18", 0.25)

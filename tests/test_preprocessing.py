@@ -12,7 +12,7 @@ from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
 from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
 from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
-from ricenet.preprocessing.intensity import dose_in_units, mri_in_brain, zscore_in_brain
+from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
     dose_scalars,
     given_dose_scalars,
@@ -25,6 +25,7 @@ from ricenet.volume import Grid, Volume
 
 PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 CUBE = Grid.cube(np.zeros(3), 1.0, 4)
+EVENT = PAPER_VOLUMES["event"]
 EVERYWHERE = np.ones(CUBE.shape, bool)
 
 
@@ -44,32 +45,36 @@ def line_of(values: list[float], start_mm: float = 0.0) -> Volume:
 # intensities
 
 
+def seen(values: Any, brain: Any, spec: VolumeSpec, subject: str) -> Any:
+    """An MRI as the network sees it."""
+    return standardised(values, brain, *scaling_in_brain(values, brain, spec, subject))
+
+
 def test_zscores_use_brain_voxels_only_and_background_becomes_zero() -> None:
     values = np.array([[[1.0, 3.0, 1000.0]]], np.float32)
     brain = np.array([[[True, True, False]]])
     # mean 2, SD 1 of the two brain voxels
     expected = [[[-1.0, 1.0, 0.0]]]
-    np.testing.assert_allclose(zscore_in_brain(values, brain, "sub-1", "event"), expected)
-    np.testing.assert_allclose(mri_in_brain(values, brain, PAPER_VOLUMES["event"], "sub-1"), expected)
+    np.testing.assert_allclose(seen(values, brain, EVENT, "sub-1"), expected)
     # in any unit of the scanner
-    np.testing.assert_allclose(zscore_in_brain(400 * values + 90, brain, "s", "x"), expected, atol=1e-4)
+    np.testing.assert_allclose(seen(400 * values + 90, brain, EVENT, "sub-1"), expected, atol=1e-4)
 
 
 def test_a_quantitative_mri_keeps_its_absolute_level() -> None:
     adc = VolumeSpec(name="adc", kind="mri", session="event", suffix="adc", title="ADC", scale=1000.0)
     values = np.array([[[800.0, 2500.0, 9000.0]]], np.float32)
     brain = np.array([[[True, True, False]]])
-    np.testing.assert_allclose(mri_in_brain(values, brain, adc, "sub-1"), [[[0.8, 2.5, 0.0]]])
+    np.testing.assert_allclose(seen(values, brain, adc, "sub-1"), [[[0.8, 2.5, 0.0]]])
     with pytest.raises(ScanError, match="sub-1: ADC: the brain mask is empty"):
-        mri_in_brain(values, ~np.ones_like(brain), adc, "sub-1")
+        seen(values, ~np.ones_like(brain), adc, "sub-1")
 
 
 def test_an_empty_mask_and_a_constant_brain_are_refused_by_name() -> None:
     values = np.full((2, 2, 2), 7.0, np.float32)
-    with pytest.raises(ScanError, match=r"sub-007: event: the brain mask is empty within the cube"):
-        zscore_in_brain(values, np.zeros((2, 2, 2), bool), "sub-007", "event")
-    with pytest.raises(ScanError, match=r"sub-007: event: every brain voxel is 7"):
-        zscore_in_brain(values, np.ones((2, 2, 2), bool), "sub-007", "event")
+    with pytest.raises(ScanError, match=r"sub-007: event T1ce: the brain mask is empty within the cube"):
+        seen(values, np.zeros((2, 2, 2), bool), EVENT, "sub-007")
+    with pytest.raises(ScanError, match=r"sub-007: event T1ce: every brain voxel is 7"):
+        seen(values, np.ones((2, 2, 2), bool), EVENT, "sub-007")
 
 
 def test_the_dose_keeps_its_absolute_level() -> None:

@@ -26,7 +26,7 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
 from ricenet.config.network_params import SmallCnnParams
-from ricenet.config.scale import change_settings
+from ricenet.config.preset import change_settings
 from ricenet.evaluation.robustness.effects import Robustness, read_robustness
 from ricenet.evaluation.robustness.perturbations import Given, missing
 from ricenet.evaluation.robustness.perturbed_answers import (

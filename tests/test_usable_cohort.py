@@ -17,7 +17,7 @@ from ricenet.cohort.checked import (
     write_excluded,
 )
 from ricenet.cohort.splits import read_splits
-from ricenet.config.scale import change_settings
+from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import ResultError
 
 UPSIDE_DOWN = ExcludedSubject(participant_id="sub-002", problems=("event T1ce: registration failed. Look.",))

@@ -14,7 +14,6 @@ from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, vol
 from ricenet.evaluation.figures import (
     confusion_figure,
     curves_table,
-    in_order,
     learning_curves_figure,
     macro_f1_figure,
     read_histories,
@@ -37,7 +36,7 @@ def main() -> None:
         read_splits(WORK / "splits" / "splits.json"),
         read_usable_cohort(),
     )
-    sets = in_order(params.modality_sets, volumes)
+    sets = volumes.in_order(params.modality_sets)
     predictions = {
         name: read_out_of_fold(WORK / "training", name, splits, lacking(usable, splits, name))
         for name in sets

@@ -13,7 +13,6 @@ from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
-from ricenet.evaluation.figures import in_order
 from ricenet.evaluation.held_out import lacking, read_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.screening.guards.fold_guards import guards_of_training
@@ -29,7 +28,7 @@ def main() -> None:
     """Write evidence.json and its tables."""
     params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
-    sets = in_order(params.modality_sets, params.volumes)
+    sets = params.volumes.in_order(params.modality_sets)
     predictions = {
         name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
         for name in sets

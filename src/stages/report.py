@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config.params import read_params
-from ricenet.config.scale import to_yaml
+from ricenet.config.preset import to_yaml
 from ricenet.report.page import write_report
 from ricenet.report.protocol import Protocol, described_commit, package_versions, printed_params
 from ricenet.report.results import read_results

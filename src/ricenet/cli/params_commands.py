@@ -1,4 +1,4 @@
-"""`ricenet params`: which settings are in force, and switching their scale."""
+"""`ricenet params`: which settings are in force, and writing those of a preset."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import typer
 
 from ricenet.cli.running import mendable_errors
 
-params_app = typer.Typer(
-    no_args_is_help=True, help="Show the settings, or switch between demo and paper scale."
-)
+params_app = typer.Typer(no_args_is_help=True, help="Show the settings, or write those of a preset.")
 
 ParamsPath = Annotated[Path, typer.Option("--file", help="The parameter file.")]
 
@@ -20,7 +18,7 @@ ParamsPath = Annotated[Path, typer.Option("--file", help="The parameter file.")]
 def show(file: ParamsPath = Path("params.yaml")) -> None:
     """Print every setting in force, as validated YAML."""
     from ricenet.config.params import read_params
-    from ricenet.config.scale import to_yaml
+    from ricenet.config.preset import to_yaml
 
     with mendable_errors():
         typer.echo(to_yaml(read_params(file).model_dump()), nl=False)
@@ -28,14 +26,18 @@ def show(file: ParamsPath = Path("params.yaml")) -> None:
 
 @params_app.command("use")
 def use(
-    scale: Annotated[
-        str, typer.Argument(help="demo (minutes on two cores) or paper (224 cubed, 800 epochs).")
+    preset: Annotated[
+        str,
+        typer.Argument(
+            help="demo (minutes on two cores), paper (224 cubed, 800 epochs), or small_cohort (another recipe, "
+            "for some dozens of patients)."
+        ),
     ],
     file: ParamsPath = Path("params.yaml"),
 ) -> None:
-    """Write the settings of a scale into the parameter file; all others stay as they are."""
-    from ricenet.config.scale import use_scale
+    """Write the settings of a preset into the parameter file; all others stay as they are."""
+    from ricenet.config.preset import use_preset
 
     with mendable_errors():
-        changed = use_scale(scale, file)
-        typer.echo(f"{file}: {changed} setting(s) changed to the {scale} scale")
+        changed = use_preset(preset, file)
+        typer.echo(f"{file}: {changed} setting(s) changed to the preset {preset}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config.params import PARAMS_FILE, read_params
-from ricenet.config.scale import change_settings
+from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import atomic_folder
 

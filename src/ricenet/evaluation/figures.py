@@ -18,13 +18,17 @@ from ricenet.evaluation import paper
 from ricenet.evaluation.metrics import Confusion, SetMetrics, chance_level
 from ricenet.runtime.tables import require, table_text
 from ricenet.training.history import EpochMetrics, read_history
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes, volumes_and_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BAR = 0.36
+_GROUP = 0.76
+"""Width of all bars of one set."""
+
+_RECIPE_COLOURS = (("#cfe4f2", VALIDATION_COLOUR), ("#cdebe0", "#009E73"), ("#f3dcea", "#CC79A7"))
+"""Face and edge of the bars, recipe by recipe."""
 
 Histories = Mapping[str, Sequence[Sequence[EpochMetrics]]]
 """By modality set: of each fold, an entry for each epoch."""
@@ -35,15 +39,10 @@ def in_paper_order(sets: Container[str]) -> list[str]:
     return [name for name in PAPER_VOLUMES.sets if name in sets]
 
 
-def in_order(sets: Container[str], volumes: Volumes) -> list[str]:
-    """The modality sets among `sets`, small ones first (of the paper's volumes: as in its figure 2)."""
-    return volumes.in_order(sets)
-
-
 def macro_f1_figure(
     metrics: Mapping[str, SetMetrics], test_macro_f1: Mapping[str, float], volumes: Volumes
 ) -> Figure:
-    """Bars of the validation macro-F1 (mean, SD over folds) and, where voted, of the test set's.
+    """Bars of the validation macro-F1 (mean, SD over folds) by recipe and, where voted, of the test set's.
 
     test_macro_f1: by modality set; empty as long as no model has voted.
     Source: RICE-NET figure 2, with its numbers as diamonds.
@@ -53,18 +52,25 @@ def macro_f1_figure(
     with style():
         figure = Figure(figsize=(8.4, 4.3), layout="constrained")
         axes = figure.add_subplot()
-        names = list(metrics)
-        for x, name in enumerate(names):
-            centre = x - _BAR / 2 if name in test_macro_f1 else float(x)
-            _validation_bar(axes, centre, metrics[name], name)
-            if name in test_macro_f1:
-                _test_bar(axes, x + _BAR / 2, test_macro_f1[name], name)
-        chance = chance_level(*(sum(row) for row in metrics[names[0]].confusion))
+        groups = list(dict.fromkeys(volumes_and_recipe(name)[0] for name in metrics))
+        recipes = list(dict.fromkeys(volumes_and_recipe(name)[1] for name in metrics))
+        for x, group in enumerate(groups):
+            names = [name for name in metrics if volumes_and_recipe(name)[0] == group]
+            voted = [name for name in names if name in test_macro_f1]
+            width = _GROUP / max(2, len(names) + len(voted))
+            centres = x + width * (np.arange(len(names) + len(voted)) - (len(names) + len(voted) - 1) / 2)
+            for centre, name in zip(centres, names, strict=False):
+                recipe = volumes_and_recipe(name)[1]
+                colours = _RECIPE_COLOURS[recipes.index(recipe) % len(_RECIPE_COLOURS)]
+                _validation_bar(axes, centre, width, metrics[name], name, colours)
+            for centre, name in zip(centres[len(names) :], voted, strict=True):
+                _test_bar(axes, centre, width, test_macro_f1[name], name)
+        chance = chance_level(*(sum(row) for row in metrics[next(iter(metrics))].confusion))
         axes.axhline(
             chance, color="black", linestyle=(0, (2, 3)), linewidth=1, label=f"chance level ({chance:.2f})"
         )
-        axes.set_xticks(range(len(names)), [volumes.set_title(name, "\n+ ") for name in names])
-        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set_xticks(range(len(groups)), [volumes.set_title(name, "\n+ ") for name in groups])
+        axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(0, 1)
         axes.set_ylabel("macro-F1")
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -73,11 +79,15 @@ def macro_f1_figure(
     return figure
 
 
-def _validation_bar(axes: Axes, x: float, metrics: SetMetrics, name: str) -> None:
+def _validation_bar(
+    axes: Axes, x: float, width: float, metrics: SetMetrics, name: str, colours: tuple[str, str]
+) -> None:
+    _, recipe = volumes_and_recipe(name)
+    face, edge = colours
     axes.bar(
-        x, metrics.macro_f1_mean, _BAR, yerr=metrics.macro_f1_sd, capsize=3,
-        facecolor="#cfe4f2", edgecolor=VALIDATION_COLOUR, hatch="///", error_kw={"elinewidth": 1.2},
-        label="validation, mean and SD over folds",
+        x, metrics.macro_f1_mean, width, yerr=metrics.macro_f1_sd, capsize=3,
+        facecolor=face, edgecolor=edge, hatch="///", error_kw={"elinewidth": 1.2},
+        label=f"validation{', ' + recipe.replace('_', ' ') if recipe else ''}, mean and SD over folds",
     )  # fmt: skip
     _number_in_bar(axes, x, metrics.macro_f1_mean)
     if name in paper.VALIDATION_MACRO_F1:
@@ -85,8 +95,8 @@ def _validation_bar(axes: Axes, x: float, metrics: SetMetrics, name: str) -> Non
                   markeredgecolor="black", linestyle="none", zorder=5, label="paper, validation")  # fmt: skip
 
 
-def _test_bar(axes: Axes, x: float, macro_f1: float, name: str) -> None:
-    axes.bar(x, macro_f1, _BAR, facecolor="#fdebc8", edgecolor=TEST_COLOUR, hatch="...",
+def _test_bar(axes: Axes, x: float, width: float, macro_f1: float, name: str) -> None:
+    axes.bar(x, macro_f1, width, facecolor="#fdebc8", edgecolor=TEST_COLOUR, hatch="...",
              label="test, majority vote of the folds")  # fmt: skip
     _number_in_bar(axes, x, macro_f1)
     if name in paper.TEST_MACRO_F1:
@@ -180,7 +190,7 @@ def learning_curves_figure(histories: Histories, volumes: Volumes) -> Figure:
 
     with style():
         figure = Figure(figsize=(8.4, 1.45 * len(histories) + 0.8), layout="constrained")
-        grid = figure.subplots(len(histories), 2, squeeze=False, sharex=True, sharey="col")
+        grid = figure.subplots(len(histories), 2, squeeze=False, sharey="col")
         for row, (name, of_set) in zip(grid, histories.items(), strict=True):
             _draw_curves(row[0], of_set, "loss")
             _draw_curves(row[1], of_set, "macro_f1")

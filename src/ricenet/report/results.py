@@ -16,7 +16,6 @@ from ricenet.cohort.problems import report_text
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
-from ricenet.evaluation.figures import in_order
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
@@ -127,7 +126,7 @@ class Results:
 
     def ordered(self, sets: Container[str]) -> list[str]:
         """The modality sets among some, small ones first."""
-        return in_order(sets, self.volumes)
+        return self.volumes.in_order(sets)
 
     def titles(self, sets: Iterable[str], separator: str = " + ") -> dict[str, str]:
         """Modality sets with their titles."""
@@ -191,14 +190,14 @@ def read_results(project: Path, seed: int) -> Results:
         participants=_participants(project / cohort.root / PARTICIPANTS_TABLE),
         measures=_measures(work / "quality" / "measures.tsv"),
         preprocessing_digest=preprocessed["digest"],
-        metrics={name: SetMetrics(**metrics[name]) for name in in_order(metrics, volumes)},
+        metrics={name: SetMetrics(**metrics[name]) for name in volumes.in_order(metrics)},
         out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate"), volumes),
         figures=require(work / "evaluation" / "figures", "evaluate"),
         evidence=evidence,
         robustness=read_robustness(project / ROBUSTNESS_FILE),
         explanations=_explanations(explain, volumes),
-        galleries=tuple(in_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")}, volumes)),
-        tuned={name: tuned[name] for name in in_order(tuned, volumes)},
+        galleries=tuple(volumes.in_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")})),
+        tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
     )
@@ -215,7 +214,7 @@ def read_votes(
     evaluations = [row for row in ledger if row.test_set == name_of_test_set(splits)]
     gates = {row.digest12: row.gate for row in evaluations}
     votes = {}
-    for name in in_order(content, evidence.volumes):
+    for name in evidence.volumes.in_order(content):
         digest = content[name]["digest"]
         rows = read_rows(require(folder / f"{name}.tsv", "vote"))
         labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
@@ -260,13 +259,13 @@ def _out_of_fold(path: Path, volumes: Volumes) -> dict[str, Scored]:
             tuple(row["label"] == "rice" for row in by_set[name]),
             tuple(float(row["p_rice"]) for row in by_set[name]),
         )
-        for name in in_order(by_set, volumes)
+        for name in volumes.in_order(by_set)
     }
 
 
 def _explanations(folder: Path, volumes: Volumes) -> tuple[ExplainedSubject, ...]:
     return tuple(
         ExplainedSubject(Explanation.read(path, "explain"), require(path.with_name("figure.png"), "explain"))
-        for name in in_order({path.name for path in folder.iterdir()}, volumes)
+        for name in volumes.in_order({path.name for path in folder.iterdir()})
         for path in sorted(folder.glob(f"{name}/*/summary.json"))
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ricenet.display.drawing import style
-from ricenet.evaluation.figures import in_order
 from ricenet.evaluation.robustness.effects import Robustness
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def robustness_figure(robustness: Robustness) -> Figure:
     """Both measures with their intervals; an empty cell: the set does not see what is perturbed."""
     from matplotlib.figure import Figure
 
-    names = in_order(robustness.effects, robustness.volumes)
+    names = robustness.volumes.in_order(robustness.effects)
     rows = _row_titles(robustness, names)
     with style():
         size = (2.6 + 2 * 0.9 * len(names), 1.3 + 0.42 * len(rows))
