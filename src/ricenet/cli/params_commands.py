@@ -29,8 +29,8 @@ def use(
     preset: Annotated[
         str,
         typer.Argument(
-            help="demo (minutes on two cores), paper (224 cubed, 800 epochs), or small_cohort (another recipe, "
-            "for some dozens of patients)."
+            help="demo (minutes on two cores), paper (224 cubed, 800 epochs), or small_cohort (a recipe for "
+            "some dozens of patients)."
         ),
     ],
     file: ParamsPath = Path("params.yaml"),

@@ -25,9 +25,9 @@ PRESETS = ("demo", "paper", "small_cohort")
 def use_preset(name: str, path: Path) -> int:
     """Write a preset's settings into a parameter file, keeping its comments and all else.
 
-    demo, paper: the paper's recipe at either scale. small_cohort: another recipe, at the scale as it is. A recipe
-    of the same name under `recipes` is removed, with the sets that name it: what was trained beside the main
-    recipe is the main one now.
+    demo, paper: the paper's recipe at either scale. small_cohort: another recipe, at the scale as it is. A
+    recipe of the same name under `recipes` is removed, with the sets that name it: what was trained beside
+    the main recipe is the main one now.
     Returns how many settings changed.
     Raises ParamsError: unknown preset, or a file that is not valid before or after.
     """

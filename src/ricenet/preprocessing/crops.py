@@ -74,7 +74,7 @@ def make_crops(
     crop = params.crop
     if crop is None:
         return {}
-    wanted = [name for name in params.grids if name != "head"]
+    wanted: list[InputName] = [name for name in params.grids if name != "head"]
     places = {name: _placed(raw, head, crop.isodose, by_dose=name == "crop") for name in wanted}
     grids = {name: Grid.cube(place.centre_mm, crop.spacing_mm, crop.voxels) for name, place in places.items()}
     brains = {name: on_cube(brain_mask, grid, 1) >= 0.5 for name, grid in grids.items()}
@@ -91,6 +91,7 @@ def make_crops(
             volumes[name],
             Volume(brains[name], grid),
             CropMeasurements(
+                voxels=crop.voxels,
                 affine=grid.affine.tolist(),
                 placed_by=places[name].by,
                 high_dose_regions=places[name].high_dose_regions,
@@ -103,7 +104,7 @@ def make_crops(
 
 
 def require_brain_in_crop(brain: NDArray[np.bool_], subject: str) -> None:
-    """Refuse a crop that shows next to nothing of the brain. brain: (X, Y, Z) mask on it. Raises ScanError."""
+    """Refuse a crop with next to nothing of the brain. brain: (X, Y, Z) mask on it. Raises ScanError."""
     if (share := float(brain.mean())) < LEAST_BRAIN:
         raise ScanError(
             subject,
@@ -143,8 +144,8 @@ def _placed(raw: RawSubject, head: HeadCube, isodose: float, by_dose: bool) -> _
         return _Place(cube.world_mm(centre), "dose", regions, second)
     first, last = raw.volumes.reference.name, raw.volumes.last_session_reference.name
     if first != last and last in head.volumes:
-        images = (np.asarray(head.volumes[name].data, np.float32) for name in (first, last))
-        voxel = place_of_change(*images, brain, cube.spacing_mm[0])
+        before, after = (np.asarray(head.volumes[name].data, np.float32) for name in (first, last))
+        voxel = place_of_change(before, after, brain, cube.spacing_mm[0])
         return _Place(cube.world_mm(voxel), "change")
     return _Place(cube.world_mm(np.argwhere(brain).mean(axis=0)), "brain")
 

@@ -120,15 +120,21 @@ PlacedBy = Literal["dose", "change", "brain"]
 
 
 class CropMeasurements(Record):
-    """A crop. high_dose_regions: how many there are; second_region: size of the second over the largest, by
-    which the crop is placed. brain_share: of the crop's voxels.
+    """A crop. voxels: along each axis. high_dose_regions: how many there are; second_region: size of the
+    second over the largest, by which the crop is placed. brain_share: of the crop's voxels.
     """
 
+    voxels: int
     affine: list[list[float]]
     placed_by: PlacedBy
     high_dose_regions: int
     second_region: float
     brain_share: float
+
+    @property
+    def grid(self) -> Grid:
+        """Where it lies, to the last bit."""
+        return Grid((self.voxels,) * 3, np.array(self.affine, dtype=np.float64))
 
 
 class Measurements(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -124,7 +124,7 @@ class Results:
         """As declared for this run."""
         return self.evidence.volumes
 
-    def ordered(self, sets: Container[str]) -> list[str]:
+    def ordered(self, sets: Iterable[str]) -> list[str]:
         """The modality sets among some, small ones first."""
         return self.volumes.in_order(sets)
 

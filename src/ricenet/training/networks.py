@@ -120,7 +120,7 @@ class Starts(torch.nn.Module):
         self.uses_variables = bool(networks[0].uses_variables)
 
     def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
-        """In training each network's logits (S, N, 2), so that each has a loss of its own; else their mean."""
+        """In training the logits of each network (S, N, 2), so that each has its own loss; else the mean."""
         logits = torch.stack([network(volumes, variables) for network in self.networks])
         return logits if self.training else logits.mean(0)
 

@@ -184,6 +184,9 @@ class _Subject:
         if self.own_brain is not None and self.own_brain.mask is not None and name == "head":
             to_last = self.from_reference(self.raw.volumes.last_session_reference)
             (lines["own_brain"],) = outlines(self.own_brain.mask, [0.5], sheet, to_last)
+        for crop, measured in self.measured.crops.items():
+            everywhere = np.ones(measured.grid.shape, np.float32)
+            (lines[crop],) = outlines(Volume(everywhere, measured.grid), [0.5], sheet)
         return lines
 
 

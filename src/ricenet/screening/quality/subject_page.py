@@ -133,6 +133,8 @@ def _viewers(record: Mapping[str, Any]) -> list[Viewer]:
     last = tuple(Over(over.picture, f"{over.name}, registered") for over in others[:1])
     viewers = [_registration(reference, others)] if others else []
     viewers.append(_brain(reference, last, "own_brain" in record["outlines"]["head"]))
+    if crops := record["measurements"]["crops"]:
+        viewers.append(_crops(reference, last, crops))
     if "dose" in record["sheets"]:
         viewers.append(_dose(reference, last))
     if "planning_ct" in record["pictures"]["head"]:
@@ -167,6 +169,24 @@ def _brain(reference: Over, last: tuple[Over, ...], has_own_brain: bool) -> View
         caption="The mask should follow the brain's surface, with the cavity and the lesion inside. The last "
         "session's own brain is found for this control alone; where the two part, look at mask and "
         "registration.",
+    )
+
+
+def _crops(reference: Over, last: tuple[Over, ...], crops: Mapping[str, Any]) -> Viewer:
+    placed = {"dose": "the high dose", "change": "the change between sessions", "brain": "the brain's middle"}
+    outlines = (Outline(n, f"{n}, around {placed[c['placed_by']]}", shown=True) for n, c in crops.items())
+    regions = max(crop["high_dose_regions"] for crop in crops.values())
+    second = max(crop["second_region"] for crop in crops.values())
+    several = (
+        f" There are {regions} high-dose regions, the second {second:.0%} as large as the one that the crop "
+        "follows."
+        if regions > 1
+        else ""
+    )
+    return Viewer(
+        *("crops", "Crops", "head", reference, last, (*outlines, _brain_outline(shown=False))),
+        about="Slices with the outlines of the crops that networks may see in place of the whole head",
+        caption=f"The new lesion should lie inside.{several}",
     )
 
 
