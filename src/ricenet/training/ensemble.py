@@ -61,11 +61,11 @@ class EnsembleRecord(Record):
 
     @property
     def grid(self) -> InputGrid:
-        """Of what the networks see.
-
-        Raises RegistryError: preprocessed with settings that this version does not know.
-        """
-        return self.known_preprocessing().grids[self.input]
+        """Of what the networks see."""
+        if self.input == "head":
+            return InputGrid("head", self.preprocessing["cube_voxels"], self.preprocessing["spacing_mm"])
+        crop = self.preprocessing["crop"]
+        return InputGrid(self.input, crop["voxels"], crop["spacing_mm"])
 
     def known_preprocessing(self) -> PreprocessingParams:
         """The settings with which the volumes were made.
