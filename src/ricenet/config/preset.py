@@ -42,6 +42,8 @@ def use_preset(name: str, path: Path) -> int:
             content["network"].clear()
         recipe = preset["training"]["recipe"]
         if (content.get("recipes") or {}).pop(recipe, None) is not None:
+            # a mapping that became empty would keep its comments, which ruamel writes as no YAML
+            content["recipes"] = content["recipes"] or {}
             _remove_sets(content, recipe)
         return _merge(content, preset)
 
