@@ -22,6 +22,7 @@ from figure import report
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import ExecutionParams, Params, read_params
+from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.files import read_json
 from ricenet.runtime.machine import available_bytes, usable_cores
@@ -54,9 +55,14 @@ def make_tasks(folder: Path, params: Params, epochs: int, store: str) -> list[Fo
         dict.fromkeys(names, ""),
         params.seed,
         params.preprocessing,
-        params.training.model_copy(update={"epochs": epochs}),
-        params.augmentation,
-        params.network,
+        {
+            "": Recipe(
+                "head",
+                params.network,
+                params.training.model_copy(update={"epochs": epochs}),
+                params.augmentation,
+            )
+        },
         folder,
         folder.parent / store / "folds",
     )

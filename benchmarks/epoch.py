@@ -27,6 +27,7 @@ from figure import report
 from ricenet.cohort.splits import Splits
 from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import AugmentationParams, PreprocessingParams, TrainingParams, read_params
+from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import has_bfloat16
 from ricenet.runtime.randomness import generator_for
@@ -62,9 +63,7 @@ def make_task(folder: Path, subjects: int, cube: int, batch: int) -> FoldTask:
         dict.fromkeys(names, ""),
         0,
         PreprocessingParams.model_validate({**params.preprocessing.model_dump(), "cube_voxels": cube}),
-        training,
-        params.augmentation,
-        ResNetParams(widen_factor=1.0, stem_stride=1),
+        {"": Recipe("head", ResNetParams(widen_factor=1.0, stem_stride=1), training, params.augmentation)},
         folder / "preprocessed",
         folder / "store",
     )

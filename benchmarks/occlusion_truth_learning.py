@@ -29,7 +29,7 @@ from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Weights
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
 from ricenet.preprocessing.cube import brain_cube, on_cube
-from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
+from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder
@@ -38,6 +38,7 @@ from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, preferred_device
 from ricenet.training.planning import TrainingSetup, plan_folds
 from ricenet.training.task import WEIGHTS
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, inverse, resample
 
 OTHER_SEED = 8
@@ -65,7 +66,12 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
         "post_op": on_cube(subject.scans["post_op"], cube, 1),
         "event": on_cube(subject.scans["event"], cube, 1, event @ inverse(post_op)),
     }
-    inputs = {name: zscore_in_brain(values, inside, cause.subject, name) for name, values in scans.items()}
+    inputs = {
+        name: standardised(
+            values, inside, *scaling_in_brain(values, inside, PAPER_VOLUMES[name], cause.subject)
+        )
+        for name, values in scans.items()
+    }
     inputs["dose"] = dose_in_units(on_cube(subject.scans["dose"], cube, 1), wanted.dose_unit_gy)
     with atomic_folder(folder / name_of(cause)) as temporary:
         for name, values in inputs.items():
@@ -94,9 +100,7 @@ def train(splits: Splits, params: Params, modality_set: str, labels: dict[str, s
         dict.fromkeys(both, "phantom"),
         params.seed,
         params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
+        params.by_recipe,
         work / "preprocessed",
         work / "store",
     )

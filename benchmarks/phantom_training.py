@@ -62,9 +62,7 @@ def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -
         read_json(preprocessed / "summary.json")["subjects"],
         params.seed,
         params.preprocessing,
-        params.training,
-        params.augmentation,
-        params.network,
+        params.by_recipe,
         preprocessed,
         Path("work/store/folds"),
     )

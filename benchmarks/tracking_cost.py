@@ -38,6 +38,7 @@ from figure import report
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
+from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.tracking.connection import TrackingStore, open_store
@@ -75,9 +76,14 @@ def plan(params: Params, folder: Path, splits: Splits, epochs: int, name: str) -
         {subject: f"noise {subject}" for subject in splits.development},
         params.seed,
         params.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS}),
-        params.training.model_copy(update={"epochs": epochs, "overrides": {}}),
-        params.augmentation,
-        params.network,
+        {
+            "": Recipe(
+                "head",
+                params.network,
+                params.training.model_copy(update={"epochs": epochs, "overrides": {}}),
+                params.augmentation,
+            )
+        },
         folder / "preprocessed",
         folder / "rounds" / name,
     )

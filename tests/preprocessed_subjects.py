@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.config.inputs import InputGrid
 from ricenet.preprocessing.measurements import (
     MEASUREMENTS_FILE,
     DoseMeasurements,
@@ -21,6 +22,12 @@ from ricenet.runtime.files import write_json
 from ricenet.vocabulary import PAPER_VOLUMES
 
 NAMES = PAPER_VOLUMES.names
+
+
+def head_of(voxels: int, spacing_mm: float = 8.0) -> InputGrid:
+    """The grid of a whole head."""
+    return InputGrid("head", voxels, spacing_mm)
+
 
 REGISTRATION = RegistrationMeasurements(
     fixed="post_op",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy
 
+from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.runtime.errors import TrainingError
 from ricenet.training.task import CodeState, FoldTask
@@ -46,8 +47,7 @@ def small_search(
             training=PARAMS.training,
             augmentation=PARAMS.augmentation,
             network=PARAMS.network,
-            cube_voxels=8,
-            spacing_mm=20.0,
+            grid=InputGrid("head", 8, 20.0),
             labels=labels,
             training_subjects=tuple(s for k, s in enumerate(subjects) if k // 2 != fold),
             validation_subjects=tuple(subjects[2 * fold : 2 * fold + 2]),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from preprocessed_subjects import saved_volumes
+from preprocessed_subjects import head_of, saved_volumes
 from small_folds import CUBE, TRAINING, elsewhere, plan, results, write_subjects
 
 from ricenet.runtime.errors import ScanError
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def files(folder: Path, subjects: tuple[str, ...], *names: str) -> VolumeFiles:
-    return VolumeFiles(folder, subjects, names, CUBE)
+    return VolumeFiles(folder, subjects, names, head_of(CUBE))
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_values_that_do_not_fit_one_another_are_told_beside_all_other_problems(
         "explain.modality_sets: post_op is not trained (modality_sets)",
         "explain.modality_sets: post_op+dose is not trained (modality_sets)",
         "training.overrides.post_op: post_op is not trained (modality_sets)",
-        "explain.cube_voxels: 33 is larger than the volume (preprocessing.cube_voxels 32)",
+        "explain.cube_voxels: 33 is larger than the volume (preprocessing.crop.voxels 24)",
     ]
 
 

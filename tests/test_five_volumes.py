@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from five_volumes import FIVE_VOLUMES, write_five_volume_cohort
+from preprocessed_subjects import head_of
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -93,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_volumes_are_preprocessed_in_the_declared_order(project: Project) -> None:
     folder = project.folder / "work" / "preprocessed" / "sub-001"
-    volumes = read_volumes(folder, "sub-001", FIVE_VOLUMES.names, 16).astype(np.float32)
+    volumes = read_volumes(folder, "sub-001", FIVE_VOLUMES.names, head_of(16)).astype(np.float32)
     assert volumes.shape == (5, 16, 16, 16) and np.isfinite(volumes).all()
     brain = volumes[0] != 0
     # z-scored FLAIR; ADC in units of 1000e-6 mm2/s, of which brain tissue has 0.8 and fluid 3

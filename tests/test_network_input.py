@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from preprocessed_subjects import save_volumes
+from preprocessed_subjects import head_of, save_volumes
 
 from ricenet.preprocessing.network_input import map_volume, read_volumes, write_volume
 from ricenet.runtime.errors import ScanError
@@ -14,9 +14,9 @@ from ricenet.runtime.errors import ScanError
 
 def test_volumes_are_stacked_in_the_order_of_their_names(tmp_path: Path) -> None:
     save_volumes(tmp_path, np.stack([np.full((4, 4, 4), k) for k in range(3)]).astype(np.float16))
-    read = read_volumes(tmp_path, "sub-001", ["dose", "post_op"], 4)
+    read = read_volumes(tmp_path, "sub-001", ["dose", "post_op"], head_of(4))
     assert read.dtype == np.float16 and read[:, 0, 0, 0].tolist() == [2, 0]
-    assert map_volume(tmp_path, "sub-001", "event", 4).max() == 1
+    assert map_volume(tmp_path, "sub-001", "event", head_of(4)).max() == 1
 
 
 def test_what_is_written_comes_back_voxel_for_voxel_from_both_memory_orders(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_what_is_written_comes_back_voxel_for_voxel_from_both_memory_orders(tmp_
     for name, order in (("c", "C"), ("f", "F")):
         write_volume(np.array(values, order=order), tmp_path, "sub-001", name)  # type: ignore[call-overload]
         np.testing.assert_array_equal(
-            read_volumes(tmp_path, "sub-001", [name], 4)[0], values.astype(np.float16)
+            read_volumes(tmp_path, "sub-001", [name], head_of(4))[0], values.astype(np.float16)
         )
 
 
@@ -66,10 +66,10 @@ def test_a_file_that_cannot_be_used_is_refused(
     elif content is not None:
         np.save(tmp_path / "dose.npy", content)
     with pytest.raises(ScanError, match=rf"sub-001: dose.npy: {found}"):
-        read_volumes(tmp_path, "sub-001", ["dose"], 4)
+        read_volumes(tmp_path, "sub-001", ["dose"], head_of(4))
 
 
 def test_a_folder_of_an_earlier_version_is_recognised(tmp_path: Path) -> None:
     np.save(tmp_path / "volumes.npy", np.zeros((3, 4, 4, 4), np.float16))
     with pytest.raises(ScanError, match=r"earlier version.*\. Run `dvc repro preprocess`"):
-        map_volume(tmp_path, "sub-001", "post_op", 4)
+        map_volume(tmp_path, "sub-001", "post_op", head_of(4))

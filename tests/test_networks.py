@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from preprocessed_subjects import head_of
 from small_ensembles import NARROW, untrained
 from small_folds import (
     CUBE,
@@ -120,7 +121,8 @@ def test_batch_norm_needs_several_samples_up_to_the_size_that_leaves_one_voxel(n
     network, single = build_network(EACH[name], channels=1).train(), EACH[name]._single_voxel()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         network(torch.randn(1, 1, single, single, single))
-    assert EACH[name].misfits(single, 1, False) and not EACH[name].misfits(single + 1, 1, False)
+    assert EACH[name].misfits({"cube": single}, 1, False)
+    assert not EACH[name].misfits({"cube": single + 1}, 1, False)
     network(torch.randn(1, 1, single + 1, single + 1, single + 1))
 
 
@@ -152,7 +154,7 @@ def test_each_network_trains_resumes_and_predicts_as_an_ensemble(
     ensemble = Ensemble.load(tmp_path / "ensembles/dose")
     assert ensemble.record.network == EACH[name]
     volumes = np.stack(
-        [read_volumes(task.preprocessed / s, s, ["dose"], cube) for s in task.validation_subjects]
+        [read_volumes(task.preprocessed / s, s, ["dose"], head_of(cube)) for s in task.validation_subjects]
     ).astype(np.float32)
     expected = [row.p_rice for row in read_predictions(whole.folder / PREDICTIONS)]
     np.testing.assert_allclose(ensemble.predict(volumes)[:, 0], expected, atol=1e-5)

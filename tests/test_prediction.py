@@ -27,7 +27,7 @@ from ricenet.cohort.problems import Finding
 from ricenet.config.params import PreprocessingParams, read_params
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out, option, sidecar_of
-from ricenet.inference.predict_subject import Predictor, require_known_preprocessing
+from ricenet.inference.predict_subject import Predictor
 from ricenet.inference.training_ranges import TrainingRanges, quantities, training_ranges, unknown_ranges
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
@@ -269,7 +269,7 @@ def test_a_model_of_unknown_preprocessing_is_refused() -> None:
     settings = TINY.model_dump() | {"cube_voxels": "wide", "histogram": True}
     record = ensemble_record("dose", digest="d" * 64, preprocessing=settings)
     with pytest.raises(RegistryError, match=r"model dose \(dddd.*does not know \(cube_voxels, histogram\)"):
-        require_known_preprocessing(record)
+        record.known_preprocessing()
 
 
 # --- the prediction ---

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from heads import BOX_GRID, boxed_brain
+from preprocessed_subjects import head_of
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
@@ -174,7 +175,7 @@ def test_files_come_back_as_they_were_made(
     made: PreprocessedSubject, raw: RawSubject, tmp_path: Path
 ) -> None:
     write_subject(made, tmp_path / "out", raw, dose_unit_gy=60.0)
-    read = read_volumes(tmp_path / "out", "sub-001", DECLARED.names, 20)
+    read = read_volumes(tmp_path / "out", "sub-001", DECLARED.names, head_of(20))
     for name, values in zip(DECLARED.names, read, strict=True):
         unit = 60.0 if name == "dose" else 1.0
         np.testing.assert_array_equal(values, (made.volumes[name].data / np.float32(unit)).astype(np.float16))

@@ -63,7 +63,7 @@ def test_a_network_of_the_mean_dose_answers_as_calculated() -> None:
     dose = torch.zeros(SHAPE)
     dose[8:12, 8:12, 8:12] = 1.0  # 64 of 8000 voxels, far from the cube's faces
     network = MeanNetwork(100.0, constant=-0.5)
-    answers = subject_answers(given(volumes={"dose": dose}), {"dose": network}, WAYS, 16)
+    answers = subject_answers(given(volumes={"dose": dose}), PAPER_VOLUMES, {"dose": network}, WAYS, 16)
     found = answers_by_name(answers, "dose")
     own = expit(100 * 64 / 8000 - 0.5)
     assert answers.given["dose"] == pytest.approx(own)
@@ -77,7 +77,7 @@ def test_a_network_of_the_mean_dose_answers_as_calculated() -> None:
 
 def test_a_network_sees_only_its_own_modalities_perturbed() -> None:
     networks = {"event": MeanNetwork(1.0), "post_op+dose": MeanNetwork(1.0, 1.0)}
-    answers = subject_answers(given(), networks, WAYS, 16)
+    answers = subject_answers(given(), PAPER_VOLUMES, networks, WAYS, 16)
     mri = {"noise", "bias_field", "missing_event"}
     assert set(answers_by_name(answers, "event")) == mri
     dose = {"dose_shift", "dose_rotation", "dose_of_same_label", "dose_of_other_label", "missing_dose"}
@@ -86,13 +86,15 @@ def test_a_network_sees_only_its_own_modalities_perturbed() -> None:
 
 def test_a_mean_over_standardised_voxels_does_not_feel_noise() -> None:
     standard = standardised(given().volumes["event"], BRAIN)
-    answers = subject_answers(given(volumes={"event": standard}), {"event": MeanNetwork(10.0)}, WAYS, 16)
+    answers = subject_answers(
+        given(volumes={"event": standard}), PAPER_VOLUMES, {"event": MeanNetwork(10.0)}, WAYS, 16
+    )
     assert answers_by_name(answers, "event")["noise"] == pytest.approx([0.5] * 3, abs=1e-6)
 
 
 def test_all_mris_of_a_set_are_degraded_together() -> None:
     networks = {name: VarianceNetwork() for name in ("event", "post_op", "post_op+event")}
-    answers = subject_answers(given(), networks, WAYS, 16)
+    answers = subject_answers(given(), PAPER_VOLUMES, networks, WAYS, 16)
     # the pair's log-odds is the mean of its members', given and perturbed
     log_odds = {n: np.log(p / (1 - p)) for n in networks for p in [answers_by_name(answers, n)["noise"]]}
     expected = (log_odds["event"] + log_odds["post_op"]) / 2
@@ -102,8 +104,8 @@ def test_all_mris_of_a_set_are_degraded_together() -> None:
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_the_batch_size_does_not_matter(batch_size: int) -> None:
     networks = {"dose": VarianceNetwork(), "post_op+event+dose": VarianceNetwork()}
-    expected = subject_answers(given(), networks, WAYS, 7)
-    found = subject_answers(given(), networks, WAYS, batch_size)
+    expected = subject_answers(given(), PAPER_VOLUMES, networks, WAYS, 7)
+    found = subject_answers(given(), PAPER_VOLUMES, networks, WAYS, batch_size)
     for name in networks:
         assert found.perturbed[name].keys() == expected.perturbed[name].keys()
         for place, p in expected.perturbed[name].items():
@@ -112,7 +114,7 @@ def test_the_batch_size_does_not_matter(batch_size: int) -> None:
 
 def test_modalities_that_no_network_sees_are_not_perturbed() -> None:
     # without the raw scale a bias field could not be made
-    answers = subject_answers(given(brain_mean_sd={}), {"dose": MeanNetwork(1.0)}, WAYS, 16)
+    answers = subject_answers(given(brain_mean_sd={}), PAPER_VOLUMES, {"dose": MeanNetwork(1.0)}, WAYS, 16)
     assert "bias_field" not in answers_by_name(answers, "dose")
 
 
@@ -285,7 +287,7 @@ def test_sets_that_a_subject_lacks_a_volume_of_are_not_counted() -> None:
 def test_the_figure_names_every_perturbation_once() -> None:
     names = ("event", "dose", "event+dose")
     networks = dict.fromkeys(names, VarianceNetwork())
-    answers = [subject_answers(given(subject=s), networks, WAYS, 9) for s in list(MANY)[:4]]
+    answers = [subject_answers(given(subject=s), PAPER_VOLUMES, networks, WAYS, 9) for s in list(MANY)[:4]]
     found = effects(answers, WAYS, MANY, 7, 999)
     figure = robustness_figure(Robustness(seed=7, volumes=PAPER_VOLUMES, effects=found))
     left, right = figure.axes

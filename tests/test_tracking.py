@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from preprocessed_subjects import head_of
 from small_results import write_fold, write_json, write_text
 from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, empty_database, make_project, store_of
 
@@ -211,8 +212,7 @@ def fold_task(folder: Path) -> FoldTask:
         training=params.training,
         augmentation=params.augmentation,
         network=params.network,
-        cube_voxels=8,
-        spacing_mm=6.0,
+        grid=head_of(8, 6.0),
         labels={"sub-001": "rice", "sub-002": "recurrence"},
         training_subjects=("sub-001",),
         validation_subjects=("sub-002",),

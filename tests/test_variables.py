@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from preprocessed_subjects import head_of
 from small_folds import PREPROCESSING, TRAINING, plan, write_subjects
 
 from ricenet.config.network_params import SmallCnnParams
@@ -81,7 +82,7 @@ def test_a_network_that_uses_variables_learns_from_them_and_predicts_new_cases(t
     ensemble = Ensemble.load(tmp_path / "ensembles/dose")
     assert ensemble.record.variables == (DAYS, BEAM)
     subjects = tasks[1].validation_subjects
-    volumes = np.stack([read_volumes(tasks[1].preprocessed / s, s, ["dose"], 8) for s in subjects])
+    volumes = np.stack([read_volumes(tasks[1].preprocessed / s, s, ["dose"], head_of(8)) for s in subjects])
     known = {subject: tasks[1].variables[subject] for subject in subjects}
     found = ensemble.predict(volumes, known)
     expected = [row.p_rice for row in read_predictions(tasks[1].folder / PREDICTIONS)]
