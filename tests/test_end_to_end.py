@@ -25,7 +25,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = Path(__file__).parents[1]
 SUBJECTS, FOLDS, EPOCHS = 8, 2, 2
+SMALL_COHORT = "post_op+event+dose@small_cohort"
+SETS = [*PAPER_VOLUMES.sets, SMALL_COHORT]
 TINY = {
+    "modality_sets": SETS,
+    "recipes": {"small_cohort": {"training": {"steps": 4}}},
     # with this seed the eight subjects are four of each label, and the two for the test one of each
     "phantom": {"subjects": SUBJECTS, "seed": 2, "test_fraction": 0.25, "spacing_mm": 3.0},
     "preprocessing": {"cube_voxels": 24, "spacing_mm": 8.0},
@@ -62,11 +66,10 @@ class Clone:
         self.run("git", "add", "--all")
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "scratch")
 
-    def set(self, changes: dict[str, dict[str, object]]) -> None:
+    def set(self, changes: dict[str, object]) -> None:
         yaml = YAML()
         content = yaml.load(self.folder / "params.yaml")
-        for section, values in changes.items():
-            content[section].update({name: in_one_line(value) for name, value in values.items()})
+        merge(content, changes)
         yaml.dump(content, self.folder / "params.yaml")
 
     def run(
@@ -104,6 +107,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
+def merge(content: dict[str, object], changes: dict[str, object]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, dict) and value and isinstance(content.get(name), dict):
+            merge(content[name], value)  # type: ignore[arg-type]
+        else:
+            content[name] = in_one_line(value)
+
+
 def in_one_line(value: object) -> object:
     """A list as [a, b]: below a comment, ruamel.yaml cannot write it otherwise."""
     if not isinstance(value, list):
@@ -133,10 +144,10 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> N
         volumes = saved_volumes(clone.folder / "work/preprocessed" / subject["participant_id"])
         assert volumes.shape == (3, 24, 24, 24) and np.isfinite(volumes).all()
         assert 0.9 < volumes[2].max() < 2.0  # dose in units of 60 Gy, whichever way it was stored
-    assert set(clone.json("work/evaluation/metrics.json")) == set(PAPER_VOLUMES.sets)
-    assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == 7 * FOLDS
+    assert set(clone.json("work/evaluation/metrics.json")) == set(SETS)
+    assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == len(SETS) * FOLDS
     assert len(list((clone.folder / "work/explain").rglob("occlusion.nii.gz"))) == 2
-    gallery = (clone.folder / "work/explain/post_op+event+dose/index.html").read_text()
+    gallery = (clone.folder / f"work/explain/{SMALL_COHORT}/index.html").read_text()
     assert gallery.count('/index.html"') == 2
     assert not list(clone.folder.glob("work/store/**/.partial*"))
 
@@ -149,12 +160,13 @@ def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: C
 
 def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
     evidence = read_evidence(clone.folder / "work/evidence/evidence.json")
-    assert set(evidence.sets) == set(PAPER_VOLUMES.sets)
-    assert len(evidence.comparisons) == 21 and len(evidence.contributions) == 3
+    assert set(evidence.sets) == set(SETS)
+    # every two of one recipe, and the set of both
+    assert len(evidence.comparisons) == 21 + 1 and len(evidence.contributions) == 3
     assert {guard.outcome for guard in evidence.guards} == {"passed"}
     assert {"majority", "dose", "site", "masks", "all"} <= {b.name for b in evidence.audit.baselines}
     robustness = clone.json("work/robustness/robustness.json")["effects"]
-    assert set(robustness) == set(PAPER_VOLUMES.sets)
+    assert set(robustness) == set(SETS)
     report = (clone.folder / "work/report/index.html").read_text()
     assert evidence.audit.verdict[:40] in report
     assert "SYNTHETIC" in report and "No model of this run has voted on the test set" in report
@@ -162,7 +174,7 @@ def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
 
 def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
     # and one of quality control
-    assert len(clone.runs()) == 7 + 7 * FOLDS + 1
+    assert len(clone.runs()) == len(SETS) * (1 + FOLDS) + 1
     metrics = clone.run("dvc", "metrics", "show").stdout
     assert "macro_f1_mean" in metrics
 
@@ -211,16 +223,13 @@ def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Cl
 
 def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> None:
     def keys() -> dict[str, list[str]]:
-        return {
-            name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"]
-            for name in PAPER_VOLUMES.sets
-        }
+        return {name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"] for name in SETS}
 
     before = keys()
     stored = set((clone.folder / "work/store/folds").iterdir())
     clone.set({"training": {"overrides": {"event": {"learning_rate": 3e-4}}}})
     clone.repro()
-    assert {name for name in PAPER_VOLUMES.sets if keys()[name] != before[name]} == {"event"}
+    assert {name for name in SETS if keys()[name] != before[name]} == {"event"}
     assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
 
 

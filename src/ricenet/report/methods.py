@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ricenet.config.evidence import EvidenceParams
 from ricenet.config.params import PreprocessingParams
-from ricenet.config.training import AugmentationParams
+from ricenet.config.recipes import Recipe
+from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.report.protocol import Protocol
 from ricenet.report.results import Results, evaluations_text
+from ricenet.vocabulary import volumes_and_recipe
 
 _TRANSFORMS = {"rigid": "a rigid transform", "affine": "an affine transform"}
 _METRICS = {"mattes": "mutual information (Mattes)", "cross_correlation": "cross-correlation"}
@@ -61,7 +64,19 @@ def _preprocessing(results: Results, protocol: Protocol) -> str:
     return (
         f"{_registration(results, protocol)}{_brain(settings)}{masks}. {_units(results, settings)}. All "
         f"volumes were interpolated once, {order}, to cubes of {settings.cube_voxels} voxels of "
-        f"{settings.spacing_mm:g} mm a side, centred on the brain."
+        f"{settings.spacing_mm:g} mm a side, centred on the brain.{_crop(results, protocol)}"
+    )
+
+
+def _crop(results: Results, protocol: Protocol) -> str:
+    crop, recipes = protocol.params.preprocessing.crop, protocol.params.by_recipe
+    used = {volumes_and_recipe(name)[1] for name in results.metrics} & recipes.keys()
+    if crop is None or all(recipes[name].input == "head" for name in used):
+        return ""
+    return (
+        f" Crops of {crop.voxels} voxels of {crop.spacing_mm:g} mm a side were cut likewise, around the "
+        f"largest region of at least {crop.isodose * 100:g} % of the dose plateau, and around the largest "
+        "change between the sessions."
     )
 
 
@@ -101,19 +116,49 @@ def _units(results: Results, settings: PreprocessingParams) -> str:
 
 
 def _network(results: Results, protocol: Protocol) -> str:
-    params = protocol.params
-    network, training = params.network, params.training
-    own = results.titles(results.ordered({*training.overrides, *results.tuned})).values()
+    params, monai = protocol.params, protocol.versions.get("monai", "of unknown version")
+    own = results.titles(results.ordered({*params.training.overrides, *results.tuned})).values()
     exceptions = f" Settings of their own: {'; '.join(own)} (see the protocol)." if own else ""
+    of_recipe = Counter(volumes_and_recipe(name)[1] for name in results.metrics)
+    trained = [
+        f"{_trained(params.by_recipe[name], monai)} {_sets(sets, not own)}: "
+        f"{_optimised(params.by_recipe[name].training)}"
+        for name, sets in sorted(of_recipe.items())
+        if name in params.by_recipe
+    ]
+    used = [params.by_recipe[name] for name in of_recipe if name in params.by_recipe]
+    mirrored = [recipe for recipe in used if recipe.augmentation.mirroring]
+    mirroring = (
+        f" Left and right were exchanged with a probability of {mirrored[0].augmentation.mirroring:g} for "
+        f"the recipe {mirrored[0].training.recipe}."
+        if mirrored
+        else ""
+    )
     return (
-        f"A three-dimensional {network.described(protocol.versions.get('monai', 'of unknown version'))}, "
-        f"with the volumes as channels, was trained {_sets(len(results.metrics), not own)}: "
-        f"{training.epochs} epochs of Adam on the cross-entropy "
-        f"(learning rate {training.learning_rate:g}, weight decay "
-        f"{training.weight_decay:g}, batches of {training.batch_size}), drawing training subjects with "
-        f"replacement by inverse frequency of their label. "
-        f"{_augmentation(params.augmentation)}{exceptions} The network of the last epoch "
+        f"{' '.join(trained)} Training subjects were drawn with replacement by inverse frequency of their "
+        f"label. {_augmentation(params.augmentation)}{mirroring}{exceptions} The network of the last epoch "
         "predicted the subjects of the fold that it had not seen; no epoch was chosen by its score."
+    )
+
+
+def _trained(recipe: Recipe, monai: str) -> str:
+    crops = "a crop around the high-dose region, or around the change where the set has no dose"
+    seen = {"head": "the whole head", "auto": f"{crops}, or the whole head where it has one session"}
+    by_volume = getattr(recipe.network, "branches", False)
+    channels = "with a branch for every volume" if by_volume else "with the volumes as channels"
+    return (
+        f"Recipe {recipe.training.recipe}: a three-dimensional {recipe.network.described(monai)}, "
+        f"{channels}, which saw {seen.get(recipe.input, crops)}, was trained"
+    )
+
+
+def _optimised(training: TrainingParams) -> str:
+    length = f"{training.steps} steps" if training.epochs is None else f"{training.epochs} epochs"
+    decay = ", cosine decay" if training.schedule == "cosine" else ""
+    return (
+        f"{length} of {'AdamW' if training.optimiser == 'adamw' else 'Adam'} on the cross-entropy (learning "
+        f"rate {training.learning_rate:g}{decay}, weight decay {training.weight_decay:g}, batches of "
+        f"{training.batch_size})."
     )
 
 
