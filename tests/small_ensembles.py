@@ -25,7 +25,7 @@ def ensemble_record(modality_set: str, **changes: Any) -> EnsembleRecord:
         "data_digest": "data",
         "preprocessing_digest": "preprocessing",
         "splits_digest": "splits",
-        "preprocessing": {"cube_voxels": 16},
+        "preprocessing": {"cube_voxels": 16, "spacing_mm": 8.0},
     }
     return EnsembleRecord(**content | changes)
 

@@ -41,7 +41,7 @@ def test_the_notebook_runs_as_printed(
 ) -> None:
     write_tiny_cohort(tmp_path / "data" / "mine")
     write_subjects(tmp_path / "work" / "preprocessed")
-    record = ensemble_record("dose", preprocessing={"cube_voxels": CUBE})
+    record = ensemble_record("dose", preprocessing={"cube_voxels": CUBE, "spacing_mm": 20.0})
     write_untrained(tmp_path / "models" / "ensembles" / "dose", record)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

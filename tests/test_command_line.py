@@ -96,7 +96,7 @@ def test_settings_that_are_not_scale_survive_a_change_of_scale(params: Path) -> 
 def test_an_unknown_scale_is_refused(params: Path) -> None:
     result = CliRunner().invoke(app, ["params", "use", "huge", "--file", str(params)])
     assert result.exit_code == 1
-    assert "unknown scale 'huge'; expected demo or paper" in result.output
+    assert "unknown preset 'huge'; expected one of demo, paper, small_cohort" in result.output
 
 
 def test_a_misspelt_key_ends_a_command_with_its_path_and_no_traceback(params: Path) -> None:

@@ -33,7 +33,7 @@ def spoil(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def test_the_committed_parameters_are_valid() -> None:
     params = read_params(PROJECT / "params.yaml")
-    assert params.modality_sets == list(PAPER_VOLUMES.sets)
+    assert params.modality_sets == [*PAPER_VOLUMES.sets, *(f"{s}@small_cohort" for s in PAPER_VOLUMES.sets)]
     assert params.training.learning_rate == 5e-4  # YAML 1.2: 5e-4 is a number
 
 
@@ -132,7 +132,7 @@ def problems(content: dict[str, Any]) -> list[str]:
             "explain.modality_sets: dse is not trained",
         ),
         ("modality_sets", ["dose", "dose"], "modality_sets: a modality set is named twice: dose, dose"),
-        ("modality_sets", ["dose"], "explain.modality_sets: post_op+event+dose is not trained"),
+        ("modality_sets", ["dose"], "explain.modality_sets: post_op+event+dose@small_cohort is not trained"),
         ("robustness.modality_sets", ["dse"], "robustness.modality_sets: dse is not trained"),
         (
             "augmentation.probability",

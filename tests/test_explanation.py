@@ -33,7 +33,8 @@ def small_ensemble(splits_digest, modality_set="event+dose", network=NETWORK, **
     """Untrained networks of two folds, each of which leans another way."""
     torch.manual_seed(5)
     digests = {"splits_digest": splits_digest, "preprocessing_digest": "p" * 64, "digest": "e" * 64}
-    made = ensemble_record(modality_set, network=network, **digests, **record)
+    cube = {"cube_voxels": 20, "spacing_mm": 8.0}
+    made = ensemble_record(modality_set, network=network, preprocessing=cube, **digests, **record)
     columns = len(made.encoders[0].columns) if made.encoders else 0
     networks = [build_network(network, len(made.members), columns).eval() for _ in range(2)]
     for fold, one in enumerate(networks):

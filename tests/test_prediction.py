@@ -43,7 +43,7 @@ from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume
 
 DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
-TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 4.0})
+TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 4.0, "crop": None})
 HEAD = DEMO.preprocessing.model_copy(update={"cube_voxels": 24, "spacing_mm": 8.0})
 SMALL, WHOLE = "post_op+dose", "post_op+event+dose"
 NO_RANGES = unknown_ranges("a test", PAPER_VOLUMES)

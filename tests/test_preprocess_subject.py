@@ -24,7 +24,7 @@ from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, save_nifti
 
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing.model_copy(
-    update={"cube_voxels": 20, "spacing_mm": 6.0}
+    update={"cube_voxels": 20, "spacing_mm": 6.0, "crop": None}
 )
 FLAIR = VolumeSpec(
     name="event_flair", kind="mri", session="event", suffix="FLAIR", title="event FLAIR", required=False

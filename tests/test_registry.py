@@ -88,7 +88,7 @@ def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(tmp_path
 
 def test_the_model_card_says_what_it_is_not_for_and_not_where_the_cohort_lies() -> None:
     ensemble = ensemble_record(
-        "post_op+dose", folds=5, preprocessing={"cube_voxels": 32}, variables=VARIABLES
+        "post_op+dose", folds=5, preprocessing={"cube_voxels": 32, "spacing_mm": 6.0}, variables=VARIABLES
     )
     card = model_card(ensemble, EVALUATION["dose"], "/home/dr.example/patients/centre-3/", synthetic=True)
     assert "not for clinical use" in card

@@ -101,6 +101,9 @@ class Predictor:
         """
         record = self.ensemble.record
         params = record.known_preprocessing()
+        if record.input == "head":
+            # crops that no network sees are no reason to refuse a case
+            params = params.model_copy(update={"crop": None})
         require_known_variables({raw.subject: variables}, record)
         result = preprocess_subject.preprocess(raw, params, self.seed)
         names = [spec.name for spec in record.members]

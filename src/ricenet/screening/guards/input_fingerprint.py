@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CheckedCohort
+from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import dose_in_units
 from ricenet.preprocessing.network_input import map_volume, volume_file
@@ -98,16 +99,17 @@ def fingerprint(
     inside = brain.data >= 0.5
     if not inside.any():
         raise ScanError(subject, BRAIN, "an empty brain", "Run `dvc repro -f preprocess`.")
-    factor = max(1, int(COARSE_MM // brain.grid.spacing_mm[0]))
+    head = InputGrid("head", inside.shape[0], brain.grid.spacing_mm[0])
+    factor = max(1, int(COARSE_MM // head.spacing_mm))
     coarse, faults = dict[str, NDArray[np.float16]](), list[str]()
     for spec in volumes:
-        values = map_volume(folder, subject, spec.name, inside.shape[0])
+        values = map_volume(folder, subject, spec.name, head)
         coarse[spec.name] = block_means(values, factor)
         if spec.kind == "dose":
             faults += _dose_faults(values, folder / f"{spec.name}.nii.gz", dose_unit_gy)
         else:
             faults += _mri_faults(spec, values, inside)
-    return InputFingerprint(coarse, brain.grid.spacing_mm[0] * factor, tuple(faults))
+    return InputFingerprint(coarse, head.spacing_mm * factor, tuple(faults))
 
 
 def block_means(volume: NDArray[Any], factor: int) -> NDArray[np.float16]:
