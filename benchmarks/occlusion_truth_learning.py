@@ -26,7 +26,7 @@ from ricenet.config.params import Params, read_params
 from ricenet.evaluation.occlusion.explainer import Explainer
 from ricenet.evaluation.occlusion.truth import cohort_truth, truth_markdown
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
 from ricenet.preprocessing.cube import brain_cube, on_cube
 from ricenet.preprocessing.intensity import dose_in_units, zscore_in_brain
@@ -74,8 +74,8 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
 
 def make_inputs(folder: Path, params: Params, subjects: int) -> dict[str, str]:
     """Write so many subjects' inputs; returns their labels by name."""
-    weights = Weights(**params.phantom.evidence.model_dump())
-    causes = [draw_cause(f"sub-{n:03d}", OTHER_SEED, weights) for n in range(1, subjects + 1)]
+    mechanism = mechanism_named(params.phantom.mechanism)
+    causes = [draw_cause(f"sub-{n:03d}", OTHER_SEED, mechanism) for n in range(1, subjects + 1)]
     outcomes = run_tasks(
         partial(make_input, folder, params), causes, "processes", params.execution.workers, 1, "phantoms"
     )

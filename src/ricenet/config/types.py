@@ -26,6 +26,19 @@ Share = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
 ModalitySets = Annotated[list[str], AfterValidator(distinct_sets)]
 
 
+MechanismName = Literal[
+    "clinical",
+    "dose_height",
+    "post_op_only",
+    "event_core",
+    "dose_at_lesion",
+    "interaction",
+    "outside_field",
+    "none",
+]
+"""How the phantom's labels come about (docs/phantom.md)."""
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys and wrong types are errors, values never change."""
 
