@@ -24,7 +24,7 @@ from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.occlusion.explainer import Explainer
-from ricenet.evaluation.occlusion.truth import cohort_truth, truth_markdown
+from ricenet.evaluation.occlusion.truth import cohort_truth, read_mechanism, truth_markdown
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
@@ -144,7 +144,13 @@ def main() -> None:
             folder = train(splits, params, modality_set, some, work)
             learned = replace(explainer, ensemble=trained(folder, explainer.ensemble))
             found = measure(learned, splits.development)
-            truth = cohort_truth(found.measured, modality_set, explainer.volumes, explainer.seed)
+            truth = cohort_truth(
+                found.measured,
+                modality_set,
+                explainer.volumes,
+                read_mechanism(explainer.raw),
+                explainer.seed,
+            )
             print(f"\nLearned from {size} subjects. {truth_markdown(truth)}")
             report_learned(f"{modality_set}, learned from {size}", found.labels, found.p_rice)
             report_causes(truth, size)

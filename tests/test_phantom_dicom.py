@@ -30,7 +30,7 @@ from ricenet.phantom.dicom.export import write_dicom_phantom
 from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_image_series
 from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, decimal, uid
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
-from ricenet.phantom.mechanism import MECHANISMS
+from ricenet.phantom.mechanism import MECHANISMS, Mechanism
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json

@@ -44,16 +44,16 @@ _LADDER: tuple[tuple[float, tuple[Course, ...]], ...] = (
     (-0.2, (_STANDARD,)),
     (0.3, (Course(30, 2.0, 2.2),)),
     (0.7, (Course(33, 2.0),)),
-    (1.1, (_STANDARD, Course(10, 3.0))),
+    (1.2, (_STANDARD, Course(10, 3.0))),
     (1.6, (_STANDARD, Course(10, 3.5))),
 )
 """Courses by their least x_dose. 35 Gy in 10 fractions: RTOG 1205 (Tsien et al., J Clin Oncol 41, 2023)."""
 
 
 def courses_of(x_dose: float) -> tuple[Course, ...]:
-    """One course, or two of the 14 % whose x_dose is largest.
+    """One course, or two of the 12 % whose x_dose is largest.
 
-    >>> [course.prescription_gy for course in courses_of(1.2)]
+    >>> [course.prescription_gy for course in courses_of(1.3)]
     [60.0, 30.0]
     """
     return next(courses for least, courses in reversed(_LADDER) if x_dose >= least)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ricenet.phantom.anatomy import Anatomy, FloatArray, Point, smooth_field
-from ricenet.phantom.lesions import Lesions
 from ricenet.phantom.courses import Course
+from ricenet.phantom.lesions import Lesions
 from ricenet.phantom.mechanism import FIRST_COURSE_GY, Evidence
 
 PRESCRIPTION_GY = FIRST_COURSE_GY
@@ -67,8 +67,8 @@ def _course_gy(
     boost = 0.0 if course.boost_gy is None else course.boost_gy / course.prescription_gy - 1
     hottest = rng.uniform(*(HOTTEST if course.boost_gy is None else HOTTEST_WITH_BOOST))
     boosted = 1 + np.float32(boost) * _sigmoid((BOOST_MARGIN_MM - lesions.cavity_distance_mm) / np.float32(2))
-    uneven = texture * np.float32((hottest / (1 + boost) - 1) / float(texture[target].max()))
     conformal = _sigmoid(-distance / np.float32(PENUMBRA_MM / 2))
+    uneven = texture * np.float32((hottest / (1 + boost) - 1) / float((texture * conformal).max()))
     aperture_mm = lesions.cavity_radius_mm + margin_mm
     bath = _beams_gy(anatomy, _middle_mm(anatomy, target), aperture_mm, rng) / np.float32(PRESCRIPTION_GY)
     relative = conformal * boosted * (1 + uneven) + (1 - conformal) * bath
@@ -76,7 +76,7 @@ def _course_gy(
 
 
 def _target_distance_mm(anatomy: Anatomy, lesions: Lesions, margin_mm: float) -> FloatArray:
-    """Signed distance to the target's edge: cavity and margin, which is wider to the side it is shifted to."""
+    """Signed distance to the target's edge: cavity and margin, wider to the side of its shift."""
     outside = lesions.cavity_distance_mm - np.float32(margin_mm)
     if lesions.target_shift_mm.any():
         offset = anatomy.offset_mm(lesions.cavity_centre_mm)

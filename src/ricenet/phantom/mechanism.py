@@ -25,7 +25,7 @@ SHARE_OF_RICE = 37 / 92
 """37 of the paper's 92 cases are RICE, 55 recurrences."""
 
 PLATEAU_ABOVE_SD = 0.2479
-"""A standard normal number lies above it with a probability of 37 / 92: so many lesions lie in the plateau."""
+"""A standard normal number lies above it with a probability of 37 / 92: the share of lesions in it."""
 
 FIRST_COURSE_GY = 60.0
 """60 Gy in 30 fractions: the standard course for glioblastoma (Stupp et al., NEJM 352, 2005)."""
@@ -115,7 +115,7 @@ class Evidence:
 
     @cached_property
     def courses(self) -> tuple[Course, ...]:
-        """What was prescribed, one or two courses; where doses are escalated nothing but their sum is known."""
+        """What was prescribed, one or two courses; none where doses are escalated."""
         return () if self.escalated else courses_of(self.dose)
 
     @property
