@@ -72,7 +72,7 @@ def report_truth(truth: dict[str, Any]) -> None:
     """A figure a map and region: is the interval above 1?"""
     for map_name, of_map in truth["maps"].items():
         causes = [of_map["cause"]] if of_map["cause"] in of_map["regions"] else []
-        for region in dict.fromkeys(causes + [*(LOOKED_AT if map_name == TOGETHER else ())]):
+        for region in dict.fromkeys([*causes, *(LOOKED_AT if map_name == TOGETHER else ())]):
             for what, against in (("enrichment", "the volume"), ("over_untrained", "an untrained network")):
                 estimate = of_map["regions"][region][what]
                 if estimate is None or estimate["low"] is None:

@@ -148,7 +148,9 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
         "cavity": lesions.cavity >= 0.5,
         "lesion": lesions.lesion >= 0.5,
         "ptv": plan.ptv,
-    } | ({} if lesions.remote is None else {"remote": lesions.remote >= 0.5})
+    }
+    if lesions.remote is not None:
+        masks["remote"] = lesions.remote >= 0.5
     # the anatomy's grid moved into the post-operative world: no interpolation touches the truth
     grid = type(anatomy.grid)(anatomy.grid.shape, post_op @ anatomy.grid.affine)
     for name, mask in masks.items():

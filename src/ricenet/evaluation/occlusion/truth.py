@@ -69,8 +69,9 @@ def read_mechanism(cohort: Path) -> Mechanism:
     stated = read_json(path) if path.is_file() else {}
     name = stated.get("mechanism") if isinstance(stated, dict) else None
     if not isinstance(name, str) or name not in MECHANISMS:
+        found = repr(name) if path.is_file() else "no such file"
         raise ResultError(
-            f"{GROUND_TRUTH}/{MECHANISM_FILE}: found {'no such file' if not path.is_file() else name!r}, "
+            f"{GROUND_TRUTH}/{MECHANISM_FILE}: found {found}, "
             f"expected a mechanism, one of {', '.join(MECHANISMS)}. Write the cohort again (the demo: "
             "`dvc repro data.dvc`)"
         )
