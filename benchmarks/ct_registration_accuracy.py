@@ -31,7 +31,7 @@ from ricenet.importing.dose.planning_ct import (
 )
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.computed_tomography import PlanningCt, make_planning_ct
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import Mechanism, mechanism_named
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
@@ -48,13 +48,13 @@ class Phantoms:
 
     spacing_mm: float
     seed: int
-    weights: Weights
+    mechanism: Mechanism
     spoilt: frozenset[str]
 
     def make(self, subject: str) -> tuple[SyntheticSubject, PlanningCt]:
         """A head after surgery, and its CT."""
         head = make_subject(
-            shared_template(self.spacing_mm), draw_cause(subject, self.seed, self.weights), self.seed
+            shared_template(self.spacing_mm), draw_cause(subject, self.seed, self.mechanism), self.seed
         )
         rng = generator_for("phantom", self.seed, subject, "benchmark-ct")
         return head, make_planning_ct(head.anatomy, head.lesions, self.spacing_mm / 2, rng)
@@ -123,7 +123,7 @@ def main() -> None:
     phantoms = Phantoms(
         params.phantom.spacing_mm,
         params.phantom.seed,
-        Weights(**params.phantom.evidence.model_dump()),
+        mechanism_named(params.phantom.mechanism),
         frozenset(subjects[: arguments.spoilt]),
     )
     execution = params.execution

@@ -31,7 +31,7 @@ from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.dicom.image_writers import write_enhanced_mr, write_image_series
 from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, uid
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.volume import Grid, Volume, resample
 
@@ -161,8 +161,8 @@ def _height(path: Path) -> float:
 
 def main() -> None:
     """Write, read, compare."""
-    weights = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
-    subject = make_subject(shared_template(2.0), draw_cause("sub-001", 7, weights), 7)
+    mechanism = MECHANISMS["dose_height"]
+    subject = make_subject(shared_template(2.0), draw_cause("sub-001", 7, mechanism), 7)
     with tempfile.TemporaryDirectory(prefix="ricenet-dicom-") as name:
         folder = Path(name)
         images(subject, folder / "images")

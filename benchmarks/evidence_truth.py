@@ -3,7 +3,7 @@
     python benchmarks/evidence_truth.py            # in the project's folder; trains 70 folds unless kept
 
 - The default phantom, whose label depends on the dose most: the dose's Shapley value is the largest.
-- The same heads with labels in which the dose has no part: neither audit nor Shapley values find one.
+- Heads with labels in which the dose has no part (post_op_only): neither audit nor Shapley values find one.
 - The default phantom with the site named after the label: the guard finds it.
 - The default phantom with one patient twice: the guard finds it.
 
@@ -31,7 +31,7 @@ from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.intervals import Estimate
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.screening.guards.result import GuardResult
 from ricenet.screening.guards.run_guards import guards_of_cohort
 from ricenet.training.predictions import read_predictions
@@ -47,9 +47,8 @@ def main() -> None:
     parser.parse_args()
     log_to_stderr()
     params = read_params()
-    weights = Weights(**params.phantom.evidence.model_dump())
-    default = trained_phantom(params, params.phantom.seed, weights, WORK / "default")
-    no_dose = Weights(0.0, weights.post_op, weights.event, weights.intercept)
+    mechanism, no_dose = mechanism_named(params.phantom.mechanism), mechanism_named("post_op_only")
+    default = trained_phantom(params, params.phantom.seed, mechanism, WORK / "default")
     without = trained_phantom(params, params.phantom.seed, no_dose, WORK / "no-dose")
     started_s = time.perf_counter()
     found = evidence_of(params, default)

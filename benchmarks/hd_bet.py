@@ -64,10 +64,10 @@ def read_head() -> tuple[str, Volume]:
     if COLIN.is_file():
         return "Colin27", load_nifti(COLIN)
     from ricenet.phantom.anatomy import load_template
-    from ricenet.phantom.mechanism import Weights
+    from ricenet.phantom.mechanism import MECHANISMS
     from ricenet.phantom.phantom_subject import draw_cause, write_subject
 
-    cause = draw_cause("sub-001", 7, Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0))
+    cause = draw_cause("sub-001", 7, MECHANISMS["dose_height"])
     with tempfile.TemporaryDirectory() as folder:
         write_subject(Path(folder), load_template(1.0), cause, 7, single_fraction_share=0.0)
         return "phantom head", load_nifti(RawSubject(Path(folder), "sub-001").scan("post_op"))

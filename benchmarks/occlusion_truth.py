@@ -33,6 +33,7 @@ from ricenet.evaluation.occlusion.truth import (
     RegionFound,
     causal_regions,
     cohort_truth,
+    read_mechanism,
     subject_truth,
     truth_markdown,
 )
@@ -57,7 +58,7 @@ def measure(explainer: Explainer, subjects: Sequence[str]) -> Found:
     for subject in subjects:
         case = explainer.explain(subject)
         said = case.explanation
-        result.measured += subject_truth(case, explainer.settings)
+        result.measured += subject_truth(case, explainer.settings, read_mechanism(explainer.raw))
         result.labels.append(said.label)
         result.p_rice.append(said.p_rice)
         for name, summary in said.maps.items():
@@ -70,7 +71,8 @@ def measure(explainer: Explainer, subjects: Sequence[str]) -> Found:
 def report_truth(truth: dict[str, Any]) -> None:
     """A figure a map and region: is the interval above 1?"""
     for map_name, of_map in truth["maps"].items():
-        for region in dict.fromkeys([of_map["cause"], *(LOOKED_AT if map_name == TOGETHER else ())]):
+        causes = [of_map["cause"]] if of_map["cause"] in of_map["regions"] else []
+        for region in dict.fromkeys([*causes, *(LOOKED_AT if map_name == TOGETHER else ())]):
             for what, against in (("enrichment", "the volume"), ("over_untrained", "an untrained network")):
                 estimate = of_map["regions"][region][what]
                 if estimate is None or estimate["low"] is None:
@@ -117,11 +119,11 @@ def report_high_dose(explainer: Explainer, subjects: Sequence[str]) -> None:
     overlaps = []
     for subject in subjects:
         label = explainer.splits.labels[subject]
-        anatomy = read_anatomy(explainer.preprocessed, explainer.cohort, subject, label, explainer.volumes)
-        target = load_nifti(explainer.cohort / GROUND_TRUTH / subject / "ptv.nii.gz")
+        anatomy = read_anatomy(explainer.preprocessed, explainer.raw, subject, label, explainer.volumes)
+        target = load_nifti(explainer.raw / GROUND_TRUTH / subject / "ptv.nii.gz")
         points = supersampling_for(target.grid, anatomy.grid)
         planned = resample(target, anatomy.grid, supersampling=points).data * anatomy.brain
-        region = causal_regions(anatomy, "dose")[HIGH_DOSE]
+        region = causal_regions(anatomy, "dose", read_mechanism(explainer.raw))[HIGH_DOSE]
         overlaps.append(2 * (region * planned).sum() / (region.sum() + planned.sum()))
     median = float(np.median(overlaps))
     agreement = f"{len(overlaps)} subjects, least {min(overlaps):.2f}"
@@ -163,7 +165,9 @@ def main() -> None:
     report_high_dose(explainers[0], subjects)
     for name, explainer in zip(arguments.modality_sets, explainers, strict=True):
         found = measure(explainer, subjects)
-        truth = cohort_truth(found.measured, name, explainer.volumes, explainer.seed)
+        truth = cohort_truth(
+            found.measured, name, explainer.volumes, read_mechanism(explainer.raw), explainer.seed
+        )
         print(f"\n{truth_markdown(truth)}")
         report_learned(name, found.labels, found.p_rice)
         report_truth(truth)

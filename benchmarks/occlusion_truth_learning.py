@@ -24,9 +24,9 @@ from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.occlusion.explainer import Explainer
-from ricenet.evaluation.occlusion.truth import cohort_truth, truth_markdown
+from ricenet.evaluation.occlusion.truth import cohort_truth, read_mechanism, truth_markdown
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject
 from ricenet.preprocessing.cube import brain_cube, on_cube
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
@@ -80,8 +80,8 @@ def make_input(folder: Path, params: Params, cause: Cause) -> None:
 
 def make_inputs(folder: Path, params: Params, subjects: int) -> dict[str, str]:
     """Write so many subjects' inputs; returns their labels by name."""
-    weights = Weights(**params.phantom.evidence.model_dump())
-    causes = [draw_cause(f"sub-{n:03d}", OTHER_SEED, weights) for n in range(1, subjects + 1)]
+    mechanism = mechanism_named(params.phantom.mechanism)
+    causes = [draw_cause(f"sub-{n:03d}", OTHER_SEED, mechanism) for n in range(1, subjects + 1)]
     outcomes = run_tasks(
         partial(make_input, folder, params), causes, "processes", params.execution.workers, 1, "phantoms"
     )
@@ -148,7 +148,13 @@ def main() -> None:
             folder = train(splits, params, modality_set, some, work)
             learned = replace(explainer, ensemble=trained(folder, explainer.ensemble))
             found = measure(learned, splits.development)
-            truth = cohort_truth(found.measured, modality_set, explainer.volumes, explainer.seed)
+            truth = cohort_truth(
+                found.measured,
+                modality_set,
+                explainer.volumes,
+                read_mechanism(explainer.raw),
+                explainer.seed,
+            )
             print(f"\nLearned from {size} subjects. {truth_markdown(truth)}")
             report_learned(f"{modality_set}, learned from {size}", found.labels, found.p_rice)
             report_causes(truth, size)

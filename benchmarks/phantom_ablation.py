@@ -18,7 +18,7 @@ from phantom_training import trained_phantom
 
 from ricenet.cli.running import log_to_stderr
 from ricenet.config.params import Params, read_params
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.training.history import read_history
 from ricenet.training.task import HISTORY
 
@@ -28,8 +28,8 @@ WORK = Path("work/ablation")
 
 def macro_f1_by_set(params: Params, seed: int) -> dict[str, float]:
     """Mean validation macro-F1 of each modality set on the phantom of one seed."""
-    weights = Weights(**params.phantom.evidence.model_dump())
-    tasks = trained_phantom(params, seed, weights, WORK / f"seed-{seed}").tasks
+    mechanism = mechanism_named(params.phantom.mechanism)
+    tasks = trained_phantom(params, seed, mechanism, WORK / f"seed-{seed}").tasks
     return {
         name: float(
             np.mean(

@@ -10,7 +10,7 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
@@ -31,7 +31,7 @@ class TrainedPhantom:
     tasks: Sequence[FoldTask]
 
 
-def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -> TrainedPhantom:
+def trained_phantom(params: Params, seed: int, mechanism: Mechanism, folder: Path) -> TrainedPhantom:
     """Write, check, preprocess, split and train a phantom cohort below a folder."""
     cohort, preprocessed = folder / "cohort", folder / "preprocessed"
     if not cohort.exists():
@@ -39,7 +39,7 @@ def trained_phantom(params: Params, seed: int, weights: Weights, folder: Path) -
             cohort,
             params.phantom.subjects,
             seed,
-            weights,
+            mechanism,
             test_fraction=params.phantom.test_fraction,
             spacing_mm=params.phantom.spacing_mm,
             single_fraction_share=params.phantom.single_fraction_share,

@@ -21,7 +21,7 @@ from figure import report
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config.params import ExecutionParams, Params, read_params
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
@@ -41,7 +41,7 @@ def write_cohort(folder: Path, subjects: int, params: Params) -> CheckedCohort:
             folder,
             subjects,
             settings.seed,
-            Weights(**settings.evidence.model_dump()),
+            mechanism_named(settings.mechanism),
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
             single_fraction_share=settings.single_fraction_share,

@@ -46,10 +46,10 @@ FINE = Grid((512, 512, 400), np.diag([0.4, 0.4, 0.4, 1.0]))
 def write_raw(folder: Path) -> None:
     """A phantom subject of 1 mm."""
     from ricenet.phantom.anatomy import load_template
-    from ricenet.phantom.mechanism import Weights
+    from ricenet.phantom.mechanism import MECHANISMS
     from ricenet.phantom.phantom_subject import draw_cause, write_subject
 
-    cause = draw_cause(SUBJECT, SEED, Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0))
+    cause = draw_cause(SUBJECT, SEED, MECHANISMS["dose_height"])
     write_subject(folder, load_template(1.0), cause, SEED, single_fraction_share=0.0)
 
 

@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import draw_cause, make_subject
 from ricenet.preprocessing.registration import ants as ants_wrapper
 from ricenet.preprocessing.registration import rigid_registration
@@ -157,14 +157,14 @@ def disturbances(quick: bool) -> None:
 def phantoms(quick: bool) -> None:
     """Phantom subjects, as they are written and averaged to 2 mm."""
     params = read_params()
-    weights, seed = Weights(**params.phantom.evidence.model_dump()), params.phantom.seed
+    mechanism, seed = mechanism_named(params.phantom.mechanism), params.phantom.seed
     errors: dict[str, list[float]] = {"raw": [], "averaged": []}
     for number in range(1, 2 if quick else 7):
         for spacing, name in (
             ((3.0, "averaged"),) if quick else ((1.2, "averaged"), (params.phantom.spacing_mm, "raw"))
         ):
             subject = make_subject(
-                shared_template(spacing), draw_cause(f"sub-{number:03d}", seed, weights), seed
+                shared_template(spacing), draw_cause(f"sub-{number:03d}", seed, mechanism), seed
             )
             to_post_op, to_event = (subject.world_from_anatomy(name) for name in ("post_op", "event"))
             brain = subject.anatomy.grid.world_mm(np.argwhere(subject.anatomy.brain)[::7].astype(np.float64))

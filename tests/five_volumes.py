@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heads import WEIGHTS
+from heads import DOSE_HEIGHT
 
 from ricenet.cohort.layout import GROUND_TRUTH, RawSubject
 from ricenet.phantom.write_cohort import write_phantom
@@ -34,7 +34,7 @@ def write_five_volume_cohort(
     With seed 2, eight subjects are four of each label, and the two of the test set one of each.
     """
     write_phantom(
-        folder, subjects, seed, WEIGHTS, test_fraction=test_fraction, spacing_mm=spacing_mm,
+        folder, subjects, seed, DOSE_HEIGHT, test_fraction=test_fraction, spacing_mm=spacing_mm,
         single_fraction_share=0.2, volumes=FIVE_VOLUMES, backend="serial",
     )  # fmt: skip
     for path in sorted(folder.glob("sub-*")):

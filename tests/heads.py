@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import draw_cause, write_subject
 from ricenet.volume import Grid, Volume
 
-WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
+DOSE_HEIGHT = MECHANISMS["dose_height"]
 
 
 def write_head(folder: Path, subject: str = "sub-001", seed: int = 7, spacing_mm: float = 3.0) -> Path:
@@ -19,7 +19,7 @@ def write_head(folder: Path, subject: str = "sub-001", seed: int = 7, spacing_mm
     write_subject(
         folder,
         shared_template(spacing_mm),
-        draw_cause(subject, seed, WEIGHTS),
+        draw_cause(subject, seed, DOSE_HEIGHT),
         seed,
         single_fraction_share=0.0,
     )

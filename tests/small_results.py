@@ -80,3 +80,4 @@ def write_ground_truth(cohort: Path, subject: str) -> None:
     for name, centre in (("cavity", (12, 12, 11)), ("lesion", (14, 10, 11))):
         mask = ball(centre, 2.5)
         save_nifti(Volume(mask, GRID), cohort / "ground_truth" / subject / f"{name}.nii.gz")
+    write_json(cohort / "ground_truth/mechanism.json", {"mechanism": "dose_height"})

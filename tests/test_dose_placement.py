@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from heads import WEIGHTS
+from heads import DOSE_HEIGHT
 from scipy.spatial.transform import Rotation
 
 from ricenet.importing.dicom.images import read_image
@@ -330,7 +330,7 @@ class Planned:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
-    subject = make_subject(shared_template(3.0), draw_cause("sub-001", 7, WEIGHTS), 7)
+    subject = make_subject(shared_template(3.0), draw_cause("sub-001", 7, DOSE_HEIGHT), 7)
     ct = make_planning_ct(subject.anatomy, subject.lesions, 2.0, generator_for("test", "planning ct"))
     folder = tmp_path_factory.mktemp("ct")
     study = StudyTags(PatientTags("P"), "2.25.20", date(2020, 1, 1))

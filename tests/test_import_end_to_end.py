@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from heads import WEIGHTS
+from heads import DOSE_HEIGHT
 from test_end_to_end import Clone
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
@@ -55,7 +55,7 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.export = folder / "export"
         write_dicom_phantom(
-            self.export, PATIENTS, SEED, WEIGHTS, test_fraction=0.3, spacing_mm=3.0, backend="serial"
+            self.export, PATIENTS, SEED, DOSE_HEIGHT, test_fraction=0.3, spacing_mm=3.0, backend="serial"
         )
         self.images, self.private = self.export / "images", folder / "private"
         self.private.mkdir()

@@ -23,10 +23,12 @@ from ricenet.evaluation.occlusion.truth import (
     truth_markdown,
     verdict,
 )
+from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
 
+HEIGHT = MECHANISMS["dose_height"]
 VOXELS, SPACING_MM = 12, 6.0
 SHAPE = (VOXELS,) * 3
 
@@ -61,26 +63,26 @@ def truth_of(change, untrained=EVEN, modality_set="post_op+event+dose", cube=3, 
     """What is found of one map of hiding all volumes at once, by region."""
     shown = case(anatomy(**of_anatomy), {TOGETHER: change}, modality_set=modality_set)
     shown.untrained[TOGETHER] = untrained
-    return {row.region: row for row in subject_truth(shown, settings(cube, stride))}
+    return {row.region: row for row in subject_truth(shown, settings(cube, stride), HEIGHT)}
 
 
 def test_high_dose_region_is_the_80_percent_isodose_in_the_brain():
-    high = causal_regions(anatomy(), "dose")[HIGH_DOSE]
+    high = causal_regions(anatomy(), "dose", HEIGHT)[HIGH_DOSE]
     assert high.sum() == 150
     assert high[2:8, 2:7, 2:7].all()
     graded = np.linspace(0, 100, VOXELS, dtype=np.float32)[:, None, None] * np.ones(SHAPE, np.float32)
-    high = causal_regions(anatomy(dose_gy=graded), "dose")[HIGH_DOSE]
+    high = causal_regions(anatomy(dose_gy=graded), "dose", HEIGHT)[HIGH_DOSE]
     # the brain's planes of x run from 9.1 to 90.9 Gy, the plateau; its 80 % is 72.7 Gy, the plane of x = 8
     assert [x for x in range(VOXELS) if high[x].any()] == [8, 9, 10]
     assert not high[~BRAIN].any()
 
 
 def test_without_dose_there_is_no_high_dose_region():
-    assert not causal_regions(anatomy(dose_gy=np.zeros(SHAPE, np.float32)), "dose")[HIGH_DOSE].any()
+    assert not causal_regions(anatomy(dose_gy=np.zeros(SHAPE, np.float32)), "dose", HEIGHT)[HIGH_DOSE].any()
 
 
 def test_the_wall_is_9_mm_around_the_cavity():
-    wall = causal_regions(anatomy(), "post_op")[WALL]
+    wall = causal_regions(anatomy(), "post_op", HEIGHT)[WALL]
     assert wall[CAVITY_MASK > 0].all()
     # a neighbour's middle lies 3 mm beyond the surface, the next one's 9 mm, the one after it 15 mm
     assert wall[5, 3, 3] == wall[6, 3, 3] == 1
@@ -90,14 +92,14 @@ def test_the_wall_is_9_mm_around_the_cavity():
 
 def test_a_cavity_that_fills_no_voxel_has_no_wall():
     thin = {"cavity": 0.2 * CAVITY_MASK, "lesion": LESION_MASK}
-    found = causal_regions(anatomy(known_masks=thin), "post_op")
+    found = causal_regions(anatomy(known_masks=thin), "post_op", HEIGHT)
     np.testing.assert_array_equal(found[WALL], found[CAVITY])
 
 
 def test_every_cause_is_the_union_over_the_modalities_of_the_set():
-    found = causal_regions(anatomy(), "post_op+event")
+    found = causal_regions(anatomy(), "post_op+event", HEIGHT)
     np.testing.assert_array_equal(found[EVERY_CAUSE], np.maximum(found[WALL], found[LESION]))
-    assert EVERY_CAUSE not in causal_regions(anatomy(), "event")
+    assert EVERY_CAUSE not in causal_regions(anatomy(), "event", HEIGHT)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_every_cause_is_the_union_over_the_modalities_of_the_set():
      (TOGETHER, "event", LESION), (TOGETHER, "post_op", WALL)],
 )  # fmt: skip
 def test_each_map_has_the_region_of_its_modalitys_evidence(map_name, modality_set, cause):
-    assert cause_of(map_name, modality_set, PAPER_VOLUMES) == cause
+    assert cause_of(map_name, modality_set, PAPER_VOLUMES, HEIGHT) == cause
 
 
 @pytest.mark.parametrize("missing", ["cavity", "lesion"])
@@ -178,7 +180,7 @@ def subjects(factors, untrained=1.0, modality_set="event"):
 
 
 def cohort(rows, modality_set="event"):
-    return cohort_truth(rows, modality_set, PAPER_VOLUMES, seed=7)
+    return cohort_truth(rows, modality_set, PAPER_VOLUMES, HEIGHT, seed=7)
 
 
 def test_cohort_averages_factors_geometrically_with_an_interval():

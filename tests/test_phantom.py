@@ -15,7 +15,7 @@ from ricenet.phantom.anatomy import Anatomy, make_anatomy, shared_template
 from ricenet.phantom.contrasts import ADC, FLAIR, T1CE, Contrast, signal_of
 from ricenet.phantom.irradiation import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
-from ricenet.phantom.mechanism import Evidence, Weights, probability_of_rice
+from ricenet.phantom.mechanism import MECHANISMS, Evidence, probability_of_rice
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject, write_subject
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.runtime.errors import CohortError
@@ -24,7 +24,7 @@ from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Volume, load_nifti, resample
 
-WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
+DOSE_HEIGHT = MECHANISMS["dose_height"]
 NEUTRAL = Evidence(dose=0.0, post_op=0.0, event=0.0)
 SPACING_MM = 4.0
 
@@ -48,21 +48,21 @@ def cohort(template: Anatomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects, every one with a single fraction's dose unless re-irradiated."""
     folder = tmp_path_factory.mktemp("phantom") / "cohort"
     for subject in ("sub-001", "sub-002", "sub-003"):
-        write_subject(folder, template, draw_cause(subject, 7, WEIGHTS), 7, single_fraction_share=1.0)
+        write_subject(folder, template, draw_cause(subject, 7, DOSE_HEIGHT), 7, single_fraction_share=1.0)
     return folder
 
 
 def test_probability_of_rice_follows_the_documented_equation() -> None:
     # logit = -1 + 4.5 * 0.5 - 2.5 * 0.26 + 1.2 * (-0.5) = 0
     evidence = Evidence(dose=0.5, post_op=0.26, event=-0.5)
-    assert probability_of_rice(evidence, WEIGHTS) == pytest.approx(0.5)
-    assert probability_of_rice(NEUTRAL, WEIGHTS) == pytest.approx(1 / (1 + np.exp(1.0)))
+    assert probability_of_rice(evidence, DOSE_HEIGHT) == pytest.approx(0.5)
+    assert probability_of_rice(NEUTRAL, DOSE_HEIGHT) == pytest.approx(1 / (1 + np.exp(1.0)))
 
 
 def test_more_dose_means_rice_and_more_residual_tumour_means_recurrence() -> None:
-    neutral = probability_of_rice(NEUTRAL, WEIGHTS)
-    assert probability_of_rice(replace(NEUTRAL, dose=1.0), WEIGHTS) > neutral
-    assert probability_of_rice(replace(NEUTRAL, post_op=1.0), WEIGHTS) < neutral
+    neutral = probability_of_rice(NEUTRAL, DOSE_HEIGHT)
+    assert probability_of_rice(replace(NEUTRAL, dose=1.0), DOSE_HEIGHT) > neutral
+    assert probability_of_rice(replace(NEUTRAL, post_op=1.0), DOSE_HEIGHT) < neutral
 
 
 def test_features_are_linear_within_their_limits() -> None:
@@ -77,7 +77,7 @@ def test_features_are_linear_within_their_limits() -> None:
 
 
 def test_labels_are_drawn_with_the_true_probability() -> None:
-    causes = [draw_cause(f"sub-{i:05d}", 11, WEIGHTS) for i in range(4000)]
+    causes = [draw_cause(f"sub-{i:05d}", 11, DOSE_HEIGHT) for i in range(4000)]
     expected = np.mean([cause.p_rice for cause in causes])
     found = np.mean([cause.label == "rice" for cause in causes])
     assert found == pytest.approx(expected, abs=0.025)  # three standard errors
@@ -154,7 +154,7 @@ def test_a_single_fraction_times_the_fractions_is_the_course(cohort: Path) -> No
         excess = read_json(cohort / "ground_truth" / subject / "truth.json")["excess_dose_gy"]
         maximum = float(load_nifti(raw.scan("dose")).data.max()) * factors[subject]
         assert maximum == pytest.approx(1.05 * (PRESCRIPTION_GY + excess), rel=0.06)
-        reirradiated = draw_cause(subject, 7, WEIGHTS).evidence.reirradiated
+        reirradiated = draw_cause(subject, 7, DOSE_HEIGHT).evidence.reirradiated
         assert factors[subject] == (1.0 if reirradiated else 30.0)
     assert set(factors.values()) == {1.0, 30.0}
 
@@ -163,9 +163,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
     cohort: Path, template: Anatomy, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
-    write_subject(again, template, draw_cause("sub-002", 7, WEIGHTS), 7, single_fraction_share=1.0)
+    write_subject(again, template, draw_cause("sub-002", 7, DOSE_HEIGHT), 7, single_fraction_share=1.0)
     other = tmp_path / "other"
-    write_subject(other, template, draw_cause("sub-002", 8, WEIGHTS), 8, single_fraction_share=1.0)
+    write_subject(other, template, draw_cause("sub-002", 8, DOSE_HEIGHT), 8, single_fraction_share=1.0)
     for modality in PAPER_VOLUMES.names:
         digest = file_digest(RawSubject(cohort, "sub-002").scan(modality))
         assert file_digest(RawSubject(again, "sub-002").scan(modality)) == digest
@@ -177,7 +177,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
 
 @pytest.fixture(scope="module")
 def five(template: Anatomy) -> SyntheticSubject:
-    return make_subject(template, draw_cause("sub-002", 7, WEIGHTS), 7, FIVE_VOLUMES)
+    return make_subject(template, draw_cause("sub-002", 7, DOSE_HEIGHT), 7, FIVE_VOLUMES)
 
 
 def test_declaring_more_volumes_changes_none_of_the_papers(five: SyntheticSubject, cohort: Path) -> None:
@@ -235,7 +235,7 @@ def test_only_t1_shows_the_evidence_of_its_visit(
 def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_phantom(
-        folder, 2, 7, WEIGHTS, test_fraction=0.5, spacing_mm=8.0, single_fraction_share=0.0,
+        folder, 2, 7, DOSE_HEIGHT, test_fraction=0.5, spacing_mm=8.0, single_fraction_share=0.0,
         volumes=FIVE_VOLUMES, backend="serial",
     )  # fmt: skip
     header, *rows = (line.split("\t") for line in (folder / "participants.tsv").read_text().splitlines())
@@ -253,7 +253,9 @@ def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_pa
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(CohortError, match="exists and is not empty"):
-        write_phantom(tmp_path, 2, 7, WEIGHTS, test_fraction=0.1, spacing_mm=4.0, single_fraction_share=0.2)
+        write_phantom(
+            tmp_path, 2, 7, DOSE_HEIGHT, test_fraction=0.1, spacing_mm=4.0, single_fraction_share=0.2
+        )
     assert (tmp_path / "precious.txt").read_text() == "keep"
 
 
@@ -266,5 +268,5 @@ def test_a_subject_that_cannot_be_made_is_named_and_no_cohort_appears(
     monkeypatch.setattr("ricenet.phantom.write_cohort._write_one", fail)
     options = {"test_fraction": 0.1, "spacing_mm": 4.0, "single_fraction_share": 0.2}
     with pytest.raises(CohortError, match="sub-001: OSError: disk full"):
-        write_phantom(tmp_path / "new", 2, 7, WEIGHTS, backend="serial", **options)
+        write_phantom(tmp_path / "new", 2, 7, DOSE_HEIGHT, backend="serial", **options)
     assert list(tmp_path.iterdir()) == []

@@ -30,14 +30,14 @@ from ricenet.phantom.dicom.export import write_dicom_phantom
 from ricenet.phantom.dicom.image_writers import RLE_LOSSLESS, write_image_series
 from ricenet.phantom.dicom.objects import Header, PatientTags, StudyTags, decimal, uid
 from ricenet.phantom.dicom.radiotherapy_writers import write_rtdose, write_rtplan, write_rtstruct
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import MECHANISMS, Mechanism
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
-WEIGHTS = Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0)
+DOSE_HEIGHT = MECHANISMS["dose_height"]
 SPACING_MM = 4.0
 SEED = 7
 PATIENTS = 5
@@ -257,7 +257,7 @@ class Export:
 
 def write_export(folder: Path, patients: int, seed: int = SEED) -> Path:
     write_dicom_phantom(
-        folder, patients, seed, WEIGHTS, test_fraction=0.2, spacing_mm=SPACING_MM, backend="serial"
+        folder, patients, seed, DOSE_HEIGHT, test_fraction=0.2, spacing_mm=SPACING_MM, backend="serial"
     )
     return folder
 
@@ -274,7 +274,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 @pytest.fixture(scope="module")
 def subject() -> SyntheticSubject:
-    return make_subject(shared_template(SPACING_MM), draw_cause("sub-001", SEED, WEIGHTS), SEED)
+    return make_subject(shared_template(SPACING_MM), draw_cause("sub-001", SEED, DOSE_HEIGHT), SEED)
 
 
 @pytest.fixture(scope="module")
@@ -443,7 +443,14 @@ def test_distractors_lie_beside_the_images(export: Export) -> None:
 def test_further_mris_lie_in_their_sessions_study_and_can_be_recognised(tmp_path: Path) -> None:
     folder = tmp_path / "five"
     write_dicom_phantom(
-        folder, 1, SEED, WEIGHTS, test_fraction=0.0, spacing_mm=8.0, volumes=FIVE_VOLUMES, backend="serial"
+        folder,
+        1,
+        SEED,
+        DOSE_HEIGHT,
+        test_fraction=0.0,
+        spacing_mm=8.0,
+        volumes=FIVE_VOLUMES,
+        backend="serial",
     )
     series = {one.first.series_description: one for one in read_tree(folder / "images").series}
     flair, adc = series["t2_flair_tra"], series["ep2d_diff_ADC"]
@@ -453,7 +460,7 @@ def test_further_mris_lie_in_their_sessions_study_and_can_be_recognised(tmp_path
         assert not found.first.contrast_agent
     # the head lay differently in each, so none shares a frame of reference
     assert len({one.first.frame_of_reference_uid for one in (flair, adc, series["t1_se_tra"])}) == 3
-    subject = make_subject(shared_template(8.0), draw_cause("sub-001", SEED, WEIGHTS), SEED, FIVE_VOLUMES)
+    subject = make_subject(shared_template(8.0), draw_cause("sub-001", SEED, DOSE_HEIGHT), SEED, FIVE_VOLUMES)
     np.testing.assert_array_equal(
         np.sort(read_image(adc).data, axis=None), np.sort(subject.scans["event_adc"].data, axis=None)
     )
@@ -518,7 +525,7 @@ def test_a_patient_that_cannot_be_made_is_named_and_no_export_appears(
 def test_the_command_writes_dicom_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Path, int, int, float]] = []
 
-    def write(folder: Path, subjects: int, seed: int, weights: Weights, **options: Any) -> None:
+    def write(folder: Path, subjects: int, seed: int, mechanism: Mechanism, **options: Any) -> None:
         asked.append((folder, subjects, seed, options["spacing_mm"]))
 
     monkeypatch.setattr("ricenet.phantom.dicom.export.write_dicom_phantom", write)

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from heads import WEIGHTS
+from heads import DOSE_HEIGHT
 from preprocessed_subjects import saved_volumes
 
 from ricenet.cohort.layout import RawSubject
@@ -36,7 +36,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two heads of 3 mm as a cohort."""
     folder = tmp_path_factory.mktemp("heads") / "cohort"
     write_phantom(
-        folder, 2, 7, WEIGHTS, test_fraction=0.0, spacing_mm=3.0, single_fraction_share=0.0, workers=1
+        folder, 2, 7, DOSE_HEIGHT, test_fraction=0.0, spacing_mm=3.0, single_fraction_share=0.0, workers=1
     )
     return folder
 

@@ -28,7 +28,7 @@ def phantom(
     """Write a synthetic cohort with a documented cause and its ground truth (docs/phantom.md)."""
     from ricenet.config.params import read_params
     from ricenet.phantom.dicom.export import write_dicom_phantom
-    from ricenet.phantom.mechanism import Weights
+    from ricenet.phantom.mechanism import mechanism_named
     from ricenet.phantom.write_cohort import write_phantom
 
     log_to_stderr()
@@ -45,7 +45,7 @@ def phantom(
             folder,
             count,
             settings.seed if seed is None else seed,
-            Weights(**settings.evidence.model_dump()),
+            mechanism_named(settings.mechanism),
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
             volumes=params.volumes,

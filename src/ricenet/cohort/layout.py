@@ -13,6 +13,9 @@ DATASET_DESCRIPTION = "dataset_description.json"
 GROUND_TRUTH = "ground_truth"
 """Folder in which a synthetic cohort keeps what only its maker can know."""
 
+MECHANISM_FILE = "mechanism.json"
+"""In GROUND_TRUTH: by which mechanism the subjects' labels were drawn."""
+
 SIDE_FILES = ("brain_mask", "cavity_mask", "lesion_mask", "dose_sidecar", "planning_ct")
 """What may lie beside the volumes; the last two belong to the dose."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
@@ -16,8 +16,8 @@ from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
     Count,
-    Finite,
     Limits,
+    MechanismName,
     ModalitySets,
     Positive,
     Probability,
@@ -50,24 +50,26 @@ class CohortParams(Section):
     exclude_faulty: bool
 
 
-class LabelEvidenceParams(Section):
-    """Coefficients of the phantom's label mechanism (docs/phantom.md), log-odds of RICE."""
-
-    dose: Finite
-    post_op: Finite
-    event: Finite
-    intercept: Finite
-
-
 class PhantomParams(Section):
-    """The synthetic demo cohort."""
+    """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md)."""
 
     subjects: Annotated[int, Field(ge=2)]
     seed: Seed
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     spacing_mm: Annotated[float, Field(ge=0.5, le=4)]
     single_fraction_share: Probability
-    evidence: LabelEvidenceParams
+    mechanism: MechanismName
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_mechanism(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "evidence" in content:
+            raise ValueError(
+                "evidence is not a section any more; write `mechanism: dose_height` in its place for the "
+                "coefficients 4.5, -2.5, 1.2 and -1.0 and the doses of before, or another mechanism's name, "
+                f"one of {', '.join(get_args(MechanismName))} (docs/phantom.md)"
+            )
+        return content
 
 
 class RegistrationParams(Section):

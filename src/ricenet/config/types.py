@@ -29,6 +29,19 @@ RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 ModalitySets = Annotated[list[str], AfterValidator(distinct_sets)]
 
 
+MechanismName = Literal[
+    "clinical",
+    "dose_height",
+    "post_op_only",
+    "event_core",
+    "dose_at_lesion",
+    "interaction",
+    "outside_field",
+    "none",
+]
+"""How the phantom's labels come about (docs/phantom.md)."""
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys and wrong types are errors, values never change."""
 

@@ -38,7 +38,7 @@ _CROSS: Mapping[str, Any] = {
     "color": "#D55E00", "marker": "+", "linestyle": "none", "markersize": 10, "markeredgewidth": 2,
     "label": "isocentre, estimated from the dose",
 }  # fmt: skip
-MASK_TITLES = {"cavity": "resection cavity", "lesion": "new lesion"}
+MASK_TITLES = {"cavity": "resection cavity", "lesion": "new lesion", "remote": "remote focus"}
 """The masks that a cohort's maker may know."""
 
 Image = NDArray[np.float32]
@@ -59,7 +59,7 @@ class Anatomy:
     brain: NDArray[np.bool_]
     grid: Grid
     known_masks: Mapping[str, Image]
-    """Share of each voxel (X, Y, Z) that a mask fills, by name: cavity, lesion."""
+    """Share of each voxel (X, Y, Z) that a mask fills, by name: cavity, lesion, remote."""
 
     @property
     def volumes(self) -> tuple[VolumeSpec, ...]:

@@ -100,6 +100,9 @@ def signal_of(
     signal = overlay(signal, lesions.lesion, contrast.tumour)
     if not contrast.shows_evidence:
         return signal
+    if lesions.remote is not None:
+        focus = lesions.remote * np.float32(evidence.remote_enhancement)
+        signal = overlay(signal, focus, contrast.tumour)
     core = contrast.core + evidence.core_enhancement * (contrast.tumour - contrast.core)
     return overlay(signal, lesions.lesion_core, core)
 

@@ -9,6 +9,11 @@ import numpy as np
 from ricenet.phantom.anatomy import Anatomy, FloatArray, Point, smooth_field
 from ricenet.phantom.mechanism import Evidence
 
+TARGET_SHIFT_MM = 12.0
+"""With the least margin of the other side the lesion's middle lies beyond the target's edge."""
+
+REMOTE_FROM_CAVITY_MM, REMOTE_RADIUS_MM = 60.0, 8.0
+
 
 @dataclass(frozen=True)
 class Lesions:
@@ -24,13 +29,18 @@ class Lesions:
     lesion_centre_mm: Point
     lesion: FloatArray
     lesion_core: FloatArray
+    target_shift_mm: Point
+    """Where the irradiated target's middle lies from the cavity's, as far as evidence has moved it."""
+    remote: FloatArray | None = None
+    """A second focus, far outside the irradiated target."""
 
 
 def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator) -> Lesions:
     """Place a cavity in a lobe and, later, a new enhancing lesion near its wall.
 
     Where and how large is independent of the label; the residual's thickness and the lesion's
-    core carry the evidence of the post-operative and event scans.
+    core carry the evidence of the post-operative and event scans. Where the place is the evidence, lesion
+    and target lie to the same side of the cavity or to opposite ones: either alone says nothing.
     """
     centre = _lobar_point(anatomy, rng)
     radius = float(rng.uniform(12.0, 15.0))
@@ -38,7 +48,13 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
     distance = _distance_mm(anatomy, centre) - np.float32(radius) + wobble
     direction = _direction(rng)
     lesion_radius = float(rng.uniform(9.0, 13.0))
-    lesion_centre = _beside(anatomy, centre, radius + 0.6 * lesion_radius, rng)
+    shift_mm = np.zeros(3)
+    if evidence.in_plateau is None:
+        lesion_centre = _beside(anatomy, centre, radius + 0.6 * lesion_radius, rng)
+    else:
+        side = _along_the_surface(anatomy, centre, rng)
+        lesion_centre = centre + (radius + 0.6 * lesion_radius) * side
+        shift_mm = (TARGET_SHIFT_MM if evidence.in_plateau else -TARGET_SHIFT_MM) * side
     lesion_distance = _distance_mm(anatomy, lesion_centre) - np.float32(lesion_radius) + 0.8 * wobble
     in_brain = _soft(-anatomy.brain_depth_mm, anatomy)
     cavity = _soft(distance, anatomy) * in_brain
@@ -51,7 +67,28 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
     return Lesions(
         centre, radius, distance, cavity, rim * facing * in_brain, _soft(shrunk, anatomy) * in_brain,
         lesion_centre, lesion, _soft(lesion_distance + np.float32(0.4 * lesion_radius), anatomy) * lesion,
+        shift_mm, None if evidence.remote is None else _remote(anatomy, centre, rng),
     )  # fmt: skip
+
+
+def _along_the_surface(anatomy: Anatomy, point: Point, rng: np.random.Generator) -> Point:
+    """A direction in which the depth below the brain's surface does not change: either way is as likely."""
+    voxel = np.rint((point - anatomy.grid.affine[:3, 3]) / anatomy.grid.spacing_mm[0]).astype(int)
+    around = tuple(slice(v - 1, v + 2) for v in voxel)
+    inward = np.array([slope[1, 1, 1] for slope in np.gradient(anatomy.brain_depth_mm[around])], np.float64)
+    inward /= max(float(np.linalg.norm(inward)), 1e-6)
+    direction = _direction(rng)
+    direction -= (direction @ inward) * inward
+    unit: Point = direction / np.linalg.norm(direction)
+    return unit
+
+
+def _remote(anatomy: Anatomy, cavity_centre_mm: Point, rng: np.random.Generator) -> FloatArray:
+    """A small focus in white matter, too far from the cavity to be in any target."""
+    far = _distance_mm(anatomy, cavity_centre_mm) > REMOTE_FROM_CAVITY_MM
+    candidates = np.argwhere(far & (anatomy.white > 0.4) & (anatomy.brain_depth_mm > REMOTE_RADIUS_MM))
+    chosen = candidates[rng.integers(len(candidates))].astype(np.float64)
+    return _soft(_distance_mm(anatomy, anatomy.grid.world_mm(chosen)) - np.float32(REMOTE_RADIUS_MM), anatomy)
 
 
 def _lobar_point(anatomy: Anatomy, rng: np.random.Generator) -> Point:

@@ -15,7 +15,7 @@ from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, make_an
 from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
-from ricenet.phantom.mechanism import Evidence, Weights, draw_label, probability_of_rice
+from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, probability_of_rice
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
@@ -39,10 +39,10 @@ class Cause:
         return generator_for("phantom", seed, self.subject, part)
 
 
-def draw_cause(subject: str, seed: int, weights: Weights) -> Cause:
+def draw_cause(subject: str, seed: int, mechanism: Mechanism) -> Cause:
     """Evidence, probability and label of a subject; cheap, no image is made."""
-    evidence = Evidence.draw(generator_for("phantom", seed, subject, "evidence"))
-    p_rice = probability_of_rice(evidence, weights)
+    evidence = Evidence.draw(generator_for("phantom", seed, subject, "evidence"), mechanism)
+    p_rice = probability_of_rice(evidence, mechanism)
     label = draw_label(p_rice, generator_for("phantom", seed, subject, "label"))
     return Cause(subject, evidence, p_rice, label)
 
@@ -120,7 +120,8 @@ def write_subject(
 
 
 def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, single_fraction: bool) -> None:
-    fractions, dose = subject.cause.evidence.fractions, subject.scans[spec.name]
+    evidence, dose = subject.cause.evidence, subject.scans[spec.name]
+    fractions, courses = evidence.fractions, [course.as_json for course in evidence.courses]
     divisor = fractions if single_fraction else 1
     values = np.rint(dose.data.astype(np.float64) / divisor * 1e4) / 1e4
     save_nifti(Volume(values.astype(np.float32), dose.grid), raw.scan(spec.name))
@@ -131,7 +132,9 @@ def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, si
             "DoseSummationType": "FRACTION" if single_fraction else "PLAN",
             "NumberOfFractions": fractions,
             "PrescriptionGy": subject.plan.prescription_gy,
-        },
+        }
+        | ({"Courses": courses} if courses else {})
+        | ({"PlansSummed": len(courses)} if len(courses) > 1 else {}),
     )
 
 
@@ -146,6 +149,8 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
         "lesion": lesions.lesion >= 0.5,
         "ptv": plan.ptv,
     }
+    if lesions.remote is not None:
+        masks["remote"] = lesions.remote >= 0.5
     # the anatomy's grid moved into the post-operative world: no interpolation touches the truth
     grid = type(anatomy.grid)(anatomy.grid.shape, post_op @ anatomy.grid.affine)
     for name, mask in masks.items():
@@ -161,8 +166,10 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
         {
             "p_rice": cause.p_rice,
             "label": cause.label,
-            "evidence": vars(cause.evidence),
-            "excess_dose_gy": cause.evidence.excess_dose_gy,
+            "evidence": cause.evidence.features,
+        }
+        | ({"excess_dose_gy": cause.evidence.excess_dose_gy} if cause.evidence.escalated else {})
+        | {
             "reirradiated": cause.evidence.reirradiated,
             "residual_thickness_mm": cause.evidence.residual_thickness_mm,
             "core_enhancement": cause.evidence.core_enhancement,

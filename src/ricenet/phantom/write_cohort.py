@@ -6,9 +6,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
+from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import shared_template
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import Cause, draw_cause, write_subject
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
@@ -35,7 +35,7 @@ def write_phantom(
     folder: Path,
     subjects: int,
     seed: int,
-    weights: Weights,
+    mechanism: Mechanism,
     *,
     test_fraction: float,
     spacing_mm: float,
@@ -49,18 +49,19 @@ def write_phantom(
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, weights)
+    causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary:
         task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects")
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
+        write_json(temporary / GROUND_TRUTH / MECHANISM_FILE, {"mechanism": mechanism.name})
         _write_tables(temporary, causes, test, seed)
 
 
-def draw_causes(subjects: int, seed: int, weights: Weights) -> list[Cause]:
+def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:
     """The causes of subjects sub-001 and on; more subjects change none."""
-    return [draw_cause(f"sub-{number:03d}", seed, weights) for number in range(1, subjects + 1)]
+    return [draw_cause(f"sub-{number:03d}", seed, mechanism) for number in range(1, subjects + 1)]
 
 
 def require_new_folder(folder: Path) -> None:

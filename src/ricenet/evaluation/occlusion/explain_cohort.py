@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case
 from ricenet.evaluation.occlusion.explainer import Explainer
@@ -14,7 +15,13 @@ from ricenet.evaluation.occlusion.figure import occlusion_figure
 from ricenet.evaluation.occlusion.page.case_page import case_page, viewer_script
 from ricenet.evaluation.occlusion.page.gallery import PAGE, Tile, gallery_page, thumbnail
 from ricenet.evaluation.occlusion.sensitivity import Progress
-from ricenet.evaluation.occlusion.truth import RegionFound, cohort_truth, subject_truth, truth_markdown
+from ricenet.evaluation.occlusion.truth import (
+    RegionFound,
+    cohort_truth,
+    read_mechanism,
+    subject_truth,
+    truth_markdown,
+)
 from ricenet.runtime.errors import ResultError, RicenetError
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.machine import keep_freed_memory
@@ -39,6 +46,7 @@ def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path
     tiles: list[Tile] = []
     failed: dict[str, str] = {}
     truths: list[RegionFound] = []
+    mechanism = read_mechanism(explainer.raw) if (explainer.raw / GROUND_TRUTH).is_dir() else None
     with task_progress(f"explaining {modality_set}", len(subjects)) as advance:
         for subject in subjects:
             try:
@@ -49,15 +57,15 @@ def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path
                 with atomic_folder(folder / subject) as temporary:
                     write_case(case, temporary)
                 tiles.append(Tile(case.explanation, thumbnail(case)))
-                if case.anatomy.known_masks:
-                    truths += subject_truth(case, explainer.settings)
+                if mechanism is not None and case.anatomy.known_masks:
+                    truths += subject_truth(case, explainer.settings, mechanism)
             advance()
     title = explainer.volumes.set_title(modality_set)
     write_text(
         folder / PAGE, gallery_page(tiles, failed, explainer.splits.labels, title, explainer.synthetic)
     )
-    if truths:
-        found = cohort_truth(truths, modality_set, explainer.volumes, explainer.seed)
+    if mechanism is not None and truths:
+        found = cohort_truth(truths, modality_set, explainer.volumes, mechanism, explainer.seed)
         write_json(folder / "truth.json", found)
         write_text(folder / "truth.md", truth_markdown(found))
     if failed:

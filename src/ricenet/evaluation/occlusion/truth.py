@@ -11,23 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ricenet.cohort.layout import GROUND_TRUTH
+from ricenet.cohort.layout import GROUND_TRUTH, MECHANISM_FILE
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.bootstrap import mean_over_subjects
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case
 from ricenet.evaluation.occlusion.hidden_cubes import cube_starts
 from ricenet.evaluation.occlusion.map_summary import Map, share
+from ricenet.phantom.contrasts import contrast_of
+from ricenet.phantom.mechanism import MECHANISMS, Mechanism
 from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import read_json
 from ricenet.vocabulary import Volumes, VolumeSpec
 
 if TYPE_CHECKING:
     from ricenet.config.params import ExplainParams
 
-HIGH_DOSE, LESION, CAVITY = "high-dose region", "lesion", "cavity"
+HIGH_DOSE, LESION, CAVITY, REMOTE = "high-dose region", "lesion", "cavity", "remote"
 WALL, EVERY_CAUSE = "cavity and its wall", "every cause"
 
 HIGH_DOSE_SHARE = 0.8
@@ -56,11 +60,30 @@ class RegionFound:
     looking_there_only: float
 
 
-def causal_regions(anatomy: Anatomy, modality_set: str) -> dict[str, Map]:
-    """The regions (X, Y, Z) in which evidence lies, by name: the share of each voxel that belongs to them.
+def read_mechanism(cohort: Path) -> Mechanism:
+    """By which mechanism a synthetic cohort's labels were drawn.
 
-    They overlap, since surgery and beam aim at one tumour. Of a set of several volumes, EVERY_CAUSE holds all
-    of theirs (docs/phantom.md). Raises ResultError: the ground truth has no mask of the cavity or the lesion.
+    Raises ResultError: its ground truth does not say so, or names one that is not known.
+    """
+    path = cohort / GROUND_TRUTH / MECHANISM_FILE
+    stated = read_json(path) if path.is_file() else {}
+    name = stated.get("mechanism") if isinstance(stated, dict) else None
+    if not isinstance(name, str) or name not in MECHANISMS:
+        found = repr(name) if path.is_file() else "no such file"
+        raise ResultError(
+            f"{GROUND_TRUTH}/{MECHANISM_FILE}: found {found}, "
+            f"expected a mechanism, one of {', '.join(MECHANISMS)}. Write the cohort again (the demo: "
+            "`dvc repro data.dvc`)"
+        )
+    return MECHANISMS[name]
+
+
+def causal_regions(anatomy: Anatomy, modality_set: str, mechanism: Mechanism) -> dict[str, Map]:
+    """The regions (X, Y, Z) in which evidence can lie, by name: the share of each voxel that is theirs.
+
+    They overlap, since surgery and beam aim at one tumour. Of a set of several volumes, EVERY_CAUSE holds
+    those that the mechanism makes causes, if any (docs/phantom.md).
+    Raises ResultError: the ground truth has no mask of the cavity or the lesion.
     """
     for name in (CAVITY, LESION):
         if name not in anatomy.known_masks:
@@ -75,28 +98,59 @@ def causal_regions(anatomy: Anatomy, modality_set: str) -> dict[str, Map]:
         CAVITY: cavity,
         WALL: _with_wall(cavity, anatomy.grid.spacing_mm),
     }
-    causes = [regions[_cause(spec, anatomy.declared)] for spec in anatomy.declared.members(modality_set)]
-    return regions if len(causes) == 1 else {**regions, EVERY_CAUSE: np.maximum.reduce(causes)}
+    if mechanism.remote:
+        regions[REMOTE] = anatomy.known_masks.get(REMOTE, np.zeros_like(lesion))
+    inputs = anatomy.declared.members(modality_set)
+    causes = [_cause(spec, anatomy.declared, inputs, mechanism) for spec in inputs]
+    known = [regions[cause] for cause in causes if cause is not None]
+    return regions if len(inputs) == 1 or not known else {**regions, EVERY_CAUSE: np.maximum.reduce(known)}
 
 
-def cause_of(map_name: str, modality_set: str, volumes: Volumes) -> str:
-    """Name of the region that a map has to point at; that of all at once is every cause of its volumes.
+def cause_of(map_name: str, modality_set: str, volumes: Volumes, mechanism: Mechanism) -> str | None:
+    """Name of the region that a map has to point at, None where its volumes hold no cause.
+
+    That of all at once is every cause of its volumes. What only event and dose together show is no cause
+    for a network that sees one of them.
 
     >>> from ricenet.vocabulary import PAPER_VOLUMES
-    >>> [cause_of(name, "event+dose", PAPER_VOLUMES) for name in ("dose", "together")]
+    >>> height = MECHANISMS["dose_height"]
+    >>> [cause_of(name, "event+dose", PAPER_VOLUMES, height) for name in ("dose", "together")]
     ['high-dose region', 'every cause']
+    >>> cause_of("dose", "dose", PAPER_VOLUMES, MECHANISMS["post_op_only"]) is None
+    True
     """
     inputs = volumes.members(modality_set)
-    if map_name == TOGETHER:
-        return EVERY_CAUSE if len(inputs) > 1 else _cause(inputs[0], volumes)
-    return _cause(volumes[map_name], volumes)
+    if map_name != TOGETHER:
+        return _cause(volumes[map_name], volumes, inputs, mechanism)
+    causes = [_cause(spec, volumes, inputs, mechanism) for spec in inputs]
+    if not any(causes):
+        return None
+    return EVERY_CAUSE if len(inputs) > 1 else causes[0]
 
 
-def _cause(spec: VolumeSpec, volumes: Volumes) -> str:
-    """Where a volume shows its evidence: height of the dose, the lesion's core, or residual tumour."""
+def _cause(
+    spec: VolumeSpec, volumes: Volumes, inputs: Sequence[VolumeSpec], mechanism: Mechanism
+) -> str | None:
+    """Where a volume shows its evidence, beside the other inputs of the network.
+
+    The dose by its height, or at the lesion; MRIs of the last session by the lesion or a remote focus;
+    earlier ones by residual tumour. FLAIR and maps show none of it.
+    """
+    last = volumes.last_session_reference.session
+    event = any(
+        s.session == last and s.kind == "mri" and contrast_of(s.suffix).shows_evidence for s in inputs
+    )
+    dose = volumes.dose in inputs
+    product, place = (weight and event and dose for weight in (mechanism.product, mechanism.place))
     if spec.kind == "dose":
-        return HIGH_DOSE
-    return LESION if spec.session == volumes.last_session_reference.session else WALL
+        return HIGH_DOSE if mechanism.dose or product else (LESION if place else None)
+    if not contrast_of(spec.suffix).shows_evidence:
+        return None
+    if spec.session != last:
+        return WALL if mechanism.post_op else None
+    if mechanism.event or product or place:
+        return LESION
+    return REMOTE if mechanism.remote else None
 
 
 def _high_dose(anatomy: Anatomy) -> Map:
@@ -117,7 +171,7 @@ def _with_wall(cavity: Map, spacing_mm: tuple[float, float, float]) -> Map:
     return wall
 
 
-def subject_truth(case: Case, settings: ExplainParams) -> list[RegionFound]:
+def subject_truth(case: Case, settings: ExplainParams, mechanism: Mechanism) -> list[RegionFound]:
     """Measure a phantom's maps against its causal regions, without those that its brain lacks.
 
     Raises ResultError: the cohort's ground truth has no mask of the cavity or the lesion.
@@ -128,7 +182,7 @@ def subject_truth(case: Case, settings: ExplainParams) -> list[RegionFound]:
         return share("", change, region, brain).ratio if change[brain].any() else None
 
     found = []
-    for name, region in causal_regions(case.anatomy, case.explanation.modality_set).items():
+    for name, region in causal_regions(case.anatomy, case.explanation.modality_set, mechanism).items():
         if not region[brain].any():
             continue
         only = share("", _looking_only(region * brain, settings), region, brain).ratio or 0.0
@@ -162,7 +216,7 @@ def _looking_only(region: Map, settings: ExplainParams) -> Map:
 
 
 def cohort_truth(
-    found: Sequence[RegionFound], modality_set: str, volumes: Volumes, seed: int
+    found: Sequence[RegionFound], modality_set: str, volumes: Volumes, mechanism: Mechanism, seed: int
 ) -> dict[str, Any]:
     """What was found over the subjects of one modality set, as JSON-serialisable values.
 
@@ -173,12 +227,15 @@ def cohort_truth(
     maps = {}
     for map_name in dict.fromkeys(row.map for row in found):
         rows = [row for row in found if row.map == map_name]
-        cause = cause_of(map_name, modality_set, volumes)
+        cause = cause_of(map_name, modality_set, volumes, mechanism)
         regions = {
             name: _region_truth([row for row in rows if row.region == name], seed)
             for name in dict.fromkeys(row.region for row in rows)
         }
-        said = verdict(regions[cause]) if cause in regions else "cannot be said: no subject has the cause"
+        if cause is None:
+            said = f"nothing to point at: with the mechanism {mechanism.name} these volumes hold no cause"
+        else:
+            said = verdict(regions[cause]) if cause in regions else "cannot be said: no subject has the cause"
         maps[map_name] = {"cause": cause, "verdict": said, "regions": regions}
     by_subject: dict[str, Any] = {}
     for row in found:

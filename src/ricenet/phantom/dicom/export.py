@@ -10,7 +10,7 @@ from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
 from ricenet.phantom.dicom.studies import StudyWriter
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import SyntheticSubject, make_subject, moved
 from ricenet.phantom.write_cohort import draw_causes, held_out_subjects, require_made, require_new_folder
 from ricenet.runtime.execution import run_tasks
@@ -30,7 +30,7 @@ def write_dicom_phantom(
     folder: Path,
     subjects: int,
     seed: int,
-    weights: Weights,
+    mechanism: Mechanism,
     *,
     test_fraction: float,
     spacing_mm: float,
@@ -47,7 +47,7 @@ def write_dicom_phantom(
     Raises CohortError: the folder exists and holds something, or a patient could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, weights)
+    causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary:
