@@ -70,7 +70,7 @@ def build_evidence(
         audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples),
         calibration=calibrated,
         abstention={
-            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].temperature, target_error)
+            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].recalibration, target_error)
             for name, held in networks.items()
             for p_rice in held.p_rice.values()
         },
