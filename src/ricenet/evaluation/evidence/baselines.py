@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.held_out import HeldOut
+from ricenet.preprocessing.measurements import SHAPE
 from ricenet.vocabulary import VariableSpec, Volumes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Scalars = Mapping[str, float | str | None]
 """Feature -> value of one subject; None where it is not known. Text is a category."""
 
-DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
+DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *SHAPE)
 TIME = ("days_rt_end_to_event",)
 SITE = ("site", "scanner", "manufacturer", "field_strength_t")
 MASKS = ("lesion_ml", "cavity_ml")
