@@ -54,7 +54,8 @@ def cohort_convolutions(
 
     def convolved(subject: str, name: str) -> NDArray[np.float64]:
         volume = read_volumes(preprocessed / subject, subject, [name], cube_voxels)
-        return random_convolutions(_coarse(volume), name, count, seed).values[0]
+        found: NDArray[np.float64] = random_convolutions(_coarse(volume), name, count, seed).values[0]
+        return found
 
     return {
         subject: {name: convolved(subject, name) for name in names} for subject, names in volumes_of.items()
