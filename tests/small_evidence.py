@@ -23,6 +23,7 @@ from ricenet.evaluation.evidence.record import (
     Contribution,
     Evidence,
     Gain,
+    Recalibration,
 )
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Effect, Robustness
@@ -90,7 +91,10 @@ def calibration() -> Calibration:
 
     return Calibration(
         ece=estimate(0.15, 0.1, 0.2), scaled_ece=estimate(0.05, 0.02, 0.1), log_loss=0.164,
-        scaled_log_loss=0.05, temperature=0.5, temperatures=(0.5, 0.5), bins=bins(0.2, 0.9),
+        scaled_log_loss=0.05, temperature_log_loss=0.05, platt_log_loss=0.06,
+        recalibration=Recalibration(method="temperature", slope=2.0, intercept=0.0),
+        recalibrations=(Recalibration(method="temperature", slope=2.0, intercept=0.0),) * 2,
+        bins=bins(0.2, 0.9),
         scaled_bins=bins(0.06, 0.99),
     )  # fmt: skip
 

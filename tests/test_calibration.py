@@ -16,13 +16,19 @@ from ricenet.evaluation.evidence.calibration import (
     calibration,
     calibration_error,
     coverage_risk,
+    fit_platt,
     fit_temperature,
-    fold_temperatures,
+    fold_recalibrations,
+    recalibrated,
+    recalibration,
     reliability,
     scaled,
     three_way_vote,
     threshold_for,
 )
+from ricenet.evaluation.evidence.record import Recalibration
+
+AS_GIVEN = Recalibration(method="temperature", slope=1.0, intercept=0.0)
 
 
 def test_a_temperature_divides_logits():
@@ -43,9 +49,9 @@ def test_the_temperature_is_that_of_a_regression_on_the_logit_without_intercept(
 def test_a_fold_has_no_part_in_its_own_temperature():
     p_rice, is_rice = drawn(1.0)
     fold = np.arange(80) % 5
-    before = fold_temperatures(p_rice, is_rice, fold)
+    before = fold_recalibrations(p_rice, is_rice, fold)
     changed = np.where(fold == 2, 1 - p_rice, p_rice)
-    after = fold_temperatures(changed, is_rice, fold)
+    after = fold_recalibrations(changed, is_rice, fold)
     assert after[2] == before[2]
     assert all(after[k] != before[k] for k in (0, 1, 3, 4))
 
@@ -82,10 +88,10 @@ def test_overconfidence_is_seen_and_mended():
     p_rice, is_rice = drawn(1.5, n=200, rice=80)
     sure = expit(6 * logit(p_rice))
     found = calibration(sure, is_rice, np.arange(200) % 5, Resampling.of(is_rice, 7, 300))
-    assert found.temperature > 3
+    assert found.recalibration.slope < 1 / 3
     assert found.scaled_ece.value < found.ece.value / 2
     assert found.scaled_log_loss < found.log_loss
-    assert len(found.temperatures) == 5
+    assert len(found.recalibrations) == 5
 
 
 def test_coverage_and_risk_of_four_answers():
@@ -112,7 +118,7 @@ def test_the_threshold_is_the_least_that_keeps_the_target():
 def test_abstention_answers_only_the_sure_by_other_folds_thresholds():
     p_rice, is_rice = drawn(2.0, n=200, rice=80)
     fold = np.arange(200) % 5
-    found = abstention(p_rice, is_rice, fold, 1.0, target_error=0.1)
+    found = abstention(p_rice, is_rice, fold, AS_GIVEN, target_error=0.1)
     everyone = ((p_rice >= 0.5) != is_rice).mean()
     assert 0 < found.coverage.value < 1
     assert found.error is not None
@@ -122,7 +128,7 @@ def test_abstention_answers_only_the_sure_by_other_folds_thresholds():
 
 def test_where_nobody_can_be_answered_there_is_no_error_rate():
     p_rice, is_rice = np.full(20, 0.9), np.arange(20) < 10
-    found = abstention(p_rice, is_rice, np.arange(20) % 5, 1.0, target_error=0.1)
+    found = abstention(p_rice, is_rice, np.arange(20) % 5, AS_GIVEN, target_error=0.1)
     assert (found.threshold, found.coverage.value, found.error) == (None, 0, None)
 
 
@@ -135,7 +141,58 @@ def test_the_three_way_vote_needs_the_majority_and_a_sure_mean():
             [0.51, 0.51, 0.0],  # majority rice, mean recurrence
         ]
     )
-    assert three_way_vote(folds, 1.0, 0.6) == ["rice", "recurrence", "indeterminate", "indeterminate"]
-    assert three_way_vote(folds, 1.0, None) == ["indeterminate"] * 4
+    assert three_way_vote(folds, AS_GIVEN, 0.6) == ["rice", "recurrence", "indeterminate", "indeterminate"]
+    assert three_way_vote(folds, AS_GIVEN, None) == ["indeterminate"] * 4
     # a temperature makes everyone less sure
-    assert three_way_vote(folds[:1], 5.0, 0.7) == ["indeterminate"]
+    by_five = Recalibration(method="temperature", slope=0.2, intercept=0.0)
+    assert three_way_vote(folds[:1], by_five, 0.7) == ["indeterminate"]
+
+
+def test_platt_scaling_of_two_probabilities_gives_their_shares():
+    # of 8 at 0.5, 2 are rice, of 8 at 0.9, 6: logits 0 and ln 9 become -ln 3 and ln 3
+    p_rice, is_rice = np.repeat([0.5, 0.9], 8), np.r_[np.arange(8) < 2, np.arange(8) < 6]
+    assert fit_platt(p_rice, is_rice) == pytest.approx((1.0, -np.log(3)), abs=1e-4)
+
+
+def test_platt_scaling_is_an_unpenalised_regression_on_the_logit():
+    p_rice, is_rice = drawn(1.0, n=200, rice=60)
+    regression = LogisticRegression(C=np.inf, tol=1e-10).fit(logit(p_rice)[:, None], is_rice)
+    expected = (float(regression.coef_[0, 0]), float(regression.intercept_[0]))
+    assert fit_platt(p_rice, is_rice) == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_inverted_classifier_is_not_inverted_back():
+    p_rice, is_rice = drawn(1.5, n=200, rice=60)
+    fold = np.arange(200) % 5
+    found = recalibration(1 - p_rice, is_rice, fold)
+    assert found.method == "Platt" and found.says_the_share
+    assert recalibrated(np.array([0.01, 0.5, 0.99]), found) == pytest.approx(np.full(3, 0.3), abs=1e-4)
+    assert "the share of RICE, 0.30, for everyone" in found.sentence
+
+
+def test_the_better_method_is_taken_by_its_cross_fitted_loss():
+    p_rice, is_rice = drawn(1.5, n=200, rice=100)
+    fold = np.arange(200) % 5
+    # sure and shifted by 3: no temperature mends a shift
+    shifted = expit(5 * logit(p_rice) + 3)
+    found = calibration(shifted, is_rice, fold, Resampling.of(is_rice, 7, 300))
+    assert found.recalibration.method == "Platt" and found.platt_log_loss < found.temperature_log_loss
+    assert found.scaled_log_loss == pytest.approx(found.platt_log_loss)
+    by_hand = np.empty(200)
+    for k in range(5):
+        slope, intercept = fit_platt(shifted[fold != k], is_rice[fold != k])
+        by_hand[fold == k] = expit(slope * logit(shifted[fold == k]) + intercept)
+    losses = -np.log(np.where(is_rice, by_hand, 1 - by_hand))
+    assert found.platt_log_loss == pytest.approx(losses.mean(), rel=1e-6)
+
+
+def test_who_changes_sides_by_recalibration_gets_no_answer():
+    # all are called rice and half are: the share of 0.45 says recurrence
+    is_rice = np.arange(40) < 18
+    p_rice, fold = np.full(40, 0.9), np.arange(40) % 5
+    by = Recalibration(method="Platt", slope=0.0, intercept=float(logit(0.45)))
+    found = abstention(p_rice, is_rice, fold, by, target_error=0.6)
+    assert (found.coverage.value, found.error) == (0, None)
+    assert found.curve[-1] == (1.0, pytest.approx(22 / 40))
+    low = Recalibration(method="Platt", slope=0.0, intercept=-1.0)
+    assert three_way_vote(np.array([[0.9, 0.9]]), low, 0.5) == ["indeterminate"]

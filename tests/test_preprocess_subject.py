@@ -14,7 +14,7 @@ from ricenet.config.params import read_params
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
-from ricenet.preprocessing.measurements import Measurements
+from ricenet.preprocessing.measurements import SHAPE, Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, preprocess, write_subject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
@@ -167,7 +167,7 @@ def test_scalars_are_named_by_volume_and_none_where_one_is_missing(raw: RawSubje
     raw.scan("event_adc").unlink()
     scalars = preprocess(raw, PARAMS, seed=7).measurements.scalars(DECLARED)
     names = [f"{name}_{what}" for name in FROM_REFERENCE for what in ("mean", "sd", "in_ptv")]
-    assert list(scalars) == ["dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *names]
+    assert list(scalars) == ["dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *SHAPE, *names]
     assert scalars["event_flair_mean"] is not None and scalars["event_adc_mean"] is None
 
 

@@ -15,6 +15,7 @@ from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brai
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
     dose_scalars,
+    dose_shape_scalars,
     given_dose_scalars,
     raw_intensities,
     share_outside,
@@ -240,6 +241,50 @@ def test_scalars_of_a_dose_by_hand() -> None:
     volumes = {"given_v20_ml": 24.0, "given_v40_ml": 16.0, "given_v60_ml": 16.0}
     assert given_dose_scalars(dose_gy, brain, voxel_ml=8.0) == volumes
     assert dose_scalars(0 * dose_gy, brain, 8.0)["ptv_ml"] == 0
+
+
+def test_one_of_256_voxels_with_all_the_dose_has_half_of_it_as_its_equivalent_uniform_dose() -> None:
+    # (60^8 / 256)^(1/8) = 60 / 2; no dose is as uniform as one of the same everywhere
+    dose_gy, brain, grid = (
+        np.zeros((4, 8, 8), np.float32),
+        np.ones((4, 8, 8), bool),
+        Grid((4, 8, 8), np.eye(4)),
+    )
+    dose_gy[1, 2, 3] = 60
+    assert dose_shape_scalars(dose_gy, brain, grid)["eud8_gy"] == pytest.approx(30)
+    assert dose_shape_scalars(np.full_like(dose_gy, 42), brain, grid)["eud8_gy"] == pytest.approx(42)
+
+
+def test_a_ball_of_dose_has_the_volume_the_gradient_and_the_place_that_it_was_given() -> None:
+    # 60 Gy up to 10 mm from its centre, 3 Gy less per mm beyond: 48 Gy at 14 mm, 8 mm off the middle
+    grid = Grid.cube(np.array([5.0, -3.0, 2.0]), 1.0, 61)
+    radius_mm = np.linalg.norm(np.moveaxis(np.indices(grid.shape), 0, -1) - [38, 30, 30], axis=-1)
+    dose_gy = np.maximum(60 - 3 * np.maximum(radius_mm - 10, 0), 0).astype(np.float32)
+    found = dose_shape_scalars(dose_gy, np.ones(grid.shape, bool), grid)
+    assert found["high_dose_ml"] == pytest.approx(4 / 3 * np.pi * 14**3 / 1000, rel=0.01)
+    assert found["edge_gradient_gy_mm"] == pytest.approx(3, rel=0.01)
+    assert found["high_dose_off_middle_mm"] == pytest.approx(8, abs=1e-6)
+
+
+def test_a_ramp_has_its_slope_whatever_the_voxels_and_wherever_the_brain_ends() -> None:
+    # 2 Gy a voxel of 4 mm: 0.5 Gy/mm. The plateau lies at 98 Gy or more, so the edge within the brain
+    grid = Grid((51, 5, 5), np.diag([4.0, 2.0, 1.0, 1.0]))
+    dose_gy = np.broadcast_to(2 * np.arange(51, dtype=np.float32)[:, None, None], grid.shape)
+    brain = np.ones(grid.shape, bool)
+    found = dose_shape_scalars(dose_gy, brain, grid)
+    assert found["edge_gradient_gy_mm"] == pytest.approx(0.5)
+    # from voxel 40 on, of 50: 11 slices of 25 voxels of 0.008 ml; middles at voxels 45 and 25
+    assert found["high_dose_ml"] == pytest.approx(11 * 25 * 0.008)
+    assert found["high_dose_off_middle_mm"] == pytest.approx(80)
+    brain[:42] = False
+    # the brain's own surface is no edge of the dose, and there is no other
+    assert dose_shape_scalars(dose_gy, brain, grid)["edge_gradient_gy_mm"] is None
+
+
+def test_without_dose_there_is_no_high_dose_to_measure() -> None:
+    found = dose_shape_scalars(np.zeros(CUBE.shape, np.float32), EVERYWHERE, CUBE)
+    nothing = {"edge_gradient_gy_mm": None, "high_dose_off_middle_mm": None}
+    assert found == {"eud8_gy": 0.0, "high_dose_ml": 0.0, **nothing}
 
 
 def test_dose_outside_is_a_share_of_the_integral_on_the_doses_own_grid() -> None:

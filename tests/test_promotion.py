@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from preprocessed_subjects import saved_volumes
 from registered_project import DOSE, Registered, promote, run_stage
-from tracked_project import write_gate
+from tracked_project import RECALIBRATION, write_gate
 
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
@@ -20,6 +20,7 @@ from ricenet.inference.test_ledger import read_ledger
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.screening.guards.result import GuardResult
+from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.promotion import promote_through_gate
 from ricenet.tracking.publish import publish
 from ricenet.tracking.register_models import register_ensembles
@@ -58,7 +59,7 @@ def test_what_passes_is_promoted_and_says_so(registered: Registered) -> None:
     assert registered.champions() == {"dose": "2"}
     assert tags["ricenet.gate"] == "passed" and "ricenet.promoted_utc" in tags
     assert "ricenet.promotion_reason" not in tags
-    assert (tags["ricenet.temperature"], tags["ricenet.least_confidence"]) == ("2.0", "0.6")
+    assert recalibration_of(tags) == RECALIBRATION and tags["ricenet.least_confidence"] == "0.6"
     promote_through_gate(registered.gate, "post_op+dose", 1, reason="the board's choice")
     assert registered.champions() == {"dose": "2", "post_op+dose": "1"}
     tags = registered.tags("1", "post_op+dose")

@@ -15,8 +15,10 @@ from registered_project import DOSE, Registered, promote, run_stage
 from small_ensembles import ensemble_record
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
+from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
+from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.register_models import model_card, register_ensembles, version_at_hand
 from ricenet.tracking.registry import (
     ENSEMBLES,
@@ -286,3 +288,13 @@ def test_others_load_a_version_with_mlflow_and_get_what_the_files_predict(regist
     inputs = {given["name"]: given["tensor-spec"] for given in model.metadata.signature.inputs.to_dict()}
     assert inputs["volumes"] == {"dtype": "float32", "shape": (-1, 2, 8, 8, 8)}
     assert list(inputs) == ["volumes", "age_years", "rt_modality"]
+
+
+def test_a_version_with_a_temperature_alone_is_recalibrated_by_it() -> None:
+    halved = Recalibration(method="temperature", slope=0.5, intercept=0.0)
+    platt = Recalibration(method="Platt", slope=0.25, intercept=-1.5)
+    assert recalibration_of({"ricenet.temperature": "2.0"}) == halved
+    both = {"ricenet.temperature": "2.0", "ricenet.calibration": platt.model_dump_json()}
+    assert recalibration_of(both) == platt
+    for damaged in ({}, {"ricenet.temperature": "0"}, {"ricenet.calibration": "{"}):
+        assert recalibration_of(damaged) is None

@@ -73,7 +73,8 @@ def test_the_model_card_tells_use_scores_verdict_and_limits():
     ]  # fmt: skip
     for text in (
         "Research only; not a medical device", "synthetic phantoms", "8 subjects in cross-validation",
-        "abababababab", "| macro-F1 | 0.75 (0.45 to 0.95) |", VERDICT, "temperature for new cases 0.50",
+        "abababababab", "| macro-F1 | 0.75 (0.45 to 0.95) |", VERDICT,
+        "Calibration of new cases: temperature 0.50.",
         "an answer from a confidence of 0.80", "noise on the MRI, 0.1 SD, a share of 0.12",
         "- label leakage: warning", "no outside cohort was tested",
         "The chance level of the macro-F1 is 0.50; always naming the commoner label gives 0.33",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.inference.test_ledger import (
     LedgerRow,
     gate_of_earlier_evaluation,
@@ -47,8 +48,8 @@ def test_the_majority_of_folds_decides_and_not_their_mean() -> None:
 def test_vote_table_has_a_row_per_subject_and_a_column_per_fold() -> None:
     table = vote_table(count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2]))
     assert table.splitlines() == [
-        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tpredicted\tthree_way",
-        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\trice\tn/a",
+        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tp_rice_calibrated\tpredicted\tthree_way",
+        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\tn/a\trice\tn/a",
     ]
 
 
@@ -56,8 +57,21 @@ def test_vote_table_has_a_row_per_subject_and_a_column_per_fold() -> None:
     ("least", "answer"), [(0.55, "rice"), (0.7, "indeterminate"), (None, "indeterminate")]
 )
 def test_below_the_threshold_the_vote_abstains(least: float | None, answer: str) -> None:
-    (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], DecisionThreshold(1.0, least))
+    threshold = DecisionThreshold(Recalibration(method="temperature", slope=1.0, intercept=0.0), least)
+    (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], threshold)
     assert (vote.predicted, vote.three_way) == ("rice", answer)
+
+
+def test_the_calibrated_p_rice_is_the_mean_of_the_folds_calibrated_ones() -> None:
+    # logits 0 and ln 9: halved and lowered by ln 3, -ln 3 and 0
+    platt = Recalibration(method="Platt", slope=0.5, intercept=-float(np.log(3)))
+    (vote,) = count_votes(["sub-001"], ["rice"], np.array([[0.5, 0.9]]), DecisionThreshold(platt, 0.5))
+    assert vote.p_rice == pytest.approx(0.7)
+    assert vote.p_rice_calibrated == pytest.approx((0.25 + 0.5) / 2)
+    # both folds say rice, which the calibrated mean does not
+    assert (vote.predicted, vote.three_way) == ("rice", "indeterminate")
+    header, row = (line.split("\t") for line in vote_table([vote]).splitlines())
+    assert dict(zip(header, row, strict=True))["p_rice_calibrated"] == "0.375000"
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, writ
 
 from ricenet.config.network_params import ResNetParams
 from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
+from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store
@@ -117,6 +118,9 @@ def train(project: Path, modality_set: str, seed: int) -> str:
     return digest
 
 
+RECALIBRATION = Recalibration(method="temperature", slope=0.5, intercept=0.0)
+
+
 def write_gate(project: Path, modality_set: str, **changes: object) -> None:
     """The gate's record of the ensemble at hand, which passes unless changes say otherwise."""
     ensemble = read_json(project / "models/ensembles" / modality_set / "ensemble.json")
@@ -131,7 +135,7 @@ def write_gate(project: Path, modality_set: str, **changes: object) -> None:
         failed_guards=(),
         macro_f1=Estimate(value=0.8, low=0.6, high=0.9, method="bca"),
         chance_macro_f1=0.5,
-        temperature=2.0,
+        recalibration=RECALIBRATION,
         threshold=0.6,
         predictions=tuple(
             Prediction(

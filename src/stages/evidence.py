@@ -6,11 +6,12 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.checked import read_usable_cohort
+from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.gate import gate_record
+from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.held_out import lacking, read_out_of_fold
@@ -34,6 +35,15 @@ def main() -> None:
         for name in sets
     }
     scalars = cohort_scalars(cohort, WORK / "preprocessed", splits.development, params.execution)
+    who_has = {name: set(having(cohort, name)) for name in params.volumes.names}
+    convolutions = cohort_convolutions(
+        WORK / "preprocessed",
+        {s: [name for name, those in who_has.items() if s in those] for s in splits.development},
+        # the crop around the high dose, where it is made: a regression sees more in it than in a coarse head
+        params.preprocessing.grids.get("crop", params.preprocessing.grids["head"]),
+        FILTERS,
+        params.seed,
+    )
     guards = [
         *read_guards(WORK / "guards" / "guards.json"),
         *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
@@ -49,6 +59,7 @@ def main() -> None:
         params.seed,
         params.evidence.resamples,
         params.evidence.target_error,
+        convolutions,
     )
     gates = [
         gate_record(

@@ -71,7 +71,14 @@ def prediction_table(
     outcomes: Sequence[Outcome[str, Prediction]], folds: int, model: str, digest: str
 ) -> str:
     """A row per subject, tab-separated; n/a where nothing is known. model, digest: in every row."""
-    votes = ["label", "p_rice", "votes_rice", "three_way", *(f"fold_{k}" for k in range(folds))]
+    votes = [
+        "label",
+        "p_rice",
+        "p_rice_calibrated",
+        "votes_rice",
+        "three_way",
+        *(f"fold_{k}" for k in range(folds)),
+    ]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
     return table_text(["participant_id", *votes, "warnings", "error", "model", "digest"], rows)
 
@@ -93,13 +100,13 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None:
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (5 + folds), error]
+        return [outcome.task, *[NOTHING] * (6 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
-        *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.votes_rice, vote.three_way),
-        *(*p_rice_folds, warnings, NOTHING),
+        *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.calibrated_text),
+        *(vote.votes_rice, vote.three_way, *p_rice_folds, warnings, NOTHING),
     ]
 
 

@@ -48,6 +48,7 @@ class Prediction:
             "label": self.vote.predicted,
             "three_way": self.vote.three_way,
             "p_rice": self.vote.p_rice,
+            "p_rice_calibrated": self.vote.p_rice_calibrated,
             "p_rice_folds": list(self.vote.p_rice_folds),
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),

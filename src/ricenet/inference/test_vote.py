@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.evidence.calibration import three_way_vote
+from ricenet.evaluation.evidence.calibration import recalibrated, three_way_vote
+from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
 from ricenet.inference.test_ledger import (
     UNKNOWN,
@@ -53,16 +54,22 @@ class SubjectVote:
     p_rice: float
     predicted: str
     three_way: str = UNKNOWN
+    p_rice_calibrated: float | None = None
+
+    @property
+    def calibrated_text(self) -> str:
+        """The calibrated p_rice for a table."""
+        return UNKNOWN if self.p_rice_calibrated is None else f"{self.p_rice_calibrated:.6f}"
 
 
 @dataclass(frozen=True)
 class DecisionThreshold:
     """Of the three-way vote: below least_confidence it abstains; None where it always does.
 
-    temperature: divides the logits before.
+    recalibration: of each fold's p_rice before.
     """
 
-    temperature: float
+    recalibration: Recalibration
     least_confidence: float | None
 
 
@@ -114,8 +121,10 @@ def count_votes(
     """
     votes, are_rice = votes_for_rice(p_rice_folds), majority_vote(p_rice_folds)
     three_way: Sequence[str] = [UNKNOWN] * len(subjects)
+    calibrated: Sequence[float | None] = [None] * len(subjects)
     if threshold is not None:
-        three_way = three_way_vote(p_rice_folds, threshold.temperature, threshold.least_confidence)
+        three_way = three_way_vote(p_rice_folds, threshold.recalibration, threshold.least_confidence)
+        calibrated = recalibrated(p_rice_folds, threshold.recalibration).mean(axis=1).tolist()
     return [
         SubjectVote(
             participant_id=subject,
@@ -125,6 +134,7 @@ def count_votes(
             p_rice=float(p_rice_folds[i].mean()),
             predicted=LABELS[int(are_rice[i])],
             three_way=three_way[i],
+            p_rice_calibrated=calibrated[i],
         )
         for i, (subject, label) in enumerate(zip(subjects, labels, strict=True))
     ]
@@ -133,11 +143,20 @@ def count_votes(
 def vote_table(votes: Sequence[SubjectVote]) -> str:
     """The votes as a tab-separated table, a row per subject."""
     folds = [f"fold_{k}" for k in range(len(votes[0].p_rice_folds))] if votes else []
-    header = ["participant_id", "label", *folds, "votes_rice", "p_rice", "predicted", "three_way"]
+    header = [
+        "participant_id",
+        "label",
+        *folds,
+        "votes_rice",
+        "p_rice",
+        "p_rice_calibrated",
+        "predicted",
+        "three_way",
+    ]
     rows = [
         [
             *(v.participant_id, v.label, *(f"{p:.6f}" for p in v.p_rice_folds)),
-            *(v.votes_rice, f"{v.p_rice:.6f}", v.predicted, v.three_way),
+            *(v.votes_rice, f"{v.p_rice:.6f}", v.calibrated_text, v.predicted, v.three_way),
         ]
         for v in votes
     ]

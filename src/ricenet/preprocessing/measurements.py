@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ricenet.preprocessing.dose_cube import target
+from ricenet.preprocessing.dose_cube import plateau_gy, target
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.records import Record
 from ricenet.vocabulary import Volumes
@@ -25,6 +25,15 @@ SAMPLED_VOXELS = 64
 """Along each axis of the cube, at which raw intensities are sampled."""
 
 LEVELS_GY = (20, 40, 60)
+
+EUD_A = 8
+"""Exponent of the brain's equivalent uniform dose: late effects follow its hot parts."""
+
+HIGH_DOSE_SHARE = 0.8
+"""Of the plateau dose: the isodose that bounds the high-dose region."""
+
+SHAPE = ("eud8_gy", "high_dose_ml", "edge_gradient_gy_mm", "high_dose_off_middle_mm")
+"""Scalars of how a dose lies in the brain."""
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -89,7 +98,7 @@ class DoseMeasurements(Record):
 
     factor: by which the file's Gy were multiplied. eqd2_alpha_beta_gy: None where the dose is as given.
     As the network sees it, in the brain: largest and mean dose, shares of 20, 40, 60 Gy or more, and the
-    estimated planning target volume.
+    estimated planning target volume; and as `dose_shape_scalars`.
     As it was given, never EQD2: largest dose anywhere in the file, the brain's volumes of 20, 40, 60 Gy or
     more, and the share of the dose's integral outside the brain (on the dose's own grid).
     """
@@ -103,6 +112,10 @@ class DoseMeasurements(Record):
     v40: float
     v60: float
     ptv_ml: float
+    eud8_gy: float
+    high_dose_ml: float
+    edge_gradient_gy_mm: float | None
+    high_dose_off_middle_mm: float | None
     given_max_gy: float
     given_v20_ml: float
     given_v40_ml: float
@@ -171,7 +184,7 @@ class Measurements(Record):
         """
         known: dict[str, float | None] = {}
         if volumes.dose is not None:
-            names = ("dose_max_gy", "dose_mean_gy", *(f"v{level}" for level in LEVELS_GY), "ptv_ml")
+            names = ("dose_max_gy", "dose_mean_gy", *(f"v{level}" for level in LEVELS_GY), "ptv_ml", *SHAPE)
             known |= {name: getattr(self.dose, name, None) for name in names}
         for spec in volumes.mris:
             of_mri = self.mris.get(spec.name)
@@ -192,6 +205,42 @@ def dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, flo
         **{f"v{level}": float((inside >= level).mean()) for level in LEVELS_GY},
         "ptv_ml": float(target(dose_gy, brain).sum()) * voxel_ml,
     }
+
+
+def dose_shape_scalars(dose_gy: Floats, brain: Mask, grid: Grid) -> dict[str, float | None]:
+    """How the dose lies in the brain. dose_gy, brain: (X, Y, Z) on `grid`, whose axes are at right angles.
+
+    eud8_gy: generalised equivalent uniform dose, (mean of dose^8)^(1/8) (Niemierko 1999). high_dose_ml: what
+    gets 80 % of the plateau dose or more. edge_gradient_gy_mm: mean size of the dose's gradient in those of
+    its voxels that touch a lower dose; None where none does. high_dose_off_middle_mm: from its centroid to
+    the brain's; None where there is no such dose.
+    """
+    level = HIGH_DOSE_SHARE * plateau_gy(dose_gy, brain)
+    above = (dose_gy >= level) & (dose_gy > 0)
+    high = above & brain
+    inside = dose_gy[brain].astype(np.float64)
+    largest = float(inside.max())
+    # of shares of the largest dose, whose powers stay in range
+    eud = largest * float(((inside / largest) ** EUD_A).mean()) ** (1 / EUD_A) if largest > 0 else 0.0
+    gradients = _edge_gradients(dose_gy, above, brain, grid)
+    middles = [grid.world_mm(np.argwhere(mask).mean(axis=0)) for mask in (high, brain) if mask.any()]
+    return {
+        "eud8_gy": eud,
+        "high_dose_ml": float(high.sum()) * grid.voxel_ml,
+        "edge_gradient_gy_mm": float(gradients.mean()) if len(gradients) else None,
+        "high_dose_off_middle_mm": float(np.linalg.norm(middles[0] - middles[1])) if high.any() else None,
+    }
+
+
+def _edge_gradients(dose_gy: Floats, above: Mask, brain: Mask, grid: Grid) -> NDArray[np.float64]:
+    """Size of the gradient in Gy/mm, (K,), where the region borders on a lower dose within the brain."""
+    from scipy import ndimage
+
+    # beyond the cube is no lower dose; the brain's surface is no isodose
+    edge = above & brain & ~ndimage.binary_erosion(above, border_value=1)
+    gradient = np.gradient(dose_gy.astype(np.float64), *grid.spacing_mm)
+    found: NDArray[np.float64] = np.sqrt(sum(part[edge] ** 2 for part in gradient))
+    return found
 
 
 def given_dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:

@@ -214,7 +214,9 @@ def _statistics(results: Results, protocol: Protocol) -> str:
 def _trust(settings: EvidenceParams, calibrated: bool) -> Iterator[str]:
     if calibrated:
         yield (
-            "Probabilities were scaled by a temperature fitted to the other folds' predictions. The "
+            "Probabilities were recalibrated by temperature or Platt scaling (slope 0 or above), whichever "
+            "had the lower cross-fitted log-loss; choice and parameters come from the other folds' "
+            "predictions. The "
             "threshold of confidence under which a case is called indeterminate was set in the same way, "
             f"aiming at an error of {settings.target_error * 100:g} %."
         )
@@ -268,7 +270,8 @@ REFERENCES = (
     "McNemar, Psychometrika 1947;12:153. DeLong et al., Biometrics 1988;44:837.",
     "Holm, Scand J Stat 1979;6:65.",
     "Shapley, Contributions to the Theory of Games II, 1953.",
-    "Temperature: Guo et al., ICML 2017. Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
+    "Temperature: Guo et al., ICML 2017. Platt scaling: Platt, Adv Large Margin Classifiers 1999:61. "
+    "Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
     "Occlusion: Zeiler and Fergus, ECCV 2014.",
     "CLAIM 2024: Tejani et al., Radiol Artif Intell 2024;6:e240300.",
     "TRIPOD+AI: Collins et al., BMJ 2024;385:e078378.",

@@ -90,8 +90,8 @@ def _calibration(evidence: Evidence, modality_set: str) -> str:
     if found is None:
         return "Not examined."
     text = (
-        f"Expected calibration error {found.ece.text()}, {found.scaled_ece.text()} after scaling; "
-        f"temperature for new cases {found.temperature:.2f}."
+        f"Expected calibration error {found.ece.text()}, {found.scaled_ece.text()} after scaling. "
+        f"{found.recalibration.sentence}"
     )
     vote = evidence.abstention.get(modality_set)
     if vote is None:

@@ -146,7 +146,7 @@ def roc_figure(results: Results) -> Figure:
 
 
 def reliability_figure(results: Results) -> Figure:
-    """Observed share of RICE by mean predicted p_rice, before and after the temperature.
+    """Observed share of RICE by mean predicted p_rice, before and after recalibration.
 
     Intervals: exact, for the share in a bin.
     """
@@ -162,7 +162,7 @@ def reliability_figure(results: Results) -> Figure:
     def draw(axes: Axes, name: str) -> None:
         square(axes, "perfect")
         bins(axes, calibration[name].bins, TEST_COLOUR, "s--", "as predicted")
-        bins(axes, calibration[name].scaled_bins, VALIDATION_COLOUR, "o-", "temperature scaled")
+        bins(axes, calibration[name].scaled_bins, VALIDATION_COLOUR, "o-", "recalibrated")
 
     names = results.ordered(calibration)
     return panels(results.titles(names), draw, "mean predicted p_rice", "share with RICE", 2.3)

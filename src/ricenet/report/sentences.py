@@ -90,7 +90,8 @@ def _calibration_sentence(evidence: Evidence, name: str) -> str:
         return ""
     text = (
         f"The probabilities of {evidence.volumes.set_title(name)} are off by {found.ece.text()} on average "
-        f"(expected calibration error), by {found.scaled_ece.text()} once scaled by temperature."
+        f"(expected calibration error), by {found.scaled_ece.text()} once recalibrated. "
+        f"{found.recalibration.sentence}"
     )
     return f"{text} {abstention_sentence(evidence, name)}" if name in evidence.abstention else text
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.evaluation.evidence.record import Recalibration, read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
-TEMPERATURE, CONFIDENCE, GATE = "ricenet.temperature", "ricenet.least_confidence", "ricenet.gate"
-"""Tags of a version: its decision threshold, and what its gate said when it was last at hand."""
+CALIBRATION, TEMPERATURE = "ricenet.calibration", "ricenet.temperature"
+CONFIDENCE, GATE = "ricenet.least_confidence", "ricenet.gate"
+"""Tags of a version: its decision threshold, and what its gate said when it was last at hand.
+
+Versions of before there was a choice of methods have a temperature alone.
+"""
 
 _SCORES = ("balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 
@@ -64,10 +69,26 @@ def version_tags(record: GateRecord | None) -> dict[str, str]:
     failed = sorted({failure.condition for failure in failed_conditions(record)})
     threshold = "none" if record.threshold is None else repr(record.threshold)
     return {
-        TEMPERATURE: repr(record.temperature),
+        **_recalibration_tag(record),
         CONFIDENCE: threshold,
         GATE: f"failed: {', '.join(failed)}" if failed else "passed",
     }
+
+
+def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
+    """What a version's tags say of its recalibration; None where they do not."""
+    try:
+        if CALIBRATION in tags:
+            return Recalibration.model_validate_json(tags[CALIBRATION])
+        return Recalibration(method="temperature", slope=1 / float(tags[TEMPERATURE]), intercept=0.0)
+    except (KeyError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _recalibration_tag(record: GateRecord) -> dict[str, str]:
+    if record.recalibration is not None:
+        return {CALIBRATION: record.recalibration.model_dump_json()}
+    return {} if record.temperature is None else {TEMPERATURE: repr(record.temperature)}
 
 
 def _flip_rates(work: Path, modality_set: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ricenet.inference.test_vote import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.evidence_content import CONFIDENCE, TEMPERATURE
+from ricenet.tracking.evidence_content import CONFIDENCE, recalibration_of
 from ricenet.tracking.gather import ensemble_folder
 from ricenet.tracking.runs import MODALITY_SET
 from ricenet.training import task
@@ -56,9 +56,11 @@ class RegisteredEnsemble:
     @property
     def threshold(self) -> DecisionThreshold | None:
         """What its three-way vote needs; None where its tags do not say."""
-        temperature, least = (self.tags.get(name) for name in (TEMPERATURE, CONFIDENCE))
+        recalibration, least = recalibration_of(self.tags), self.tags.get(CONFIDENCE)
+        if recalibration is None:
+            return None
         try:
-            return DecisionThreshold(float(str(temperature)), None if least == "none" else float(str(least)))
+            return DecisionThreshold(recalibration, None if least == "none" else float(str(least)))
         except ValueError:
             return None
 

@@ -11,6 +11,7 @@ from ricenet.evaluation.bootstrap import difference, score_of
 from ricenet.evaluation.evidence.baselines import ScalarModel, Scalars, held_out_p_rice
 from ricenet.evaluation.evidence.comparison import WIDER
 from ricenet.evaluation.evidence.contribution import prior
+from ricenet.evaluation.evidence.group_baselines import Convolutions, GroupModel, grouped_p_rice
 from ricenet.evaluation.evidence.record import Audit, Baseline, Gain
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Probabilities, constant, difference_or_bound, exact_bounds
@@ -32,13 +33,21 @@ def audit(
     volumes: Volumes,
     seed: int,
     resamples: int,
+    convolutions: Convolutions | None = None,
 ) -> Audit:
     """Every baseline in the networks' folds, each network's gain over it, and a verdict in words.
 
     networks: each modality set with its own subjects. everyone: whoever is held out by one of them.
+    convolutions: of every subject, for models that see volumes.
     """
     usable = {model: model.usable(scalars) for model in models}
-    said = {m: held_out_p_rice(names, scalars, everyone) for m, names in usable.items() if names}
+    said = {
+        model: grouped_p_rice(model, scalars, convolutions or {}, everyone)
+        if isinstance(model, GroupModel)
+        else held_out_p_rice(names, scalars, everyone)
+        for model, names in usable.items()
+        if names
+    }
     own = {m: scores_with_intervals(p, everyone.is_rice, seed, resamples) for m, p in said.items()}
     said, own = {MAJORITY: prior(everyone), **said}, {MAJORITY: majority_scores(everyone), **own}
     gains = {name: _gains(network, everyone, said, seed, resamples) for name, network in networks.items()}

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.held_out import HeldOut
+from ricenet.preprocessing.measurements import SHAPE
 from ricenet.vocabulary import VariableSpec, Volumes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
 Scalars = Mapping[str, float | str | None]
 """Feature -> value of one subject; None where it is not known. Text is a category."""
 
-DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml")
+DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *SHAPE)
 TIME = ("days_rt_end_to_event",)
 SITE = ("site", "scanner", "manufacturer", "field_strength_t")
 MASKS = ("lesion_ml", "cavity_ml")
@@ -75,7 +77,7 @@ def held_out_p_rice(
 
     Imputation, standardisation and encoding are fitted to them too, so nothing of a fold reaches its judge.
     """
-    table = _table(features, scalars, held_out)
+    table = table_of(features, scalars, held_out)
     p_rice = np.empty(len(held_out.subjects))
     for fold in held_out.folds:
         inside = held_out.fold == fold
@@ -84,7 +86,8 @@ def held_out_p_rice(
     return p_rice
 
 
-def _table(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut) -> pd.DataFrame:
+def table_of(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut) -> pd.DataFrame:
+    """A row a subject and a column a feature: numbers, or text where one is text."""
     import pandas as pd
 
     rows = [[scalars[subject].get(name) for name in features] for subject in held_out.subjects]
@@ -97,21 +100,27 @@ def _table(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: 
     return table
 
 
-def _regression(table: pd.DataFrame, features: tuple[str, ...]) -> Pipeline:
+def columns_of(table: pd.DataFrame, features: tuple[str, ...]) -> ColumnTransformer:
+    """Imputes the median and standardises, or encodes categories; to be fitted to training subjects."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     categories = [name for name in features if _is_category(table, name)]
     numbers = [name for name in features if name not in categories]
     numeric = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-    columns = make_column_transformer(
-        (numeric, numbers), (OneHotEncoder(handle_unknown="ignore"), categories)
-    )
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    return make_column_transformer((numeric, numbers), (encoder, categories))
+
+
+def _regression(table: pd.DataFrame, features: tuple[str, ...]) -> Pipeline:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     # balanced, as the network's sampler is
-    return make_pipeline(columns, LogisticRegression(class_weight="balanced", max_iter=1000))
+    balanced = LogisticRegression(class_weight="balanced", max_iter=1000)
+    return make_pipeline(columns_of(table, features), balanced)
 
 
 def _is_category(table: pd.DataFrame, name: str) -> bool:

@@ -12,6 +12,7 @@ from ricenet.evaluation.evidence.calibration import abstention, calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
+from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.held_out import HeldOut
@@ -35,10 +36,12 @@ def build_evidence(
     seed: int,
     resamples: int,
     target_error: float,
+    convolutions: Convolutions | None = None,
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
 
     predictions: held out, by modality set. scalars: of every subject outside the test set.
+    convolutions: of their volumes, likewise; without them no regression sees volumes.
     """
     by_subject = {p.participant_id: p for of_set in predictions.values() for p in of_set}
     everyone = HeldOut.of({"": list(by_subject.values())})
@@ -51,7 +54,8 @@ def build_evidence(
         name: calibration(held.p_rice[name], held.is_rice, held.fold, held.resampling(seed, resamples))
         for name, held in networks.items()
     }
-    models = scalar_models(volumes, variables)
+    plain = scalar_models(volumes, variables)
+    models = (*plain, *group_models(plain, volumes.names if convolutions else ()))
     return Evidence(
         seed=seed,
         resamples=resamples,
@@ -67,10 +71,10 @@ def build_evidence(
         sets=scores,
         comparisons=compare_pairs(predictions, seed, resamples),
         contributions=contributions(HeldOut.of(predictions), volumes, seed, resamples),
-        audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples),
+        audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions),
         calibration=calibrated,
         abstention={
-            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].temperature, target_error)
+            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].recalibration, target_error)
             for name, held in networks.items()
             for p_rice in held.p_rice.values()
         },

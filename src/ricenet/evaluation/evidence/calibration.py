@@ -1,8 +1,9 @@
-"""Whether p_rice means what it says, the temperature that makes it so, and the three-way vote.
+"""Whether p_rice means what it says, the recalibration that makes it so, and the three-way vote.
 
-Source: temperature scaling and the expected calibration error of Guo et al. 2017. Deviations: bins hold
-equally many subjects, since a cohort is small; a fold's temperature is fitted to the held-out predictions of
-its own training subjects, so that its judges' labels have no part in it, nor do memorised subjects. (The
+Source: temperature scaling and the expected calibration error of Guo et al. 2017; Platt 1999. Deviations:
+bins hold equally many subjects, since a cohort is small; a fold's recalibration, and the choice between
+temperature and Platt scaling, come from the held-out predictions of its own training subjects, so that its
+judges' labels have no part in it, nor do memorised subjects. (The
 networks of the other folds did train on the judges.)
 
 Abstention: selective classification by a decision threshold on the confidence (Chow 1970; Geifman and
@@ -11,13 +12,14 @@ El-Yaniv 2017), the least with which a target share of wrong answers was kept; n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, total
-from ricenet.evaluation.evidence.record import Abstention, Bin, Calibration
+from ricenet.evaluation.evidence.record import Abstention, Bin, Calibration, Recalibration
 from ricenet.evaluation.intervals import Probabilities, Truth, share_of
 from ricenet.evaluation.scores import log_losses
 from ricenet.training.ensemble import majority_vote
@@ -27,9 +29,14 @@ from ricenet.vocabulary import LABELS
 SUBJECTS_PER_BIN, MOST_BINS = 8, 10
 ThreeWay = Literal["recurrence", "rice", "indeterminate"]
 INDETERMINATE: ThreeWay = "indeterminate"
+Method = Literal["temperature", "Platt"]
+METHODS: tuple[Method, ...] = ("temperature", "Platt")
 
 LOG_TEMPERATURES = (-3.0, 3.0)
 """Natural logarithm of the least and the largest temperature that is tried."""
+
+SLOPES, INTERCEPTS = (0.0, 20.0), (-20.0, 20.0)
+"""Bounds of Platt scaling: finite where subjects are separable, and never an inverted answer."""
 
 
 def scaled(p_rice: Probabilities, temperature: NDArray[np.float64] | float) -> Probabilities:
@@ -38,10 +45,22 @@ def scaled(p_rice: Probabilities, temperature: NDArray[np.float64] | float) -> P
     >>> float(scaled(np.array([0.9]), 2.0)[0])
     0.75
     """
-    from scipy.special import expit, logit
+    from scipy.special import expit
 
-    epsilon = np.finfo(np.float64).eps
-    result: Probabilities = expit(logit(np.clip(p_rice, epsilon, 1 - epsilon)) / temperature)
+    result: Probabilities = expit(_logits(p_rice) / temperature)
+    return result
+
+
+def recalibrated(p_rice: Probabilities, by: Recalibration) -> Probabilities:
+    """Probabilities of any shape, recalibrated.
+
+    >>> map = Recalibration(method="Platt", slope=0.0, intercept=0.0)
+    >>> float(recalibrated(np.array([0.9]), map)[0])
+    0.5
+    """
+    from scipy.special import expit
+
+    result: Probabilities = expit(by.slope * _logits(p_rice) + by.intercept)
     return result
 
 
@@ -58,27 +77,90 @@ def fit_temperature(p_rice: Probabilities, is_rice: Truth) -> float:
     return float(np.exp(found.x))
 
 
-def fold_temperatures(p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64]) -> dict[int, float]:
-    """Each fold's temperature, from the held-out predictions of all other folds' subjects."""
-    return {int(k): fit_temperature(p_rice[fold != k], is_rice[fold != k]) for k in np.unique(fold)}
+def fit_platt(p_rice: Probabilities, is_rice: Truth) -> tuple[float, float]:
+    """Slope, 0 or above, and intercept at which these subjects' labels are most likely.
+
+    Source: Platt 1999. Deviations: labels as they are, not smoothed; bounds.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    logits, n = _logits(p_rice), len(p_rice)
+
+    def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        answers = x[0] * logits + x[1]
+        excess = (expit(answers) - is_rice) / n
+        return float(np.logaddexp(0, np.where(is_rice, -answers, answers)).mean()), np.array(
+            [excess @ logits, excess.sum()]
+        )
+
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+    bounds = (SLOPES, INTERCEPTS)
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return float(found.x[0]), float(found.x[1])
+
+
+def fit_recalibration(p_rice: Probabilities, is_rice: Truth, method: Method) -> Recalibration:
+    """Temperature or Platt scaling of these subjects."""
+    if method == "temperature":
+        slope, intercept = 1 / fit_temperature(p_rice, is_rice), 0.0
+    else:
+        slope, intercept = fit_platt(p_rice, is_rice)
+    return Recalibration(method=method, slope=slope, intercept=intercept)
+
+
+def cross_fitted(
+    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], method: Method
+) -> Probabilities:
+    """Every fold's probabilities (N,), recalibrated by what was fitted to all other folds."""
+    found = np.empty(len(p_rice))
+    for k in np.unique(fold):
+        inside = fold == k
+        found[inside] = recalibrated(
+            p_rice[inside], fit_recalibration(p_rice[~inside], is_rice[~inside], method)
+        )
+    return found
+
+
+def recalibration(p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64]) -> Recalibration:
+    """The method with the lower cross-fitted log-loss over these folds, fitted to all of these subjects.
+
+    Temperature scaling, which has one parameter less, where they are equal or there is one fold alone.
+    """
+    if len(np.unique(fold)) < 2:
+        return fit_recalibration(p_rice, is_rice, "temperature")
+    # the first of equal ones
+    best = min(METHODS, key=lambda method: _cross_fitted_loss(p_rice, is_rice, fold, method))
+    return fit_recalibration(p_rice, is_rice, best)
+
+
+def fold_recalibrations(
+    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64]
+) -> dict[int, Recalibration]:
+    """Each fold's recalibration: method and parameters come from all other folds' subjects."""
+    folds = [(int(k), fold != k) for k in np.unique(fold)]
+    return {k: recalibration(p_rice[others], is_rice[others], fold[others]) for k, others in folds}
 
 
 def calibration(
     p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], resampling: Resampling
 ) -> Calibration:
-    """Calibration of held-out probabilities as given, and scaled by their fold's temperature."""
-    temperatures = fold_temperatures(p_rice, is_rice, fold)
-    rescaled = scaled(p_rice, np.array([temperatures[int(k)] for k in fold]))
+    """Calibration of held-out probabilities as given, and as their fold's recalibration makes them."""
+    by_fold = fold_recalibrations(p_rice, is_rice, fold)
+    rescaled = _by_fold(p_rice, fold, by_fold)
     given, after = resampling.estimates(
         [calibration_error(p_rice, is_rice), calibration_error(rescaled, is_rice)]
     )
+    losses = {method: _cross_fitted_loss(p_rice, is_rice, fold, method) for method in METHODS}
     return Calibration(
         ece=given,
         scaled_ece=after,
         log_loss=float(log_losses(p_rice, is_rice).mean()),
         scaled_log_loss=float(log_losses(rescaled, is_rice).mean()),
-        temperature=fit_temperature(p_rice, is_rice),
-        temperatures=tuple(temperatures.values()),
+        temperature_log_loss=losses["temperature"],
+        platt_log_loss=losses["Platt"],
+        recalibration=recalibration(p_rice, is_rice, fold),
+        recalibrations=tuple(by_fold.values()),
         bins=reliability(p_rice, is_rice),
         scaled_bins=reliability(rescaled, is_rice),
     )
@@ -142,25 +224,28 @@ def threshold_for(p_rice: Probabilities, is_rice: Truth, target_error: float) ->
 
 
 def abstention(
-    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], temperature: float, target_error: float
+    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], by: Recalibration, target_error: float
 ) -> Abstention:
-    """The three-way vote on held-out subjects: temperature and threshold come from the other folds.
+    """The three-way vote on held-out subjects: recalibration and threshold come from the other folds.
 
-    temperature: for new cases, whose threshold is set from all held-out subjects.
+    by: for new cases, whose threshold is set from all held-out subjects. Nobody is answered whose
+    recalibrated probability lies on the other side than the given one.
     """
-    temperatures = fold_temperatures(p_rice, is_rice, fold)
-    rescaled = scaled(p_rice, np.array([temperatures[int(k)] for k in fold]))
+    by_fold = fold_recalibrations(p_rice, is_rice, fold)
+    rescaled = _by_fold(p_rice, fold, by_fold)
+    agrees = (rescaled >= THRESHOLD) == (p_rice >= THRESHOLD)
     answered = np.zeros(len(fold), dtype=np.bool_)
-    for k, t in temperatures.items():
+    for k, of_fold in by_fold.items():
         others = fold != k
-        threshold = threshold_for(scaled(p_rice[others], t), is_rice[others], target_error)
+        own_side = _on_given_side(recalibrated(p_rice[others], of_fold), p_rice[others])
+        threshold = threshold_for(own_side, is_rice[others], target_error)
         if threshold is not None:
-            answered |= ~others & (confidence(rescaled) >= threshold)
+            answered |= ~others & agrees & (confidence(rescaled) >= threshold)
     wrong = (p_rice >= THRESHOLD) != is_rice
-    _, shares, errors = coverage_risk(rescaled, is_rice)
+    _, shares, errors = coverage_risk(_on_given_side(rescaled, p_rice), is_rice)
     return Abstention(
         target_error=target_error,
-        threshold=threshold_for(scaled(p_rice, temperature), is_rice, target_error),
+        threshold=threshold_for(_on_given_side(recalibrated(p_rice, by), p_rice), is_rice, target_error),
         coverage=share_of(answered),
         error=share_of(wrong[answered]) if answered.any() else None,
         curve=tuple((float(share), float(error)) for share, error in zip(shares, errors, strict=True)),
@@ -168,13 +253,14 @@ def abstention(
 
 
 def three_way_vote(
-    p_rice_folds: NDArray[np.float64], temperature: float, threshold: float | None
+    p_rice_folds: NDArray[np.float64], by: Recalibration, threshold: float | None
 ) -> list[ThreeWay]:
     """The ensemble's answer for each subject. p_rice_folds: (N, folds).
 
-    It is the majority vote's, where the mean of the folds' scaled probabilities agrees and is sure enough.
+    It is the majority vote's, where the mean of the folds' recalibrated probabilities agrees and is sure
+    enough.
     """
-    mean = scaled(p_rice_folds, temperature).mean(axis=1)
+    mean = recalibrated(p_rice_folds, by).mean(axis=1)
     is_rice = majority_vote(p_rice_folds)
     sure = confidence(mean) >= (np.inf if threshold is None else threshold)
     agrees = (mean >= THRESHOLD) == is_rice
@@ -182,3 +268,32 @@ def three_way_vote(
         LABELS[int(says_rice)] if answered else INDETERMINATE
         for says_rice, answered in zip(is_rice, sure & agrees, strict=True)
     ]
+
+
+def _logits(p_rice: Probabilities) -> Probabilities:
+    from scipy.special import logit
+
+    epsilon = np.finfo(np.float64).eps
+    result: Probabilities = logit(np.clip(p_rice, epsilon, 1 - epsilon))
+    return result
+
+
+def _by_fold(
+    p_rice: Probabilities, fold: NDArray[np.int64], by_fold: Mapping[int, Recalibration]
+) -> Probabilities:
+    found = np.empty(len(p_rice))
+    for k, by in by_fold.items():
+        found[fold == k] = recalibrated(p_rice[fold == k], by)
+    return found
+
+
+def _cross_fitted_loss(
+    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], method: Method
+) -> float:
+    return float(log_losses(cross_fitted(p_rice, is_rice, fold, method), is_rice).mean())
+
+
+def _on_given_side(rescaled: Probabilities, given: Probabilities) -> Probabilities:
+    """The answer stays that of the given probability; one that changed sides is as unsure as can be."""
+    below = np.nextafter(THRESHOLD, 0)
+    return np.where(given >= THRESHOLD, np.maximum(rescaled, THRESHOLD), np.minimum(rescaled, below))

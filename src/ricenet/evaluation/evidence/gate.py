@@ -9,7 +9,7 @@ from typing import Any
 
 from ricenet.evaluation.evidence.audit import majority_scores
 from ricenet.evaluation.evidence.comparison import compare
-from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.evidence.record import Evidence, Recalibration
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
@@ -35,8 +35,9 @@ class GateFold(Record):
 class GateRecord(Record):
     """All that the gate judges, of one ensemble; it stays with the ensemble's run.
 
-    chance_macro_f1: of guessing or of the more frequent label, whichever is higher. temperature, threshold:
-    of the three-way vote (`ricenet.evaluation.evidence.calibration`).
+    chance_macro_f1: of guessing or of the more frequent label, whichever is higher. recalibration,
+    threshold: of the three-way vote (`ricenet.evaluation.evidence.calibration`). temperature: instead of a
+    recalibration in records of earlier versions.
     """
 
     modality_set: str
@@ -45,7 +46,8 @@ class GateRecord(Record):
     failed_guards: tuple[GuardResult, ...]
     macro_f1: Estimate
     chance_macro_f1: float
-    temperature: float
+    temperature: float | None = None
+    recalibration: Recalibration | None = None
     threshold: float | None
     predictions: tuple[Prediction, ...]
 
@@ -83,7 +85,7 @@ def gate_record(
         failed_guards=tuple(guard for guard in of.guards if guard.outcome == "failed"),
         macro_f1=of.sets[modality_set].macro_f1,
         chance_macro_f1=max(held_out.chance_macro_f1, majority_scores(held_out).macro_f1.value),
-        temperature=of.calibration[modality_set].temperature,
+        recalibration=of.calibration[modality_set].recalibration,
         threshold=of.abstention[modality_set].threshold,
         predictions=tuple(predictions),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -92,19 +94,57 @@ class Bin(Record):
     share_rice: Estimate
 
 
+class Recalibration(Record):
+    """p_rice becomes expit(slope * logit(p_rice) + intercept).
+
+    method: of temperature scaling the intercept is 0, and the slope above 0. Of Platt scaling the slope is 0
+    or above; where it is 0, every answer is the share of RICE.
+    """
+
+    method: Literal["temperature", "Platt"]
+    slope: float = Field(ge=0)
+    intercept: float
+
+    @property
+    def says_the_share(self) -> bool:
+        """Whether p_rice has no part in the answer."""
+        return self.slope == 0
+
+    @property
+    def text(self) -> str:
+        """Method and parameters."""
+        if self.says_the_share:
+            return (
+                f"the share of RICE, {1 / (1 + math.exp(-self.intercept)):.2f}, for everyone (Platt, slope 0)"
+            )
+        if self.method == "temperature":
+            return f"temperature {1 / self.slope:.2f}"
+        return f"Platt, slope {self.slope:.2f}, intercept {self.intercept:+.2f}"
+
+    @property
+    def sentence(self) -> str:
+        """What becomes of a new case's p_rice."""
+        if self.says_the_share:
+            return f"p_rice does not go with the labels, so a new case gets {self.text}."
+        return f"Calibration of new cases: {self.text}."
+
+
 class Calibration(Record):
     """Whether p_rice means what it says.
 
-    temperature: for new cases; temperatures: of each fold, from the other folds' subjects, as used in
-    `scaled_*`.
+    recalibration: for new cases; recalibrations: of each fold, from the other folds' subjects alone, as used
+    in `scaled_*`. temperature_log_loss, platt_log_loss: of the held-out subjects of each fold, by parameters
+    from the other folds; the lower one decides the method for new cases.
     """
 
     ece: Estimate
     scaled_ece: Estimate
     log_loss: float
     scaled_log_loss: float
-    temperature: float
-    temperatures: tuple[float, ...]
+    temperature_log_loss: float
+    platt_log_loss: float
+    recalibration: Recalibration
+    recalibrations: tuple[Recalibration, ...]
     bins: tuple[Bin, ...]
     scaled_bins: tuple[Bin, ...]
 

@@ -1,0 +1,85 @@
+"""Features of a volume without training: fixed random convolutions, pooled over the volume.
+
+Source: Dempster et al. 2020 (ROCKET: random kernels, pooled by their largest answer and the share of positive
+ones), in three dimensions. Deviations: one size of filter, no dilation, mean and SD pooled beside these two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.runtime.randomness import generator_for
+from ricenet.training.group_regression import FeatureGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+FILTER_VOXELS, STRIDE = 5, 2
+POOLS = ("mean", "sd", "max", "positive")
+"""Over the places of a filter: mean, SD and largest of its answers, and the share of them above 0."""
+
+BATCH = 8
+"""Volumes at a time, so that memory does not grow with the cohort."""
+
+
+def random_filters(count: int, seed: int) -> NDArray[np.float32]:
+    """Normal filters of mean 0 and norm 1, (count, 5, 5, 5); filter i does not depend on how many there are.
+
+    Mean-free, so that a constant added to a volume changes nothing.
+    """
+    filters = np.empty((count, *(FILTER_VOXELS,) * 3), np.float64)
+    for i in range(count):
+        filters[i] = generator_for("random convolution", seed, i).standard_normal(filters.shape[1:])
+    filters -= filters.mean(axis=(1, 2, 3), keepdims=True)
+    filters /= np.sqrt((filters**2).sum(axis=(1, 2, 3), keepdims=True))
+    return filters.astype(np.float32)
+
+
+def random_convolutions(
+    volumes: NDArray[np.float32], name: str, count: int = 64, seed: int = 0
+) -> FeatureGroup:
+    """The pooled answers of `count` filters to one volume of each subject, as a group of features.
+
+    volumes: (N, X, Y, Z), at least 5 voxels along each axis. name: of the volume, and the group. Only places
+    where the filter lies within the volume count. The same on every call with the same number of threads.
+    Raises ValueError: volumes too small, or not finite.
+    """
+    import torch
+
+    if volumes.ndim != 4 or min(volumes.shape[1:]) < FILTER_VOXELS:
+        found = f"expected (N, X, Y, Z) of {FILTER_VOXELS} voxels or more along each axis"
+        raise ValueError(f"{name}: {found}, found {volumes.shape}")
+    if not np.isfinite(volumes).all():
+        raise ValueError(f"{name}: volumes with values that are not finite")
+    filters = torch.from_numpy(random_filters(count, seed))[:, None]
+    with torch.inference_mode():
+        pooled = [_pooled(batch, filters) for batch in _batches(volumes)]
+    features = tuple(f"{name}_filter{i}_{pool}" for pool in POOLS for i in range(count))
+    return FeatureGroup(name, features, np.concatenate(pooled).astype(np.float64))
+
+
+def _batches(volumes: NDArray[np.float32]) -> Iterator[torch.Tensor]:
+    import torch
+
+    for start in range(0, len(volumes), BATCH):
+        yield torch.from_numpy(np.ascontiguousarray(volumes[start : start + BATCH], np.float32))[:, None]
+
+
+def _pooled(batch: torch.Tensor, filters: torch.Tensor) -> NDArray[np.float64]:
+    """(B, 1, X, Y, Z) -> (B, pools * count)."""
+    import torch
+
+    answers = torch.nn.functional.conv3d(batch, filters, stride=STRIDE).flatten(2).double()
+    pools = (
+        answers.mean(dim=2),
+        answers.std(dim=2, correction=0),
+        answers.amax(dim=2),
+        (answers > 0).double().mean(dim=2),
+    )
+    found: NDArray[np.float64] = torch.cat(pools, dim=1).numpy()
+    return found
