@@ -68,6 +68,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
         "estimate": estimate_text,
         "evaluations_text": evaluations_text,
         "gate_text": gate_text,
+        "calibrated_text": results.calibrated_text,
     }
     figures = {**earlier, **drawn}
     values = _derived(results, protocol)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+import numpy as np
+
 from ricenet.cohort.checked import CheckedCohort, read_checked_cohort, read_usable_cohort
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import GROUND_TRUTH, PARTICIPANTS_TABLE
@@ -15,6 +17,7 @@ from ricenet.cohort.participants import Participant, read_participants
 from ricenet.cohort.problems import report_text
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.tuned import Values, read_tuned
+from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
@@ -118,6 +121,14 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+
+    def calibrated_text(self, of: Explanation) -> str:
+        """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
+        if (found := self.evidence.calibration.get(of.modality_set)) is None:
+            return ""
+        votes = [vote for vote in of.votes if vote.held_out]
+        p_rice = [recalibrated(np.array(v.p_rice), found.recalibrations[v.fold]) for v in votes]
+        return f"{np.mean(p_rice):.3f} calibrated, "
 
     @property
     def volumes(self) -> Volumes:
