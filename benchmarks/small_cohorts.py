@@ -30,7 +30,7 @@ from sklearn.model_selection import StratifiedKFold
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
-from ricenet.phantom.mechanism import Weights
+from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import Cause, draw_cause
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.randomness import generator_for
@@ -46,11 +46,7 @@ FOLDS, RECIPE = 5, "small_cohort"
 AT_DOSE = "at_dose"
 """As small_cohort, but a set without a dose sees the crop around the high dose too: its place tells of it."""
 
-MECHANISMS = {
-    "dose_height": Weights(dose=4.5, post_op=-2.5, event=1.2, intercept=-1.0),
-    "post_op_only": Weights(dose=0.0, post_op=-4.5, event=1.2, intercept=-1.0),
-}
-"""On the same images."""
+DEFAULT = ["dose_height", "post_op_only", "event_core", "clinical", "none"]
 
 GOALS = {
     ("dose_height", "post_op+event+dose", 40): (0.80, 0.88),
@@ -59,6 +55,8 @@ GOALS = {
     ("dose_height", "dose", 40): (0.73, 0.82),
     ("dose_height", "post_op", 40): (0.57, 0.65),
     ("post_op_only", "post_op+event+dose", 40): (0.86, 0.92),
+    ("event_core", "post_op+event+dose", 40): (0.70, 0.78),
+    ("event_core", "post_op+event+dose", 80): (0.76, 0.86),
     ("dose_height", "post_op+event+dose", 80): (0.82, 0.90),
     ("dose_height", "post_op+dose", 80): (0.81, 0.88),
     ("dose_height", "event+dose", 80): (0.76, 0.82),
@@ -170,7 +168,7 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="+", default=["post_op+event+dose", "post_op+dose", "event+dose", "dose", "post_op"]
     )
-    parser.add_argument("--mechanisms", nargs="+", choices=list(MECHANISMS), default=list(MECHANISMS))
+    parser.add_argument("--mechanisms", nargs="+", choices=list(MECHANISMS), default=DEFAULT)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.draws, arguments.subjects, arguments.judged = 2, [40], 100
@@ -179,17 +177,19 @@ def main() -> None:
     params = read_params()
     pool = min(max(arguments.subjects) * arguments.draws, 200)
     for mechanism in arguments.mechanisms:
-        weights = MECHANISMS[mechanism]
         causes = {
-            seed: [draw_cause(f"sub-{k:03d}", seed, weights) for k in range(1, count + 1)]
+            seed: [draw_cause(f"sub-{k:03d}", seed, MECHANISMS[mechanism]) for k in range(1, count + 1)]
             for seed, count in ((POOL_SEED, pool), (JUDGED_SEED, arguments.judged))
         }
-        make_inputs(arguments.work / f"pool-{POOL_SEED}", params, causes[POOL_SEED], POOL_SEED)
-        make_inputs(arguments.work / f"judged-{JUDGED_SEED}", params, causes[JUDGED_SEED], JUDGED_SEED)
-        compare(params, mechanism, Cohorts(causes[POOL_SEED], causes[JUDGED_SEED]), arguments)
+        work = arguments.work / mechanism
+        make_inputs(work / f"pool-{POOL_SEED}", params, causes[POOL_SEED], POOL_SEED)
+        make_inputs(work / f"judged-{JUDGED_SEED}", params, causes[JUDGED_SEED], JUDGED_SEED)
+        compare(params, mechanism, Cohorts(causes[POOL_SEED], causes[JUDGED_SEED]), work, arguments)
 
 
-def compare(params: Params, mechanism: str, cohorts: Cohorts, arguments: argparse.Namespace) -> None:
+def compare(
+    params: Params, mechanism: str, cohorts: Cohorts, work: Path, arguments: argparse.Namespace
+) -> None:
     """Both recipes on one mechanism."""
     ceiling = cohorts.ceiling
     print(f"{mechanism}: with the true probabilities macro-F1 {ceiling.macro_f1:.3f}, AUC {ceiling.auc:.3f}")
@@ -198,14 +198,14 @@ def compare(params: Params, mechanism: str, cohorts: Cohorts, arguments: argpars
         for recipe in ("", RECIPE, AT_DOSE):
             without_dose = [of_set for of_set in arguments.sets if "dose" not in of_set]
             names = [in_recipe(s, recipe) for s in (without_dose if recipe == AT_DOSE else arguments.sets)]
-            draws = [planned(params, cohorts, names, n, k, arguments.work) for k in range(arguments.draws)]
+            draws = [planned(params, cohorts, names, n, k, work) for k in range(arguments.draws)]
             start = time.monotonic()
             train_folds(
                 [task for draw in draws for tasks in draw.values() for task in tasks], params.execution
             )
             print(f"  n = {n}, {recipe or 'paper'}: trained in {time.monotonic() - start:.0f} s")
             for name in names:
-                found[name] = [judged(draw[name], params, cohorts, arguments.work) for draw in draws]
+                found[name] = [judged(draw[name], params, cohorts, work) for draw in draws]
         for name, of_draws in found.items():
             mean, sd = np.mean(of_draws, axis=0), np.std(of_draws, axis=0)
             print(
