@@ -47,10 +47,11 @@ def panels(
     return figure
 
 
-def legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One entry a label, over the figure; none where nothing has a label."""
-    handles, labels = axes.get_legend_handles_labels()
-    first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True)))}
+def legend_above(figure: Figure, *panels: Axes, columns: int = 4) -> None:
+    """One entry a label of any panel, over the figure; none where nothing has a label."""
+    labelled = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    labels = [label for _, label in labelled]
+    first = {label: handle for handle, label in reversed(labelled)}
     if first:
         order = sorted(first, key=labels.index)
         figure.legend(

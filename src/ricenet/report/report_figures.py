@@ -25,7 +25,7 @@ from ricenet.report.interval_plots import (
     square,
 )
 from ricenet.report.results import PromotedVote, Results, evaluations_text
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,27 +75,37 @@ def macro_f1_figure(results: Results) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    evidence, names = results.evidence, list(results.metrics)
-    majority = evidence.majority.macro_f1.value
-    chance = f"chance level {evidence.chance_macro_f1:.2f} (commoner label {majority:.2f})"
+    by_recipe = dict[str, list[str]]()
+    for name in results.metrics:
+        by_recipe.setdefault(volumes_and_recipe(name)[1], []).append(name)
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES + 0.8, 4.6), layout="constrained")
-        axes = figure.add_subplot()
-        for x, name in enumerate(names):
-            _validation(axes, x, name, results)
-            if name in results.votes:
-                _test(axes, x + 0.34, name, results.votes[name])
-        axes.axhline(
-            evidence.chance_macro_f1, color="black", linestyle=(0, (2, 3)), linewidth=1, label=chance
-        )
-        axes.set_xticks(range(len(names)), [results.volumes.set_title(name, "\n+ ") for name in names])
-        axes.set_xlim(-0.6, len(names) - 0.3)
-        axes.set_ylim(0, 1.02)
-        axes.set_ylabel("macro-F1")
-        axes.grid(axis="y", color=GRID_COLOUR, linewidth=0.6)
-        axes.set_axisbelow(True)
-        legend_above(figure, axes, columns=3)
+        size = (WIDTH_INCHES + 0.8, 1.6 + 3.0 * len(by_recipe))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(by_recipe), 1, squeeze=False)[:, 0]
+        for axes, (recipe, names) in zip(grid, by_recipe.items(), strict=True):
+            _scores_of(axes, names, results)
+            if len(by_recipe) > 1:
+                axes.set_title(f"recipe {recipe}" if recipe else "main recipe")
+        legend_above(figure, *grid, columns=3)
     return figure
+
+
+def _scores_of(axes: Axes, names: Sequence[str], results: Results) -> None:
+    """The sets of one recipe, side by side."""
+    evidence, majority = results.evidence, results.evidence.majority.macro_f1.value
+    for x, name in enumerate(names):
+        _validation(axes, x, name, results)
+        if name in results.votes:
+            _test(axes, x + 0.34, name, results.votes[name])
+    chance = f"chance level {evidence.chance_macro_f1:.2f} (commoner label {majority:.2f})"
+    axes.axhline(evidence.chance_macro_f1, color="black", linestyle=(0, (2, 3)), linewidth=1, label=chance)
+    volumes = [volumes_and_recipe(name)[0] for name in names]
+    axes.set_xticks(range(len(names)), [results.volumes.set_title(name, "\n+ ") for name in volumes])
+    axes.set_xlim(-0.6, len(names) - 0.3)
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("macro-F1")
+    axes.grid(axis="y", color=GRID_COLOUR, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _validation(axes: Axes, x: float, name: str, results: Results) -> None:

@@ -174,7 +174,10 @@ def _brain(reference: Over, last: tuple[Over, ...], has_own_brain: bool) -> View
 
 def _crops(reference: Over, last: tuple[Over, ...], crops: Mapping[str, Any]) -> Viewer:
     placed = {"dose": "the high dose", "change": "the change between sessions", "brain": "the brain's middle"}
-    outlines = (Outline(n, f"{n}, around {placed[c['placed_by']]}", shown=True) for n, c in crops.items())
+    outlines = (
+        Outline(name, f"around {placed[crop['placed_by']]}", shown=True, dashed=name != "crop")
+        for name, crop in crops.items()
+    )
     regions = max(crop["high_dose_regions"] for crop in crops.values())
     second = max(crop["second_region"] for crop in crops.values())
     several = (
