@@ -23,13 +23,14 @@ import numpy as np
 from figure import report
 from numpy.typing import NDArray
 from phantom_inputs import make_inputs
-from scipy import optimize, special
+from scipy import special
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
+from ricenet.evaluation.evidence.calibration import fit_platt
 from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import Cause, draw_cause
 from ricenet.preprocessing.network_input import read_volumes
@@ -68,7 +69,7 @@ GOALS = {
 
 
 class Found(NamedTuple):
-    """Scores on the judged subjects, and seconds of training a fold."""
+    """Scores on the judged subjects."""
 
     macro_f1: float
     auc: float
@@ -108,17 +109,6 @@ def logits(p_rice: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def platt(out_of_fold: NDArray[np.float64], is_rice: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope, at least 0, and intercept that calibrate logits (N,)."""
-
-    def loss(parameters: NDArray[np.float64]) -> float:
-        scaled = parameters[0] * out_of_fold + parameters[1]
-        return float(np.mean(np.logaddexp(0, scaled) - is_rice * scaled))
-
-    found = optimize.minimize(loss, [1.0, 0.0], bounds=[(0, None), (None, None)], method="L-BFGS-B")
-    return float(found.x[0]), float(found.x[1])
-
-
 def planned(
     params: Params, cohorts: Cohorts, names: Sequence[str], n: int, draw: int, work: Path
 ) -> dict[str, list[FoldTask]]:
@@ -150,9 +140,8 @@ def judged(tasks: Sequence[FoldTask], params: Params, cohorts: Cohorts, work: Pa
     )
     answers = np.concatenate([ensemble.predict(of_subject[np.newaxis]) for of_subject in volumes])
     held_out = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS)]
-    slope, intercept = platt(
-        logits(np.array([row.p_rice for row in held_out])),
-        np.array([row.label == "rice" for row in held_out]),
+    slope, intercept = fit_platt(
+        np.array([row.p_rice for row in held_out]), np.array([row.label == "rice" for row in held_out])
     )
     return scores(special.expit(slope * logits(answers).mean(axis=1) + intercept), cohorts.is_rice)
 

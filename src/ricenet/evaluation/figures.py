@@ -5,7 +5,7 @@ Modality sets come in the order of the given mapping.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from ricenet.evaluation import paper
 from ricenet.evaluation.metrics import Confusion, SetMetrics, chance_level
 from ricenet.runtime.tables import require, table_text
 from ricenet.training.history import EpochMetrics, read_history
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes, volumes_and_recipe
+from ricenet.vocabulary import LABELS, Volumes, volumes_and_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +32,6 @@ _RECIPE_COLOURS = (("#cfe4f2", VALIDATION_COLOUR), ("#cdebe0", "#009E73"), ("#f3
 
 Histories = Mapping[str, Sequence[Sequence[EpochMetrics]]]
 """By modality set: of each fold, an entry for each epoch."""
-
-
-def in_paper_order(sets: Container[str]) -> list[str]:
-    """The modality sets among `sets`, in the order of the paper's figure 2."""
-    return [name for name in PAPER_VOLUMES.sets if name in sets]
 
 
 def macro_f1_figure(

@@ -19,7 +19,7 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import dose_in_units
-from ricenet.preprocessing.network_input import map_volume, volume_file
+from ricenet.preprocessing.network_input import brain_file, map_volume, volume_file
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import atomic_path, content_digest, file_digest, read_json, write_json
@@ -36,7 +36,7 @@ COARSE_MM = 6.0
 TOLERANCE = 0.002
 """Of an MRI's mean and SD, in SDs; rounding to float16 leaves a hundredth of it (docs/guards.md)."""
 
-BRAIN = "brain.nii.gz"
+BRAIN = brain_file()
 _IMAGES, _NUMBERS = "coarse.npy", "normalisation.json"
 
 
