@@ -23,20 +23,17 @@ from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.config.params import Fill, read_params
 from ricenet.evaluation.anatomy_figure import read_anatomy
 from ricenet.evaluation.bootstrap import mean_over_subjects
-from ricenet.evaluation.occlusion.explained_case import TOGETHER
-from ricenet.evaluation.occlusion.explainer import Explainer
-from ricenet.evaluation.occlusion.map_summary import DIFFERS_BELOW
-from ricenet.evaluation.occlusion.truth import (
+from ricenet.evaluation.occlusion.causal_regions import (
     CAVITY,
     HIGH_DOSE,
     LESION,
-    RegionFound,
     causal_regions,
-    cohort_truth,
     read_mechanism,
-    subject_truth,
-    truth_markdown,
 )
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
+from ricenet.evaluation.occlusion.explainer import Explainer
+from ricenet.evaluation.occlusion.map_summary import DIFFERS_BELOW
+from ricenet.evaluation.occlusion.truth import RegionFound, cohort_truth, subject_truth, truth_markdown
 from ricenet.volume import load_nifti, resample, supersampling_for
 
 LOOKED_AT = (HIGH_DOSE, LESION, CAVITY)

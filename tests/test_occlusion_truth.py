@@ -7,9 +7,7 @@ import pytest
 from explained_cases import case, settings
 
 from ricenet.evaluation.anatomy_figure import Anatomy
-from ricenet.evaluation.occlusion.explained_case import TOGETHER
-from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
-from ricenet.evaluation.occlusion.truth import (
+from ricenet.evaluation.occlusion.causal_regions import (
     CAVITY,
     EVERY_CAUSE,
     HIGH_DOSE,
@@ -17,6 +15,10 @@ from ricenet.evaluation.occlusion.truth import (
     WALL,
     causal_regions,
     cause_of,
+)
+from ricenet.evaluation.occlusion.explained_case import TOGETHER
+from ricenet.evaluation.occlusion.hidden_cubes import CubeGrid
+from ricenet.evaluation.occlusion.truth import (
     cohort_truth,
     geometric_mean,
     subject_truth,

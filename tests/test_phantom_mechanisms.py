@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import PARAMS_FILE, parse_params, read_params
-from ricenet.evaluation.occlusion.truth import (
+from ricenet.evaluation.occlusion.causal_regions import (
     EVERY_CAUSE,
     HIGH_DOSE,
     LESION,

@@ -9,19 +9,14 @@ from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.display.drawing import save_figure
+from ricenet.evaluation.occlusion.causal_regions import read_mechanism
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case
 from ricenet.evaluation.occlusion.explainer import Explainer
 from ricenet.evaluation.occlusion.figure import occlusion_figure
 from ricenet.evaluation.occlusion.page.case_page import case_page, viewer_script
 from ricenet.evaluation.occlusion.page.gallery import PAGE, Tile, gallery_page, thumbnail
 from ricenet.evaluation.occlusion.sensitivity import Progress
-from ricenet.evaluation.occlusion.truth import (
-    RegionFound,
-    cohort_truth,
-    read_mechanism,
-    subject_truth,
-    truth_markdown,
-)
+from ricenet.evaluation.occlusion.truth import RegionFound, cohort_truth, subject_truth, truth_markdown
 from ricenet.runtime.errors import ResultError, RicenetError
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.machine import keep_freed_memory
