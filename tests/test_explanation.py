@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 from explained_cases import settings
+from scipy.special import logit
 from small_ensembles import ensemble_record
-from small_results import GRID, LABELS, TEST, write_ground_truth, write_preprocessed, write_splits
+from small_results import GRID, LABELS, TEST, write_fold, write_ground_truth, write_preprocessed, write_splits
 from typer.testing import CliRunner
 
 from ricenet.cli import app
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
+from ricenet.evaluation.evidence.calibration import fit_temperature
+from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
 from ricenet.evaluation.occlusion.explained_case import Explanation
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
@@ -47,6 +50,9 @@ def project(tmp_path_factory):
     """Results of three subjects; nothing writes into its folders but `out`."""
     folder = tmp_path_factory.mktemp("project")
     write_splits(folder)
+    for modality_set in ("dose", "event+dose"):
+        for fold in (0, 1):
+            write_fold(folder, modality_set, fold)
     for subject in ("sub-001", "sub-005", "sub-009"):
         write_preprocessed(folder, subject)
         write_ground_truth(folder / "data", subject)
@@ -119,6 +125,17 @@ def test_a_subject_of_no_fold_is_explained_by_all_networks(project):
     assert said.p_rice == pytest.approx(np.mean([vote.p_rice for vote in said.votes]))
     low, high = said.interval
     assert low < said.p_rice < high
+
+
+def test_a_probability_is_calibrated_by_the_held_out_subjects_of_other_folds(project):
+    known = read_out_of_fold(project / "work/training", "event+dose", explainer(project).splits)
+    of_fold_0 = [row for row in known if row.fold == 0]
+    answers = np.array([row.p_rice for row in of_fold_0])
+    temperature = fit_temperature(answers, np.array([row.label == "rice" for row in of_fold_0]))
+    said = explainer(project, each_modality=False).explain("sub-005").explanation
+    # one fold alone, so a temperature
+    assert logit(said.calibrated) == pytest.approx(logit(said.p_rice) / temperature)
+    assert (said.sees, said.fused) == ("head", False)
 
 
 def test_of_one_volume_hiding_it_alone_is_not_computed_again(project):

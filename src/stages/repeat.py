@@ -17,6 +17,7 @@ from ricenet.runtime.errors import ParamsError
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import Store
 from ricenet.training.cross_validation import lay_out_training, train_folds
+from ricenet.training.fusion import fuse, inner_tasks
 from ricenet.training.planning import TrainingSetup, plan_folds
 
 STORE = Path("work/store/repeats")
@@ -36,11 +37,12 @@ def main() -> None:
     }
     everything = [task for of_seed in tasks.values() for task in of_seed]
     if everything:
-        Store(STORE).use(task.key for task in everything)
-        train_folds(everything, params.execution)
+        inner = [task for of_seed in tasks.values() for task in inner_tasks(of_seed)]
+        Store(STORE).use(task.key for task in (*everything, *inner))
+        train_folds([*everything, *inner], params.execution)
     with atomic_folder(Path("work/repeats")) as folder:
         for seed, of_seed in tasks.items():
-            lay_out_training(of_seed, folder / str(seed))
+            lay_out_training(of_seed, folder / str(seed), fuse(of_seed))
         sets, cohort = params.evidence.repeat_sets, read_usable_cohort()
         excluded = {name: lacking(cohort, setup.splits, name) for name in sets}
         found = score_repeats(folder, divisions, sets, excluded)

@@ -13,7 +13,8 @@ from ricenet.runtime.files import read_json
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.live import LiveObserver
-from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
+from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_and_fuse
+from ricenet.training.fusion import inner_tasks
 from ricenet.training.planning import TrainingSetup, plan_folds
 
 logger = logging.getLogger("ricenet.stages.train")
@@ -27,11 +28,11 @@ def main() -> None:
     )
     tasks = plan_folds(setup, params.modality_sets)
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
-    Store(setup.store).use(task.key for task in tasks)
+    Store(setup.store).use(task.key for task in (*tasks, *inner_tasks(tasks)))
     observer = LiveObserver(store, [task.record for task in tasks])
     observer.start()
-    train_folds(tasks, params.execution, observer)
-    lay_out_training(tasks, Path("work/training"))
+    fusions = train_and_fuse(tasks, params.execution, observer)
+    lay_out_training(tasks, Path("work/training"), fusions)
     lay_out_ensembles(
         tasks,
         Path("models/ensembles"),
@@ -39,6 +40,7 @@ def main() -> None:
         read_json(Path("work/preprocessed/summary.json"))["digest"],
         setup.splits.digest,
         params.preprocessing,
+        fusions,
     )
     logger.info(summary(tasks))
 

@@ -16,6 +16,9 @@ Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 """Of the learning rate, step by step; cosine: half a cosine, down to 0."""
 
+FusionRule = Literal["none", "mean", "fitted"]
+"""Whether a group-wise regression answers beside each network: by equal weights, or by fitted ones."""
+
 
 class TrainingOverride(Section):
     """Settings that a modality set or a recipe has of its own; those not named are the common ones."""
@@ -27,6 +30,7 @@ class TrainingOverride(Section):
     weight_decay: NotNegative | None = None
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
+    fusion: FusionRule | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -41,7 +45,8 @@ class TrainingParams(Section):
     recipe: the name of these settings, of `network` and of `augmentation`, in tables and figures. input: what
     the network sees. steps: of the optimiser, in place of epochs; a whole number of epochs comes nearest.
     samples_at_once: how many samples of a batch go through the network together; None for the whole
-    batch. memory: where the volumes are kept while the network trains.
+    batch. memory: where the volumes are kept while the network trains. fusion: what
+    answers beside the network.
     """
 
     recipe: RecipeName = "paper"
@@ -53,6 +58,7 @@ class TrainingParams(Section):
     weight_decay: NotNegative
     optimiser: Optimiser = "adam"
     schedule: Schedule = "constant"
+    fusion: FusionRule = "none"
     checkpoint_every_epochs: Count
     samples_at_once: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.training.concurrency import sized
 from ricenet.training.ensemble import EnsembleRecord, write_ensemble
+from ricenet.training.fusion import Fusion, fuse, inner_tasks
 from ricenet.training.history import EpochObserver, FoldIdentity, read_history
+from ricenet.training.predictions import write_predictions
 from ricenet.training.staged_folds import staged_fold
 from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
 
@@ -63,10 +65,28 @@ def _located(outcome: Outcome[FoldTask, FoldIdentity]) -> str:
     return error if error.startswith(where) else f"{where}: {error}"
 
 
-def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
-    """Copy history, predictions and record of every fold to <folder>/<set>/fold-<k>, and nothing else.
+def train_and_fuse(
+    tasks: Sequence[FoldTask], execution: ExecutionParams, observer: EpochObserver | None = None
+) -> dict[str, Fusion]:
+    """Train what is not in the store yet, of one division into folds, and fit fusions.
 
-    The record says besides from what the fold was trained.
+    Raises TrainingError: as `train_folds`, or a data leak. SplitError: too few subjects for fusion.
+    """
+    inner = inner_tasks(tasks)
+    train_folds(tasks, execution, observer)
+    if inner:
+        logger.info("fusion: %d trainings leave out two folds each", len(inner))
+        train_folds(inner, execution)
+    return fuse(tasks)
+
+
+def lay_out_training(
+    tasks: Sequence[FoldTask], folder: Path, fusions: Mapping[str, Fusion] | None = None
+) -> None:
+    """Write history, predictions and record of every fold to <folder>/<set>/fold-<k>, and nothing else.
+
+    The record says besides from what the fold was trained. fusions: by set; their predictions take the place
+    of the networks'.
     """
     with atomic_folder(folder) as temporary:
         for task in tasks:
@@ -74,7 +94,11 @@ def lay_out_training(tasks: Sequence[FoldTask], folder: Path) -> None:
             target.mkdir(parents=True)
             for name in (HISTORY, PREDICTIONS):
                 shutil.copyfile(task.folder / name, target / name)
-            write_json(target / RECORD, {**task.record, **task.provenance})
+            record = {**task.record, **task.provenance}
+            if fusion := (fusions or {}).get(task.modality_set):
+                write_predictions(fusion.predictions[task.fold], target / PREDICTIONS)
+                record["fusion_weights"] = fusion.folds[task.fold].weights
+            write_json(target / RECORD, record)
 
 
 def lay_out_ensembles(
@@ -84,6 +108,7 @@ def lay_out_ensembles(
     preprocessing_digest: str,
     splits_digest: str,
     preprocessing: PreprocessingParams,
+    fusions: Mapping[str, Fusion] | None = None,
 ) -> None:
     """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
     with atomic_folder(folder) as temporary:
@@ -101,6 +126,7 @@ def lay_out_ensembles(
                 preprocessing_digest=preprocessing_digest,
                 splits_digest=splits_digest,
                 preprocessing=preprocessing.model_dump(),
+                fused=(fusions or {})[modality_set].folds if modality_set in (fusions or {}) else (),
             )
             write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 

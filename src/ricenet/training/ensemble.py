@@ -21,6 +21,8 @@ from ricenet.config.params import PreprocessingParams
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.runtime.records import Record
+from ricenet.training.fusion import FusedFold
+from ricenet.training.input_features import input_features
 from ricenet.training.task import FORMAT
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
@@ -37,6 +39,7 @@ class EnsembleRecord(Record):
 
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen.
+    fused: what answers beside each fold's network; none without fusion.
     """
 
     format: int = FORMAT
@@ -52,6 +55,7 @@ class EnsembleRecord(Record):
     preprocessing_digest: str
     splits_digest: str
     preprocessing: dict[str, Any]
+    fused: tuple[FusedFold, ...] = ()
     digest: str = ""
 
     @property
@@ -178,6 +182,9 @@ class Ensemble:
             p_rice(predict_logits(network, batch, _BATCH, of_fold)).numpy()
             for network, of_fold in zip(self.networks, encoded, strict=True)
         ]
+        if self.record.fused:
+            groups = input_features(batch.numpy(), [spec.name for spec in self.members])
+            folds = [of_fold.p_rice(p, groups) for of_fold, p in zip(self.record.fused, folds, strict=True)]
         return np.stack(folds, axis=1)
 
     def of_subject(

@@ -68,7 +68,8 @@ class GroupRegression(Record):
     n, share: training subjects, and the share of rice in them. used: groups, log evidence in nats.
     outcome: "converged"; "not converged" within the steps allowed; "share of the classes" where every group
     is switched off: then each answer is `share`.
-    factor: (N, F) rows, of the covariance D - factor' factor of bias and weights, D their prior variances.
+    factor: (N, F) rows, of the covariance D - factor' factor of bias and weights, D their prior variances;
+    none of a regression whose logits are not moderated.
     """
 
     n: int
@@ -90,7 +91,7 @@ class GroupRegression(Record):
         _require_finite(groups)
         x = self._design(groups)
         mean = x @ self._weights
-        if self.outcome == "share of the classes":
+        if not self.factor:
             return mean
         variance = (x**2) @ self._prior - ((x @ self._factor.T) ** 2).sum(axis=1)
         moderated: Floats = mean / np.sqrt(1 + np.pi / 8 * np.maximum(variance, 0))
@@ -102,6 +103,15 @@ class GroupRegression(Record):
 
         probabilities: Floats = expit(self.logits(groups))
         return probabilities
+
+    def without_covariance(self) -> GroupRegression:
+        """The same, smaller on disk; its logits are no longer moderated."""
+        return self.model_copy(update={"factor": ()})
+
+    @property
+    def log_odds(self) -> float:
+        """Of rice, in training."""
+        return float(np.log(self.share / (1 - self.share)))
 
     @cached_property
     def _active(self) -> tuple[GroupWeights, ...]:

@@ -12,14 +12,19 @@ from ricenet.runtime.tables import read_rows, table_text
 
 @dataclass(frozen=True)
 class FoldIdentity:
-    """Which training: a modality set, a fold from 0, and the content address of its inputs."""
+    """Which training: a modality set, a fold from 0, and the content address of its inputs.
+
+    left_out: another fold that it does not see either.
+    """
 
     modality_set: str
     fold: int
     key: str
+    left_out: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.modality_set}, fold {self.fold}"
+        besides = "" if self.left_out is None else f" without fold {self.left_out}"
+        return f"{self.modality_set}, fold {self.fold}{besides}"
 
 
 @dataclass(frozen=True)

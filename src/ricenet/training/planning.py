@@ -121,7 +121,7 @@ def _plan_fold(
         training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
         validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
         subject_keys={subject: setup.subject_keys[subject] for subject in splits.development},
-        code=training_code(),
+        code=training_code(training.fusion != "none"),
         preprocessed=setup.preprocessed.absolute(),
         store=setup.store.absolute(),
         volumes=setup.volumes,
@@ -147,7 +147,8 @@ def _require_subjects(task: FoldTask) -> None:
 
 
 @cache
-def training_code() -> str:
-    """Digest of the code that trains, and of the libraries that compute."""
-    versions = {name: version(name) for name in ("numpy", "torch", "monai")}
-    return content_digest({"source": code_digest("ricenet.training.fold"), "versions": versions})
+def training_code(fusion: bool = False) -> str:
+    """Digest of the code that trains, and of the libraries that compute. fusion: with a regression beside."""
+    modules = ("ricenet.training.fold", *(("ricenet.training.fusion",) if fusion else ()))
+    versions = {name: version(name) for name in ("numpy", "torch", "monai", *(("scipy",) if fusion else ()))}
+    return content_digest({"source": code_digest(*modules), "versions": versions})

@@ -26,6 +26,9 @@ POOLS = ("mean", "sd", "max", "positive")
 BATCH = 8
 """Volumes at a time, so that memory does not grow with the cohort."""
 
+COARSE_VOXELS = 32
+"""Along each axis of what is convolved, about 6 mm: what larger filters would see of a whole head."""
+
 
 def random_filters(count: int, seed: int) -> NDArray[np.float32]:
     """Normal filters of mean 0 and norm 1, (count, 5, 5, 5); filter i does not depend on how many there are.
@@ -61,6 +64,17 @@ def random_convolutions(
         pooled = [_pooled(batch, filters) for batch in _batches(volumes)]
     features = tuple(f"{name}_filter{i}_{pool}" for pool in POOLS for i in range(count))
     return FeatureGroup(name, features, np.concatenate(pooled).astype(np.float64))
+
+
+def coarse(volumes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Means of blocks (N, X, Y, Z), of which COARSE_VOXELS along an axis are left, or a few more."""
+    step = max(1, min(volumes.shape[1:]) // COARSE_VOXELS)
+    kept = [size // step for size in volumes.shape[1:]]
+    x, y, z = (size * step for size in kept)
+    blocks = volumes[:, :x, :y, :z].astype(np.float32)
+    blocks = blocks.reshape(-1, kept[0], step, kept[1], step, kept[2], step)
+    means: NDArray[np.float32] = blocks.mean(axis=(2, 4, 6))
+    return means
 
 
 def _batches(volumes: NDArray[np.float32]) -> Iterator[torch.Tensor]:

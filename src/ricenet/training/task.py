@@ -65,7 +65,7 @@ class FoldTask:
     folder per finished or begun fold, by key. volumes: all declared ones. variables: values by subject.
     excluded: subjects that lack a volume of the set. code_state: recorded, but no part of the key.
     own_settings: dotted names of parameters in which the folds of a set differ by intention, since each
-    searched its own.
+    searched its own. left_out: another fold that is held out and validated as well.
     """
 
     modality_set: str
@@ -89,6 +89,7 @@ class FoldTask:
     excluded: tuple[str, ...] = ()
     code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
     own_settings: frozenset[str] = frozenset()
+    left_out: int | None = None
 
     @property
     def members(self) -> tuple[VolumeSpec, ...]:
@@ -185,7 +186,7 @@ class FoldTask:
     @property
     def identity(self) -> FoldIdentity:
         """The name of this training in logs and to observers."""
-        return FoldIdentity(self.modality_set, self.fold, self.key)
+        return FoldIdentity(self.modality_set, self.fold, self.key, self.left_out)
 
     @property
     def folder(self) -> Path:

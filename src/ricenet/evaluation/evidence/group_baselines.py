@@ -21,9 +21,6 @@ Convolutions = Mapping[str, Mapping[str, NDArray[np.float64]]]
 FILTERS = 64
 """Random filters of each volume."""
 
-COARSE_VOXELS = 32
-"""Along each axis of what is convolved, about 6 mm: what larger filters would see of a whole head."""
-
 
 @dataclass(frozen=True)
 class GroupModel(ScalarModel):
@@ -52,11 +49,11 @@ def cohort_convolutions(
 
     One volume is in memory at a time. Raises ScanError: a volume that cannot be read.
     """
-    from ricenet.training.random_convolutions import random_convolutions
+    from ricenet.training.random_convolutions import coarse, random_convolutions
 
     def convolved(subject: str, name: str) -> NDArray[np.float64]:
         volume = read_volumes(preprocessed / subject, subject, [name], grid)
-        found: NDArray[np.float64] = random_convolutions(_coarse(volume), name, count, seed).values[0]
+        found: NDArray[np.float64] = random_convolutions(coarse(volume), name, count, seed).values[0]
         return found
 
     return {
@@ -80,8 +77,7 @@ def grouped_p_rice(
         inside = held_out.fold == fold
         groups = list(_groups(model, scalars, convolutions, held_out, ~inside))
         fitted = fit_group_regression([group.rows(~inside) for group in groups], held_out.is_rice[~inside])
-        prior = np.log(fitted.share / (1 - fitted.share))
-        p_rice[inside] = expit(fitted.logits([group.rows(inside) for group in groups]) - prior)
+        p_rice[inside] = expit(fitted.logits([group.rows(inside) for group in groups]) - fitted.log_odds)
     return p_rice
 
 
@@ -114,14 +110,3 @@ def _named(name: str, values: NDArray[np.float64]) -> FeatureGroup:
 
 def _length(rows: Iterable[NDArray[np.float64] | None]) -> int:
     return next((len(row) for row in rows if row is not None), 0)
-
-
-def _coarse(volume: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Means of blocks (1, X, Y, Z), of which COARSE_VOXELS along an axis are left, or a few more."""
-    step = max(1, min(volume.shape[1:]) // COARSE_VOXELS)
-    kept = [size // step for size in volume.shape[1:]]
-    x, y, z = (size * step for size in kept)
-    blocks = volume[:, :x, :y, :z].astype(np.float32)
-    blocks = blocks.reshape(-1, kept[0], step, kept[1], step, kept[2], step)
-    means: NDArray[np.float32] = blocks.mean(axis=(2, 4, 6))
-    return means

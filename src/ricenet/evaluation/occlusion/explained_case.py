@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.config.inputs import InputName
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.runtime.records import Record
@@ -31,7 +32,9 @@ class Explanation(Record):
     """A prediction and its maps in numbers.
 
     label: n/a where it is not known. p_rice: the mean of the networks that did not train on the subject;
-    interval: 95 %, None where one network is no sample. maps: by TOGETHER and volume. synthetic: made by the
+    interval: 95 %, None where one network is no sample. calibrated: p_rice, recalibrated by held-out subjects
+    of other folds; None: not known. sees: which part of the head. fused: whether a regression, of which the
+    maps show nothing, answers beside each network. maps: by TOGETHER and volume. synthetic: made by the
     phantom. provenance: lines of "what" and "value".
     """
 
@@ -41,6 +44,9 @@ class Explanation(Record):
     predicted: str
     p_rice: float
     interval: tuple[float, float] | None
+    calibrated: float | None = None
+    sees: InputName = "head"
+    fused: bool = False
     votes: tuple[FoldVote, ...]
     maps: dict[str, MapSummary]
     synthetic: bool

@@ -21,6 +21,8 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
+from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
+from ricenet.evaluation.held_out import HeldOut, lacking, read_out_of_fold
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote
 from ricenet.evaluation.occlusion.map_summary import summarise
 from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
@@ -170,6 +172,9 @@ class Explainer:
             predicted=LABELS[int(majority_vote(np.array([p_rice]))[0])],
             p_rice=float(np.mean(p_rice)),
             interval=interval_of_mean(p_rice),
+            calibrated=self._calibrated(float(np.mean(p_rice)), held),
+            sees=self.ensemble.record.input,
+            fused=bool(self.ensemble.record.fused),
             votes=tuple(votes),
             maps=summaries,
             synthetic=self.synthetic,
@@ -179,6 +184,22 @@ class Explainer:
             },
         )
         return Case(explanation, anatomy, {name: m.change for name, m in found.items()}, untrained)
+
+    def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
+        """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""
+        known = self._held_out
+        used = known.fold != held[0] if len(held) == 1 else np.ones(len(known.fold), bool)
+        answers = known.p_rice[self.ensemble.modality_set]
+        by = recalibration(answers[used], known.is_rice[used], known.fold[used])
+        return float(recalibrated(np.array([p_rice]), by)[0])
+
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        name = self.ensemble.modality_set
+        excluded = lacking(self.cohort, self.splits, name)
+        return HeldOut.of(
+            {name: read_out_of_fold(self.project / "work" / "training", name, self.splits, excluded)}
+        )
 
     def _occlusions(
         self,
