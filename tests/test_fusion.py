@@ -21,7 +21,8 @@ from ricenet.training.cross_validation import lay_out_ensembles, lay_out_trainin
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fusion import Fusion, inner_tasks, non_negative_weights
 from ricenet.training.group_regression import FeatureGroup
-from ricenet.training.input_features import FILTERS, INTENSITIES, input_features
+from ricenet.training.input_features import FILTERS, INTENSITIES, input_features, of_all
+from ricenet.training.networks import p_rice, predict_logits
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, RECORD, FoldTask
 
@@ -178,7 +179,7 @@ def test_the_answers_are_those_of_both_weighted(fused: tuple[list[FoldTask], Fus
         for row, network in zip(rows, alone, strict=True):
             subject = row.participant_id
             volumes = read_volumes(task.preprocessed / subject, subject, ["dose"], task.grid)
-            regression = fold.regression.logits(input_features([volumes], ["dose"]))[0]
+            regression = fold.regression.logits(input_features(volumes[None], ["dose"]))[0]
             regression -= np.log(fold.regression.share / (1 - fold.regression.share))
             expected = fold.network_weight * logit(network.p_rice) + fold.regression_weight * regression
             assert row.p_rice == pytest.approx(expit(expected), abs=1e-9)
@@ -198,6 +199,10 @@ def test_the_ensemble_answers_as_its_folds_did(tmp_path: Path, fused: tuple[list
         ]
         found = ensemble.predict(torch.from_numpy(np.stack(volumes).astype(np.float32)))[:, k]
         assert found == pytest.approx([row.p_rice for row in rows], abs=1e-6)
+        # what is explained and perturbed answers alike
+        answering = ensemble.of_subject(k, {})
+        batch = torch.from_numpy(np.stack(volumes).astype(np.float32))
+        assert p_rice(predict_logits(answering, batch, 2)).numpy() == pytest.approx(found, abs=1e-6)
         assert read_json(folder / RECORD)["fusion_weights"] == fusion.folds[k].weights
 
 
@@ -224,7 +229,13 @@ def test_the_features_are_those_of_the_volumes_one_by_one() -> None:
     ]
     alone = input_features(volumes[1:2], ["event", "dose"])
     for some, one in zip(together, alone, strict=True):
-        assert np.array_equal(some.values[1:2], one.values)
+        assert some.values[1:2] == pytest.approx(one.values, rel=1e-6, abs=1e-6)
+    joined = of_all(
+        [input_features(volumes[:2], ["event", "dose"]), input_features(volumes[2:], ["event", "dose"])]
+    )
+    for some, both in zip(together, joined, strict=True):
+        assert (some.name, some.features) == (both.name, both.features)
+        assert some.values == pytest.approx(both.values, rel=1e-6, abs=1e-6)
 
 
 def test_intensities_are_what_their_names_say() -> None:

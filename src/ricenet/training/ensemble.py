@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -190,17 +191,26 @@ class Ensemble:
     def of_subject(
         self, fold: int, variables: Mapping[str, SubjectVariables], network: torch.nn.Module | None = None
     ) -> torch.nn.Module:
-        """A fold's network of volumes alone; the subject's variables, where it uses any, stay as they are.
+        """What answers for a fold, as a network of volumes alone; the subject's variables stay as they are.
 
-        variables: of one subject. network: another of the same kind in place of the fold's.
+        variables: of one subject. network: another of the same kind in place of the fold's, and nothing
+        beside it.
         Raises VariableError: a variable that cannot be encoded.
         """
-        from ricenet.training.networks import WithVariables
+        from ricenet.training.networks import Joined, WithVariables
 
-        network = network or self.networks[fold]
-        if not self.record.network.uses_variables:
-            return network
-        return WithVariables(network, self.record.encoders[fold].encode(variables))
+        answering = network or self.networks[fold]
+        if self.record.network.uses_variables:
+            answering = WithVariables(answering, self.record.encoders[fold].encode(variables))
+        if network is None and self.record.fused:
+            answering = Joined(answering, partial(self._fused, fold)).eval()
+        return answering
+
+    def _fused(
+        self, fold: int, volumes: NDArray[np.floating], p_rice: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        groups = input_features(volumes, [spec.name for spec in self.members])
+        return self.record.fused[fold].p_rice(p_rice, groups)
 
     def _encoded(
         self, subjects: int, variables: Mapping[str, SubjectVariables] | None

@@ -21,7 +21,7 @@ from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import SplitError, TrainingError
 from ricenet.runtime.records import Record
 from ricenet.training.group_regression import FeatureGroup, GroupRegression, fit_group_regression
-from ricenet.training.input_features import input_features
+from ricenet.training.input_features import input_features, of_all
 from ricenet.training.predictions import Prediction, read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
 from ricenet.vocabulary import LABELS
@@ -156,9 +156,11 @@ class _Subjects:
     def of(cls, task: FoldTask) -> _Subjects:
         names = [spec.name for spec in task.members]
         order = sorted(task.subjects)
-        volumes = (read_volumes(task.preprocessed / s, s, names, task.grid) for s in order)
+        volumes = (read_volumes(task.preprocessed / s, s, names, task.grid)[np.newaxis] for s in order)
         is_rice = np.array([task.labels[s] == "rice" for s in order])
-        return cls({s: i for i, s in enumerate(order)}, input_features(volumes, names), is_rice)
+        return cls(
+            {s: i for i, s in enumerate(order)}, of_all(input_features(v, names) for v in volumes), is_rice
+        )
 
     def _at(self, subjects: Sequence[str]) -> NDArray[np.intp]:
         return np.array([self.position[s] for s in subjects], dtype=np.intp)

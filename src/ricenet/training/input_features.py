@@ -22,36 +22,36 @@ INTENSITIES = ("mean", "sd", "max", "eud8", "middle", "gradient", *(f"p{round(10
 """middle: mean of the middle third along each axis. gradient: mean magnitude, per voxel."""
 
 
-def input_features(
-    subjects: Iterable[NDArray[np.floating]], names: Sequence[str]
-) -> tuple[FeatureGroup, ...]:
+def input_features(volumes: NDArray[np.floating], names: Sequence[str]) -> tuple[FeatureGroup, ...]:
     """Two groups of features a volume: its intensities, and pooled random convolutions.
 
-    subjects: the volumes (C, X, Y, Z) of each, as a network sees them; one subject's are used at a time.
-    names: of the volumes (C,). Raises ValueError: volumes smaller than a filter, or not finite.
+    volumes: (N, C, X, Y, Z) as a network sees them. names: of the volumes (C,).
+    Raises ValueError: volumes smaller than a filter, or not finite.
     """
-    parts = [_of_subject(volumes, names) for volumes in subjects]
+    groups = []
+    for channel, name in enumerate(names):
+        values = volumes[:, channel].astype(np.float32)
+        features = tuple(f"{name}_{of}" for of in INTENSITIES)
+        groups.append(FeatureGroup(f"{name} intensities", features, _intensities(values)))
+        groups.append(random_convolutions(coarse(values), f"{name} convolved", FILTERS, FILTER_SEED))
+    return tuple(groups)
+
+
+def of_all(parts: Iterable[Sequence[FeatureGroup]]) -> tuple[FeatureGroup, ...]:
+    """The features of some subjects and then of others, as one."""
+    columns = zip(*parts, strict=True)
     return tuple(
-        FeatureGroup(group.name, group.features, np.concatenate([part[i].values for part in parts]))
-        for i, group in enumerate(parts[0])
+        FeatureGroup(groups[0].name, groups[0].features, np.concatenate([group.values for group in groups]))
+        for groups in columns
     )
 
 
-def _of_subject(volumes: NDArray[np.floating], names: Sequence[str]) -> list[FeatureGroup]:
-    """volumes: (C, X, Y, Z). Each group has one row."""
-    groups = []
-    for volume, name in zip(volumes, names, strict=True):
-        values = volume.astype(np.float32)
-        features = tuple(f"{name}_{of}" for of in INTENSITIES)
-        groups.append(FeatureGroup(f"{name} intensities", features, _intensities(values)[np.newaxis]))
-        groups.append(random_convolutions(coarse(values[None]), f"{name} convolved", FILTERS, FILTER_SEED))
-    return groups
-
-
-def _intensities(volume: NDArray[np.float32]) -> NDArray[np.float64]:
-    values = volume.astype(np.float64)
-    middle = values[tuple(slice(size // 3, size - size // 3) for size in values.shape)]
-    eud = (np.maximum(values, 0) ** POWER).mean() ** (1 / POWER)
-    steepness = np.sqrt(sum(slope**2 for slope in np.gradient(values))).mean()
-    moments = [values.mean(), values.std(), values.max(), eud, middle.mean(), steepness]
-    return np.array([*moments, *np.quantile(values, QUANTILES)])
+def _intensities(volumes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N, X, Y, Z) -> (N, len(INTENSITIES))."""
+    values, space = volumes.astype(np.float64), (1, 2, 3)
+    middle = values[:, *(slice(size // 3, size - size // 3) for size in values.shape[1:])]
+    eud = (np.maximum(values, 0) ** POWER).mean(axis=space) ** (1 / POWER)
+    steepness = np.sqrt(sum(slope**2 for slope in np.gradient(values, axis=space)))
+    moments = [values.mean(axis=space), values.std(axis=space), values.max(axis=space), eud]
+    where = [middle.mean(axis=space), steepness.mean(axis=space)]
+    return np.stack([*moments, *where, *np.quantile(values, QUANTILES, axis=space)], axis=1)

@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ricenet.config.network_params import NetworkParams, ResNetParams, SmallCnnParams
 from ricenet.runtime.randomness import seed_for
@@ -19,6 +21,9 @@ from ricenet.vocabulary import LABELS
 
 STEM_VOXELS = 7
 _GROUP_CHANNELS = 16
+
+Join = Callable[[NDArray[np.floating], NDArray[np.float64]], NDArray[np.float64]]
+"""Volumes and a network's p_rice to the p_rice of both."""
 
 
 def build_network(settings: NetworkParams, channels: int, variables: int = 0) -> torch.nn.Module:
@@ -163,6 +168,25 @@ class WithVariables(torch.nn.Module):
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         """Logits (N, 2) of volumes (N, C, X, Y, Z)."""
         return logits_of(self.network, volumes, self.variables.expand(len(volumes), -1))
+
+
+class Joined(torch.nn.Module):
+    """A network of volumes alone, whose answer is joined by another one.
+
+    join: p_rice (N,) of volumes (N, C, X, Y, Z) and of the network's p_rice (N,), all of them arrays.
+    """
+
+    def __init__(self, network: torch.nn.Module, join: Join) -> None:
+        super().__init__()
+        self.network, self.join = network, join
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 2) of volumes (N, C, X, Y, Z); for answers, not for training."""
+        alone: torch.Tensor = self.network(volumes)
+        joined = self.join(volumes.cpu().numpy(), p_rice(alone.float().cpu()).numpy())
+        logits = torch.zeros_like(alone, dtype=torch.float32)
+        logits[:, LABELS.index("rice")] = torch.logit(torch.from_numpy(joined), eps=1e-12).to(logits)
+        return logits
 
 
 def logits_of(network: torch.nn.Module, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:

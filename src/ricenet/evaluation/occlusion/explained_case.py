@@ -33,8 +33,8 @@ class Explanation(Record):
 
     label: n/a where it is not known. p_rice: the mean of the networks that did not train on the subject;
     interval: 95 %, None where one network is no sample. calibrated: p_rice, recalibrated by held-out subjects
-    of other folds; None: not known. sees: which part of the head. fused: whether a regression, of which the
-    maps show nothing, answers beside each network. maps: by TOGETHER and volume. synthetic: made by the
+    of other folds; None: not known. sees: which part of the head. fused: whether a regression answers beside
+    each network. maps: by TOGETHER and volume. synthetic: made by the
     phantom. provenance: lines of "what" and "value".
     """
 
