@@ -50,6 +50,16 @@ def test_methods_report_of_settings_that_are_not_the_usual_ones(project):
     assert "everything else being the same" not in text
 
 
+@pytest.mark.parametrize(
+    ("fusion", "words"),
+    [("mean", "the mean of both logits counted"), ("fitted", "non-negative weights, fitted to answers for")],
+)
+def test_a_regression_beside_the_networks_is_reported(project, fusion, words):
+    training = protocol().params.training
+    assert "regression on intensities" not in methods_of(project)
+    assert words in methods_of(project, training=training.model_copy(update={"fusion": fusion}))
+
+
 def test_settings_that_a_search_found_are_reported(project):
     values = {"training.learning_rate": 0.00123, "augmentation.noise_sd": 0.25}
     write_json(project / "work/tuning/best.json", {"dose": {"folds": [values, values]}})

@@ -27,6 +27,17 @@ _NOT_NESTED = (
     "The search was not nested: its folds are those of the scores, so that the subjects on whom these sets "
     "are judged had a part in the choice of their settings, which flatters their scores."
 )
+_BESIDE = (
+    " Beside each network answered a Bayesian logistic regression on intensities and pooled random "
+    "convolutions of the same volumes, with a prior variance for each group of features, fitted to the same "
+    "subjects"
+)
+_FUSIONS = {
+    "none": "",
+    "mean": f"{_BESIDE}; the mean of both logits counted.",
+    "fitted": f"{_BESIDE}; both logits were added by non-negative weights, fitted to answers for subjects "
+    "that neither had seen (nested cross-validation).",
+}
 _EQUAL = "everything else being the same for all of them"
 
 
@@ -158,7 +169,7 @@ def _optimised(training: TrainingParams) -> str:
     return (
         f"{length} of {'AdamW' if training.optimiser == 'adamw' else 'Adam'} on the cross-entropy (learning "
         f"rate {training.learning_rate:g}{decay}, weight decay {training.weight_decay:g}, batches of "
-        f"{training.batch_size})."
+        f"{training.batch_size}).{_FUSIONS[training.fusion]}"
     )
 
 
