@@ -25,6 +25,7 @@ from ricenet.training.input_features import FILTERS, INTENSITIES, input_features
 from ricenet.training.networks import p_rice, predict_logits
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, RECORD, FoldTask
+from ricenet.vocabulary import Label
 
 FUSED = TRAINING.model_copy(update={"fusion": "fitted", "epochs": 2})
 
@@ -214,6 +215,14 @@ def test_fusion_and_none_are_two_trainings(tmp_path: Path) -> None:
 def test_two_folds_are_too_few(tmp_path: Path) -> None:
     tasks = plan(tmp_path, write_subjects(tmp_path / "preprocessed"), training=FUSED)
     with pytest.raises(SplitError, match=r"folds 0 and 1 at once, and 0 subject.* set fusion: mean"):
+        inner_tasks(tasks)
+
+
+def test_two_folds_that_hold_a_label_alone_are_named(tmp_path: Path) -> None:
+    splits = three_folds(tmp_path)
+    labels: dict[str, Label] = {s: "recurrence" if s in splits.folds[2] else "rice" for s in splits.labels}
+    tasks = plan(tmp_path, dataclasses.replace(splits, labels=labels), training=FUSED)
+    with pytest.raises(SplitError, match="dose: fusion holds out folds 0 and 1 at once, and 4 subject"):
         inner_tasks(tasks)
 
 
