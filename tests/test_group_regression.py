@@ -11,13 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from ricenet.training import group_regression
-from ricenet.training.group_regression import (
-    BIAS_VARIANCE,
-    FeatureGroup,
-    GroupRegression,
-    Laplace,
-    fit_group_regression,
-)
+from ricenet.training.group_regression import FeatureGroup, GroupRegression, fit_group_regression
+from ricenet.training.laplace import BIAS_VARIANCE, Laplace
 
 
 def group(name: str, values: np.ndarray) -> FeatureGroup:
