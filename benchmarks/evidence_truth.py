@@ -73,7 +73,9 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
         for name in params.volumes.sets
     }
     subjects = phantom.splits.development
-    scalars = cohort_scalars(phantom.cohort, phantom.preprocessed, subjects, params.execution)
+    scalars = cohort_scalars(
+        phantom.cohort, phantom.preprocessed, subjects, params.execution, params.preprocessing
+    )
     declared = (phantom.splits, params.volumes, params.variables)
     given = (params.seed, params.evidence.resamples, params.evidence.target_error)
     return build_evidence(predictions, scalars, (), None, *declared, *given)

@@ -12,13 +12,18 @@ from small_results import write_json
 
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.layout import RawSubject
+from ricenet.config.inputs import InputGrid
+from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.baselines import scalar_models
+from ricenet.evaluation.evidence.lesion_dose import dose_at_lesion
 from ricenet.evaluation.evidence.scalars import cohort_scalars, scalars_table
+from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.errors import CohortError, ResultError
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import Grid, Volume, save_nifti
 
+PROJECT, CUBE = Path(__file__).parents[1], 8
 SUBJECTS = ("sub-001", "sub-002")
 TABLE = """participant_id\tlabel\tlabel_source\tsubset\tsite\tscanner\trt_end_date\tevent_date
 sub-001\trice\tbiopsy\ttrain\tNorth\tn/a\t2024-01-01\t2024-01-31
@@ -45,7 +50,10 @@ def write_cohort(project: Path, table: str = TABLE) -> CheckedCohort:
 
 
 def scalars_of(project: Path, cohort: CheckedCohort) -> dict[str, object]:
-    return cohort_scalars(cohort, project / "preprocessed", SUBJECTS, SERIAL, Store(project / "store"))
+    settings = read_params(PROJECT / "params.yaml").preprocessing.model_copy(update={"cube_voxels": CUBE})
+    return cohort_scalars(
+        cohort, project / "preprocessed", SUBJECTS, SERIAL, settings, Store(project / "store")
+    )
 
 
 def test_scalars_come_from_measurements_masks_table_and_declared_variables(tmp_path: Path) -> None:
@@ -81,3 +89,35 @@ def test_what_is_not_preprocessed_or_has_become_faulty_is_named(tmp_path: Path) 
     (tmp_path / "preprocessed/sub-002/measurements.json").unlink()
     with pytest.raises(ResultError, match=r"sub-002/measurements\.json is missing\. The stage `preprocess`"):
         scalars_of(tmp_path, cohort)
+
+
+def lesion_cohort(folder: Path, event_from_post_op: np.ndarray, mask: np.ndarray) -> RawSubject:
+    """A subject on a cube of 8 voxels of 1 mm, whose dose rises by 10 Gy a millimetre from left to right."""
+    raw = RawSubject(folder / "data", "sub-001")
+    save_nifti(Volume(mask, Grid((8, 8, 8), np.eye(4))), folder / "data" / LESION)
+    event = MEASUREMENTS.mris["event"].model_copy(
+        update={"world_from_reference": event_from_post_op.tolist()}
+    )
+    mris = MEASUREMENTS.mris | {"event": event}
+    save_measurements(folder / "sub-001", MEASUREMENTS.model_copy(update={"mris": mris}))
+    rising = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None], (8, 8, 8))
+    write_volume(np.ascontiguousarray(rising), folder / "sub-001", "sub-001", "dose")
+    return raw
+
+
+def test_the_dose_at_the_lesion_is_that_of_its_place_before_the_event_scan(tmp_path: Path) -> None:
+    moved, mask = np.eye(4), np.zeros((8, 8, 8), bool)
+    moved[0, 3] = 2.0
+    mask[4:6, 3, 3] = True
+    raw = lesion_cohort(tmp_path, moved, mask)
+    # 4 and 5 mm in the event scan are 2 and 3 mm in the post-operative one
+    found = dose_at_lesion(raw, tmp_path / "sub-001", InputGrid("head", 8, 1.0), dose_unit_gy=10.0)
+    assert found == {"lesion_dose_gy": pytest.approx(25.0), "lesion_gradient_gy_mm": pytest.approx(10.0)}
+
+
+def test_a_lesion_outside_the_head_has_no_dose(tmp_path: Path) -> None:
+    far, mask = np.eye(4), np.ones((8, 8, 8), bool)
+    far[0, 3] = 100.0
+    raw = lesion_cohort(tmp_path, far, mask)
+    assert dose_at_lesion(raw, tmp_path / "sub-001", InputGrid("head", 8, 1.0), 10.0) == {}
+    assert dose_at_lesion(RawSubject(tmp_path, "sub-002"), tmp_path, InputGrid("head", 8, 1.0), 10.0) == {}

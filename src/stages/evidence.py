@@ -34,7 +34,9 @@ def main() -> None:
         name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
         for name in sets
     }
-    scalars = cohort_scalars(cohort, WORK / "preprocessed", splits.development, params.execution)
+    scalars = cohort_scalars(
+        cohort, WORK / "preprocessed", splits.development, params.execution, params.preprocessing
+    )
     who_has = {name: set(having(cohort, name)) for name in params.volumes.names}
     convolutions = cohort_convolutions(
         WORK / "preprocessed",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.evaluation.evidence.lesion_dose import LESION_DOSE
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.preprocessing.measurements import SHAPE
 from ricenet.vocabulary import VariableSpec, Volumes
@@ -24,7 +25,7 @@ Scalars = Mapping[str, float | str | None]
 DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *SHAPE)
 TIME = ("days_rt_end_to_event",)
 SITE = ("site", "scanner", "manufacturer", "field_strength_t")
-MASKS = ("lesion_ml", "cavity_ml")
+MASKS = ("lesion_ml", "cavity_ml", *LESION_DOSE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def scalar_models(volumes: Volumes, variables: Sequence[VariableSpec]) -> tuple[
         ScalarModel("dose", "dose scalars", DOSE if volumes.dose else ()),
         ScalarModel("time", "time since radiotherapy", TIME),
         ScalarModel("site", "site or scanner", SITE),
-        ScalarModel("masks", "volumes of lesion and cavity", MASKS),
+        ScalarModel("masks", "lesion and cavity", MASKS),
         ScalarModel("intensity", "mean intensities", intensity_features(volumes)),
         ScalarModel("variables", "declared variables", tuple(spec.name for spec in variables)),
     )

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
-from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, read_participants
 from ricenet.cohort.raw_record import records_of
-from ricenet.config.params import ExecutionParams
+from ricenet.config.params import ExecutionParams, PreprocessingParams
 from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
+from ricenet.evaluation.evidence.lesion_dose import dose_at_lesion
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import table_text
@@ -21,25 +22,37 @@ def cohort_scalars(
     preprocessed: Path,
     subjects: Iterable[str],
     execution: ExecutionParams,
+    preprocessing: PreprocessingParams,
     store: Store | None = None,
 ) -> dict[str, Scalars]:
     """The scalars of some subjects of a checked and preprocessed cohort; None where one is not known.
 
-    No image is read: preprocessing measured them, and the check the masks of lesion and cavity (in `store`;
-    None: where the check keeps its records).
-    Raises ResultError: a subject is not preprocessed. CohortError: files that became faulty since the check.
+    Preprocessing measured them, and the check the masks of lesion and cavity (in `store`; None: where the
+    check keeps its records); only for the dose at the lesion images are read.
+    Raises ResultError, ScanError: a subject is not preprocessed. CohortError: files that became faulty since
+    the check.
     """
-    table = read_participants(Path(cohort.root) / PARTICIPANTS_TABLE)
+    root, head = Path(cohort.root), preprocessing.grids["head"]
+    table = read_participants(root / PARTICIPANTS_TABLE)
     records = records_of(cohort, execution, store)
-    variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
+    known = {subject.participant_id: subject for subject in cohort.subjects}
+
+    def lesion_dose(subject: str) -> dict[str, float]:
+        dose = cohort.volumes.dose
+        if dose is None or dose.name not in known[subject].scans:
+            return {}
+        raw = RawSubject(root, subject, cohort.volumes)
+        return dose_at_lesion(raw, preprocessed / subject, head, preprocessing.dose_unit_gy)
+
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
             **dict.fromkeys(MASKS),
             **records[subject].segmented_ml,
+            **lesion_dose(subject),
             **{name: _known(table.cells[subject].get(name)) for name in SITE},
             "days_rt_end_to_event": table.participants[subject].interval_days,
-            **variables[subject],
+            **known[subject].variables,
         }
         for subject in subjects
     }
