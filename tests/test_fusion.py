@@ -234,7 +234,8 @@ def test_the_features_are_those_of_the_volumes_one_by_one() -> None:
     together = input_features(volumes, ["event", "dose"])
     assert [(g.name, g.values.shape) for g in together] == [
         *(("event intensities", (3, len(INTENSITIES))), ("event convolved", (3, 4 * FILTERS))),
-        *(("dose intensities", (3, len(INTENSITIES))), ("dose convolved", (3, 4 * FILTERS))),
+        *(("event finely convolved", (3, 4 * FILTERS)), ("dose intensities", (3, len(INTENSITIES)))),
+        *(("dose convolved", (3, 4 * FILTERS)), ("dose finely convolved", (3, 4 * FILTERS))),
     ]
     alone = input_features(volumes[1:2], ["event", "dose"])
     for some, one in zip(together, alone, strict=True):

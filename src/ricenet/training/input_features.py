@@ -11,7 +11,10 @@ from ricenet.training.group_regression import FeatureGroup
 from ricenet.training.random_convolutions import coarse, random_convolutions
 
 FILTERS, FILTER_SEED = 64, 0
-"""Random filters a volume; the same for every set, fold and project."""
+"""Random filters of each kind a volume; the same for every set, fold and project."""
+
+KINDS = {"convolved": (5, 2), "finely convolved": (3, 1)}
+"""Voxels along each axis of a filter, and its stride. The small ones see the core of a lesion."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -23,7 +26,7 @@ INTENSITIES = ("mean", "sd", "max", "eud8", "middle", "gradient", *(f"p{round(10
 
 
 def input_features(volumes: NDArray[np.floating], names: Sequence[str]) -> tuple[FeatureGroup, ...]:
-    """Two groups of features a volume: its intensities, and pooled random convolutions.
+    """Three groups of features a volume: its intensities, and pooled random convolutions of either kind.
 
     volumes: (N, C, X, Y, Z) as a network sees them. names: of the volumes (C,).
     Raises ValueError: volumes smaller than a filter, or not finite.
@@ -33,7 +36,10 @@ def input_features(volumes: NDArray[np.floating], names: Sequence[str]) -> tuple
         values = volumes[:, channel].astype(np.float32)
         features = tuple(f"{name}_{of}" for of in INTENSITIES)
         groups.append(FeatureGroup(f"{name} intensities", features, _intensities(values)))
-        groups.append(random_convolutions(coarse(values), f"{name} convolved", FILTERS, FILTER_SEED))
+        blocks = coarse(values)
+        for kind, (voxels, stride) in KINDS.items():
+            title = f"{name} {kind}"
+            groups.append(random_convolutions(blocks, title, FILTERS, FILTER_SEED, voxels, stride))
     return tuple(groups)
 
 

@@ -1,7 +1,7 @@
 """Features of a volume without training: fixed random convolutions, pooled over the volume.
 
 Source: Dempster et al. 2020 (ROCKET: random kernels, pooled by their largest answer and the share of positive
-ones), in three dimensions. Deviations: one size of filter, no dilation, mean and SD pooled beside these two.
+ones), in three dimensions. Deviations: no dilation, mean and SD pooled beside these two.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ COARSE_VOXELS = 32
 """Along each axis of what is convolved, about 6 mm: what larger filters would see of a whole head."""
 
 
-def random_filters(count: int, seed: int) -> NDArray[np.float32]:
-    """Normal filters of mean 0 and norm 1, (count, 5, 5, 5); filter i does not depend on how many there are.
+def random_filters(count: int, seed: int, voxels: int = FILTER_VOXELS) -> NDArray[np.float32]:
+    """Normal filters of mean 0 and norm 1, (count, voxels, voxels, voxels), each whatever the count is.
 
     Mean-free, so that a constant added to a volume changes nothing.
     """
-    filters = np.empty((count, *(FILTER_VOXELS,) * 3), np.float64)
+    filters = np.empty((count, *(voxels,) * 3), np.float64)
     for i in range(count):
         filters[i] = generator_for("random convolution", seed, i).standard_normal(filters.shape[1:])
     filters -= filters.mean(axis=(1, 2, 3), keepdims=True)
@@ -44,24 +44,30 @@ def random_filters(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def random_convolutions(
-    volumes: NDArray[np.float32], name: str, count: int = 64, seed: int = 0
+    volumes: NDArray[np.float32],
+    name: str,
+    count: int = 64,
+    seed: int = 0,
+    voxels: int = FILTER_VOXELS,
+    stride: int = STRIDE,
 ) -> FeatureGroup:
     """The pooled answers of `count` filters to one volume of each subject, as a group of features.
 
-    volumes: (N, X, Y, Z), at least 5 voxels along each axis. name: of the volume, and the group. Only places
-    where the filter lies within the volume count. The same on every call with the same number of threads.
+    volumes: (N, X, Y, Z), at least as large as a filter, of so many voxels along each axis. name: of the
+    group. Only places where the filter lies within the volume count. The same on every call with the same
+    number of threads.
     Raises ValueError: volumes too small, or not finite.
     """
     import torch
 
-    if volumes.ndim != 4 or min(volumes.shape[1:]) < FILTER_VOXELS:
-        found = f"expected (N, X, Y, Z) of {FILTER_VOXELS} voxels or more along each axis"
+    if volumes.ndim != 4 or min(volumes.shape[1:]) < voxels:
+        found = f"expected (N, X, Y, Z) of {voxels} voxels or more along each axis"
         raise ValueError(f"{name}: {found}, found {volumes.shape}")
     if not np.isfinite(volumes).all():
         raise ValueError(f"{name}: volumes with values that are not finite")
-    filters = torch.from_numpy(random_filters(count, seed))[:, None]
+    filters = torch.from_numpy(random_filters(count, seed, voxels))[:, None]
     with torch.inference_mode():
-        pooled = [_pooled(batch, filters) for batch in _batches(volumes)]
+        pooled = [_pooled(batch, filters, stride) for batch in _batches(volumes)]
     features = tuple(f"{name}_filter{i}_{pool}" for pool in POOLS for i in range(count))
     return FeatureGroup(name, features, np.concatenate(pooled).astype(np.float64))
 
@@ -84,11 +90,11 @@ def _batches(volumes: NDArray[np.float32]) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(np.ascontiguousarray(volumes[start : start + BATCH], np.float32))[:, None]
 
 
-def _pooled(batch: torch.Tensor, filters: torch.Tensor) -> NDArray[np.float64]:
+def _pooled(batch: torch.Tensor, filters: torch.Tensor, stride: int) -> NDArray[np.float64]:
     """(B, 1, X, Y, Z) -> (B, pools * count)."""
     import torch
 
-    answers = torch.nn.functional.conv3d(batch, filters, stride=STRIDE).flatten(2).double()
+    answers = torch.nn.functional.conv3d(batch, filters, stride=stride).flatten(2).double()
     pools = (
         answers.mean(dim=2),
         answers.std(dim=2, correction=0),
