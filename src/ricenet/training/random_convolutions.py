@@ -94,12 +94,8 @@ def _pooled(batch: torch.Tensor, filters: torch.Tensor, stride: int) -> NDArray[
     """(B, 1, X, Y, Z) -> (B, pools * count)."""
     import torch
 
-    answers = torch.nn.functional.conv3d(batch, filters, stride=stride).flatten(2).double()
-    pools = (
-        answers.mean(dim=2),
-        answers.std(dim=2, correction=0),
-        answers.amax(dim=2),
-        (answers > 0).double().mean(dim=2),
-    )
-    found: NDArray[np.float64] = torch.cat(pools, dim=1).numpy()
+    answers = torch.nn.functional.conv3d(batch, filters, stride=stride).flatten(2)
+    variance, mean = torch.var_mean(answers, dim=2, correction=0)
+    pools = (mean, variance.sqrt(), answers.amax(dim=2), (answers > 0).float().mean(dim=2))
+    found: NDArray[np.float64] = torch.cat(pools, dim=1).double().numpy()
     return found
