@@ -41,6 +41,8 @@ def write_cohort(project: Path, table: str = TABLE) -> CheckedCohort:
     (project / "data/participants.tsv").write_text(table, encoding="utf-8", newline="")
     for subject in SUBJECTS:
         save_measurements(project / "preprocessed" / subject, MEASUREMENTS)
+        dose = np.full((CUBE,) * 3, 0.5, np.float32)
+        write_volume(dose, project / "preprocessed" / subject, subject, "dose")
         write_json(RawSubject(project / "data", subject).dose_sidecar, SIDECAR)
     subjects = [
         CheckedSubject(participant_id=s, label="rice", variables={"mgmt": kind})
@@ -62,7 +64,7 @@ def test_scalars_come_from_measurements_masks_table_and_declared_variables(tmp_p
     expected = {
         "dose_max_gy": 62.0, "ptv_ml": 80.0, "post_op_mean": 100.0, "event_sd": 25.0, "event_in_ptv": 0.7,
         "site": "North", "scanner": None, "days_rt_end_to_event": 30, "mgmt": "methylated",
-        "cavity_ml": None,
+        "cavity_ml": None, "lesion_dose_gy": 30.0, "lesion_gradient_gy_mm": 0.0,
     }  # fmt: skip
     assert {name: first[name] for name in expected} == expected
     # 8 voxels of 8 mm3
@@ -120,4 +122,11 @@ def test_a_lesion_outside_the_head_has_no_dose(tmp_path: Path) -> None:
     far[0, 3] = 100.0
     raw = lesion_cohort(tmp_path, far, mask)
     assert dose_at_lesion(raw, tmp_path / "sub-001", InputGrid("head", 8, 1.0), 10.0) == {}
-    assert dose_at_lesion(RawSubject(tmp_path, "sub-002"), tmp_path, InputGrid("head", 8, 1.0), 10.0) == {}
+
+
+def test_without_a_mask_or_a_dose_there_is_none_at_the_lesion(tmp_path: Path) -> None:
+    raw = lesion_cohort(tmp_path, np.eye(4), np.ones((8, 8, 8), bool))
+    unmasked = RawSubject(tmp_path / "data", "sub-002")
+    assert dose_at_lesion(unmasked, tmp_path / "sub-001", InputGrid("head", 8, 1.0), 10.0) == {}
+    save_measurements(tmp_path / "sub-001", MEASUREMENTS.model_copy(update={"dose": None}))
+    assert dose_at_lesion(raw, tmp_path / "sub-001", InputGrid("head", 8, 1.0), 10.0) == {}

@@ -17,6 +17,7 @@ from ricenet.config.training import TrainingParams
 from ricenet.preprocessing.network_input import read_volumes, write_volume
 from ricenet.runtime.errors import SplitError, TrainingError
 from ricenet.runtime.files import read_json
+from ricenet.training import input_features as features_module
 from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, train_and_fuse
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fusion import Fusion, inner_tasks, non_negative_weights
@@ -97,7 +98,7 @@ def test_equal_weights_need_no_other_training(tmp_path: Path) -> None:
     tasks, fusion = trained(tmp_path, splits, equally)
     assert inner_tasks(tasks) == []
     assert [fold.weights for fold in fusion.folds] == [{"network": 0.5, "regression": 0.5}] * 2
-    assert [fold.subjects for fold in fusion.folds] == [*reversed(splits.folds)]
+    assert [fold.regression.n for fold in fusion.folds] == [5, 5]
 
 
 def test_few_subjects_leave_the_weights_near_the_mean_of_both() -> None:
@@ -201,7 +202,7 @@ def test_the_ensemble_answers_as_its_folds_did(tmp_path: Path, fused: tuple[list
         found = ensemble.predict(torch.from_numpy(np.stack(volumes).astype(np.float32)))[:, k]
         assert found == pytest.approx([row.p_rice for row in rows], abs=1e-6)
         # what is explained and perturbed answers alike
-        answering = ensemble.of_subject(k, {})
+        answering = ensemble.answering(k, {})
         batch = torch.from_numpy(np.stack(volumes).astype(np.float32))
         assert p_rice(predict_logits(answering, batch, 2)).numpy() == pytest.approx(found, abs=1e-6)
         assert read_json(folder / RECORD)["fusion_weights"] == fusion.folds[k].weights
@@ -259,3 +260,13 @@ def test_intensities_are_what_their_names_say() -> None:
     assert values["dose_sd"] == pytest.approx(2 * np.sqrt(share * (1 - share)))
     assert (values["dose_max"], values["dose_middle"], values["dose_p50"]) == (2, 2, 0)
     assert values["dose_eud8"] == pytest.approx(2 * share ** (1 / 8))
+
+
+def test_sets_that_share_a_volume_share_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = np.random.default_rng(7).normal(size=(2, 2, 9, 9, 9)).astype(np.float32)
+    both = input_features(volumes, ["event", "dose"])
+    monkeypatch.setattr(features_module, "_of_volume", lambda values: pytest.fail("computed again"))
+    (alone, *_) = input_features(volumes[:, 1:], ["dose"])
+    assert alone.name == "dose intensities" and np.array_equal(alone.values, both[3].values)
+    with pytest.raises(pytest.fail.Exception):
+        input_features(volumes[:, 1:] + 1, ["dose"])

@@ -26,23 +26,36 @@ ModelUri = Annotated[
         help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
+VolumePaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--volume",
+        metavar="NAME=PATH",
+        help="A volume that params.yaml declares: NIfTI, or a DICOM folder. Also as --NAME PATH.",
+    ),
+]
+VariableValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variable",
+        metavar="NAME=VALUE",
+        help="A variable that params.yaml declares; n/a: not known.",
+    ),
+]
+PrescriptionGy = Annotated[
+    float | None,
+    typer.Option(
+        "--prescription", metavar="GY", help="Prescribed dose of the course, checked with the dose."
+    ),
+]
 OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Settings of `predict`, so that each declared volume has an option of its own."""
 
 
 def predict(
     context: typer.Context,
-    volume: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="A volume that params.yaml declares: NIfTI, or a DICOM folder. Also as --NAME PATH.",
-        ),
-    ] = None,
-    variable: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A variable that params.yaml declares; n/a: not known."),
-    ] = None,
+    volume: VolumePaths = None,
+    variable: VariableValues = None,
     fractions: Annotated[
         int | None,
         typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
@@ -53,9 +66,7 @@ def predict(
             help="What the dose holds, if no file says (default: course; with --fractions, fraction)."
         ),
     ] = None,
-    prescription: Annotated[
-        float | None, typer.Option(metavar="GY", help="Prescribed dose of the course, checked with the dose.")
-    ] = None,
+    prescription: PrescriptionGy = None,
     model: ModelUri = None,
 ) -> None:
     """Predict a new case from NIfTI files or DICOM folders; JSON on stdout. Research use only.

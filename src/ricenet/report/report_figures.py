@@ -91,7 +91,7 @@ def macro_f1_figure(results: Results) -> Figure:
 
 
 def _scores_of(axes: Axes, names: Sequence[str], results: Results) -> None:
-    """The sets of one recipe, side by side."""
+    """The sets of one recipe."""
     evidence, majority = results.evidence, results.evidence.majority.macro_f1.value
     for x, name in enumerate(names):
         _validation(axes, x, name, results)

@@ -111,6 +111,7 @@ def lay_out_ensembles(
     fusions: Mapping[str, Fusion] | None = None,
 ) -> None:
     """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
+    fused = {name: fusion.folds for name, fusion in (fusions or {}).items()}
     with atomic_folder(folder) as temporary:
         for modality_set, folds in _by_set(tasks).items():
             record = EnsembleRecord(
@@ -126,7 +127,7 @@ def lay_out_ensembles(
                 preprocessing_digest=preprocessing_digest,
                 splits_digest=splits_digest,
                 preprocessing=preprocessing.model_dump(),
-                fused=(fusions or {})[modality_set].folds if modality_set in (fusions or {}) else (),
+                fused=fused.get(modality_set, ()),
             )
             write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 

@@ -191,20 +191,24 @@ class Ensemble:
     def of_subject(
         self, fold: int, variables: Mapping[str, SubjectVariables], network: torch.nn.Module | None = None
     ) -> torch.nn.Module:
-        """What answers for a fold, as a network of volumes alone; the subject's variables stay as they are.
+        """A fold's network of volumes alone; the subject's variables, where it uses any, stay as they are.
 
-        variables: of one subject. network: another of the same kind in place of the fold's, and nothing
-        beside it.
+        variables: of one subject. network: another of the same kind in place of the fold's.
         Raises VariableError: a variable that cannot be encoded.
         """
-        from ricenet.training.networks import Joined, WithVariables
+        from ricenet.training.networks import WithVariables
 
-        answering = network or self.networks[fold]
-        if self.record.network.uses_variables:
-            answering = WithVariables(answering, self.record.encoders[fold].encode(variables))
-        if network is None and self.record.fused:
-            answering = Joined(answering, partial(self._fused, fold)).eval()
-        return answering
+        network = network or self.networks[fold]
+        if not self.record.network.uses_variables:
+            return network
+        return WithVariables(network, self.record.encoders[fold].encode(variables))
+
+    def answering(self, fold: int, variables: Mapping[str, SubjectVariables]) -> torch.nn.Module:
+        """What answers for a fold: its network (as `of_subject`), and what is beside it, as one network."""
+        from ricenet.training.networks import Joined
+
+        network = self.of_subject(fold, variables)
+        return Joined(network, partial(self._fused, fold)).eval() if self.record.fused else network
 
     def _fused(
         self, fold: int, volumes: NDArray[np.floating], p_rice: NDArray[np.float64]

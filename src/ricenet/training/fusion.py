@@ -38,12 +38,11 @@ LEAST_P = 1e-7
 
 
 class FusedFold(Record):
-    """What answers beside a fold's network. subjects: to whom all of it was fitted."""
+    """What answers beside a fold's network."""
 
     network_weight: float
     regression_weight: float
     regression: GroupRegression
-    subjects: tuple[str, ...]
 
     @property
     def weights(self) -> dict[str, float]:
@@ -187,7 +186,6 @@ def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
             network_weight=network,
             regression_weight=beside,
             regression=known.regression(task.training_subjects),
-            subjects=task.training_subjects,
         )
         rows = read_predictions(task.folder / PREDICTIONS)
         features = known.features([row.participant_id for row in rows])

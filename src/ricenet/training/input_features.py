@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,11 @@ POWER = 8
 INTENSITIES = ("mean", "sd", "max", "eud8", "middle", "gradient", *(f"p{round(100 * q)}" for q in QUANTILES))
 """middle: mean of the middle third along each axis. gradient: mean magnitude, per voxel."""
 
+MOST_REMEMBERED = 256
+"""Batches of a volume whose features are kept, by content: some hundred kB each at most."""
+
+_MEMO: dict[bytes, tuple[FeatureGroup, ...]] = {}
+
 
 def input_features(volumes: NDArray[np.floating], names: Sequence[str]) -> tuple[FeatureGroup, ...]:
     """Three groups of features a volume: its intensities, and pooled random convolutions of either kind.
@@ -31,16 +37,11 @@ def input_features(volumes: NDArray[np.floating], names: Sequence[str]) -> tuple
     volumes: (N, C, X, Y, Z) as a network sees them. names: of the volumes (C,).
     Raises ValueError: volumes smaller than a filter, or not finite.
     """
-    groups = []
-    for channel, name in enumerate(names):
-        values = volumes[:, channel].astype(np.float32)
-        features = tuple(f"{name}_{of}" for of in INTENSITIES)
-        groups.append(FeatureGroup(f"{name} intensities", features, _intensities(values)))
-        blocks = coarse(values)
-        for kind, (voxels, stride) in KINDS.items():
-            title = f"{name} {kind}"
-            groups.append(random_convolutions(blocks, title, FILTERS, FILTER_SEED, voxels, stride))
-    return tuple(groups)
+    return tuple(
+        FeatureGroup(f"{name} {group.name}", tuple(f"{name}_{of}" for of in group.features), group.values)
+        for channel, name in enumerate(names)
+        for group in _remembered(np.ascontiguousarray(volumes[:, channel], np.float32))
+    )
 
 
 def of_all(parts: Iterable[Sequence[FeatureGroup]]) -> tuple[FeatureGroup, ...]:
@@ -50,6 +51,25 @@ def of_all(parts: Iterable[Sequence[FeatureGroup]]) -> tuple[FeatureGroup, ...]:
         FeatureGroup(groups[0].name, groups[0].features, np.concatenate([group.values for group in groups]))
         for groups in columns
     )
+
+
+def _remembered(values: NDArray[np.float32]) -> tuple[FeatureGroup, ...]:
+    """The features of a volume (N, X, Y, Z) of some subjects; sets that share it ask one after the other."""
+    key = blake2b(repr(values.shape).encode() + values.tobytes()).digest()
+    if key not in _MEMO:
+        while len(_MEMO) >= MOST_REMEMBERED:
+            del _MEMO[next(iter(_MEMO))]
+        _MEMO[key] = _of_volume(values)
+    return _MEMO[key]
+
+
+def _of_volume(values: NDArray[np.float32]) -> tuple[FeatureGroup, ...]:
+    blocks = coarse(values)
+    convolved = (
+        random_convolutions(blocks, kind, FILTERS, FILTER_SEED, voxels, stride)
+        for kind, (voxels, stride) in KINDS.items()
+    )
+    return FeatureGroup("intensities", INTENSITIES, _intensities(values)), *convolved
 
 
 def _intensities(volumes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -61,11 +61,7 @@ def build_evidence(
         resamples=resamples,
         splits_digest=splits.digest,
         volumes=volumes,
-        excluded={
-            name: tuple(left)
-            for name, held in networks.items()
-            if (left := sorted(set(splits.development) - set(held.subjects)))
-        },
+        excluded=_excluded(networks, splits),
         majority=majority_scores(everyone),
         chance_macro_f1=everyone.chance_macro_f1,
         sets=scores,
@@ -74,13 +70,18 @@ def build_evidence(
         audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions),
         calibration=calibrated,
         abstention={
-            name: abstention(p_rice, held.is_rice, held.fold, calibrated[name].recalibration, target_error)
-            for name, held in networks.items()
-            for p_rice in held.p_rice.values()
+            name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)
+            for (name, held), of_set in zip(networks.items(), calibrated.values(), strict=True)
         },
         repeats=repeats,
         guards=tuple(guards),
     )
+
+
+def _excluded(networks: Mapping[str, HeldOut], splits: Splits) -> dict[str, tuple[str, ...]]:
+    """Subjects outside the test set that a modality set does not judge, of the sets that have such."""
+    left = {name: sorted(set(splits.development) - set(held.subjects)) for name, held in networks.items()}
+    return {name: tuple(subjects) for name, subjects in left.items() if subjects}
 
 
 def write_evidence(

@@ -18,15 +18,14 @@ LESION_DOSE = ("lesion_dose_gy", "lesion_gradient_gy_mm")
 def dose_at_lesion(raw: RawSubject, folder: Path, head: InputGrid, dose_unit_gy: float) -> dict[str, float]:
     """Mean dose in the new lesion, and mean size of the dose's gradient there.
 
-    folder: of the preprocessed subject, who has a dose. head: the grid of the whole head, on which both are
-    taken: voxels that the lesion fills in part count in part. dose_unit_gy: of the preprocessed dose, which
-    is EQD2 where that was asked for. Empty without a mask, or where the lesion lies outside the head's cube.
+    folder: of the preprocessed subject. head: the grid of the whole head, on which both are taken: voxels
+    that the lesion fills in part count in part. dose_unit_gy: of the preprocessed dose, which is EQD2 where
+    that was asked for. Empty without a mask or a dose, or where the lesion lies outside the head's cube.
     Raises ResultError, ScanError: preprocessed files are missing or damaged.
     """
-    dose = raw.volumes.dose
-    if dose is None or not is_there(raw.lesion_mask):
+    measured, dose = Measurements.of_subject(folder), raw.volumes.dose
+    if dose is None or measured.dose is None or not is_there(raw.lesion_mask):
         return {}
-    measured = Measurements.of_subject(folder)
     cube, mask = measured.cube(head.voxels), load_nifti(raw.lesion_mask)
     # a synthetic cohort's masks are all in the space of the reference MRI
     own = raw.lesion_mask.is_relative_to(raw.folder)

@@ -35,24 +35,21 @@ def cohort_scalars(
     root, head = Path(cohort.root), preprocessing.grids["head"]
     table = read_participants(root / PARTICIPANTS_TABLE)
     records = records_of(cohort, execution, store)
-    known = {subject.participant_id: subject for subject in cohort.subjects}
-
-    def lesion_dose(subject: str) -> dict[str, float]:
-        dose = cohort.volumes.dose
-        if dose is None or dose.name not in known[subject].scans:
-            return {}
-        raw = RawSubject(root, subject, cohort.volumes)
-        return dose_at_lesion(raw, preprocessed / subject, head, preprocessing.dose_unit_gy)
-
+    variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
             **dict.fromkeys(MASKS),
             **records[subject].segmented_ml,
-            **lesion_dose(subject),
+            **dose_at_lesion(
+                RawSubject(root, subject, cohort.volumes),
+                preprocessed / subject,
+                head,
+                preprocessing.dose_unit_gy,
+            ),
             **{name: _known(table.cells[subject].get(name)) for name in SITE},
             "days_rt_end_to_event": table.participants[subject].interval_days,
-            **known[subject].variables,
+            **variables[subject],
         }
         for subject in subjects
     }

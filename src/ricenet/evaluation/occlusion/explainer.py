@@ -159,8 +159,8 @@ class Explainer:
             for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
         ]
         p_rice = [votes[fold].p_rice for fold in held]
-        # of the networks alone: what answers beside them sees the whole crop, too slow for thousands of cubes
-        networks = [self.ensemble.of_subject(k, variables, self.ensemble.networks[k]) for k in held]
+        # without what answers beside them, which is too slow for thousands of cubes
+        networks = [self.ensemble.of_subject(fold, variables) for fold in held]
         random = [self.ensemble.of_subject(held[0], variables, self._untrained(held[0]))]
         found = self._occlusions(networks, names, image, anatomy, progress)
         compared = self._occlusions(random, names, image, anatomy, progress)

@@ -159,7 +159,7 @@ def cohort_answers(
             for subject in subjects:
                 known = {subject: source.variables.get(subject, {})}
                 networks = {
-                    name: ensemble.of_subject(fold, known)
+                    name: ensemble.answering(fold, known)
                     for name, ensemble in ensembles.items()
                     if subject in source.having[name]
                 }
