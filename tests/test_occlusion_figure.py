@@ -69,8 +69,15 @@ def test_panels_show_the_brain_with_a_margin_and_the_patients_right_on_the_left(
 def test_title_says_who_is_explained_by_which_network_and_what_is_hidden():
     title = occlusion_figure(small_case()).get_suptitle()
     assert "sub-1: rice, predicted recurrence (wrong), p_rice 0.25\n" in title
-    assert "post-op T1ce + dose; the network of fold 1, which did not train on this subject" in title
+    assert "post-op T1ce + dose\nthe network of fold 1, which did not train on this subject\n" in title
     assert title.endswith("occluded: all volumes at once")
+
+
+def test_the_title_of_the_longest_set_fits_on_the_figure():
+    figure = occlusion_figure(case(modality_set="post_op+event+dose@small_cohort"))
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= title.x0 and title.x1 <= figure.bbox.x1
 
 
 def test_title_of_a_new_synthetic_case_that_all_networks_speak_for():

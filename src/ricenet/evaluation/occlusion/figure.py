@@ -72,7 +72,7 @@ def _title(case: Case, map_name: str) -> str:
     return (
         f"{said.participant_id}: {label}, predicted {said.predicted}"
         f"{' (wrong)' if said.wrong else ''}, p_rice {said.p_rice:.2f}{between}\n"
-        f"{volumes.set_title(said.modality_set)}; {speaker}\n"
+        f"{volumes.set_title(said.modality_set)}\n{speaker}\n"
         f"occluded: {hidden}{'; synthetic subject' if said.synthetic else ''}"
     )
 
