@@ -250,7 +250,7 @@ def test_a_summary_counts_by_label(tmp_path: Path) -> None:
     assert groups["rice"].sites == {"B": 1, "n/a": 1}
     # sub-003's sidecar prescribes nothing, and sub-005 has none
     assert groups["all"].missing == {
-        **{"age_years": 2, "sex": 5, "mgmt": 5, "idh": 5, "rt_modality": 5},
+        **{"age_years": 2, "sex": 5, "mgmt": 5, "idh": 5, "rt_modality": 5, "reirradiation": 5},
         **{"days_rt_end_to_event": 0, "PrescriptionGy": 2},
     }
     assert (groups["all"].single_fraction, groups["rice"].single_fraction) == (1, 1)

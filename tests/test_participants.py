@@ -51,6 +51,7 @@ REFUSED = {
     "is none of biopsy, follow_up, synthetic, n/a": [("label_source", "guess")],
     "is none of train, test, n/a": [("subset", "validation")],
     "is none of photon, proton, ion, n/a": [("rt_modality", "carbon")],
+    "is none of no, yes, n/a": [("reirradiation", "twice"), ("reirradiation", "Yes")],
     "is empty": [("site", " "), ("sex", "")],
     "is no number from 0 to 130": [("age_years", cell) for cell in ("old", "nan", "-1", "19510203")],
     "is no ISO date (YYYY-MM-DD)": [

@@ -17,7 +17,7 @@ from ricenet.phantom.irradiation import PRESCRIPTION_GY, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
 from ricenet.phantom.mechanism import MECHANISMS, Evidence, probability_of_rice
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject, write_subject
-from ricenet.phantom.write_cohort import write_phantom
+from ricenet.phantom.write_cohort import draw_causes, write_phantom
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.randomness import generator_for
@@ -239,7 +239,10 @@ def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_pa
         volumes=FIVE_VOLUMES, backend="serial",
     )  # fmt: skip
     header, *rows = (line.split("\t") for line in (folder / "participants.tsv").read_text().splitlines())
-    assert header[-1] == "rt_modality" and [row[-1] for row in rows] == ["photon", "photon"]
+    assert header[-2:] == ["rt_modality", "reirradiation"]
+    assert [row[-2] for row in rows] == ["photon", "photon"]
+    for row, cause in zip(rows, draw_causes(2, 7, DOSE_HEIGHT), strict=True):
+        assert row[-1] == ("yes" if cause.evidence.reirradiated else "no")
     assert set(header) == set(read_json(folder / "participants.json"))
     raw = RawSubject(folder, "sub-001", FIVE_VOLUMES)
     assert set(raw.files) == {*FIVE_VOLUMES.names, "dose_sidecar", "cavity_mask", "lesion_mask"}

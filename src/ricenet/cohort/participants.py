@@ -20,6 +20,7 @@ from ricenet.vocabulary import Label
 LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]
 RtModality = Literal["photon", "proton", "ion"]
+Reirradiation = Literal["no", "yes"]
 
 MISSING = "n/a"
 REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
@@ -32,6 +33,7 @@ _REFUSALS = {
     "label_source": ("is none of biopsy, follow_up, synthetic, n/a", _WORD),
     "subset": ("is none of train, test, n/a", _WORD),
     "rt_modality": ("is none of photon, proton, ion, n/a", _WORD),
+    "reirradiation": ("is none of no, yes, n/a", _WORD),
     "age_years": ("is no number from 0 to 130", _CORRECT),
     "rt_end_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "event_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
@@ -76,6 +78,7 @@ class Participant(BaseModel):
     mgmt: Text | None = None
     idh: Text | None = None
     rt_modality: RtModality | None = None
+    reirradiation: Reirradiation | None = None
     rt_end_date: IsoDate | None = None
     event_date: IsoDate | None = None
     days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None

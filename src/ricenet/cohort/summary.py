@@ -18,7 +18,7 @@ from ricenet.runtime.errors import CohortError
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
 ALL, UNLABELLED = "all", "unlabelled"
-_OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh", "rt_modality")
+_OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh", "rt_modality", "reirradiation")
 
 
 @dataclass(frozen=True)

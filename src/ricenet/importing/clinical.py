@@ -22,6 +22,7 @@ COLUMNS = {
     "mgmt": "MGMT promoter methylation.",
     "idh": "IDH mutation.",
     "rt_modality": "Radiation of the treatment: photon, proton or ion; by the plan, where it says so.",
+    "reirradiation": "Whether this was not the first course of radiotherapy of the head: yes or no.",
 }
 """Columns that reach the cohort, and what they mean there; the rest are read and left behind."""
 

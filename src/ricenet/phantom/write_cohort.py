@@ -28,6 +28,7 @@ COLUMNS = {
     "sex": "F or M; here without any effect.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event; here without any effect.",
     "rt_modality": "Kind of radiation: photon.",
+    "reirradiation": "Whether there was a second course of radiotherapy, which the dose includes: yes or no.",
 }
 
 
@@ -102,8 +103,9 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
         rng = cause.stream(seed, "table")
         subset = "test" if cause.subject in test else "train"
         site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
+        second = "yes" if cause.evidence.reirradiated else "no"
         sex, days = rng.choice(["F", "M"]), rng.integers(30, 600)
-        rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon"])
+        rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon", second])
     write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
     write_json(folder / "participants.json", {name: {"Description": text} for name, text in COLUMNS.items()})
     write_json(

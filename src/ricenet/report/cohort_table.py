@@ -58,6 +58,7 @@ _COLUMNS = {
     "mgmt": "MGMT",
     "idh": "IDH",
     "rt_modality": "kind of radiation",
+    "reirradiation": "second course of radiotherapy",
 }
 """Texts of the table, with their titles."""
 
