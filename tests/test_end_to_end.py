@@ -56,7 +56,12 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listed = self.run("git", "-C", str(PROJECT), "ls-files", "-co", "--exclude-standard", at=PROJECT)
+        # where `make repro` has run, its results are files that git may not know
+        listed = self.run(
+            *("git", "-C", str(PROJECT), "ls-files", "-co", "--exclude-standard"),
+            *("--", ".", ":!*dvc.lock", ":!models"),
+            at=PROJECT,
+        )
         for name in listed.stdout.splitlines():
             if (PROJECT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
