@@ -44,6 +44,7 @@ repro: setup ## Run the protocol; on the demo cohort, promote the best set and v
 	dvc repro
 	ricenet promote best --demo-only --if-none
 	dvc repro
+	ricenet store times
 
 test: setup ## Run the tests, in parallel
 	python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q

@@ -19,6 +19,7 @@ from ricenet.runtime.errors import RicenetError, ScanError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.machine import THREAD_VARIABLES
 from ricenet.runtime.ray.run import Died
+from ricenet.runtime.stage_times import read_stage_times, timed
 
 
 def square(task: int) -> int:
@@ -220,3 +221,24 @@ def test_rays_words_are_not_told_of_a_private_task(
     monkeypatch.setattr(execution, "work_on_cluster", lose)
     (outcome,) = run_tasks(square, [0], "ray", 1, 1, "lost", private=private)
     assert outcome.error == told
+
+
+def test_a_log_gets_a_line_for_each_tenth_of_the_tasks(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="ricenet"):
+        run_tasks(str, list(range(40)), "serial", 1, 1, "squares")
+    lines = [line for line in caplog.messages if line.startswith("squares:")]
+    assert [line.split(",")[0] for line in lines] == [f"squares: {n} of 40" for n in range(4, 41, 4)]
+
+
+def test_a_stage_that_ends_well_leaves_its_time_beside_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "work" / "times.json"
+    with timed("train", path):
+        time.sleep(0.12)
+    with timed("split", path):
+        pass
+    with pytest.raises(ScanError), timed("vote", path):
+        square(2)
+    found = read_stage_times(path)
+    assert set(found) == {"train", "split"} and found["train"] >= 0.1 > found["split"]
+    path.write_text("[")
+    assert read_stage_times(path) == {}

@@ -11,6 +11,7 @@ from ricenet.config.preset import to_yaml
 from ricenet.report.page import write_report
 from ricenet.report.protocol import Protocol, described_commit, package_versions, printed_params
 from ricenet.report.results import read_results
+from ricenet.runtime.stage_times import read_stage_times
 from ricenet.tracking.connection import redacted
 
 logger = logging.getLogger("ricenet.stages.report")
@@ -26,6 +27,7 @@ def main() -> None:
         settings=redacted(to_yaml(printed_params(params))),
         versions=package_versions(),
         commit=described_commit(PROJECT),
+        times=read_stage_times(),
     )
     page = write_report(read_results(PROJECT, params.seed), PROJECT / "work" / "report", protocol)
     logger.info("%s", page)

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
+from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
 
 
@@ -80,7 +81,8 @@ def run_stage(main: Callable[[], None]) -> None:
     log_to_stderr()
     try:
         # held by all running stages together, so that nothing is swept from under them
-        with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True):
+        stage = Path(sys.argv[0]).stem
+        with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True), timed(stage):
             main()
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is done is kept, and `dvc repro` goes on from there\n")

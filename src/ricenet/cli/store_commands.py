@@ -12,11 +12,6 @@ from ricenet.cli.running import mendable_errors
 store_app = typer.Typer(no_args_is_help=True, help="Look after the results that are kept between runs.")
 
 
-@store_app.callback()
-def _group() -> None:
-    """A group even while it has one command."""
-
-
 @store_app.command("gc")
 def gc(
     older_than_days: Annotated[
@@ -37,3 +32,17 @@ def gc(
             gone, kept = len(part.unused) + len(part.left_behind), f", {part.kept} kept" if part.kept else ""
             typer.echo(f"{part.kind}: {gone} {verb}{kept} ({part.freed_bytes / 1e6:.1f} MB)")
         typer.echo(f"{sum(part.freed_bytes for part in swept) / 1e6:.1f} MB in all")
+
+
+@store_app.command("times")
+def times() -> None:
+    """Show how long each stage took when it last ran."""
+    from ricenet.runtime.stage_times import read_stage_times, shown
+
+    if not (found := read_stage_times()):
+        typer.echo("no stage has run yet; start with `dvc repro`")
+        return
+    width = max(len(stage) for stage in found)
+    for stage, seconds in sorted(found.items(), key=lambda item: -item[1]):
+        typer.echo(f"{stage:<{width}}  {shown(seconds)}")
+    typer.echo(f"{'in all':<{width}}  {shown(sum(found.values()))}")

@@ -25,6 +25,7 @@ from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import SECTIONS, gate_text, guards_verdict, summary_sentences
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import atomic_path, write_text
+from ricenet.runtime.stage_times import shown
 from ricenet.runtime.tables import require
 
 FIGURES = "figures"
@@ -62,6 +63,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
     }
     filters: dict[str, Callable[..., str]] = {
         "set_title": results.volumes.set_title,
+        "seconds": shown,
         "picture": _data_uri,
         "as_printed": paper.as_printed,
         "p_value": p_value,

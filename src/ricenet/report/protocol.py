@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,12 +21,16 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """Of a report. settings: the parameters as YAML, without passwords. versions: of packages, by name."""
+    """Of a report. settings: the parameters as YAML, without passwords. versions: of packages, by name.
+
+    times: seconds of each stage that ran before, when it last did.
+    """
 
     params: Params
     settings: str
     versions: Mapping[str, str]
     commit: str
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 def printed_params(params: Params) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""How long each stage took when it last ran, kept in the project's work folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ricenet.runtime.files import locked, read_json, write_json
+
+STAGE_TIMES = Path("work/stage_times.json")
+
+
+@contextlib.contextmanager
+def timed(stage: str, path: Path = STAGE_TIMES) -> Iterator[None]:
+    """Note the seconds of the block under a stage's name, if the block ends well."""
+    start = time.monotonic()
+    yield
+    with locked(path.with_suffix(".lock"), temporary=True):
+        write_json(path, {**read_stage_times(path), stage: round(time.monotonic() - start, 1)})
+
+
+def read_stage_times(path: Path = STAGE_TIMES) -> dict[str, float]:
+    """Seconds by stage; of a file that is missing or damaged none, since they serve nobody's results."""
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        content = read_json(path)
+        if isinstance(content, Mapping):
+            return {str(k): float(v) for k, v in content.items() if isinstance(v, int | float)}
+    return {}
+
+
+def shown(seconds: float) -> str:
+    """For people.
+
+    >>> shown(4.25), shown(75), shown(3725)
+    ('4.2 s', '1 min 15 s', '1 h 2 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
