@@ -8,7 +8,16 @@ import torch
 from explained_cases import settings
 from scipy.special import logit
 from small_ensembles import ensemble_record
-from small_results import GRID, LABELS, TEST, write_fold, write_ground_truth, write_preprocessed, write_splits
+from small_results import (
+    GRID,
+    LABELS,
+    TEST,
+    write_fold,
+    write_ground_truth,
+    write_preprocessed,
+    write_raw_dose,
+    write_splits,
+)
 from typer.testing import CliRunner
 
 from ricenet.cli import app
@@ -56,6 +65,7 @@ def project(tmp_path_factory):
     for subject in ("sub-001", "sub-005", "sub-009"):
         write_preprocessed(folder, subject)
         write_ground_truth(folder / "data", subject)
+        write_raw_dose(folder, folder / "data", subject)
     return folder
 
 
@@ -188,7 +198,7 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     write_preprocessed(project, "sub-003")
     (damaged / "event.npy").write_bytes(b"no array")
     # of a cohort whose maker knows no cause
-    (project / "real").mkdir()
+    write_raw_dose(project, project / "real", "sub-005")
     with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: event"):
         explain_subjects(explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out)
     assert (out / "sub-005/index.html").is_file()
