@@ -2,8 +2,8 @@
 
     python benchmarks/dose_volumes.py
 
-60 Gy whose edge is an error function of 4 mm SD, 30 Gy at the radius; on three grids that planning systems export,
-each at many places. In a head that holds all of it, and in a brain whose surface cuts it.
+60 Gy whose edge is an error function of 4 mm SD, 30 Gy at the radius; on three grids that planning systems
+export, each at many places. In a head that holds all of it, and in a brain whose surface cuts it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def true_ml(radius_mm: float, in_brain: bool) -> NDArray[np.float64]:
 
 
 def on_the_cube(dose: Volume, brain: Volume) -> NDArray[np.float64]:
-    """What the levels hold once dose and mask are interpolated to a cube of 1 mm, as the network sees them."""
+    """What the levels hold once dose and mask are interpolated to a cube of 1 mm, for the network."""
     low, high = dose.grid.corners_mm.min(axis=0), dose.grid.corners_mm.max(axis=0)
     cube = Grid.box(low, high, CUBE_MM)
     inside_gy = dose_on_cube(dose, cube, 1.0)[on_cube(brain, cube, 1) >= 0.5]
@@ -73,7 +73,7 @@ def on_the_cube(dose: Volume, brain: Volume) -> NDArray[np.float64]:
 def main() -> None:
     """Errors in percent, by grid, radius and structure; the figures are of their means over places."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--places", type=int, default=24, help="of each grid")
+    parser.add_argument("--places", type=int, default=64, help="of each grid")
     places = parser.parse_args().places
     worst = {"own": 0.0, "cube": 0.0, "scatter": 0.0}
     for radius_mm in (20.0, 30.0):
