@@ -1,7 +1,7 @@
 """What is written comes back voxel for voxel, in whatever order the memory of an array lies.
 
-safetensors.numpy 0.8.0 stores an array in Fortran's order as if it were in C's, without an error; so each writer of
-ours is held against every order.
+safetensors.numpy 0.8.0 stores an array in Fortran's order as if it were in C's, without an error; so each
+writer of ours is held against every order.
 """
 
 from __future__ import annotations
