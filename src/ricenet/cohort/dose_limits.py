@@ -61,8 +61,8 @@ def no_dose_fault(least: float, largest: float) -> Finding | None:
     wrapped = ", and wrapped below zero" if least < 0 else ""
     return Finding(
         f"{found}: unscaled stored integers of the RTDOSE (DoseGridScaling was left out{wrapped})",
-        "Make the NIfTI anew with `ricenet import`, or with a converter that scales (docs/dose.md names some); "
-        "dcm2niix and SimpleITK do not. Multiplying is no remedy: dcm2niix loses the planes' distance too.",
+        "Make the NIfTI anew with `ricenet import`, or a converter that scales (docs/dose.md): dcm2niix and "
+        "SimpleITK do not. Multiplying is no remedy: dcm2niix loses the planes' distance too.",
     )
 
 
