@@ -25,7 +25,7 @@ from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).parent / "real_data"
 VARIABLE = "RICENET_REAL_DATA"
-SUBJECT = "sub-001"
+SUBJECT, COHORT = "sub-001", "data/real"
 STAGES = ("check_cohort", "preprocess", "quality")
 
 
@@ -137,14 +137,14 @@ def ricenet(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run(project, "ricenet", *arguments)
 
 
-def write_project(project: Path, names: list[str], cohort: str = "data/real") -> None:
+def write_project(project: Path, names: list[str]) -> None:
     """A params.yaml that declares some of the paper's volumes and is otherwise that of the repository."""
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["volumes"] = [volume for volume in content["volumes"] if volume["name"] in names]
     content["modality_sets"] = ["+".join(volume["name"] for volume in content["volumes"])]
     content["explain"]["modality_sets"] = content["evidence"]["repeat_sets"] = []
-    content["cohort"]["root"] = cohort
+    content["cohort"]["root"] = COHORT
     if "dose" not in names:
         content["variables"] = []
     project.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def write_project(project: Path, names: list[str], cohort: str = "data/real") ->
 def write_subject(project: Path, dataset: RealDataset, content: Path) -> None:
     """A raw cohort of one subject from the data set's files, in the project's data/real."""
     assert dataset.expected is not None
-    raw = RawSubject(project / "data/real", SUBJECT, read_params(project / "params.yaml").volumes)
+    raw = RawSubject(project / COHORT, SUBJECT, read_params(project / "params.yaml").volumes)
     for name, file in dataset.expected.subject.items():
         save_nifti(read_volume(content / str(file)), raw.scan(name))
     if raw.volumes.dose is not None:
@@ -163,7 +163,16 @@ def write_subject(project: Path, dataset: RealDataset, content: Path) -> None:
         assert sidecar is not None, f"{dataset.folder.name}: no JSON beside the dose"
         shutil.copyfile(sidecar, raw.dose_sidecar)
     table = f"participant_id\tlabel\tlabel_source\tsubset\n{SUBJECT}\tn/a\tn/a\tn/a\n"
-    (project / "data/real/participants.tsv").write_text(table)
+    (project / COHORT / "participants.tsv").write_text(table)
+
+
+def copy_first_subject(project: Path, cohort: Path) -> None:
+    """The first subject of a raw cohort, with its row, into the project's."""
+    header, *rows = (cohort / "participants.tsv").read_text(encoding="utf-8-sig").splitlines()
+    row = min(row for row in rows if row.startswith("sub-"))
+    subject = row.split("\t")[0]
+    shutil.copytree(cohort / subject, project / COHORT / subject)
+    (project / COHORT / "participants.tsv").write_text(f"{header}\n{row}\n", encoding="utf-8")
 
 
 def map_rows(path: Path) -> list[dict[str, str]]:
