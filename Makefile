@@ -15,10 +15,10 @@ PORT ?= 5000
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test check format ui lock
+.PHONY: help setup viewer repro test real-data check format ui lock
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only when the pins change
 
@@ -48,6 +48,12 @@ repro: setup ## Run the protocol; on the demo cohort, promote the best set and v
 
 test: setup ## Run the tests, in parallel
 	python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
+
+real-data: setup ## Run the commands on real files that you have: DIR=FOLDER (docs/real-data.md)
+	@test -d "$(DIR)" || { echo "make real-data needs DIR=FOLDER, with a folder a data set (docs/real-data.md)." >&2; \
+	  exit 1; }
+	RICENET_REAL_DATA="$(abspath $(DIR))" RICENET_SAMPLES="$(abspath $(DIR))" python -m pytest -v \
+	  tests/test_real_data.py tests/test_{burdenko,cfb_gbm,dose_placement}.py tests/test_dicom_*.py -k real
 
 check: setup ## Lint, types and import contracts
 	ruff check .

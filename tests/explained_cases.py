@@ -11,7 +11,9 @@ from ricenet.config.params import ExplainParams
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote
 from ricenet.evaluation.occlusion.map_summary import MapSummary, Share, UntrainedComparison
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
+from ricenet.volume import Volume
 
 BRAIN_CENTRE, LESION_CENTRE = (9.5, 9.5, 9.5), (13.0, 12.0, 11.0)
 STRONGEST = (13, 12, 11)
@@ -63,6 +65,15 @@ def anatomy(
     return Anatomy("sub-001", label, declared, images, brain, GRID, masks)
 
 
+def doses_of(shown: Anatomy) -> dict[str, StructureDose]:
+    """As if the dose had been exported on the cube."""
+    if shown.dose_gy is None:
+        return {}
+    dose = Volume(shown.dose_gy, shown.grid)
+    masks = {"brain": shown.brain, **shown.known_masks}
+    return {name: StructureDose.of(dose, Volume(mask, shown.grid)) for name, mask in masks.items()}
+
+
 def summary(least: float = -0.05, most: float = 0.2) -> MapSummary:
     bands = (("0 to 20 Gy", 0.1, 0.7), ("20 to 40 Gy", 0.3, 0.2), ("above 40 Gy", 0.6, 0.1))
     regions = (("lesion", 0.5, 0.02), ("cavity", 0.05, 0.0))
@@ -106,4 +117,4 @@ def case(
         "synthetic": True,
         "provenance": {"splits": "0a1b2c", "cube": "16 voxels, stride 8"},
     }
-    return Case(Explanation(**(contents | changes)), of_anatomy, maps, {})
+    return Case(Explanation(**(contents | changes)), of_anatomy, maps, {}, doses_of(of_anatomy))

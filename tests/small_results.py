@@ -9,9 +9,11 @@ import numpy as np
 from preprocessed_subjects import save_measurements, save_volumes
 
 from ricenet.cohort import splits
+from ricenet.cohort.layout import RawSubject
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.tables import table_text
 from ricenet.vocabulary import PAPER_VOLUMES
-from ricenet.volume import Grid, Volume, save_nifti
+from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 LABELS = {f"sub-{i:03d}": ("rice" if i % 2 else "recurrence") for i in range(1, 11)}
 FOLDS = [["sub-001", "sub-002", "sub-003", "sub-004"], ["sub-005", "sub-006", "sub-007", "sub-008"]]
@@ -74,6 +76,14 @@ def write_preprocessed(project: Path, subject: str) -> None:
     volumes = np.stack([mri, mri, dose_gy / 60]).astype(np.float16)
     save_volumes(folder, volumes)
     save_measurements(folder)
+
+
+def write_raw_dose(project: Path, cohort: Path, subject: str) -> None:
+    """The raw dose and the brain mask from which `write_preprocessed` could have been made."""
+    raw, folder = RawSubject(cohort, subject), project / "work/preprocessed" / subject
+    save_nifti(load_nifti(folder / "dose.nii.gz"), raw.scan("dose"))
+    save_nifti(load_nifti(folder / "brain.nii.gz"), folder / BRAIN_MASK)
+    write_json(raw.dose_sidecar, {"DoseUnits": "GY", "DoseSummationType": "PLAN", "NumberOfFractions": 30})
 
 
 def write_ground_truth(cohort: Path, subject: str) -> None:

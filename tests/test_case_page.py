@@ -42,6 +42,7 @@ from ricenet.evaluation.occlusion.page.embedded_volume import (
     embedded_map,
 )
 from ricenet.evaluation.occlusion.page.gallery import SIDE_PIXELS, Tile, gallery_page, thumbnail
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid
@@ -288,14 +289,12 @@ def test_maps_are_named_by_what_is_hidden() -> None:
 
 
 def test_the_histogram_is_cumulative_and_weighs_masks_by_their_share() -> None:
-    dose_gy = np.zeros(GRID.shape, np.float32)
-    dose_gy[:10] = 30.0  # half of the volume
-    lesion = np.zeros(GRID.shape, np.float32)
-    lesion[9, 0, 0], lesion[10, 0, 0] = 0.25, 0.75
-    everywhere, images = np.ones(GRID.shape, bool), {"dose": dose_gy}
-    drawn = dose_volume(replace(anatomy(), images=images, brain=everywhere, known_masks={"lesion": lesion}))
+    brain = StructureDose(np.array([30.0, 0.0]), np.array([700.0, 700.0]))
+    lesion = StructureDose(np.array([30.0, 0.0]), np.array([0.128, 0.384]))
+    drawn = dose_volume({"brain": brain, "lesion": lesion})
+    assert drawn is not None
     curves = {line.name.split(",")[0]: line for line in drawn.lines}
-    assert curves["lesion"].name == "lesion, 1 ml"  # 0.512 ml a voxel
+    assert curves["lesion"].name == "lesion, 1 ml"
     ticks = {tick.text: tick.at for tick in drawn.y_ticks}
     at_30 = {tick.text: tick.at for tick in drawn.x_ticks}["30"]
     for name, share in (("brain", "50"), ("lesion", "25")):

@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 import torch
 from explained_cases import settings
+from preprocessed_subjects import MEASUREMENTS, save_measurements
 from scipy.special import logit
 from small_ensembles import ensemble_record
-from small_results import GRID, LABELS, TEST, write_fold, write_ground_truth, write_preprocessed, write_splits
+from small_results import (
+    GRID,
+    LABELS,
+    TEST,
+    write_fold,
+    write_ground_truth,
+    write_preprocessed,
+    write_raw_dose,
+    write_splits,
+)
 from typer.testing import CliRunner
 
 from ricenet.cli import app
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject
+from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
 from ricenet.evaluation.evidence.calibration import fit_temperature
@@ -20,6 +31,8 @@ from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
 from ricenet.evaluation.occlusion.explained_case import Explanation
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
+from ricenet.evaluation.structure_doses import structure_doses
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, initial_network
@@ -56,6 +69,7 @@ def project(tmp_path_factory):
     for subject in ("sub-001", "sub-005", "sub-009"):
         write_preprocessed(folder, subject)
         write_ground_truth(folder / "data", subject)
+        write_raw_dose(folder, folder / "data", subject)
     return folder
 
 
@@ -77,6 +91,23 @@ def explainer(project, modality_set="event+dose", ensemble=None, cohort="data", 
         settings=settings(10, 10, **values),
         seed=7,
     )
+
+
+def test_a_case_has_the_doses_of_its_brain_and_its_known_masks_in_the_doses_own_voxels(project):
+    raw, folder = RawSubject(project / "data", "sub-005"), project / "work/preprocessed/sub-005"
+    doses = structure_doses(raw, folder)
+    assert list(doses) == ["brain", "cavity", "lesion"]
+    dose_gy, brain = (load_nifti(folder / name).data for name in ("dose.nii.gz", BRAIN_MASK))
+    for level in (0, 20, 57):
+        counted = ((brain > 0) & (dose_gy >= level)).sum() * 0.512  # 8 mm a side
+        assert doses["brain"].volume_ml(level) == pytest.approx(counted, rel=0.02)
+    assert explainer(project, each_modality=False).explain("sub-005").doses.keys() == doses.keys()
+
+
+def test_without_a_dose_there_is_no_histogram(project, tmp_path):
+    folder = tmp_path / "sub-005"
+    save_measurements(folder, MEASUREMENTS.model_copy(update={"dose": None}))
+    assert structure_doses(RawSubject(project / "data", "sub-005"), folder) == {}
 
 
 def test_the_first_of_each_label_with_the_volumes_is_explained_and_never_a_test_subject(project):
@@ -188,7 +219,7 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     write_preprocessed(project, "sub-003")
     (damaged / "event.npy").write_bytes(b"no array")
     # of a cohort whose maker knows no cause
-    (project / "real").mkdir()
+    write_raw_dose(project, project / "real", "sub-005")
     with pytest.raises(ResultError, match=r"(?s)1 of 2 subjects could not be explained:\n  - sub-003: event"):
         explain_subjects(explainer(project, each_modality=False, cohort="real"), ["sub-003", "sub-005"], out)
     assert (out / "sub-005/index.html").is_file()

@@ -12,6 +12,7 @@ from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
 from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
 from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
     dose_scalars,
@@ -226,11 +227,21 @@ def test_an_alpha_beta_that_is_no_positive_dose_is_refused(value: object) -> Non
 # measurements
 
 
+def dose_in(dose_gy: Any, brain: Any, grid: Grid) -> StructureDose:
+    return StructureDose.of(Volume(dose_gy, grid), Volume(brain, grid))
+
+
+def shape_scalars(dose_gy: Any, brain: Any, grid: Grid) -> dict[str, float | None]:
+    return dose_shape_scalars(dose_in(dose_gy, brain, grid), dose_gy, brain, grid)
+
+
 def test_scalars_of_a_dose_by_hand() -> None:
     # a brain of 4 voxels of 8 ml: 10, 30, 60, 60 Gy; 60 Gy outside it does not count
     dose_gy = np.array([10, 30, 60, 60, 60, 0, 0, 0], np.float32).reshape(2, 2, 2)
     brain = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool).reshape(2, 2, 2)
-    assert dose_scalars(dose_gy, brain, voxel_ml=8.0) == {
+    grid = Grid.cube(np.zeros(3), 20.0, 2)
+    inside = dose_in(dose_gy, brain, grid)
+    assert dose_scalars(inside) == {
         "dose_max_gy": 60.0,
         "dose_mean_gy": 40.0,
         "v20": 0.75,
@@ -239,8 +250,8 @@ def test_scalars_of_a_dose_by_hand() -> None:
         "ptv_ml": 16.0,
     }
     volumes = {"given_v20_ml": 24.0, "given_v40_ml": 16.0, "given_v60_ml": 16.0}
-    assert given_dose_scalars(dose_gy, brain, voxel_ml=8.0) == volumes
-    assert dose_scalars(0 * dose_gy, brain, 8.0)["ptv_ml"] == 0
+    assert given_dose_scalars(inside) == volumes
+    assert dose_scalars(dose_in(0 * dose_gy, brain, grid))["ptv_ml"] == 0
 
 
 def test_one_of_256_voxels_with_all_the_dose_has_half_of_it_as_its_equivalent_uniform_dose() -> None:
@@ -251,8 +262,8 @@ def test_one_of_256_voxels_with_all_the_dose_has_half_of_it_as_its_equivalent_un
         Grid((4, 8, 8), np.eye(4)),
     )
     dose_gy[1, 2, 3] = 60
-    assert dose_shape_scalars(dose_gy, brain, grid)["eud8_gy"] == pytest.approx(30)
-    assert dose_shape_scalars(np.full_like(dose_gy, 42), brain, grid)["eud8_gy"] == pytest.approx(42)
+    assert shape_scalars(dose_gy, brain, grid)["eud8_gy"] == pytest.approx(30)
+    assert shape_scalars(np.full_like(dose_gy, 42), brain, grid)["eud8_gy"] == pytest.approx(42)
 
 
 def test_a_ball_of_dose_has_the_volume_the_gradient_and_the_place_that_it_was_given() -> None:
@@ -260,7 +271,7 @@ def test_a_ball_of_dose_has_the_volume_the_gradient_and_the_place_that_it_was_gi
     grid = Grid.cube(np.array([5.0, -3.0, 2.0]), 1.0, 61)
     radius_mm = np.linalg.norm(np.moveaxis(np.indices(grid.shape), 0, -1) - [38, 30, 30], axis=-1)
     dose_gy = np.maximum(60 - 3 * np.maximum(radius_mm - 10, 0), 0).astype(np.float32)
-    found = dose_shape_scalars(dose_gy, np.ones(grid.shape, bool), grid)
+    found = shape_scalars(dose_gy, np.ones(grid.shape, bool), grid)
     assert found["high_dose_ml"] == pytest.approx(4 / 3 * np.pi * 14**3 / 1000, rel=0.01)
     assert found["edge_gradient_gy_mm"] == pytest.approx(3, rel=0.01)
     assert found["high_dose_off_middle_mm"] == pytest.approx(8, abs=1e-6)
@@ -271,34 +282,37 @@ def test_a_ramp_has_its_slope_whatever_the_voxels_and_wherever_the_brain_ends() 
     grid = Grid((51, 5, 5), np.diag([4.0, 2.0, 1.0, 1.0]))
     dose_gy = np.broadcast_to(2 * np.arange(51, dtype=np.float32)[:, None, None], grid.shape)
     brain = np.ones(grid.shape, bool)
-    found = dose_shape_scalars(dose_gy, brain, grid)
+    found = shape_scalars(dose_gy, brain, grid)
     assert found["edge_gradient_gy_mm"] == pytest.approx(0.5)
     # from voxel 40 on, of 50: 11 slices of 25 voxels of 0.008 ml; middles at voxels 45 and 25
     assert found["high_dose_ml"] == pytest.approx(11 * 25 * 0.008)
     assert found["high_dose_off_middle_mm"] == pytest.approx(80)
     brain[:42] = False
     # the brain's own surface is no edge of the dose, and there is no other
-    assert dose_shape_scalars(dose_gy, brain, grid)["edge_gradient_gy_mm"] is None
+    assert shape_scalars(dose_gy, brain, grid)["edge_gradient_gy_mm"] is None
 
 
 def test_without_dose_there_is_no_high_dose_to_measure() -> None:
-    found = dose_shape_scalars(np.zeros(CUBE.shape, np.float32), EVERYWHERE, CUBE)
+    found = shape_scalars(np.zeros(CUBE.shape, np.float32), EVERYWHERE, CUBE)
     nothing = {"edge_gradient_gy_mm": None, "high_dose_off_middle_mm": None}
     assert found == {"eud8_gy": 0.0, "high_dose_ml": 0.0, **nothing}
 
 
 def test_dose_outside_is_a_share_of_the_integral_on_the_doses_own_grid() -> None:
     dose = line_of([10.0, 20.0, 30.0, 40.0])
-    brain = line_of([0.0, 1.0, 1.0, 0.0])
-    assert share_outside(dose, Volume(brain.data > 0, brain.grid), np.eye(4)) == pytest.approx(50 / 100)
+
+    def outside(brain: Volume, transform: Any = None) -> float:
+        mask = Volume(brain.data > 0, brain.grid)
+        return share_outside(dose, StructureDose.of(dose, mask, transform))
+
+    assert outside(line_of([0.0, 1.0, 1.0, 0.0])) == pytest.approx(50 / 100)
     # a brain on a grid elsewhere: only the last two voxels of the dose lie in it
-    elsewhere = line_of([1.0, 1.0, 1.0], start_mm=2.0)
-    brain = Volume(elsewhere.data > 0, elsewhere.grid)
-    assert share_outside(dose, brain, np.eye(4)) == pytest.approx(30 / 100)
+    brain = line_of([1.0, 1.0, 1.0], start_mm=2.0)
+    assert outside(brain) == pytest.approx(30 / 100)
     # a dose whose world lies 2 mm from the brain's: its first three voxels
     moved = np.eye(4)
     moved[0, 3] = 2.0
-    assert share_outside(dose, brain, moved) == pytest.approx(40 / 100)
+    assert outside(brain, moved) == pytest.approx(40 / 100)
 
 
 def test_raw_intensities_are_sampled_in_the_brain_through_the_transform() -> None:

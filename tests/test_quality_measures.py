@@ -8,6 +8,7 @@ from preprocessed_subjects import DOSE, MEASUREMENTS, REGISTRATION
 from small_quality import PARAMS, VALUES
 
 from ricenet.cohort.quarantine import REASONS
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.screening.quality.examination import dose_volume_curve, grey_window, histogram, mask_on
 from ricenet.screening.quality.measures import (
     MEASURES,
@@ -113,7 +114,7 @@ def test_every_limit_is_a_parameter_and_has_a_reason_for_the_quarantine() -> Non
 
 
 def test_the_dose_volume_curve_falls_from_the_brain_to_nothing() -> None:
-    curve = dose_volume_curve(np.array([0.0, 1.0, 2.5], dtype=np.float32), 2.0)
+    curve = dose_volume_curve(StructureDose(np.array([2.5, 1.0, 0.0]), np.array([2.0, 2.0, 2.0])))
     assert curve == [[0.0, 6.0], [1.0, 4.0], [2.0, 2.0], [3.0, 0.0], [4.0, 0.0]]
 
 

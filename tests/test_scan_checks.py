@@ -239,6 +239,9 @@ def test_a_plausible_dose_is_fine(cohort: Path, maximum_gy: float, sidecar: dict
         (78.1, {}, "78.1 Gy", "a course that is missing in the prescription"),
         (2.07, NO_PRESCRIPTION, "2.1 Gy (2.07 Gy in the file times 1); without a", "one fraction's dose"),
         (6200.0, NO_PRESCRIPTION, "6200.0 Gy", "its voxels are cGy"),
+        (15000.0, NO_PRESCRIPTION, "15000.0 Gy", "its voxels are cGy"),
+        (107.0, {}, "107.0 Gy", "its voxels are percent of the prescription"),
+        (1.07, {}, "1.1 Gy", "its voxels are shares of the prescription"),
         (
             62.0,
             FRACTION | NO_PRESCRIPTION,
@@ -254,3 +257,32 @@ def test_an_implausible_dose_names_its_figures_and_the_likely_cause(
     problem = the_problem(cohort)
     assert problem.file == FILES["dose"]
     assert f"the course's dose reaches {found}" in problem.found and cause in problem.remedy
+
+
+@pytest.mark.parametrize("sidecar", [{}, FRACTION, NO_PRESCRIPTION])
+@pytest.mark.parametrize(
+    ("voxels", "found"),
+    [
+        ((62000.0,), "from 0 to 62000"),  # 62 Gy at a scaling of 0.001
+        ((1e9,), "from 0 to 1000000000"),
+        ((-(2.0**31), 2.0**31), "from -2147483648 to 2147483648"),  # beyond 2^31, where it wraps
+        ((-5536.0, 30000.0), "from -5536 to 30000"),  # beyond 2^15
+        ((-5536.0, 60.0), "from -5536 to 60"),
+    ],
+)
+def test_stored_integers_are_told_from_overshoot_and_from_cgy(
+    cohort: Path, voxels: tuple[float, ...], found: str, sidecar: dict[str, object]
+) -> None:
+    change_sidecar(cohort, **sidecar)
+    stored = np.array([0, *voxels], np.float32)
+    change_voxels(cohort / FILES["dose"], lambda given: np.resize(stored, given.shape))
+    problem = the_problem(cohort)
+    assert problem.file == FILES["dose"] and f"values {found}, which are no doses" in problem.found
+    assert "unscaled stored integers" in problem.found
+    assert ("wrapped below zero" in problem.found) == (min(voxels) < 0)
+    assert "dcm2niix and SimpleITK do not" in problem.remedy
+
+
+def test_a_ct_in_place_of_the_dose_is_named(cohort: Path) -> None:
+    change_voxels(cohort / FILES["dose"], lambda voxels: one_voxel(1800.0)(np.full_like(voxels, -1024)))
+    assert "rather a CT in HU" in the_problem(cohort).found

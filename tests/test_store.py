@@ -106,6 +106,7 @@ def test_without_links_files_are_copied(
     laid_out = tmp_path / "out" / "part" / "answer"
     assert laid_out.read_text() == "42"
     assert laid_out.stat().st_ino != (folder / "part" / "answer").stat().st_ino
+    assert laid_out.stat().st_mode & 0o222 == 0
 
 
 # ---- several processes

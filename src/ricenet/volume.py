@@ -128,6 +128,10 @@ class Volume:
         if self.data.shape != self.grid.shape:
             raise ValueError(f"data of shape {self.data.shape} on a grid of shape {self.grid.shape}")
 
+    def times(self, factor: float) -> Volume:
+        """The same with every value multiplied, as float32."""
+        return Volume(np.asarray(self.data * np.float32(factor), dtype=np.float32), self.grid)
+
 
 def load_nifti(path: Path) -> Volume:
     """Read a three-dimensional NIfTI file as float32.

@@ -1,8 +1,11 @@
-"""What the largest dose of a course can be: judged here alone, for an import, a raw cohort and a new case."""
+"""What the doses of a course can be: judged here alone, for an import, a raw cohort and a new case."""
 
 from __future__ import annotations
 
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ricenet.cohort.problems import Finding
 
@@ -17,6 +20,11 @@ LEAST_COURSE_GY, MOST_COURSE_GY = 20.0, 150.0
 """Between these the largest dose of a course lies that states no prescription. The shortest courses for
 glioblastoma prescribe 25 Gy in 5 fractions (Roa et al., J Clin Oncol 33 (2015) 4145-4150); a full course
 and a re-irradiation together reach about 115 Gy. One fraction's dose and a dose in cGy lie far outside."""
+
+LARGEST_CGY = 100 * MOST_COURSE_GY
+"""Beyond it a value is no dose in cGy either: a stored integer of an RTDOSE, thousands to billions."""
+
+AIR_HU = (-1100.0, -900.0)
 
 _STATE_COURSE = (
     "if it is the whole course's dose, state so (map: dose_of=course; sidecar: DoseSummationType PLAN; "
@@ -38,6 +46,38 @@ def is_possible(course_gy: float, prescription_gy: float | None) -> bool:
     if prescription_gy is None:
         return LEAST_COURSE_GY <= course_gy <= MOST_COURSE_GY
     return fits(course_gy, prescription_gy)
+
+
+def no_dose_fault(least: float, largest: float) -> Finding | None:
+    """What is wrong with voxels that are no doses in any unit; None where they can be some.
+
+    least, largest: of all voxels, finite. Interpolation leaves some Gy below zero, never more than a course.
+    """
+    if largest <= LARGEST_CGY and least >= -MOST_COURSE_GY:
+        return None
+    found = f"values from {least:.10g} to {largest:.10g}, which are no doses"
+    if AIR_HU[0] <= least <= AIR_HU[1] and largest <= LARGEST_CGY:
+        return Finding(f"{found}: rather a CT in HU", "Put the dose in its place.")
+    wrapped = ", and wrapped below zero" if least < 0 else ""
+    return Finding(
+        f"{found}: unscaled stored integers of the RTDOSE (DoseGridScaling was left out{wrapped})",
+        "Make the NIfTI anew with `ricenet import`, or a converter that scales (docs/dose.md): dcm2niix and "
+        "SimpleITK do not. Multiplying is no remedy: dcm2niix loses the planes' distance too.",
+    )
+
+
+def negative_fault(dose_gy: NDArray[np.float32]) -> Finding | None:
+    """What is wrong with voxels below zero; None where there are none."""
+    if not (negative := dose_gy < 0).any():
+        return None
+    found = f"{negative.sum()} voxel(s) of negative dose, down to {dose_gy[negative].min():g} Gy"
+    return Finding(found, "Export the dose again without resampling overshoot or offset.")
+
+
+def _relative_unit(maximum: float) -> str | None:
+    # a plan's largest dose is the prescription or more
+    units = {"percent": 100, "shares": 1}
+    return next((unit for unit, whole in units.items() if 1 <= maximum / whole <= MOST_OF_PRESCRIPTION), None)
 
 
 def dose_fault(
@@ -65,6 +105,8 @@ def dose_fault(
         remedy = f"Times {fractions} fractions it would fit: {_STATE_FRACTION}."
     elif is_possible(course_gy / 100, prescription_gy):
         remedy = "If its voxels are cGy, export it in Gy."
+    elif prescription_gy is not None and (unit := _relative_unit(maximum_gy)):
+        remedy = f"If its voxels are {unit} of the prescription, export it in Gy."
     else:
         remedy = (
             "Check that dose and prescription are of the same course, and whole: a boost's dose alone, a "

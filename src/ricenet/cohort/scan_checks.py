@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ricenet.cohort.dose_limits import Extent, dose_fault
+from ricenet.cohort.dose_limits import Extent, dose_fault, negative_fault, no_dose_fault
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.problems import Finding
 from ricenet.volume import Affine, Grid, Volume, inverse
@@ -91,14 +91,7 @@ def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = Non
         remedy = "Write 1 inside and 0 elsewhere, or remove it."
         findings.append(Finding("holds values other than 0 and 1", remedy))
     if kind == "dose":
-        if (negative := data < 0).any():
-            found = f"{negative.sum()} voxel(s) of negative dose, down to {data[negative].min():g} Gy"
-            remedy = "Export the dose again without resampling overshoot or offset."
-            findings.append(Finding(found, remedy))
-        if sidecar is not None and np.isfinite(data.max()):
-            extent: Extent = "fraction" if sidecar.summation_type == "FRACTION" else "course"
-            fault = dose_fault(float(data.max()), extent, sidecar.fractions, sidecar.prescription_gy)
-            findings += [fault] if fault else []
+        findings += _dose_findings(data, sidecar)
     return findings
 
 
@@ -107,6 +100,19 @@ def outside(mask: Volume, grid: Grid) -> bool:
     middle_mm = mask.grid.world_mm(np.argwhere(mask.data > 0).mean(axis=0))
     voxel = (inverse(grid.affine) @ [*middle_mm, 1.0])[:3]
     return bool((voxel < -0.5).any() or (voxel > np.array(grid.shape) - 0.5).any())
+
+
+def _dose_findings(data: np.ndarray, sidecar: DoseSidecar | None) -> list[Finding]:
+    least, largest = float(data.min()), float(data.max())
+    finite = np.isfinite([least, largest]).all()
+    if finite and (no_dose := no_dose_fault(least, largest)):
+        # its negative values and its maximum have the same cause
+        return [no_dose]
+    found = [negative_fault(data)]
+    if sidecar is not None and finite:
+        extent: Extent = "fraction" if sidecar.summation_type == "FRACTION" else "course"
+        found.append(dose_fault(largest, extent, sidecar.fractions, sidecar.prescription_gy))
+    return [fault for fault in found if fault]
 
 
 def _affine_findings(affine: Affine) -> list[Finding]:

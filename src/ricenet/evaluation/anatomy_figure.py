@@ -118,7 +118,6 @@ def read_anatomy(
     for path in (*needed, brain_path := preprocessed / subject / brain_file(suffix)):
         require(path, "preprocess")
     brain = load_nifti(brain_path)
-    masks = {name: cohort / GROUND_TRUTH / subject / f"{name}.nii.gz" for name in MASK_TITLES}
     return Anatomy(
         subject=subject,
         label=label,
@@ -126,12 +125,19 @@ def read_anatomy(
         images={n: load_nifti(f).data.astype(np.float32) for n, f in files.items() if f.is_file()},
         brain=brain.data > 0.5,
         grid=brain.grid,
-        known_masks={name: _on_grid(path, brain.grid) for name, path in masks.items() if path.is_file()},
+        known_masks={
+            name: _on_grid(mask, brain.grid) for name, mask in read_known_masks(cohort, subject).items()
+        },
     )
 
 
-def _on_grid(path: Path, grid: Grid) -> Image:
-    mask: Volume = load_nifti(path)
+def read_known_masks(cohort: Path, subject: str) -> dict[str, Volume]:
+    """The masks that a synthetic cohort's maker knows, on their own grids in the reference MRI's space."""
+    files = {name: cohort / GROUND_TRUTH / subject / f"{name}.nii.gz" for name in MASK_TITLES}
+    return {name: load_nifti(path) for name, path in files.items() if path.is_file()}
+
+
+def _on_grid(mask: Volume, grid: Grid) -> Image:
     return resample(mask, grid, supersampling=supersampling_for(mask.grid, grid)).data.astype(np.float32)
 
 

@@ -12,6 +12,9 @@ from ricenet.volume import Volume
 REFERENCE_GY = 2.0
 """Dose of a fraction of the reference schedule."""
 
+PLATEAU_SHARE = 0.01
+"""Of the brain, that gets more than the plateau dose: hot spots do not count."""
+
 TARGET_SHARE = 0.95
 """Of the plateau dose, above which a voxel is counted to the planning target volume."""
 
@@ -77,8 +80,8 @@ def require_dose_in_brain(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]
 
 
 def plateau_gy(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
-    """Dose of the high-dose plateau: the 99th percentile in the brain, so that hot spots do not count."""
-    return float(np.percentile(dose_gy[brain], 99.0))
+    """Dose of the high-dose plateau: what PLATEAU_SHARE of the brain gets or more."""
+    return float(np.percentile(dose_gy[brain], 100 * (1 - PLATEAU_SHARE)))
 
 
 def target(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ricenet.preprocessing.dose_cube import plateau_gy, target
+from ricenet.preprocessing.dose_cube import PLATEAU_SHARE, TARGET_SHARE, plateau_gy
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.records import Record
-from ricenet.vocabulary import Volumes
-from ricenet.volume import Affine, Grid, Volume, resample, rotation_deg, supersampling_for
+from ricenet.vocabulary import Volumes, VolumeSpec
+from ricenet.volume import Affine, Grid, Volume, resample, rotation_deg
 
 MEASUREMENTS_FILE = "measurements.json"
 
@@ -97,10 +98,11 @@ class DoseMeasurements(Record):
     """The dose of the whole course.
 
     factor: by which the file's Gy were multiplied. eqd2_alpha_beta_gy: None where the dose is as given.
-    As the network sees it, in the brain: largest and mean dose, shares of 20, 40, 60 Gy or more, and the
-    estimated planning target volume; and as `dose_shape_scalars`.
+    In the brain, in EQD2 where that is asked for: largest and mean dose, shares of 20, 40, 60 Gy or more, and
+    the estimated planning target volume; and as `dose_shape_scalars`.
     As it was given, never EQD2: largest dose anywhere in the file, the brain's volumes of 20, 40, 60 Gy or
-    more, and the share of the dose's integral outside the brain (on the dose's own grid).
+    more, and the share of the dose's integral outside the brain.
+    Volumes, means and shares are of the dose's own voxels (`StructureDose`), in the brain as it was found.
     """
 
     factor: float
@@ -173,6 +175,11 @@ class Measurements(Record):
         """The transform from the reference MRI's world into that of an MRI."""
         return np.array(self.mris[name].world_from_reference, dtype=np.float64)
 
+    def world_of(self, spec: VolumeSpec, volumes: Volumes) -> Affine:
+        """From the reference MRI's world into that of a volume; a dose lies in that of its session's MRI."""
+        own = spec if spec.kind == "mri" else volumes.session_reference(spec.session)
+        return self.world_from_reference(own.name)
+
     def cube(self, voxels: int) -> Grid:
         """The cube's grid, to the last bit, which NIfTI does not keep."""
         return Grid((voxels, voxels, voxels), np.array(self.cube_affine, dtype=np.float64))
@@ -193,40 +200,38 @@ class Measurements(Record):
         return known
 
 
-def dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:
-    """Dose in the brain: largest, mean, shares of 20, 40 and 60 Gy or more, and the target's volume.
-
-    dose_gy, brain: (X, Y, Z).
-    """
-    inside = dose_gy[brain]
+def dose_scalars(inside: StructureDose) -> dict[str, float]:
+    """Dose in the brain: largest, mean, shares of 20, 40 and 60 Gy or more, and the target's volume."""
+    plateau = inside.hottest_gy(PLATEAU_SHARE)
     return {
-        "dose_max_gy": float(inside.max()),
-        "dose_mean_gy": float(inside.mean(dtype=np.float64)),
-        **{f"v{level}": float((inside >= level).mean()) for level in LEVELS_GY},
-        "ptv_ml": float(target(dose_gy, brain).sum()) * voxel_ml,
+        "dose_max_gy": inside.max_gy,
+        "dose_mean_gy": inside.mean_gy,
+        **{f"v{level}": inside.volume_ml(level) / inside.total_ml for level in LEVELS_GY},
+        "ptv_ml": inside.volume_ml(TARGET_SHARE * plateau) if plateau > 0 else 0.0,
     }
 
 
-def dose_shape_scalars(dose_gy: Floats, brain: Mask, grid: Grid) -> dict[str, float | None]:
-    """How the dose lies in the brain. dose_gy, brain: (X, Y, Z) on `grid`, whose axes are at right angles.
+def dose_shape_scalars(
+    inside: StructureDose, dose_gy: Floats, brain: Mask, grid: Grid
+) -> dict[str, float | None]:
+    """How the dose lies in the brain.
 
-    eud8_gy: generalised equivalent uniform dose, (mean of dose^8)^(1/8) (Niemierko 1999). high_dose_ml: what
-    gets 80 % of the plateau dose or more. edge_gradient_gy_mm: mean size of the dose's gradient in those of
-    its voxels that touch a lower dose; None where none does. high_dose_off_middle_mm: from its centroid to
-    the brain's; None where there is no such dose.
+    inside: the dose in the brain. dose_gy, brain: (X, Y, Z) on a grid whose axes are at right angles; places
+    and slopes are taken there.
+    eud8_gy: generalised equivalent uniform dose, (mean of dose^8)^(1/8). high_dose_ml: what gets 80 % of the
+    plateau dose or more. edge_gradient_gy_mm: mean size of the dose's gradient in those of its voxels that
+    touch a lower dose; None where none does. high_dose_off_middle_mm: from its centroid to the brain's; None
+    where there is no such dose.
     """
     level = HIGH_DOSE_SHARE * plateau_gy(dose_gy, brain)
     above = (dose_gy >= level) & (dose_gy > 0)
     high = above & brain
-    inside = dose_gy[brain].astype(np.float64)
-    largest = float(inside.max())
-    # of shares of the largest dose, whose powers stay in range
-    eud = largest * float(((inside / largest) ** EUD_A).mean()) ** (1 / EUD_A) if largest > 0 else 0.0
+    plateau = inside.hottest_gy(PLATEAU_SHARE)
     gradients = _edge_gradients(dose_gy, above, brain, grid)
     middles = [grid.world_mm(np.argwhere(mask).mean(axis=0)) for mask in (high, brain) if mask.any()]
     return {
-        "eud8_gy": eud,
-        "high_dose_ml": float(high.sum()) * grid.voxel_ml,
+        "eud8_gy": inside.equivalent_uniform_gy(EUD_A),
+        "high_dose_ml": inside.volume_ml(HIGH_DOSE_SHARE * plateau) if plateau > 0 else 0.0,
         "edge_gradient_gy_mm": float(gradients.mean()) if len(gradients) else None,
         "high_dose_off_middle_mm": float(np.linalg.norm(middles[0] - middles[1])) if high.any() else None,
     }
@@ -243,21 +248,18 @@ def _edge_gradients(dose_gy: Floats, above: Mask, brain: Mask, grid: Grid) -> ND
     return found
 
 
-def given_dose_scalars(dose_gy: Floats, brain: Mask, voxel_ml: float) -> dict[str, float]:
-    """The brain's volumes of 20, 40 and 60 Gy or more, of the dose as given. dose_gy, brain: (X, Y, Z)."""
-    inside = dose_gy[brain]
-    return {f"given_v{level}_ml": float((inside >= level).sum()) * voxel_ml for level in LEVELS_GY}
+def given_dose_scalars(inside: StructureDose) -> dict[str, float]:
+    """The brain's volumes of 20, 40 and 60 Gy or more, of the dose as given."""
+    return {f"given_v{level}_ml": inside.volume_ml(level) for level in LEVELS_GY}
 
 
-def share_outside(dose: Volume, brain: Volume, brain_from_dose: Affine) -> float:
-    """Share of a dose's integral outside a brain mask, on the dose's own grid, of which no voxel is lost.
+def share_outside(dose_gy: Volume, inside: StructureDose) -> float:
+    """Share of a dose's integral outside the brain, on the dose's own grid, of which no voxel is lost.
 
-    dose: not 0 everywhere. Voxels that the mask fills in part count in part.
+    dose_gy: not 0 everywhere. Voxels that the brain fills in part count in part.
     """
-    points = supersampling_for(brain.grid, dose.grid)
-    share = resample(brain, dose.grid, brain_from_dose, order=1, supersampling=points).data
-    values = np.asarray(dose.data, dtype=np.float64)
-    return 1.0 - float((values * share).sum()) / float(values.sum())
+    whole = float(np.maximum(dose_gy.data, 0).sum(dtype=np.float64)) * dose_gy.grid.voxel_ml
+    return 1.0 - inside.integral_gy_ml / whole
 
 
 def raw_intensities(mri: Volume, brain: Volume, mri_from_brain: Affine) -> tuple[float, float]:

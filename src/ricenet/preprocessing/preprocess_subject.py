@@ -24,6 +24,7 @@ from ricenet.preprocessing.cube import (
     require_coverage,
 )
 from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
     MEASUREMENTS_FILE,
@@ -217,21 +218,23 @@ class _CubeMaker:
         """The course's dose in Gy, or in Gy EQD2 where that is asked for, and measured."""
         given, sidecar = load_nifti(self.raw.scan(spec.name)), read_dose_sidecar(self.raw.dose_sidecar)
         transform = world_from_reference(spec, self.raw, self.registrations)
-        given_gy = dose_gy = dose_on_cube(given, self.cube, sidecar.factor, transform)
         alpha_beta_gy = self.params.eqd2_alpha_beta_gy
-        if alpha_beta_gy is not None:
-            eqd2, factor = dose_source(given, sidecar, alpha_beta_gy, self.raw.subject)
-            dose_gy = dose_on_cube(eqd2, self.cube, factor, transform)
+        source, factor = dose_source(given, sidecar, alpha_beta_gy, self.raw.subject)
+        dose_gy = dose_on_cube(source, self.cube, factor, transform)
         require_dose_in_brain(dose_gy, self.brain, self.raw.subject)
+        given_gy = given.times(sidecar.factor)
+        given_inside = inside = StructureDose.of(given_gy, self.brain_mask, inverse(transform))
+        if alpha_beta_gy is not None:
+            inside = StructureDose.of(source.times(factor), self.brain_mask, inverse(transform))
         measured = DoseMeasurements(
             factor=sidecar.factor,
             prescription_gy=sidecar.prescription_gy,
             eqd2_alpha_beta_gy=alpha_beta_gy,
-            **dose_scalars(dose_gy, self.brain, self.cube.voxel_ml),
-            **dose_shape_scalars(dose_gy, self.brain, self.cube),
-            **given_dose_scalars(given_gy, self.brain, self.cube.voxel_ml),
-            given_max_gy=float(given.data.max() * np.float32(sidecar.factor)),
-            outside_brain=share_outside(given, self.brain_mask, inverse(transform)),
+            **dose_scalars(inside),
+            **dose_shape_scalars(inside, dose_gy, self.brain, self.cube),
+            **given_dose_scalars(given_inside),
+            given_max_gy=float(given_gy.data.max()),
+            outside_brain=share_outside(given_gy, given_inside),
         )
         return Volume(dose_gy, self.cube), measured
 

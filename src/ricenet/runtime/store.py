@@ -133,8 +133,8 @@ def _link_or_copy(source: str, target: str) -> str:
     try:
         os.link(source, target)
     except OSError:
-        # another disk, or one without links
-        shutil.copyfile(source, target)
+        # another disk, or one without links; read-only as well
+        shutil.copy(source, target)
     return target
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ricenet.config.inputs import InputName
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.map_summary import MapSummary
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.runtime.records import Record
 
 TOGETHER = "together"
@@ -65,12 +66,17 @@ class Explanation(Record):
 
 @dataclass(frozen=True)
 class Case:
-    """An explained prediction with its volumes. maps: by name; untrained: those of random weights."""
+    """An explained prediction with its volumes.
+
+    maps: by name; untrained: those of random weights. doses: in Gy, in the brain and each known mask; empty
+    without a dose.
+    """
 
     explanation: Explanation
     anatomy: Anatomy
     maps: Mapping[str, Map]
     untrained: Mapping[str, Map]
+    doses: Mapping[str, StructureDose] = field(default_factory=dict)
 
 
 def strongest_voxel(change: Map) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from ricenet.cohort.checked import (
     read_usable_cohort,
 )
 from ricenet.cohort.description import is_synthetic
+from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
 from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
@@ -26,6 +27,7 @@ from ricenet.evaluation.held_out import HeldOut, lacking, read_out_of_fold
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote
 from ricenet.evaluation.occlusion.map_summary import summarise
 from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
+from ricenet.evaluation.structure_doses import structure_doses
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.errors import ResultError
@@ -184,7 +186,9 @@ class Explainer:
                 "against untrained weights": summaries[TOGETHER].untrained.verdict,
             },
         )
-        return Case(explanation, anatomy, {name: m.change for name, m in found.items()}, untrained)
+        maps = {name: m.change for name, m in found.items()}
+        raw = RawSubject(self.raw, subject, self.volumes)
+        return Case(explanation, anatomy, maps, untrained, structure_doses(raw, self.preprocessed / subject))
 
     def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
         """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""

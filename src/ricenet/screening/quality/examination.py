@@ -14,6 +14,7 @@ from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
 from ricenet.preprocessing.dose_cube import isocentre_voxel
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import brain_file
 from ricenet.preprocessing.preprocess_cohort import PROVENANCE
@@ -23,7 +24,7 @@ from ricenet.screening.quality.measures import measures_of
 from ricenet.screening.quality.mosaic import Sheet, around, draw, encode, lay_out, outlines, spread
 from ricenet.screening.quality.own_brain import OwnBrain
 from ricenet.vocabulary import VolumeSpec
-from ricenet.volume import Affine, Grid, Volume, dice, load_nifti, resample, supersampling_for
+from ricenet.volume import Affine, Grid, Volume, dice, inverse, load_nifti, resample, supersampling_for
 
 RECORD = "examination.json"
 OVERLAP_SPACING_MM = 2.0
@@ -52,7 +53,7 @@ def examine(raw: RawSubject, preprocessed: Path, own_brain: OwnBrain | None, fol
     """
     subject = _Subject.read(raw, preprocessed, own_brain)
     sheets = subject.sheets()
-    inside, voxel_ml = subject.brain.data, subject.brain.grid.voxel_ml
+    inside = subject.brain.data
     record: dict[str, Any] = {
         "measures": measures_of(subject.measured, raw.volumes, subject.brain_overlap()),
         "own_brain": None if own_brain is None else own_brain.origin,
@@ -68,7 +69,10 @@ def examine(raw: RawSubject, preprocessed: Path, own_brain: OwnBrain | None, fol
         "provenance": read_json(require(preprocessed / PROVENANCE, "preprocess")),
     }
     if subject.dose is not None:
-        record["dose_volume"] = dose_volume_curve(subject.dose.on_cube_gy[inside], voxel_ml)
+        in_brain = StructureDose.of(
+            subject.dose.volume, subject.brain_mask, inverse(subject.dose.from_reference)
+        )
+        record["dose_volume"] = dose_volume_curve(in_brain)
         record["dose_json"] = subject.dose.sidecar
     write_json(folder / RECORD, record)
 
@@ -101,10 +105,8 @@ class _Subject:
         measured, dose = Measurements.of_subject(folder), None
         if measured.dose is not None and (spec := raw.volumes.dose) is not None:
             given = load_nifti(raw.scan(spec.name))
-            course = Volume(
-                np.asarray(given.data * np.float32(measured.dose.factor), dtype=np.float32), given.grid
-            )
-            transform = _from_reference(measured, raw, spec)
+            course = given.times(measured.dose.factor)
+            transform = measured.world_of(spec, raw.volumes)
             content = read_json(raw.dose_sidecar)
             shown = {key: content[key] for key in SIDECAR_KEYS if key in content}
             dose = _Dose(course, transform, dose_on_cube(course, brain.grid, 1.0, transform), shown)
@@ -119,7 +121,7 @@ class _Subject:
 
     def from_reference(self, spec: VolumeSpec) -> Affine:
         """From the reference's world into that of a volume."""
-        return _from_reference(self.measured, self.raw, spec)
+        return self.measured.world_of(spec, self.raw.volumes)
 
     def brain_overlap(self) -> float | None:
         """Dice coefficient of the brain mask and the last session's own brain, registered."""
@@ -190,11 +192,6 @@ class _Subject:
         return lines
 
 
-def _from_reference(measured: Measurements, raw: RawSubject, spec: VolumeSpec) -> Affine:
-    own = spec if spec.kind == "mri" else raw.volumes.session_reference(spec.session)
-    return measured.world_from_reference(own.name)
-
-
 def mask_on(mask: Volume, grid: Grid, source_from_target: Affine | None = None) -> NDArray[np.bool_]:
     """A mask on another grid: voxels that it fills by half or more."""
     k = supersampling_for(mask.grid, grid)
@@ -203,15 +200,11 @@ def mask_on(mask: Volume, grid: Grid, source_from_target: Affine | None = None) 
     return inside
 
 
-def dose_volume_curve(
-    inside_gy: NDArray[np.float32], voxel_ml: float, step_gy: float = 1.0
-) -> list[list[float]]:
-    """Cumulative dose-volume histogram: rows (dose in Gy, volume in ml that gets it or more).
-
-    inside_gy: (N,) of the voxels of the brain.
-    """
-    levels = np.arange(0.0, float(inside_gy.max(initial=0.0)) + 2 * step_gy, step_gy)
-    return [[gy, round(float((inside_gy >= gy).sum()) * voxel_ml, 2)] for gy in levels.tolist()]
+def dose_volume_curve(inside: StructureDose, step_gy: float = 1.0) -> list[list[float]]:
+    """Cumulative dose-volume histogram: rows (dose in Gy, volume in ml that gets it or more)."""
+    levels = np.arange(0.0, inside.max_gy + 2 * step_gy, step_gy, dtype=np.float64)
+    volumes = inside.volumes_ml(levels)
+    return [[gy, round(ml, 2)] for gy, ml in zip(levels.tolist(), volumes.tolist(), strict=True)]
 
 
 def histogram(inside: NDArray[Any]) -> list[list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -19,6 +19,7 @@ from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanat
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.occlusion.page.embedded_volume import embedded_anatomy, embedded_map
 from ricenet.evaluation.occlusion.page.gallery import PACKAGE, pictured, thumbnail
+from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import predicted_label
 from ricenet.vocabulary import Volumes, VolumeSpec
@@ -61,7 +62,7 @@ def case_page(case: Case) -> str:
         ],
         votes=vote_positions(explanation),
         vote_labels=[predicted_label(vote.p_rice) for vote in explanation.votes],
-        dose_volume=dose_volume(anatomy),
+        dose_volume=dose_volume(case.doses),
         frame=charts.FRAME,
         script=viewer_script(),
     )
@@ -242,21 +243,20 @@ def vote_positions(case: Explanation) -> dict[str, Any]:
     }
 
 
-def dose_volume(anatomy: Anatomy) -> charts.Chart | None:
-    """Share of the brain, and of each known mask, that gets a dose or more; None without a dose."""
-    dose_gy = anatomy.dose_gy
-    if dose_gy is None:
+def dose_volume(doses: Mapping[str, StructureDose]) -> charts.Chart | None:
+    """Share of each structure, by name, that gets a dose or more; None without a dose.
+
+    On the dose's own grid, so it may differ from what the voxels of the shown grid add up to.
+    """
+    there = {name: dose for name, dose in doses.items() if dose.total_ml > 0}
+    if not there:
         return None
-    end_gy = charts.ticks_between(0.0, max(float(dose_gy.max()), 1.0), 8)[-1]
+    highest_gy = max(dose.max_gy for dose in there.values())
+    end_gy = charts.ticks_between(0.0, max(highest_gy, 1.0), 8)[-1]
     levels = np.linspace(0.0, end_gy, _HISTOGRAM_POINTS)
     curves = []
-    for position, (name, mask) in enumerate({"brain": anatomy.brain, **anatomy.known_masks}.items()):
-        weights = mask.ravel().astype(np.float64)
-        if weights.any():
-            bins = np.searchsorted(levels, dose_gy.ravel(), side="right")
-            reaching = np.bincount(bins, weights, len(levels) + 1)[::-1].cumsum()[::-1][1:]
-            title = f"{name}, {weights.sum() * anatomy.grid.voxel_ml:.0f} ml"
-            rows = np.stack([levels, 100 * reaching / weights.sum()], axis=1)
-            curves.append((title, f"structure-{position}", rows.tolist()))
-    rules = {f"{gy:g}": gy for gy in reached_isodoses(dose_gy)}
+    for position, (name, dose) in enumerate(there.items()):
+        rows = np.stack([levels, 100 * dose.volumes_ml(levels) / dose.total_ml], axis=1)
+        curves.append((f"{name}, {dose.total_ml:.0f} ml", f"structure-{position}", rows.tolist()))
+    rules = {f"{gy:g}": gy for gy in ISODOSE_COLOURS if gy <= highest_gy}
     return charts.chart("Dose-volume histogram", "dose (Gy)", "share of the structure (%)", curves, rules)

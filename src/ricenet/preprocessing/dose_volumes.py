@@ -1,0 +1,94 @@
+"""Volumes by dose: how much of a structure gets a dose or more, counted in the dose's own voxels.
+
+A dose is never interpolated for that. Linear interpolation cuts the shoulders of a convex high-dose region: a
+sphere of 30 mm of 60 Gy, with an edge of 4 mm, loses 4 to 8 % of what gets 57 Gy or more
+(`benchmarks/dose_volumes.py`). A count of the dose's own voxels is right on average wherever the grid lies;
+that of one sphere on one grid scatters by some tenths of a percent. So the structure's mask is brought to the
+dose's grid, where each voxel counts by the share of it that the mask fills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.volume import Affine, Volume, resample, supersampling_for
+
+LEAST_SHARE = 1e-3
+"""Of a voxel: less than that is the rounding of an interpolated mask."""
+
+
+@dataclass(frozen=True)
+class StructureDose:
+    """The dose in a structure.
+
+    dose_gy (N,): of the dose's voxels that touch it, in descending order. ml (N,): how much of each belongs
+    to it. What of the structure lies beyond the dose's grid is one entry of 0 Gy.
+    """
+
+    dose_gy: NDArray[np.float64]
+    ml: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dose_gy: Volume, structure: Volume, structure_from_dose: Affine | None = None) -> Self:
+        """dose_gy: in Gy, negative values as 0. structure: mask, or share of each voxel, on its own grid.
+
+        structure_from_dose: from the dose's world into the structure's (identity if None).
+        """
+        points = supersampling_for(structure.grid, dose_gy.grid, structure_from_dose)
+        share = resample(structure, dose_gy.grid, structure_from_dose, order=1, supersampling=points).data
+        touched = share >= LEAST_SHARE
+        values = np.maximum(np.asarray(dose_gy.data[touched], dtype=np.float64), 0)
+        ml = share[touched].astype(np.float64) * dose_gy.grid.voxel_ml
+        whole_ml = float(structure.data.sum(dtype=np.float64)) * structure.grid.voxel_ml
+        beyond_ml = max(0.0, whole_ml - float(ml.sum()))
+        order = np.argsort(-values, kind="stable")
+        return cls(np.append(values[order], 0.0), np.append(ml[order], beyond_ml))
+
+    @property
+    def total_ml(self) -> float:
+        """Volume of the structure."""
+        return float(self.ml.sum())
+
+    @property
+    def integral_gy_ml(self) -> float:
+        """Sum of dose times volume."""
+        return float((self.dose_gy * self.ml).sum())
+
+    @property
+    def max_gy(self) -> float:
+        """The largest dose of a voxel that touches the structure."""
+        return float(self.dose_gy[0])
+
+    @property
+    def mean_gy(self) -> float:
+        """Mean dose of a structure that is not empty."""
+        return self.integral_gy_ml / self.total_ml
+
+    def volume_ml(self, level_gy: float) -> float:
+        """How much of the structure gets a dose or more."""
+        return float(self.volumes_ml(np.array([level_gy]))[0])
+
+    def volumes_ml(self, levels_gy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same of many doses (K,): a cumulative dose-volume histogram."""
+        reached = np.append(0.0, self.ml.cumsum())
+        # of float32 voxels: 57 Gy stored as 56.999998 is 57 Gy
+        found: NDArray[np.float64] = reached[np.searchsorted(-self.dose_gy, 1e-4 - levels_gy, side="right")]
+        return found
+
+    def hottest_gy(self, share: float) -> float:
+        """The dose that a share of the structure gets or more: D2% at 0.02."""
+        reached = self.ml.cumsum()
+        place = min(int(np.searchsorted(reached, share * reached[-1])), len(reached) - 1)
+        return float(self.dose_gy[place])
+
+    def equivalent_uniform_gy(self, a: float) -> float:
+        """Generalised equivalent uniform dose, (mean of dose^a)^(1/a) (Niemierko 1999)."""
+        if self.max_gy <= 0:
+            return 0.0
+        # of shares of the largest dose, whose powers stay in range
+        shares = (self.dose_gy / self.max_gy) ** a
+        return self.max_gy * float(np.average(shares, weights=self.ml) ** (1 / a))
