@@ -438,7 +438,7 @@ def test_a_spreadsheets_dialect_is_understood(
         note='with , and ; and "quotes"',
         course="a",
         dose_of="fraction",
-        fractions="30",
+        fractions="30,0",
         prescription_gy="59,4",
     )
     path = written_rows(tmp_path / "map.csv", rows, delimiter, bom)
@@ -598,6 +598,7 @@ def test_undecided_and_missing_roles_are_the_patients_own_affair(
         ("event", {"patient_id": "17", "uid": "1.2"}, "line 4: the export holds neither this patient_id nor"),
         ("dose", {"dose_of": "plan"}, "line 3: dose_of is neither course nor fraction"),
         ("dose", {"fractions": "thirty"}, "line 3: fractions is no whole number from 1 to 999"),
+        ("dose", {"fractions": "30.5"}, "line 3: fractions is no whole number from 1 to 999"),
         ("dose", {"fractions": "0"}, "line 3: fractions is no whole number from 1 to 999"),
         ("dose", {"prescription_gy": "60 Gy"}, "line 3: prescription_gy is no positive number of Gy"),
         ("dose", {"prescription_gy": "-60"}, "line 3: prescription_gy is no positive number of Gy"),

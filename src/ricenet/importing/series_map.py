@@ -25,6 +25,9 @@ REQUIRED = ("patient_id", "role", "uid")
 COLUMNS = (*("patient_id", "role", *STATEMENTS, "date", "modality", "description", "slices", "uid", "note"),)
 """Date to slices and the note are for people, and are not read back."""
 
+_FRACTIONS = re.compile(r"0*([1-9]\d{0,2})(?:[.,]0+)?", re.ASCII)
+"""1 to 999; spreadsheets write whole numbers as decimals too."""
+
 Proposals = dict[str, tuple[str, str]]
 """Role and note by uid (of a series, or of an RTDOSE instance)."""
 
@@ -100,7 +103,7 @@ def _faults(row: Row, roles: Sequence[str]) -> list[str]:
         )
     if cells["dose_of"] not in ("", *get_args(Extent)):
         faults.append("dose_of is neither course nor fraction. Write one of them, or nothing")
-    if cells["fractions"] and not re.fullmatch("0*[1-9][0-9]{0,2}", cells["fractions"]):
+    if cells["fractions"] and not _FRACTIONS.fullmatch(cells["fractions"]):
         faults.append("fractions is no whole number from 1 to 999. Correct it, or leave it empty")
     if cells["prescription_gy"] and _gy(cells["prescription_gy"]) is None:
         faults.append("prescription_gy is no positive number of Gy. Correct it, or leave it empty")
@@ -112,9 +115,14 @@ def _stated(row: Row) -> DoseStatement:
     return DoseStatement(
         course=cells["course"] or None,
         dose_of=cells["dose_of"] or None,  # type: ignore[arg-type]
-        fractions=int(cells["fractions"]) if cells["fractions"] else None,
+        fractions=_fractions(cells["fractions"]),
         prescription_gy=_gy(cells["prescription_gy"]),
     )
+
+
+def _fractions(cell: str) -> int | None:
+    found = _FRACTIONS.fullmatch(cell)
+    return int(found[1]) if found else None
 
 
 def _gy(cell: str) -> float | None:

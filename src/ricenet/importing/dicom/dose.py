@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +46,15 @@ class DoseHeader:
 @dataclass(frozen=True, kw_only=True)
 class DoseObject(DoseHeader):
     """One RTDOSE. values: scaled by DoseGridScaling, in `units`, on the grid in the space of
-    `frame_of_reference_uid` (RAS). beam_numbers: of BEAM doses, by the first plan.
+    `frame_of_reference_uid` (RAS). beam_numbers: of BEAM doses, by the first plan. decisions: sentences on
+    how it was read, where its tags leave that open.
     """
 
     values: Volume
     units: str
     dose_type: str
     beam_numbers: tuple[int, ...]
+    decisions: tuple[str, ...] = ()
 
 
 @quietly()
@@ -80,12 +83,14 @@ def read_dose(instance: Instance) -> DoseObject:
     for keyword in _REQUIRED:
         if not file.has(keyword):
             raise SourceError(f"{keyword} is missing in an RTDOSE", EXPORT_AGAIN)
+    frames, decisions = _frames(file)
     return DoseObject(
         **vars(_header(file)),
-        values=_grid(file),
+        values=_grid(file, frames),
         units=file.code("DoseUnits"),
         dose_type=file.code("DoseType"),
         beam_numbers=_beam_numbers(file.items(_PLANS)),
+        decisions=decisions,
     )
 
 
@@ -105,8 +110,8 @@ def _beam_numbers(plans: list[Elements]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(value for value in found if value is not None))
 
 
-def _grid(file: DicomFile) -> Volume:
-    order, grid = stack(_planes(file), noun="dose plane")
+def _grid(file: DicomFile, frames: int) -> Volume:
+    order, grid = stack(_planes(file, frames), noun="dose plane")
     (scaling,) = file.numbers("DoseGridScaling", 1)
     if scaling <= 0:
         raise SourceError("DoseGridScaling is not positive", EXPORT_AGAIN)
@@ -118,8 +123,32 @@ def _grid(file: DicomFile) -> Volume:
     return Volume(data, grid)
 
 
-def _planes(file: DicomFile) -> list[Plane]:
-    frames = file.whole_number("NumberOfFrames") or 1
+def _planes_of_pixels(file: DicomFile) -> int:
+    """How many planes of uncompressed pixels a file holds, by their length; 0 where nothing says so."""
+    sizes = [file.whole_number(keyword) or 0 for keyword in ("Rows", "Columns", "BitsAllocated")]
+    plane = math.prod(sizes) // 8
+    length = len(file.dataset.PixelData) if file.has("PixelData") else 0
+    return length // plane if plane else 0
+
+
+def _frames(file: DicomFile) -> tuple[int, tuple[str, ...]]:
+    """How many planes the grid has, and what was decided: as many as offsets and pixels, where not stated."""
+    stated = file.whole_number("NumberOfFrames")
+    if stated is not None or not file.has("GridFrameOffsetVector"):
+        return stated or 1, ()
+    offsets = len(file.numbers("GridFrameOffsetVector"))
+    if offsets < 2:
+        return 1, ()
+    if (planes := _planes_of_pixels(file)) != offsets:
+        raise SourceError(
+            f"NumberOfFrames is missing: {offsets} frame offsets, {planes} planes of uncompressed pixels",
+            EXPORT_AGAIN,
+        )
+    file.dataset.NumberOfFrames = offsets
+    return offsets, (f"NumberOfFrames is not stated: {offsets}, as many as offsets and planes of pixels.",)
+
+
+def _planes(file: DicomFile, frames: int) -> list[Plane]:
     if frames < 2:
         raise SourceError(
             "an RTDOSE of a single plane is no volume", "Export the dose as a grid of many planes"

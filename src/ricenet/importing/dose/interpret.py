@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ricenet.cohort.dose_limits import LEAST_COURSE_GY, MOST_COURSE_GY, Extent, dose_fault, fits
+from ricenet.cohort.dose_limits import (
+    LEAST_COURSE_GY,
+    MOST_COURSE_GY,
+    Extent,
+    dose_fault,
+    fits,
+    is_possible,
+)
 from ricenet.importing.dicom.dose import read_dose
 from ricenet.importing.dicom.plan import PlanObject, StructureSet
 from ricenet.importing.dose.course_dose import ChosenDose, CourseDose, ReadDose
@@ -53,6 +60,8 @@ def judge_course(
     course = parts[0] if len(parts) == 1 else _sum_of(doses, parts)
     if len(parts) > 1 or course.stated.prescription_gy is None:
         course = _with_possible_dose(course)
+    elif all(one.stated.prescription_gy is None for one in doses):
+        _require_no_fraction(course)
     drawn_on = frozenset(uid for one in structures.values() for uid in one.image_series_uids)
     return replace(course, drawn_on=drawn_on)
 
@@ -73,7 +82,8 @@ def judge_plan(group: Sequence[ReadDose], plans: Mapping[str, PlanObject]) -> Co
             f"{len(group)} RTDOSE of summation type BEAM whose RTPLAN is not in the export",
             "Add the RTPLAN: only it says which beams there are.",
         )
-    decisions = list(require_deliverable(at_hand))
+    decisions = [text for one in doses for text in one.decisions]
+    decisions += require_deliverable(at_hand)
     several = kind == "MULTI_PLAN"
     completed, by_whom = with_plans(stated, at_hand, max(len(plan_uids), 2 if several else 1), several)
     values, beams = doses[0].values, 0
@@ -260,6 +270,22 @@ def _sum_of(doses: Sequence[ReadDose], parts: Sequence[CourseDose]) -> CourseDos
         beams=sum(part.beams for part in parts),
         decisions=(*decisions, summed),
     )
+
+
+def _require_no_fraction(course: CourseDose) -> None:
+    """Refuse a course that only its plan calls whole, lower than any for a brain tumour.
+
+    Where a plan prescribes one fraction's dose and the RTDOSE holds that, they agree with each other.
+    Raises SourceError.
+    """
+    fractions, course_gy = course.stated.fractions or 1, float(course.of_all_fractions.data.max())
+    if fractions > 1 and course_gy < LEAST_COURSE_GY and is_possible(course_gy * fractions, None):
+        raise SourceError(
+            f"the course's dose reaches {course_gy:.2f} Gy in {fractions} fractions, and the plan prescribes "
+            f"{course.stated.prescription_gy:g} Gy: both may be of one fraction",
+            "State prescription_gy of the whole course, and dose_of=fraction if the dose is one fraction's, "
+            f"{IN_THE_MAP}.",
+        )
 
 
 def _with_possible_dose(course: CourseDose) -> CourseDose:

@@ -15,6 +15,9 @@ IN_THE_MAP = "in the map (for predict: --dose-of, --fractions, --prescription)"
 NOT_FOR_TREATMENT = {"VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE"}
 """PlanIntents of plans that no patient is treated by."""
 
+CORRECTS = "which corrects the plan's"
+"""In every decision by which the user's word counts before a plan's."""
+
 SAME_PRESCRIPTION_GY = 0.01
 """Prescriptions nearer to each other than this are the same, written with other decimals."""
 
@@ -73,17 +76,17 @@ def with_plans(
     """A statement completed by the plans that the dose refers to, and where each number comes from.
 
     plans: those at hand; expected: how many there should be. several: of which the dose holds the sum.
-    The user's word counts for what the plans lack, and may repeat what they say.
-    Raises SourceError: a plan is missing and not made up for, a plan that does not say how many fractions it
-    has, or a statement that contradicts a plan.
+    The user's word counts: it fills in what the plans lack, and corrects what they say. Plans prescribe one
+    beam's share or in cGy; then both values are written down.
+    Raises SourceError: a plan is missing and not made up for, or does not say how many fractions it has.
     Source: DICOM PS3.3 C.8.8.10, C.8.8.13; the fractions and prescriptions of several plans add.
     """
     if len(plans) < expected:
         return stated, (_without_plans(stated, several),)
     planned_fractions = _total([_planned_fractions(plan, stated.fractions) for plan in plans])
     planned_gy = _total([plan.prescription_gy for plan in plans])
-    fractions, whose = _reconciled("fractions", planned_fractions, stated.fractions, 0)
-    gy, whose_gy = _reconciled("prescription_gy", planned_gy, stated.prescription_gy, SAME_PRESCRIPTION_GY)
+    fractions, whose = _reconciled(planned_fractions, stated.fractions, 0)
+    gy, whose_gy = _reconciled(planned_gy, stated.prescription_gy, SAME_PRESCRIPTION_GY)
     completed = replace(stated, fractions=None if fractions is None else int(fractions), prescription_gy=gy)
     return completed, (
         f"Number of fractions: {_shown(fractions)}{whose}.",
@@ -146,15 +149,12 @@ def _total(values: Sequence[float | None]) -> float | None:
 
 
 def _reconciled(
-    column: str, planned: float | None, stated: float | None, tolerance: float
+    planned: float | None, stated: float | None, tolerance: float
 ) -> tuple[float | None, str]:
     if planned is None:
         return stated, "" if stated is None else ", as stated by the user, since the plan does not say"
     if stated is not None and not math.isclose(planned, stated, rel_tol=0, abs_tol=tolerance):
-        raise SourceError(
-            f"the plan says {column} {planned:g}, {stated:g} is stated",
-            f"Correct {column} {IN_THE_MAP}, or leave it out; what a plan says is not overridden.",
-        )
+        return stated, f", as stated by the user, {CORRECTS} {planned:g}"
     return planned, ", by the plan"
 
 
