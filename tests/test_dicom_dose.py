@@ -179,9 +179,7 @@ def test_without_a_number_of_frames_there_are_as_many_as_offsets_and_planes_of_p
     change(write_dose(tmp_path, dose=gray()), setting(NumberOfFrames=None))
     found = read(tmp_path)
     assert_same_places(found.values, gray())
-    assert found.decisions == (
-        "NumberOfFrames is not stated: 6, as many as offsets and planes of pixels.",
-    )
+    assert found.decisions == ("NumberOfFrames is not stated: 6, as many as offsets and planes of pixels.",)
 
 
 # ---- refusals

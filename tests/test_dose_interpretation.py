@@ -187,7 +187,7 @@ REFUSED: dict[str, Refusal] = {
     "a fraction that fits neither way": case(r"300\.0 Gy.*500%.*same course", fraction(10.0)),
     # plans and statements
     "a prescription in cGy": case(
-        r"1% of the prescription of 6000 Gy.*may be in cGy, for 60 Gy\. .*state that of the course \(map: presc",
+        r"1% of the prescription of 6000 Gy.*may be in cGy, for 60 Gy\. .*state that .*\(map: presc",
         dose(), plan(prescription_gy=6000.0),
     ),
     "one fraction's prescription": case(
@@ -366,7 +366,9 @@ def test_the_user_corrects_a_plans_prescription_and_both_values_are_written_down
 def test_the_user_corrects_a_plans_fractions_and_a_dose_of_one_fraction_is_scaled_by_them() -> None:
     course = judged(said(fraction(2.0), fractions=30), plan(fractions=33))
     assert course.sidecar["NumberOfFractions"] == 30
-    assert "Number of fractions: 30, as stated by the user, which corrects the plan's 33." in decisions(course)
+    assert "Number of fractions: 30, as stated by the user, which corrects the plan's 33." in decisions(
+        course
+    )
 
 
 def test_a_prescription_of_one_fraction_is_corrected_with_the_dose() -> None:

@@ -89,7 +89,6 @@ def dose_fault(
     return Finding(found, remedy)
 
 
-
 def _as_prescribed(course_gy: float, fractions: int | None, prescription_gy: float | None) -> str:
     """How a prescription may be meant that the course's largest dose exceeds; empty where nothing fits."""
     if prescription_gy is None or course_gy <= MOST_OF_PRESCRIPTION * prescription_gy:

@@ -18,7 +18,13 @@ from ricenet.cohort.dose_limits import (
 from ricenet.importing.dicom.dose import read_dose
 from ricenet.importing.dicom.plan import PlanObject, StructureSet
 from ricenet.importing.dose.course_dose import ChosenDose, CourseDose, ReadDose
-from ricenet.importing.dose.statement import IN_THE_MAP, DoseStatement, require_deliverable, with_plans
+from ricenet.importing.dose.statement import (
+    IN_THE_MAP,
+    PLAN_IN_THE_MAP,
+    DoseStatement,
+    require_deliverable,
+    with_plans,
+)
 from ricenet.importing.dose.sum import sum_of_beams, sum_of_plans
 from ricenet.importing.dose.treatment import Treatment, required_of
 from ricenet.importing.dose.usable import BY_IMPORT, require_one_frame, require_usable
@@ -80,12 +86,12 @@ def judge_plan(group: Sequence[ReadDose], plans: Mapping[str, PlanObject]) -> Co
     if kind == "BEAM" and not at_hand:
         raise SourceError(
             f"{len(group)} RTDOSE of summation type BEAM whose RTPLAN is not in the export",
-            "Add the RTPLAN: only it says which beams there are.",
+            f"Add the RTPLAN, or write {PLAN_IN_THE_MAP}: only it says which beams there are.",
         )
-    decisions = [text for one in doses for text in one.decisions]
+    decisions = list(dict.fromkeys(text for one in group for text in one.decisions))
     decisions += require_deliverable(at_hand)
     several = kind == "MULTI_PLAN"
-    completed, by_whom = with_plans(stated, at_hand, max(len(plan_uids), 2 if several else 1), several)
+    completed, by_whom = with_plans(stated, at_hand, len(plan_uids), several)
     values, beams = doses[0].values, 0
     if kind == "BEAM":
         values, beams = sum_of_beams(doses, at_hand[0]), len(at_hand[0].beams)
