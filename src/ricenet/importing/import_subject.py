@@ -69,7 +69,10 @@ class SubjectWriter:
         return {
             "volumes": source.volumes.as_json(),
             "images": {name: _content_of(series) for name, series in source.images.items()},
-            "doses": [[*_files([dose.instance]), *astuple(dose.stated)] for dose in source.doses],
+            "doses": [
+                [*_files([dose.instance, *dose.instance.planes]), *astuple(dose.stated)]
+                for dose in source.doses
+            ],
             "plans": _files(source.plans),
             "structures": _files(source.structures),
             "planning_cts": [_content_of(one) for one in source.planning_cts],

@@ -12,7 +12,7 @@ from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dose.propose import offered_plans, propose_doses, propose_planning_ct
 from ricenet.importing.dose.treatment import Treatment, date_of, date_range
 from ricenet.importing.sequences import LEAST_SLICES, is_sequence, sequence_of, signs_of
-from ricenet.importing.series_map import NOT_USED, UNDECIDED, Proposals, ProposedRow
+from ricenet.importing.series_map import LOCALIZER, NOT_USED, UNDECIDED, Proposals, ProposedRow
 from ricenet.importing.signs import Signs
 from ricenet.vocabulary import Volumes, VolumeSpec
 
@@ -180,10 +180,20 @@ def _why_not(scan: Series, spec: VolumeSpec) -> str:
 
 def _rows(series: Series, proposals: Proposals) -> list[ProposedRow]:
     if series.kind in ("MR", "CT"):
-        return [_row(series.first, series.slices, series.uid, proposals, series.notes)]
+        return [_image_row(series, proposals)]
     if series.kind == "RTDOSE":
         return [_row(one, one.frames, one.sop_instance_uid, proposals, one.notes) for one in series.instances]
     return []
+
+
+def _image_row(series: Series, proposals: Proposals) -> ProposedRow:
+    """With localizers among its images offered to be left out."""
+    localizers = sum(one.localizer for one in series.instances)
+    if not 0 < localizers < len(series.instances):
+        return _row(series.first, series.slices, series.uid, proposals, series.notes)
+    note = f"{localizers} of its {len(series.instances)} images are localizers, left out by leave_out"
+    row = _row(series.first, series.slices, series.uid, proposals, (*series.notes, note))
+    return replace(row, leave_out=LOCALIZER)
 
 
 def _row(

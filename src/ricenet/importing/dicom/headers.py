@@ -19,7 +19,7 @@ from ricenet.importing.dicom.datasets import (
     parse,
 )
 from ricenet.importing.dicom.dates import date_notes, day_of
-from ricenet.importing.dicom.instances import MEDIA_DIRECTORY, Instance, Unusable, kind_of
+from ricenet.importing.dicom.instances import MEDIA_DIRECTORY, Instance, Kind, Unusable, kind_of
 from ricenet.importing.dicom.pixels import SIZE_KEYWORDS, check_extent
 from ricenet.runtime.errors import SourceError
 
@@ -29,7 +29,7 @@ _KEYWORDS = (
     *_IDENTIFYING,
     *("StudyDate", "SeriesDate", "AcquisitionDate", "SeriesDescription", "SeriesNumber"),
     *("ContrastBolusAgent", "ContrastBolusAgentSequence", "EchoTime", "ImageType"),
-    *("PatientBirthDate", "PatientSex"),
+    *("PatientBirthDate", "PatientSex", "GridFrameOffsetVector"),
     *SIZE_KEYWORDS,
 )
 
@@ -152,6 +152,14 @@ def _measured(file: Elements, keyword: str) -> float | None:
     return None
 
 
+def _frames(file: Elements, kind: Kind) -> int:
+    """As stated; the planes of an RTDOSE that states none are as many as its offsets."""
+    stated = file.whole_number("NumberOfFrames")
+    if stated is None and kind == "RTDOSE" and file.has("GridFrameOffsetVector"):
+        return file.text("GridFrameOffsetVector").count("\\") + 1
+    return stated or 1
+
+
 def _described(path: Path, file: DicomFile) -> Instance:
     kind = kind_of(file.text("SOPClassUID"))
     is_image = kind in ("MR", "CT")
@@ -170,7 +178,7 @@ def _described(path: Path, file: DicomFile) -> Instance:
         series_description=file.text("SeriesDescription"),
         frame_of_reference_uid=file.text("FrameOfReferenceUID"),
         contrast_agent=agent,
-        frames=max(1, file.whole_number("NumberOfFrames") or 1),
+        frames=max(1, _frames(file, kind)),
         person=person_of(file),
         series_date=day_of(file, "AcquisitionDate", "SeriesDate") if is_image else None,
         echo_time_ms=_measured(file, "EchoTime"),

@@ -47,6 +47,7 @@ class Instance:
     date: of the study; None where missing or one that cannot be true (`dates.can_be_true`). series_date: of
     the acquisition or series, likewise. contrast_agent: whether the tag names one; None where it is silent.
     shape: columns and rows. localizer: whether ImageType says so. notes: what people should know of it.
+    planes: of an RTDOSE, the further objects that hold its other planes (`joined.joined_planes`).
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Instance:
     shape: tuple[int, int] = (0, 0)
     localizer: bool = False
     notes: tuple[str, ...] = ()
+    planes: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,13 @@ class Series:
 
     @property
     def uid(self) -> str:
-        """SeriesInstanceUID."""
-        return self.first.series_uid
+        """SeriesInstanceUID; of slices that have one each, the smallest."""
+        return min(instance.series_uid for instance in self.instances)
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """Every SeriesInstanceUID of the instances."""
+        return frozenset(instance.series_uid for instance in self.instances)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -21,6 +21,11 @@ class ChosenDose:
     instance: Instance
     stated: DoseStatement = NOTHING_STATED
 
+    @property
+    def objects(self) -> tuple[Instance, ...]:
+        """The files that hold it: one, or one a plane."""
+        return (self.instance, *self.instance.planes)
+
 
 @dataclass(frozen=True)
 class ReadDose:

@@ -74,7 +74,7 @@ def choose_planning_ct(course: CourseDose, source: PatientSource) -> Series:
             f"{LEAST_SLICES} are expected",
             "Export the whole planning CT.",
         )
-    preferred = [series for series in whole if series.uid in course.drawn_on] or whole
+    preferred = [series for series in whole if series.uids & course.drawn_on] or whole
     if len(preferred) > 1:
         raise SourceError(
             f"{len(preferred)} CT series in the dose's frame of reference",

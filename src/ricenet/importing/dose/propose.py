@@ -95,7 +95,7 @@ def propose_planning_ct(
         for one in series
         if one.kind == "CT" and one.slices >= LEAST_SLICES and one.first.frame_of_reference_uid in frames
     ]
-    referenced = [one for one in in_frame if one.uid in drawn_on]
+    referenced = [one for one in in_frame if one.uids & drawn_on]
     chosen = referenced or in_frame
     if len(chosen) == 1:
         signs = Signs(tuple(_ct_signs(chosen[0], doses, bool(referenced))))
