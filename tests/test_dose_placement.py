@@ -15,7 +15,7 @@ import pytest
 from heads import DOSE_HEIGHT
 from scipy.spatial.transform import Rotation
 
-from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.images import ReadImage, read_image
 from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose import place, planning_ct
@@ -152,7 +152,7 @@ def ellipsoid(
 @pytest.fixture
 def registers(monkeypatch: pytest.MonkeyPatch, body: Body) -> Callable[..., None]:
     """The body's CT, and a given result in place of its registration."""
-    monkeypatch.setattr(place, "read_image", lambda _: body.ct)
+    monkeypatch.setattr(place, "read_series", lambda _, varying: ReadImage(body.ct))
     monkeypatch.setattr(planning_ct, "head_of", lambda _: body.head)
 
     def by(shift_mm: float = 0.0, degrees: float = 0.0) -> None:
@@ -196,7 +196,7 @@ def test_a_shared_frame_that_its_ct_cannot_confirm_is_the_users_choice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     air = Volume(np.full((20, 20, 20), -1000, np.float32), Grid.cube(np.zeros(3), 8.0, 20))
-    monkeypatch.setattr(place, "read_image", lambda _: air)
+    monkeypatch.setattr(place, "read_series", lambda _, varying: ReadImage(air))
     message = "which the CT cannot confirm: the planning CT shows no head.*leave the CT out of the export"
     with pytest.raises(SourceError, match=message):
         place_dose(course(MRI_FRAME), source(series("ct", MRI_FRAME)), scan(), seed=7)

@@ -13,7 +13,6 @@ from ricenet.cohort.dose_limits import (
     Extent,
     dose_fault,
     fits,
-    is_possible,
 )
 from ricenet.importing.dicom.dose import read_dose
 from ricenet.importing.dicom.plan import PlanObject, StructureSet
@@ -30,6 +29,9 @@ from ricenet.importing.dose.treatment import Treatment, required_of
 from ricenet.importing.dose.usable import BY_IMPORT, require_one_frame, require_usable
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Volume
+
+LEAST_FRACTION_GY = 1.0
+"""Hyperfractionated courses give 1.2 Gy a fraction."""
 
 
 def read_course(chosen: Sequence[ChosenDose], treatment: Treatment) -> CourseDose:
@@ -279,13 +281,13 @@ def _sum_of(doses: Sequence[ReadDose], parts: Sequence[CourseDose]) -> CourseDos
 
 
 def _require_no_fraction(course: CourseDose) -> None:
-    """Refuse a course that only its plan calls whole, lower than any for a brain tumour.
+    """Refuse a course that only its plan calls whole, of less a fraction than any course gives.
 
     Where a plan prescribes one fraction's dose and the RTDOSE holds that, they agree with each other.
     Raises SourceError.
     """
     fractions, course_gy = course.stated.fractions or 1, float(course.of_all_fractions.data.max())
-    if fractions > 1 and course_gy < LEAST_COURSE_GY and is_possible(course_gy * fractions, None):
+    if fractions > 1 and course_gy < LEAST_FRACTION_GY * fractions:
         raise SourceError(
             f"the course's dose reaches {course_gy:.2f} Gy in {fractions} fractions, and the plan prescribes "
             f"{course.stated.prescription_gy:g} Gy: both may be of one fraction",
