@@ -312,22 +312,22 @@ DOSES = {
         states("dose", prescription_gy="60", dose_of="fraction"), dose_max_gy=2.05, prescription_gy=2.0,
     ),
     "relative": case(
-        "interpret.in_gy", "do not say what the dose is relative to.*state prescription_gy", nothing,
+        "meaning.in_gy", "do not say what the dose is relative to.*state prescription_gy", nothing,
         states("dose", prescription_gy="60"), units="RELATIVE", dose_max_gy=1.05,
     ),
     "relative to what": case(
-        "interpret.in_gy", "which neither as a fraction nor in percent", nothing, EXPORT_AGAIN,
+        "meaning.in_gy", "which neither as a fraction nor in percent", nothing, EXPORT_AGAIN,
         states("dose", prescription_gy="60"), units="RELATIVE", dose_max_gy=10.0,
     ),
     "a fraction group": case(
-        "interpret.extent_of", "State dose_of=course", nothing, states("dose", dose_of="course"), **FRACTION
+        "meaning.extent_of", "State dose_of=course", nothing, states("dose", dose_of="course"), **FRACTION
     ),
     "a fraction without a prescription": case(
-        "interpret.extent_of", "without a prescription.*State dose_of=fraction or",
+        "meaning.extent_of", "without a prescription.*State dose_of=fraction or",
         changes("plan", unprescribed), states("dose", dose_of="fraction"), **FRACTION, dose_max_gy=2.05,
     ),
     "a fraction of how many": case(
-        "interpret.extent_of", "of a number that the plan does not say.*State fractions",
+        "meaning.extent_of", "of a number that the plan does not say.*State fractions",
         fractions_of_plan(None), states("dose", fractions="30"), **FRACTION, dose_max_gy=2.05,
     ),
     "of two plans": case(
