@@ -232,6 +232,10 @@ def mri_says(**elements: object) -> Change:
     return change
 
 
+def dose_says(**elements: object) -> Change:
+    return lambda export: edit(export.dose_file, **elements)
+
+
 def no_dose(export: TinyExport) -> None:
     export.dose_file.unlink()
 
@@ -331,6 +335,27 @@ PROPOSED = {
     "beam and fraction": case(no_dose, dose("a", "FRACTION"), dose("b", "BEAM"), a=NO_CHOICE, b=NO_CHOICE),
     "a control point": case(no_dose, dose("a", "CONTROL_POINT"), a=NO_CHOICE),
     "two plans": case(dose("a", "PLAN", plan="other"), a=SEVERAL_PLANS, dose=SEVERAL_PLANS),
+    "one sign alone": case(
+        dose_says(FrameOfReferenceUID="2.25.98"), options={"with_plan": False},
+        dose="?: PLAN dose, the only one; signs: summation type: look at it, and write dose if it is that",
+    ),
+    "a dose that names no plan": case(
+        dose_says(ReferencedRTPlanSequence=None),
+        dose="?: it names no RTPLAN; the only one of its frame of reference, study, date stands in plan_uid: "
+        "write dose to confirm it",
+    ),
+    "a dose that names no plan, of another day": case(
+        dose_says(ReferencedRTPlanSequence=None), plan_says(StudyDate="20200311", RTPlanDate="20200311"),
+        dose="?: it names no RTPLAN; the only one of its frame of reference, study stands in plan_uid",
+    ),
+    "a dose that may be of two plans": case(
+        dose_says(ReferencedRTPlanSequence=None), plan("boost"),
+        dose="?: it names no RTPLAN: write the SOPInstanceUID of its plan into plan_uid, or fractions and",
+    ),
+    "a dose that may be of a plan elsewhere": case(
+        dose_says(ReferencedRTPlanSequence=None), plan_says(FrameOfReferenceUID="2.25.98"),
+        dose="?: it names no RTPLAN: write the SOPInstanceUID",
+    ),
     # plans
     "a plan without a dose": case(plan("boost"), dose=f"?: {MORE_PLANS}", event="event"),
     "an unreadable plan": case(plan("other", **NO_PLAN_CONTENT), dose=f"?: {MORE_PLANS}"),
@@ -415,6 +440,36 @@ def test_a_row_says_to_people_what_a_series_is(tmp_path: Path) -> None:
         "the latest contrast-enhanced T1, 9 day(s) before the planning; signs: description, contrast agent, "
         "echo time, order of dates",
     )  # fmt: skip
+
+
+def row_named(export: TinyExport, uid: str) -> ProposedRow:
+    (row,) = [row for row in propose_map(read_tree(export.folder), PAPER_VOLUMES) if row.uid == uid]
+    return row
+
+
+def test_the_only_plan_of_a_dose_that_names_none_is_offered(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    dose_says(ReferencedRTPlanSequence=None)(export)
+    assert row_named(export, export.patient.uid("dose")).plan_uid == export.patient.uid("plan")
+
+
+def test_slices_of_series_of_their_own_are_proposed_as_one_with_a_note(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    uids = [f"2.25.77{k:02d}" for k in range(len(export.event_files))]
+    for path, uid in zip(export.event_files, uids, strict=True):
+        edit(path, SeriesInstanceUID=uid)
+    row = row_named(export, min(uids))
+    assert (row.role, row.slices) == ("event", 15)
+    assert "; 15 series of one slice each joined (same study, number, description" in row.note
+
+
+def test_localizers_in_a_ct_are_offered_to_be_left_out(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, with_ct=True)
+    assert row_named(export, export.patient.uid("ct")).leave_out == ""
+    edit(export.ct_files[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    row = row_named(export, export.patient.uid("ct"))
+    assert row.leave_out == "localizer"
+    assert row.note == "1 of its 14 images are localizers, left out by leave_out"
 
 
 def test_a_scan_without_a_date_leaves_every_scan_undecided(tmp_path: Path) -> None:
