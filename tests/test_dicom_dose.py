@@ -168,6 +168,20 @@ def test_pydicoms_own_dose_is_read_in_its_relative_units() -> None:
     assert read_dose(instance).units == "RELATIVE"
 
 
+@pytest.mark.filterwarnings("ignore:.*VR (of )?IS")
+def test_a_number_of_frames_written_as_a_decimal_is_that_number(tmp_path: Path) -> None:
+    change(write_dose(tmp_path, dose=gray()), setting(NumberOfFrames="6.0"))
+    assert_same_places(read(tmp_path).values, gray())
+    assert only_instance(tmp_path).frames == 6
+
+
+def test_without_a_number_of_frames_there_are_as_many_as_offsets_and_planes_of_pixels(tmp_path: Path) -> None:
+    change(write_dose(tmp_path, dose=gray()), setting(NumberOfFrames=None))
+    found = read(tmp_path)
+    assert_same_places(found.values, gray())
+    assert found.decisions == ("NumberOfFrames is not stated: 6, as many as offsets and planes of pixels.",)
+
+
 # ---- refusals
 
 
@@ -182,6 +196,11 @@ def no_grid(dataset: Dataset) -> None:
 
 def offsets(*values: float) -> Callable[[Dataset], None]:
     return setting(GridFrameOffsetVector=[str(value) for value in values])
+
+
+def five_offsets_alone(dataset: Dataset) -> None:
+    offsets(0, 2.5, 5, 7.5, 10)(dataset)
+    del dataset.NumberOfFrames
 
 
 def heights_of_an_oblique_grid(dataset: Dataset) -> None:
@@ -202,6 +221,7 @@ def heights_of_an_oblique_grid(dataset: Dataset) -> None:
         (one_frame, "an RTDOSE of a single plane"),
         (setting(GridFrameOffsetVector=None), "GridFrameOffsetVector is missing"),
         (offsets(0, 2.5, 5), "3 frame offsets for 6 dose planes"),
+        (five_offsets_alone, "NumberOfFrames is missing: 5 frame offsets, 6 planes"),
         (offsets(0, 2.5, 5, 7.5, 10, 13.5), "dose planes are unevenly spaced"),
         (offsets(0, 2.5, 5, 7.5, 10, 20), "3 dose planes are missing: 3 between the dose planes 5 and 6"),
         (offsets(0, 2.5, 5, 2.5, 0, 2.5), "offsets neither rise nor fall"),

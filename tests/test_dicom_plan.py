@@ -58,6 +58,20 @@ def test_a_plans_approval_and_intent_are_passed_on_in_dicoms_own_terms(
     assert (plan.approval, plan.intent) == expected
 
 
+@pytest.mark.filterwarnings("ignore:.*VR (of )?IS")
+@pytest.mark.parametrize(("written", "fractions"), [("30.0", 30), ("30.5", None)])
+def test_whole_numbers_written_as_decimals_are_whole_numbers(
+    tmp_path: Path, written: str, fractions: int | None
+) -> None:
+    def edit(dataset: Dataset) -> None:
+        dataset.FractionGroupSequence[0].NumberOfFractionsPlanned = written
+        dataset.BeamSequence[0].BeamNumber = "1.0"
+
+    change(write_plan(tmp_path, beams=(1,)), edit)
+    plan = read(tmp_path)
+    assert (plan.fractions, plan.beams) == (fractions, {1})
+
+
 def test_what_a_plan_does_not_state_is_not_invented(tmp_path: Path) -> None:
     path = write_plan(tmp_path, fractions=None, prescription_gy=None)
     change(path, setting(RTPlanDate="", FrameOfReferenceUID=None))

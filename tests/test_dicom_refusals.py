@@ -253,7 +253,7 @@ FAULTS: dict[str, tuple[Spoil, str]] = {
     "gantry tilt": (tilted_gantry, "gantry tilt: slices follow each other at 15.0 degrees"),
     "localiser": (
         joined(*(numbered((4, 4, 2), axes=AXES[name]) for name in ("axial", "sagittal", "coronal"))),
-        "slices of 3 orientations, as in a localiser",
+        "slices of 3 orientations, as with a localizer",
     ),
     "sizes": (joined(numbered(), numbered((6, 4, 6))), "slices of 2 sizes (5 x 4, 6 x 4)"),
     "pixel spacings": (

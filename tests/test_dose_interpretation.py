@@ -186,11 +186,22 @@ REFUSED: dict[str, Refusal] = {
     "a sum below its prescription": case(r"50\.00 Gy .*, 50% of .* 100 Gy", two_targets(), ONE, OTHER),
     "a fraction that fits neither way": case(r"300\.0 Gy.*500%.*same course", fraction(10.0)),
     # plans and statements
-    "other fractions": case(
-        "plan says fractions 30, 33 is stated.*Correct fractions in the map", said(dose(), fractions=33)
+    "a prescription in cGy": case(
+        r"1% of the prescription of 6000 Gy.*may be in cGy, for 60 Gy\. .*state that .*\(map: presc",
+        dose(), plan(prescription_gy=6000.0),
     ),
-    "another prescription": case(
-        "plan says prescription_gy 60, 54 is stated.*not overridden", said(dose(), prescription_gy=54.0)
+    "one fraction's prescription": case(
+        "may be that of one of 30 fractions.*map: prescription_gy", dose(), plan(prescription_gy=2.0)
+    ),
+    "one beam's share": case(
+        "207% of .* 30 Gy.*may be one beam's .*map: prescription_gy", dose(), plan(prescription_gy=30.0)
+    ),
+    "dose and prescription of one fraction": case(
+        "reaches 2.05 Gy in 30 fractions.*2 Gy: both may be of one fraction. State prescription_gy of the",
+        dose(2.05), plan(prescription_gy=2.0),
+    ),
+    "a statement that the dose contradicts": case(
+        "31% of the prescription of 200 Gy", said(dose(), prescription_gy=200.0)
     ),
     "no fractions stated": case("fractions 0 is stated.*positive whole", said(dose(), fractions=0)),
     "0 Gy stated": case("prescription_gy 0 is stated.*positive", said(dose(), prescription_gy=0.0)),
@@ -342,6 +353,27 @@ def test_the_user_says_what_the_plan_lacks(plans: tuple[PlanObject, ...]) -> Non
 def test_repeating_the_plan_is_no_contradiction() -> None:
     course = judged(said(dose(), fractions=30, prescription_gy=60.004), plan())
     assert course.sidecar["PrescriptionGy"] == 60.0
+
+
+@pytest.mark.parametrize("planned_gy", [6000.0, 30.0, 2.0, 54.0])
+def test_the_user_corrects_a_plans_prescription_and_both_values_are_written_down(planned_gy: float) -> None:
+    course = judged(said(dose(), prescription_gy=60.0), plan(prescription_gy=planned_gy))
+    assert course.sidecar["PrescriptionGy"] == 60.0
+    corrected = f"Prescription in Gy: 60, as stated by the user, which corrects the plan's {planned_gy:g}."
+    assert corrected in decisions(course)
+
+
+def test_the_user_corrects_a_plans_fractions_and_a_dose_of_one_fraction_is_scaled_by_them() -> None:
+    course = judged(said(fraction(2.0), fractions=30), plan(fractions=33))
+    assert course.sidecar["NumberOfFractions"] == 30
+    assert "Number of fractions: 30, as stated by the user, which corrects the plan's 33." in decisions(
+        course
+    )
+
+
+def test_a_prescription_of_one_fraction_is_corrected_with_the_dose() -> None:
+    stated = said(dose(2.05), prescription_gy=60.0, dose_of="fraction")
+    assert judged(stated, plan(prescription_gy=2.0)).sidecar["DoseSummationType"] == "FRACTION"
 
 
 def test_an_unapproved_plan_is_used_and_reported() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_trees import edit
 from heads import DOSE_HEIGHT
+from pydicom import dcmread
 from scipy.spatial.transform import Rotation
 
-from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.images import ReadImage, read_image
 from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose import place, planning_ct
@@ -152,7 +156,7 @@ def ellipsoid(
 @pytest.fixture
 def registers(monkeypatch: pytest.MonkeyPatch, body: Body) -> Callable[..., None]:
     """The body's CT, and a given result in place of its registration."""
-    monkeypatch.setattr(place, "read_image", lambda _: body.ct)
+    monkeypatch.setattr(place, "read_series", lambda _, varying: ReadImage(body.ct))
     monkeypatch.setattr(planning_ct, "head_of", lambda _: body.head)
 
     def by(shift_mm: float = 0.0, degrees: float = 0.0) -> None:
@@ -196,7 +200,7 @@ def test_a_shared_frame_that_its_ct_cannot_confirm_is_the_users_choice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     air = Volume(np.full((20, 20, 20), -1000, np.float32), Grid.cube(np.zeros(3), 8.0, 20))
-    monkeypatch.setattr(place, "read_image", lambda _: air)
+    monkeypatch.setattr(place, "read_series", lambda _, varying: ReadImage(air))
     message = "which the CT cannot confirm: the planning CT shows no head.*leave the CT out of the export"
     with pytest.raises(SourceError, match=message):
         place_dose(course(MRI_FRAME), source(series("ct", MRI_FRAME)), scan(), seed=7)
@@ -412,6 +416,31 @@ def test_the_copy_of_the_ct_shows_the_head_in_the_mris_space(planned: Planned) -
     assert np.corrcoef(expected.ravel(), copy.data.ravel())[0, 1] > 0.99
     # of a head, not of a scanner
     assert max(copy.grid.shape) * 2.0 < 330
+
+
+@pytest.mark.slow
+def test_a_ct_of_variable_spacing_with_a_localizer_is_followed_as_well(
+    planned: Planned, tmp_path: Path
+) -> None:
+    (ct,) = planned.source.planning_cts
+    slices = sorted(ct.instances, key=lambda one: float(dcmread(one.path).ImagePositionPatient[2]))
+    third = len(slices) // 3
+    kept = [one for k, one in enumerate(slices) if third <= k < 2 * third or k % 2 == third % 2]
+    localizer = tmp_path / "localizer"
+    shutil.copy(slices[0].path, localizer)
+    edit(
+        localizer, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], ImageOrientationPatient=[0, 1, 0, 0, 0, -1]
+    )
+    odd = replace(kept[0], path=localizer, localizer=True)
+    mixed = replace(ct, instances=(*kept, odd), leaves_out_localizers=True)
+    post_op = planned.subject.scans["post_op"]
+    placed = place_dose(planned.course, replace(planned.source, planning_cts=(mixed,)), post_op, seed=7)
+    error = placed.dose.grid.affine @ inverse(planned.subject.scans["dose"].grid.affine) - np.eye(4)
+    distances = np.linalg.norm(planned.points_mm @ error[:3, :3].T + error[:3, 3], axis=1)
+    assert distances.max() < 1.0
+    left_out, resampled = placed.decisions[1:-1]
+    assert left_out == "Planning CT: 1 localizer(s) of the series are left out, as stated by the user."
+    assert re.match(r"Planning CT: Slices 2\.\d\d to 4\.\d\d mm apart are resampled linearly to 2", resampled)
 
 
 @pytest.mark.slow

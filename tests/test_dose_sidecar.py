@@ -33,6 +33,11 @@ def test_units_in_any_case_further_keys_and_a_whole_prescription_are_accepted(tm
     assert read_dose_sidecar(written(tmp_path, content)).prescription_gy == 60.0
 
 
+def test_whole_numbers_written_as_decimals_are_whole_numbers(tmp_path: Path) -> None:
+    sidecar = read_dose_sidecar(written(tmp_path, FRACTION | {"NumberOfFractions": 42.0, "PlansSummed": 2.0}))
+    assert (sidecar.fractions, sidecar.plans_summed, sidecar.factor) == (42, 2, 42.0)
+
+
 def without(content: dict[str, Any], key: str) -> dict[str, Any]:
     return {k: v for k, v in content.items() if k != key}
 

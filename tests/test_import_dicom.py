@@ -34,6 +34,7 @@ from ricenet.importing.selection import select
 from ricenet.importing.series_map import read_map
 from ricenet.importing.sources import PatientSource
 from ricenet.runtime.errors import SourceError
+from ricenet.runtime.files import read_json
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import load_nifti, resample
 
@@ -195,7 +196,7 @@ def test_further_declared_volumes_are_mapped_and_imported_where_they_are(
         shutil.copy(path, copy)
         edit(
             copy, SOPInstanceUID=f"2.25.8.{number}", SeriesInstanceUID="2.25.8", SeriesDescription="T2 FLAIR",
-            ContrastBolusAgent="",
+            ContrastBolusAgent="", EchoTime="120",
         )  # fmt: skip
     flair = "  - {name: event_flair, kind: mri, session: event, suffix: FLAIR, title: FLAIR, required: false}"
     declared = re.sub(r"(?m)^volumes:.*$", rf"\g<0>\n{flair}", params.read_text())
@@ -537,6 +538,10 @@ REFUSED: dict[str, Refused] = {
         {"post_op_date": date(2020, 3, 25)}, nothing, replace, {},
         r"15 day\(s\) after the radiotherapy plan, so during or after treatment; at most 14 are expected",
     ),
+    "an end of radiotherapy before its plan": (
+        {}, nothing, replace, {"rt_end": date(2020, 3, 8)},
+        r"end of radiotherapy lies 2 day\(s\) before its plan. Correct rt_end_date",
+    ),
     "another radiation than stated": (
         {}, radiating("PROTON"), replace, {"rt_modality": "photon"},
         "the clinical table says rt_modality photon, the plan's beams are of proton. Correct",
@@ -588,6 +593,17 @@ ACCEPTED: dict[str, tuple[dict[str, object], Callable[[TinyExport], None], dict[
         {}, lambda e: without(FrameOfReferenceUID=e.patient.uid("post_op-frame"))(e), {}
     ),
     "an event without a date": ({}, without(StudyDate=None), {"days_planning_to_event": ""}),
+    **{
+        f"an event dated {text}": (
+            {}, without(StudyDate=text),
+            {"days_post_op_to_event": "", "days_planning_to_event": "", "days_rt_end_to_event": ""},
+        )
+        for text in ("19000101", "19700101", "20000101", "29990101")
+    },
+    "an event on the day of the plan": (
+        {"event_date": date(2020, 3, 10), "rt_end": None},
+        nothing, {"days_post_op_to_event": "9", "days_planning_to_event": ""},
+    ),
     "protons": ({}, radiating("PROTON"), {"rt_modality": "proton"}),
     "ions": ({}, radiating("ION"), {"rt_modality": "ion"}),
     "electrons": ({}, radiating("ELECTRON"), {"rt_modality": ""}),
@@ -596,13 +612,45 @@ ACCEPTED: dict[str, tuple[dict[str, object], Callable[[TinyExport], None], dict[
 
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_is_unusual_but_sound_is_written(name: str, tmp_path: Path) -> None:
-    options, change, expected = ACCEPTED[name]
+    given, change, expected = ACCEPTED[name]
+    options = dict(given)
+    rt_end = options.pop("rt_end", date(2020, 4, 21))
     export = write_tiny_export(tmp_path / "export", **options)  # type: ignore[arg-type]
     change(export)
     raw = RawSubject(tmp_path / "raw", "sub-001")
-    columns = SubjectWriter(source_of(export, tmp_path), 7, date(2020, 4, 21))(raw)
+    columns = SubjectWriter(source_of(export, tmp_path), 7, rt_end)(raw)  # type: ignore[arg-type]
     assert {name: columns.get(name, "") for name in expected} == expected
     assert raw.scan("event").is_file()
+
+
+def decisions_on(scan: Path) -> str:
+    sidecar = scan.with_name(scan.name.replace(".nii.gz", ".json"))
+    return " ".join(read_json(sidecar)["Decisions"]) if sidecar.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (nothing, ""),
+        (without(StudyDate="19000101"), "Of the scan: its study date cannot be true."),
+        (
+            without(SeriesDate="20200903", AcquisitionDate="20200903"),
+            "Of the scan: its series date lies 2 day(s) after its study date.",
+        ),
+        (
+            lambda e: edit(e.plan_file or Path(), RTPlanDate="20200401"),
+            "The plan's date, which counts, lies 22 day(s) after its study's.",
+        ),
+    ],
+)
+def test_doubts_on_dates_are_written_beside_the_event_without_a_date(
+    export: TinyExport, tmp_path: Path, change: Callable[[TinyExport], None], said: str
+) -> None:
+    change(export)
+    raw = RawSubject(tmp_path / "raw", "sub-001")
+    SubjectWriter(source_of(export, tmp_path), 7)(raw)
+    assert decisions_on(raw.scan("event")) == said
+    assert decisions_on(raw.scan("post_op")) == ""
 
 
 def test_the_clinical_tables_radiation_counts_where_no_plan_says(export: TinyExport, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from dicom_trees import TinyExport, edit, tiny_ct, tiny_dose, tiny_event, write_tiny_export
+from pydicom import dcmread
 
 from ricenet.importing.clinical import read_clinical
+from ricenet.importing.dicom.contrast import agent_given
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.proposal import progress, propose_map
@@ -56,6 +58,7 @@ def add_mr(
     description: str = "CET1",
     slices: int | None = None,
     study: str = "",
+    agent: str = "",
 ) -> None:
     """One more MR series, in a study of its own or that of another series."""
     patient = export.patient
@@ -67,6 +70,7 @@ def add_mr(
     write_image_series(
         volume, export.folder / patient.patient_id / name,
         Header(tags, patient.uid(name), patient.uid(f"{name}-frame"), description=description),
+        contrast_agent=agent, acquired={"EchoTime": "120"} if "FLAIR" in description else None,
     )  # fmt: skip
 
 
@@ -113,7 +117,11 @@ def add_plan(export: TinyExport, name: str, day: date = PLANNED, **elements: obj
         (
             says_contrast_t1,
             "CET1|T1CE|t1_mprage_sag_p2_iso_KM|AX T1 +C|T1 C+|T1c|T1w+Gd|T1_GD|SAG 3D BRAVO +C|"
-            "MPRAGE post contrast|T1 postop KM|Ax T1 FLAIR C+|T1 VIBE fs post",
+            "MPRAGE post contrast|T1 postop KM|Ax T1 FLAIR C+|T1 VIBE fs post|"
+            "T1 POSTCONTRAST|T1POSTGAD|t1_postGad|T1 MDC|t1 mdc sag|AX T1 CM|T1CM|T1 m.d.c.|T1_SE_POSTKM|"
+            "T1 Gadavist|T1 gadovist 7.5 ml|t1 dotarem|T1 ProHance|T1 MultiHance|T1 MAGNEVIST|T1 Omniscan|"
+            "T1 Clariscan|T1 Vueway|T1 Elucirem|T1gadoterate|T1 pre-op KM|preop T1 +C|T1 KM vor OP|"
+            "T1 post RT +C|T1 CM FOV 24 cm|t1 con contrasto|T1 avec contraste",
         ),
         (says_flair, "T2 FLAIR|MR0T2FLAIR|FLAIR|t2_tirm_tra_dark-fluid|3D FLAIR post Gd|SAG CUBE FLAIR"),
         (says_adc, "ADC|ep2d_diff_ADC|ADC_map|dADC|Apparent Diffusion Coefficient (mm2/s)|DWI ADC map"),
@@ -129,7 +137,10 @@ def test_series_are_known_by_their_usual_names(says: Callable[[str, bool], bool]
         (
             says_contrast_t1,
             "T1|T1 SPACE|t1_tse_cor|T1 post op|T2 KM|MR0T2FLAIR|T2 FLAIR post Gd||T1 nativ|T1 pre contrast|"
-            "T1 ohne KM|T1 C-|T1 sub KM|T1 dynamic KM|T1map post",
+            "T1 ohne KM|T1 C-|T1 sub KM|T1 dynamic KM|T1map post|"
+            "T1 PRECONTRAST|T1 preGad|T1_PRE_GD|T1 PREKM|T1 senza mdc|T1 sans contraste|T1 sin contraste|"
+            "T1 without contrast|T1 w/o|T1 non contrast|T1 NONCONTRAST|T1 no gad|T1 unenhanced|T1 vor KM|"
+            "T1 post-op|T1 postoperativ|T1 post RT|T1 posterior fossa|T1 FOV 24 cm|T1 SPACE 20cm|T1 brace",
         ),
         (says_flair, "T1 FLAIR|Ax T1 FLAIR C+|T2 TSE|FLAIR sub|FLAIR scout|"),
         (says_adc, "DWI b1000|ep2d_diff_TRACEW|eADC|Exponential ADC|HEADCOIL|"),
@@ -145,6 +156,18 @@ def test_the_tag_of_a_contrast_agent_makes_a_t1_a_candidate_unless_it_is_called_
     assert says_contrast_t1("t1_mprage_sag", contrast_agent=True)
     assert not says_contrast_t1("t1_mprage_sag nativ", contrast_agent=True)
     assert not says_contrast_t1("T2 tse", contrast_agent=True)
+
+
+@pytest.mark.parametrize(
+    ("tag", "given"),
+    [
+        *((text, True) for text in ("Gadovist", "7.5 ml Dotarem IV", "GADAVIST", "Applied", "unknown brand")),
+        *((text, False) for text in ("NONE", "no", "N/A", "ohne KM", "Without contrast", "nativ", "0")),
+        ("", None),
+    ],
+)
+def test_the_tag_names_an_agent_denies_one_or_is_silent(tag: str, given: bool | None) -> None:
+    assert agent_given(tag) is given
 
 
 # the proposal
@@ -196,6 +219,23 @@ def plan_says(**elements: object) -> Change:
     return lambda export: edit(export.plan_file or Path(), **elements)
 
 
+def mri_says(**elements: object) -> Change:
+    """The event's files with changed elements."""
+
+    def change(export: TinyExport) -> None:
+        for path in export.event_files:
+            dataset = dcmread(path)
+            for keyword, value in elements.items():
+                setattr(dataset, keyword, value) if value is not None else delattr(dataset, keyword)
+            dataset.save_as(path)
+
+    return change
+
+
+def dose_says(**elements: object) -> Change:
+    return lambda export: edit(export.dose_file, **elements)
+
+
 def no_dose(export: TinyExport) -> None:
     export.dose_file.unlink()
 
@@ -226,6 +266,47 @@ PROPOSED = {
     ),
     "two scans of the latest day": case(mr("second", POST_OP), second=LATEST, post_op=LATEST),
     "several visits": case(mr("later", LATER), later=SEVERAL, event=SEVERAL, post_op="post_op"),
+    # signs
+    "the signs are named": case(
+        post_op="post_op: the latest contrast-enhanced T1, 9 day(s) before the planning; signs: description, "
+        "contrast agent, echo time, order of dates",
+    ),
+    "a description alone and the dates": case(
+        mri_says(ContrastBolusAgent=None, EchoTime=None, SeriesDescription="T1 KM"),
+        event="event: the only contrast-enhanced T1 after the planning; signs: description, order of dates",
+    ),
+    "no agent by its tag": case(
+        mri_says(ContrastBolusAgent="NONE", SeriesDescription="T1 KM"),
+        event="?: the only contrast-enhanced T1 after the planning; signs: description, echo time, order of "
+        "dates; against it: the contrast agent's tag says that none was given: look at it, and write event",
+    ),
+    "a T2 called T1": case(
+        mri_says(EchoTime=98),
+        event="?: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, "
+        "order of dates; against it: an echo time of 98 ms",
+    ),
+    "a series date before the planning": case(
+        mri_says(SeriesDate="20200302", AcquisitionDate="20200302"),
+        event="?: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, echo "
+        "time; against it: study and series date lie on two sides of the planning",
+    ),
+    "a series date of another day": case(
+        mri_says(SeriesDate="20200905", AcquisitionDate="20200905"), post_op="post_op",
+        event="event: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, "
+        "echo time, order of dates; its series date lies 4 day(s) after its study date",
+    ),
+    **{
+        f"a study date of {text}": case(
+            mri_says(StudyDate=text),
+            event="?: a contrast-enhanced T1 without a study date: write which scan is post_op and which is "
+            "event; its study date cannot be true",
+            post_op="?",
+        )
+        for text in ("19000101", "19791231", "20000101", "21400101")
+    },
+    "a plan of a date that cannot be": case(
+        plan_says(RTPlanDate="19000101"), event="event: the only", post_op="post_op: the latest"
+    ),
     "a fragment": case(mr("other", EVENT, slices=7), other=": fewer than 8 slices", event="event"),
     "another sequence": case(
         mr("other", EVENT, "T2 FLAIR"), other=": not called a contrast-enhanced T1", event="event"
@@ -254,6 +335,27 @@ PROPOSED = {
     "beam and fraction": case(no_dose, dose("a", "FRACTION"), dose("b", "BEAM"), a=NO_CHOICE, b=NO_CHOICE),
     "a control point": case(no_dose, dose("a", "CONTROL_POINT"), a=NO_CHOICE),
     "two plans": case(dose("a", "PLAN", plan="other"), a=SEVERAL_PLANS, dose=SEVERAL_PLANS),
+    "one sign alone": case(
+        dose_says(FrameOfReferenceUID="2.25.98"), options={"with_plan": False},
+        dose="?: PLAN dose, the only one; signs: summation type: look at it, and write dose if it is that",
+    ),
+    "a dose that names no plan": case(
+        dose_says(ReferencedRTPlanSequence=None),
+        dose="?: it names no RTPLAN; the only one of its frame of reference, study, date stands in plan_uid: "
+        "write dose to confirm it",
+    ),
+    "a dose that names no plan, of another day": case(
+        dose_says(ReferencedRTPlanSequence=None), plan_says(StudyDate="20200311", RTPlanDate="20200311"),
+        dose="?: it names no RTPLAN; the only one of its frame of reference, study stands in plan_uid",
+    ),
+    "a dose that may be of two plans": case(
+        dose_says(ReferencedRTPlanSequence=None), plan("boost"),
+        dose="?: it names no RTPLAN: write the SOPInstanceUID of its plan into plan_uid, or fractions and",
+    ),
+    "a dose that may be of a plan elsewhere": case(
+        dose_says(ReferencedRTPlanSequence=None), plan_says(FrameOfReferenceUID="2.25.98"),
+        dose="?: it names no RTPLAN: write the SOPInstanceUID",
+    ),
     # plans
     "a plan without a dose": case(plan("boost"), dose=f"?: {MORE_PLANS}", event="event"),
     "an unreadable plan": case(plan("other", **NO_PLAN_CONTENT), dose=f"?: {MORE_PLANS}"),
@@ -335,8 +437,39 @@ def test_a_row_says_to_people_what_a_series_is(tmp_path: Path) -> None:
     rows = {row.uid: row for row in propose_map(read_tree(tmp_path), PAPER_VOLUMES)}
     assert rows[export.patient.uid("post_op")] == ProposedRow(
         "ANON-17", "post_op", "2020-03-01", "MR", "T1 MPRAGE ANON-17", 12, export.patient.uid("post_op"),
-        "the latest contrast-enhanced T1, 9 day(s) before the planning",
+        "the latest contrast-enhanced T1, 9 day(s) before the planning; signs: description, contrast agent, "
+        "echo time, order of dates",
     )  # fmt: skip
+
+
+def row_named(export: TinyExport, uid: str) -> ProposedRow:
+    (row,) = [row for row in propose_map(read_tree(export.folder), PAPER_VOLUMES) if row.uid == uid]
+    return row
+
+
+def test_the_only_plan_of_a_dose_that_names_none_is_offered(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    dose_says(ReferencedRTPlanSequence=None)(export)
+    assert row_named(export, export.patient.uid("dose")).plan_uid == export.patient.uid("plan")
+
+
+def test_slices_of_series_of_their_own_are_proposed_as_one_with_a_note(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path)
+    uids = [f"2.25.77{k:02d}" for k in range(len(export.event_files))]
+    for path, uid in zip(export.event_files, uids, strict=True):
+        edit(path, SeriesInstanceUID=uid)
+    row = row_named(export, min(uids))
+    assert (row.role, row.slices) == ("event", 15)
+    assert "; 15 series of one slice each joined (same study, number, description" in row.note
+
+
+def test_localizers_in_a_ct_are_offered_to_be_left_out(tmp_path: Path) -> None:
+    export = write_tiny_export(tmp_path, with_ct=True)
+    assert row_named(export, export.patient.uid("ct")).leave_out == ""
+    edit(export.ct_files[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    row = row_named(export, export.patient.uid("ct"))
+    assert row.leave_out == "localizer"
+    assert row.note == "1 of its 14 images are localizers, left out by leave_out"
 
 
 def test_a_scan_without_a_date_leaves_every_scan_undecided(tmp_path: Path) -> None:
@@ -438,7 +571,7 @@ def test_a_spreadsheets_dialect_is_understood(
         note='with , and ; and "quotes"',
         course="a",
         dose_of="fraction",
-        fractions="30",
+        fractions="30,0",
         prescription_gy="59,4",
     )
     path = written_rows(tmp_path / "map.csv", rows, delimiter, bom)
@@ -598,11 +731,27 @@ def test_undecided_and_missing_roles_are_the_patients_own_affair(
         ("event", {"patient_id": "17", "uid": "1.2"}, "line 4: the export holds neither this patient_id nor"),
         ("dose", {"dose_of": "plan"}, "line 3: dose_of is neither course nor fraction"),
         ("dose", {"fractions": "thirty"}, "line 3: fractions is no whole number from 1 to 999"),
+        ("dose", {"fractions": "30.5"}, "line 3: fractions is no whole number from 1 to 999"),
         ("dose", {"fractions": "0"}, "line 3: fractions is no whole number from 1 to 999"),
         ("dose", {"prescription_gy": "60 Gy"}, "line 3: prescription_gy is no positive number of Gy"),
         ("dose", {"prescription_gy": "-60"}, "line 3: prescription_gy is no positive number of Gy"),
         ("dose", {"prescription_gy": "0"}, "line 3: prescription_gy is no positive number of Gy"),
-        ("event", {"fractions": "30"}, "line 4: course, dose_of, fractions or prescription_gy stands beside"),
+        (
+            "dose",
+            {"plan_uid": "1.2.3"},
+            "line 3: the export holds no RTPLAN of this plan_uid for this patient",
+        ),
+        ("event", {"leave_out": "slices"}, "line 4: leave_out is not localizer. Write that, or nothing"),
+        (
+            "dose",
+            {"leave_out": "localizer"},
+            "line 3: leave_out stands beside a dose. Write it into the rows",
+        ),
+        (
+            "event",
+            {"fractions": "30"},
+            "line 4: course, dose_of, fractions, prescription_gy or plan_uid stands",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_is_refused_by_its_line_alone(
@@ -631,7 +780,7 @@ def test_all_problems_of_a_map_are_listed_together_in_the_order_of_lines(
     assert said[0] == "map.csv: 4 problem(s)"
     assert said[1] == "  - lines 3, 9: the same uid. Keep one of the rows"
     assert [line.split(":")[0] for line in said[2:]] == ["  - line 5", "  - line 8", "  - line 10"]
-    assert "2 cell(s) under 12 column(s)" in said[-1]
+    assert "2 cell(s) under 14 column(s)" in said[-1]
 
 
 @pytest.mark.parametrize(
@@ -682,6 +831,8 @@ CLINICAL_FAULTS = [
     ([{"rt_modality": "Meier"}], "line 2: rt_modality is none of photon, proton, ion, n/a"),
     ([{"rt_end_date": "20.04.2020"}], "line 2: rt_end_date is no ISO date (YYYY-MM-DD)"),
     ([{"rt_end_date": "2020-13-45"}], "line 2: rt_end_date is no ISO date (YYYY-MM-DD)"),
+    ([{"rt_end_date": "1900-01-01"}], "line 2: rt_end_date cannot be true: too early, ahead"),
+    ([{"rt_end_date": "2140-01-02"}], "line 2: rt_end_date cannot be true: too early, ahead"),
     ([{"patient_id": "", "label": "rice"}], "line 2: patient_id is empty"),
     ([{"label": "rice"}, {"label": "recurrence"}], "lines 2, 3: the same patient_id. Keep one row a patient"),
     ([{"lable": "Meier"}], "column 2 is not known. Name it one of patient_id, label, label_source"),

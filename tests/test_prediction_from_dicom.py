@@ -169,8 +169,12 @@ def test_what_is_no_dicom_is_left_out_and_counted(
     assert "--dose: 1 file(s) excluded" in caplog.text and "Sibylle" not in caplog.text
 
 
-def test_a_prescription_that_contradicts_the_plan_is_refused(export: TinyExport) -> None:
-    assert "59" in refused(folders(export, prescription_gy=59.0))
+def test_a_prescription_that_corrects_the_plan_is_said(
+    export: TinyExport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), imported(folders(export, prescription_gy=59.0)) as files:
+        assert read_dose_sidecar(sidecar_of(files.volumes["dose"])).prescription_gy == 59.0
+    assert "Prescription in Gy: 59, as stated by the user, which corrects the plan's 60." in caplog.text
 
 
 def test_a_missing_slice_is_refused(export: TinyExport) -> None:

@@ -146,10 +146,12 @@ def moved(path: Path, along_mm: float) -> None:
 
 
 def doubled(export: TinyExport) -> None:
-    """A second image at the place of slice 4, another instance."""
+    """A second image at the place of slice 4, another instance with other pixels."""
+    import pydicom
+
     copy = export.post_op_files[4].with_name("again.dcm")
     shutil.copy(export.post_op_files[4], copy)
-    edit(copy, SOPInstanceUID=uid("again"), InstanceNumber=99)
+    edit(copy, SOPInstanceUID=uid("again"), PixelData=bytes(len(pydicom.dcmread(copy).PixelData)))
 
 
 def two_contents(export: TinyExport) -> None:

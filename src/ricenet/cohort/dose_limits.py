@@ -26,6 +26,9 @@ LARGEST_CGY = 100 * MOST_COURSE_GY
 
 AIR_HU = (-1100.0, -900.0)
 
+LEAST_SHARES = 1.6
+"""From this many times the prescription on, it may be a share: one of two beams' is half, hot spots aside."""
+
 _STATE_COURSE = (
     "if it is the whole course's dose, state so (map: dose_of=course; sidecar: DoseSummationType PLAN; "
     "predict: --dose-of course)."
@@ -33,6 +36,12 @@ _STATE_COURSE = (
 _STATE_FRACTION = (
     "if it is one fraction's dose, state so (map: dose_of=fraction; sidecar: DoseSummationType FRACTION; "
     "predict: --dose-of fraction)"
+)
+
+
+_STATE_PRESCRIPTION = (
+    "Where the prescription is wrong, state that of the course (map: prescription_gy; sidecar: "
+    "PrescriptionGy; predict: --prescription)."
 )
 
 
@@ -108,12 +117,28 @@ def dose_fault(
     elif prescription_gy is not None and (unit := _relative_unit(maximum_gy)):
         remedy = f"If its voxels are {unit} of the prescription, export it in Gy."
     else:
+        prescribed = _as_prescribed(course_gy, fractions, prescription_gy)
         remedy = (
-            "Check that dose and prescription are of the same course, and whole: a boost's dose alone, a "
-            "dose that is cut off and a course that is missing in the prescription are not."
+            f"{prescribed}Check that dose and prescription are of the same course, and whole: a boost's dose "
+            "alone, a dose that is cut off and a course that is missing in the prescription are not."
         )
+        if prescription_gy is not None:
+            remedy += f" {_STATE_PRESCRIPTION}"
         if not fractions:
             remedy += f" Or {_STATE_FRACTION}, and the number of fractions."
     if prescription_gy is None:
         remedy += " Where the dose is right, state its prescription."
     return Finding(found, remedy)
+
+
+def _as_prescribed(course_gy: float, fractions: int | None, prescription_gy: float | None) -> str:
+    """How a prescription may be meant that the course's largest dose exceeds; empty where nothing fits."""
+    if prescription_gy is None or course_gy <= MOST_OF_PRESCRIPTION * prescription_gy:
+        if prescription_gy is not None and fits(course_gy, prescription_gy / 100):
+            return f"The prescription may be in cGy, for {prescription_gy / 100:g} Gy. "
+        return ""
+    if fractions and fractions > 1 and fits(course_gy, prescription_gy * fractions):
+        return f"The prescription may be that of one of {fractions} fractions. "
+    if course_gy >= LEAST_SHARES * prescription_gy:
+        return "The prescription may be one beam's or one target's share. "
+    return ""

@@ -38,6 +38,14 @@ def _in_any_case(value: Any) -> Any:
     return value.upper() if isinstance(value, str) and value.upper() in known else value
 
 
+def _whole(value: Any) -> Any:
+    # languages without integers write 42.0
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
+
+
 class DoseSidecar(BaseModel):
     """What a dose file says of itself; keys as in DICOM RT Dose, further keys are ignored (BIDS).
 
@@ -49,16 +57,14 @@ class DoseSidecar(BaseModel):
 
     units: Annotated[Literal["GY"], BeforeValidator(_in_any_case)] = Field(alias="DoseUnits")
     summation_type: Literal["PLAN", "FRACTION"] = Field(alias="DoseSummationType")
-    fractions: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, alias="NumberOfFractions", validate_default=True
-    )
+    fractions: _Count | None = Field(default=None, alias="NumberOfFractions", validate_default=True)
     prescription_gy: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, alias="PrescriptionGy"
     )
     dose_type: Annotated[Literal["PHYSICAL", "EFFECTIVE"] | None, BeforeValidator(_in_any_case)] = Field(
         default=None, alias="DoseType"
     )
-    plans_summed: Annotated[int, Field(gt=0)] | None = Field(default=None, alias="PlansSummed")
+    plans_summed: _Count | None = Field(default=None, alias="PlansSummed")
     source_summation_type: str | None = Field(default=None, alias="SourceSummationType")
 
     @field_validator("fractions")

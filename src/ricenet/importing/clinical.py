@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from ricenet.cohort.participants import MISSING, parse_row
+from ricenet.importing.dicom.dates import can_be_true
 from ricenet.importing.spreadsheets import PATIENT_ID, Fault, Row, problem_list, read_spreadsheet, repeated
 from ricenet.runtime.errors import CohortError
 
@@ -97,6 +98,11 @@ def _faults(row: Row) -> list[str]:
         for name in _FREE
         if len(row.cells[name]) > _LONGEST or _IDENTIFYING.search(row.cells[name])
     ]
+    rt_end = _day(row.cells[RT_END])
+    if rt_end is not None and not can_be_true(rt_end):
+        faults.append(
+            f"{RT_END} cannot be true: too early, ahead, or a placeholder. Correct it, or leave it empty"
+        )
     # read as a row of the cohort's own table, so that both refuse the same
     needed = {name: row.cells[name] or MISSING for name in ("label", "label_source", "subset")}
     parsed = parse_row({"participant_id": "sub-001", **_known(row), **needed})
@@ -109,6 +115,13 @@ def _known(row: Row) -> dict[str, str]:
     return {
         name: cell for name, cell in row.cells.items() if name != PATIENT_ID and cell not in ("", MISSING)
     }
+
+
+def _day(cell: str) -> date | None:
+    try:
+        return date.fromisoformat(cell)
+    except ValueError:
+        return None
 
 
 def _parsed(row: Row) -> ClinicalRow:

@@ -98,12 +98,13 @@ def import_export(
     tree = _read(paths)
     selections = select(tree, series_map, paths.map, volumes)
     _report_strangers(selections, tree, clinical)
-    unusable = Counter(file.patient_id for file in tree.unusable if file.patient_id)
+    unusable = Counter(file.patient_id for file in tree.unusable if file.patient_id or file.series_uid)
     candidates = [
         _candidate(
             one,
             clinical.rows.get(one.patient_id, NOTHING_KNOWN),
             unusable[one.patient_id],
+            unusable[""],
             f"line {one.line} of {paths.map.name}",
             seed,
         )
@@ -157,8 +158,10 @@ def _report_strangers(selections: Sequence[Selection], tree: DicomTree, clinical
             logger.warning("%d patient(s) %s", len(patients), what)
 
 
-def _candidate(one: Selection, clinical: ClinicalRow, unusable: int, origin: str, seed: int) -> Candidate:
-    """unusable: how many files of the patient cannot be used."""
+def _candidate(
+    one: Selection, clinical: ClinicalRow, unusable: int, of_nobody: int, origin: str, seed: int
+) -> Candidate:
+    """unusable, of_nobody: how many files of the patient, and of none that they name, cannot be used."""
     patient = one.patient_id
     if one.source is not None:
         writer = SubjectWriter(one.source, seed, clinical.rt_end, clinical.columns.get("rt_modality"))
@@ -172,6 +175,11 @@ def _candidate(one: Selection, clinical: ClinicalRow, unusable: int, origin: str
         return Candidate(patient, {}, failure=failure, origin=origin)
     roles = f"the role {' or '.join(one.missing)}" if one.has_roles else "a role"
     lacking = f"no row of the map has {roles}"
+    if not unusable and of_nobody:
+        lacking += (
+            f"; {of_nobody} image or radiotherapy file(s) that name no patient cannot be used (*.files.csv "
+            "beside the map lists them). If they are this patient's, export them again"
+        )
     if not unusable:
         return Candidate(patient, {}, exclusion=lacking, origin=origin)
     # no choice of the user's: what the role needs may be among these files

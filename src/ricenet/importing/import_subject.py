@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date
 from itertools import combinations
+from pathlib import Path
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.importing.dicom.images import read_image
-from ricenet.importing.dicom.instances import Instance
+from ricenet.importing.dicom.images import ReadImage, read_series
+from ricenet.importing.dicom.instances import Instance, Series
 from ricenet.importing.dose.interpret import read_course
 from ricenet.importing.dose.place import place_dose
 from ricenet.importing.dose.treatment import Treatment
+from ricenet.importing.intervals import INTERVALS, intervals_of
 from ricenet.importing.sources import PatientSource, code_of, require_one_person
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.files import write_json
-from ricenet.volume import Volume, save_nifti
-
-INTERVALS = {
-    "days_post_op_to_event": "Days from the post-operative scan to the event's.",
-    "days_planning_to_event": "Days from the radiotherapy plan to the event's scan.",
-    "days_rt_end_to_event": "Days from the end of radiotherapy to the event's scan.",
-}
-"""Columns that only the dates of the files give; the dates themselves stay behind."""
+from ricenet.volume import save_nifti
 
 RT_MODALITY = "rt_modality"
 FROM_FILES = {**INTERVALS, RT_MODALITY: "Radiation of the plans' treatment beams: photon, proton or ion."}
 """Columns of the cohort that only the files give, and what they mean there."""
-
-MOST_DAYS_AFTER_PLANNING = 14
-"""By which the reference MRI may be younger than the last plan: treatment starts within two weeks of it, as
-a rule, and a later scan shows what radiotherapy has done."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +46,20 @@ class SubjectWriter:
         _require_examinations_apart(self.source)
         treatment = Treatment.read(
             [dose.instance for dose in self.source.doses], self.source.plans, self.source.structures
+        ).with_plans(
+            {
+                dose.instance.sop_instance_uid: dose.stated.plan_uid
+                for dose in self.source.doses
+                if dose.stated.plan_uid
+            }
         )
-        days = self._intervals(treatment)
+        intervals = intervals_of(self.source, treatment, self.rt_end)
         modality = self._rt_modality(treatment)
-        _write(self.source, treatment, raw, self.seed)
+        _write(self.source, treatment, intervals.notes, raw, self.seed)
         return {
-            name: str(known) for name, known in {**days, RT_MODALITY: modality}.items() if known is not None
+            name: str(known)
+            for name, known in {**intervals.days, RT_MODALITY: modality}.items()
+            if known is not None
         }
 
     @property
@@ -69,48 +68,20 @@ class SubjectWriter:
         source = self.source
         return {
             "volumes": source.volumes.as_json(),
-            "images": {name: _files(series.instances) for name, series in source.images.items()},
-            "doses": [[*_files([dose.instance]), *astuple(dose.stated)] for dose in source.doses],
+            "images": {name: _content_of(series) for name, series in source.images.items()},
+            "doses": [
+                [*_files([dose.instance, *dose.instance.planes]), *astuple(dose.stated)]
+                for dose in source.doses
+            ],
             "plans": _files(source.plans),
             "structures": _files(source.structures),
-            "planning_cts": [_files(one.instances) for one in source.planning_cts],
+            "planning_cts": [_content_of(one) for one in source.planning_cts],
             "planning_ct_named": source.planning_ct_named,
             "seed": self.seed,
             "rt_end": None if self.rt_end is None else self.rt_end.isoformat(),
             "rt_modality": self.rt_modality,
             "code": code_of(__name__),
         }
-
-    def _intervals(self, treatment: Treatment) -> dict[str, int | None]:
-        """Columns of INTERVALS. Raises SourceError: the dates are not in order."""
-        reference, last = self.source.volumes.reference, self.source.volumes.last_session_reference
-        first_visit = self.source.reference.first.date if reference != last else None
-        event = None if self.source.last_visit is None else self.source.last_visit.first.date
-        first_plan, last_plan = treatment.planned_on or (None, None)
-        before_event = {
-            reference.name: _days(first_visit, event),
-            "the radiotherapy plan": _days(first_plan, event),
-            "the end of radiotherapy": _days(self.rt_end, event),
-        }
-        for what, days in before_event.items():
-            if days is not None and days < 0:
-                raise SourceError(
-                    f"the scan {last.name} lies {-days} day(s) before {what}",
-                    f"Choose a later scan as {last.name}, or correct what is wrong: the other scan, the "
-                    "dose, or rt_end_date in the clinical table",
-                )
-        for what, days, most in (
-            ("radiotherapy plan", _days(last_plan, first_visit), MOST_DAYS_AFTER_PLANNING),
-            ("end of radiotherapy", _days(self.rt_end, first_visit), 0),
-        ):
-            if days is not None and days > most:
-                raise SourceError(
-                    f"the scan {reference.name} was taken {days} day(s) after the {what}, so during or after "
-                    f"treatment; at most {most} are expected",
-                    "Choose the scan between surgery and radiotherapy, or correct what is wrong: the dose, "
-                    "or rt_end_date in the clinical table",
-                )
-        return dict(zip(INTERVALS, before_event.values(), strict=True))
 
     def _rt_modality(self, treatment: Treatment) -> str | None:
         planned, stated = treatment.rt_modality, self.rt_modality
@@ -122,16 +93,24 @@ class SubjectWriter:
         return planned or stated
 
 
-def _write(source: PatientSource, treatment: Treatment, raw: RawSubject, seed: int) -> None:
-    """Only voxels, affines and the dose's facts are written: nothing of a DICOM header goes along."""
+def _write(
+    source: PatientSource, treatment: Treatment, on_dates: Sequence[str], raw: RawSubject, seed: int
+) -> None:
+    """Only voxels, affines, the dose's facts and decisions are written: no DICOM header goes along.
+
+    on_dates: what is doubtful of the intervals, written beside the scan of the last visit.
+    """
     # the planning CT is compared once it is chosen
     require_one_person([*source.chosen, *(plan.instance for plan in treatment.referenced_plans)])
     course = read_course(source.doses, treatment) if source.doses else None
     for name in source.images:
-        scan = _scan(source, name)
+        read = _scan(source, name)
+        scan = read.volume
         if course is not None and source.images[name] is source.dose_reference and course.placement is None:
             course = place_dose(course, source, scan, seed)
         save_nifti(scan, raw.scan(name))
+        if decisions := _decisions(source, name, read, on_dates):
+            write_json(_sidecar_of(raw.scan(name)), {"Decisions": decisions})
     if course is not None and source.volumes.dose is not None:
         save_nifti(course.dose, raw.scan(source.volumes.dose.name))
         write_json(raw.dose_sidecar, course.sidecar)
@@ -139,9 +118,20 @@ def _write(source: PatientSource, treatment: Treatment, raw: RawSubject, seed: i
             save_nifti(course.planning_ct, raw.planning_ct)
 
 
-def _scan(source: PatientSource, name: str) -> Volume:
+def _sidecar_of(scan: Path) -> Path:
+    return scan.with_name(f"{scan.name.removesuffix('.nii.gz')}.json")
+
+
+def _decisions(source: PatientSource, name: str, read: ReadImage, on_dates: Sequence[str]) -> list[str]:
+    """What is written down of a scan: how it was put together, and what is doubtful of its dates."""
+    series = source.images[name]
+    joined = [f"Of the scan: {note}." for note in series.notes]
+    return [*joined, *read.decisions, *(on_dates if series is source.last_visit else ())]
+
+
+def _scan(source: PatientSource, name: str) -> ReadImage:
     try:
-        return read_image(source.images[name])
+        return read_series(source.images[name])
     except SourceError as error:
         raise SourceError(f"the scan {name}: {error.found}", error.remedy) from None
 
@@ -163,6 +153,10 @@ def _require_examinations_apart(source: PatientSource) -> None:
             )
 
 
+def _content_of(series: Series) -> list[object]:
+    return [series.leaves_out_localizers, *_files(series.instances)]
+
+
 def _files(instances: Iterable[Instance]) -> list[list[object]]:
     """Reading every voxel of an export just to see that nothing changed would take as long as importing."""
     listed = []
@@ -174,7 +168,3 @@ def _files(instances: Iterable[Instance]) -> list[list[object]]:
             size, time = status.st_size, status.st_mtime_ns
         listed.append([one.sop_instance_uid, size, time])
     return sorted(listed)
-
-
-def _days(start: date | None, end: date | None) -> int | None:
-    return None if start is None or end is None else (end - start).days

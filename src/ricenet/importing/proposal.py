@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import groupby
 
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
-from ricenet.importing.dose.propose import propose_doses, propose_planning_ct
+from ricenet.importing.dose.propose import offered_plans, propose_doses, propose_planning_ct
 from ricenet.importing.dose.treatment import Treatment, date_of, date_range
-from ricenet.importing.sequences import LEAST_SLICES, is_sequence, sequence_of
-from ricenet.importing.series_map import NOT_USED, UNDECIDED, Proposals, ProposedRow
+from ricenet.importing.sequences import LEAST_SLICES, is_sequence, sequence_of, signs_of
+from ricenet.importing.series_map import LOCALIZER, NOT_USED, UNDECIDED, Proposals, ProposedRow
+from ricenet.importing.signs import Signs
 from ricenet.vocabulary import Volumes, VolumeSpec
 
 
@@ -52,24 +54,47 @@ def propose_scans(series: Sequence[Series], planned: tuple[date, date] | None, v
     scans = [one for one in series if one.kind == "MR"]
     first, last = volumes.reference, volumes.last_session_reference
     proposals: Proposals = {one.uid: (NOT_USED, _why_not(one, first)) for one in scans}
-    candidates = [one for one in scans if is_sequence(one, first) or is_sequence(one, last)]
-    days = {one.uid: one.first.date for one in candidates}
+    candidates = {one.uid: one for one in scans if is_sequence(one, first) or is_sequence(one, last)}
+    days = {uid: one.first.date for uid, one in candidates.items()}
     if first == last:
-        proposals |= _only(list(days), last, "")
+        proposals |= _only(list(candidates.values()), last, "")
     elif reason := _undatable(list(days.values()), planned, first, last):
         return proposals | dict.fromkeys(days, (UNDECIDED, reason))
     elif planned is not None:
         before = {uid: day for uid, day in days.items() if day is not None and day <= planned[0]}
         proposals |= _latest(before, planned[0], first)
-        proposals |= _only([uid for uid in days if uid not in before], last, " after the planning")
+        after = [one for uid, one in candidates.items() if uid not in before]
+        proposals |= _only(after, last, " after the planning")
+        proposals |= _unsure(candidates, proposals, planned[0], volumes)
     return proposals | _beside(scans, proposals, volumes)
+
+
+def _unsure(
+    candidates: Mapping[str, Series], proposals: Proposals, planned: date, volumes: Volumes
+) -> Proposals:
+    """Proposed roles with their signs; ? where two do not agree or one contradicts."""
+    found: Proposals = {}
+    for uid, one in candidates.items():
+        role, note = proposals[uid]
+        if role in volumes.names:
+            found[uid] = _with_dates(signs_of(one, volumes[role]), one, planned).judged(role, UNDECIDED, note)
+    return found
+
+
+def _with_dates(signs: Signs, one: Series, planned: date) -> Signs:
+    """The order of dates is a sign where study and series date give the same."""
+    study, series = one.first.date, one.first.series_date
+    if study is not None and series is not None and (study <= planned) != (series <= planned):
+        return Signs(signs.of, (*signs.against, "study and series date lie on two sides of the planning"))
+    return signs.joined("order of dates")
 
 
 def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[ProposedRow]:
     treatment = Treatment.of_series(series)
     proposals = propose_scans(series, reference_dates(series, treatment), volumes)
     if volumes.dose is not None:
-        doses = propose_doses(treatment, volumes.dose.name)
+        frames = {one.first.frame_of_reference_uid for one in series if one.kind in ("MR", "CT")} - {""}
+        doses = propose_doses(treatment, volumes.dose.name, frames)
         roles = {one.uid: proposals.get(one.uid, (NOT_USED, ""))[0] for one in series}
         beneath = volumes.reference_of(volumes.dose).name
         mris = [one for one in series if roles[one.uid] == beneath] or [
@@ -77,7 +102,9 @@ def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[Propose
         ]
         needed = [one for one in treatment.doses if doses[one.uid][0] != NOT_USED]
         proposals |= doses | propose_planning_ct(series, needed, treatment, mris)
-    return [row for one in series for row in _rows(one, proposals)]
+    rows = [row for one in series for row in _rows(one, proposals)]
+    offered = offered_plans(treatment)
+    return [replace(row, plan_uid=offered.get(row.uid, "")) for row in rows]
 
 
 def _undatable(
@@ -107,14 +134,17 @@ def _latest(days: Mapping[str, date], planned: date, spec: VolumeSpec) -> Propos
     return earlier | dict.fromkeys(chosen, (UNDECIDED, note))
 
 
-def _only(uids: Sequence[str], spec: VolumeSpec, where: str) -> Proposals:
-    if len(uids) == 1:
-        return {uids[0]: (spec.name, f"the only {sequence_of(spec)}{where}")}
+def _only(scans: Sequence[Series], spec: VolumeSpec, where: str) -> Proposals:
+    if len(scans) == 1:
+        note = f"the only {sequence_of(spec)}{where}"
+        # elsewhere the dates are a sign too
+        signed = (spec.name, note) if where else signs_of(scans[0], spec).judged(spec.name, UNDECIDED, note)
+        return {scans[0].uid: signed}
     note = (
         f"several {sequence_of(spec)}{where}: keep as {spec.name} that of the visit at which the new lesion "
         "was first seen"
     )
-    return dict.fromkeys(uids, (UNDECIDED, note))
+    return {one.uid: (UNDECIDED, note) for one in scans}
 
 
 def _beside(scans: Sequence[Series], proposals: Proposals, volumes: Volumes) -> Proposals:
@@ -129,9 +159,11 @@ def _beside(scans: Sequence[Series], proposals: Proposals, volumes: Volumes) -> 
             for role in (reference.name, UNDECIDED)
         }
         within = studies[reference.name] or studies[UNDECIDED]
-        chosen = [one.uid for one in scans if is_sequence(one, spec) and one.first.study_uid in within]
+        chosen = {one.uid: one for one in scans if is_sequence(one, spec) and one.first.study_uid in within}
         if len(chosen) == 1 and studies[reference.name]:
-            found[chosen[0]] = (spec.name, f"the only {sequence_of(spec)} of the study of {reference.name}")
+            note = f"the only {sequence_of(spec)} of the study of {reference.name}"
+            for uid, one in chosen.items():
+                found[uid] = signs_of(one, spec).joined("study").judged(spec.name, UNDECIDED, note)
         else:
             note = (
                 f"{len(chosen)} {sequence_of(spec)}: keep one of the study of {reference.name} as {spec.name}"
@@ -148,14 +180,27 @@ def _why_not(scan: Series, spec: VolumeSpec) -> str:
 
 def _rows(series: Series, proposals: Proposals) -> list[ProposedRow]:
     if series.kind in ("MR", "CT"):
-        return [_row(series.first, series.slices, series.uid, proposals)]
+        return [_image_row(series, proposals)]
     if series.kind == "RTDOSE":
-        return [_row(one, one.frames, one.sop_instance_uid, proposals) for one in series.instances]
+        return [_row(one, one.frames, one.sop_instance_uid, proposals, one.notes) for one in series.instances]
     return []
 
 
-def _row(instance: Instance, slices: int, uid: str, proposals: Proposals) -> ProposedRow:
+def _image_row(series: Series, proposals: Proposals) -> ProposedRow:
+    """With localizers among its images offered to be left out."""
+    localizers = sum(one.localizer for one in series.instances)
+    if not 0 < localizers < len(series.instances):
+        return _row(series.first, series.slices, series.uid, proposals, series.notes)
+    note = f"{localizers} of its {len(series.instances)} images are localizers, left out by leave_out"
+    row = _row(series.first, series.slices, series.uid, proposals, (*series.notes, note))
+    return replace(row, leave_out=LOCALIZER)
+
+
+def _row(
+    instance: Instance, slices: int, uid: str, proposals: Proposals, notes: Sequence[str]
+) -> ProposedRow:
     role, note = proposals.get(uid, (NOT_USED, ""))
+    note = "; ".join(text for text in (note, *notes) if text)
     day = "" if instance.date is None else instance.date.isoformat()
     return ProposedRow(
         instance.patient_id, role, day, instance.kind, instance.series_description, slices, uid, note

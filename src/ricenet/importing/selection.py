@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series
@@ -63,6 +63,7 @@ def select(tree: DicomTree, series_map: SeriesMap, path: Path, volumes: Volumes)
     for row in rows:
         found = objects.get((row.patient_id, row.uid))
         texts = [_unknown(row, tree, uids)] if found is None else _faults(row, found, kinds)
+        texts += _foreign_plan(row, tree)
         faults += [Fault((row.line,), text) for text in texts]
     if faults:
         raise CohortError(problem_list(path, sorted(faults)))
@@ -86,10 +87,22 @@ def _faults(row: MapRow, found: Series | Instance, kinds: Mapping[str, Kind]) ->
         )
     if kind in ("MR", "CT") and row.stated != NOTHING_STATED:
         faults.append(
-            f"course, dose_of, fractions or prescription_gy stands beside the role {row.role}. "
+            f"course, dose_of, fractions, prescription_gy or plan_uid stands beside the role {row.role}. "
             "Write it into the rows of doses"
         )
+    if row.leaves_out_localizers and isinstance(found, Instance):
+        faults.append("leave_out stands beside a dose. Write it into the rows of images")
     return faults
+
+
+def _foreign_plan(row: MapRow, tree: DicomTree) -> list[str]:
+    plans = {one.sop_instance_uid for one in instances_of(tree.of_patient(row.patient_id), "RTPLAN")}
+    if row.stated.plan_uid is None or row.stated.plan_uid in plans:
+        return []
+    return [
+        "the export holds no RTPLAN of this plan_uid for this patient. Correct it, or leave it empty and "
+        "write fractions and prescription_gy"
+    ]
 
 
 def _unknown(row: MapRow, tree: DicomTree, uids: set[str]) -> str:
@@ -119,7 +132,10 @@ def _selection(
     missing = tuple(name for name in volumes.names if name in needed - roles)
     if undecided or missing:
         return Selection(patient, line, None, undecided, missing, bool(roles - {NOT_USED}))
-    chosen = [(row, objects[patient, row.uid]) for row in rows if row.role != NOT_USED]
+    leaving_out = {row.uid for row in rows if row.leaves_out_localizers}
+    series = [replace(one, leaves_out_localizers=one.uid in leaving_out) for one in series]
+    of_uid = {one.uid: one for one in series if one.kind in ("MR", "CT")}
+    chosen = [(row, of_uid.get(row.uid) or objects[patient, row.uid]) for row in rows if row.role != NOT_USED]
     images = {row.role: one for row, one in chosen if isinstance(one, Series)}
     doses = tuple(ChosenDose(one, row.stated) for row, one in chosen if isinstance(one, Instance))
     named = images.pop(PLANNING_CT, None)

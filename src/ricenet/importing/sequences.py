@@ -1,4 +1,4 @@
-"""Which MR series are which sequence, as far as scanners and their operators say.
+"""Which MR series are which sequence, as far as scanners and their operators say, and by which signs.
 
 Rules for proposals only: a person looks over every one of them.
 """
@@ -6,12 +6,18 @@ Rules for proposals only: a person looks over every one of them.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from ricenet.importing.dicom.contrast import denies_contrast, says_contrast
 from ricenet.importing.dicom.instances import Series
+from ricenet.importing.signs import Signs
 from ricenet.vocabulary import VolumeSpec
 
 LEAST_SLICES = 8
 """Fewer are a localiser or a fragment, no head."""
+
+MOST_T1_ECHO_MS, LEAST_T2_ECHO_MS = 40.0, 60.0
+"""Echo times of T1-weighted images lie below 30 ms, those of T2 and FLAIR above 80 ms, as a rule."""
 
 
 def _words(*words: str) -> re.Pattern[str]:
@@ -21,16 +27,6 @@ def _words(*words: str) -> re.Pattern[str]:
 
 _T1 = re.compile(
     r"T1|(?<![A-Z])(?:MP-?2?RAGE|IR-?FSPGR|FSPGR|SPGR|BRAVO|TFE|VIBE|MDEFT|FLASH)", re.IGNORECASE
-)
-_CONTRAST = re.compile(
-    # CET1, T1CE, T1C, T1C+, T1Gd, T1KM: written together with the weighting
-    r"CE-?T1|T1W?[ _-]?(?:CE|C(?![A-Z])|GD|KM)|C\+|\+ ?C(?![A-Z])|(?<![A-Z])(?:"
-    r"CE|GD|GAD|GADO\w*|KM|KONTRAST\w*|CONTRAST|CONTRASTE|ENHANCED|POST(?![ _-]?OP))(?![A-Z])",
-    re.IGNORECASE,
-)
-_WITHOUT = _words(
-    *("NATIV", "NATIVE", "NATIVO", "PRE", "PREGAD", "PRE-?CONTRAST", "OHNE", "VOR", "WITHOUT"),
-    *("W/O", "WO", "NON", "NON-?CONTRAST", "UNENHANCED", "SIN", "SANS", "SENZA", "NO CONTRAST", "-C", "C-"),
 )
 _DERIVED = (
     *("PERF", "PERFUSION", "DYN", "DYNAMIC", "DCE", "DSC", "SUB", "SUBTR", "SUBTRACTION", "SUBTRAKTION"),
@@ -43,23 +39,23 @@ _OTHER_THAN_FLAIR = _words("DWI", "ADC", "DTI", "MAP", *_DERIVED)
 _OTHER_THAN_ADC = _words("EADC", "EXP", "EXPONENTIAL", *_DERIVED)
 
 
-def says_contrast_t1(description: str, contrast_agent: bool) -> bool:
+def says_contrast_t1(description: str, contrast_agent: bool | None) -> bool:
     """Whether a series' description, with the tag for a contrast agent, means contrast-enhanced T1.
 
-    It names T1 or a T1-weighted sequence, says contrast (CE, C+, Gd, KM, post, contrast and the like) or
-    has the tag, says nothing of before or without contrast, and names no other weighting, map or subtraction.
+    It names T1 or a T1-weighted sequence, says contrast or has the tag, says nothing of before or without
+    contrast, and names no other weighting, map or subtraction.
 
-    >>> [says_contrast_t1(text, False) for text in ("CET1 ax", "t1_mprage_KM", "T1 SPACE", "T1 post op")]
+    >>> [says_contrast_t1(text, None) for text in ("CET1 ax", "t1_mprage_KM", "T1 SPACE", "T1 post op")]
     [True, True, False, False]
     >>> says_contrast_t1("T1 MPRAGE", contrast_agent=True), says_contrast_t1("T1 nativ", contrast_agent=True)
     (True, False)
     """
-    if not _T1.search(description) or _WITHOUT.search(description) or _OTHER_THAN_T1.search(description):
+    if not _T1.search(description) or denies_contrast(description) or _OTHER_THAN_T1.search(description):
         return False
-    return contrast_agent or bool(_CONTRAST.search(description))
+    return bool(contrast_agent) or says_contrast(description)
 
 
-def says_flair(description: str, contrast_agent: bool = False) -> bool:
+def says_flair(description: str, contrast_agent: bool | None = None) -> bool:
     """Whether a description means T2 FLAIR, before or after contrast; T1 FLAIR is another sequence.
 
     >>> [says_flair(text) for text in ("T2 FLAIR", "ax dark-fluid", "t2_tirm_tra", "T1 FLAIR C+", "T2 TSE")]
@@ -70,7 +66,7 @@ def says_flair(description: str, contrast_agent: bool = False) -> bool:
     )
 
 
-def says_adc(description: str, contrast_agent: bool = False) -> bool:
+def says_adc(description: str, contrast_agent: bool | None = None) -> bool:
     """Whether a description means a map of the apparent diffusion coefficient.
 
     >>> [says_adc(text) for text in ("ep2d_diff_ADC", "Apparent Diffusion Coefficient", "DWI b1000", "eADC")]
@@ -105,3 +101,26 @@ def is_sequence(series: Series, spec: VolumeSpec) -> bool:
         and series.slices >= LEAST_SLICES
         and says(series.first.series_description, series.first.contrast_agent)
     )
+
+
+def signs_of(series: Series, spec: VolumeSpec) -> Signs:
+    """What a series' own tags say of its being a declared MRI that it may be (`is_sequence`)."""
+    first = series.first
+    signs, against = ["description"], []
+    echo_ms, is_contrast = first.echo_time_ms, spec.suffix.lower() == "ce-gadolinium_t1w"
+    if is_contrast and first.contrast_agent:
+        signs.append("contrast agent")
+    elif is_contrast and first.contrast_agent is False:
+        against.append("the contrast agent's tag says that none was given")
+    if echo_ms is not None and (fits := _ECHO_TIMES.get(spec.suffix.lower())) is not None:
+        if fits(echo_ms):
+            signs.append("echo time")
+        else:
+            against.append(f"an echo time of {echo_ms:g} ms")
+    return Signs(tuple(signs), tuple(against))
+
+
+_ECHO_TIMES: dict[str, Callable[[float], bool]] = {
+    "ce-gadolinium_t1w": lambda ms: ms <= MOST_T1_ECHO_MS,
+    "flair": lambda ms: ms >= LEAST_T2_ECHO_MS,
+}

@@ -21,9 +21,18 @@ from ricenet.vocabulary import Volumes
 NOT_USED, UNDECIDED, PLANNING_CT = "", "?", "planning_ct"
 """Roles beside the names of the declared volumes."""
 
+LOCALIZER = "localizer"
+"""What a row of images may leave out."""
+
 REQUIRED = ("patient_id", "role", "uid")
-COLUMNS = (*("patient_id", "role", *STATEMENTS, "date", "modality", "description", "slices", "uid", "note"),)
+COLUMNS = (
+    *("patient_id", "role", *STATEMENTS, "leave_out"),
+    *("date", "modality", "description", "slices", "uid", "note"),
+)
 """Date to slices and the note are for people, and are not read back."""
+
+_FRACTIONS = re.compile(r"0*([1-9]\d{0,2})(?:[.,]0+)?", re.ASCII)
+"""1 to 999; spreadsheets write whole numbers as decimals too."""
 
 Proposals = dict[str, tuple[str, str]]
 """Role and note by uid (of a series, or of an RTDOSE instance)."""
@@ -33,7 +42,8 @@ Proposals = dict[str, tuple[str, str]]
 class ProposedRow:
     """One MR or CT series, or one RTDOSE instance, with the proposed role and the reason for it.
 
-    uid: SeriesInstanceUID of images, SOPInstanceUID of an RTDOSE.
+    uid: SeriesInstanceUID of images, SOPInstanceUID of an RTDOSE. plan_uid, leave_out: offered, for the user
+    to confirm.
     """
 
     patient_id: str
@@ -44,17 +54,23 @@ class ProposedRow:
     slices: int
     uid: str
     note: str
+    plan_uid: str = ""
+    leave_out: str = ""
 
 
 @dataclass(frozen=True)
 class MapRow:
-    """One row as the user left it. line: in the file, the header being line 1. stated: of a dose."""
+    """One row as the user left it. line: in the file, the header being line 1. stated: of a dose.
+
+    leaves_out_localizers: of images.
+    """
 
     line: int
     patient_id: str
     role: str
     uid: str
     stated: DoseStatement = NOTHING_STATED
+    leaves_out_localizers: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,10 @@ def read_map(path: Path, volumes: Volumes) -> SeriesMap:
         faults += [Fault((row.line,), text) for text in of_row]
         if not of_row:
             cells = row.cells
-            rows.append(MapRow(row.line, cells["patient_id"], cells["role"], cells["uid"], _stated(row)))
+            leaves_out = cells["leave_out"] == LOCALIZER
+            rows.append(
+                MapRow(row.line, cells["patient_id"], cells["role"], cells["uid"], _stated(row), leaves_out)
+            )
     return SeriesMap(tuple(rows), tuple(faults))
 
 
@@ -100,10 +119,12 @@ def _faults(row: Row, roles: Sequence[str]) -> list[str]:
         )
     if cells["dose_of"] not in ("", *get_args(Extent)):
         faults.append("dose_of is neither course nor fraction. Write one of them, or nothing")
-    if cells["fractions"] and not re.fullmatch("0*[1-9][0-9]{0,2}", cells["fractions"]):
+    if cells["fractions"] and not _FRACTIONS.fullmatch(cells["fractions"]):
         faults.append("fractions is no whole number from 1 to 999. Correct it, or leave it empty")
     if cells["prescription_gy"] and _gy(cells["prescription_gy"]) is None:
         faults.append("prescription_gy is no positive number of Gy. Correct it, or leave it empty")
+    if cells["leave_out"] not in ("", LOCALIZER):
+        faults.append(f"leave_out is not {LOCALIZER}. Write that, or nothing")
     return faults
 
 
@@ -112,9 +133,15 @@ def _stated(row: Row) -> DoseStatement:
     return DoseStatement(
         course=cells["course"] or None,
         dose_of=cells["dose_of"] or None,  # type: ignore[arg-type]
-        fractions=int(cells["fractions"]) if cells["fractions"] else None,
+        fractions=_fractions(cells["fractions"]),
         prescription_gy=_gy(cells["prescription_gy"]),
+        plan_uid=cells["plan_uid"] or None,
     )
+
+
+def _fractions(cell: str) -> int | None:
+    found = _FRACTIONS.fullmatch(cell)
+    return int(found[1]) if found else None
 
 
 def _gy(cell: str) -> float | None:

@@ -62,7 +62,7 @@ class PatientSource:
     def chosen(self) -> list[Instance]:
         """Every file of the images, and the doses."""
         files = [instance for one in self.images.values() for instance in one.instances]
-        return files + [dose.instance for dose in self.doses]
+        return files + [instance for dose in self.doses for instance in dose.objects]
 
 
 def require_one_person(objects: Iterable[Instance]) -> None:

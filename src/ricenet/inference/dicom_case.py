@@ -14,12 +14,13 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.dose.course_dose import ChosenDose
-from ricenet.importing.dose.statement import NOTHING_STATED
+from ricenet.importing.dose.statement import CORRECTS, NOTHING_STATED
 from ricenet.importing.dose.treatment import instances_of
 from ricenet.importing.import_subject import SubjectWriter
 from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles, option
 from ricenet.runtime.errors import CohortError, SourceError
+from ricenet.runtime.files import read_json
 from ricenet.vocabulary import Volumes
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def case_files(given: CaseFiles, volumes: Volumes, seed: int) -> Iterator[CaseFi
     """The case's NIfTI files for as long as the block lasts: those given, or made from DICOM folders.
 
     Folders of MRIs hold one MR series each, that of the dose the RTDOSE with its RTPLAN, and the planning CT
-    where the dose lies in its space. What is stated of the dose, the plan must agree with.
+    where the dose lies in its space. What is stated of the dose counts before its plan.
     Raises CohortError: files and folders mixed, or what the folders hold cannot be used.
     """
     folders = [name for name, path in given.volumes.items() if path.is_dir()]
@@ -50,7 +51,16 @@ def case_files(given: CaseFiles, volumes: Volumes, seed: int) -> Iterator[CaseFi
             SubjectWriter(_source(given, volumes), seed)(raw)
         except SourceError as error:
             raise CohortError(f"{CASE}: {error}") from None
+        _report_corrections(raw)
         yield replace(given, volumes={name: raw.scan(name) for name in given.volumes}, stated=NOTHING_STATED)
+
+
+def _report_corrections(raw: RawSubject) -> None:
+    """Say where an option counts before the plan: the record of decisions goes with the temporary files."""
+    decisions = read_json(raw.dose_sidecar)["Decisions"] if raw.dose_sidecar.exists() else ()
+    for decision in decisions:
+        if CORRECTS in decision:
+            logger.warning("warning: %s: %s", CASE, decision)
 
 
 def _source(given: CaseFiles, volumes: Volumes) -> PatientSource:

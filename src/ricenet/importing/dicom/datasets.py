@@ -91,11 +91,12 @@ class Elements:
         return self.text(keyword).upper()
 
     def whole_number(self, keyword: str) -> int | None:
-        """An integer; None where absent or not one."""
+        """An integer, also where it is written as a decimal (76.0); None where absent or not one."""
         try:
-            return int(self.text(keyword))
+            number = float(self.text(keyword))
         except (ValueError, SourceError):
             return None
+        return int(number) if number.is_integer() else None
 
     def number(self, keyword: str) -> float | None:
         """A finite number; None where absent.

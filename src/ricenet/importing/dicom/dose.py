@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +47,15 @@ class DoseHeader:
 @dataclass(frozen=True, kw_only=True)
 class DoseObject(DoseHeader):
     """One RTDOSE. values: scaled by DoseGridScaling, in `units`, on the grid in the space of
-    `frame_of_reference_uid` (RAS). beam_numbers: of BEAM doses, by the first plan.
+    `frame_of_reference_uid` (RAS). beam_numbers: of BEAM doses, by the first plan. decisions: sentences on
+    how it was read, where its tags leave that open.
     """
 
     values: Volume
     units: str
     dose_type: str
     beam_numbers: tuple[int, ...]
+    decisions: tuple[str, ...] = ()
 
 
 @quietly()
@@ -66,12 +70,46 @@ def read_dose_header(instance: Instance) -> DoseHeader:
 
 @quietly()
 def read_dose(instance: Instance) -> DoseObject:
-    """Read an RTDOSE file.
+    """Read an RTDOSE file, or those of single planes that are stacked (`Instance.planes`).
 
     Raises SourceError: unreadable, without a grid, DoseGridScaling, DoseUnits, DoseType or
     DoseSummationType, a single frame, or an irregular grid.
     Source: DICOM PS3.3 C.8.8.3.
     """
+    files = [_read(one) for one in (instance, *instance.planes)]
+    file = files[0]
+    if instance.planes:
+        planes = [_plane(one) for one in files]
+        decisions: tuple[str, ...] = (f"{len(files)} RTDOSE of one plane each are stacked.",)
+    else:
+        frames, decisions = _frames(file)
+        planes = _planes(file, frames)
+    return DoseObject(
+        **vars(_header(file)),
+        values=_grid(files, planes),
+        units=file.code("DoseUnits"),
+        dose_type=file.code("DoseType"),
+        beam_numbers=_beam_numbers(file.items(_PLANS)),
+        decisions=decisions,
+    )
+
+
+@quietly()
+def read_single_plane(instance: Instance) -> tuple[object, Plane] | None:
+    """What the planes of one dose have in common, and the plane; None where an RTDOSE is not of one plane."""
+    try:
+        file = read_file(instance.path, _KEYWORDS)
+        if not file.has("Rows") or (file.whole_number("NumberOfFrames") or 1) > 1:
+            return None
+        plane = _plane(file)
+    except SourceError:
+        return None
+    words = tuple(file.code(keyword) for keyword in ("DoseUnits", "DoseType", "DoseSummationType"))
+    references = file.references(_PLANS), file.references(_STRUCTURES), _beam_numbers(file.items(_PLANS))
+    return (words, references, file.text("FrameOfReferenceUID")), plane
+
+
+def _read(instance: Instance) -> DicomFile:
     file = read_file(instance.path, _KEYWORDS, pixels=True)
     if not file.has("PixelData"):
         raise SourceError(
@@ -80,13 +118,7 @@ def read_dose(instance: Instance) -> DoseObject:
     for keyword in _REQUIRED:
         if not file.has(keyword):
             raise SourceError(f"{keyword} is missing in an RTDOSE", EXPORT_AGAIN)
-    return DoseObject(
-        **vars(_header(file)),
-        values=_grid(file),
-        units=file.code("DoseUnits"),
-        dose_type=file.code("DoseType"),
-        beam_numbers=_beam_numbers(file.items(_PLANS)),
-    )
+    return file
 
 
 def _header(file: DicomFile) -> DoseHeader:
@@ -105,29 +137,64 @@ def _beam_numbers(plans: list[Elements]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(value for value in found if value is not None))
 
 
-def _grid(file: DicomFile) -> Volume:
-    order, grid = stack(_planes(file), noun="dose plane")
-    (scaling,) = file.numbers("DoseGridScaling", 1)
-    if scaling <= 0:
-        raise SourceError("DoseGridScaling is not positive", EXPORT_AGAIN)
-    stored = stored_values(file)
+def _grid(files: Sequence[DicomFile], planes: Sequence[Plane]) -> Volume:
+    order, grid = stack(planes, noun="dose plane")
+    scaled = [plane for file in files for plane in _scaled(file)]
     data = np.empty(grid.shape, np.float32, order="F")
     for k, frame in enumerate(order):
-        # 32-bit integers do not fit into float32 before they are scaled
-        data[:, :, k] = stored[frame].T.astype(np.float64) * scaling
+        data[:, :, k] = scaled[frame].T
     return Volume(data, grid)
 
 
-def _planes(file: DicomFile) -> list[Plane]:
-    frames = file.whole_number("NumberOfFrames") or 1
+def _scaled(file: DicomFile) -> Iterator[NDArray[np.float64]]:
+    """Planes (rows, columns) in the dose's units."""
+    (scaling,) = file.numbers("DoseGridScaling", 1)
+    if scaling <= 0:
+        raise SourceError("DoseGridScaling is not positive", EXPORT_AGAIN)
+    for stored in stored_values(file):
+        # 32-bit integers do not fit into float32 before they are scaled
+        yield stored.astype(np.float64) * scaling
+
+
+def _plane(file: DicomFile) -> Plane:
+    shape = (file.whole_number("Columns") or 0, file.whole_number("Rows") or 0)
+    spacing, orientation = file.numbers("PixelSpacing", 2), file.numbers("ImageOrientationPatient", 6)
+    return Plane(file.numbers("ImagePositionPatient", 3), orientation, spacing, shape)
+
+
+def _planes_of_pixels(file: DicomFile) -> int:
+    """How many planes of uncompressed pixels a file holds, by their length; 0 where nothing says so."""
+    sizes = [file.whole_number(keyword) or 0 for keyword in ("Rows", "Columns", "BitsAllocated")]
+    plane = math.prod(sizes) // 8
+    length = len(file.dataset.PixelData) if file.has("PixelData") else 0
+    return length // plane if plane else 0
+
+
+def _frames(file: DicomFile) -> tuple[int, tuple[str, ...]]:
+    """How many planes the grid has, and what was decided: as many as offsets and pixels, where not stated."""
+    stated = file.whole_number("NumberOfFrames")
+    if stated is not None or not file.has("GridFrameOffsetVector"):
+        return stated or 1, ()
+    offsets = len(file.numbers("GridFrameOffsetVector"))
+    if offsets < 2:
+        return 1, ()
+    if (planes := _planes_of_pixels(file)) != offsets:
+        raise SourceError(
+            f"NumberOfFrames is missing: {offsets} frame offsets, {planes} planes of uncompressed pixels",
+            EXPORT_AGAIN,
+        )
+    file.dataset.NumberOfFrames = offsets
+    return offsets, (f"NumberOfFrames is not stated: {offsets}, as many as offsets and planes of pixels.",)
+
+
+def _planes(file: DicomFile, frames: int) -> list[Plane]:
     if frames < 2:
         raise SourceError(
             "an RTDOSE of a single plane is no volume", "Export the dose as a grid of many planes"
         )
-    shape = (file.whole_number("Columns") or 0, file.whole_number("Rows") or 0)
-    spacing, orientation = file.numbers("PixelSpacing", 2), file.numbers("ImageOrientationPatient", 6)
-    positions = _positions(file, orientation, frames).tolist()
-    return [Plane(tuple(position), orientation, spacing, shape) for position in positions]
+    first = _plane(file)
+    positions = _positions(file, first.orientation, frames).tolist()
+    return [replace(first, position_mm=tuple(position)) for position in positions]
 
 
 def _positions(file: DicomFile, orientation: tuple[float, ...], frames: int) -> NDArray[np.float64]:

@@ -27,8 +27,15 @@ DIRECTION_TOLERANCE = 1e-3
 SPACING_TOLERANCE_MM = 1e-4
 """Between pixel spacings of one stack."""
 
+LEAST_RUN = 3
+"""Gaps of one width in a row by which a spacing is meant, and no slice is missing."""
+
+MOST_VARYING_MM = 10.0
+"""Between slices of a CT that is resampled: the head's outline is still followed."""
+
 _LISTED_GAPS = 3
 _ONE_SERIES = "Choose a series that is one volume"
+LEAVE_OUT = "write localizer as leave_out into its row of the map (for predict: remove it from the folder)"
 
 Array = NDArray[np.float64]
 
@@ -62,21 +69,47 @@ def stack(planes: Sequence[Plane], noun: str = "slice", repeats: str = "") -> tu
     missing, unevenly spaced, not on a line, or on a line aslant their normal (gantry tilt).
     Source: DICOM PS3.3 C.7.6.2.1.1.
     """
+    order, positions, axes = _ordered(planes, noun)
+    _check_places(positions @ axes[:, 2], noun, repeats)
+    return order, _grid(planes[0], positions, np.arange(len(planes), dtype=np.float64), axes, noun)
+
+
+def stack_varying(planes: Sequence[Plane], repeats: str = "") -> tuple[list[int], Grid, Array]:
+    """As `stack`, also where the spacing changes from run to run of slices.
+
+    The grid then has the finest spacing. The array says where each ordered slice lies along its third axis,
+    in voxels.
+    Raises SourceError: as `stack`, or slices more than MOST_VARYING_MM apart.
+    """
+    order, positions, axes = _ordered(planes, "slice")
+    distances = positions @ axes[:, 2]
+    gaps = np.diff(distances)
+    if not _spacing_runs(gaps) or gaps.max() > MOST_VARYING_MM:
+        return *stack(planes, repeats=repeats), np.arange(len(planes), dtype=np.float64)
+    intervals = round(float((distances[-1] - distances[0]) / gaps.min()))
+    places: Array = (distances - distances[0]) / (distances[-1] - distances[0]) * intervals
+    return order, _grid(planes[0], positions, places, axes, "slice"), places
+
+
+def _ordered(planes: Sequence[Plane], noun: str) -> tuple[list[int], Array, Array]:
+    """Indices into `planes` along their normal, positions in that order, and the axes in columns."""
     if len(planes) < 2:
         raise SourceError(f"a single {noun} is no volume", _ONE_SERIES)
     _check_alike(planes, noun)
     axes = _axes(planes[0].orientation)
     positions = np.array([plane.position_mm for plane in planes])
-    distances = positions @ axes[:, 2]
-    order = np.argsort(distances, kind="stable")
-    positions, distances = positions[order], distances[order]
-    _check_places(distances, noun, repeats)
-    step = (positions[-1] - positions[0]) / (len(planes) - 1)
-    _check_straight(positions, step, axes[:, 2], noun)
-    columns, rows = planes[0].shape
-    between_rows, between_columns = planes[0].spacing_mm
+    order = np.argsort(positions @ axes[:, 2], kind="stable")
+    return order.tolist(), positions[order], axes
+
+
+def _grid(plane: Plane, positions: Array, places: Array, axes: Array, noun: str) -> Grid:
+    """places: of the positions along the grid's third axis, in voxels, from 0 to the last."""
+    step = (positions[-1] - positions[0]) / places[-1]
+    _check_straight(positions, places, step, axes[:, 2], noun)
+    columns, rows = plane.shape
+    between_rows, between_columns = plane.spacing_mm
     lps = np.column_stack([axes[:, 0] * between_columns, axes[:, 1] * between_rows, step, positions[0]])
-    return order.tolist(), Grid((columns, rows, len(planes)), _ras(lps))
+    return Grid((columns, rows, round(float(places[-1])) + 1), _ras(lps))
 
 
 def _ras(lps: Array) -> Affine:
@@ -105,7 +138,8 @@ def _check_alike(planes: Sequence[Plane], noun: str) -> None:
     different = _count_distinct([np.array(plane.orientation) for plane in planes], DIRECTION_TOLERANCE)
     if different > 1:
         raise SourceError(
-            f"{noun}s of {different} orientations, as in a localiser or reformatted planes", _ONE_SERIES
+            f"{noun}s of {different} orientations, as with a localizer or reformatted planes",
+            f"{_ONE_SERIES}; or, if a localizer is among them, {LEAVE_OUT}",
         )
     sizes = sorted({plane.shape for plane in planes})
     if len(sizes) > 1:
@@ -144,10 +178,39 @@ def _check_places(distances: Array, noun: str, repeats: str) -> None:
     even = np.linspace(distances[0], distances[-1], len(distances))
     if np.abs(distances - even).max() <= _tolerance_mm(even[1] - even[0]):
         return
+    if runs := _spacing_runs(gaps):
+        listed = " and ".join(f"{spacing:.2f} mm" for spacing in runs)
+        raise SourceError(
+            f"variable spacing: {noun}s are {listed} apart, each in a row",
+            f"Export {noun}s of one spacing",
+        )
     _refuse_missing(distances, noun)
     raise SourceError(
         f"{noun}s are unevenly spaced: {gaps.min():.2f} to {gaps.max():.2f} mm apart", _ONE_SERIES
     )
+
+
+def _spacing_runs(gaps: Array) -> list[float]:
+    """The spacings, mm, where they change from run to run of slices; empty where they do not.
+
+    A missing slice widens one gap; a scan with a fine middle has several gaps of each kind in a row, and
+    between two runs one gap of a width in between at most.
+    """
+    runs: list[list[float]] = []
+    for gap in gaps.tolist():
+        if runs and abs(gap - runs[-1][0]) <= _tolerance_mm(gap):
+            runs[-1].append(gap)
+        else:
+            runs.append([gap])
+    widths = [run[0] for run in runs]
+    whole = [
+        run
+        for i, run in enumerate(runs)
+        if len(run) > 1 or not 0 < i < len(runs) - 1 or sorted(widths[i - 1 : i + 2])[1] != run[0]
+    ]
+    spacings = sorted({round(float(np.mean(run)), 2) for run in whole})
+    is_varying = len(spacings) > 1 and min(spacings) > 0 and min(map(len, whole)) >= LEAST_RUN
+    return spacings if is_varying else []
 
 
 def _refuse_missing(distances: Array, noun: str) -> None:
@@ -171,9 +234,9 @@ def _refuse_missing(distances: Array, noun: str) -> None:
     )
 
 
-def _check_straight(positions: Array, step: Array, normal: Array, noun: str) -> None:
+def _check_straight(positions: Array, places: Array, step: Array, normal: Array, noun: str) -> None:
     along = float(step @ normal)
-    aside = positions - positions[0] - np.arange(len(positions))[:, None] * step
+    aside = positions - positions[0] - places[:, None] * step
     furthest = float(np.linalg.norm(aside, axis=1).max())
     # twice, since each position may be off along the line as well as beside it
     if furthest > 2 * _tolerance_mm(along):

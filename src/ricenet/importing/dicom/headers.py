@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ricenet.importing.dicom.contrast import agent_given
 from ricenet.importing.dicom.datasets import (
     EXPORT_AGAIN,
     DicomFile,
@@ -17,7 +18,8 @@ from ricenet.importing.dicom.datasets import (
     is_decoded,
     parse,
 )
-from ricenet.importing.dicom.instances import MEDIA_DIRECTORY, Instance, Unusable, kind_of
+from ricenet.importing.dicom.dates import date_notes, day_of
+from ricenet.importing.dicom.instances import MEDIA_DIRECTORY, Instance, Kind, Unusable, kind_of
 from ricenet.importing.dicom.pixels import SIZE_KEYWORDS, check_extent
 from ricenet.runtime.errors import SourceError
 
@@ -25,17 +27,15 @@ _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID")
 _IDENTIFYING = (*_REQUIRED, "StudyInstanceUID", "FrameOfReferenceUID")
 _KEYWORDS = (
     *_IDENTIFYING,
-    *("StudyDate", "SeriesDescription", "SeriesNumber", "ContrastBolusAgent", "ContrastBolusAgentSequence"),
-    *("PatientBirthDate", "PatientSex"),
+    *("StudyDate", "SeriesDate", "AcquisitionDate", "SeriesDescription", "SeriesNumber"),
+    *("ContrastBolusAgent", "ContrastBolusAgentSequence", "EchoTime", "ImageType"),
+    *("PatientBirthDate", "PatientSex", "GridFrameOffsetVector"),
     *SIZE_KEYWORDS,
 )
 
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh")
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """Groups that a file without a preamble starts with."""
-
-_NO_AGENT = frozenset({"", "NO", "NONE", "N", "N/A", "NA", "WITHOUT", "NO CONTRAST", "OHNE", "KEINE"})
-"""What scanners' operators write where there was none."""
 
 _SERIES_UID = 0x0020000E
 _IDENTITY_TAGS = [0x00080018, 0x00100020, _SERIES_UID]
@@ -145,20 +145,44 @@ def _check_identity(file: DicomFile) -> None:
         )
 
 
+def _measured(file: Elements, keyword: str) -> float | None:
+    """A number above 0 for proposals; what is malformed says nothing, and fails where it is needed."""
+    with contextlib.suppress(SourceError):
+        return file.number(keyword) or None
+    return None
+
+
+def _frames(file: Elements, kind: Kind) -> int:
+    """As stated; the planes of an RTDOSE that states none are as many as its offsets."""
+    stated = file.whole_number("NumberOfFrames")
+    if stated is None and kind == "RTDOSE" and file.has("GridFrameOffsetVector"):
+        return file.text("GridFrameOffsetVector").count("\\") + 1
+    return stated or 1
+
+
 def _described(path: Path, file: DicomFile) -> Instance:
-    agent = file.text("ContrastBolusAgent").upper() not in _NO_AGENT
+    kind = kind_of(file.text("SOPClassUID"))
+    is_image = kind in ("MR", "CT")
+    agent = agent_given(file.text("ContrastBolusAgent"))
+    if agent is None and file.has("ContrastBolusAgentSequence"):
+        agent = True
     return Instance(
         path=path,
-        kind=kind_of(file.text("SOPClassUID")),
+        kind=kind,
         patient_id=file.text("PatientID"),
         study_uid=file.text("StudyInstanceUID"),
         series_uid=file.text("SeriesInstanceUID"),
         sop_instance_uid=file.text("SOPInstanceUID"),
-        date=file.day("StudyDate"),
+        date=day_of(file, "StudyDate"),
         series_number=file.whole_number("SeriesNumber"),
         series_description=file.text("SeriesDescription"),
         frame_of_reference_uid=file.text("FrameOfReferenceUID"),
-        contrast_agent=agent or file.has("ContrastBolusAgentSequence"),
-        frames=max(1, file.whole_number("NumberOfFrames") or 1),
+        contrast_agent=agent,
+        frames=max(1, _frames(file, kind)),
         person=person_of(file),
+        series_date=day_of(file, "AcquisitionDate", "SeriesDate") if is_image else None,
+        echo_time_ms=_measured(file, "EchoTime"),
+        shape=(file.whole_number("Columns") or 0, file.whole_number("Rows") or 0),
+        localizer="LOCALIZER" in file.code("ImageType").split("\\")[2:],
+        notes=date_notes(file) if is_image else (),
     )

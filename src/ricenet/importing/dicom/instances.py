@@ -6,8 +6,8 @@ the cohort, never in it, in a log or in an error.
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -42,7 +42,13 @@ def kind_of(sop_class_uid: str) -> Kind:
 
 @dataclass(frozen=True)
 class Instance:
-    """One DICOM file. date: of the study; None where missing or not a date. Absent texts are empty."""
+    """One DICOM file. Absent texts are empty.
+
+    date: of the study; None where missing or one that cannot be true (`dates.can_be_true`). series_date: of
+    the acquisition or series, likewise. contrast_agent: whether the tag names one; None where it is silent.
+    shape: columns and rows. localizer: whether ImageType says so. notes: what people should know of it.
+    planes: of an RTDOSE, the further objects that hold its other planes (`joined.joined_planes`).
+    """
 
     path: Path
     kind: Kind
@@ -50,15 +56,21 @@ class Instance:
     study_uid: str
     series_uid: str
     sop_instance_uid: str
-    date: date | None
+    date: datetime.date | None
     series_number: int | None
     series_description: str
     frame_of_reference_uid: str
-    contrast_agent: bool
+    contrast_agent: bool | None
     frames: int = 1
     person: str = ""
     """Birth date and sex as a digest, empty without both (`headers.person_of`): two of them under one
     PatientID are two people."""
+    series_date: datetime.date | None = None
+    echo_time_ms: float | None = None
+    shape: tuple[int, int] = (0, 0)
+    localizer: bool = False
+    notes: tuple[str, ...] = ()
+    planes: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,12 +78,13 @@ class Series:
     """Instances of one SeriesInstanceUID and one patient, by path; at least one, each SOP instance once.
 
     unusable: how many further files of the series cannot be used; an image is not read without them.
-    reasons: why, each once; as harmless as `Unusable.found`.
+    reasons: why, each once; as harmless as `Unusable.found`. leaves_out_localizers: by the user's word.
     """
 
     instances: tuple[Instance, ...]
     unusable: int = 0
     reasons: tuple[str, ...] = ()
+    leaves_out_localizers: bool = False
 
     @property
     def first(self) -> Instance:
@@ -85,8 +98,18 @@ class Series:
 
     @property
     def uid(self) -> str:
-        """SeriesInstanceUID."""
-        return self.first.series_uid
+        """SeriesInstanceUID; of slices that have one each, the smallest."""
+        return min(instance.series_uid for instance in self.instances)
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """Every SeriesInstanceUID of the instances."""
+        return frozenset(instance.series_uid for instance in self.instances)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of the series: of its instances, each once."""
+        return tuple(dict.fromkeys(note for instance in self.instances for note in instance.notes))
 
     @property
     def slices(self) -> int:

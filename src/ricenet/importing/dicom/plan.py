@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ricenet.importing.dicom.datasets import EXPORT_AGAIN, Elements, quietly, read_file, texts
+from ricenet.importing.dicom.dates import day_of
 from ricenet.importing.dicom.instances import Instance
 from ricenet.runtime.errors import SourceError
 
@@ -37,7 +38,7 @@ class PlanObject:
     """One RTPLAN. fractions: NumberOfFractionsPlanned of its one fraction group, None where not stated;
     may be 0, which the import refuses. fraction_groups: how many there are.
 
-    date: RTPlanDate, None where missing.
+    date: RTPlanDate, None where missing or not true (`dates.can_be_true`).
     prescription_gy: the largest TargetPrescriptionDose of a TARGET dose reference, None where none is stated.
     beams: numbers of the treatment beams, without those for set-up. radiation_types: of the same beams, as
     DICOM has them (PHOTON, PROTON, ION and others).
@@ -83,7 +84,7 @@ def read_plan(instance: Instance) -> PlanObject:
         raise SourceError("an RTPLAN without fractions, beams and prescription", EXPORT_AGAIN)
     return PlanObject(
         sop_instance_uid=file.text("SOPInstanceUID"),
-        date=file.day("RTPlanDate"),
+        date=day_of(file, "RTPlanDate"),
         fractions=groups[0].whole_number("NumberOfFractionsPlanned") if len(groups) == 1 else None,
         fraction_groups=len(groups),
         prescription_gy=_prescription_gy(targets),

@@ -13,6 +13,7 @@ from ricenet.importing.dicom.consistency import consistent, losses, placed_by_fo
 from ricenet.importing.dicom.datasets import quietly
 from ricenet.importing.dicom.headers import NoDicomError, read_header, unusable_file
 from ricenet.importing.dicom.instances import DicomTree, Instance, Kind, Series, Unusable
+from ricenet.importing.dicom.joined import joined_planes, joined_slices
 from ricenet.runtime.errors import CohortError, SourceError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def read_tree(root: Path) -> DicomTree:
     DICOM are passed over. Links are followed, each folder once. One SeriesInstanceUID with objects of
     several kinds gives a series for each kind, of images one at most. Copies of one object count once;
     objects that contradict each other about what a UID means are all unusable (`consistency.consistent`).
-    A series knows how many of its files are unusable (`consistency.losses`).
+    A series knows how many of its files are unusable (`consistency.losses`). What an export tore into objects
+    of one slice each is put together (`joined`).
     Raises CohortError: no such folder, it cannot be opened, or not one file in it can be used.
     """
     _check_root(root)
@@ -41,8 +43,11 @@ def read_tree(root: Path) -> DicomTree:
     if not usable:
         raise CohortError(_nothing_found(len(paths), unusable))
     logger.info("%d DICOM files in %d files", len(usable), len(paths))
-    series = _series(usable, losses(faulty, usable))
-    return DicomTree(root, series, tuple(sorted(unusable, key=lambda file: file.path)))
+    series = joined_slices(_series(usable, losses(faulty, usable)), faulty)
+    doses = [one for one in series if one.kind == "RTDOSE"]
+    series = [one for one in series if one.kind != "RTDOSE"] + joined_planes(doses)
+    unusable.sort(key=lambda file: file.path)
+    return DicomTree(root, tuple(sorted(series, key=_place)), tuple(unusable))
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[Instance], list[Unusable], list[Unusable]]:
@@ -120,11 +125,11 @@ def _nothing_found(files: int, unusable: Iterable[Unusable]) -> str:
     )
 
 
-def _series(instances: Iterable[Instance], lost: Mapping[str, Sequence[Unusable]]) -> tuple[Series, ...]:
+def _series(instances: Iterable[Instance], lost: Mapping[str, Sequence[Unusable]]) -> list[Series]:
     groups: dict[tuple[str, str, Kind], list[Instance]] = defaultdict(list)
     for instance in instances:
         groups[instance.patient_id, instance.series_uid, instance.kind].append(instance)
-    return tuple(sorted(_complete(groups, lost), key=_place))
+    return list(_complete(groups, lost))
 
 
 def _complete(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ricenet.cohort.dose_limits import Extent
-from ricenet.importing.dicom.dose import DoseObject
+from ricenet.importing.dicom.dose import DoseHeader, DoseObject
 from ricenet.importing.dicom.instances import Instance
 from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
 from ricenet.volume import Volume
@@ -21,6 +21,11 @@ class ChosenDose:
     instance: Instance
     stated: DoseStatement = NOTHING_STATED
 
+    @property
+    def objects(self) -> tuple[Instance, ...]:
+        """The files that hold it: one, or one a plane."""
+        return (self.instance, *self.instance.planes)
+
 
 @dataclass(frozen=True)
 class ReadDose:
@@ -31,8 +36,22 @@ class ReadDose:
 
     @property
     def plan_uids(self) -> tuple[str, ...]:
-        """The plans that the dose refers to, each once."""
-        return tuple(dict.fromkeys(self.content.plan_uids))
+        """The plans that the dose refers to, each once; the user's word counts first."""
+        return plans_of(self.content, self.stated)
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """How the dose was read, and whose plan it is by the user's word."""
+        plan_uid, named = self.stated.plan_uid, self.content.plan_uids
+        if plan_uid is None or named == (plan_uid,):
+            return self.content.decisions
+        before = f"names {len(named)} other RTPLAN(s), which this corrects" if named else "names none"
+        return (*self.content.decisions, f"RTPLAN of the dose: as stated by the user; the RTDOSE {before}.")
+
+
+def plans_of(dose: DoseHeader, stated: DoseStatement) -> tuple[str, ...]:
+    """SOPInstanceUIDs of the plans of a dose: the one that the user states, else those that it names."""
+    return (stated.plan_uid,) if stated.plan_uid else tuple(dict.fromkeys(dose.plan_uids))
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from ricenet.cohort.dose_limits import LEAST_COURSE_GY, MOST_COURSE_GY, Extent, dose_fault, fits
+from ricenet.cohort.dose_limits import (
+    LEAST_COURSE_GY,
+    MOST_COURSE_GY,
+    Extent,
+    dose_fault,
+)
 from ricenet.importing.dicom.dose import read_dose
 from ricenet.importing.dicom.plan import PlanObject, StructureSet
 from ricenet.importing.dose.course_dose import ChosenDose, CourseDose, ReadDose
-from ricenet.importing.dose.statement import IN_THE_MAP, DoseStatement, require_deliverable, with_plans
+from ricenet.importing.dose.meaning import extent_of, in_gy
+from ricenet.importing.dose.statement import (
+    IN_THE_MAP,
+    PLAN_IN_THE_MAP,
+    DoseStatement,
+    require_deliverable,
+    with_plans,
+)
 from ricenet.importing.dose.sum import sum_of_beams, sum_of_plans
 from ricenet.importing.dose.treatment import Treatment, required_of
 from ricenet.importing.dose.usable import BY_IMPORT, require_one_frame, require_usable
 from ricenet.runtime.errors import SourceError
-from ricenet.volume import Volume
+
+LEAST_FRACTION_GY = 1.0
+"""Hyperfractionated courses give 1.2 Gy a fraction."""
 
 
 def read_course(chosen: Sequence[ChosenDose], treatment: Treatment) -> CourseDose:
@@ -53,6 +65,8 @@ def judge_course(
     course = parts[0] if len(parts) == 1 else _sum_of(doses, parts)
     if len(parts) > 1 or course.stated.prescription_gy is None:
         course = _with_possible_dose(course)
+    elif all(one.stated.prescription_gy is None for one in doses):
+        _require_no_fraction(course)
     drawn_on = frozenset(uid for one in structures.values() for uid in one.image_series_uids)
     return replace(course, drawn_on=drawn_on)
 
@@ -71,11 +85,12 @@ def judge_plan(group: Sequence[ReadDose], plans: Mapping[str, PlanObject]) -> Co
     if kind == "BEAM" and not at_hand:
         raise SourceError(
             f"{len(group)} RTDOSE of summation type BEAM whose RTPLAN is not in the export",
-            "Add the RTPLAN: only it says which beams there are.",
+            f"Add the RTPLAN, or write {PLAN_IN_THE_MAP}: only it says which beams there are.",
         )
-    decisions = list(require_deliverable(at_hand))
+    decisions = list(dict.fromkeys(text for one in group for text in one.decisions))
+    decisions += require_deliverable(at_hand)
     several = kind == "MULTI_PLAN"
-    completed, by_whom = with_plans(stated, at_hand, max(len(plan_uids), 2 if several else 1), several)
+    completed, by_whom = with_plans(stated, at_hand, len(plan_uids), several)
     values, beams = doses[0].values, 0
     if kind == "BEAM":
         values, beams = sum_of_beams(doses, at_hand[0]), len(at_hand[0].beams)
@@ -130,91 +145,6 @@ def structure_sets_of(doses: Sequence[ReadDose], plans: Mapping[str, PlanObject]
     return tuple(dict.fromkeys(uids))
 
 
-def in_gy(values: Volume, units: set[str], stated_gy: float | None) -> tuple[Volume, tuple[str, ...]]:
-    """Values in Gy, and what was decided; relative ones are taken as shares of the prescription.
-
-    units: of the doses of one plan. stated_gy: the prescription by the user's word; a plan's own does not say
-    that the dose refers to it.
-    Raises SourceError: different units, relative values without the user's word, or with a maximum that is
-    neither near 1 nor near 100.
-    Source: DICOM PS3.3 C.8.8.3 (RELATIVE: "dose relative to implicit reference value").
-    """
-    if len(units) > 1:
-        raise SourceError(
-            "RTDOSE of one plan, some in GY and some in RELATIVE units", "Export all of them in Gy."
-        )
-    if units == {"GY"}:
-        return values, ()
-    if stated_gy is None:
-        raise SourceError(
-            "an RTDOSE in RELATIVE units, which do not say what the dose is relative to",
-            "Export the dose in Gy; or, if it is relative to the prescription, state prescription_gy "
-            f"{IN_THE_MAP}.",
-        )
-    maximum = float(values.data.max())
-    for whole, word in ((1.0, "as a fraction"), (100.0, "in percent")):
-        if fits(maximum, whole):
-            gy = (values.data.astype(np.float64) * (stated_gy / whole)).astype(np.float32)
-            note = f"Relative dose (maximum {maximum:.4g}) taken {word} of the stated prescription."
-            return Volume(gy, values.grid), (note,)
-    raise SourceError(
-        f"an RTDOSE in RELATIVE units with a maximum of {maximum:.4g}, which neither as a fraction nor in "
-        "percent fits a prescription",
-        "Export the dose in Gy.",
-    )
-
-
-def extent_of(summation_type: str, stated: DoseStatement, maximum_gy: float) -> tuple[Extent, str]:
-    """Whether the values are those of one fraction or of all, and who says so.
-
-    stated: completed by the plans.
-    Raises SourceError: FRACTION and nothing that decides it, or what does contradicts the usual meaning.
-    Source: DICOM PS3.3 C.8.8.3, by which FRACTION is the dose of a whole fraction group; deviation:
-    many systems write the dose of one fraction so, and the prescription shows which it is.
-    """
-    name, fractions, prescription_gy = summation_type, stated.fractions, stated.prescription_gy
-    if stated.dose_of == "course":
-        return (
-            "course",
-            f"The dose of summation type {name} is that of the whole course, as stated by the user.",
-        )
-    if stated.dose_of is None and name != "FRACTION":
-        return "course", f"The dose of summation type {name} is that of all fractions."
-    if fractions is None:
-        raise SourceError(
-            f"an RTDOSE of summation type {name} that holds one fraction, of a number that the plan does not "
-            "say",
-            f"State fractions {IN_THE_MAP}.",
-        )
-    if stated.dose_of == "fraction":
-        return "fraction", (
-            f"The dose of summation type {name} is that of one fraction, as stated by the user. It is scaled "
-            f"by {fractions}."
-        )
-    either = f"State dose_of=fraction or dose_of=course {IN_THE_MAP}."
-    if prescription_gy is None:
-        raise SourceError(
-            "an RTDOSE of summation type FRACTION without a prescription: it may hold the dose of one "
-            "fraction or of all",
-            either,
-        )
-    if fractions > 1 and fits(maximum_gy, prescription_gy):
-        found = (
-            f"an RTDOSE of summation type FRACTION reaches {maximum_gy:.2f} Gy, for {prescription_gy:g} Gy "
-            f"in {fractions} fractions: "
-        )
-        if fits(maximum_gy * fractions, prescription_gy):
-            raise SourceError(f"{found}it may hold the dose of one fraction or of all", either)
-        raise SourceError(
-            f"{found}it follows DICOM's definition (the dose of the whole fraction group) and is not one "
-            "fraction's, as is usual in practice",
-            f"State dose_of=course {IN_THE_MAP}.",
-        )
-    return "fraction", (
-        f"The dose of summation type FRACTION is taken as that of one fraction and scaled by {fractions}."
-    )
-
-
 def _require_plans_as_meant(kind: str, referenced: int, dose_of: Extent | None) -> None:
     if kind != "MULTI_PLAN" and referenced > 1:
         raise SourceError(
@@ -260,6 +190,22 @@ def _sum_of(doses: Sequence[ReadDose], parts: Sequence[CourseDose]) -> CourseDos
         beams=sum(part.beams for part in parts),
         decisions=(*decisions, summed),
     )
+
+
+def _require_no_fraction(course: CourseDose) -> None:
+    """Refuse a course that only its plan calls whole, of less a fraction than any course gives.
+
+    Where a plan prescribes one fraction's dose and the RTDOSE holds that, they agree with each other.
+    Raises SourceError.
+    """
+    fractions, course_gy = course.stated.fractions or 1, float(course.of_all_fractions.data.max())
+    if fractions > 1 and course_gy < LEAST_FRACTION_GY * fractions:
+        raise SourceError(
+            f"the course's dose reaches {course_gy:.2f} Gy in {fractions} fractions, and the plan prescribes "
+            f"{course.stated.prescription_gy:g} Gy: both may be of one fraction",
+            "State prescription_gy of the whole course, and dose_of=fraction if the dose is one fraction's, "
+            f"{IN_THE_MAP}.",
+        )
 
 
 def _with_possible_dose(course: CourseDose) -> CourseDose:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.importing.dicom.images import read_image
+from ricenet.importing.dicom.images import read_series
 from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dose import planning_ct
 from ricenet.importing.dose.course_dose import CourseDose
@@ -50,7 +50,8 @@ def place_dose(course: CourseDose, source: PatientSource, mri: Volume, seed: int
     middle_mm = mri.grid.world_mm((np.array(mri.grid.shape) - 1) / 2)
     return replace(
         course.decided(
-            f"The dose follows the planning CT{named}, which is registered rigidly to the reference MRI."
+            *found.decisions,
+            f"The dose follows the planning CT{named}, which is registered rigidly to the reference MRI.",
         ),
         dose=dose,
         placement=_placement(REGISTERED, found.registration, middle_mm),
@@ -73,7 +74,7 @@ def choose_planning_ct(course: CourseDose, source: PatientSource) -> Series:
             f"{LEAST_SLICES} are expected",
             "Export the whole planning CT.",
         )
-    preferred = [series for series in whole if series.uid in course.drawn_on] or whole
+    preferred = [series for series in whole if series.uids & course.drawn_on] or whole
     if len(preferred) > 1:
         raise SourceError(
             f"{len(preferred)} CT series in the dose's frame of reference",
@@ -104,20 +105,27 @@ def require_over(mri: Grid, dose: Volume) -> None:
 
 @dataclass(frozen=True)
 class _RegisteredCt:
-    """ct: HU, where its headers put it. head: of it, a mask. registration: from the MRI to it."""
+    """ct: HU, where its headers put it. head: of it, a mask. registration: from the MRI to it.
+
+    decisions: on how the CT was read.
+    """
 
     ct: Volume
     head: Volume
     registration: RigidResult
+    decisions: tuple[str, ...]
 
 
 def _registered_ct(course: CourseDose, source: PatientSource, mri: Volume, seed: int) -> _RegisteredCt:
     series = choose_planning_ct(course, source)
     require_one_person([*source.dose_reference.instances, *series.instances])
-    ct = read_image(series)
-    head = planning_ct.head_of(ct)
-    prepared = planning_ct.prepared(ct, head)
-    return _RegisteredCt(ct, head, planning_ct.register_to_mri(prepared, head, mri, seed))
+    read = read_series(series, varying=True)
+    head = planning_ct.head_of(read.volume)
+    prepared = planning_ct.prepared(read.volume, head)
+    registration = planning_ct.register_to_mri(prepared, head, mri, seed)
+    return _RegisteredCt(
+        read.volume, head, registration, tuple(f"Planning CT: {text}" for text in read.decisions)
+    )
 
 
 def _where_it_lies(course: CourseDose, source: PatientSource, mri: Volume, seed: int) -> CourseDose:
@@ -125,7 +133,8 @@ def _where_it_lies(course: CourseDose, source: PatientSource, mri: Volume, seed:
     decision = "The dose shares the reference MRI's frame of reference and is used where it lies."
     placement: dict[str, object] = {"Method": SHARED}
     if any(series.slices >= LEAST_SLICES for series in _in_frame(course, source)):
-        placement = _confirmed_by_ct(course, source, mri, seed)
+        placement, decided = _confirmed_by_ct(course, source, mri, seed)
+        course = course.decided(*decided)
         decision += (
             f" Registered, the planning CT moves by {placement['ShiftMm']} mm and "
             f"{placement['RotationDegrees']} degrees."
@@ -139,8 +148,12 @@ def _where_it_lies(course: CourseDose, source: PatientSource, mri: Volume, seed:
     return replace(course.decided(decision), placement=placement)
 
 
-def _confirmed_by_ct(course: CourseDose, source: PatientSource, mri: Volume, seed: int) -> dict[str, object]:
+def _confirmed_by_ct(
+    course: CourseDose, source: PatientSource, mri: Volume, seed: int
+) -> tuple[dict[str, object], tuple[str, ...]]:
     """How far the planning CT's head lies from the MRI's, in a frame of reference that both state.
+
+    Also what was decided in reading the CT.
 
     Raises SourceError: too far, or the registration fails.
     """
@@ -165,7 +178,7 @@ def _confirmed_by_ct(course: CourseDose, source: PatientSource, mri: Volume, see
             f"{SAME_PLACE_DEGREES:g} degrees are expected",
             remedy,
         )
-    return _placement(SHARED, found.registration, middle_mm)
+    return _placement(SHARED, found.registration, middle_mm), found.decisions
 
 
 def _in_frame(course: CourseDose, source: PatientSource) -> list[Series]:

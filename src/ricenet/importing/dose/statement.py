@@ -12,8 +12,13 @@ from ricenet.runtime.errors import SourceError
 
 IN_THE_MAP = "in the map (for predict: --dose-of, --fractions, --prescription)"
 
+PLAN_IN_THE_MAP = "its RTPLAN's SOPInstanceUID as plan_uid in the map"
+
 NOT_FOR_TREATMENT = {"VERIFICATION", "MACHINE_QA", "RESEARCH", "SERVICE"}
 """PlanIntents of plans that no patient is treated by."""
+
+CORRECTS = "which corrects the plan's"
+"""In every decision by which the user's word counts before a plan's."""
 
 SAME_PRESCRIPTION_GY = 0.01
 """Prescriptions nearer to each other than this are the same, written with other decimals."""
@@ -24,13 +29,15 @@ class DoseStatement:
     """What is stated of one dose, or of the course in the end; None where nobody states it.
 
     course: doses of different plans with the same course are summed. dose_of: what the voxels hold.
-    fractions, prescription_gy: of the plan or course that the dose belongs to.
+    fractions, prescription_gy: of the plan or course that the dose belongs to. plan_uid: SOPInstanceUID of
+    the RTPLAN, where the RTDOSE names none, or a wrong one.
     """
 
     course: str | None = None
     dose_of: Extent | None = None
     fractions: int | None = None
     prescription_gy: float | None = None
+    plan_uid: str | None = None
 
     @classmethod
     def agreed(cls, statements: Sequence[DoseStatement]) -> DoseStatement:
@@ -68,22 +75,22 @@ COLUMNS = tuple(field.name for field in fields(DoseStatement))
 
 
 def with_plans(
-    stated: DoseStatement, plans: Sequence[PlanObject], expected: int, several: bool
+    stated: DoseStatement, plans: Sequence[PlanObject], named: int, several: bool
 ) -> tuple[DoseStatement, tuple[str, ...]]:
     """A statement completed by the plans that the dose refers to, and where each number comes from.
 
-    plans: those at hand; expected: how many there should be. several: of which the dose holds the sum.
-    The user's word counts for what the plans lack, and may repeat what they say.
-    Raises SourceError: a plan is missing and not made up for, a plan that does not say how many fractions it
-    has, or a statement that contradicts a plan.
+    plans: those at hand; named: how many the dose refers to. several: of which the dose holds the sum.
+    The user's word counts: it fills in what the plans lack, and corrects what they say. Plans prescribe one
+    beam's share or in cGy; then both values are written down.
+    Raises SourceError: a plan is missing and not made up for, or does not say how many fractions it has.
     Source: DICOM PS3.3 C.8.8.10, C.8.8.13; the fractions and prescriptions of several plans add.
     """
-    if len(plans) < expected:
-        return stated, (_without_plans(stated, several),)
+    if len(plans) < max(named, 2 if several else 1):
+        return stated, (_without_plans(stated, named, several),)
     planned_fractions = _total([_planned_fractions(plan, stated.fractions) for plan in plans])
     planned_gy = _total([plan.prescription_gy for plan in plans])
-    fractions, whose = _reconciled("fractions", planned_fractions, stated.fractions, 0)
-    gy, whose_gy = _reconciled("prescription_gy", planned_gy, stated.prescription_gy, SAME_PRESCRIPTION_GY)
+    fractions, whose = _reconciled(planned_fractions, stated.fractions, 0)
+    gy, whose_gy = _reconciled(planned_gy, stated.prescription_gy, SAME_PRESCRIPTION_GY)
     completed = replace(stated, fractions=None if fractions is None else int(fractions), prescription_gy=gy)
     return completed, (
         f"Number of fractions: {_shown(fractions)}{whose}.",
@@ -111,7 +118,7 @@ def require_deliverable(plans: Sequence[PlanObject]) -> tuple[str, ...]:
     return (f"{unapproved} of {len(plans)} RTPLAN(s) are not approved (UNAPPROVED), used as they are.",)
 
 
-def _without_plans(stated: DoseStatement, several: bool) -> str:
+def _without_plans(stated: DoseStatement, named: int, several: bool) -> str:
     # the sum of several plans is never scaled, so that its number of fractions may stay unknown
     if stated.prescription_gy is None or (stated.fractions is None and not several):
         found, needed = (
@@ -119,9 +126,13 @@ def _without_plans(stated: DoseStatement, several: bool) -> str:
             if several
             else ("an RTDOSE whose RTPLAN is not in the export", "prescription_gy and fractions")
         )
+        if not named:
+            found = "an RTDOSE that names no RTPLAN"
+            raise SourceError(found, f"Write {PLAN_IN_THE_MAP}, or state {needed} {IN_THE_MAP}.")
         raise SourceError(found, f"Add the RTPLAN to the export, or state {needed} {IN_THE_MAP}.")
+    found = "Not every RTPLAN is in the export" if named else "The RTDOSE names no RTPLAN"
     return (
-        f"Not every RTPLAN is in the export: fractions ({_shown(stated.fractions)}) and prescription "
+        f"{found}: fractions ({_shown(stated.fractions)}) and prescription "
         f"({stated.prescription_gy:g} Gy) as stated by the user."
     )
 
@@ -145,16 +156,11 @@ def _total(values: Sequence[float | None]) -> float | None:
     return round(sum(known), 6) if len(known) == len(values) else None
 
 
-def _reconciled(
-    column: str, planned: float | None, stated: float | None, tolerance: float
-) -> tuple[float | None, str]:
+def _reconciled(planned: float | None, stated: float | None, tolerance: float) -> tuple[float | None, str]:
     if planned is None:
         return stated, "" if stated is None else ", as stated by the user, since the plan does not say"
     if stated is not None and not math.isclose(planned, stated, rel_tol=0, abs_tol=tolerance):
-        raise SourceError(
-            f"the plan says {column} {planned:g}, {stated:g} is stated",
-            f"Correct {column} {IN_THE_MAP}, or leave it out; what a plan says is not overridden.",
-        )
+        return stated, f", as stated by the user, {CORRECTS} {planned:g}"
     return planned, ", by the plan"
 
 

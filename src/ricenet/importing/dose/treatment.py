@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Generic, Self, TypeVar
 
@@ -66,6 +66,16 @@ class Treatment:
             tuple(Parsed.by(read_plan, one) for one in plans),
             tuple(Parsed.by(read_structures, one) for one in structures),
         )
+
+    def with_plans(self, plan_uids: Mapping[str, str]) -> Treatment:
+        """The same, with doses of these plans, by the doses' uids, whatever their files name."""
+        doses = tuple(
+            replace(one, content=replace(one.content, plan_uids=(plan_uids[one.uid],)))
+            if one.content is not None and one.uid in plan_uids
+            else one
+            for one in self.doses
+        )
+        return replace(self, doses=doses)
 
     @classmethod
     def of_series(cls, series: Sequence[Series]) -> Self:
