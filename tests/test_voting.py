@@ -156,6 +156,13 @@ def test_a_ledger_without_its_columns_is_refused(ledger: Path) -> None:
         evaluate(ledger, "one", "a")
 
 
+def test_a_ledger_behind_a_link_that_leads_nowhere_is_not_begun_anew(ledger: Path) -> None:
+    ledger.parent.mkdir()
+    ledger.symlink_to("nowhere")
+    with pytest.raises(ResultError, match="link that leads nowhere.*restore it from git"):
+        read_ledger(ledger)
+
+
 def test_a_test_set_is_its_subjects_and_labels_in_any_order() -> None:
     one = {"sub-001": "rice", "sub-002": "recurrence"}
     assert identify_test_set(one) == identify_test_set(dict(reversed(one.items())))

@@ -30,7 +30,7 @@ def check(folder: CohortFolder = None) -> None:
             raise typer.Exit(1)
         typer.echo(f"no problem found in {admit(report, exclude_faulty=False).summary()}")
         for note in report.notes:
-            typer.echo(f"  {note.subject}: {note.found}")
+            typer.echo(f"  {note.subject or note.file}: {note.found}")
 
 
 def declared_cohort(folder: Path | None) -> tuple[Path, Volumes, tuple[VariableSpec, ...]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, is_there
 from ricenet.cohort.participants import read_participants
 from ricenet.config.params import ExecutionParams
 from ricenet.importing.clinical import COLUMNS, NOTHING_KNOWN, ClinicalRow, ClinicalTable, read_clinical
@@ -50,9 +50,9 @@ class ImportPaths:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether there is a map. Raises CohortError: its folder cannot be looked into."""
+        """Whether there is a map, be it a link that leads nowhere. Raises CohortError: its folder cannot be looked into."""
         with file_errors_reported(f"{self.map.name}: cannot be looked for"):
-            return self.map.exists()
+            return is_there(self.map)
 
     def refuse_unsafe(self) -> None:
         """Raise CohortError where the paths would mix what identifies patients with what does not."""

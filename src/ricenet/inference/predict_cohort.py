@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
-from ricenet.cohort.participants import PARTICIPANT_ID, read_tsv
+from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding
+from ricenet.cohort.tsv import read_tsv
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable_subject
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
@@ -118,7 +119,7 @@ def _variables(folder: Path, record: EnsembleRecord) -> dict[str, dict[str, str]
         return {}
     if isinstance(table, Finding):
         raise CohortError(f"{PARTICIPANTS_TABLE}: {table.found}. {table.remedy}")
-    header, *rows = table
+    header, *rows = table.cells
     if "participant_id" not in header:
         raise CohortError(f"{PARTICIPANTS_TABLE}: no column participant_id. Add it, or remove the table")
     for column in columns.values():

@@ -7,12 +7,16 @@ from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ricenet.cohort.layout import is_there
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, locked, write_text
 from ricenet.runtime.git import home_of
 from ricenet.runtime.tables import read_rows, table_text
 
 UNKNOWN = "n/a"
+_RESTORE = (
+    "The ledger is only ever appended to: restore it from git (`git checkout -- models/test_ledger.tsv`)"
+)
 _ADDED = ("gate", "who")
 """Columns that the ledgers of earlier versions lack."""
 _RENAMED = {"look": "evaluation"}
@@ -57,17 +61,16 @@ def ledger_path(project: Path) -> Path:
 def read_ledger(path: Path) -> list[LedgerRow]:
     """All evaluations so far, oldest first; none where the file does not exist yet.
 
-    Raises ResultError: the table lacks a column.
+    Raises ResultError: the table lacks a column, or lies behind a link that leads nowhere.
     """
-    if not path.exists():
+    if not is_there(path):
         return []
+    if not path.is_file():
+        raise ResultError(f"{path}: is a link that leads nowhere, or no file. {_RESTORE}")
     rows = [{_RENAMED.get(name, name): text for name, text in row.items()} for row in read_rows(path)]
     needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
     if missing := [name for name in needed if rows and rows[0].get(name) is None]:
-        raise ResultError(
-            f"{path}: no column {', '.join(missing)}. The ledger is only ever appended to: "
-            "restore it from git (`git checkout -- models/test_ledger.tsv`)"
-        )
+        raise ResultError(f"{path}: no column {', '.join(missing)}. {_RESTORE}")
     return [
         LedgerRow(
             **{name: row[name] for name in needed if name not in ("n", "evaluation")},
