@@ -58,7 +58,7 @@ def test_a_key_that_is_not_there_knows_nobody(tmp_path: Path) -> None:
 def test_a_key_behind_a_link_that_leads_nowhere_is_not_begun_anew(tmp_path: Path) -> None:
     # everybody would get another pseudonym
     (tmp_path / "map.key.csv").symlink_to("nowhere")
-    with pytest.raises(CohortError, match="^map.key.csv: no such file"):
+    with pytest.raises(CohortError, match=r"^map.key.csv: no such file"):
         read_key(tmp_path / "map.key.csv")
 
 

@@ -159,7 +159,7 @@ def test_a_ledger_without_its_columns_is_refused(ledger: Path) -> None:
 def test_a_ledger_behind_a_link_that_leads_nowhere_is_not_begun_anew(ledger: Path) -> None:
     ledger.parent.mkdir()
     ledger.symlink_to("nowhere")
-    with pytest.raises(ResultError, match="link that leads nowhere.*restore it from git"):
+    with pytest.raises(ResultError, match=r"link that leads nowhere.*restore it from git"):
         read_ledger(ledger)
 
 

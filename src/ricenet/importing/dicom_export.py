@@ -50,7 +50,7 @@ class ImportPaths:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether there is a map, be it a link that leads nowhere. Raises CohortError: its folder cannot be looked into."""
+        """Whether there is a map, or a link in its place. Raises CohortError: it cannot be looked for."""
         with file_errors_reported(f"{self.map.name}: cannot be looked for"):
             return is_there(self.map)
 
