@@ -42,10 +42,14 @@ _IDENTIFYING = re.compile(
 
 @dataclass(frozen=True)
 class ClinicalRow:
-    """What is known of a patient. columns: of participants.tsv, where known. rt_end: never written."""
+    """What is known of a patient. columns: of participants.tsv, where known. rt_end: never written.
+
+    line: of the table, its header being line 1.
+    """
 
     columns: Mapping[str, str]
     rt_end: date | None
+    line: int = 0
 
 
 NOTHING_KNOWN = ClinicalRow({}, None)
@@ -113,4 +117,4 @@ def _known(row: Row) -> dict[str, str]:
 def _parsed(row: Row) -> ClinicalRow:
     known = _known(row)
     rt_end = known.pop(RT_END, None)
-    return ClinicalRow(known, None if rt_end is None else date.fromisoformat(rt_end))
+    return ClinicalRow(known, None if rt_end is None else date.fromisoformat(rt_end), row.line)

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from ricenet.cohort.layout import is_there
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.importing.private_files import sole_use, write_private_table
 from ricenet.importing.spreadsheets import Fault, problem_list, read_spreadsheet
@@ -39,7 +38,7 @@ def read_key(path: Path) -> dict[str, KeyEntry]:
 
     Raises CohortError: malformed, all faults listed with their lines.
     """
-    if not is_there(path):
+    if not (path.exists() or path.is_symlink()):
         return {}
     table = read_spreadsheet(path, COLUMNS[:2], (*COLUMNS[2:], *FORMER_COLUMNS))
     faults = list(table.faults)

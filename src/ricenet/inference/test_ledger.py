@@ -7,7 +7,6 @@ from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ricenet.cohort.layout import is_there
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, locked, write_text
 from ricenet.runtime.git import home_of
@@ -63,7 +62,7 @@ def read_ledger(path: Path) -> list[LedgerRow]:
 
     Raises ResultError: the table lacks a column, or lies behind a link that leads nowhere.
     """
-    if not is_there(path):
+    if not (path.exists() or path.is_symlink()):
         return []
     if not path.is_file():
         raise ResultError(f"{path}: is a link that leads nowhere, or no file. {_RESTORE}")
