@@ -80,6 +80,8 @@ def test_a_cohort_from_elsewhere_is_copied_versioned_and_set(project: Path, mine
     assert (project / "params.yaml").read_text() == before.replace("root: data/demo", "root: data/mine")
     assert "path: mine" in (project / "data/mine.dvc").read_text()
     assert "4 subjects: 2 recurrence, 2 rice, 0 unlabelled" in result.stdout
+    assert "warning: 5 folds need at least 5 subjects of each label" in result.stderr
+    assert "Next:\n  correct what the warnings name\n" in result.stdout
     assert "data/mine: copied, versioned by DVC\nparams.yaml: cohort.root is data/mine\n" in result.stdout
     assert not list((project / "data").glob(".partial*"))
     # the command for git that is printed adds no volume
