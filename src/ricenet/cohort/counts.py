@@ -42,7 +42,7 @@ class Demands:
             params.split.folds,
             params.split.test_fraction,
             params.seed,
-            {name: frozenset(spec.name for spec in params.volumes.members(name)) for name in params.modality_sets},
+            {name: frozenset(v.name for v in params.volumes.members(name)) for name in params.modality_sets},
             [name for name, rule in rules.items() if rule == "fitted"],
             params.tuning.modality_sets if params.tuning.nested else (),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,24 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     ]
 
 
+def ledger_text(project: Path) -> str:
+    """A project's ledger as a table; the header alone before the first evaluation."""
+    return _text(read_ledger(ledger_path(project)))
+
+
+def require_rows_of_votes(project: Path, digests: Mapping[str, str]) -> None:
+    """Make sure that the ledger holds an evaluation of every ensemble that voted. digests: by modality set.
+
+    Raises ResultError: it does not, since it was emptied, cut or replaced.
+    """
+    held = {row.digest12 for row in read_ledger(ledger_path(project))}
+    if lost := sorted(name for name, digest in digests.items() if digest[:12] not in held):
+        raise ResultError(
+            f"models/test_ledger.tsv lacks the evaluation(s) of {', '.join(lost)} that work/vote holds. "
+            f"{_RESTORE}"
+        )
+
+
 def gate_of_earlier_evaluation(path: Path, digest: str, test_set: str) -> str | None:
     """How an ensemble passed the gate when it was evaluated on a test set; None where it was not."""
     rows = read_ledger(path)
@@ -100,6 +118,9 @@ def record_evaluation(path: Path, row: LedgerRow) -> LedgerRow:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         count = 1 + sum(earlier.test_set == row.test_set for earlier in rows)
         row = LedgerRow(**{**asdict(row), "utc": now, "evaluation": count})
-        header = [field.name for field in fields(LedgerRow)]
-        write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))
+        write_text(path, _text([*rows, row]))
     return row
+
+
+def _text(rows: Sequence[LedgerRow]) -> str:
+    return table_text([field.name for field in fields(LedgerRow)], [astuple(row) for row in rows])

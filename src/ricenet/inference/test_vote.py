@@ -30,7 +30,7 @@ from ricenet.inference.test_ledger import (
 )
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import variables_of
-from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.predictions import THRESHOLD
@@ -172,7 +172,7 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
     work = project / "work"
     splits = read_splits(work / "splits" / "splits.json")
     labels = {subject: splits.labels[subject] for subject in splits.test}
-    results = {}
+    results, tables = dict[str, VoteResult](), dict[str, str]()
     for voter in voters:
         votes = _votes(work, voter, labels)
         truth, predicted = list(labels.values()), [vote.predicted for vote in votes]
@@ -193,13 +193,17 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
                 who=who or UNKNOWN,
             ),
         )
-        write_text(work / "vote" / f"{voter.modality_set}.tsv", vote_table(votes))
+        tables[voter.modality_set] = vote_table(votes)
         confusion = confusion_matrix(truth, predicted)
         found = VoteResult(score, confusion, len(votes), voter.digest, row.evaluation)
         results[voter.modality_set] = found
         said = "%s version %s: test macro-F1 %.3f (n=%d), test-set evaluation %d"
         logger.info(said, voter.model, voter.version, score, found.n, found.evaluation)
-    write_json(work / "vote" / "vote.json", {name: asdict(result) for name, result in results.items()})
+    with atomic_folder(work / "vote") as folder:
+        # whole: DVC leaves in it what former champions said
+        for name, table in tables.items():
+            write_text(folder / f"{name}.tsv", table)
+        write_json(folder / "vote.json", {name: asdict(result) for name, result in results.items()})
     return results
 
 
