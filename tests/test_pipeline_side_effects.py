@@ -64,11 +64,9 @@ VOTE, LEDGER_STAGE, REPORT = (
 def project(tmp_path: Path) -> Path:
     """The real settings of the three stages, around commands that only count."""
     real, commands = stages(), {"vote": VOTE, "ledger": LEDGER_STAGE, "report": REPORT}
+    kept = ("outs", "always_changed")
     small = {
-        name: {
-            **{key: real[name][key] for key in ("outs", "always_changed") if key in real[name]},
-            "cmd": cmd,
-        }
+        name: {"cmd": cmd, **{key: real[name][key] for key in kept if key in real[name]}}
         for name, cmd in commands.items()
     }
     small["vote"]["deps"], small["ledger"]["deps"] = ["champion"], real["ledger"]["deps"]
