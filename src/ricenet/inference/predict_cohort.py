@@ -78,6 +78,7 @@ def prediction_table(
         "p_rice_calibrated",
         "votes_rice",
         "three_way",
+        "three_way_why",
         *(f"fold_{k}" for k in range(folds)),
     ]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
@@ -101,13 +102,13 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None:
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (6 + folds), error]
+        return [outcome.task, *[NOTHING] * (7 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
         *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.calibrated_text),
-        *(vote.votes_rice, vote.three_way, *p_rice_folds, warnings, NOTHING),
+        *(vote.votes_rice, vote.three_way, vote.decision.why, *p_rice_folds, warnings, NOTHING),
     ]
 
 
