@@ -79,7 +79,7 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
     """
     refuse_credentials(uri)
     home = home_of(project)
-    address = _absolute(uri, home)
+    address = address_of(uri, home)
     # without a place of its own, a database's experiment keeps its files below the working folder
     artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
     with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
@@ -189,7 +189,8 @@ def prepare_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _absolute(uri: str | None, home: Path) -> str:
+def address_of(uri: str | None, home: Path) -> str:
+    """Where runs are recorded, as MLflow is told. uri: of params.yaml. home: the project's own folder."""
     if uri is None:
         return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
     if uri.startswith(SQLITE):
