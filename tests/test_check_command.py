@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cohorts import SIDECAR_FILE, change_cell
+from cohorts import SIDECAR_FILE, change_cell, read_table, write_participants, write_tiny_cohort
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -23,10 +23,11 @@ def check(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def project(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    change_settings(tmp_path / "params.yaml", {"execution": {"backend": "serial"}})
-    shutil.copytree(tiny, tmp_path / "data/demo")
+    change_settings(tmp_path / "params.yaml", {"execution": {"backend": "serial"}, "split": {"folds": 3}})
+    # three of each label to train on, one of each to test
+    write_tiny_cohort(tmp_path / "data/demo", subjects=8)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -39,7 +40,7 @@ def test_the_stage_writes_the_checked_cohort_and_one_line_of_summary(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_stage()
-    assert capsys.readouterr().err.splitlines()[-1].startswith("4 subjects: 2 recurrence, 2 rice")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("8 subjects: 4 recurrence, 4 rice")
     checked = json.loads((project / "work/cohort/cohort.json").read_text())
     assert checked["root"] == "data/demo"
     assert checked["subjects"][0]["scans"].keys() == {"post_op", "event", "dose", "dose_sidecar"}
@@ -93,8 +94,43 @@ def test_the_command_checks_the_cohort_and_the_volumes_of_the_parameters(project
     shutil.copy(source, source.with_name("sub-001_ses-event_FLAIR.nii.gz"))
     result = check()
     assert result.exit_code == 0, result.output
-    assert "; 3 without flair\n" in result.stdout
+    assert "; 7 without flair\n" in result.stdout
     assert "  sub-002: no FLAIR: excluded from modality sets with flair" in result.stdout
     shutil.rmtree(project / "data/demo/sub-003")
     result = check()
     assert (result.exit_code, "demo: 1 problem(s)\nsub-003" in result.stdout) == (1, True)
+
+
+TOO_FEW = "too few subjects for what params.yaml asks:\n  - 5 folds need at least 5 subjects of each label"
+
+
+def test_too_few_subjects_for_the_folds_are_said_by_command_and_stage(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_settings(project / "params.yaml", {"split": {"folds": 5}})
+    result = check()
+    assert result.exit_code == 1 and "no problem found in 8 subjects" in result.stdout
+    assert TOO_FEW in result.stdout and "found 3 recurrence and 3 rice" in result.stdout
+    with pytest.raises(SystemExit, match="1"):
+        run_stage()
+    assert f"error: {TOO_FEW}" in capsys.readouterr().err
+    assert not (project / "work/cohort/cohort.json").exists()
+
+
+def test_a_test_set_of_one_label_is_said_and_no_fault(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_cell(project / "data/demo", "sub-008", label="n/a")
+    result = check()
+    assert result.exit_code == 0
+    assert "  the test set holds 1 subject(s), none of them rice: macro-F1" in result.stdout
+    run_stage()
+    assert "warning: the test set holds 1 subject(s), none of them rice" in capsys.readouterr().err
+
+
+def test_a_folder_of_cases_to_predict_needs_no_numbers(project: Path) -> None:
+    unlabelled = [row | {"label": "n/a", "subset": "n/a"} for row in read_table(project / "data/demo")]
+    write_participants(project / "data/demo", unlabelled)
+    assert check("data/demo").exit_code == 0
+    # the project's own cohort is trained on
+    assert check().exit_code == 1

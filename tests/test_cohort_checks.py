@@ -103,9 +103,11 @@ FAULTS_OF_THE_WHOLE: list[tuple[Callable[[Path], object], str, str]] = [
     (lambda c: repeat_a_row(c, participant_id="Jane Doe"), TABLE, "line 6: participant_id"),
     (lambda c: write_tiny_subject(c, "sub-Hans_Mueller_1951"), "sub-*", "1 folder whose name is"),
     (lambda c: [write_tiny_subject(c, f"sub-Jane {n}") for n in "AB"], "sub-*", "2 folders whose names"),
-    (described_as(b"{'Name': 1}"), DESCRIPTION, r"JSON \(JSONDecodeError\)"),
+    (described_as(b"{'Name': 1}"), DESCRIPTION, r"not well-formed JSON \(line 1\)"),
+    (described_as(b'{"Name": "a",\n"Name": "b"}'), DESCRIPTION, r"key twice .* \(lines 1, 2\)"),
+    (lambda c: (c / DESCRIPTION).symlink_to("nowhere"), DESCRIPTION, "link that leads nowhere"),
     (described_as(b"[]"), DESCRIPTION, "not a JSON object"),
-    (described_as(b"\xff"), DESCRIPTION, "UnicodeDecodeError"),
+    (described_as(b"\xff"), DESCRIPTION, "not text in UTF-8"),
     (lambda c: (c / "IMPORTING").touch(), "IMPORTING", "import unfinished"),
     (shutil.rmtree, ".", "folder is missing"),
 ]

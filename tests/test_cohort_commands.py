@@ -21,6 +21,7 @@ from ricenet.cohort.summary import Spread, summarise_cohort
 from ricenet.config.params import read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.last_failure import LAST_FAILURE
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT_FILES = (".gitignore", ".dvcignore", "params.yaml", "dvc.yaml", "data.dvc", "src/stages/dvc.yaml")
@@ -68,8 +69,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def own_files(project: Path) -> dict[str, bytes]:
-    """The project's files, without what DVC and git keep for themselves."""
-    return {name: b for name, b in contents(project).items() if not name.startswith((".dvc/", ".git/"))}
+    """The project's files, without what DVC, git and `ricenet doctor` keep for themselves."""
+    others = (".dvc/", ".git/", LAST_FAILURE.as_posix())
+    return {name: b for name, b in contents(project).items() if not name.startswith(others)}
 
 
 def test_a_cohort_from_elsewhere_is_copied_versioned_and_set(project: Path, mine: Path) -> None:
@@ -80,6 +82,8 @@ def test_a_cohort_from_elsewhere_is_copied_versioned_and_set(project: Path, mine
     assert (project / "params.yaml").read_text() == before.replace("root: data/demo", "root: data/mine")
     assert "path: mine" in (project / "data/mine.dvc").read_text()
     assert "4 subjects: 2 recurrence, 2 rice, 0 unlabelled" in result.stdout
+    assert "warning: 5 folds need at least 5 subjects of each label" in result.stderr
+    assert "Next:\n  correct what the warnings name\n" in result.stdout
     assert "data/mine: copied, versioned by DVC\nparams.yaml: cohort.root is data/mine\n" in result.stdout
     assert not list((project / "data").glob(".partial*"))
     # the command for git that is printed adds no volume

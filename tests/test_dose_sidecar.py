@@ -38,6 +38,14 @@ def test_whole_numbers_written_as_decimals_are_whole_numbers(tmp_path: Path) -> 
     assert (sidecar.fractions, sidecar.plans_summed, sidecar.factor) == (42, 2, 42.0)
 
 
+@pytest.mark.parametrize("key", ["DoseUnits", "DoseSummationType"])
+def test_a_byte_order_mark_and_the_same_value_twice_are_read_past(tmp_path: Path, key: str) -> None:
+    text = json.dumps(FRACTION)
+    twice = text[:-1] + f', "{key}": {json.dumps(FRACTION[key])}}}'
+    for written_as in (text, "\ufeff" + text, twice):
+        assert read_dose_sidecar(written(tmp_path, written_as)).factor == 30.0
+
+
 def without(content: dict[str, Any], key: str) -> dict[str, Any]:
     return {k: v for k, v in content.items() if k != key}
 
@@ -45,7 +53,11 @@ def without(content: dict[str, Any], key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"not readable JSON"),
+        ("{", r"not well-formed JSON \(line 1\)"),
+        ('{"DoseUnits": "GY", "DoseUnits": "CGY"}', r"a key twice with different values \(lines 1, 1\)"),
+        ('{"DoseUnits": ' + 5000 * "[" + 5000 * "]" + "}", r"nested more than 64 deep"),
+        ('{"PrescriptionGy": ' + 400 * "9" + "}", r"a number that is too large"),
+        ('{"PrescriptionGy": 1e400}', r"a number that is too large"),
         ("[]", r"not a JSON object"),
         (without(PLAN, "DoseUnits"), r"without DoseUnits\. Export the dose in Gy"),
         (PLAN | {"DoseUnits": "cGy"}, r"DoseUnits is 'cGy'"),

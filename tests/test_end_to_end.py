@@ -186,7 +186,7 @@ def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
 
 def test_without_a_change_nothing_is_done_again(clone: Clone) -> None:
     runs, report = clone.runs(), (clone.folder / "work/report/index.html").read_bytes()
-    assert stages_run(clone.repro()) == {"register", "resolve"}
+    assert stages_run(clone.repro()) == {"ledger", "register", "resolve"}
     assert clone.runs() == runs
     assert (clone.folder / "work/report/index.html").read_bytes() == report
 
@@ -202,10 +202,10 @@ def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
 def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> None:
     # six subjects are too few for any gate
     clone.run("ricenet", "promote", "dose", "--force", "--reason", "a test with six subjects")
-    assert stages_run(clone.repro()) == {"register", "resolve", "vote", "report"}
+    assert stages_run(clone.repro()) == {"ledger", "register", "resolve", "vote", "report"}
     vote = clone.json("work/vote/vote.json")["dose"]
     assert vote["n"] == 2 and 0 <= vote["macro_f1"] <= 1
-    assert stages_run(clone.repro()) == {"register", "resolve"}
+    assert stages_run(clone.repro()) == {"ledger", "register", "resolve"}
     with (clone.folder / "models/test_ledger.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert [(row["modality_set"], row["n"], row["evaluation"]) for row in rows] == [("dose", "2", "1")]
@@ -242,7 +242,7 @@ def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> N
     stored = set((clone.folder / "work/store/quality").glob("??/*"))
     clone.set({"quality": {"most_rotation_deg": 1e-3}})
     # the report prints every parameter
-    assert stages_run(clone.repro()) == {"quality", "register", "report", "resolve"}
+    assert stages_run(clone.repro()) == {"ledger", "quality", "register", "report", "resolve"}
     marked = clone.json("work/quality/marked.json")
     assert {m["measure"] for marks in marked.values() for m in marks} == {"rotation_deg"}
     assert len(marked) == SUBJECTS
@@ -252,7 +252,7 @@ def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> N
 
 def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: Clone) -> None:
     clone.set({"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}})
-    assert stages_run(clone.repro()) == {"repeat", "evidence", "register", "report", "resolve"}
+    assert stages_run(clone.repro()) == {"repeat", "evidence", "ledger", "register", "report", "resolve"}
     repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
     assert repeats is not None
     assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]

@@ -376,10 +376,51 @@ def test_patients_whom_one_source_does_not_know_are_counted(
     mapped: TinyExport, run: Import, tmp_path: Path
 ) -> None:
     write_tiny_export(tmp_path / "export", "ANON-18")
-    result = run("--clinical", write_clinical(tmp_path, "X,rice,biopsy,Ulm,", "Y,rice,biopsy,Ulm,"))
+    table = write_clinical(tmp_path, "X,rice,biopsy,Ulm,", "Y,rice,biopsy,Ulm,")
+    result = run("--clinical", table, "--unmatched-ok")
+    assert result.exit_code == 0
     assert "1 patient(s) of the export are not in the map, and are not imported" in result.stderr
     assert "2 patient(s) of the clinical table are not in the map" in result.stderr
     assert "1 patient(s) of the map are not in the clinical table" in result.stderr
+
+
+LOOKALIKES = [
+    ("14629", "0014629", "lacks 2 leading zero(s)"),
+    ("14629.0", "14629", "ends in .0"),
+    ("14629.0", "0014629", "ends in .0"),
+    ("gbm-7", "GBM-7", "differs in case or in blanks"),
+    ("sub-014629", "0014629", "differs in signs, zeros, case or what stands before it"),
+    ("GBM 7", "GBM_007", "differs in signs, zeros, case or what stands before it"),
+    ("1.23457E+11", "123456789012", "was turned into a rounded number"),
+    ("X17", "0014629", None),
+]
+
+
+@pytest.mark.parametrize(("given", "patient", "how"), LOOKALIKES)
+def test_a_clinical_table_that_names_nobody_or_a_lookalike_labels_nobody_in_silence(
+    run: Import, tmp_path: Path, given: str, patient: str, how: str | None
+) -> None:
+    write_tiny_export(tmp_path / "export", patient)
+    assert run().exit_code == 0
+    table = write_clinical(tmp_path, "Z99,rice,biopsy,Ulm,", f"{given},rice,biopsy,Ulm,")
+    refused = run("--clinical", table)
+    pair = f"line 3 of clinical.csv may be line 2 of map.csv: its patient_id {how}"
+    nobody = "not one of its 2 patient_id(s) is in map.csv"
+    assert refused.exit_code == 1 and not (tmp_path / "mine").exists()
+    assert f"error: clinical.csv: 1 problem(s)\n  - {pair if how else nobody}\n" in refused.stderr
+    assert patient not in refused.output and given not in refused.output
+    told = run("--clinical", table, "--unmatched-ok")
+    assert told.exit_code == 0, told.output
+    assert read_table(tmp_path / "mine")[0]["label"] == "n/a"
+
+
+def test_a_lookalike_of_somebody_who_has_a_row_is_nobody(run: Import, tmp_path: Path) -> None:
+    # 14629 and 0014629 are two patients of this hospital
+    write_tiny_export(tmp_path / "export", "0014629")
+    assert run().exit_code == 0
+    result = run("--clinical", write_clinical(tmp_path, "0014629,rice,biopsy,Ulm,", "14629,rice,biopsy,Ulm,"))
+    assert result.exit_code == 0, result.output
+    assert read_table(tmp_path / "mine")[0]["label"] == "rice"
 
 
 def test_a_map_that_contradicts_the_export_imports_nothing(

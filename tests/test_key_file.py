@@ -55,6 +55,13 @@ def test_a_key_that_is_not_there_knows_nobody(tmp_path: Path) -> None:
     assert read_key(tmp_path / "map.key.csv") == {}
 
 
+def test_a_key_behind_a_link_that_leads_nowhere_is_not_begun_anew(tmp_path: Path) -> None:
+    # everybody would get another pseudonym
+    (tmp_path / "map.key.csv").symlink_to("nowhere")
+    with pytest.raises(CohortError, match=r"^map.key.csv: no such file"):
+        read_key(tmp_path / "map.key.csv")
+
+
 def test_a_key_of_an_earlier_version_gets_salts(tmp_path: Path) -> None:
     key = written_key(tmp_path / "map.key.csv", f"A,sub-001,{SALT}{SALT}", "patient_id,participant_id,digest")
     entry = read_key(key)["A"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from ricenet.cohort.description import is_synthetic
+from ricenet.cohort.description import is_synthetic, parse_description
 from ricenet.cohort.participants import Participant, ParticipantsTable, parse_row, read_participants
+from ricenet.cohort.problems import Finding
+from ricenet.cohort.quarantine import read_quarantine
 
 ROW = {"participant_id": "sub-001", "label": "rice", "label_source": "biopsy", "subset": "train"}
 HEADER = "participant_id\tlabel\tlabel_source\tsubset\n"
@@ -112,13 +116,15 @@ TWO_ROWS = WIDE + 'sub-1\trice\tbiopsy\ttrain\tn/a\t"B\nsub-2\trice\tbiopsy\ttra
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_every_column_s_text_is_kept_as_it_stands(tmp_path: Path, mark: str, line_end: str) -> None:
+def test_every_column_s_text_is_kept_but_for_blanks_around_it(
+    tmp_path: Path, mark: str, line_end: str
+) -> None:
     result = table(tmp_path, mark + TWO_ROWS.replace("\n", line_end))
     assert not result.problems
     row = {"label": "rice", "label_source": "biopsy", "subset": "train"}
     assert result.cells == {
         "sub-1": {"participant_id": "sub-1", **row, "site": "n/a", "ward": '"B'},
-        "sub-2": {"participant_id": "sub-2", **row, "site": "Oslo", "ward": " 7"},
+        "sub-2": {"participant_id": "sub-2", **row, "site": "Oslo", "ward": "7"},
     }
     # a quotation mark hides no synthetic row
     assert not is_synthetic(tmp_path)
@@ -135,7 +141,7 @@ def test_every_column_s_text_is_kept_as_it_stands(tmp_path: Path, mark: str, lin
         (HEADER.replace("subset", "subset\tlabel"), "columns 2, 5 have the same name"),
         (HEADER, "no row under the header"),
         ("", "column participant_id is missing"),
-        (HEADER.encode() + b"sub-1\t\xff\n", "cannot be read as UTF-8 text"),
+        (HEADER.encode() + b"sub-1\t\xff\n", "is not text in UTF-8"),
         (None, "not found"),
     ],
 )
@@ -156,7 +162,44 @@ def test_cells_in_the_place_of_a_header_are_not_repeated(tmp_path: Path) -> None
     ]
 
 
-def test_a_link_that_leads_nowhere_is_no_absent_table(tmp_path: Path) -> None:
-    (tmp_path / "participants.tsv").symlink_to("nowhere")
-    (problem,) = read_participants(tmp_path / "participants.tsv").problems
-    assert "cannot be read" in problem.found
+def test_blanks_around_names_of_columns_and_identifiers_are_read_past_and_noted(tmp_path: Path) -> None:
+    # a blank, a no-break space and two blanks, as keyboards and spreadsheets leave them
+    text = "participant_id \tlabel\tlabel_source\tsubset\n sub-1\u00a0\trice  \tbiopsy\ttrain\n"
+    result = table(tmp_path, text)
+    assert result.problems == () and result.participants["sub-1"].label == "rice"
+    (note,) = result.notes
+    assert (note.subject, note.file) == (None, "participants.tsv")
+    assert note.found == "blanks around 3 cell(s) or name(s) of columns were read past"
+    assert table(tmp_path, HEADER + f"sub-1\t{SOUND}").notes == ()
+
+
+def test_blanks_hide_no_synthetic_row(tmp_path: Path) -> None:
+    table(tmp_path, "participant_id\tlabel_source \nsub-1\tsynthetic \n")
+    assert is_synthetic(tmp_path)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+UNREADABLE: list[tuple[Callable[[Path], object], str]] = [
+    (link, "is a link that leads nowhere"),
+    (Path.mkdir, "is a folder"),
+    (os.mkfifo, "cannot be read (Not a regular file)"),  # which would be waited for without end
+]
+
+
+@pytest.mark.parametrize(("make", "words"), UNREADABLE)
+@pytest.mark.parametrize("file", ["participants.tsv", "exclude.tsv", "dataset_description.json"])
+def test_whatever_is_there_and_cannot_be_read_is_a_problem(
+    tmp_path: Path, file: str, make: Callable[[Path], object], words: str
+) -> None:
+    make(tmp_path / file)
+    if file == "participants.tsv":
+        found = [problem.found for problem in read_participants(tmp_path / file).problems]
+    elif file == "exclude.tsv":
+        found = [problem.found for problem in read_quarantine(tmp_path, None).problems]
+    else:
+        finding = parse_description(tmp_path)
+        found = [finding.found] if isinstance(finding, Finding) else []
+    assert found == [words]

@@ -17,7 +17,7 @@ from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny
 from heads import write_head
 from preprocessed_subjects import DOSE, MEASUREMENTS, REGISTRATION, save_measurements, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
-from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train
+from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -65,6 +65,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tracking
     project = make_project(tmp_path_factory.mktemp("registered") / "project")
     shutil.rmtree(project / "models/ensembles/dose")
     write_trained(project, SMALL, TINY)
+    write_gate(project, SMALL)
     write_trained(project, WHOLE, HEAD)
     write_tiny_cohort(project / "data/demo", subjects=10)
     for number in range(1, 11):
@@ -319,7 +320,14 @@ def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: 
     assert (answer["model"], answer["version"], answer["modality_set"]) == (f"rice-net-{SMALL}", "1", SMALL)
     assert answer["digest"] == read_json(project / f"models/ensembles/{SMALL}/ensemble.json")["digest"]
     folds = np.array([answer["p_rice_folds"]])
-    assert answer["p_rice"] == folds.mean() and answer["folds"] == 2
+    assert answer["p_rice"] == pytest.approx(folds.mean(), abs=1e-4) and answer["folds"] == 2
+    # nothing that a person reads has more than four places
+    assert all(value == round(value, 4) for value in [answer["p_rice"], *answer["p_rice_folds"]])
+    assert answer["three_way_why"].endswith("for an answer") or "is enough for" in answer["three_way_why"]
+    least = read_json(project / f"work/evidence/gate/{SMALL}.json")["threshold"]
+    assert answer["least_confidence"] == least
+    p_rice = answer["p_rice_calibrated"]
+    assert answer["confidence"] == pytest.approx(max(p_rice, 1 - p_rice))
     assert answer["votes_rice"] == (folds >= 0.5).sum()
     assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
     assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
@@ -495,6 +503,7 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     folds = [float(rows["sub-004"][name]) for name in ("fold_0", "fold_1")]
     assert float(rows["sub-004"]["p_rice"]) == pytest.approx(np.mean(folds), abs=1e-6)
     assert int(rows["sub-004"]["votes_rice"]) == sum(p >= 0.5 for p in folds)
+    assert "is needed for" in rows["sub-004"]["three_way_why"] and rows["sub-003"]["three_way_why"] == "n/a"
 
 
 @pytest.mark.usefixtures("quick_tools", "serial")
@@ -554,5 +563,5 @@ def test_a_real_head_is_predicted_as_the_training_pipeline_would_feed_it(
     assert outcome.exit_code == 0, outcome.stderr
     assert capfd.readouterr().out == ""  # compiled tools write past Python
     answer = json.loads(outcome.stdout)
-    assert answer["p_rice_folds"] == list(expected[0])
+    assert answer["p_rice_folds"] == pytest.approx(list(expected[0]), abs=1e-4)
     assert volumes.shape == (3, 24, 24, 24) and 1000 < answer["measurements"]["brain_ml"] < 2000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -19,6 +20,8 @@ import pytest
 from heads import DOSE_HEIGHT
 from preprocessed_subjects import saved_volumes
 
+from ricenet.cohort.checked import write_checked_cohort
+from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.preprocessing.measurements import Measurements
@@ -46,7 +49,10 @@ def project(heads: Path, tmp_path: Path) -> Path:
     """A folder in which the stage `preprocess` can run."""
     shutil.copytree(heads, tmp_path / "data" / "demo")
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    subprocess.run([sys.executable, PROJECT / "src/stages/check_cohort.py"], cwd=tmp_path, check=True)
+    with contextlib.chdir(tmp_path):
+        # two subjects are too few for the stage
+        report = check_cohort(Path("data/demo"))
+        write_checked_cohort(admit(report, exclude_faulty=False))
     return tmp_path
 
 

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 from registered_project import DOSE, Registered, promote, run_stage
+from scipy.special import expit, logit
 from small_ensembles import ensemble_record
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
@@ -281,7 +282,14 @@ def test_others_load_a_version_with_mlflow_and_get_what_the_files_predict(regist
     answer = model.predict(
         {"volumes": volumes, "age_years": np.array([50.0, np.nan, 70.0]), "rt_modality": kinds}
     )
-    assert list(answer.columns) == ["fold_0", "fold_1", "votes_rice", "p_rice", "label"]
+    columns = ["votes_rice", "p_rice", "p_rice_calibrated", "label", "three_way"]
+    assert list(answer.columns) == ["fold_0", "fold_1", *columns]
+    # by the temperature of 2 and the threshold of 0.6 that the gate's record holds
+    calibrated = expit(logit(expected) / 2).mean(axis=1)
+    np.testing.assert_allclose(answer["p_rice_calibrated"], calibrated, rtol=1e-12)
+    agrees = (calibrated >= 0.5) == majority_vote(expected)
+    answered = (np.maximum(calibrated, 1 - calibrated) >= 0.6) & agrees
+    assert list(answer["three_way"] == answer["label"]) == list(answered)
     np.testing.assert_allclose(answer[["fold_0", "fold_1"]], expected, rtol=1e-12)
     np.testing.assert_allclose(answer["p_rice"], expected.mean(axis=1), rtol=1e-12)
     assert list(answer["label"]) == ["rice" if r else "recurrence" for r in majority_vote(expected)]

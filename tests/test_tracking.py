@@ -303,7 +303,7 @@ def test_a_deleted_experiment_is_restored(tmp_path: Path) -> None:
     assert store.client().get_experiment(store.experiment_id).lifecycle_stage == "active"
 
 
-def test_a_store_that_was_moved_with_its_folder_is_refused(
+def test_a_database_that_was_moved_without_its_artifacts_is_refused(
     published: tuple[Path, TrackingStore], tmp_path: Path
 ) -> None:
     old, _ = published

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from ricenet.inference.test_ledger import (
     read_ledger,
     record_evaluation,
 )
-from ricenet.inference.test_vote import DecisionThreshold, count_votes, user_at_host, vote_table
+from ricenet.inference.test_vote import count_votes, user_at_host, vote_table
+from ricenet.inference.three_way import DecisionThreshold, three_way_answer
 from ricenet.runtime.errors import ResultError
 
 SUBJECTS = ["sub-001", "sub-002", "sub-003", "sub-004"]
@@ -57,7 +59,9 @@ def test_vote_table_has_a_row_per_subject_and_a_column_per_fold() -> None:
     ("least", "answer"), [(0.55, "rice"), (0.7, "indeterminate"), (None, "indeterminate")]
 )
 def test_below_the_threshold_the_vote_abstains(least: float | None, answer: str) -> None:
-    threshold = DecisionThreshold(Recalibration(method="temperature", slope=1.0, intercept=0.0), least)
+    threshold = DecisionThreshold(
+        recalibration=Recalibration(method="temperature", slope=1.0, intercept=0.0), least_confidence=least
+    )
     (vote,) = count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2], threshold)
     assert (vote.predicted, vote.three_way) == ("rice", answer)
 
@@ -65,13 +69,39 @@ def test_below_the_threshold_the_vote_abstains(least: float | None, answer: str)
 def test_the_calibrated_p_rice_is_the_mean_of_the_folds_calibrated_ones() -> None:
     # logits 0 and ln 9: halved and lowered by ln 3, -ln 3 and 0
     platt = Recalibration(method="Platt", slope=0.5, intercept=-float(np.log(3)))
-    (vote,) = count_votes(["sub-001"], ["rice"], np.array([[0.5, 0.9]]), DecisionThreshold(platt, 0.5))
+    by = DecisionThreshold(recalibration=platt, least_confidence=0.5)
+    (vote,) = count_votes(["sub-001"], ["rice"], np.array([[0.5, 0.9]]), by)
     assert vote.p_rice == pytest.approx(0.7)
     assert vote.p_rice_calibrated == pytest.approx((0.25 + 0.5) / 2)
     # both folds say rice, which the calibrated mean does not
     assert (vote.predicted, vote.three_way) == ("rice", "indeterminate")
     header, row = (line.split("\t") for line in vote_table([vote]).splitlines())
     assert dict(zip(header, row, strict=True))["p_rice_calibrated"] == "0.375000"
+
+
+TEMPERATURE_1 = Recalibration(method="temperature", slope=1.0, intercept=0.0)
+FLAT = Recalibration(method="Platt", slope=0.0, intercept=0.0)
+HALVED = Recalibration(method="Platt", slope=0.5, intercept=-float(np.log(3)))
+WHY: list[tuple[list[float], Recalibration | None, float | None, str, str]] = [
+    ([0.9, 0.8], TEMPERATURE_1, 0.8, "rice", "2 of 2 folds .* 0.8500: a .* of 0.8500, and 0.8000 is enough"),
+    ([0.1, 0.2], TEMPERATURE_1, 0.8, "recurrence", "0 of 2 folds .* 0.1500: a confidence of 0.8500"),
+    ([0.9, 0.6], TEMPERATURE_1, 0.8, "indeterminate", "a confidence of 0.7500 in rice, and 0.8000 is needed"),
+    ([0.9, 0.8], TEMPERATURE_1, None, "indeterminate", "no confidence was high enough for the error allowed"),
+    ([0.9, 0.8], FLAT, 0.6, "indeterminate", "is 0.5000 for every case, since"),
+    # logits 0 and ln 9: halved and lowered by ln 3, so 0.25 and 0.5
+    ([0.5, 0.9], HALVED, 0.6, "indeterminate", "which is for recurrence: the majority and .* disagree"),
+    ([0.9, 0.8], None, None, "n/a", "holds no evidence"),
+]
+
+
+@pytest.mark.parametrize(("folds", "by", "least", "answer", "why"), WHY)
+def test_the_three_way_answer_says_why(
+    folds: list[float], by: Recalibration | None, least: float | None, answer: str, why: str
+) -> None:
+    threshold = None if by is None else DecisionThreshold(recalibration=by, least_confidence=least)
+    given = three_way_answer(folds, threshold)
+    assert given.answer == answer and re.search(why, given.why)
+    assert (given.p_rice is None) == (given.confidence is None) == (by is None)
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +184,13 @@ def test_a_ledger_without_its_columns_is_refused(ledger: Path) -> None:
     ledger.write_text("utc\tmodality_set\n2026-01-01\tdose\n")
     with pytest.raises(ResultError, match=r"no column model, version.*restore it from git"):
         evaluate(ledger, "one", "a")
+
+
+def test_a_ledger_behind_a_link_that_leads_nowhere_is_not_begun_anew(ledger: Path) -> None:
+    ledger.parent.mkdir()
+    ledger.symlink_to("nowhere")
+    with pytest.raises(ResultError, match=r"link that leads nowhere.*restore it from git"):
+        read_ledger(ledger)
 
 
 def test_a_test_set_is_its_subjects_and_labels_in_any_order() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort, write_problems
+from ricenet.cohort.counts import Demands, doubtful_by_counts, forbidden_by_counts
 from ricenet.cohort.raw_record import RAW_STORE
 from ricenet.config.params import read_params
+from ricenet.runtime.errors import SplitError
 from ricenet.runtime.store import Store
 
 logger = logging.getLogger("ricenet.stages.check_cohort")  # __name__ is __main__ here
@@ -24,6 +26,10 @@ def main() -> None:
     report = check_cohort(root, params.volumes, params.variables, store, params.execution)
     write_problems(report)
     cohort = admit(report, params.cohort.exclude_faulty)
+    if forbidden := forbidden_by_counts(cohort.subjects, Demands.of(params)):
+        raise SplitError("\n  - ".join(["too few subjects for what params.yaml asks:", *forbidden]))
+    for text in doubtful_by_counts(cohort.subjects):
+        logger.warning("warning: %s", text)
     write_checked_cohort(cohort)
     logger.info("%s", cohort.summary())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
+    from ricenet.cohort.checked import CheckedSubject
     from ricenet.vocabulary import VariableSpec, Volumes
 
 CohortFolder = Annotated[
@@ -25,12 +27,33 @@ def check(folder: CohortFolder = None) -> None:
     log_to_stderr()
     with mendable_errors():
         report = check_cohort(*declared_cohort(folder))
+        forbidden, doubtful = counted(report.subjects, required=folder is None)
         if report.problems:
             typer.echo(report.text())
+        else:
+            typer.echo(f"no problem found in {admit(report, exclude_faulty=False).summary()}")
+            for note in report.notes:
+                typer.echo(f"  {note.subject or note.file}: {note.found}")
+        for text in doubtful:
+            typer.echo(f"  {text}")
+        if forbidden:
+            typer.echo("\n  - ".join(["too few subjects for what params.yaml asks:", *forbidden]))
+        if report.problems or forbidden:
             raise typer.Exit(1)
-        typer.echo(f"no problem found in {admit(report, exclude_faulty=False).summary()}")
-        for note in report.notes:
-            typer.echo(f"  {note.subject}: {note.found}")
+
+
+def counted(subjects: Sequence[CheckedSubject], *, required: bool) -> tuple[list[str], list[str]]:
+    """What the numbers of subjects forbid, and what they make doubtful, as params.yaml has it.
+
+    required: False where a cohort without any label may be one to predict, which needs no numbers.
+    """
+    from ricenet.cohort.counts import Demands, doubtful_by_counts, forbidden_by_counts
+    from ricenet.config.params import PARAMS_FILE, read_params
+
+    is_labelled = any(subject.label is not None for subject in subjects)
+    if not PARAMS_FILE.is_file() or not (required or is_labelled) or not subjects:
+        return [], []
+    return forbidden_by_counts(subjects, Demands.of(read_params())), doubtful_by_counts(subjects)
 
 
 def declared_cohort(folder: Path | None) -> tuple[Path, Volumes, tuple[VariableSpec, ...]]:

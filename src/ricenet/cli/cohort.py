@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.check import CohortFolder, declared_cohort
+from ricenet.cli.check import CohortFolder, counted, declared_cohort
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or count the subjects of one.")
@@ -34,11 +34,15 @@ def add(
         typer.echo(adoption.cohort.summary())
         if adoption.exclude_faulty:
             typer.echo(f"cohort.exclude_faulty is true: faulty subjects are excluded, {excluded} for now")
+        forbidden, doubtful = counted(adoption.cohort.subjects, required=True)
+        for text in (*forbidden, *doubtful):
+            typer.echo(f"warning: {text}", err=True)
         typer.echo(f"{root}: {'copied' if adoption.copied else 'already there'}, versioned by DVC")
         typer.echo(f"params.yaml: cohort.root is {root}")
         ignored = root.with_name(".gitignore")
         files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), "params.yaml"]
-        typer.echo(f"Next:\n  git add {' '.join(map(str, files))}\n  dvc repro")
+        mend = "  correct what the warnings name\n" if forbidden else ""
+        typer.echo(f"Next:\n{mend}  git add {' '.join(map(str, files))}\n  dvc repro")
 
 
 @cohort_app.command("summary")

@@ -45,6 +45,12 @@ def dicom(
         ),
     ] = None,
     file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    unmatched_ok: Annotated[
+        bool,
+        typer.Option(
+            "--unmatched-ok", help="Import although patient_ids of the clinical table look like others."
+        ),
+    ] = False,
 ) -> None:
     """Import MRI and dose from DICOM; the first call proposes the map, the second imports (docs/import.md).
 
@@ -64,7 +70,7 @@ def dicom(
         if not paths.is_mapped:
             typer.echo(_proposed(propose(paths, params.volumes), map_file, params.volumes))
             return
-        outcomes = import_export(paths, clinical, params.volumes, params.seed, params.execution)
+        outcomes = import_export(paths, clinical, params.volumes, params.seed, params.execution, unmatched_ok)
         typer.echo(_imported(outcomes, output))
         if missing := reasons(outcomes):
             typer.echo(f"Not in the cohort:\n{missing}", err=True)

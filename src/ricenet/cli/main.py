@@ -7,6 +7,7 @@ import typer
 from ricenet.cli.check import check
 from ricenet.cli.cohort import cohort_app
 from ricenet.cli.compare import compare
+from ricenet.cli.doctor import doctor
 from ricenet.cli.explain import explain
 from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
@@ -26,6 +27,6 @@ app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
-for command in (check, compare, explain, phantom, predict_cohort, promote, ui):
+for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, ui):
     app.command()(command)
 app.command(context_settings=OWN_OPTIONS)(predict)

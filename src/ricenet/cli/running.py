@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import typer
+
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
+from ricenet.runtime.last_failure import note_failure
 from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
+
+_CLI = Path(__file__).parent
 
 
 def log_to_stderr() -> None:
@@ -25,25 +31,40 @@ def log_to_stderr() -> None:
 
 
 @contextlib.contextmanager
-def mendable_errors() -> Iterator[None]:
-    """Turn a RicenetError, or what the file system refuses, into a message on stderr and exit status 1."""
+def mendable_errors(program: str | None = None) -> Iterator[None]:
+    """Turn a RicenetError, or what the file system refuses, into a message on stderr and exit status 1.
+
+    What failed is noted for `ricenet doctor`. program: by default the command.
+    """
     try:
         yield
-    except RicenetError as error:
-        told = str(error)
-    except BrokenPipeError:
-        # whoever read the output has gone
+    except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
+        # whoever read the output has gone, or the command says itself what is wrong
         raise
+    except RicenetError as error:
+        note_failure(error, program or _command(error))
+        told = str(error)
     except OSError as error:
+        note_failure(error, program or _command(error))
         # the name alone: where a file lies may say whose it is
         name = Path(error.filename).name if isinstance(error.filename, str) else "a file"
         told = (
             f"{name}: {error.strerror or type(error).__name__}. Name a place that exists and is yours to use"
         )
+    except Exception as error:
+        note_failure(error, program or _command(error))
+        raise
     else:
         return
     sys.stderr.write(f"error: {told}\n")
     raise SystemExit(1)
+
+
+def _command(error: BaseException) -> str:
+    """The command that failed, by its function: its arguments may name patients."""
+    frames = traceback.extract_tb(error.__traceback__)
+    names = [f.name for f in frames if Path(f.filename).parent == _CLI and f.filename != __file__]
+    return f"command {names[0]}" if names else "command"
 
 
 class PrivateErrors:
@@ -62,6 +83,7 @@ class PrivateErrors:
         """Raise SystemExit in place of an error that no part of the program foresaw."""
         if not isinstance(error, Exception) or isinstance(error, RicenetError | BrokenPipeError):
             return
+        note_failure(error, _command(error))
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__
             message = (
@@ -81,8 +103,12 @@ def run_stage(main: Callable[[], None]) -> None:
     log_to_stderr()
     try:
         # held by all running stages together, so that nothing is swept from under them
-        stage = Path(sys.argv[0]).stem
-        with mendable_errors(), locked(STORE / STAGE_LOCK, shared=True), timed(stage):
+        stage = Path(main.__code__.co_filename).stem
+        with (
+            mendable_errors(f"stage {stage}"),
+            locked(STORE / STAGE_LOCK, shared=True),
+            timed(stage),
+        ):
             main()
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is done is kept, and `dvc repro` goes on from there\n")

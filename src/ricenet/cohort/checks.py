@@ -41,7 +41,7 @@ class CheckReport:
     """What was found in a cohort. subjects: those without a problem. problems: all others' reasons.
 
     quarantined: subjects that exclude.tsv excludes, and why; nothing of theirs is a problem.
-    notes: optional volumes that subjects lack, which is no fault.
+    notes: no faults: optional volumes that subjects lack, and what was read past.
     """
 
     root: Path
@@ -99,7 +99,8 @@ def check_cohort(
         for subject, row in table.participants.items()
         if subject not in unused
     )
-    given = quarantine.reasons, tuple(notes), volumes, tuple(variables)
+    noted = (*table.notes, *quarantine.notes, *notes)
+    given = quarantine.reasons, noted, volumes, tuple(variables)
     return CheckReport(root, subjects, tuple(problems), *given)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANTS_TABLE
-from ricenet.cohort.participants import read_tsv
 from ricenet.cohort.problems import Finding, json_object
+from ricenet.cohort.tsv import TsvLines, read_tsv
 from ricenet.runtime.errors import CohortError
 
 
@@ -38,9 +38,9 @@ def is_synthetic(cohort: Path) -> bool:
 def _has_synthetic_label(table: Path) -> bool:
     # of tables with any fault too
     lines = read_tsv(table)
-    if not isinstance(lines, list):
+    if not isinstance(lines, TsvLines):
         return False
-    header, *rows = lines
+    header, *rows = lines.cells
     return any(("label_source", "synthetic") in zip(header, cells, strict=False) for cells in rows)
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
-from ricenet.cohort.layout import is_there
 from ricenet.cohort.problems import Finding, Problem
+from ricenet.cohort.tsv import read_tsv
 from ricenet.vocabulary import Label
 
 LabelSource = Literal["biopsy", "follow_up", "synthetic"]
@@ -27,7 +27,7 @@ REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
 PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
 
 _CORRECT = "Correct it, or write n/a where it is not known."
-_WORD = "Write one of them, in lower case and without spaces around it."
+_WORD = "Write one of them, in lower case."
 _REFUSALS = {
     "label": ("is none of recurrence, rice, n/a", _WORD),
     "label_source": ("is none of biopsy, follow_up, synthetic, n/a", _WORD),
@@ -115,7 +115,8 @@ class ParticipantsTable:
 
     participants: the faultless rows, by participant_id. cells: of the same rows, the text in every column,
     those included that `Participant` ignores. listed: every participant_id that occurs, faulty rows
-    included. columns: as the header names them; none where the table cannot say its subjects.
+    included. columns: as the header names them; none where the table cannot say its subjects. notes: what
+    was read past.
     """
 
     participants: Mapping[str, Participant]
@@ -123,18 +124,7 @@ class ParticipantsTable:
     listed: frozenset[str]
     columns: tuple[str, ...]
     problems: tuple[Problem, ...]
-
-
-def read_tsv(path: Path) -> list[list[str]] | Finding | None:
-    """The cells of every line of a UTF-8 table, quotation marks as they stand; None: there is no file."""
-    if not is_there(path):
-        return None
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"cannot be read as UTF-8 text ({type(error).__name__})"
-        return Finding(found, "Save it as tab-separated text in UTF-8.")
-    return [line.split("\t") for line in re.split(r"\r\n|\r|\n", text)]
+    notes: tuple[Problem, ...] = ()
 
 
 def read_participants(path: Path) -> ParticipantsTable:
@@ -146,13 +136,13 @@ def read_participants(path: Path) -> ParticipantsTable:
         )
     if isinstance(lines, Finding):
         return _unusable(path, lines)
-    header, *cells = lines
+    header, *cells = lines.cells
     if faults := _header_findings(header):
         return _unusable(path, *faults)
-    rows = {number: row for number, row in enumerate(cells, start=2) if any(cell.strip() for cell in row)}
+    rows = {number: row for number, row in enumerate(cells, start=2) if any(row)}
     if not rows:
         return _unusable(path, Finding("no row under the header", "Write one row a subject."))
-    return _read_rows(path.name, header, rows)
+    return replace(_read_rows(path.name, header, rows), notes=lines.notes(path.name))
 
 
 def parse_row(cells: Mapping[str, str]) -> Participant | list[Finding]:

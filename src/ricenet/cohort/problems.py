@@ -8,7 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ricenet.cohort.layout import is_there
 from ricenet.runtime.files import read_json
+from ricenet.runtime.strict_json import JsonError
 
 MOST_SUBJECTS_NAMED = 20
 
@@ -62,13 +64,24 @@ def report_text(cohort: str, problems: Iterable[Problem]) -> str:
 
 def json_object(path: Path, remedy: str) -> dict[str, Any] | Finding | None:
     """The JSON object in a file, or what is wrong with it; None where there is no file."""
+    if not is_there(path):
+        return None
     try:
         content = read_json(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return Finding(f"is not readable JSON ({type(error).__name__})", remedy)
+    except JsonError as error:
+        return Finding(str(error), remedy)
+    except OSError as error:
+        return unreadable(path, error)
     return content if isinstance(content, dict) else Finding("is not a JSON object", remedy)
+
+
+def unreadable(path: Path, error: OSError) -> Finding:
+    """Why a file that is there cannot be read, and what to do."""
+    if path.is_symlink() and not path.exists():
+        return Finding("is a link that leads nowhere", "Fetch its content, or remove the link.")
+    if path.is_dir():
+        return Finding("is a folder", "Put the file in its place, or remove the folder.")
+    return Finding(f"cannot be read ({error.strerror or type(error).__name__})", "Make it a readable file.")
 
 
 def named(subjects: Iterable[str]) -> str:

@@ -6,12 +6,13 @@ A comment may say more, for those who keep the cohort; it is never repeated, sin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from ricenet.cohort.participants import PARTICIPANT_ID, read_tsv
+from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding, Problem
+from ricenet.cohort.tsv import read_tsv
 
 QUARANTINE_TABLE = "exclude.tsv"
 Reason = Literal["registration", "brain_mask", "dose", "image_quality", "wrong_patient", "other"]
@@ -23,10 +24,11 @@ _TABLE = "Write a tab-separated table with the columns participant_id, reason an
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Why each listed subject is excluded. problems: of the list itself; they concern the whole cohort."""
+    """Why each listed subject is excluded. problems, notes: of the list, of the whole cohort."""
 
     reasons: Mapping[str, Reason] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
 
 def read_quarantine(cohort: Path, known: Collection[str] | None) -> Quarantine:
@@ -40,14 +42,14 @@ def read_quarantine(cohort: Path, known: Collection[str] | None) -> Quarantine:
         return Quarantine()
     if isinstance(lines, Finding):
         return _refused(lines)
-    if not any(cell.strip() for cells in lines for cell in cells):
+    if not any(cell for cells in lines.cells for cell in cells):
         return _refused(Finding("is empty", f"{_TABLE} Remove the file where nobody is excluded."))
-    header, *rows = lines
+    header, *rows = lines.cells
     missing = [column for column in REQUIRED_COLUMNS if header.count(column) != 1]
     if missing:
         found = f"column {', '.join(missing)} is missing or occurs twice in its first line"
         return _refused(Finding(found, _TABLE))
-    return _read_rows(header, rows, known)
+    return replace(_read_rows(header, rows, known), notes=lines.notes(QUARANTINE_TABLE))
 
 
 def quarantined_because(reason: Reason) -> str:
@@ -65,7 +67,7 @@ def _read_rows(header: list[str], rows: list[list[str]], known: Collection[str] 
     listed = set[str]()
     findings: list[Finding] = []
     for line, cells in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in cells):
+        if not any(cells):
             continue
         subject, reason = (cells[i] if i < len(cells) else "" for i in at)
         if fault := _fault(subject, reason, known, twice=subject in listed):

@@ -44,10 +44,14 @@ _IDENTIFYING = re.compile(
 
 @dataclass(frozen=True)
 class ClinicalRow:
-    """What is known of a patient. columns: of participants.tsv, where known. rt_end: never written."""
+    """What is known of a patient. columns: of participants.tsv, where known. rt_end: never written.
+
+    line: of the table, its header being line 1.
+    """
 
     columns: Mapping[str, str]
     rt_end: date | None
+    line: int = 0
 
 
 NOTHING_KNOWN = ClinicalRow({}, None)
@@ -127,4 +131,4 @@ def _day(cell: str) -> date | None:
 def _parsed(row: Row) -> ClinicalRow:
     known = _known(row)
     rt_end = known.pop(RT_END, None)
-    return ClinicalRow(known, None if rt_end is None else date.fromisoformat(rt_end))
+    return ClinicalRow(known, None if rt_end is None else date.fromisoformat(rt_end), row.line)

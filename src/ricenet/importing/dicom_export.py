@@ -24,10 +24,12 @@ from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.import_cohort import Candidate, import_cohort
 from ricenet.importing.import_subject import FROM_FILES, SubjectWriter
+from ricenet.importing.lookalikes import lookalike_rows
 from ricenet.importing.private_files import file_errors_reported, write_private_table
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import read_map, write_map
+from ricenet.importing.spreadsheets import problem_list
 from ricenet.runtime.errors import CohortError
 from ricenet.vocabulary import Volumes
 
@@ -50,9 +52,9 @@ class ImportPaths:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether there is a map. Raises CohortError: its folder cannot be looked into."""
+        """Whether there is a map, or a link in its place. Raises CohortError: it cannot be looked for."""
         with file_errors_reported(f"{self.map.name}: cannot be looked for"):
-            return self.map.exists()
+            return self.map.exists() or self.map.is_symlink()
 
     def refuse_unsafe(self) -> None:
         """Raise CohortError where the paths would mix what identifies patients with what does not."""
@@ -84,10 +86,16 @@ def propose(paths: ImportPaths, volumes: Volumes) -> Counter[str]:
 
 
 def import_export(
-    paths: ImportPaths, clinical_file: Path | None, volumes: Volumes, seed: int, execution: ExecutionParams
+    paths: ImportPaths,
+    clinical_file: Path | None,
+    volumes: Volumes,
+    seed: int,
+    execution: ExecutionParams,
+    unmatched_ok: bool = False,
 ) -> tuple[PatientOutcome, ...]:
     """Import the patients of the map.
 
+    unmatched_ok: take a clinical table all the same whose patient_ids look like others of the map.
     Raises CohortError: unsafe paths, a map or clinical table that is refused, or what `import_cohort` says.
     """
     paths.refuse_unsafe()
@@ -98,6 +106,8 @@ def import_export(
     tree = _read(paths)
     selections = select(tree, series_map, paths.map, volumes)
     _report_strangers(selections, tree, clinical)
+    if clinical_file:
+        _refuse_lookalikes(selections, clinical, paths.map.name, clinical_file.name, unmatched_ok)
     unusable = Counter(file.patient_id for file in tree.unusable if file.patient_id or file.series_uid)
     candidates = [
         _candidate(
@@ -156,6 +166,29 @@ def _report_strangers(selections: Sequence[Selection], tree: DicomTree, clinical
     for what, patients in strangers.items():
         if patients:
             logger.warning("%d patient(s) %s", len(patients), what)
+
+
+def _refuse_lookalikes(
+    selections: Sequence[Selection], clinical: ClinicalTable, map_name: str, clinical_name: str, accept: bool
+) -> None:
+    """Refuse a clinical table that leaves patients without a label whom it seems to mean.
+
+    Raises CohortError: pairs of rows that may be the same patient's, or no row of a patient of the map.
+    """
+    mapped = {one.patient_id: one.line for one in selections}
+    unused = {patient: row.line for patient, row in clinical.rows.items() if patient not in mapped}
+    unlabelled = {patient: line for patient, line in mapped.items() if patient not in clinical.rows}
+    found = lookalike_rows(unused, unlabelled, clinical_name, map_name)
+    if not found and unused and len(unused) == len(clinical.rows):
+        found = [f"not one of its {len(unused)} patient_id(s) is in {map_name}"]
+    if found and accept:
+        for text in found:
+            logger.warning("%s", text)
+    elif found:
+        raise CohortError(
+            f"{problem_list(Path(clinical_name), found)}\nCorrect the patient_ids (a spreadsheet drops zeros "
+            "from the front unless the column is text), or give --unmatched-ok where they are others' indeed"
+        )
 
 
 def _candidate(

@@ -38,7 +38,7 @@ def read_key(path: Path) -> dict[str, KeyEntry]:
 
     Raises CohortError: malformed, all faults listed with their lines.
     """
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return {}
     table = read_spreadsheet(path, COLUMNS[:2], (*COLUMNS[2:], *FORMER_COLUMNS))
     faults = list(table.faults)

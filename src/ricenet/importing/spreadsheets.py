@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes
+
+logger = logging.getLogger(__name__)
 
 DELIMITERS = (",", ";", "\t")
 """Which of them a table has, its header says: a spreadsheet's depends on the language of the computer."""
 
 PATIENT_ID = "patient_id"
 """Kept but for spaces around it, as DICOM reads it; other cells lose tabs and other white space too."""
+
+IDENTIFIERS = (PATIENT_ID, "participant_id", "uid")
+"""Columns by which rows of several tables are matched."""
 
 FORMULA_SIGNS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """What a formula starts with; the last four are East Asian spreadsheets' wide ones."""
@@ -53,7 +60,8 @@ class Spreadsheet:
 def read_spreadsheet(path: Path, required: Sequence[str], optional: Sequence[str]) -> Spreadsheet:
     """Read a table in UTF-8 (with or without byte order mark), separated by commas, semicolons or tabs.
 
-    Rows without any content are skipped; optional columns that are absent are empty in every row.
+    Rows without any content are skipped; optional columns that are absent are empty in every row. Blanks
+    around names of columns and identifiers are read past, and counted in the log.
     Raises CohortError: unreadable, or a header with missing, unknown or repeated columns.
     """
     known = [*required, *optional]
@@ -63,6 +71,7 @@ def read_spreadsheet(path: Path, required: Sequence[str], optional: Sequence[str
     header = [cell.strip() for cell in lines[0][1]]
     if faults := _header_faults(header, required, known):
         raise CohortError(problem_list(path, faults))
+    _note_blanks(path, lines[0][1], [cells for _, cells in lines[1:]])
     rows, ragged = [], []
     for line, cells in lines[1:]:
         if not any(cell.strip() for cell in cells):
@@ -119,14 +128,24 @@ def _is_guarded(cell: str) -> bool:
     return cell[:1] == _TEXT_SIGN and (cell[1:2] == _TEXT_SIGN or cell[1:2] in FORMULA_SIGNS)
 
 
+def _note_blanks(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    names = sum(name != name.strip() for name in header)
+    ids = [i for i, name in enumerate(header) if name.strip() in IDENTIFIERS]
+    padded = sum(row[i] != row[i].strip() for row in rows for i in ids if i < len(row))
+    if names or padded:
+        logger.info(
+            "%s: blanks around %d name(s) of columns and %d identifier(s) are read past",
+            path.name, names, padded,
+        )  # fmt: skip
+
+
 def _cell(column: str, cell: str) -> str:
     return plain(cell.strip(" ") if column == PATIENT_ID else cell.strip())
 
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read()
+        return regular_bytes(path, MOST_TEXT_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise CohortError(f"{path.name}: no such file. Name the table that you mean") from None
     except UnicodeDecodeError:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
-from ricenet.cohort.participants import PARTICIPANT_ID, read_tsv
+from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding
+from ricenet.cohort.tsv import read_tsv
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable_subject
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
@@ -77,6 +78,7 @@ def prediction_table(
         "p_rice_calibrated",
         "votes_rice",
         "three_way",
+        "three_way_why",
         *(f"fold_{k}" for k in range(folds)),
     ]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
@@ -100,13 +102,13 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None:
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (6 + folds), error]
+        return [outcome.task, *[NOTHING] * (7 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
         *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.calibrated_text),
-        *(vote.votes_rice, vote.three_way, *p_rice_folds, warnings, NOTHING),
+        *(vote.votes_rice, vote.three_way, vote.decision.why, *p_rice_folds, warnings, NOTHING),
     ]
 
 
@@ -118,7 +120,7 @@ def _variables(folder: Path, record: EnsembleRecord) -> dict[str, dict[str, str]
         return {}
     if isinstance(table, Finding):
         raise CohortError(f"{PARTICIPANTS_TABLE}: {table.found}. {table.remedy}")
-    header, *rows = table
+    header, *rows = table.cells
     if "participant_id" not in header:
         raise CohortError(f"{PARTICIPANTS_TABLE}: no column participant_id. Add it, or remove the table")
     for column in columns.values():

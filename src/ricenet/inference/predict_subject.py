@@ -15,7 +15,8 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.table_variables import number_in
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
-from ricenet.inference.test_vote import DecisionThreshold, SubjectVote, count_votes
+from ricenet.inference.test_vote import SubjectVote, count_votes
+from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
@@ -43,19 +44,23 @@ class Prediction:
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The prediction for a machine to read."""
+        """The prediction for a machine to read; probabilities to four places, measurements to six digits."""
+        decision = self.vote.decision
         return {
             "label": self.vote.predicted,
-            "three_way": self.vote.three_way,
-            "p_rice": self.vote.p_rice,
-            "p_rice_calibrated": self.vote.p_rice_calibrated,
-            "p_rice_folds": list(self.vote.p_rice_folds),
+            "three_way": decision.answer,
+            "three_way_why": decision.why,
+            "p_rice_calibrated": _rounded(decision.p_rice),
+            "p_rice": _rounded(self.vote.p_rice),
+            "confidence": _rounded(decision.confidence),
+            "least_confidence": _rounded(decision.least_confidence),
+            "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
             "used": list(self.used),
             "variables": dict(self.variables),
             "warnings": list(self.warnings),
-            "measurements": dict(self.measurements),
+            "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
         }
 
 
@@ -155,6 +160,10 @@ def require_known_variables(values: Mapping[str, SubjectVariables], record: Ense
     """
     for encoder in record.encoders or (VariableEncoder(),):
         encoder.encode(values)
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 4)
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,9 @@ from ricenet.runtime.git import home_of
 from ricenet.runtime.tables import read_rows, table_text
 
 UNKNOWN = "n/a"
+_RESTORE = (
+    "The ledger is only ever appended to: restore it from git (`git checkout -- models/test_ledger.tsv`)"
+)
 _ADDED = ("gate", "who")
 """Columns that the ledgers of earlier versions lack."""
 _RENAMED = {"look": "evaluation"}
@@ -57,17 +60,16 @@ def ledger_path(project: Path) -> Path:
 def read_ledger(path: Path) -> list[LedgerRow]:
     """All evaluations so far, oldest first; none where the file does not exist yet.
 
-    Raises ResultError: the table lacks a column.
+    Raises ResultError: the table lacks a column, or lies behind a link that leads nowhere.
     """
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return []
+    if not path.is_file():
+        raise ResultError(f"{path}: is a link that leads nowhere, or no file. {_RESTORE}")
     rows = [{_RENAMED.get(name, name): text for name, text in row.items()} for row in read_rows(path)]
     needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
     if missing := [name for name in needed if rows and rows[0].get(name) is None]:
-        raise ResultError(
-            f"{path}: no column {', '.join(missing)}. The ledger is only ever appended to: "
-            "restore it from git (`git checkout -- models/test_ledger.tsv`)"
-        )
+        raise ResultError(f"{path}: no column {', '.join(missing)}. {_RESTORE}")
     return [
         LedgerRow(
             **{name: row[name] for name in needed if name not in ("n", "evaluation")},
@@ -77,6 +79,24 @@ def read_ledger(path: Path) -> list[LedgerRow]:
         )
         for row in rows
     ]
+
+
+def ledger_text(project: Path) -> str:
+    """A project's ledger as a table; the header alone before the first evaluation."""
+    return _text(read_ledger(ledger_path(project)))
+
+
+def require_rows_of_votes(project: Path, digests: Mapping[str, str]) -> None:
+    """Make sure that the ledger holds an evaluation of every ensemble that voted. digests: by modality set.
+
+    Raises ResultError: it does not, since it was emptied, cut or replaced.
+    """
+    held = {row.digest12 for row in read_ledger(ledger_path(project))}
+    if lost := sorted(name for name, digest in digests.items() if digest[:12] not in held):
+        raise ResultError(
+            f"models/test_ledger.tsv lacks the evaluation(s) of {', '.join(lost)} that work/vote holds. "
+            f"{_RESTORE}"
+        )
 
 
 def gate_of_earlier_evaluation(path: Path, digest: str, test_set: str) -> str | None:
@@ -98,6 +118,9 @@ def record_evaluation(path: Path, row: LedgerRow) -> LedgerRow:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         count = 1 + sum(earlier.test_set == row.test_set for earlier in rows)
         row = LedgerRow(**{**asdict(row), "utc": now, "evaluation": count})
-        header = [field.name for field in fields(LedgerRow)]
-        write_text(path, table_text(header, [astuple(r) for r in [*rows, row]]))
+        write_text(path, _text([*rows, row]))
     return row
+
+
+def _text(rows: Sequence[LedgerRow]) -> str:
+    return table_text([field.name for field in fields(LedgerRow)], [astuple(row) for row in rows])

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.evidence.calibration import recalibrated, three_way_vote
-from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.evaluation.metrics import Confusion, confusion_matrix, macro_f1
 from ricenet.inference.test_ledger import (
     UNKNOWN,
@@ -28,9 +26,10 @@ from ricenet.inference.test_ledger import (
     ledger_path,
     record_evaluation,
 )
+from ricenet.inference.three_way import NO_EVIDENCE, DecisionThreshold, ThreeWayAnswer, three_way_answer
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import variables_of
-from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.predictions import THRESHOLD
@@ -44,7 +43,7 @@ logger = logging.getLogger(__name__)
 class SubjectVote:
     """One subject: every fold's p_rice, how many folds say rice, and what they decide.
 
-    three_way: the same, or indeterminate where confidence is too low; n/a where no threshold is known.
+    decision: the same, or indeterminate where confidence is too low, with the reason.
     """
 
     participant_id: str
@@ -53,24 +52,22 @@ class SubjectVote:
     votes_rice: int
     p_rice: float
     predicted: str
-    three_way: str = UNKNOWN
-    p_rice_calibrated: float | None = None
+    decision: ThreeWayAnswer = NO_EVIDENCE
+
+    @property
+    def three_way(self) -> str:
+        """rice, recurrence or indeterminate; n/a where no threshold is known."""
+        return self.decision.answer
+
+    @property
+    def p_rice_calibrated(self) -> float | None:
+        """The mean of the folds' recalibrated probabilities."""
+        return self.decision.p_rice
 
     @property
     def calibrated_text(self) -> str:
         """The calibrated p_rice for a table."""
         return UNKNOWN if self.p_rice_calibrated is None else f"{self.p_rice_calibrated:.6f}"
-
-
-@dataclass(frozen=True)
-class DecisionThreshold:
-    """Of the three-way vote: below least_confidence it abstains; None where it always does.
-
-    recalibration: of each fold's p_rice before.
-    """
-
-    recalibration: Recalibration
-    least_confidence: float | None
 
 
 @dataclass(frozen=True)
@@ -120,11 +117,6 @@ def count_votes(
     threshold: of the three-way vote; None where it is not known.
     """
     votes, are_rice = votes_for_rice(p_rice_folds), majority_vote(p_rice_folds)
-    three_way: Sequence[str] = [UNKNOWN] * len(subjects)
-    calibrated: Sequence[float | None] = [None] * len(subjects)
-    if threshold is not None:
-        three_way = three_way_vote(p_rice_folds, threshold.recalibration, threshold.least_confidence)
-        calibrated = recalibrated(p_rice_folds, threshold.recalibration).mean(axis=1).tolist()
     return [
         SubjectVote(
             participant_id=subject,
@@ -133,8 +125,7 @@ def count_votes(
             votes_rice=int(votes[i]),
             p_rice=float(p_rice_folds[i].mean()),
             predicted=LABELS[int(are_rice[i])],
-            three_way=three_way[i],
-            p_rice_calibrated=calibrated[i],
+            decision=three_way_answer(p_rice_folds[i].tolist(), threshold),
         )
         for i, (subject, label) in enumerate(zip(subjects, labels, strict=True))
     ]
@@ -172,7 +163,7 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
     work = project / "work"
     splits = read_splits(work / "splits" / "splits.json")
     labels = {subject: splits.labels[subject] for subject in splits.test}
-    results = {}
+    results, tables = dict[str, VoteResult](), dict[str, str]()
     for voter in voters:
         votes = _votes(work, voter, labels)
         truth, predicted = list(labels.values()), [vote.predicted for vote in votes]
@@ -193,13 +184,17 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
                 who=who or UNKNOWN,
             ),
         )
-        write_text(work / "vote" / f"{voter.modality_set}.tsv", vote_table(votes))
+        tables[voter.modality_set] = vote_table(votes)
         confusion = confusion_matrix(truth, predicted)
         found = VoteResult(score, confusion, len(votes), voter.digest, row.evaluation)
         results[voter.modality_set] = found
         said = "%s version %s: test macro-F1 %.3f (n=%d), test-set evaluation %d"
         logger.info(said, voter.model, voter.version, score, found.n, found.evaluation)
-    write_json(work / "vote" / "vote.json", {name: asdict(result) for name, result in results.items()})
+    with atomic_folder(work / "vote") as folder:
+        # whole: DVC leaves in it what former champions said
+        for name, table in tables.items():
+            write_text(folder / f"{name}.tsv", table)
+        write_json(folder / "vote.json", {name: asdict(result) for name, result in results.items()})
     return results
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ricenet.runtime.strict_json import parse_json
+
 PARTIAL = ".partial-"
 """What temporary names begin with: whatever has it was left behind by a kill."""
+
+MOST_TEXT_BYTES = 2**28
+"""Of one table or JSON file: more than the records of a thousand subjects."""
 
 
 @contextlib.contextmanager
@@ -112,9 +119,30 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def regular_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file; of a pipe or a device reading might never end.
+
+    most: bytes. Raises OSError: absent, a folder, a link that leads nowhere, a pipe or a device, or larger.
+    """
+    # without waiting for somebody to write into a pipe
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"Larger than {most / 2**20:.0f} MB", str(path))
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file, as `parse_json` does. Raises OSError: see `regular_bytes`. JsonError."""
+    return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
 
 
 def file_digest(path: Path) -> str:

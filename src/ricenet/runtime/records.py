@@ -8,6 +8,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ricenet.runtime.errors import ResultError
+from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes
+from ricenet.runtime.strict_json import JsonError, decoded, parse_json
 from ricenet.runtime.tables import require
 
 
@@ -23,8 +25,11 @@ class Record(BaseModel):
         Raises ResultError: missing, or not such a file.
         """
         try:
-            return cls.model_validate_json(require(path, stage).read_bytes())
-        except ValidationError:
+            # twice, since only pydantic knows JSON's lists for the tuples that a record may hold
+            content = regular_bytes(require(path, stage), MOST_TEXT_BYTES)
+            parse_json(content)
+            return cls.model_validate_json(decoded(content))
+        except (JsonError, ValidationError):
             raise ResultError(
                 f"{path.name} is not of this version. Write it again: dvc repro -f {stage}"
             ) from None

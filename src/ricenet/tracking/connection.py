@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
 from ricenet.runtime.git import home_of
+from ricenet.tracking.moved_project import follow, is_same_place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,12 +73,13 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
 
     project: the project's folder. uri: None for the local store in `mlflow/`.
     Safe to call from several processes at once.
+    A database of the project's own that was moved along with its artifacts is told where they lie now.
     Raises RegistryError: the store cannot be reached, belongs to another folder, or its address holds
     a password.
     """
     refuse_credentials(uri)
     home = home_of(project)
-    address = _absolute(uri, home)
+    address = address_of(uri, home)
     # without a place of its own, a database's experiment keeps its files below the working folder
     artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
     with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
@@ -88,7 +90,11 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
             return TrackingStore(
                 address, client.create_experiment(experiment, location, dict(EXPERIMENT_KIND))
             )
-        _require_same_folder(found, artifacts, REBUILD if uri is None else _foreign(address))
+        if artifacts is not None and not is_same_place(found.artifact_location, artifacts):
+            database = Path(address.removeprefix(SQLITE))
+            # another's database may serve another project too
+            if not (database.is_relative_to(home) and follow(database, found.artifact_location, artifacts)):
+                raise _of_another_folder(found, artifacts, REBUILD if uri is None else _foreign(address))
         _show_again(client, found)
         return TrackingStore(address, found.experiment_id)
 
@@ -183,7 +189,8 @@ def prepare_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _absolute(uri: str | None, home: Path) -> str:
+def address_of(uri: str | None, home: Path) -> str:
+    """Where runs are recorded, as MLflow is told. uri: of params.yaml. home: the project's own folder."""
     if uri is None:
         return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
     if uri.startswith(SQLITE):
@@ -198,13 +205,12 @@ def _foreign(address: str) -> str:
     )
 
 
-def _require_same_folder(experiment: Experiment, artifacts: Path | None, remedy: str) -> None:
-    found = experiment.artifact_location
-    if artifacts is not None and found != artifacts.as_uri():
-        raise RegistryError(
-            f"the MLflow database was made in another folder: its experiment {experiment.name} keeps "
-            f"artifacts in {found}, expected {artifacts.as_uri()}. {remedy}"
-        )
+def _of_another_folder(experiment: Experiment, artifacts: Path, remedy: str) -> RegistryError:
+    return RegistryError(
+        f"the MLflow database was made in another folder: its experiment {experiment.name} keeps artifacts "
+        f"in {experiment.artifact_location}, expected {artifacts.as_uri()}. Move mlflow/artifacts along with "
+        f"the database. Where it is lost: {remedy}"
+    )
 
 
 def _show_again(client: MlflowClient, experiment: Experiment) -> None:

@@ -18,10 +18,14 @@ class EnsembleModel(PythonModel):
     """The folds of one modality set and their majority vote."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights of all folds."""
+        """Read the weights of all folds, and the calibration, if there was evidence at registration."""
+        from ricenet.inference.three_way import DecisionThreshold
         from ricenet.training.ensemble import Ensemble
 
         self._ensemble = Ensemble.load(Path(context.artifacts["ensemble"]))
+        self._threshold = None
+        if "decision" in context.artifacts:
+            self._threshold = DecisionThreshold.read(Path(context.artifacts["decision"]), "register")
 
     def predict(
         self,
@@ -33,11 +37,10 @@ class EnsembleModel(PythonModel):
 
         model_input: the volumes; or, where variables were declared, arrays by name: `volumes`, and (N,) of
         each variable, where NaN or an empty text is a missing value.
-        Returns a row per subject: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice, label.
+        Returns a row per subject: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice,
+        p_rice_calibrated (NaN without evidence), label, three_way (n/a without evidence).
         """
-        from ricenet.inference.test_vote import votes_for_rice
-        from ricenet.training.ensemble import majority_vote
-        from ricenet.vocabulary import LABELS
+        from ricenet.inference.test_vote import count_votes
 
         given = model_input if isinstance(model_input, dict) else {"volumes": model_input}
         variables = {
@@ -48,9 +51,15 @@ class EnsembleModel(PythonModel):
         }
         p_rice_folds = self._ensemble.predict(given["volumes"], variables)
         columns: dict[str, Any] = {f"fold_{k}": p_rice_folds[:, k] for k in range(p_rice_folds.shape[1])}
-        columns["votes_rice"] = votes_for_rice(p_rice_folds)
-        columns["p_rice"] = p_rice_folds.mean(axis=1)
-        columns["label"] = [LABELS[int(is_rice)] for is_rice in majority_vote(p_rice_folds)]
+        rows = list(variables)
+        votes = count_votes(rows, ["n/a"] * len(rows), p_rice_folds, self._threshold)
+        columns["votes_rice"] = [vote.votes_rice for vote in votes]
+        columns["p_rice"] = [vote.p_rice for vote in votes]
+        columns["p_rice_calibrated"] = [
+            np.nan if vote.p_rice_calibrated is None else vote.p_rice_calibrated for vote in votes
+        ]
+        columns["label"] = [vote.predicted for vote in votes]
+        columns["three_way"] = [vote.three_way for vote in votes]
         return pd.DataFrame(columns)
 
 

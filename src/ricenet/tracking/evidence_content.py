@@ -10,6 +10,7 @@ from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import Recalibration, read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
+from ricenet.inference.three_way import DecisionThreshold
 from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
@@ -83,6 +84,18 @@ def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
         return Recalibration(method="temperature", slope=1 / float(tags[TEMPERATURE]), intercept=0.0)
     except (KeyError, ValueError, ZeroDivisionError):
         return None
+
+
+def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | None:
+    """What a three-way vote needs, by a version's tags; None where they do not say."""
+    recalibration, least = recalibration_of(tags), tags.get(CONFIDENCE)
+    if recalibration is None:
+        return None
+    try:
+        least_confidence = None if least == "none" else float(str(least))
+    except ValueError:
+        return None
+    return DecisionThreshold(recalibration=recalibration, least_confidence=least_confidence)
 
 
 def _recalibration_tag(record: GateRecord) -> dict[str, str]:

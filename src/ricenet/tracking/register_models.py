@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from ricenet.cohort.description import is_synthetic
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
-from ricenet.runtime.files import read_json
+from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice
-from ricenet.tracking.evidence_content import gate_of, version_tags
+from ricenet.tracking.evidence_content import gate_of, threshold_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
     ensemble_folder,
@@ -94,7 +95,8 @@ def model_card(ensemble: EnsembleRecord, scores: dict[str, Any], cohort: str | N
         "**Research software, not a medical device: not for clinical use.**",
         f"Input: preprocessed volumes (N, {', '.join(map(str, shape))}), float32, in the order "
         f"{', '.join(names)}{_variables_words(ensemble)}. Output: each fold's probability of RICE, "
-        "how many folds say RICE, the mean probability, and the label. "
+        "how many folds say RICE, the mean probability, the calibrated one, the label, and the three-way "
+        "answer. "
         f"Loading needs the package ricenet {ricenet.__version__}.",
     ]
     if scores:
@@ -171,11 +173,14 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
     code = code_tags(read_records(project, ensemble))
-    with no_advice(), mlflow.start_run(run_id=run_id):
+    with no_advice(), mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
         logged: ModelInfo = pyfunc.log_model(
             name="ensemble",
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
-            artifacts={"ensemble": str(ensemble_folder(project, ensemble.modality_set))},
+            artifacts={
+                "ensemble": str(ensemble_folder(project, ensemble.modality_set)),
+                **_decision(project / "work", ensemble, Path(folder)),
+            },
             signature=_signature(ensemble),
             tags=code,
             # inferring them would load the model in another process
@@ -186,6 +191,15 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
         # MLflow notes one by itself: that of registering, not that of training
         client.delete_logged_model_tag(model_id, COMMIT)
     return logged
+
+
+def _decision(work: Path, ensemble: EnsembleRecord, folder: Path) -> dict[str, str]:
+    """The calibration and threshold of the evidence at hand as a file of the model; nothing without any."""
+    threshold = threshold_of(version_tags(gate_of(work, ensemble.modality_set, ensemble.digest)))
+    if threshold is None:
+        return {}
+    write_json(folder / "decision.json", threshold.model_dump(mode="json"))
+    return {"decision": str(folder / "decision.json")}
 
 
 def _signature(ensemble: EnsembleRecord) -> ModelSignature:
@@ -200,7 +214,8 @@ def _signature(ensemble: EnsembleRecord) -> ModelSignature:
     types = {"number": np.dtype(np.float64), "category": np.dtype(np.str_)}
     variables = [TensorSpec(types[spec.kind], (-1,), spec.name) for spec in ensemble.variables]
     outputs = {f"fold_{k}": DataType.double for k in range(ensemble.folds)}
-    outputs |= {"votes_rice": DataType.long, "p_rice": DataType.double, "label": DataType.string}
+    outputs |= {"votes_rice": DataType.long, "p_rice": DataType.double, "p_rice_calibrated": DataType.double}
+    outputs |= {"label": DataType.string, "three_way": DataType.string}
     return ModelSignature(
         inputs=Schema([volumes, *variables]),
         outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ricenet.inference.test_vote import DecisionThreshold
+from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.evidence_content import CONFIDENCE, recalibration_of
+from ricenet.tracking.evidence_content import threshold_of
 from ricenet.tracking.gather import ensemble_folder
 from ricenet.tracking.runs import MODALITY_SET
 from ricenet.training import task
@@ -56,13 +56,7 @@ class RegisteredEnsemble:
     @property
     def threshold(self) -> DecisionThreshold | None:
         """What its three-way vote needs; None where its tags do not say."""
-        recalibration, least = recalibration_of(self.tags), self.tags.get(CONFIDENCE)
-        if recalibration is None:
-            return None
-        try:
-            return DecisionThreshold(recalibration, None if least == "none" else float(str(least)))
-        except ValueError:
-            return None
+        return threshold_of(self.tags)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"

@@ -188,7 +188,7 @@ def read_archive_table(
             f"{name}: cannot be read as {separated}-separated UTF-8 text ({type(error).__name__}); "
             f"{AS_DISTRIBUTED}"
         ) from None
-    header = lines[0] if lines else []
+    header = [cell.strip() for cell in lines[0]] if lines else []
     if missing := [column for column in needed if column not in header]:
         raise CohortError(f"{name}: lacks the column(s) {', '.join(missing)}; {AS_DISTRIBUTED}")
     if repeated := [column for column, count in Counter(header).items() if column and count > 1]:

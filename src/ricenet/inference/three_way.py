@@ -1,0 +1,76 @@
+"""The three-way answer of one case, with the reason for it in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ricenet.evaluation.evidence.calibration import INDETERMINATE, confidence, recalibrated, three_way_vote
+from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.inference.test_ledger import UNKNOWN
+from ricenet.runtime.records import Record
+from ricenet.training.predictions import THRESHOLD
+from ricenet.vocabulary import LABELS
+
+
+class DecisionThreshold(Record):
+    """Of the three-way vote: below least_confidence it abstains; None where it always does.
+
+    recalibration: of each fold's p_rice before.
+    """
+
+    recalibration: Recalibration
+    least_confidence: float | None
+
+
+class ThreeWayAnswer(Record):
+    """rice, recurrence or indeterminate, and why; n/a where no threshold is known.
+
+    p_rice: the mean of the folds' recalibrated probabilities. confidence: 0.5 to 1, of the likelier label.
+    """
+
+    answer: str
+    why: str
+    p_rice: float | None = None
+    confidence: float | None = None
+    least_confidence: float | None = None
+
+
+NO_EVIDENCE = ThreeWayAnswer(
+    answer=UNKNOWN,
+    why="the version holds no evidence, so that neither its calibration nor a threshold is known",
+)
+
+
+def three_way_answer(p_rice_folds: Sequence[float], threshold: DecisionThreshold | None) -> ThreeWayAnswer:
+    """What the folds' probabilities of RICE come to, for one case."""
+    if threshold is None:
+        return NO_EVIDENCE
+    folds = np.array([p_rice_folds], np.float64)
+    least = threshold.least_confidence
+    (answer,) = three_way_vote(folds, threshold.recalibration, least)
+    mean = recalibrated(folds, threshold.recalibration).mean(axis=1)
+    p_rice, sure = float(mean[0]), float(confidence(mean)[0])
+    return ThreeWayAnswer(
+        answer=answer,
+        why=_why(answer, folds[0] >= THRESHOLD, p_rice, sure, threshold),
+        p_rice=p_rice,
+        confidence=sure,
+        least_confidence=least,
+    )
+
+
+def _why(answer: str, says_rice: Sequence[bool], p_rice: float, sure: float, by: DecisionThreshold) -> str:
+    votes, folds, least = int(np.count_nonzero(says_rice)), len(says_rice), by.least_confidence
+    likelier = LABELS[int(p_rice >= THRESHOLD)]
+    found = f"{votes} of {folds} folds vote for rice, and the calibrated p_rice is {p_rice:.4f}"
+    if by.recalibration.says_the_share:
+        found += " for every case, since the networks' probabilities tell nothing of held-out subjects"
+    if answer != INDETERMINATE:
+        return f"{found}: a confidence of {sure:.4f}, and {least:.4f} is enough for {answer}"
+    if least is None:
+        return f"{found}; no confidence was high enough for the error allowed among held-out subjects"
+    if sure < least:
+        return f"{found}: a confidence of {sure:.4f} in {likelier}, and {least:.4f} is needed for an answer"
+    return f"{found}, which is for {likelier}: the majority and the calibrated mean disagree"
