@@ -10,7 +10,7 @@ import pytest
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
-from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
+from ricenet.preprocessing.cube import brain_cube, dose_on_cube, mri_on_cube, on_cube, require_coverage, shown
 from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
@@ -110,15 +110,30 @@ def test_a_scan_of_half_the_brain_is_refused() -> None:
     cube = Grid.cube(np.zeros(3), 1.0, 10)
     upper_half = Grid((10, 10, 5), cube.affine + np.array([[0] * 4, [0] * 4, [0, 0, 0, 5.0], [0] * 4]))
     brain = np.ones(cube.shape, bool)
-    half = coverage(upper_half, cube, brain, np.eye(4))
-    assert (half, coverage(cube, cube, brain, np.eye(4)), coverage(cube, cube, ~brain, np.eye(4))) == (
-        0.5,
-        1,
-        0,
-    )
+    seen = shown(upper_half, cube, brain, np.eye(4))
+    np.testing.assert_array_equal(seen, np.indices(cube.shape)[2] >= 5)
+    assert shown(cube, cube, brain, np.eye(4)).all() and not shown(cube, cube, ~brain, np.eye(4)).any()
+    half = float(seen.mean())
     with pytest.raises(ScanError, match="sub-4: FLAIR: the scan covers 50% of the brain"):
         require_coverage(half, "sub-4", "FLAIR")
     require_coverage(0.95, "sub-4", "FLAIR")
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("spacing_mm", [2.0, 3.1, 9.0])
+def test_thick_slices_of_100_are_100_in_every_voxel_that_they_are_said_to_cover(
+    spacing_mm: float, order: int
+) -> None:
+    # 20 slices of 6.5 mm: centres up to 61.75 mm from the middle, the extent up to 65 mm
+    slices = Grid((16, 16, 20), np.diag([10.0, 10.0, 6.5, 1.0]))
+    scan = Volume(np.full(slices.shape, 100, np.float32), slices)
+    middle = slices.world_mm((np.array(slices.shape) - 1) / 2)
+    cube = Grid.cube(middle, spacing_mm, round(150 / spacing_mm))
+    values = mri_on_cube(scan, cube, order)
+    seen = shown(slices, cube, np.ones(cube.shape, bool), np.eye(4))
+    height_mm = np.abs(cube.world_mm(np.moveaxis(np.indices(cube.shape), 0, -1).astype(float)) - middle)[..., 2]
+    np.testing.assert_array_equal(seen, height_mm <= 65)
+    np.testing.assert_allclose(values[seen], 100, rtol=1e-5)
 
 
 # the dose

@@ -18,7 +18,7 @@ from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams
-from ricenet.preprocessing.cube import INTERPOLATION_ORDER, dose_on_cube, on_cube
+from ricenet.preprocessing.cube import INTERPOLATION_ORDER, dose_on_cube, mri_on_cube, on_cube, shown
 from ricenet.preprocessing.dose_cube import dose_source, high_dose_regions
 from ricenet.preprocessing.intensity import standardised
 from ricenet.preprocessing.measurements import CropMeasurements, PlacedBy
@@ -166,7 +166,8 @@ def _on_grids(
         source, factor = dose_source(source, sidecar, params.eqd2_alpha_beta_gy, raw.subject)
         return {crop: dose_on_cube(source, grid, factor, transform) for crop, grid in grids.items()}
     order = INTERPOLATION_ORDER[params.interpolation]
+    seen = {crop: shown(source.grid, grid, brains[crop], transform) for crop, grid in grids.items()}
     return {
-        crop: standardised(on_cube(source, grid, order, transform), brains[crop], *scaling[name])
+        crop: standardised(mri_on_cube(source, grid, order, transform), seen[crop], *scaling[name])
         for crop, grid in grids.items()
     }

@@ -18,10 +18,11 @@ from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
     brain_cube,
-    coverage,
     dose_on_cube,
+    mri_on_cube,
     on_cube,
     require_coverage,
+    shown,
 )
 from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
@@ -196,19 +197,21 @@ class _CubeMaker:
         """
         mri = load_nifti(self.raw.scan(spec.name))
         transform = world_from_reference(spec, self.raw, self.registrations)
-        registration = self._registration(spec, mri.grid, transform)
-        order = INTERPOLATION_ORDER[self.params.interpolation]
-        given = on_cube(mri, self.cube, order, transform)
-        scaling = scaling_in_brain(given, self.brain, spec, self.raw.subject)
-        values = standardised(given, self.brain, *scaling)
-        inside = given[self.brain].astype(np.float64)
+        seen = shown(mri.grid, self.cube, self.brain, transform)
+        registration = self._registration(spec, float(seen.sum() / max(1, self.brain.sum())))
+        given = mri_on_cube(mri, self.cube, INTERPOLATION_ORDER[self.params.interpolation], transform)
+        # what it does not show stays 0, as the surroundings of the brain
+        scaling = scaling_in_brain(given, seen, spec, self.raw.subject)
+        values = standardised(given, seen, *scaling)
+        inside = given[seen].astype(np.float64)
         mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
+        target_seen = seen & (in_target if in_target is not None else False)
         measured = MriMeasurements(
             world_from_reference=transform.tolist(),
             raw_mean=mean,
             raw_sd=sd,
             mean_in_sds=float(inside.mean() / inside.std()) if spec.scale is None else None,
-            in_target=None if in_target is None or not in_target.any() else float(values[in_target].mean()),
+            in_target=float(values[target_seen].mean()) if target_seen.any() else None,
             registration=registration,
         )
         return Volume(values, self.cube), measured, scaling
@@ -235,12 +238,10 @@ class _CubeMaker:
         )
         return Volume(dose_gy, self.cube), measured
 
-    def _registration(
-        self, spec: VolumeSpec, grid: Grid, transform: Affine
-    ) -> RegistrationMeasurements | None:
+    def _registration(self, spec: VolumeSpec, share: float) -> RegistrationMeasurements | None:
+        """share: of the brain, that the MRI shows. Raises ScanError: too little."""
         if spec == self.raw.volumes.reference:
             return None
-        share = coverage(grid, self.cube, self.brain, transform)
         require_coverage(share, self.raw.subject, spec.title)
         fixed = self.raw.volumes.reference_of(spec)
         to_fixed = world_from_reference(fixed, self.raw, self.registrations)

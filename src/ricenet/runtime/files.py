@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 PARTIAL = ".partial-"
 """What temporary names begin with: whatever has it was left behind by a kill."""
@@ -112,14 +113,27 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes; a link to one is one.
+
+    Never waits, as a named pipe would let it. Raises OSError: not there, or a folder, a pipe, a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("no regular file, but a folder, a pipe or a device")
+    return os.fdopen(descriptor, "rb")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    with open_regular(path) as stream:
+        return json.loads(stream.read().decode("utf-8"))
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as stream:
+    """SHA-256 of a regular file's bytes, hexadecimal."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
