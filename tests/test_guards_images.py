@@ -14,7 +14,7 @@ from guarded_cohorts import BRAIN, guards_of, head, overwrite_channel, plan_gy, 
 from scipy.ndimage import shift
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.cohort.raw_record import voxel_digest
+from ricenet.cohort.scan_fingerprint import voxel_digest
 from ricenet.screening.guards.image_guards import similar_image
 from ricenet.screening.guards.input_fingerprint import InputFingerprint, block_means, foreign_normalisation
 from ricenet.screening.guards.result import GuardResult

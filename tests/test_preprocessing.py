@@ -131,7 +131,9 @@ def test_thick_slices_of_100_are_100_in_every_voxel_that_they_are_said_to_cover(
     cube = Grid.cube(middle, spacing_mm, round(150 / spacing_mm))
     values = mri_on_cube(scan, cube, order)
     seen = shown(slices, cube, np.ones(cube.shape, bool), np.eye(4))
-    height_mm = np.abs(cube.world_mm(np.moveaxis(np.indices(cube.shape), 0, -1).astype(float)) - middle)[..., 2]
+    height_mm = np.abs(cube.world_mm(np.moveaxis(np.indices(cube.shape), 0, -1).astype(float)) - middle)[
+        ..., 2
+    ]
     np.testing.assert_array_equal(seen, height_mm <= 65)
     np.testing.assert_allclose(values[seen], 100, rtol=1e-5)
 

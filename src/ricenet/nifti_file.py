@@ -12,11 +12,10 @@ import gzip
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +39,14 @@ _HEADER_BYTES = 540
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """A decoded file. header: nibabel's, as the file has it, nothing set right. scaling: slope and intercept.
+    """A decoded file. header: nibabel's, as the file has it, nothing set right. extensions: how many.
+    scaling: slope and intercept.
 
     affine: (4, 4) world from voxel as nibabel has it: sform, where its code is 0 qform. data: (X, Y, Z).
     """
 
     header: Any
+    extensions: int
     affine: NDArray[np.float64]
     scaling: tuple[float, float]
     data: NDArray[np.float32]
@@ -65,13 +66,13 @@ def read_nifti_file(path: Path) -> NiftiFile:
         # to its end, where the checksum of a compressed file is
         if len(stream.read(MOST_BEHIND_VOXELS + 1)) > MOST_BEHIND_VOXELS:
             raise ValueError(f"it goes on after the {size} bytes that its header announces")
-    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
-        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+    with np.errstate(over="ignore", invalid="ignore"):
         image = image_class.from_bytes(content)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(header_shape(header))
     # the header's own fields are reset on loading; the proxy keeps what the file said
     scaling = float(image.dataobj.slope), float(image.dataobj.inter)
-    return NiftiFile(header, np.asarray(image.affine, dtype=np.float64), scaling, data)
+    extensions = len(image.header.extensions)
+    return NiftiFile(header, extensions, np.asarray(image.affine, dtype=np.float64), scaling, data)
 
 
 def header_shape(header: Any) -> tuple[int, int, int]:
@@ -85,17 +86,19 @@ def header_shape(header: Any) -> tuple[int, int, int]:
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+def _unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > MOST_FILE_BYTES:
-            raise ValueError(f"a file of {size / 2**30:.1f} GiB, at most {MOST_FILE_BYTES / 2**30:g} expected")
+            raise ValueError(
+                f"a file of {size / 2**30:.1f} GiB, at most {MOST_FILE_BYTES / 2**30:g} expected"
+            )
         is_compressed = stream.read(2) == _GZIP
         stream.seek(0)
         if not is_compressed:
             yield stream
             return
-        with gzip.GzipFile(fileobj=stream) as unpacked:
+        with gzip.open(stream) as unpacked:
             yield unpacked
 
 
@@ -103,7 +106,7 @@ def _header(start: bytes) -> tuple[Any, Any]:
     """The header in a file's first bytes, and nibabel's image class for it."""
     import nibabel as nib
 
-    sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
+    sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}
     kinds = {348: (nib.nifti1.Nifti1Header, b"n+1\0", 344, nib.nifti1.Nifti1Image)}
     kinds[540] = (nib.nifti2.Nifti2Header, b"n+2\0", 4, nib.nifti2.Nifti2Image)
     for size, (header_class, magic, at, image_class) in kinds.items():
@@ -119,4 +122,6 @@ def _expected_bytes(header: Any) -> int:
     before = float(header["vox_offset"])
     if not 0 <= before <= MOST_BEFORE_VOXELS:
         raise ValueError(f"voxels from byte {before:g} on, expected at most {MOST_BEFORE_VOXELS}")
+    if header.get_data_dtype().kind not in "iuf":
+        raise ValueError("colours or complex numbers, real ones expected")
     return math.ceil(before) + voxels * int(header.get_data_dtype().itemsize)

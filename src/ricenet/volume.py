@@ -90,7 +90,7 @@ class Grid:
         return self.world_mm(corners)
 
     def contains(self, world_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the world positions (..., 3) lie within the outer corners: the volume's extent, everywhere.
+        """Which of the world positions (..., 3) lie within the outer corners, the volume's extent.
 
         It ends half a voxel beyond the outermost centres, as ITK's readers have it (IsInsideBuffer).
         """

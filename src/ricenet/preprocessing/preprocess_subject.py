@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.coarse_head import averaged
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams, RegistrationParams
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
@@ -39,13 +41,12 @@ from ricenet.preprocessing.measurements import (
     share_outside,
 )
 from ricenet.preprocessing.network_input import brain_file, write_volume
-from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import VolumeSpec
-from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, save_nifti
+from ricenet.volume import Affine, Grid, Volume, inverse, save_nifti
 
 Registrations = Mapping[str, RigidResult]
 """By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
@@ -84,7 +85,7 @@ def moving(raw: RawSubject) -> list[VolumeSpec]:
 
 def present(raw: RawSubject) -> list[VolumeSpec]:
     """The declared volumes that a subject has: the required ones, and optional ones with a file."""
-    return [spec for spec in raw.volumes if spec.required or raw.scan(spec.name).is_file()]
+    return [spec for spec in raw.volumes if spec.required or is_there(raw.scan(spec.name))]
 
 
 def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, seed: int) -> RigidResult:
@@ -94,7 +95,7 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
     stream. Raises ScanError: the reference of its session is missing.
     """
     reference = raw.volumes.reference_of(spec)
-    if not raw.scan(reference.name).is_file():
+    if not is_there(raw.scan(reference.name)):
         raise ScanError(
             raw.subject,
             spec.title,
@@ -103,7 +104,8 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
         )
     # one scan's voxels at a time: a fine one takes half a gigabyte
     fixed, mri = (
-        averaged(load_nifti(raw.scan(name)), params.spacing_mm) for name in (reference.name, spec.name)
+        averaged(load_scan(raw.scan(one.name), raw.subject, one.title), params.spacing_mm)
+        for one in (reference, spec)
     )
     return register_rigid(
         fixed,
@@ -195,7 +197,7 @@ class _CubeMaker:
 
         in_target: the estimated target volume on the cube.
         """
-        mri = load_nifti(self.raw.scan(spec.name))
+        mri = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
         transform = world_from_reference(spec, self.raw, self.registrations)
         seen = shown(mri.grid, self.cube, self.brain, transform)
         registration = self._registration(spec, float(seen.sum() / max(1, self.brain.sum())))
@@ -218,14 +220,15 @@ class _CubeMaker:
 
     def dose(self, spec: VolumeSpec) -> tuple[Volume, DoseMeasurements]:
         """The course's dose in Gy, or in Gy EQD2 where that is asked for, and measured."""
-        given, sidecar = load_nifti(self.raw.scan(spec.name)), read_dose_sidecar(self.raw.dose_sidecar)
+        given = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
+        sidecar = read_dose_sidecar(self.raw.dose_sidecar)
         transform = world_from_reference(spec, self.raw, self.registrations)
         given_gy = dose_gy = dose_on_cube(given, self.cube, sidecar.factor, transform)
         alpha_beta_gy = self.params.eqd2_alpha_beta_gy
         if alpha_beta_gy is not None:
             eqd2, factor = dose_source(given, sidecar, alpha_beta_gy, self.raw.subject)
             dose_gy = dose_on_cube(eqd2, self.cube, factor, transform)
-        require_dose_in_brain(dose_gy, self.brain, self.raw.subject)
+        require_dose_in_brain(given, self.brain_mask, inverse(transform), self.raw.subject)
         measured = DoseMeasurements(
             factor=sidecar.factor,
             prescription_gy=sidecar.prescription_gy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 PARTIAL = ".partial-"
 """What temporary names begin with: whatever has it was left behind by a kill."""
@@ -113,7 +114,7 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file to read its bytes; a link to one is one.
 
     Never waits, as a named pipe would let it. Raises OSError: not there, or a folder, a pipe, a device.
@@ -127,8 +128,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    with open_regular(path) as stream:
-        return json.loads(stream.read().decode("utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def file_digest(path: Path) -> str:
