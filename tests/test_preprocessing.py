@@ -149,10 +149,24 @@ def test_one_fractions_dose_is_scaled_to_the_course_and_never_negative() -> None
     np.testing.assert_allclose(dose[1:], 60.0)
 
 
-def test_a_dose_that_misses_the_brain_is_refused() -> None:
-    elsewhere = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
-    with pytest.raises(ScanError, match=r"sub-3: dose: no dose within the brain.*this patient's"):
-        require_dose_in_brain(dose_on_cube(elsewhere, CUBE, 1.0), EVERYWHERE, "sub-3")
+def test_a_dose_whose_high_dose_misses_the_brain_is_refused() -> None:
+    # four voxels of high dose along x, of which the brain, 2 mm to the right, holds one, two, then three
+    dose = line_of([5.0, 60.0, 60.0, 50.0, 31.0, 5.0])
+    for voxels, share in ((1, "25%"), (2, None), (3, None), (0, "0%")):
+        brain = line_of([0, 0, 0, *[1.0 if 4 - n < voxels else 0.0 for n in range(1, 5)], 0])
+        mask, moved = Volume(brain.data > 0, brain.grid), np.eye(4)
+        moved[0, 3] = 2.0
+        if share is None:
+            require_dose_in_brain(dose, mask, moved, "sub-3")
+        else:
+            found = (
+                rf"sub-3: dose: the course's high dose does not lie in the brain: {share} of.*this patient's"
+            )
+            with pytest.raises(ScanError, match=found):
+                require_dose_in_brain(dose, mask, moved, "sub-3")
+    far = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
+    with pytest.raises(ScanError, match="in the brain: 0%"):
+        require_dose_in_brain(far, Volume(EVERYWHERE, CUBE), np.eye(4), "sub-3")
 
 
 @pytest.mark.parametrize("spacing_mm", [1.5, 3.0, 6.0])

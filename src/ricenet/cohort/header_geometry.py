@@ -97,7 +97,7 @@ def _two_places(header: Any, grid: Grid) -> Finding | None:
         stated["pixdim"][0] = 1  # as NIfTI-1 reads it
     try:
         other = Grid(grid.shape, np.asarray(stated.get_qform(), dtype=np.float64))
-    except HeaderDataError:
+    except (HeaderDataError, ValueError):
         return Finding("sform is a placement, qform is none: its quaternion or qfac is out of range", decide)
     apart_mm = float(np.linalg.norm(grid.corners_mm - other.corners_mm, axis=1).max())
     if apart_mm <= SAME_PLACE_MM:

@@ -151,10 +151,12 @@ class CropMeasurements(Record):
 
 
 class Measurements(Record):
-    """One subject. brain_ml: of the brain mask on its own grid. mris: by name, those that there are. crops:
+    """One subject. brain_source: "given" with the cohort, "stripped" before, or found by "hd_bet".
+    brain_ml: of the brain mask on its own grid. mris: by name, those that there are. crops:
     by the name of the input.
     """
 
+    brain_source: Literal["given", "stripped", "hd_bet"]
     brain_ml: float
     cube_affine: list[list[float]]
     mris: dict[str, MriMeasurements]

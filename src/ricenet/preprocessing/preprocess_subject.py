@@ -15,7 +15,7 @@ from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams, RegistrationParams
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK, FoundBrain, find_brain
 from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
@@ -134,16 +134,17 @@ def require_registered(registrations: Registrations, raw: RawSubject) -> None:
 
 
 def make_cube(
-    raw: RawSubject, params: PreprocessingParams, registrations: Registrations, brain_mask: Volume
+    raw: RawSubject, params: PreprocessingParams, registrations: Registrations, found: FoundBrain
 ) -> PreprocessedSubject:
     """Bring every volume to the cube around the brain, in its physical unit or in SDs, and measure it.
 
     The reference MRI's world is everybody's: every other MRI comes into it by its registrations, composed.
-    brain_mask: on its own grid. Of `params`, those of earlier steps are not read.
+    Of `params`, those of earlier steps are not read.
     Raises ScanError: brain larger than the cube, an MRI that leaves much of it out, a dose that misses it
     or that cannot become EQD2 where that is asked for.
     Source: RICE-NET 2.1.
     """
+    brain_mask = found.mask
     cube = brain_cube(brain_mask, params.spacing_mm, params.cube_voxels, raw.subject)
     brain = on_cube(brain_mask, cube, 1) >= 0.5
     maker = _CubeMaker(raw, params, registrations, brain_mask, cube, brain)
@@ -160,6 +161,7 @@ def make_cube(
     head = HeadCube(volumes, Volume(brain, cube), transforms, scaling)
     crops = make_crops(raw, params, brain_mask, head)
     measurements = Measurements(
+        brain_source=found.source,
         brain_ml=float(brain_mask.data.sum()) * brain_mask.grid.voxel_ml,
         cube_affine=cube.affine.tolist(),
         mris=mris,
