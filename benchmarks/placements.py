@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -26,6 +27,7 @@ from scipy.spatial.transform import Rotation
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.raw_record import examine
+from ricenet.cohort.scan_fingerprint import pair_digest, voxel_digest
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import draw_cause, make_subject
@@ -57,19 +59,16 @@ class File:
 
     @property
     def forms(self) -> dict[str, Affine | None]:
+        """Both placements by name."""
         return {"sform": self.sform, "qform": self.qform}
 
     def write(self, path: Path) -> None:
+        """As NIfTI, compressed where the name says so."""
         kind = nib.nifti1.Nifti1Image if self.version == 1 else nib.nifti2.Nifti2Image
         data = np.asarray(self.volume.data, np.float32)
-        scale = 1.0
-        if self.dtype == "int16":
-            scale = float(np.abs(data).max()) / 32000
-            data = np.rint(data / scale).astype(np.int16)
         affine = self.sform if self.sform is not None else self.qform
         image = kind(data, affine)
-        image.header.set_slope_inter(scale, 0)
-        # strip_shears: a qform cannot say more than a rotation
+        image.set_data_dtype(self.dtype)
         image.set_qform(self.qform, 0 if self.qform is None else 1)
         image.set_sform(self.sform, 0 if self.sform is None else 1)
         image.header["xyzt_units"] = self.unit
@@ -93,6 +92,7 @@ def subjects(seed: int) -> list[dict[str, Volume]]:
 
 
 def rigid(rng: Generator, degrees: float, mm: float) -> Affine:
+    """A displacement of up to so many degrees and mm."""
     moved = np.eye(4)
     moved[:3, :3] = Rotation.from_rotvec(direction(rng) * np.radians(rng.uniform(0, degrees))).as_matrix()
     moved[:3, 3] = direction(rng) * rng.uniform(0, mm)
@@ -100,6 +100,7 @@ def rigid(rng: Generator, degrees: float, mm: float) -> Affine:
 
 
 def direction(rng: Generator) -> np.ndarray:
+    """A unit vector (3,)."""
     vector = rng.normal(size=3)
     return np.asarray(vector / np.linalg.norm(vector))
 
@@ -161,11 +162,13 @@ Wrong = Callable[[Files, list[dict[str, Volume]], int, Generator], Files]
 
 
 def moved(files: Files, _: Any, __: int, rng: Generator) -> Files:
+    """The dose 30 to 200 mm away."""
     shift = direction(rng) * rng.uniform(30, 200)
     return files | {"dose": files["dose"].moved(lambda form: translation(shift) @ form)}
 
 
 def moved_mask(_: Files, everybody: list[dict[str, Volume]], who: int, rng: Generator) -> Files:
+    """The brain mask 40 to 200 mm away."""
     files = placed(everybody[who], rng, far=False)
     mask, shift = everybody[who]["brain_mask"], translation(direction(rng) * rng.uniform(40, 200))
     affine = shift @ mask.grid.affine
@@ -173,18 +176,21 @@ def moved_mask(_: Files, everybody: list[dict[str, Volume]], who: int, rng: Gene
 
 
 def translation(shift: np.ndarray) -> Affine:
+    """A shift (3,) as a transform."""
     result = np.eye(4)
     result[:3, 3] = shift
     return result
 
 
 def mirrored(files: Files, _: Any, __: int, rng: Generator) -> Files:
+    """The dose's voxels in the other sense along one of its axes, the header as it was."""
     dose, axis = files["dose"], int(rng.integers(3))
     flipped = Volume(np.ascontiguousarray(np.flip(dose.volume.data, axis)), dose.volume.grid)
     return files | {"dose": replace(dose, volume=flipped)}
 
 
 def mirrored_form(files: Files, _: Any, __: int, rng: Generator) -> Files:
+    """A qform that mirrors what sform does not."""
     name = str(rng.choice(["post_op", "event", "dose"]))
     file, axis = files[name], int(rng.integers(3))
     affine = file.volume.grid.affine
@@ -205,6 +211,7 @@ def scaled(files: Files, _: Any, __: int, rng: Generator) -> Files:
 
 
 def other_units(files: Files, _: Any, __: int, rng: Generator) -> Files:
+    """Another unit in the header, or numbers in it."""
     name = str(rng.choice(["post_op", "event", "dose"]))
     if rng.uniform() < 0.5:
         return files | {name: replace(files[name], unit=int(rng.choice([1, 3])))}
@@ -213,11 +220,13 @@ def other_units(files: Files, _: Any, __: int, rng: Generator) -> Files:
 
 
 def other_dose(_: Files, everybody: list[dict[str, Volume]], who: int, rng: Generator) -> Files:
+    """A dose of another phantom."""
     other = everybody[(who + 1 + int(rng.integers(len(everybody) - 1))) % len(everybody)]
     return placed(everybody[who] | {"dose": other["dose"]}, rng, far=False)
 
 
 def swapped(_: Files, everybody: list[dict[str, Volume]], who: int, rng: Generator) -> Files:
+    """Post-op and event scan exchanged."""
     own = everybody[who]
     return placed(own | {"post_op": own["event"], "event": own["post_op"]}, rng, far=False)
 
@@ -231,6 +240,7 @@ def same_session(files: Files, _: Any, __: int, rng: Generator) -> Files:
 
 
 def placeholder(files: Files, _: Any, __: int, rng: Generator) -> Files:
+    """Voxels of 1 mm from the origin on."""
     name = str(rng.choice(["post_op", "event", "dose"]))
     form = np.eye(4) if rng.uniform() < 0.5 else np.diag([-1.0, -1.0, 1.0, 1.0])
     return files | {name: replace(files[name], sform=form, qform=form)}
@@ -250,19 +260,26 @@ WRONG: dict[str, Wrong] = {
 }
 
 
-def problems(files: Files, rng: Generator) -> list[str]:
-    """What the gate finds."""
+def pair(own: Mapping[str, Volume]) -> dict[str, str]:
+    """What an import would have noted of a subject's dose and scan, had it written them."""
+    scan, dose = (voxel_digest(np.asarray(own[name].data, np.float32)) for name in ("post_op", "dose"))
+    return {"PlacedOver": pair_digest(scan, dose)}
+
+
+def problems(files: Files, rng: Generator, noted: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """What the gate finds. noted: in the dose's JSON."""
     with tempfile.TemporaryDirectory(prefix="ricenet-placements-") as folder:
         raw = RawSubject(Path(folder), "sub-001")
         paths = {"brain_mask": raw.brain_mask} | {name: raw.scan(name) for name in raw.volumes.names}
         for name, path in paths.items():
             if name in files:
                 files[name].write(path.with_suffix("") if rng.uniform() < 0.3 else path)
-        write_json(raw.dose_sidecar, SIDECAR)
+        write_json(raw.dose_sidecar, {**SIDECAR, **noted})
         return [f"{Path(problem.file).name}: {problem.found}" for problem in examine(raw)[1]]
 
 
 def main() -> None:
+    """Report both shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=4711)
@@ -288,6 +305,24 @@ def main() -> None:
     report("consistent placements accepted", accepted, str(given.trials), of, accepted == given.trials)
     total = refused.total()
     report("inconsistent placements refused", total, str(given.trials), of, total == given.trials)
+    _imported(everybody, given.trials, given.seed)
+
+
+def _imported(everybody: list[dict[str, Volume]], trials: int, seed: int) -> None:
+    """The kinds that leave everything in a head, in a cohort whose import noted what belongs together."""
+    right = wrong = count = 0
+    for trial in range(trials):
+        kind, who = list(WRONG)[trial % len(WRONG)], trial // len(WRONG) % SUBJECTS
+        if kind in ("another subject's dose", "exchanged sessions"):
+            rng, own = generator_for("placements", seed, "imported", trial), everybody[who]
+            spoiled = WRONG[kind]({}, everybody, who, rng)
+            sound = {name: File(one, one.grid.affine, one.grid.affine) for name, one in own.items()}
+            count += 1
+            wrong += bool(problems(spoiled, rng, pair(own)))
+            right += not problems(sound, rng, pair(own))
+    of = f"of {count} imported subjects whose dose's JSON says what belongs together"
+    report("the same subjects unspoiled, accepted", right, str(count), of, right == count)
+    report("another subject's dose or session, refused", wrong, str(count), of, wrong == count)
 
 
 if __name__ == "__main__":

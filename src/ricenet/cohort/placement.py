@@ -121,8 +121,8 @@ def _dose_in_air(dose: Volume, scan: CoarseHead, scan_file: str) -> list[Finding
     given = _share_in_air(outline, dose.grid, scan)
     if given <= AIR_SHARE:
         return []
-    tried = {words: _share_in_air(moved, grid, scan) for words, moved, grid in _others(outline, dose.grid)}
-    words, best = min(tried.items(), key=lambda one: one[1])
+    others = _others(outline, dose.grid)
+    best, words = min((_share_in_air(moved, grid, scan), words) for words, moved, grid in others)
     if best >= BETTER * given and given <= MOST_AIR:
         return []
     found = (

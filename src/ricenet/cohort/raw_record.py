@@ -19,7 +19,7 @@ from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
 from ricenet.cohort.layout import RawSubject, ScanDigests, is_there, uncompressed
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.scan_checks import RawScan, ScanKind, findings_of, read_scan
-from ricenet.cohort.scan_fingerprint import Property, VoxelSample, file_properties, voxel_digest
+from ricenet.cohort.scan_fingerprint import Property, VoxelSample, file_properties, pair_digest
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import CohortError
@@ -36,6 +36,12 @@ SIDECAR = "dose sidecar"
 """What precedes the name of a sidecar's property, as a volume's name precedes that of a file's."""
 
 _FILE = "raw.json"
+
+
+_OTHER_PAIR = (
+    "Take both from one import. Where one was changed on purpose, look at the dose over the scan, and remove "
+    "PlacedOver from the dose's JSON."
+)
 
 
 class RawRecord(Record):
@@ -147,20 +153,17 @@ class _Reader:
         scan = self.sound(path, spec.kind)
         if scan is None:
             return
+        sample = VoxelSample.of(np.asarray(scan.volume.data, dtype=np.float32))
+        self.voxels[spec.name] = sample.digest
         if spec.kind == "mri":
-            self._place_mri(spec, path, scan.volume)
+            self._place_mri(spec, path, scan.volume, sample)
         else:
             self._place_dose(spec, path, scan.volume)
-        values = np.asarray(scan.volume.data, dtype=np.float32)
-        self.voxels[spec.name] = (
-            voxel_digest(values) if spec.kind == "dose" else self.samples[spec.name].digest
-        )
         found = file_properties(scan.file, path.stat().st_size)
         self.properties |= {f"{spec.name}: {name}": value for name, value in found.items()}
 
-    def _place_mri(self, spec: VolumeSpec, path: Path, scan: Volume) -> None:
+    def _place_mri(self, spec: VolumeSpec, path: Path, scan: Volume, own: VoxelSample) -> None:
         values = np.asarray(scan.data, dtype=np.float32)
-        own = VoxelSample.of(values)
         for name, sample in self.samples.items():
             if sample.digest == own.digest or sample.is_in(values):
                 found = f"has the same voxels as {self._name(self.raw.scan(name))}"
@@ -175,6 +178,12 @@ class _Reader:
         if own in self.heads:
             scan = self._name(self.raw.scan(own))
             self._note(path, placement.dose_findings(dose, self.heads[own], scan, confirmed))
+            if self.course is not None and self.course.placed_over not in (None, self._pair(own, spec)):
+                found = f"this dose, or {scan}, is not the one that the import placed over the other"
+                self._note(path, [Finding(found, _OTHER_PAIR)])
+
+    def _pair(self, scan: str, dose: VolumeSpec) -> str:
+        return pair_digest(self.voxels[scan], self.voxels[dose.name])
 
     def read_mask(self, path: Path, reference: VolumeSpec, *, of_brain: bool = False) -> float | None:
         """A mask's volume in ml; None where there is none, or a fault. reference: of its space."""
@@ -206,7 +215,8 @@ class _Reader:
         if isinstance(sidecar, list):
             self._note(self.raw.dose_sidecar, sidecar)
             return None
-        for name, value in sidecar.model_dump(mode="json").items():
+        placing = {"placed_over", "placement_confirmed"}
+        for name, value in sidecar.model_dump(mode="json", exclude=placing).items():
             self.properties[f"{SIDECAR}: {name.replace('_', ' ')}"] = value
         return sidecar
 

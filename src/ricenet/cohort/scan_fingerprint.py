@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.nifti_file import NiftiFile
+from ricenet.runtime.files import content_digest
 
 Property = str | float | None
 """A word that is compared as such, a number that has an order, or None where the file does not say."""
@@ -70,6 +71,11 @@ def voxel_digest(values: NDArray[np.float32]) -> str:
     """
     content = np.sort(values[values != 0], axis=None)
     return hashlib.sha256(content.astype("<f4").tobytes()).hexdigest()
+
+
+def pair_digest(scan: str, dose: str) -> str:
+    """What an import notes of a dose and the scan that it placed the dose over. Both: `voxel_digest`."""
+    return content_digest([scan, dose])
 
 
 def file_properties(file: NiftiFile, size_bytes: int) -> dict[str, Property]:

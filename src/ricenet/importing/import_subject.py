@@ -8,7 +8,10 @@ from dataclasses import astuple, dataclass
 from datetime import date
 from itertools import combinations
 
+import numpy as np
+
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.scan_fingerprint import pair_digest, voxel_digest
 from ricenet.importing.dicom.images import read_image
 from ricenet.importing.dicom.instances import Instance
 from ricenet.importing.dose.interpret import read_course
@@ -126,17 +129,23 @@ def _write(source: PatientSource, treatment: Treatment, raw: RawSubject, seed: i
     """Only voxels, affines and the dose's facts are written: nothing of a DICOM header goes along."""
     # the planning CT is compared once it is chosen
     require_one_person([*source.chosen, *(plan.instance for plan in treatment.referenced_plans)])
-    course = read_course(source.doses, treatment) if source.doses else None
+    course, digest = read_course(source.doses, treatment) if source.doses else None, ""
     for name in source.images:
         scan = _scan(source, name)
         if course is not None and source.images[name] is source.dose_reference and course.placement is None:
-            course = place_dose(course, source, scan, seed)
+            course, digest = place_dose(course, source, scan, seed), _voxels_of(scan)
         save_nifti(scan, raw.scan(name))
     if course is not None and source.volumes.dose is not None:
         save_nifti(course.dose, raw.scan(source.volumes.dose.name))
-        write_json(raw.dose_sidecar, course.sidecar)
+        placed = {"PlacedOver": pair_digest(digest, _voxels_of(course.dose))}
+        write_json(raw.dose_sidecar, {**course.sidecar, **placed})
         if course.planning_ct is not None:
             save_nifti(course.planning_ct, raw.planning_ct)
+
+
+def _voxels_of(volume: Volume) -> str:
+    """The digest of what `save_nifti` will write."""
+    return voxel_digest(np.asarray(volume.data, dtype=np.float32))
 
 
 def _scan(source: PatientSource, name: str) -> Volume:

@@ -53,7 +53,9 @@ def find_own_brain(raw: RawSubject, params: BrainParams) -> OwnBrain:
     spec = raw.volumes.last_session_reference
     scan = load_nifti(raw.scan(spec.name))
     if (stripped := brain_of_stripped(scan)) is not None:
-        return OwnBrain(Volume(stripped, scan.grid), "what the scan shows: it comes without its skull")
+        return OwnBrain(
+            Volume(stripped, scan.grid), "all that the scan shows: the scans come without their skull"
+        )
     if is_there(raw.brain_mask):
         return OwnBrain(
             Volume(scan.data > 0, scan.grid), "all voxels above 0: the scans come without their skull"
