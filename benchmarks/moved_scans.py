@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from ricenet.cohort.coarse_head import averaged, head_mask
 from ricenet.phantom.anatomy import smooth_field
-from ricenet.preprocessing.registration.image_comparison import averaged, head_mask
 from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, resample
 
 SAMPLES = Path(os.environ.get("RICENET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))

@@ -19,6 +19,7 @@ from ricenet.config.params import Params
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.phantom_subject import Cause, write_subject
 from ricenet.preprocessing import preprocess_subject
+from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, read_json
@@ -57,6 +58,8 @@ def _make_input(folder: Path, params: Params, seed: int, cause: Cause) -> None:
         brain = Volume(resample(known, straight).data > 0.5, straight)
         raw = RawSubject(cohort, cause.subject, PAPER_VOLUMES)
         registrations = {"event": RigidResult(event_from_post_op, *ALIKE)}
-        made = preprocess_subject.make_cube(raw, params.preprocessing, registrations, brain)
+        made = preprocess_subject.make_cube(
+            raw, params.preprocessing, registrations, FoundBrain(brain, "given")
+        )
         with atomic_folder(folder / cause.subject) as temporary:
             preprocess_subject.write_subject(made, temporary, raw, params.preprocessing.dose_unit_gy)

@@ -23,13 +23,13 @@ from figure import report
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from ricenet.cohort.coarse_head import averaged
 from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import draw_cause, make_subject
 from ricenet.preprocessing.registration import ants as ants_wrapper
 from ricenet.preprocessing.registration import rigid_registration
-from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import register_rigid
 from ricenet.volume import Affine, Grid, Volume, inverse
 

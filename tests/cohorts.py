@@ -53,12 +53,14 @@ def write_tiny_cohort(folder: Path, subjects: int = 4) -> Path:
 
 
 def write_tiny_subject(folder: Path, subject: str) -> None:
-    """Three volumes on three different grids, and the dose's sidecar."""
+    """A ball of 83 mm for a head and a dose around its middle, on three different grids; and the sidecar."""
     raw = RawSubject(folder, subject)
+    radius = np.linalg.norm(np.indices(TINY_SHAPE) - 5.5, axis=0)
     for index, modality in enumerate(PAPER_VOLUMES.names):
-        affine = np.diag([2.0, 2.0, 2.0 + index, 1.0])
-        affine[:3, 3] = -11.0 - index
-        values = generator_for("tiny cohort", subject, modality).uniform(0.0, 60.0, TINY_SHAPE)
+        affine = np.diag([16.0, 16.0, 16.0 + index, 1.0])
+        affine[:3, 3] = -88.0 - index
+        values = generator_for("tiny cohort", subject, modality).uniform(30.0, 60.0, TINY_SHAPE)
+        values = np.where(radius < 3, values, 0) if modality == "dose" else values * (radius < 5.2) + 1
         save_nifti(Volume(values.astype(np.float32), Grid(TINY_SHAPE, affine)), raw.scan(modality))
     raw.dose_sidecar.write_text(json.dumps(SIDECAR), encoding="utf-8")
 

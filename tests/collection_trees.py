@@ -193,9 +193,10 @@ def write_cfb_patient(
     """
     patient, stem = source / (folder or f"{number:03d}"), prefix or str(number)
     brain = ball(62.0, MRI_GRID)
-    bright = np.random.default_rng(number).uniform(200.0, 400.0, MRI_GRID.shape).astype(np.float32)
+    rng = np.random.default_rng(number)
     dose = 61.0 * ball(26.0, DOSE_GRID, TARGET_MM).data + 3.0 * ball(60.0, DOSE_GRID).data
     for visit in ("t0", event):
+        bright = rng.uniform(200.0, 400.0, MRI_GRID.shape).astype(np.float32)
         stripped = Volume((bright * brain.data).astype(np.float32), MRI_GRID)
         save_nifti(stripped, patient / visit / f"{stem}_{visit}_t1gd.nii.gz")
     at_t0 = patient / "t0"

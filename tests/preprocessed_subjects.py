@@ -61,6 +61,7 @@ DOSE = DoseMeasurements(
 )
 IDENTITY: list[list[float]] = np.eye(4).tolist()
 MEASUREMENTS = Measurements(
+    brain_source="hd_bet",
     brain_ml=1400.0,
     cube_affine=IDENTITY,
     mris={

@@ -8,8 +8,16 @@ import runpy
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from cohorts import SIDECAR_FILE, change_cell, read_table, write_participants, write_tiny_cohort
+from cohorts import (
+    SIDECAR_FILE,
+    change_cell,
+    change_voxels,
+    read_table,
+    write_participants,
+    write_tiny_cohort,
+)
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -91,7 +99,10 @@ def test_the_command_checks_the_cohort_and_the_volumes_of_the_parameters(project
     flair = "  - {name: flair, kind: mri, session: event, suffix: FLAIR, title: FLAIR, required: false}\n"
     params.write_text(params.read_text().replace("  - {name: dose, kind", f"{flair}  - {{name: dose, kind"))
     source = project / "data/demo/sub-001/ses-event/anat/sub-001_ses-event_ce-gadolinium_T1w.nii.gz"
-    shutil.copy(source, source.with_name("sub-001_ses-event_FLAIR.nii.gz"))
+    flair_file = source.with_name("sub-001_ses-event_FLAIR.nii.gz")
+    shutil.copy(source, flair_file)
+    # another contrast of the same head
+    change_voxels(flair_file, lambda values: np.where(values > 1, 100 - values[::-1], values))
     result = check()
     assert result.exit_code == 0, result.output
     assert "; 7 without flair\n" in result.stdout

@@ -10,6 +10,7 @@ import pytest
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import CropParams, InputGrid, input_of
 from ricenet.config.params import PreprocessingParams, read_params
+from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.crops import place_of_change
 from ricenet.preprocessing.dose_cube import high_dose_regions
 from ricenet.preprocessing.network_input import brain_file, read_volumes, volume_file
@@ -59,7 +60,7 @@ def write_raw(folder: Path, volumes: Volumes = PAPER_VOLUMES) -> RawSubject:
 def made(folder: Path, params: PreprocessingParams = PARAMS, *names: str) -> PreprocessedSubject:
     volumes = Volumes([PAPER_VOLUMES[name] for name in names or PAPER_VOLUMES.names])
     registrations = UNMOVED if "event" in volumes else {}
-    return make_cube(write_raw(folder, volumes), params, registrations, BRAIN)
+    return make_cube(write_raw(folder, volumes), params, registrations, FoundBrain(BRAIN, "given"))
 
 
 def test_one_crop_lies_around_the_high_dose_and_one_around_the_change(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from guarded_cohorts import BRAIN, guards_of, head, overwrite_channel, plan_gy, 
 from scipy.ndimage import shift
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.cohort.raw_record import voxel_digest
+from ricenet.cohort.scan_fingerprint import voxel_digest
 from ricenet.screening.guards.image_guards import similar_image
 from ricenet.screening.guards.input_fingerprint import InputFingerprint, block_means, foreign_normalisation
 from ricenet.screening.guards.result import GuardResult
@@ -39,7 +39,7 @@ def compressed_again(source: Path, target: Path) -> None:
 
 def with_another_header(source: Path, target: Path) -> None:
     image = nib.nifti1.load(source)
-    copy = nib.nifti1.Nifti1Image(image.get_fdata(dtype=np.float32), np.diag([1.5, 1.5, 3.0, 1.0]))
+    copy = nib.nifti1.Nifti1Image(image.get_fdata(dtype=np.float32), np.diag([10.5, 10.5, 13.0, 1.0]))
     copy.header["descrip"] = b"exported anew"
     copy.to_filename(target)
 
@@ -62,7 +62,6 @@ def padded(source: Path, target: Path) -> None:
         ("sub-003 event", "sub-008 event", with_another_header),
         ("sub-003 event", "sub-008 event", flipped_as_double),
         ("sub-003 event", "sub-008 event", padded),
-        ("sub-005 post_op", "sub-005 event", compressed_again),
         ("sub-001 dose", "sub-009 dose", compressed_again),
     ],
 )

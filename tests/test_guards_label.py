@@ -15,7 +15,8 @@ from cohorts import read_table, write_participants
 from guarded_cohorts import guards_of
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.cohort.raw_record import Property, RawRecord
+from ricenet.cohort.raw_record import RawRecord
+from ricenet.cohort.scan_fingerprint import Property
 from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.label_tests import by_threshold, by_value
 from ricenet.screening.guards.properties import properties_of

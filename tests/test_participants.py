@@ -185,7 +185,7 @@ def link(path: Path) -> None:
 UNREADABLE: list[tuple[Callable[[Path], object], str]] = [
     (link, "is a link that leads nowhere"),
     (Path.mkdir, "is a folder"),
-    (os.mkfifo, "cannot be read (Not a regular file)"),  # which would be waited for without end
+    (os.mkfifo, "cannot be read (no regular file"),  # which would be waited for without end
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -40,10 +41,10 @@ from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import champions, make_champion, promotable_version
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.vocabulary import PAPER_VOLUMES
-from ricenet.volume import Volume
+from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
-TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 4.0, "crop": None})
+TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 12.0, "crop": None})
 HEAD = DEMO.preprocessing.model_copy(update={"cube_voxels": 24, "spacing_mm": 8.0})
 SMALL, WHOLE = "post_op+dose", "post_op+event+dose"
 NO_RANGES = unknown_ranges("a test", PAPER_VOLUMES)
@@ -101,9 +102,9 @@ def small(project: Path) -> Predictor:
 
 @pytest.fixture
 def quick_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 12 mm block in the middle.
+    """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 96 mm block in the middle.
 
-    It has 216 voxels of 2 mm, 1.728 ml.
+    It has 216 voxels of 16 mm, 884.736 ml.
     """
 
     def brain(t1: Volume, *_: object) -> Volume:
@@ -195,11 +196,11 @@ def test_a_stated_prescription_completes_a_sidecar(case: CaseFiles) -> None:
         ({"DoseUnits": "CGY"}, {}, r"dose.json: DoseUnits is 'CGY'\. Export the dose in Gy"),
         (None, {"fractions": 0}, "0 fractions are stated. State a positive whole number"),
         (None, {"prescription_gy": float("nan")}, "a prescription of nan Gy is stated. State the prescribed"),
-        (None, {"prescription_gy": 20.0}, r"dose \(dose.nii.gz\): the course's dose reaches 59.9 Gy"),
+        (None, {"prescription_gy": 20.0}, r"dose \(dose.nii.gz\): the course's dose reaches 59.7 Gy"),
         (
             None,
             {"fractions": 30, "dose_of": "fraction", "prescription_gy": 60.0},
-            r"reaches 179\d\.\d Gy \(59.93 Gy in the file times",
+            r"reaches 178\d\.\d Gy \(59.66 Gy in the file times",
         ),
     ],
 )
@@ -213,6 +214,10 @@ def test_contradictions_about_the_dose_are_refused(
 
 
 # --- files that cannot be used ---
+
+
+def moved(affine: np.ndarray) -> Callable[[Path], object]:
+    return lambda path: save_nifti(Volume(load_nifti(path).data, Grid((12, 12, 12), affine)), path)
 
 
 def four_dimensional(path: Path) -> None:
@@ -236,6 +241,13 @@ def four_dimensional(path: Path) -> None:
             lambda path: change_voxels(path, one_voxel(-2.0)),
             "1 voxel(s) of negative dose, down to -2 Gy",
         ),
+        ("dose", moved(np.eye(4)), "dose (dose.nii.gz): written without its geometry"),
+        (
+            "dose",
+            moved(np.diag([16.0, 16.0, 18.0, 1.0])),
+            "dose lies 16 mm away from post_op (post_op.nii.gz)",
+        ),
+        ("dose", lambda path: change_header(path, 123, b"\x01"), "lengths in metres"),
     ],
 )
 def test_a_faulty_file_ends_the_command_with_its_name_and_reason(
@@ -255,12 +267,21 @@ def test_all_problems_of_a_case_are_told_together(case: CaseFiles) -> None:
         pass
 
 
-@pytest.mark.usefixtures("quick_tools")
-def test_a_dose_that_misses_the_brain_is_refused(project: Path, case: CaseFiles) -> None:
-    # byte offset of NIfTI-1: srow_x 280, its fourth number is the origin
-    change_header(case.volumes["dose"], 280, np.array([2, 0, 0, 500], np.float32).tobytes())
+def test_an_event_scan_that_is_the_post_op_scan_once_more_is_refused(project: Path, case: CaseFiles) -> None:
+    shutil.copy(case.volumes["post_op"], case.volumes["event"])
     outcome = predict(case)
-    assert outcome.exit_code == 1 and "case: dose: no dose within the brain" in outcome.stderr
+    assert outcome.exit_code == 1 and outcome.stdout == ""
+    assert "event (event.nii.gz): has the same voxels as post_op (post_op.nii.gz)" in outcome.stderr
+
+
+def test_a_case_without_compression_is_taken(case: CaseFiles) -> None:
+    plain = {name: path.with_suffix("") for name, path in case.volumes.items()}
+    for name, path in plain.items():
+        path.write_bytes(gzip.decompress(case.volumes[name].read_bytes()))
+    write_sidecar(case)
+    assert sidecar_of(plain["dose"]) == sidecar_of(case.volumes["dose"])
+    with laid_out(CaseFiles(plain), PAPER_VOLUMES) as raw:
+        assert raw.scan("dose").read_bytes() == plain["dose"].read_bytes()
 
 
 # --- which model ---
@@ -331,7 +352,7 @@ def test_the_command_prints_json_alone_and_warns_on_stderr(project: Path, case: 
     assert answer["votes_rice"] == (folds >= 0.5).sum()
     assert answer["label"] == ("rice" if majority_vote(folds)[0] else "recurrence")
     assert (answer["measurements"][SIMILARITY], answer["seed"]) == (1.25, 7)
-    assert answer["warnings"][0] == "brain volume in ml is 1.728, but 900 to 2000 is plausible"
+    assert answer["warnings"][0] == "brain volume in ml is 884.736, but 900 to 2000 is plausible"
     assert all(f"warning: {warning}\n" in outcome.stderr for warning in answer["warnings"])
 
 
@@ -395,9 +416,9 @@ def test_ranges_are_those_of_the_training_subjects_without_the_test_set(
     assert (ranges.subjects, ranges.not_compared) == (8, ())
     assert ranges.limits["brain_ml"] == (1001.0, 1008.0)  # sub-009 and sub-010 are the test set
     assert ranges.limits["dose_max_gy"] == (61.0, 68.0)
-    # the tiny cohort's voxels are 2 x 2 x 2, 2 x 2 x 3 and 2 x 2 x 4 mm
+    # the tiny cohort's voxels are 16 x 16 x 16, 16 x 16 x 17 and 16 x 16 x 18 mm
     coarsest = [ranges.limits[f"{modality}_coarsest_spacing_mm"] for modality in PAPER_VOLUMES.names]
-    assert coarsest == [(2.0, 2.0), (3.0, 3.0), (4.0, 4.0)]
+    assert coarsest == [(16.0, 16.0), (17.0, 17.0), (18.0, 18.0)]
 
 
 def test_a_case_is_warned_of_below_and_above_a_range_but_not_at_its_ends() -> None:
@@ -498,7 +519,7 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     assert rows["sub-003"]["error"] == "sub-003: event T1ce: registration failed. Look at both."
     assert rows["sub-003"]["label"] == rows["sub-003"]["fold_1"] == rows["sub-001"]["error"] == "n/a"
     assert {row["digest"] for row in rows.values()} == {small.ensemble.digest}
-    assert "brain volume in ml is 1.728" in rows["sub-001"]["warnings"]
+    assert "brain volume in ml is 884.736" in rows["sub-001"]["warnings"]
     assert "warning: sub-001: brain volume in ml" in outcome.stderr
     folds = [float(rows["sub-004"][name]) for name in ("fold_0", "fold_1")]
     assert float(rows["sub-004"]["p_rice"]) == pytest.approx(np.mean(folds), abs=1e-6)

@@ -26,6 +26,7 @@ from ricenet.config.params import (
 )
 from ricenet.preprocessing import preprocess_subject, step_keys
 from ricenet.preprocessing.brain import extraction
+from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, Registrations
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
@@ -65,14 +66,16 @@ class Workbench:
             raise self.faulty[raw.subject]
         return RigidResult(np.eye(4) * (1 + 1e-15), self.similarity, 1.2, searched=True)
 
-    def find_brain(self, raw: RawSubject, params: BrainParams) -> Volume:
+    def find_brain(self, raw: RawSubject, params: BrainParams) -> FoundBrain:
         self.steps.append(("brain", raw.subject))
-        return Volume(np.ones((2, 2, 2), bool), GRID)
+        return FoundBrain(Volume(np.ones((2, 2, 2), bool), GRID), "given")
 
     def make_cube(
-        self, raw: RawSubject, params: PreprocessingParams, registrations: Registrations, brain: Volume
+        self, raw: RawSubject, params: PreprocessingParams, registrations: Registrations, found: FoundBrain
     ) -> PreprocessedSubject:
         self.steps.append(("cube", raw.subject))
+        brain = found.mask
+        assert found.source == "given"
         # the steps before arrive as they were made, to the last bit
         np.testing.assert_array_equal(registrations["event"].moving_from_fixed, np.eye(4) * (1 + 1e-15))
         np.testing.assert_array_equal(brain.grid.affine, GRID.affine)

@@ -10,7 +10,7 @@ import pytest
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
-from ricenet.preprocessing.cube import brain_cube, coverage, dose_on_cube, on_cube, require_coverage
+from ricenet.preprocessing.cube import brain_cube, dose_on_cube, mri_on_cube, on_cube, require_coverage, shown
 from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
 from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
@@ -111,15 +111,32 @@ def test_a_scan_of_half_the_brain_is_refused() -> None:
     cube = Grid.cube(np.zeros(3), 1.0, 10)
     upper_half = Grid((10, 10, 5), cube.affine + np.array([[0] * 4, [0] * 4, [0, 0, 0, 5.0], [0] * 4]))
     brain = np.ones(cube.shape, bool)
-    half = coverage(upper_half, cube, brain, np.eye(4))
-    assert (half, coverage(cube, cube, brain, np.eye(4)), coverage(cube, cube, ~brain, np.eye(4))) == (
-        0.5,
-        1,
-        0,
-    )
+    seen = shown(upper_half, cube, brain, np.eye(4))
+    np.testing.assert_array_equal(seen, np.indices(cube.shape)[2] >= 5)
+    assert shown(cube, cube, brain, np.eye(4)).all() and not shown(cube, cube, ~brain, np.eye(4)).any()
+    half = float(seen.mean())
     with pytest.raises(ScanError, match="sub-4: FLAIR: the scan covers 50% of the brain"):
         require_coverage(half, "sub-4", "FLAIR")
     require_coverage(0.95, "sub-4", "FLAIR")
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("spacing_mm", [2.0, 3.1, 9.0])
+def test_thick_slices_of_100_are_100_in_every_voxel_that_they_are_said_to_cover(
+    spacing_mm: float, order: int
+) -> None:
+    # 20 slices of 6.5 mm: centres up to 61.75 mm from the middle, the extent up to 65 mm
+    slices = Grid((16, 16, 20), np.diag([10.0, 10.0, 6.5, 1.0]))
+    scan = Volume(np.full(slices.shape, 100, np.float32), slices)
+    middle = slices.world_mm((np.array(slices.shape) - 1) / 2)
+    cube = Grid.cube(middle, spacing_mm, round(150 / spacing_mm))
+    values = mri_on_cube(scan, cube, order)
+    seen = shown(slices, cube, np.ones(cube.shape, bool), np.eye(4))
+    height_mm = np.abs(cube.world_mm(np.moveaxis(np.indices(cube.shape), 0, -1).astype(float)) - middle)[
+        ..., 2
+    ]
+    np.testing.assert_array_equal(seen, height_mm <= 65)
+    np.testing.assert_allclose(values[seen], 100, rtol=1e-5)
 
 
 # the dose
@@ -133,10 +150,24 @@ def test_one_fractions_dose_is_scaled_to_the_course_and_never_negative() -> None
     np.testing.assert_allclose(dose[1:], 60.0)
 
 
-def test_a_dose_that_misses_the_brain_is_refused() -> None:
-    elsewhere = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
-    with pytest.raises(ScanError, match=r"sub-3: dose: no dose within the brain.*this patient's"):
-        require_dose_in_brain(dose_on_cube(elsewhere, CUBE, 1.0), EVERYWHERE, "sub-3")
+def test_a_dose_whose_high_dose_misses_the_brain_is_refused() -> None:
+    # four voxels of high dose along x, of which the brain, 2 mm to the right, holds one, two, then three
+    dose = line_of([5.0, 60.0, 60.0, 50.0, 31.0, 5.0])
+    for voxels, share in ((1, "25%"), (2, None), (3, None), (0, "0%")):
+        brain = line_of([0, 0, 0, *[1.0 if 4 - n < voxels else 0.0 for n in range(1, 5)], 0])
+        mask, moved = Volume(brain.data > 0, brain.grid), np.eye(4)
+        moved[0, 3] = 2.0
+        if share is None:
+            require_dose_in_brain(dose, mask, moved, "sub-3")
+        else:
+            found = (
+                rf"sub-3: dose: the course's high dose does not lie in the brain: {share} of.*this patient's"
+            )
+            with pytest.raises(ScanError, match=found):
+                require_dose_in_brain(dose, mask, moved, "sub-3")
+    far = Volume(np.full((4, 4, 4), 2.0, np.float32), Grid.cube(np.full(3, 500.0), 1.0, 4))
+    with pytest.raises(ScanError, match="in the brain: 0%"):
+        require_dose_in_brain(far, Volume(EVERYWHERE, CUBE), np.eye(4), "sub-3")
 
 
 @pytest.mark.parametrize("spacing_mm", [1.5, 3.0, 6.0])

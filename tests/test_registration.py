@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from ricenet.cohort.coarse_head import averaged, head_mask
 from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.acquisition import ORIENTATIONS
 from ricenet.preprocessing.registration import rigid_registration, rough_alignment
-from ricenet.preprocessing.registration.image_comparison import averaged, head_mask
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.preprocessing.registration.rough_alignment import align
 from ricenet.runtime.files import read_json

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +19,7 @@ from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Problem
 from ricenet.cohort.raw_record import examine
-from ricenet.volume import Grid, Volume, save_nifti
+from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 
 @pytest.fixture
@@ -70,7 +72,53 @@ def header(offset: int, values: object, kind: type) -> Spoil:
     return lambda path: change_header(path, offset, np.array(values, kind).tobytes())
 
 
-# byte offsets of NIfTI-1: qform_code 252, sform_code 254, srow_y 296
+def one_form(code_of_other: int, then: Spoil) -> Spoil:
+    """A header with qform (254: without sform) or sform (252) alone, and what happens to it then."""
+
+    def spoil(path: Path) -> None:
+        change_header(path, code_of_other, bytes(2))
+        then(path)
+
+    return spoil
+
+
+def placed(affine: np.ndarray) -> Spoil:
+    """The same voxels elsewhere, both forms alike."""
+    return lambda path: save_nifti(Volume(load_nifti(path).data, Grid((12, 12, 12), affine)), path)
+
+
+def sized(mm: float, middle_mm: float = 0.0) -> np.ndarray:
+    affine = np.diag([mm, mm, mm, 1.0])
+    affine[:3, 3] = -5.5 * mm
+    affine[0, 3] += middle_mm
+    return affine
+
+
+def named_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def endless(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def goes_on(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**20 + 1)))
+
+
+def twice(path: Path) -> None:
+    shutil.copy(path, path.with_suffix(""))
+
+
+# byte offsets of NIfTI-1: dim 40, pixdim 76, xyzt_units 123, qform_code 252, sform_code 254, qoffset_x 268,
+# srow_x 280, srow_y 296
 FAULTS: dict[str, tuple[Spoil, str]] = {
     "missing": (Path.unlink, "file is missing"),
     "dangling link": (dangling, "file is missing"),
@@ -93,6 +141,24 @@ FAULTS: dict[str, tuple[Spoil, str]] = {
     "axis of no length": (header(296, [0, 0, 0, 0], np.float32), "the affine is singular"),
     "affine of NaN": (header(296, [0, np.nan, 0, 0], np.float32), "the affine holds NaN"),
     "no reference": (header(252, [0, 0], np.int16), "no spatial reference"),
+    "metres": (header(123, 1, np.uint8), "states its lengths in metres"),
+    "micrometres": (header(123, 3 + 8, np.uint8), "states its lengths in micrometres"),
+    "another unit": (header(123, 5, np.uint8), "a unit that NIfTI does not know"),
+    "qform elsewhere": (header(268, 60, np.float32), "qform and sform place it differently, up to"),
+    "mirrored sform": (header(280, [-16, 0, 0, 88], np.float32), "qform and sform place it differently"),
+    "quaternion": (header(256, [3, 3, 3], np.float32), "qform is none: its quaternion"),
+    "voxel sizes": (one_form(252, header(80, [1, 1, 1], np.float32)), "voxels of 1 x 1 x 1 mm (pixdim)"),
+    "no geometry": (placed(np.eye(4)), "written without its geometry"),
+    "no geometry, ITK": (placed(np.diag([-1.0, -1.0, 1.0, 1.0])), "written without its geometry"),
+    "voxels of 1e30 mm": (placed(sized(1e30)), "of a head 0.1 to 20 mm"),
+    "centimetres": (placed(sized(1.6)), "of a head 20 to 1000 mm"),
+    "10 km away": (placed(sized(16, 1e7)), "1e+07 mm from the origin"),
+    "named pipe": (named_pipe, "cannot be read (no regular file"),
+    "folder": (folder, "cannot be read (no regular file"),
+    "endless": (endless, "cannot be read (no regular file"),
+    "too many voxels": (header(42, [2000, 2000, 2000], np.int16), "8000000000 voxels, at most"),
+    "goes on": (goes_on, "it goes on after the"),
+    "twice": (twice, "lies beside it"),
 }
 
 
@@ -113,10 +179,73 @@ def test_one_of_the_two_references_is_enough(cohort: Path, offset: int) -> None:
     assert check_cohort(cohort).problems == ()
 
 
-def test_a_small_oblique_anisotropic_affine_is_fine(cohort: Path) -> None:
-    rows = np.array([[0.1, 0.02, 0, -10], [-0.02, 0.1, 0, 5], [0, 0, 6, 1]], np.float32)
-    change_header(cohort / FILES["event"], 280, rows.tobytes())
+def nifti_2(path: Path) -> None:
+    image = nib.nifti1.load(path)
+    again = nib.nifti2.Nifti2Image(np.asarray(image.dataobj), image.affine)
+    again.set_qform(image.affine, 1)
+    path.write_bytes(gzip.compress(again.to_bytes()))
+
+
+def big_endian(path: Path) -> None:
+    image = nib.nifti1.load(path)
+    header = image.header.as_byteswapped(">")
+    path.write_bytes(
+        gzip.compress(nib.nifti1.Nifti1Image(np.asarray(image.dataobj), None, header).to_bytes())
+    )
+
+
+def one_frame(path: Path) -> None:
+    image = nib.nifti1.load(path)
+    nib.nifti1.Nifti1Image(np.asarray(image.dataobj)[..., np.newaxis], image.affine).to_filename(path)
+
+
+def uncompressed(path: Path) -> None:
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+
+
+SOUND: dict[str, Spoil] = {
+    "NIfTI-2": nifti_2,
+    "big endian": big_endian,
+    "one frame": one_frame,
+    ".nii": uncompressed,
+    "no unit": header(123, 0, np.uint8),
+    "qfac 0": header(76, 0, np.float32),
+    "sform alone, of an atlas": one_form(252, header(254, 4, np.int16)),
+    "forms that differ by rounding": header(268, -88 + 0.4, np.float32),
+    "oblique": placed(
+        np.array([[15, 5, 0, -110], [-5, 15, 0, -60], [0, 0, 16, -88], [0, 0, 0, 1.0]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", SOUND)
+def test_every_form_of_a_sound_volume_is_accepted_and_read_alike(cohort: Path, form: str) -> None:
+    path = cohort / FILES["post_op"]
+    before = load_nifti(path)
+    SOUND[form](path)
     assert check_cohort(cohort).problems == ()
+    after = load_nifti(RawSubject(cohort, "sub-002").scan("post_op"))
+    np.testing.assert_array_equal(after.data, before.data)
+    if form != "oblique":
+        np.testing.assert_allclose(after.grid.affine, before.grid.affine, atol=1e-5)
+
+
+def test_a_dose_without_compression_has_its_sidecar_beside_it(cohort: Path) -> None:
+    raw, sidecar = RawSubject(cohort, "sub-002"), RawSubject(cohort, "sub-002").dose_sidecar
+    uncompressed(raw.scan("dose"))
+    assert raw.scan("dose").name == "sub-002_ses-postop_dose.nii" and raw.dose_sidecar == sidecar
+
+
+def test_readers_of_the_field_place_a_file_of_two_forms_differently(cohort: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    path = cohort / FILES["post_op"]
+    header(254, 2, np.int16)(path)
+    header(268, 60, np.float32)(path)
+    by_itk = sitk.ReadImage(path).GetOrigin()[0]  # its x is to the left
+    assert (load_nifti(path).grid.affine[0, 3], by_itk) == (-88.0, -60.0)
+    found = the_problem(cohort).found
+    assert "its middle lies at (148.0, 0.0, 0.0) mm by qform, at (0.0, 0.0, 0.0) mm by sform" in found
 
 
 def test_negative_dose_is_refused_but_a_negative_mri_is_not(cohort: Path) -> None:
@@ -130,15 +259,15 @@ def test_negative_dose_is_refused_but_a_negative_mri_is_not(cohort: Path) -> Non
 def test_a_message_of_the_system_is_reported_without_the_whole_path(
     cohort: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_bytes = Path.read_bytes
+    opened = os.open
 
-    def forbidden(path: Path) -> bytes:
+    def forbidden(path: Any, *rest: Any, **named: Any) -> int:
         if path == cohort / FILES["dose"]:
             raise PermissionError(13, "Permission denied", str(path))
-        return read_bytes(path)
+        return opened(path, *rest, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
-    assert f"Permission denied: '{Path(FILES['dose']).name}'" in the_problem(cohort).found
+    monkeypatch.setattr(os, "open", forbidden)
+    assert the_problem(cohort).found == "cannot be read (Permission denied)"
 
 
 # --- masks beside the volumes ---
@@ -148,8 +277,8 @@ INSIDE = np.zeros((12, 12, 12), bool)
 INSIDE[4:6, 4:6, 4:6] = True
 NEAR = np.diag([2.0, 2.0, 2.0, 1.0])
 NEAR[:3, 3] = -11
-FAR = NEAR.copy()
-FAR[0, 3] = 5000
+ELSEWHERE, FAR = NEAR.copy(), NEAR.copy()
+ELSEWHERE[0, 3], FAR[0, 3] = 140, 5000
 
 
 def mask(cohort: Path, name: str, data: np.ndarray = INSIDE, affine: np.ndarray = NEAR) -> Path:
@@ -161,11 +290,17 @@ def mask(cohort: Path, name: str, data: np.ndarray = INSIDE, affine: np.ndarray 
 MASK_FAULTS: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "empty": (lambda c, n: mask(c, n, np.zeros_like(INSIDE)), "every voxel is 0"),
     "values": (lambda c, n: mask(c, n, 3 * INSIDE.astype(np.float32)), "other than 0 and 1"),
-    "far away": (lambda c, n: mask(c, n, affine=FAR), "outside the scan"),
+    "outside the head": (
+        lambda c, n: mask(c, n, affine=ELSEWHERE),
+        "0% of the mask lie in the head",
+    ),
+    "far away": (lambda c, n: mask(c, n, affine=FAR), "mm from the origin"),
+    "metres": (lambda c, n: header(123, 1, np.uint8)(mask(c, n)), "in metres"),
     "truncated": (lambda c, n: cut(slice(0, -20))(mask(c, n)), "cannot be read ("),
     "four dimensions": (lambda c, n: saved_as(np.ones((2, 2, 2, 2)))(mask(c, n)), "three dimensions"),
     "NaN": (lambda c, n: voxel(np.nan)(mask(c, n, INSIDE.astype(np.float32))), "1 NaN voxel"),
-    "dangling link": (lambda c, n: dangling(mask(c, n)), "file is missing"),
+    "dangling link": (lambda c, n: dangling(mask(c, n)), "a link that leads nowhere"),
+    "named pipe": (lambda c, n: named_pipe(mask(c, n)), "no regular file"),
 }
 
 

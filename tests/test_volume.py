@@ -81,8 +81,46 @@ def test_resampling_through_a_transform_equals_resampling_point_by_point() -> No
     for index in np.ndindex(*target.shape):
         world = transform @ target.affine @ np.array([*index, 1.0])
         voxel = np.linalg.solve(volume.grid.affine, world)[:3]
-        slow[index] = ndimage.map_coordinates(volume.data, voxel[:, None], order=1, cval=0.0)[0]
+        last = np.array(volume.grid.shape) - 1
+        if (voxel >= -0.5).all() and (voxel <= last + 0.5).all():
+            at = np.clip(voxel, 0, last)
+            slow[index] = ndimage.map_coordinates(volume.data, at[:, None], order=1)[0]
     np.testing.assert_allclose(resample(volume, target, transform).data, slow, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_outer_half_voxel_holds_the_edges_value_and_beyond_it_is_nothing(order: int) -> None:
+    # 4 voxels of 2 mm, centres at 0 to 6 mm: the extent goes from -1 to 7 mm
+    grid = Grid((4, 4, 4), np.diag([2.0, 2.0, 2.0, 1.0]))
+    data = np.broadcast_to(np.array([60.0, 60.0, 40.0, 40.0], np.float32)[:, None, None], (4, 4, 4))
+    at_mm = np.array([-1.5, -1.02, -0.98, -0.5, 0.0, 6.0, 6.5, 6.98, 7.02, 7.5])
+    found = []
+    for mm in at_mm:
+        affine = np.eye(4)
+        affine[:3, 3] = [mm, 3.0, 3.0]
+        found.append(float(resample(Volume(data, grid), Grid((1, 1, 1), affine), order=order).data[0, 0, 0]))
+    np.testing.assert_allclose(found, [0, 0, 60, 60, 60, 40, 40, 40, 0, 0], atol=1e-4)
+    # the same rule says what is covered
+    points = np.stack([at_mm, np.full(10, 3.0), np.full(10, 3.0)], axis=-1)
+    assert grid.contains(points).tolist() == [value > 0 for value in found]
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_itk_reads_the_outer_half_voxel_the_same_way(order: int) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    data = np.random.default_rng(8).uniform(40, 60, (5, 6, 7)).astype(np.float32)
+    volume = Volume(data, Grid((5, 6, 7), np.diag([1.0, 1.0, 1.0, 1.0])))
+    affine = np.diag([0.31, 0.31, 0.31, 1.0])
+    affine[:3, 3] = -1.17
+    target = Grid((24, 27, 30), affine)
+    image = sitk.GetImageFromArray(data.transpose(2, 1, 0))
+    settings = sitk.ResampleImageFilter()
+    settings.SetSize(target.shape)
+    settings.SetOutputSpacing(target.spacing_mm)
+    settings.SetOutputOrigin((-1.17, -1.17, -1.17))
+    settings.SetInterpolator(sitk.sitkLinear if order == 1 else sitk.sitkBSpline)
+    expected = sitk.GetArrayFromImage(settings.Execute(image)).transpose(2, 1, 0)
+    np.testing.assert_allclose(resample(volume, target, order=order).data, expected, atol=1e-3)
 
 
 def test_supersampling_conserves_the_integral_on_a_coarser_grid() -> None:

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.nifti_file import read_nifti_file
 from ricenet.runtime.files import atomic_path
 
 Affine = NDArray[np.float64]
@@ -22,6 +23,9 @@ Supersampling = tuple[int, int, int]
 
 SLAB_POINTS = 2**24
 """Points that are interpolated at a time, 64 MiB of them."""
+
+ROUNDING = 1e-6
+"""Of a voxel: by so much products of transforms may miss the edge of an extent."""
 
 MOST_STEP_BEYOND_VOXEL = 0.25
 """By this share of a source voxel, neighbouring points may lie further apart than one."""
@@ -86,11 +90,19 @@ class Grid:
         return self.world_mm(corners)
 
     def contains(self, world_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the world positions (..., 3) lie within the outer corners."""
-        voxel_from_world = inverse(self.affine)
-        voxels = world_mm @ voxel_from_world[:3, :3].T + voxel_from_world[:3, 3]
-        inside: NDArray[np.bool_] = np.all((voxels >= -0.5) & (voxels <= np.array(self.shape) - 0.5), axis=-1)
+        """Which of the world positions (..., 3) lie within the outer corners, the volume's extent.
+
+        It ends half a voxel beyond the outermost centres, as ITK's readers have it (IsInsideBuffer).
+        """
+        voxels, middle = self.voxel(world_mm), (np.array(self.shape) - 1) / 2
+        inside: NDArray[np.bool_] = np.all(np.abs(voxels - middle) <= middle + 0.5 + ROUNDING, axis=-1)
         return inside
+
+    def voxel(self, world_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Voxel positions (..., 3) of world positions (..., 3)."""
+        voxel_from_world = inverse(self.affine)
+        result: NDArray[np.float64] = world_mm @ voxel_from_world[:3, :3].T + voxel_from_world[:3, 3]
+        return result
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -134,19 +146,14 @@ class Volume:
 
 
 def load_nifti(path: Path) -> Volume:
-    """Read a three-dimensional NIfTI file as float32.
+    """Read a three-dimensional NIfTI file as float32, version 1 or 2, compressed or not.
 
-    Errors of nibabel (not NIfTI, truncated) and ValueError (not three-dimensional) pass through;
+    Errors of `read_nifti_file` (not NIfTI, truncated, not three-dimensional) pass through;
     `ricenet.cohort.checks` turns them into a report beforehand.
     """
-    import nibabel as nib
-
-    image = nib.nifti1.load(path)
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    if data.ndim != 3:
-        raise ValueError(f"{path.name}: {data.ndim} dimensions, expected 3")
-    x, y, z = data.shape
-    return Volume(data, Grid((x, y, z), np.asarray(image.affine, np.float64)))
+    file = read_nifti_file(path)
+    x, y, z = file.data.shape
+    return Volume(file.data, Grid((x, y, z), file.affine))
 
 
 def save_nifti(volume: Volume, path: Path) -> None:
@@ -176,13 +183,17 @@ def resample(
     source_from_target: Affine | None = None,
     order: int = 1,
     supersampling: Supersampling = (1, 1, 1),
+    outside: float = 0.0,
 ) -> Volume:
-    """Values of `volume` on `grid`, in one interpolation; 0 outside the volume.
+    """Values of `volume` on `grid`, in one interpolation; `outside` beyond the volume's extent.
 
+    The extent is that of `Grid.contains`. In the outer half voxel the edge's value holds, of a spline its
+    mirror image, as ITK's interpolators have both.
     source_from_target: world transform from the target's to the source's space (identity if None).
     order: 0 nearest, 1 linear, 3 cubic B-spline.
     supersampling: points along each axis of the target whose mean is a voxel's value; above 1 it is the
     low-pass filter that a coarser target grid needs, and it conserves the integral of a dose.
+    outside: of NaN, the mean is that of the points within the extent; NaN where there is none.
     Memory beside both volumes: that of a slab of points, and one copy of the source for B-splines.
     """
     from scipy import ndimage
@@ -204,13 +215,44 @@ def resample(
             source_from_fine[:3, 3] + source_from_fine[:3, 0] * first * k[0],
             output_shape=(len(slab) * k[0], *fine.shape[1:]),
             order=order,
-            mode="constant",
-            cval=0.0,
+            # the coefficients are those of the mirrored volume
+            mode="mirror" if order > 1 else "nearest",
             prefilter=False,
         )
-        blocks = points.reshape(len(slab), k[0], slab.shape[1], k[1], slab.shape[2], k[2])
-        slab[...] = points if max(k) == 1 else blocks.mean(axis=(1, 3, 5), dtype=np.float64)
+        _set_outside(points, volume.grid.shape, source_from_fine, first * k[0], outside)
+        slab[...] = points if max(k) == 1 else _block_means(points, k)
     return Volume(values, grid)
+
+
+def _block_means(points: NDArray[np.float32], k: Supersampling) -> NDArray[np.float64]:
+    """Means of blocks of k points, those of NaN left out; NaN where there are no others."""
+    x, y, z = (n // parts for n, parts in zip(points.shape, k, strict=True))
+    blocks = points.reshape(x, k[0], y, k[1], z, k[2])
+    means: NDArray[np.float64] = blocks.mean(axis=(1, 3, 5), dtype=np.float64)
+    if (partly := np.isnan(means)).any():
+        known = np.isfinite(blocks).sum(axis=(1, 3, 5))
+        sums = np.nansum(blocks, axis=(1, 3, 5), dtype=np.float64)
+        means[partly] = np.where(known > 0, sums / np.maximum(known, 1), np.nan)[partly]
+    return means
+
+
+def _set_outside(
+    points: NDArray[np.float32],
+    shape: tuple[int, int, int],
+    source_from_fine: Affine,
+    first: int,
+    value: float,
+) -> None:
+    """Set what lies outside the source's extent. first: the slab's first plane on the fine grid."""
+    nx, ny, nz = points.shape
+    corners = np.array(np.meshgrid((first, first + nx - 1), (0, ny - 1), (0, nz - 1), 1)).reshape(4, 8)
+    x, y, z = np.ogrid[first : first + nx, :ny, :nz]
+    for axis, n in enumerate(shape):
+        step_x, step_y, step_z, start = along = source_from_fine[axis]
+        middle, reach = (n - 1) / 2, n / 2 + ROUNDING
+        # most slabs lie inside
+        if np.abs(along @ corners - middle).max() > reach:
+            points[np.abs(step_x * x + step_y * y + (step_z * z + (start - middle))) > reach] = value
 
 
 def supersampling_for(source: Grid, target: Grid, source_from_target: Affine | None = None) -> Supersampling:

@@ -25,6 +25,7 @@ from ricenet.cohort.table_variables import read_variables
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
+from ricenet.runtime.machine import usable_cores
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 IMPORTING = "IMPORTING"
 """A file that is there while an import writes, and after one that was killed: files may not fit together."""
+
+MOST_AT_ONCE = 4
+"""Subjects that are read at a time without a store: some hundred megabytes each."""
 
 HERE = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 
@@ -223,8 +227,10 @@ def _problems_of_files(
 ) -> tuple[Problem, ...]:
     if store is not None:
         return raw_records(root, digests, volumes, store, execution)[1]
-    raws = (RawSubject(root, subject, volumes) for subject in digests)
-    return tuple(problem for raw in raws for problem in examine(raw)[1])
+    raws = [RawSubject(root, subject, volumes) for subject in digests]
+    # unpacking and sorting let other threads run; each holds one subject's scans
+    with ThreadPoolExecutor(min(usable_cores(), MOST_AT_ONCE)) as pool:
+        return tuple(problem for _, found in pool.map(examine, raws) for problem in found)
 
 
 def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:

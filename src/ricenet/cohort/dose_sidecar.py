@@ -20,8 +20,10 @@ _REMEDIES = {
     "DoseType": "Write PHYSICAL or EFFECTIVE, or leave it out.",
     "PlansSummed": "Write the number of plans whose doses were summed, or leave it out.",
     "SourceSummationType": "Write the RTDOSE's own DoseSummationType, or leave it out.",
+    "PlacedOver": "Leave it as the import wrote it, or leave it out.",
+    "PlacementConfirmed": "Write true once somebody has looked at the dose over its scan, or leave it out.",
 }
-_FURTHER = ("DoseType", "PlansSummed", "SourceSummationType")
+_FURTHER = ("DoseType", "PlansSummed", "SourceSummationType", "PlacedOver", "PlacementConfirmed")
 
 _UNITS = {"GY", "CGY", "RELATIVE"}
 _DOSE_TYPES = {"PHYSICAL", "EFFECTIVE", "ERROR"}
@@ -51,6 +53,8 @@ class DoseSidecar(BaseModel):
 
     prescription_gy: of the whole course. dose_type: EFFECTIVE where weighted by biological effect.
     plans_summed, source_summation_type: written by an import, where the dose is one of several plans.
+    placed_over: by an import, which dose it placed over which scan (`scan_fingerprint.pair_digest`).
+    placement_confirmed: somebody has seen that it lies over its scan, though its outline does not fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -66,6 +70,8 @@ class DoseSidecar(BaseModel):
     )
     plans_summed: _Count | None = Field(default=None, alias="PlansSummed")
     source_summation_type: str | None = Field(default=None, alias="SourceSummationType")
+    placed_over: str | None = Field(default=None, alias="PlacedOver")
+    placement_confirmed: bool = Field(default=False, alias="PlacementConfirmed")
 
     @field_validator("fractions")
     @classmethod

@@ -28,6 +28,20 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def without_ending(path: Path) -> str:
+    """A NIfTI file's name without .nii.gz or .nii.
+
+    >>> without_ending(Path("rt/sub-001_dose.nii.gz"))
+    'sub-001_dose'
+    """
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def uncompressed(path: Path) -> Path:
+    """The name under which a .nii.gz file would lie uncompressed."""
+    return path.with_name(path.name.removesuffix(".gz"))
+
+
 @dataclass(frozen=True)
 class RawSubject:
     """Paths of one subject's raw files, as the volumes are declared."""
@@ -42,7 +56,9 @@ class RawSubject:
         return self.cohort / self.subject
 
     def scan(self, name: str) -> Path:
-        """The NIfTI file of a declared volume, on its own grid and in its own space."""
+        """The NIfTI file of a declared volume, on its own grid and in its own space: .nii.gz, or .nii where
+        that is there alone.
+        """
         spec = self.volumes[name]
         return self._file(spec.session, "rt" if spec.kind == "dose" else "anat", f"{spec.suffix}.nii.gz")
 
@@ -50,7 +66,7 @@ class RawSubject:
     def dose_sidecar(self) -> Path:
         """JSON beside the dose: DoseUnits, DoseSummationType, NumberOfFractions, PrescriptionGy."""
         path = self.scan(self._dose.name)
-        return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+        return path.with_name(without_ending(path) + ".json")
 
     @property
     def planning_ct(self) -> Path:
@@ -93,7 +109,9 @@ class RawSubject:
         return self.volumes.dose
 
     def _file(self, session: str, kind: str, ending: str) -> Path:
-        return self.folder / f"ses-{session}" / kind / f"{self.subject}_ses-{session}_{ending}"
+        path = self.folder / f"ses-{session}" / kind / f"{self.subject}_ses-{session}_{ending}"
+        plain = uncompressed(path)
+        return plain if is_there(plain) and not is_there(path) else path
 
     def _or_truth(self, own: Path, truth: str) -> Path:
         """The cohort's own mask, or where it has none that of a synthetic cohort's maker."""

@@ -6,19 +6,20 @@ Records are kept in the store by the files' content, so that guards and evidence
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ricenet.cohort import placement
 from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.coarse_head import CoarseHead
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject, ScanDigests, is_there
+from ricenet.cohort.layout import RawSubject, ScanDigests, is_there, uncompressed
 from ricenet.cohort.problems import Finding, Problem, report_text
-from ricenet.cohort.scan_checks import RawScan, ScanKind, findings_of, outside, read_scan
+from ricenet.cohort.scan_checks import RawScan, ScanKind, findings_of, read_scan
+from ricenet.cohort.scan_fingerprint import Property, VoxelSample, file_properties, pair_digest
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import CohortError
@@ -27,10 +28,7 @@ from ricenet.runtime.per_subject import SubjectTask, run_missing
 from ricenet.runtime.records import Record
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import Volumes, VolumeSpec
-from ricenet.volume import Grid
-
-Property = str | float | None
-"""A word that is compared as such, a number that has an order, or None where the file does not say."""
+from ricenet.volume import Volume
 
 RAW_STORE = Path("work/store/raw")
 
@@ -38,9 +36,11 @@ SIDECAR = "dose sidecar"
 """What precedes the name of a sidecar's property, as a volume's name precedes that of a file's."""
 
 _FILE = "raw.json"
-_OTHER_SPACE = Finding(
-    "the mask's middle lies outside the scan in whose space it should be",
-    "Write the mask on a grid in that scan's space, or remove it.",
+
+
+_OTHER_PAIR = (
+    "Take both from one import. Where one was changed on purpose, look at the dose over the scan, and remove "
+    "PlacedOver from the dose's JSON."
 )
 
 
@@ -108,12 +108,20 @@ def _examine_into_store(root: Path, volumes: Volumes, store: Store, task: Subjec
     return problems
 
 
-def examine(raw: RawSubject) -> tuple[RawRecord, tuple[Problem, ...]]:
-    """Read every file of a subject that is there, one at a time; which are missing is the check's affair."""
-    reader = _Reader(raw)
-    for spec in raw.volumes:
+def examine(
+    raw: RawSubject,
+    course: DoseSidecar | list[Finding] | None = None,
+    names: Mapping[Path, str] = MappingProxyType({}),
+) -> tuple[RawRecord, tuple[Problem, ...]]:
+    """Read every file of a subject that is there, one at a time; which are missing is the check's affair.
+
+    This is the one gate for files, whoever brings them. course: what the dose means, where that is known
+    without its sidecar. names: of files that problems name otherwise than by their place in the cohort.
+    """
+    reader = _Reader(raw, course, names)
+    for spec in sorted(raw.volumes, key=lambda spec: spec.kind == "dose"):
         reader.read_volume(spec)
-    reader.read_mask(raw.brain_mask, raw.volumes.reference)
+    reader.read_mask(raw.brain_mask, raw.volumes.reference, of_brain=True)
     segmented_ml = {
         "cavity_ml": reader.read_mask(raw.cavity_mask, raw.volumes.reference),
         "lesion_ml": reader.read_mask(raw.lesion_mask, raw.volumes.last_session_reference),
@@ -127,54 +135,88 @@ def examine(raw: RawSubject) -> tuple[RawRecord, tuple[Problem, ...]]:
 
 
 class _Reader:
-    """Reads one subject's files in turn and collects what is found."""
+    """Reads one subject's files in turn and collects what is found. heads: by the name of their MRI."""
 
-    def __init__(self, raw: RawSubject) -> None:
-        self.raw = raw
+    def __init__(
+        self, raw: RawSubject, course: DoseSidecar | list[Finding] | None, names: Mapping[Path, str]
+    ) -> None:
+        self.raw, self.names = raw, names
         self.problems: list[Problem] = []
-        self.grids: dict[str, Grid] = {}
+        self.heads: dict[str, CoarseHead] = {}
+        self.samples: dict[str, VoxelSample] = {}
         self.voxels: dict[str, str] = {}
         self.properties: dict[str, Property] = {}
-        self.course = self._read_sidecar()
+        self.course = self._read_sidecar(course)
 
     def read_volume(self, spec: VolumeSpec) -> None:
         path = self.raw.scan(spec.name)
         scan = self.sound(path, spec.kind)
-        if scan is not None:
-            self.grids[spec.name] = scan.volume.grid
-            self.voxels[spec.name] = voxel_digest(scan.volume.data.astype(np.float32, copy=False))
-            found = file_properties(scan.image, path.stat().st_size)
-            self.properties |= {f"{spec.name}: {name}": value for name, value in found.items()}
+        if scan is None:
+            return
+        sample = VoxelSample.of(np.asarray(scan.volume.data, dtype=np.float32))
+        self.voxels[spec.name] = sample.digest
+        if spec.kind == "mri":
+            self._place_mri(spec, path, scan.volume, sample)
+        else:
+            self._place_dose(spec, path, scan.volume)
+        found = file_properties(scan.file, path.stat().st_size)
+        self.properties |= {f"{spec.name}: {name}": value for name, value in found.items()}
 
-    def read_mask(self, path: Path, reference: VolumeSpec) -> float | None:
+    def _place_mri(self, spec: VolumeSpec, path: Path, scan: Volume, own: VoxelSample) -> None:
+        values = np.asarray(scan.data, dtype=np.float32)
+        for name, sample in self.samples.items():
+            if sample.digest == own.digest or sample.is_in(values):
+                found = f"has the same voxels as {self._name(self.raw.scan(name))}"
+                self._note(path, [Finding(found, "Replace the copy by the scan that it should be.")])
+        self.samples[spec.name] = own
+        self.heads[spec.name] = CoarseHead.of(scan)
+        self._note(path, placement.head_findings(self.heads[spec.name]))
+
+    def _place_dose(self, spec: VolumeSpec, path: Path, dose: Volume) -> None:
+        own = self.raw.volumes.session_reference(spec.session).name
+        confirmed = self.course is not None and self.course.placement_confirmed
+        if own in self.heads:
+            scan = self._name(self.raw.scan(own))
+            self._note(path, placement.dose_findings(dose, self.heads[own], scan, confirmed))
+            if self.course is not None and self.course.placed_over not in (None, self._pair(own, spec)):
+                found = f"this dose, or {scan}, is not the one that the import placed over the other"
+                self._note(path, [Finding(found, _OTHER_PAIR)])
+
+    def _pair(self, scan: str, dose: VolumeSpec) -> str:
+        return pair_digest(self.voxels[scan], self.voxels[dose.name])
+
+    def read_mask(self, path: Path, reference: VolumeSpec, *, of_brain: bool = False) -> float | None:
         """A mask's volume in ml; None where there is none, or a fault. reference: of its space."""
         scan = self.sound(path, "mask")
         if scan is None:
             return None
-        grid = self.grids.get(reference.name)
         # a synthetic cohort's masks are all in one space
-        if grid is not None and path.is_relative_to(self.raw.folder) and outside(scan.volume, grid):
-            self._note(path, [_OTHER_SPACE])
+        if reference.name in self.heads and path.is_relative_to(self.raw.folder):
+            head, name = self.heads[reference.name], self._name(self.raw.scan(reference.name))
+            self._note(path, placement.mask_findings(scan.volume, head, name, of_brain))
         return float(scan.volume.data.sum(dtype=float)) * scan.volume.grid.voxel_ml
 
     def sound(self, path: Path, kind: ScanKind) -> RawScan | None:
-        """A file that is there and without a fault."""
+        """A file that is there and without a fault of its own."""
         if not is_there(path):
             return None
         scan = read_scan(path)
         findings = [scan] if isinstance(scan, Finding) else findings_of(scan, kind, self.course)
+        if (plain := uncompressed(path)) != path and is_there(plain):
+            findings.append(Finding(f"{plain.name} lies beside it", "Remove the one that is not meant."))
         self._note(path, findings)
         return None if findings or isinstance(scan, Finding) else scan
 
-    def _read_sidecar(self) -> DoseSidecar | None:
+    def _read_sidecar(self, course: DoseSidecar | list[Finding] | None) -> DoseSidecar | None:
         dose = self.raw.volumes.dose
         if dose is None or not (dose.required or is_there(self.raw.scan(dose.name))):
             return None
-        sidecar = parse_dose_sidecar(self.raw.dose_sidecar)
+        sidecar = parse_dose_sidecar(self.raw.dose_sidecar) if course is None else course
         if isinstance(sidecar, list):
             self._note(self.raw.dose_sidecar, sidecar)
             return None
-        for name, value in sidecar.model_dump(mode="json").items():
+        placing = {"placed_over", "placement_confirmed"}
+        for name, value in sidecar.model_dump(mode="json", exclude=placing).items():
             self.properties[f"{SIDECAR}: {name.replace('_', ' ')}"] = value
         return sidecar
 
@@ -182,51 +224,4 @@ class _Reader:
         self.problems += [finding.of(self.raw.subject, self._name(path)) for finding in findings]
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.raw.cohort).as_posix()
-
-
-def voxel_digest(values: NDArray[np.float32]) -> str:
-    """Digest of the values that occur and how often, without zeros.
-
-    values: any shape. Equal for copies that were compressed again, got another header or data type, were
-    flipped, turned by right angles, cropped in or padded with background; and for no two different scans.
-    """
-    content = np.sort(values[values != 0], axis=None)
-    return hashlib.sha256(content.astype("<f4").tobytes()).hexdigest()
-
-
-def file_properties(image: Any, size_bytes: int) -> dict[str, Property]:
-    """Of a NIfTI file and its header, never an intensity. image: as nibabel has it.
-
-    Of text in the header its length alone counts, since it may identify.
-    """
-    from nibabel.orientations import aff2axcodes
-
-    header, affine = image.header, np.asarray(image.affine, np.float64)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = np.round(affine[:3, :3] / spacing, 2) + 0.0
-    shape = tuple(int(n) for n in image.shape)
-    # the header's own fields are reset on loading; the proxy keeps what the file said
-    scaling = float(image.dataobj.slope), float(image.dataobj.inter)
-    lengths = {
-        field: float(len(bytes(header[field].item()).rstrip(b"\0"))) for field in ("descrip", "aux_file")
-    }
-    return {
-        "file size": float(size_bytes),
-        "voxel spacing": " ".join(f"{mm:.2f}" for mm in spacing),
-        "finest spacing": float(spacing.min().round(4)),
-        "coarsest spacing": float(spacing.max().round(4)),
-        "shape": " ".join(map(str, shape)),
-        "number of voxels": float(np.prod(shape)),
-        "slices": float(shape[2]),
-        "data type": str(header.get_data_dtype()),
-        "orientation": "".join(str(code) for code in aff2axcodes(affine)),
-        "direction of the axes": " ".join(f"{cosine:.2f}" for cosine in direction.ravel()),
-        "obliqueness": float((1 - np.abs(direction).max(axis=0)).max().round(2)),
-        "length of the header's description": lengths["descrip"],
-        "length of the header's auxiliary file name": lengths["aux_file"],
-        "header extensions": float(len(header.extensions)),
-        "codes of the header's transforms": f"{int(header['qform_code'])} {int(header['sform_code'])}",
-        "units of the header": " ".join(header.get_xyzt_units()),
-        "scaling of values": "no" if scaling == (1.0, 0.0) else "yes",
-    }
+        return self.names.get(path) or path.relative_to(self.raw.cohort).as_posix()

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import gzip
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ricenet.cohort.dose_limits import Extent, dose_fault, negative_fault, no_dose_fault
 from ricenet.cohort.dose_sidecar import DoseSidecar
+from ricenet.cohort.header_geometry import geometry_findings
 from ricenet.cohort.problems import Finding
-from ricenet.volume import Affine, Grid, Volume, inverse
+from ricenet.nifti_file import NiftiFile, read_nifti_file
+from ricenet.runtime.errors import ScanError
+from ricenet.volume import Grid, Volume
 
 ScanKind = Literal["mri", "dose", "mask"]
-
-_LEAST_UNIT_VOLUME = 1e-4
-"""Volume spanned by the affine's normalised axes, below which they lie in one plane (1 = orthogonal)."""
 
 
 @dataclass(frozen=True)
 class RawScan:
-    """A decoded file. image: as nibabel has it, for its header. volume: its voxels as float32."""
+    """A decoded file. file: with its header. volume: its voxels as float32."""
 
-    image: Any
+    file: NiftiFile
     volume: Volume
 
 
 def check_scan(path: Path, kind: ScanKind, sidecar: DoseSidecar | None = None) -> list[Finding]:
-    """All that is wrong with a file; empty where nothing is. Holds one volume in memory.
+    """All that is wrong with a file by itself; empty where nothing is. Holds one volume in memory.
 
     sidecar: of the dose, where it is sound; its prescription is compared with the voxels (`dose_fault`).
     """
@@ -41,51 +39,48 @@ def check_scan(path: Path, kind: ScanKind, sidecar: DoseSidecar | None = None) -
 
 def read_scan(path: Path) -> RawScan | Finding:
     """Decode a file to its last byte and checksum."""
-    import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
     unreadable = (
         *(OSError, EOFError, zlib.error, ValueError, TypeError, OverflowError, MemoryError),
-        *(ImageFileError, HeaderDataError, WrapStructError, np.exceptions.ComplexWarning),
+        *(ImageFileError, HeaderDataError, WrapStructError),
     )
     try:
-        # nibabel would stop at the last voxel, before the checksum that gives a damaged file away
-        content = gzip.decompress(path.read_bytes())
-        with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            image = nib.nifti1.Nifti1Image.from_bytes(content)
-            data = np.asarray(image.dataobj, dtype=np.float32)
-        if data.ndim != 3 or not data.size:
-            raise ValueError(f"a shape of {data.shape}, expected three dimensions")
-        x, y, z = data.shape
-        return RawScan(image, Volume(data, Grid((x, y, z), np.asarray(image.affine, np.float64))))
+        file = read_nifti_file(path)
+        x, y, z = file.data.shape
+        return RawScan(file, Volume(file.data, Grid((x, y, z), file.affine)))
     except FileNotFoundError:
+        if path.is_symlink():
+            return Finding("file is missing: a link that leads nowhere", "Fetch its content, or remove it.")
         return Finding("file is missing", "Add it, or leave the subject out.")
     except unreadable as error:
-        # a reader's message may hold the whole path, which is the user's own affair
-        reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
+        # a message of the system's holds the whole path, which is the user's own affair
+        known = error.strerror if isinstance(error, OSError) else None
+        reason = known or " ".join(str(error).split()) or type(error).__name__
         return Finding(
             f"cannot be read ({reason})",
-            "Export it again as a three-dimensional NIfTI-1 file of real numbers, compressed by gzip.",
+            "Export it again as a three-dimensional NIfTI file of real numbers (.nii.gz or .nii).",
         )
+
+
+def load_scan(path: Path, subject: str, title: str) -> Volume:
+    """A volume whose header agrees with itself, for what works on it.
+
+    Raises ScanError: it cannot be read, or where it lies is not known.
+    """
+    scan = read_scan(path)
+    findings = [scan] if isinstance(scan, Finding) else geometry_findings(scan.file.header, scan.file.affine)
+    if findings or isinstance(scan, Finding):
+        raise ScanError(subject, title, findings[0].found, findings[0].remedy)
+    return scan.volume
 
 
 def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = None) -> list[Finding]:
     """All that is wrong with a decoded file, as `check_scan` has it."""
     data = scan.volume.data
-    header = scan.image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        # without a reference, the affine is a guess that nibabel makes
-        findings = [
-            Finding(
-                "no spatial reference: sform_code and qform_code are both 0, so that left could be right",
-                "Export it again from its DICOM series with an orientation; do not set a code by guess.",
-            )
-        ]
-    else:
-        findings = _affine_findings(scan.volume.grid.affine)
+    findings = geometry_findings(scan.file.header, scan.file.affine)
     findings += _voxel_findings(data)
     if kind == "mask" and not findings and not np.isin(data, (0, 1)).all():
         remedy = "Write 1 inside and 0 elsewhere, or remove it."
@@ -93,13 +88,6 @@ def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = Non
     if kind == "dose":
         findings += _dose_findings(data, sidecar)
     return findings
-
-
-def outside(mask: Volume, grid: Grid) -> bool:
-    """Whether a mask's middle lies outside a grid, both in one space: it belongs to another scan."""
-    middle_mm = mask.grid.world_mm(np.argwhere(mask.data > 0).mean(axis=0))
-    voxel = (inverse(grid.affine) @ [*middle_mm, 1.0])[:3]
-    return bool((voxel < -0.5).any() or (voxel > np.array(grid.shape) - 0.5).any())
 
 
 def _dose_findings(data: np.ndarray, sidecar: DoseSidecar | None) -> list[Finding]:
@@ -113,16 +101,6 @@ def _dose_findings(data: np.ndarray, sidecar: DoseSidecar | None) -> list[Findin
         extent: Extent = "fraction" if sidecar.summation_type == "FRACTION" else "course"
         found.append(dose_fault(largest, extent, sidecar.fractions, sidecar.prescription_gy))
     return [fault for fault in found if fault]
-
-
-def _affine_findings(affine: Affine) -> list[Finding]:
-    remedy = "Export it again with the position of its voxels (qform or sform)."
-    if not np.isfinite(affine).all():
-        return [Finding("the affine holds NaN or infinite values", remedy)]
-    lengths_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    if (lengths_mm == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths_mm)) < _LEAST_UNIT_VOLUME:
-        return [Finding("the affine is singular: its axes do not span space", remedy)]
-    return []
 
 
 def _voxel_findings(data: np.ndarray) -> list[Finding]:

@@ -9,7 +9,10 @@ from datetime import date
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.scan_fingerprint import pair_digest, voxel_digest
 from ricenet.importing.dicom.images import ReadImage, read_series
 from ricenet.importing.dicom.instances import Instance, Series
 from ricenet.importing.dose.interpret import read_course
@@ -19,7 +22,7 @@ from ricenet.importing.intervals import INTERVALS, intervals_of
 from ricenet.importing.sources import PatientSource, code_of, require_one_person
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.files import write_json
-from ricenet.volume import save_nifti
+from ricenet.volume import Volume, save_nifti
 
 RT_MODALITY = "rt_modality"
 FROM_FILES = {**INTERVALS, RT_MODALITY: "Radiation of the plans' treatment beams: photon, proton or ion."}
@@ -102,20 +105,26 @@ def _write(
     """
     # the planning CT is compared once it is chosen
     require_one_person([*source.chosen, *(plan.instance for plan in treatment.referenced_plans)])
-    course = read_course(source.doses, treatment) if source.doses else None
+    course, digest = read_course(source.doses, treatment) if source.doses else None, ""
     for name in source.images:
         read = _scan(source, name)
         scan = read.volume
         if course is not None and source.images[name] is source.dose_reference and course.placement is None:
-            course = place_dose(course, source, scan, seed)
+            course, digest = place_dose(course, source, scan, seed), _voxels_of(scan)
         save_nifti(scan, raw.scan(name))
         if decisions := _decisions(source, name, read, on_dates):
             write_json(_sidecar_of(raw.scan(name)), {"Decisions": decisions})
     if course is not None and source.volumes.dose is not None:
         save_nifti(course.dose, raw.scan(source.volumes.dose.name))
-        write_json(raw.dose_sidecar, course.sidecar)
+        placed = {"PlacedOver": pair_digest(digest, _voxels_of(course.dose))}
+        write_json(raw.dose_sidecar, {**course.sidecar, **placed})
         if course.planning_ct is not None:
             save_nifti(course.planning_ct, raw.planning_ct)
+
+
+def _voxels_of(volume: Volume) -> str:
+    """The digest of what `save_nifti` will write."""
+    return voxel_digest(np.asarray(volume.data, dtype=np.float32))
 
 
 def _sidecar_of(scan: Path) -> Path:

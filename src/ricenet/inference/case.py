@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.layout import RawSubject, is_there, without_ending
 from ricenet.cohort.problems import Finding
-from ricenet.cohort.scan_checks import check_scan
+from ricenet.cohort.raw_record import examine
 from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import write_json
@@ -64,38 +65,26 @@ def require_volumes(given: CaseFiles, record: EnsembleRecord) -> None:
 
 
 def require_usable(
-    subject: str, scans: Mapping[str, Path], volumes: Volumes, course: DoseSidecar | list[Finding] | None,
-    sidecar: str,
-) -> DoseSidecar | None:  # fmt: skip
+    raw: RawSubject,
+    course: DoseSidecar | list[Finding] | None = None,
+    names: Mapping[Path, str] = MappingProxyType({}),
+) -> None:
     """Refuse files that the checks of a raw cohort would refuse, all problems together.
 
-    scans: by the volume's name. course: what the dose means, or what is wrong with that; None without one.
-    sidecar: name of the file that says it.
-    Raises CohortError.
+    course: what the dose means, or what is wrong with that; None: as its sidecar says. names: what messages
+    call files that lie elsewhere for the user. Raises CohortError.
     """
-    known = course if isinstance(course, DoseSidecar) else None
-    problems = [
-        # files of several folders may share a name
-        finding.of(subject, f"{name} ({path.name})")
-        for name, path in scans.items()
-        for finding in check_scan(path, volumes[name].kind, known)
+    lacking = [spec for spec in raw.volumes if spec.required and not is_there(raw.scan(spec.name))]
+    missing = [
+        Finding("file is missing", "Add it, or leave the subject out.").of(
+            raw.subject, names.get(raw.scan(spec.name), f"{spec.name} ({raw.scan(spec.name).name})")
+        )
+        for spec in lacking
     ]
-    if isinstance(course, list):
-        problems += [finding.of(subject, sidecar) for finding in course]
-    if not problems:
-        return known
-    lines = [f"{subject}: {len(problems)} problem(s)", *(f"  - {problem}" for problem in problems)]
-    raise CohortError("\n".join(lines))
-
-
-def require_usable_subject(raw: RawSubject) -> None:
-    """The same for a subject of a cohort's layout, whose optional volumes may lack. Raises CohortError."""
-    names = [spec.name for spec in raw.volumes if spec.required or is_there(raw.scan(spec.name))]
-    dose = raw.volumes.dose
-    has_dose = dose is not None and dose.name in names
-    course = parse_dose_sidecar(raw.dose_sidecar) if has_dose else None
-    sidecar = raw.dose_sidecar.name if has_dose else ""
-    require_usable(raw.subject, {name: raw.scan(name) for name in names}, raw.volumes, course, sidecar)
+    problems = [*missing, *examine(raw, course, names)[1]]
+    if problems:
+        lines = [f"{raw.subject}: {len(problems)} problem(s)", *(f"  - {problem}" for problem in problems)]
+        raise CohortError("\n".join(lines))
 
 
 def course_of(dose: Path, stated: DoseStatement) -> DoseSidecar | list[Finding]:
@@ -119,7 +108,7 @@ def course_of(dose: Path, stated: DoseStatement) -> DoseSidecar | list[Finding]:
 
 def sidecar_of(dose: Path) -> Path:
     """Where a dose's JSON would lie: beside it, under its name."""
-    return dose.parent / (dose.name.removesuffix(".nii.gz") + ".json")
+    return dose.parent / f"{without_ending(dose)}.json"
 
 
 @contextlib.contextmanager
@@ -131,16 +120,18 @@ def laid_out(given: CaseFiles, volumes: Volumes) -> Iterator[RawSubject]:
     """
     dose = None if volumes.dose is None else given.volumes.get(volumes.dose.name)
     course = None if dose is None else course_of(dose, given.stated)
-    sidecar = "" if dose is None else sidecar_of(dose).name
-    usable = require_usable(CASE, given.volumes, volumes, course, sidecar)
     with tempfile.TemporaryDirectory(prefix="ricenet-case-") as folder:
         raw = RawSubject(Path(folder), CASE, volumes)
+        names = {} if dose is None else {raw.dose_sidecar: sidecar_of(dose).name}
         for name, path in given.volumes.items():
             link = raw.scan(name)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path.absolute())
-        if usable is not None:
-            write_json(raw.dose_sidecar, usable.model_dump(by_alias=True))
+            # files of several folders may share a name
+            names[link] = f"{name} ({path.name})"
+        require_usable(raw, course, names)
+        if isinstance(course, DoseSidecar):
+            write_json(raw.dose_sidecar, course.model_dump(by_alias=True))
         yield raw
 
 

@@ -12,7 +12,7 @@ from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.tsv import read_tsv
 from ricenet.config.params import ExecutionParams
-from ricenet.inference.case import require_usable_subject
+from ricenet.inference.case import require_usable
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
@@ -138,5 +138,5 @@ def _predict(
 ) -> Prediction:
     record = predictor.ensemble.record
     raw = RawSubject(cohort, subject, record.volumes)
-    require_usable_subject(raw)
+    require_usable(raw)
     return predictor.subject(raw, parsed_variables(variables.get(subject, {}), record, subject))

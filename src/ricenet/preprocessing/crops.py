@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams
-from ricenet.preprocessing.cube import INTERPOLATION_ORDER, dose_on_cube, on_cube
+from ricenet.preprocessing.cube import INTERPOLATION_ORDER, dose_on_cube, mri_on_cube, on_cube, shown
 from ricenet.preprocessing.dose_cube import dose_source, high_dose_regions
 from ricenet.preprocessing.intensity import standardised
 from ricenet.preprocessing.measurements import CropMeasurements, PlacedBy
 from ricenet.runtime.errors import ScanError
-from ricenet.volume import Affine, Grid, Volume, load_nifti
+from ricenet.volume import Affine, Grid, Volume
 
 CHANGE_MM = 10.0
 """SD of the Gaussian that smooths the change: of the size of a lesion, above that of edges."""
@@ -160,13 +161,15 @@ def _on_grids(
     scaling: Mapping[str, tuple[float, float]],
 ) -> dict[InputName, NDArray[np.float32]]:
     """One volume (X, Y, Z) on every crop: an MRI as the network sees it, the dose in Gy."""
-    source, spec = load_nifti(raw.scan(name)), raw.volumes[name]
+    spec = raw.volumes[name]
+    source = load_scan(raw.scan(name), raw.subject, spec.title)
     if spec.kind == "dose":
         sidecar = read_dose_sidecar(raw.dose_sidecar)
         source, factor = dose_source(source, sidecar, params.eqd2_alpha_beta_gy, raw.subject)
         return {crop: dose_on_cube(source, grid, factor, transform) for crop, grid in grids.items()}
     order = INTERPOLATION_ORDER[params.interpolation]
+    seen = {crop: shown(source.grid, grid, brains[crop], transform) for crop, grid in grids.items()}
     return {
-        crop: standardised(on_cube(source, grid, order, transform), brains[crop], *scaling[name])
+        crop: standardised(mri_on_cube(source, grid, order, transform), seen[crop], *scaling[name])
         for crop, grid in grids.items()
     }

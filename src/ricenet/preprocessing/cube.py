@@ -39,17 +39,18 @@ def bounding_box_mm(mask: Volume) -> tuple[NDArray[np.float64], NDArray[np.float
     return world.min(axis=0), world.max(axis=0)
 
 
-def coverage(scan: Grid, cube: Grid, brain: NDArray[np.bool_], scan_from_cube: Affine) -> float:
-    """Share of the brain's voxels on the cube that a scan shows; 0 of an empty brain."""
+def shown(scan: Grid, cube: Grid, brain: NDArray[np.bool_], scan_from_cube: Affine) -> NDArray[np.bool_]:
+    """The brain's voxels (X, Y, Z) on the cube whose middle a scan shows (`Grid.contains`)."""
     points_mm = cube.world_mm(np.argwhere(brain).astype(np.float64))
-    there = points_mm @ scan_from_cube[:3, :3].T + scan_from_cube[:3, 3]
-    return float(scan.contains(there).mean()) if len(there) else 0.0
+    result = np.zeros(brain.shape, dtype=np.bool_)
+    result[brain] = scan.contains(points_mm @ scan_from_cube[:3, :3].T + scan_from_cube[:3, 3])
+    return result
 
 
 def require_coverage(share: float, subject: str, scan: str) -> None:
     """Refuse a scan that leaves much of the brain out: what it lacks would pass for tissue.
 
-    share: `coverage`. Raises ScanError.
+    share: of the brain's voxels on the cube that it shows. Raises ScanError.
     """
     if share < LEAST_COVERAGE:
         raise ScanError(
@@ -66,6 +67,15 @@ def on_cube(
     """A volume's values on the cube, in one interpolation with the low-pass filter that it needs."""
     points = supersampling_for(volume.grid, cube, source_from_cube)
     return np.asarray(resample(volume, cube, source_from_cube, order, points).data, dtype=np.float32)
+
+
+def mri_on_cube(
+    mri: Volume, cube: Grid, order: int, source_from_cube: Affine | None = None
+) -> NDArray[np.float32]:
+    """An MRI's values on the cube, of what it shows alone: no 0 from beyond its edge enters a mean."""
+    points = supersampling_for(mri.grid, cube, source_from_cube)
+    values = resample(mri, cube, source_from_cube, order, points, outside=np.nan).data
+    return np.nan_to_num(np.asarray(values, dtype=np.float32), copy=False)
 
 
 def dose_on_cube(

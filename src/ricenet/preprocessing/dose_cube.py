@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
+from ricenet.cohort.placement import HIGH_DOSE, LEAST_INSIDE
 from ricenet.runtime.errors import ScanError
-from ricenet.volume import Volume
+from ricenet.volume import Affine, Volume
 
 REFERENCE_GY = 2.0
 """Dose of a fraction of the reference schedule."""
@@ -68,13 +69,24 @@ def _fractions_of_one_schedule(sidecar: DoseSidecar, subject: str) -> int:
     raise ScanError(subject, "dose", found, f"{remedy}, or set preprocessing.eqd2_alpha_beta_gy to null.")
 
 
-def require_dose_in_brain(dose_gy: NDArray[np.float32], brain: NDArray[np.bool_], subject: str) -> None:
-    """Refuse a dose that misses the brain: it belongs to another patient or space. Raises ScanError."""
-    if not (dose_gy[brain] > 0).any():
+def require_dose_in_brain(dose: Volume, brain: Volume, brain_from_dose: Affine, subject: str) -> None:
+    """Refuse a dose whose high dose misses the brain: it belongs to another patient or space.
+
+    dose: (X, Y, Z) as in the file, on its own grid. brain: mask on its own grid. Raises ScanError.
+    """
+    data = np.asarray(dose.data)
+    high_mm = dose.grid.world_mm(np.argwhere(data >= HIGH_DOSE * data.max()).astype(np.float64))
+    voxels = np.rint(brain.grid.voxel(high_mm @ brain_from_dose[:3, :3].T + brain_from_dose[:3, 3])).astype(
+        int
+    )
+    shown = ((voxels >= 0) & (voxels < brain.grid.shape)).all(axis=1)
+    share = float(np.asarray(brain.data)[tuple(voxels[shown].T)].sum()) / len(voxels)
+    if not data.max() > 0 or share < LEAST_INSIDE:
         raise ScanError(
             subject,
             "dose",
-            "no dose within the brain",
+            f"the course's high dose does not lie in the brain: {share:.0%} of the voxels above "
+            f"{HIGH_DOSE:.0%} of the largest dose do, expected at least {LEAST_INSIDE:.0%}",
             "Check that the file is this patient's and lies in the space of its session's MRI.",
         )
 

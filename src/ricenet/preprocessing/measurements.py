@@ -153,10 +153,12 @@ class CropMeasurements(Record):
 
 
 class Measurements(Record):
-    """One subject. brain_ml: of the brain mask on its own grid. mris: by name, those that there are. crops:
+    """One subject. brain_source: "given" with the cohort, "stripped" before, or found by "hd_bet".
+    brain_ml: of the brain mask on its own grid. mris: by name, those that there are. crops:
     by the name of the input.
     """
 
+    brain_source: Literal["given", "stripped", "hd_bet"]
     brain_ml: float
     cube_affine: list[list[float]]
     mris: dict[str, MriMeasurements]
@@ -263,11 +265,12 @@ def share_outside(dose_gy: Volume, inside: StructureDose) -> float:
 
 
 def raw_intensities(mri: Volume, brain: Volume, mri_from_brain: Affine) -> tuple[float, float]:
-    """Mean and SD of an MRI in the brain, in scanner units.
+    """Mean and SD of an MRI in what it shows of the brain, in scanner units.
 
     brain: mask on the cube. At SAMPLED_VOXELS along each axis at most, evenly spread: more would not change
     a mean.
     """
     step = -(-max(brain.grid.shape) // SAMPLED_VOXELS)
-    sampled = resample(mri, brain.grid.every(step), mri_from_brain).data[brain.data[::step, ::step, ::step]]
+    values = resample(mri, brain.grid.every(step), mri_from_brain, outside=np.nan).data
+    sampled = values[brain.data[::step, ::step, ::step] & np.isfinite(values)]
     return float(sampled.mean(dtype=np.float64)), float(sampled.std(dtype=np.float64))

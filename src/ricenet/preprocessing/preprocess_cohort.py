@@ -106,7 +106,7 @@ class _SubjectWork:
             preprocess_subject.register_mri(raw, spec, params.registration, self.seed).write(folder)
 
         def extract(folder: Path) -> None:
-            extraction.write_brain(extraction.find_brain(raw, params.brain), folder)
+            extraction.find_brain(raw, params.brain).write(folder)
 
         def crop(folder: Path) -> None:
             made = preprocess_subject.make_cube(raw, params, registrations, brain)
@@ -121,7 +121,7 @@ class _SubjectWork:
                 for name, key in keys.registrations.items()
             }
             preprocess_subject.require_registered(registrations, raw)
-            brain = extraction.read_brain(self.store.get(keys.brain, extract))
+            brain = extraction.FoundBrain.read(self.store.get(keys.brain, extract))
             self.store.get(keys.cube, crop)
         except ScanError as error:
             return Refusal(f"{error.scan}: {error.found}. {error.remedy}")

@@ -9,19 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.coarse_head import averaged
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.params import PreprocessingParams, RegistrationParams
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK, find_brain
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK, FoundBrain, find_brain
 from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
     brain_cube,
-    coverage,
     dose_on_cube,
+    mri_on_cube,
     on_cube,
     require_coverage,
+    shown,
 )
 from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
 from ricenet.preprocessing.dose_volumes import StructureDose
@@ -39,13 +42,12 @@ from ricenet.preprocessing.measurements import (
     share_outside,
 )
 from ricenet.preprocessing.network_input import brain_file, write_volume
-from ricenet.preprocessing.registration.image_comparison import averaged
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import VolumeSpec
-from ricenet.volume import Affine, Grid, Volume, inverse, load_nifti, save_nifti
+from ricenet.volume import Affine, Grid, Volume, inverse, save_nifti
 
 Registrations = Mapping[str, RigidResult]
 """By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
@@ -84,7 +86,7 @@ def moving(raw: RawSubject) -> list[VolumeSpec]:
 
 def present(raw: RawSubject) -> list[VolumeSpec]:
     """The declared volumes that a subject has: the required ones, and optional ones with a file."""
-    return [spec for spec in raw.volumes if spec.required or raw.scan(spec.name).is_file()]
+    return [spec for spec in raw.volumes if spec.required or is_there(raw.scan(spec.name))]
 
 
 def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, seed: int) -> RigidResult:
@@ -94,7 +96,7 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
     stream. Raises ScanError: the reference of its session is missing.
     """
     reference = raw.volumes.reference_of(spec)
-    if not raw.scan(reference.name).is_file():
+    if not is_there(raw.scan(reference.name)):
         raise ScanError(
             raw.subject,
             spec.title,
@@ -103,7 +105,8 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
         )
     # one scan's voxels at a time: a fine one takes half a gigabyte
     fixed, mri = (
-        averaged(load_nifti(raw.scan(name)), params.spacing_mm) for name in (reference.name, spec.name)
+        averaged(load_scan(raw.scan(one.name), raw.subject, one.title), params.spacing_mm)
+        for one in (reference, spec)
     )
     return register_rigid(
         fixed,
@@ -132,16 +135,17 @@ def require_registered(registrations: Registrations, raw: RawSubject) -> None:
 
 
 def make_cube(
-    raw: RawSubject, params: PreprocessingParams, registrations: Registrations, brain_mask: Volume
+    raw: RawSubject, params: PreprocessingParams, registrations: Registrations, found: FoundBrain
 ) -> PreprocessedSubject:
     """Bring every volume to the cube around the brain, in its physical unit or in SDs, and measure it.
 
     The reference MRI's world is everybody's: every other MRI comes into it by its registrations, composed.
-    brain_mask: on its own grid. Of `params`, those of earlier steps are not read.
+    Of `params`, those of earlier steps are not read.
     Raises ScanError: brain larger than the cube, an MRI that leaves much of it out, a dose that misses it
     or that cannot become EQD2 where that is asked for.
     Source: RICE-NET 2.1.
     """
+    brain_mask = found.mask
     cube = brain_cube(brain_mask, params.spacing_mm, params.cube_voxels, raw.subject)
     brain = on_cube(brain_mask, cube, 1) >= 0.5
     maker = _CubeMaker(raw, params, registrations, brain_mask, cube, brain)
@@ -158,6 +162,7 @@ def make_cube(
     head = HeadCube(volumes, Volume(brain, cube), transforms, scaling)
     crops = make_crops(raw, params, brain_mask, head)
     measurements = Measurements(
+        brain_source=found.source,
         brain_ml=float(brain_mask.data.sum()) * brain_mask.grid.voxel_ml,
         cube_affine=cube.affine.tolist(),
         mris=mris,
@@ -195,33 +200,36 @@ class _CubeMaker:
 
         in_target: the estimated target volume on the cube.
         """
-        mri = load_nifti(self.raw.scan(spec.name))
+        mri = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
         transform = world_from_reference(spec, self.raw, self.registrations)
-        registration = self._registration(spec, mri.grid, transform)
-        order = INTERPOLATION_ORDER[self.params.interpolation]
-        given = on_cube(mri, self.cube, order, transform)
-        scaling = scaling_in_brain(given, self.brain, spec, self.raw.subject)
-        values = standardised(given, self.brain, *scaling)
-        inside = given[self.brain].astype(np.float64)
+        seen = shown(mri.grid, self.cube, self.brain, transform)
+        registration = self._registration(spec, float(seen.sum() / max(1, self.brain.sum())))
+        given = mri_on_cube(mri, self.cube, INTERPOLATION_ORDER[self.params.interpolation], transform)
+        # what it does not show stays 0, as the surroundings of the brain
+        scaling = scaling_in_brain(given, seen, spec, self.raw.subject)
+        values = standardised(given, seen, *scaling)
+        inside = given[seen].astype(np.float64)
         mean, sd = raw_intensities(mri, Volume(self.brain, self.cube), transform)
+        target_seen = seen & (in_target if in_target is not None else False)
         measured = MriMeasurements(
             world_from_reference=transform.tolist(),
             raw_mean=mean,
             raw_sd=sd,
             mean_in_sds=float(inside.mean() / inside.std()) if spec.scale is None else None,
-            in_target=None if in_target is None or not in_target.any() else float(values[in_target].mean()),
+            in_target=float(values[target_seen].mean()) if target_seen.any() else None,
             registration=registration,
         )
         return Volume(values, self.cube), measured, scaling
 
     def dose(self, spec: VolumeSpec) -> tuple[Volume, DoseMeasurements]:
         """The course's dose in Gy, or in Gy EQD2 where that is asked for, and measured."""
-        given, sidecar = load_nifti(self.raw.scan(spec.name)), read_dose_sidecar(self.raw.dose_sidecar)
+        given = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
+        sidecar = read_dose_sidecar(self.raw.dose_sidecar)
         transform = world_from_reference(spec, self.raw, self.registrations)
         alpha_beta_gy = self.params.eqd2_alpha_beta_gy
         source, factor = dose_source(given, sidecar, alpha_beta_gy, self.raw.subject)
         dose_gy = dose_on_cube(source, self.cube, factor, transform)
-        require_dose_in_brain(dose_gy, self.brain, self.raw.subject)
+        require_dose_in_brain(given, self.brain_mask, inverse(transform), self.raw.subject)
         given_gy = given.times(sidecar.factor)
         given_inside = inside = StructureDose.of(given_gy, self.brain_mask, inverse(transform))
         if alpha_beta_gy is not None:
@@ -238,12 +246,10 @@ class _CubeMaker:
         )
         return Volume(dose_gy, self.cube), measured
 
-    def _registration(
-        self, spec: VolumeSpec, grid: Grid, transform: Affine
-    ) -> RegistrationMeasurements | None:
+    def _registration(self, spec: VolumeSpec, share: float) -> RegistrationMeasurements | None:
+        """share: of the brain, that the MRI shows. Raises ScanError: too little."""
         if spec == self.raw.volumes.reference:
             return None
-        share = coverage(grid, self.cube, self.brain, transform)
         require_coverage(share, self.raw.subject, spec.title)
         fixed = self.raw.volumes.reference_of(spec)
         to_fixed = world_from_reference(fixed, self.raw, self.registrations)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -119,25 +120,24 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def regular_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file; of a pipe or a device reading might never end.
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file to read its bytes; a link to one is one.
 
-    most: bytes. Raises OSError: absent, a folder, a link that leads nowhere, a pipe or a device, or larger.
+    Never waits, as a named pipe would let it. Raises OSError: not there, or a folder, a pipe, a device.
     """
-    # without waiting for somebody to write into a pipe
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        if status.st_size > most:
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no regular file, but a folder, a pipe or a device", str(path))
+
+
+def regular_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file. most: bytes. Raises OSError: as `open_regular`, or larger."""
+    with open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"Larger than {most / 2**20:.0f} MB", str(path))
-        with open(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
-    finally:
-        os.close(descriptor)
+        return stream.read()
 
 
 def read_json(path: Path) -> Any:
@@ -146,8 +146,8 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as stream:
+    """SHA-256 of a regular file's bytes, hexadecimal."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

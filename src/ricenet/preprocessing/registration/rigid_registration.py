@@ -16,12 +16,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.cohort.coarse_head import averaged, head_mask
 from ricenet.preprocessing.registration.ants import Refinement
 from ricenet.preprocessing.registration.image_comparison import (
     SimilarityAtPoints,
-    averaged,
     disagreement,
-    head_mask,
     head_overlap,
 )
 from ricenet.preprocessing.registration.rough_alignment import align

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.preprocessing.registration.image_comparison import SimilarityAtPoints, averaged, head_mask
+from ricenet.cohort.coarse_head import averaged, head_mask
+from ricenet.preprocessing.registration.image_comparison import SimilarityAtPoints
 from ricenet.volume import Affine, Volume
 
 SPACING_MM = 8.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ricenet.cohort.raw_record import Property
+from ricenet.cohort.scan_fingerprint import Property
 from ricenet.screening.guards.label_tests import NEARLY, Association, by_threshold, by_value
 from ricenet.screening.guards.properties import Properties, PropertyKind, kind_of
 from ricenet.screening.guards.result import GuardResult

@@ -11,7 +11,8 @@ from typing import Literal
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, read_participants
-from ricenet.cohort.raw_record import SIDECAR, Property, RawRecord
+from ricenet.cohort.raw_record import SIDECAR, RawRecord
+from ricenet.cohort.scan_fingerprint import Property
 from ricenet.cohort.table_variables import INTERVAL, number_in
 
 NOT_PROPERTIES = ("participant_id", "label", "label_source", "subset")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
@@ -166,7 +166,7 @@ class _Subject:
                 write(name, spec.name, values, window)
             if spec != self.raw.volumes.reference:
                 write("head", f"{spec.name}_before", draw(mri, sheets["head"]), window)
-        if self.dose is not None and self.raw.planning_ct.is_file():
+        if self.dose is not None and is_there(self.raw.planning_ct):
             ct = load_nifti(self.raw.planning_ct)
             # what lies outside the CT is air, and resampling fills with 0
             above_air = Volume(np.asarray(ct.data - AIR_HU, dtype=np.float32), ct.grid)

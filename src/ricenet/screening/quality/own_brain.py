@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.params import BrainParams
 from ricenet.preprocessing.brain.extraction import extract_brain, read_brain, write_brain
 from ricenet.runtime.errors import ScanError
@@ -43,15 +44,19 @@ class OwnBrain:
 
 
 def find_own_brain(raw: RawSubject, params: BrainParams) -> OwnBrain:
-    """The brain of the last session's reference MRI: by HD-BET's fast network, or all that is not 0 where the
-    cohort gave a brain mask, whose scans come without a skull.
+    """The brain of the last session's reference MRI: what a scan without its skull shows, all that is above 0
+    where the cohort gave a brain mask, else by HD-BET's fast network.
 
     params: precision and device are taken from it; the engine is always the quick one.
     A failure is an answer here, so none is raised.
     """
     spec = raw.volumes.last_session_reference
     scan = load_nifti(raw.scan(spec.name))
-    if raw.brain_mask.is_file():
+    if (stripped := brain_of_stripped(scan)) is not None:
+        return OwnBrain(
+            Volume(stripped, scan.grid), "all that the scan shows: the scans come without their skull"
+        )
+    if is_there(raw.brain_mask):
         return OwnBrain(
             Volume(scan.data > 0, scan.grid), "all voxels above 0: the scans come without their skull"
         )
