@@ -92,10 +92,13 @@ HALF = tuple(range(1, 21))
         ((1,), HALF, "A is better than B on these 40 subjects: its macro-F1 is higher by 0.4"),
         (HALF, (1,), "B is better than A on these 40 subjects: its macro-F1 is higher by 0.4"),
         ((1, 2), (3, 4, 5), "No difference is shown: A's macro-F1 minus B's is +0.03 ("),
+        ((), (2, 3, 4), "Which is better cannot be told here: A's macro-F1 minus B's is +0.08 ("),
+        # all five to one side: p = 2 / 2^5 / 2
+        ((), (2, 3, 4, 5, 6), "A is better than B on these 40 subjects: its macro-F1 is higher by 0.1"),
         ((1, 2), (1, 2), "A and B are right on the same of the 40 subjects."),
     ],
 )
-def test_the_verdict_follows_the_interval(wrong_a, wrong_b, said):
+def test_the_verdict_follows_the_swap_test(wrong_a, wrong_b, said):
     found = compare(side("first", wrong_a, MANY), side("second", wrong_b, MANY))
     assert found.verdict.startswith(said)
 
@@ -104,12 +107,12 @@ def test_the_verdict_gives_a_gain_of_b_its_own_interval_and_reports_the_other_te
     better = compare(side("first", HALF, MANY), side("second", (1,), MANY))
     lost = better.differences["macro_f1"]
     ends = f"{-lost.value:.2f} ({-lost.high:.2f} to {-lost.low:.2f})"
-    assert f"its macro-F1 is higher by {ends}." in better.verdict
+    assert f"its macro-F1 is higher by {ends}, p < 0.001." in better.verdict
     # 19 against none: 2 / 2^19
-    assert "McNemar's exact test separates them in favour of B (p <0.001)" in better.verdict
-    equal = compare(side("first", (1, 2), MANY), side("second", (3, 4), MANY)).verdict
+    assert "McNemar's exact test separates them in favour of B (p < 0.001)" in better.verdict
+    equal = compare(side("first", (1, 2, 5), MANY), side("second", (3, 4, 7), MANY)).verdict
     assert "McNemar's exact test does not separate them (p = 1.00)" in equal
-    assert "DeLong's test of the areas does not separate them (p = 1.00)." in equal
+    assert "the test of swapped ranks does not separate them (p = 1.00)." in equal
 
 
 def test_what_differs_is_named_with_both_values():

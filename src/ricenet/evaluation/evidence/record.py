@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import best_set, pooled_macro_f1
@@ -23,7 +24,10 @@ REPEATS_FILE = "repeats.json"
 
 
 class Comparison(Record):
-    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
+    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs.
+
+    *_can_tell: whether any answers of these subjects, swapped between a and b, could have shown a difference.
+    """
 
     a: str
     b: str
@@ -36,8 +40,15 @@ class Comparison(Record):
     p_macro_f1_holm: float
     p_mcnemar: float
     p_mcnemar_holm: float
-    p_delong: float
-    p_delong_holm: float
+    p_auc: float
+    p_auc_holm: float
+    macro_f1_can_tell: bool
+    auc_can_tell: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference of the macro-F1 is shown, this comparison being the only one."""
+        return self.p_macro_f1 <= LEVEL
 
 
 class Contribution(Record):
@@ -56,12 +67,12 @@ class Contribution(Record):
 
 
 class Gain(Record):
-    """Network minus baseline on the network's n subjects."""
+    """Network minus baseline on the network's n subjects. p_macro_f1: of the swap test."""
 
     n: int
-
     macro_f1: Estimate
     auc: Estimate
+    p_macro_f1: float
 
 
 class Baseline(Record):
