@@ -25,6 +25,7 @@ from ricenet.evaluation.evidence.record import (
     Gain,
     Recalibration,
 )
+from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Effect, Robustness
 from ricenet.evaluation.scores import Scores
@@ -90,7 +91,8 @@ def calibration() -> Calibration:
         )
 
     return Calibration(
-        ece=estimate(0.15, 0.1, 0.2), scaled_ece=estimate(0.05, 0.02, 0.1), log_loss=0.164,
+        weak=WeakCalibration(intercept=estimate(0.2, -0.5, 0.9), slope=estimate(0.4, 0.1, 0.8), p=0.012),
+        log_loss=0.164,
         scaled_log_loss=0.05, temperature_log_loss=0.05, platt_log_loss=0.06,
         recalibration=Recalibration(method="temperature", slope=2.0, intercept=0.0),
         recalibrations=(Recalibration(method="temperature", slope=2.0, intercept=0.0),) * 2,

@@ -19,14 +19,14 @@ def slow_mid_p(differences: list[float]) -> float:
     return 1.0 if sizes[0] < 1e-9 else float((more.sum() + as_much.sum() / 2) / len(sizes))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_both_tests_are_those_of_every_swap_done_one_by_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    is_rice = np.arange(9) < rng.integers(2, 7)
+    is_rice = np.arange(7) < rng.integers(2, 6)
     # with ties within a classification and between both
-    a, b = rng.random(9).round(1), rng.random(9).round(1)
+    a, b = rng.random(7).round(1), rng.random(7).round(1)
     of_f1, of_area = [], []
-    for swaps in product((False, True), repeat=9):
+    for swaps in product((False, True), repeat=7):
         says_a, says_b = np.where(swaps, b, a) >= 0.5, np.where(swaps, a, b) >= 0.5
         of_f1.append(f1_score(is_rice, says_a, average="macro") - f1_score(is_rice, says_b, average="macro"))
         ranks = rankdata(a), rankdata(b)

@@ -226,10 +226,13 @@ def _statistics(results: Results, protocol: Protocol) -> str:
 def _trust(settings: EvidenceParams, calibrated: bool) -> Iterator[str]:
     if calibrated:
         yield (
-            "Probabilities were recalibrated by temperature or Platt scaling (slope 0 or above), whichever "
-            "had the lower cross-fitted log-loss; choice and parameters come from the other folds' "
-            "predictions. The "
-            "threshold of confidence under which a case is called indeterminate was set in the same way, "
+            "Probabilities were held against perfect calibration by a score test of calibration intercept 0 "
+            f"and slope 1 with {settings.resamples} cohorts of labels drawn from them; intervals of both are "
+            "exact (conditional logistic regression). "
+            "They were recalibrated by temperature or Platt scaling (slope 0 or above), both with a prior "
+            "around no change, whichever had the lower cross-fitted log-loss; choice and parameters come "
+            "from the other folds' predictions. The threshold of confidence under which a case is called "
+            "indeterminate was set in the same way, "
             f"aiming at an error of {settings.target_error * 100:g} %."
         )
 
@@ -283,6 +286,7 @@ REFERENCES = (
     "Lancaster, J Am Stat Assoc 1961;56:223.",
     "Holm, Scand J Stat 1979;6:65.",
     "Shapley, Contributions to the Theory of Games II, 1953.",
+    "Calibration slope and intercept: Cox, Biometrika 1958;45:562; Van Calster et al., BMC Med 2019;17:230. "
     "Temperature: Guo et al., ICML 2017. Platt scaling: Platt, Adv Large Margin Classifiers 1999:61. "
     "Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
     "Occlusion: Zeiler and Fergus, ECCV 2014.",

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.swap_tests import LEVEL
+from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import best_set, pooled_macro_f1
@@ -143,13 +144,12 @@ class Recalibration(Record):
 class Calibration(Record):
     """Whether p_rice means what it says.
 
-    recalibration: for new cases; recalibrations: of each fold, from the other folds' subjects alone, as used
-    in `scaled_*`. temperature_log_loss, platt_log_loss: of the held-out subjects of each fold, by parameters
-    from the other folds; the lower one decides the method for new cases.
+    weak: of the probabilities as given. recalibration: for new cases; recalibrations: of each fold, from the
+    other folds' subjects alone, as used in `scaled_*`. temperature_log_loss, platt_log_loss: of the held-out
+    subjects of each fold, by parameters from the other folds; the lower one decides the method for new cases.
     """
 
-    ece: Estimate
-    scaled_ece: Estimate
+    weak: WeakCalibration
     log_loss: float
     scaled_log_loss: float
     temperature_log_loss: float
@@ -158,6 +158,14 @@ class Calibration(Record):
     recalibrations: tuple[Recalibration, ...]
     bins: tuple[Bin, ...]
     scaled_bins: tuple[Bin, ...]
+
+    @property
+    def gain_sentence(self) -> str:
+        """What recalibration does to held-out subjects."""
+        return (
+            f"By parameters of the other folds it changes the log-loss of held-out subjects from "
+            f"{self.log_loss:.2f} to {self.scaled_log_loss:.2f}."
+        )
 
 
 class Abstention(Record):
