@@ -69,29 +69,26 @@ def calibration(cohorts: int) -> None:
     """How often p_rice is called miscalibrated, and how often intervals miss intercept 0 and slope 1."""
     for shape, (a, b) in SHAPES.items():
         for subjects in (12, 40, 80):
-            found = np.zeros(3)
-            for number in range(cohorts):
-                p_rice, is_rice = calibrated(subjects, a, b, number)
-                of_intercept, of_slope = intercept(p_rice, is_rice), slope(logits_of(p_rice), is_rice)
-                assert of_slope is not None
-                found += (
-                    calibration_p_value(p_rice, is_rice, number, 999) <= LEVEL,
-                    not of_intercept.low <= 0 <= of_intercept.high,
-                    not of_slope.low <= 1 <= of_slope.high,
-                )
-            called, *missed = found / cohorts
-            note = f"intervals miss intercept 0 in {missed[0]:.3f}, slope 1 in {missed[1]:.3f} of {cohorts}"
+            drawn = [calibrated(subjects, a, b, number) for number in range(cohorts)]
+            called = np.mean([calibration_p_value(*case, 1, 999) <= LEVEL for case in drawn])
+            few = drawn[: cohorts // 5]
+            missed = np.mean([intervals_miss(*case) for case in few], axis=0)
+            note = f"intervals miss intercept 0 in {missed[0]:.3f}, slope 1 in {missed[1]:.3f} of {len(few)}"
             name = f"called miscalibrated, calibrated {shape}, {subjects} subjects"
             report(name, called, f"at most {MOST_MISCALIBRATED}", note, called <= MOST_MISCALIBRATED)
     for factor in (2, 3):
         for subjects in (40, 80):
-            drawn = (calibrated(subjects, 1, 1, number) for number in range(cohorts // 4))
-            p_values = [
-                calibration_p_value(expit(factor * logit(p_rice)), is_rice, 1, 999)
-                for p_rice, is_rice in drawn
-            ]
+            drawn = [calibrated(subjects, 1, 1, number) for number in range(cohorts // 4)]
+            p_values = [calibration_p_value(expit(factor * logit(p)), labels, 1, 999) for p, labels in drawn]
             power = np.mean(np.array(p_values) <= LEVEL)
             report(f"found, {factor} times too sure, {subjects} subjects", power, "none", "power", True)
+
+
+def intervals_miss(p_rice: Probabilities, is_rice: Truth) -> tuple[bool, bool]:
+    """Whether the intervals of calibrated probabilities leave out intercept 0 and slope 1."""
+    of_intercept, of_slope = intercept(p_rice, is_rice), slope(logits_of(p_rice), is_rice)
+    assert of_slope is not None
+    return not of_intercept.low <= 0 <= of_intercept.high, not of_slope.low <= 1 <= of_slope.high
 
 
 def recalibration(cohorts: int) -> None:

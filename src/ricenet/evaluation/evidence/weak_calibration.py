@@ -18,6 +18,7 @@ the latter is far above 0 by chance alone, and so is its bootstrap interval. So 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -60,11 +61,19 @@ class WeakCalibration(Record):
         )
         if not self.is_off:
             return f"are not shown to be miscalibrated ({p_said(self.p)}): {found}"
-        if self.slope is None or self.slope.low <= 1 <= self.slope.high:
-            how = ""
-        else:
-            how = ", too sure of themselves" if self.slope.high < 1 else ", less sure than they might be"
-        return f"are miscalibrated ({p_said(self.p)}){how}: {found}"
+        return f"are miscalibrated ({p_said(self.p)}){''.join(f', {way}' for way in self._ways)}: {found}"
+
+    @property
+    def _ways(self) -> Iterator[str]:
+        """In which ways they are off, as far as an interval tells."""
+        if self.slope is not None and self.slope.high < 1:
+            yield "too sure of themselves"
+        if self.slope is not None and self.slope.low > 1:
+            yield "less sure than they might be"
+        if self.intercept.high < 0:
+            yield "foretelling RICE too often"
+        if self.intercept.low > 0:
+            yield "foretelling RICE too seldom"
 
 
 def weak_calibration(p_rice: Probabilities, is_rice: Truth, seed: int, draws: int) -> WeakCalibration:
