@@ -197,6 +197,13 @@ def test_whoever_moved_is_named_with_both_places() -> None:
     assert Changes.between(former, now).text == "1 joined, 1 left, 1 moved: c from fold 1 to fold 0"
 
 
+def test_a_record_whose_link_leads_nowhere_is_not_taken_for_none(project: Path) -> None:
+    PLACES_FILE.parent.mkdir()
+    PLACES_FILE.symlink_to("elsewhere.json")
+    with pytest.raises(SplitError, match="not a record"):
+        read_places()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

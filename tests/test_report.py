@@ -318,3 +318,8 @@ def test_the_printed_parameters_are_all_but_the_cohorts_place():
     assert {k: v for k, v in printed.items() if k != "cohort"} == params.model_dump(
         mode="json", exclude={"cohort"}
     )
+
+
+def test_a_comparison_that_cannot_tell_says_so_instead_of_a_p_value():
+    html = html_unescaped(plain_page())
+    assert html.count('<td class="number">cannot tell</td>') == 2 * 21

@@ -131,3 +131,20 @@ def test_a_certain_answer_that_is_wrong_is_miscalibrated() -> None:
     assert weak_calibration(np.where(is_rice, 0.0, 1.0), is_rice, 7, 999).p == 1 / 1000
     # nothing is off where every certain answer is right
     assert weak_calibration(np.where(is_rice, 1.0, 0.0), is_rice, 7, 999).p == 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "way"),
+    [
+        (4.0, 0.0, "too sure of themselves"),
+        (0.25, 0.0, "less sure than they might be"),
+        (1.0, 2.0, "foretelling RICE too often"),
+        (1.0, -2.0, "foretelling RICE too seldom"),
+    ],
+)
+def test_the_sentence_says_in_which_way_probabilities_are_off(factor, shift, way) -> None:
+    p_rice, is_rice = drawn(np.random.default_rng(9), 150)
+    found = weak_calibration(expit(factor * logit(p_rice) + shift), is_rice, 7, 999)
+    assert found.sentence.startswith("are miscalibrated") and way in found.sentence
+    as_given = weak_calibration(p_rice, is_rice, 7, 999)
+    assert as_given.sentence.startswith("are not shown to be miscalibrated (p = ")

@@ -74,9 +74,10 @@ class Changes:
 def read_places(path: Path = PLACES_FILE) -> SettledPlaces | None:
     """Read the record; None where there is none yet.
 
-    Raises SplitError: it is not such a record, or has a subject in two places.
+    Raises SplitError: it is not such a record (a link that leads nowhere neither), or has a subject in two
+    places.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     remedy = f"restore it from git (`git checkout -- {path}`), or delete it to deal everyone anew"
     try:
