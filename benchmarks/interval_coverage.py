@@ -13,12 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+from delong import delong_interval
 from figure import report
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
-from ricenet.evaluation.evidence.comparison import delong_estimate
-from ricenet.evaluation.intervals import Estimate, macro_f1_of_rates
+from ricenet.evaluation.intervals import Ends, macro_f1_of_rates
 from ricenet.evaluation.scores import scores_with_intervals
 from ricenet.runtime.randomness import generator_for
 
@@ -85,21 +85,21 @@ def population(separation: float) -> dict[str, float]:
     }
 
 
-def intervals_of_cohort(separation: float, resamples: int, number: int) -> tuple[dict[str, Estimate], float]:
+def intervals_of_cohort(separation: float, resamples: int, number: int) -> tuple[dict[str, Ends], float]:
     """All intervals of one cohort, and by how much its scores differ from scikit-learn's."""
     p_rice, is_rice = drawn(separation, generator_for("cohort", str(separation), number), RECURRENCE, RICE)
     found = scores_with_intervals(p_rice, is_rice, number, resamples)
-    estimates = {score: getattr(found, score) for score in SCORES}
+    ends = {score: (getattr(found, score).low, getattr(found, score).high) for score in SCORES}
     difference = max(
         abs(found.macro_f1.value - f1_score(is_rice, p_rice >= 0.5, average="macro")),
         abs(found.auc.value - roc_auc_score(is_rice, p_rice)),
     )
-    return {**estimates, "auc_delong": delong_estimate(p_rice, is_rice)}, float(difference)
+    return {**ends, "auc_delong": delong_interval(p_rice, is_rice)}, float(difference)
 
 
-def holds(estimate: Estimate, truth: float) -> bool:
+def holds(ends: Ends, truth: float) -> bool:
     """Whether an interval holds the truth."""
-    return estimate.low <= truth <= estimate.high
+    return ends[0] <= truth <= ends[1]
 
 
 if __name__ == "__main__":

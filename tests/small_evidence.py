@@ -25,6 +25,7 @@ from ricenet.evaluation.evidence.record import (
     Gain,
     Recalibration,
 )
+from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Effect, Robustness
 from ricenet.evaluation.scores import Scores
@@ -65,7 +66,7 @@ def comparison(a: str, b: str) -> Comparison:
     return Comparison(
         a=a, b=b, n=DEVELOPMENT, macro_f1=difference, auc=difference, only_a_right=better,
         only_b_right=worse, p_macro_f1=p, p_macro_f1_holm=1.0, p_mcnemar=p, p_mcnemar_holm=1.0,
-        p_delong=p, p_delong_holm=1.0,
+        p_auc=p, p_auc_holm=1.0, macro_f1_can_tell=False, auc_can_tell=False,
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def audit() -> Audit:
         name="dose", title="dose scalars", features=("dose_max_gy", "v60_ml"), incomplete=1,
         scores=scores(0.65, 0.24),
         gains={name: Gain(n=DEVELOPMENT, macro_f1=estimate(set_scores(name).macro_f1.value - 0.65, 0.1, 0.6),
-                          auc=estimate(0.3)) for name in PAPER_VOLUMES.sets},
+                          auc=estimate(0.3), p_macro_f1=0.01) for name in PAPER_VOLUMES.sets},
     )  # fmt: skip
     return Audit(
         baselines=(dose,), skipped={"lesion": "no masks of lesion and cavity"}, network="dose",
@@ -90,7 +91,8 @@ def calibration() -> Calibration:
         )
 
     return Calibration(
-        ece=estimate(0.15, 0.1, 0.2), scaled_ece=estimate(0.05, 0.02, 0.1), log_loss=0.164,
+        weak=WeakCalibration(intercept=estimate(0.2, -0.5, 0.9), slope=estimate(0.4, 0.1, 0.8), p=0.012),
+        log_loss=0.164,
         scaled_log_loss=0.05, temperature_log_loss=0.05, platt_log_loss=0.06,
         recalibration=Recalibration(method="temperature", slope=2.0, intercept=0.0),
         recalibrations=(Recalibration(method="temperature", slope=2.0, intercept=0.0),) * 2,

@@ -176,7 +176,8 @@ def scores(macro_f1):
 
 
 def baseline(name, macro_f1, gain):
-    gains = {"dose": Gain(n=80, macro_f1=estimate(gain), auc=estimate(gain))}
+    p = 0.01 if gain else 0.8
+    gains = {"dose": Gain(n=80, macro_f1=estimate(gain), auc=estimate(gain), p_macro_f1=p)}
     return Baseline(name=name, title=name, features=(), incomplete=0, scores=scores(macro_f1), gains=gains)
 
 

@@ -127,7 +127,7 @@ def test_two_trainings_of_a_set_differ_by_what_was_changed(tracked: tuple[Path, 
     assert (found["seed"], found["resamples"]) == (read_params().seed, 200)
     assert set(found) == {
         "a", "b", "common", "only_a_held_out", "only_b_held_out", "same_folds", "differences", "p_values",
-        "right", "verdict", "digests", "parameters", "seed", "resamples",
+        "right", "verdict", "caution", "digests", "parameters", "seed", "resamples",
     }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ import pytest
 from ricenet.cli.comparison_text import aligned, parts, plain
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.evidence.comparison_figure import comparison_figure
-from ricenet.evaluation.evidence.paired import Side, compare_two
+from ricenet.evaluation.evidence.paired import Side, caution, compare_two, verdict
+from ricenet.evaluation.evidence.record import Comparison
+from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
 
@@ -92,10 +94,13 @@ HALF = tuple(range(1, 21))
         ((1,), HALF, "A is better than B on these 40 subjects: its macro-F1 is higher by 0.4"),
         (HALF, (1,), "B is better than A on these 40 subjects: its macro-F1 is higher by 0.4"),
         ((1, 2), (3, 4, 5), "No difference is shown: A's macro-F1 minus B's is +0.03 ("),
+        ((), (2, 3, 4), "Which is better cannot be told here: A's macro-F1 minus B's is +0.08 ("),
+        # all five to one side: p = 2 / 2^5 / 2
+        ((), (2, 3, 4, 5, 6), "A is better than B on these 40 subjects: its macro-F1 is higher by 0.1"),
         ((1, 2), (1, 2), "A and B are right on the same of the 40 subjects."),
     ],
 )
-def test_the_verdict_follows_the_interval(wrong_a, wrong_b, said):
+def test_the_verdict_follows_the_swap_test(wrong_a, wrong_b, said):
     found = compare(side("first", wrong_a, MANY), side("second", wrong_b, MANY))
     assert found.verdict.startswith(said)
 
@@ -104,12 +109,40 @@ def test_the_verdict_gives_a_gain_of_b_its_own_interval_and_reports_the_other_te
     better = compare(side("first", HALF, MANY), side("second", (1,), MANY))
     lost = better.differences["macro_f1"]
     ends = f"{-lost.value:.2f} ({-lost.high:.2f} to {-lost.low:.2f})"
-    assert f"its macro-F1 is higher by {ends}." in better.verdict
+    assert f"its macro-F1 is higher by {ends}, p < 0.001." in better.verdict
     # 19 against none: 2 / 2^19
-    assert "McNemar's exact test separates them in favour of B (p <0.001)" in better.verdict
-    equal = compare(side("first", (1, 2), MANY), side("second", (3, 4), MANY)).verdict
+    assert "McNemar's exact test separates them in favour of B (p < 0.001)" in better.verdict
+    equal = compare(side("first", (1, 2, 5), MANY), side("second", (3, 4, 7), MANY)).verdict
     assert "McNemar's exact test does not separate them (p = 1.00)" in equal
-    assert "DeLong's test of the areas does not separate them (p = 1.00)." in equal
+    assert "the test of swapped ranks does not separate them (p = 1.00)." in equal
+
+
+def test_the_test_decides_where_the_interval_leaves_out_0():
+    difference = Estimate(value=0.2, low=0.02, high=0.4, method="bca")
+    undecided = Comparison(
+        a="a", b="b", n=40, macro_f1=difference, auc=difference, only_a_right=12, only_b_right=5,
+        p_macro_f1=0.07, p_macro_f1_holm=0.07, p_mcnemar=0.14, p_mcnemar_holm=0.14, p_auc=1.0, p_auc_holm=1.0,
+        macro_f1_can_tell=True, auc_can_tell=False,
+    )  # fmt: skip
+    assert not undecided.differs
+    said = verdict(undecided)
+    assert said.startswith(
+        "No difference is shown: A's macro-F1 minus B's is +0.20 (+0.02 to +0.40), but swapping their "
+        "answers gives as much by chance (p = 0.070)."
+    )
+    assert said.endswith("the test of swapped ranks cannot tell their areas apart, so alike do they rank "
+                         "these subjects.")  # fmt: skip
+    shown = undecided.model_copy(update={"p_macro_f1": 0.04})
+    assert verdict(shown).startswith("A is better than B on these 40 subjects")
+
+
+def test_six_subjects_get_a_caution_and_no_winner_and_thirty_of_each_label_get_none():
+    six = {s: LABELS[s] for s in list(LABELS)[:6]}
+    found = compare(side("first", labels=six), side("second", wrong=(1, 2, 3, 4), labels=six))
+    assert found.verdict.startswith("Which is better cannot be told here")
+    assert found.caution.startswith("Caution: 3 subjects have r")
+    assert found.caution in plain(found)
+    assert caution({"recurrence": 30, "rice": 30}) == ""
 
 
 def test_what_differs_is_named_with_both_values():

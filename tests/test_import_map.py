@@ -804,7 +804,7 @@ def test_a_map_that_is_no_table_is_refused(
     said = refusal(tree, tmp_path / "map.csv")
     assert message in said and "Meier" not in said
     (tmp_path / "folder.csv").mkdir()
-    assert "folder.csv: cannot be read (Is a directory)" in refusal(tree, tmp_path / "folder.csv")
+    assert "folder.csv: cannot be read (no regular file" in refusal(tree, tmp_path / "folder.csv")
 
 
 # the clinical table

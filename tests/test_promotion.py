@@ -374,7 +374,7 @@ def test_the_versions_card_gives_scores_with_intervals_and_limits(registered: Re
     for title in ("Scores", "Against simple baselines", "Guards against leaks", "Limits"):
         assert f"## {title}" in described.description
     metrics = client.get_run(str(version.run_id)).data.metrics
-    assert {"auc", "auc_low", "auc_high", "brier", "ece"} <= metrics.keys()
+    assert {"auc", "auc_low", "auc_high", "brier", "calibration_slope", "calibration_p"} <= metrics.keys()
     register_ensembles(registered.project, registered.store, "rice-net")
     again = client.get_model_version(version.model, version.version)
     assert again.last_updated_timestamp == described.last_updated_timestamp

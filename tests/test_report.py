@@ -180,7 +180,7 @@ def test_the_chance_level_stands_beside_the_commoner_label(project):
 def test_the_page_says_what_it_knows_the_three_way_vote_of():
     html = html_unescaped(plain_page())
     assert html.count(SINGLE_NETWORKS) == 1
-    assert "so a value may lie above its interval" in html
+    assert "which with few subjects is no proof of the contrary" in html
 
 
 def test_provenance_names_code_data_versions_and_settings(project):
@@ -318,3 +318,8 @@ def test_the_printed_parameters_are_all_but_the_cohorts_place():
     assert {k: v for k, v in printed.items() if k != "cohort"} == params.model_dump(
         mode="json", exclude={"cohort"}
     )
+
+
+def test_a_comparison_that_cannot_tell_says_so_instead_of_a_p_value():
+    html = html_unescaped(plain_page())
+    assert html.count('<td class="number">cannot tell</td>') == 2 * 21

@@ -1,4 +1,4 @@
-"""Stage `split`: work/cohort -> work/splits/splits.json."""
+"""Stage `split`: work/cohort and models/folds.json -> work/splits/splits.json, and the record renewed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
+from ricenet.cohort.settled_places import PLACES_FILE, Changes, SettledPlaces, read_places
 from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import read_params
 
@@ -14,17 +15,23 @@ logger = logging.getLogger("ricenet.stages.split")
 
 
 def main() -> None:
-    """Divide the checked cohort once, for every modality set."""
+    """Divide the checked cohort once, for every modality set; whoever had a place keeps it."""
     params = read_params()
-    subjects = read_usable_cohort().subjects
-    splits = make_splits(subjects, params.split.folds, params.split.test_fraction, params.seed)
+    former, (folds, test_fraction) = read_places(), (params.split.folds, params.split.test_fraction)
+    splits = make_splits(read_usable_cohort().subjects, folds, test_fraction, params.seed, former)
     write_splits(splits, Path("work/splits/splits.json"))
+    places = SettledPlaces(
+        seed=params.seed, test_fraction=test_fraction, folds=splits.folds, test=splits.test
+    )
+    places.write(PLACES_FILE)
     logger.info(
         "%d subjects in %d folds, %d in the test set",
         len(splits.development),
         len(splits.folds),
         len(splits.test),
     )
+    if former is not None:
+        logger.info("since the former division (%s): %s", PLACES_FILE, Changes.between(former, places).text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ricenet.evaluation.evidence.paired import Differing, Paired, p_text
+from ricenet.evaluation.evidence.paired import Differing, Paired
+from ricenet.evaluation.evidence.swap_tests import p_text
 from ricenet.evaluation.scores import SCORES
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 Cells = Sequence[Sequence[str]]
 """A table; the first row is its header."""
 
-_TESTS = {"macro_f1": "bootstrap, macro-F1", "mcnemar": "McNemar, exact", "delong": "DeLong, AUC"}
+_TESTS = {"macro_f1": "swapped answers, macro-F1", "mcnemar": "McNemar, exact", "auc": "swapped ranks, AUC"}
 _DIGEST_LETTERS = 12
 
 
 def parts(found: Paired) -> list[Cells | str]:
     """Everything that is shown, in order: sentences and tables."""
     shown: list[Cells | str] = [_whom(found), _score_cells(found), _right_cells(found), _test_cells(found)]
-    shown.append(found.verdict)
+    shown += [text for text in (found.verdict, found.caution) if text]
     shown.append(_remarks(found))
     if cells := _differing_cells(found):
         shown.append(cells)

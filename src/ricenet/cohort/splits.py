@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedSubject
+from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_test, share_of_labels
 from ricenet.cohort.problems import named
+from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, read_json, write_json
-from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import LABELS, Label
 
 logger = logging.getLogger(__name__)
@@ -50,12 +51,19 @@ class Splits:
         return tuple(subject for subject in self.development if subject not in held_out)
 
 
-def make_splits(subjects: Sequence[CheckedSubject], folds: int, test_fraction: float, seed: int) -> Splits:
+def make_splits(
+    subjects: Sequence[CheckedSubject],
+    folds: int,
+    test_fraction: float,
+    seed: int,
+    former: SettledPlaces | None = None,
+) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
     those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
-    `train` are never drawn.
+    `train` are never drawn. former: where subjects stay (`ricenet.cohort.dealing`), of the same seed; its
+    folds where there are as many, its test set where it was drawn by the same fraction.
     Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
     """
     counts = Counter(s.participant_id for s in subjects)
@@ -63,19 +71,20 @@ def make_splits(subjects: Sequence[CheckedSubject], folds: int, test_fraction: f
         raise SplitError(f"subject {repeated[0]} is in the cohort {counts[repeated[0]]} times; keep it once")
     if unlabelled := [s.participant_id for s in subjects if s.label is None]:
         logger.info("%d subject(s) without a label are excluded: %s", len(unlabelled), named(unlabelled))
-    labels = {s.participant_id: s.label for s in subjects if s.label is not None}
-    test = _test_subjects(subjects, labels, test_fraction, seed)
-    rest = sorted(set(labels) - set(test))
-    splits = Splits(dict(sorted(labels.items())), _stratified_folds(rest, labels, folds, seed), test)
+    labels = {s.participant_id: s.label for s in sorted(subjects, key=_name) if s.label is not None}
+    former = former if former is not None and former.seed == seed else None
+    test = _test_subjects(subjects, labels, test_fraction, seed, former)
+    rest = {subject: label for subject, label in labels.items() if subject not in test}
+    kept = former.fold_of if former is not None and len(former.folds) == folds else NOBODY
+    splits = Splits(labels, _stratified_folds(rest, folds, seed, kept), test)
     check_splits(splits)
     return splits
 
 
 def with_other_folds(splits: Splits, seed: int) -> Splits:
-    """The same test set, and as many stratified folds of everyone else, drawn by another seed."""
-    rest = list(splits.development)
-    folds = _stratified_folds(rest, splits.labels, len(splits.folds), seed)
-    return Splits(splits.labels, folds, splits.test)
+    """The same test set, and as many stratified folds of everyone else, dealt by another seed."""
+    rest = {subject: splits.labels[subject] for subject in splits.development}
+    return Splits(splits.labels, _stratified_folds(rest, len(splits.folds), seed), splits.test)
 
 
 def check_splits(splits: Splits) -> None:
@@ -126,8 +135,16 @@ def read_splits(path: Path) -> Splits:
     return splits
 
 
+def _name(subject: CheckedSubject) -> str:
+    return subject.participant_id
+
+
 def _test_subjects(
-    subjects: Sequence[CheckedSubject], labels: Mapping[str, Label], test_fraction: float, seed: int
+    subjects: Sequence[CheckedSubject],
+    labels: Labels,
+    test_fraction: float,
+    seed: int,
+    former: SettledPlaces | None,
 ) -> tuple[str, ...]:
     declared = sorted(s.participant_id for s in subjects if s.subset == "test")
     if declared:
@@ -138,57 +155,36 @@ def _test_subjects(
                 "label them, or write n/a for their subset"
             )
         return labelled
-    free = sorted(s.participant_id for s in subjects if s.subset is None and s.label is not None)
+    free = {s.participant_id: s.label for s in subjects if s.subset is None and s.label is not None}
     if test_fraction == 0 or not free:
         logger.warning("the independent test set is empty: no subject is marked test, and none is drawn")
         return ()
-    return _drawn_test_subjects(free, labels, test_fraction, seed)
-
-
-def _drawn_test_subjects(
-    free: list[str], labels: Mapping[str, Label], test_fraction: float, seed: int
-) -> tuple[str, ...]:
-    from sklearn.model_selection import train_test_split
-
-    size = int(-(-len(free) * test_fraction // 1))
-    fewest, counts = _label_counts(free, labels)
-    if fewest < 2 or size < len(LABELS):
+    quota = share_of_labels(free, test_fraction)
+    fewest, counts = _label_counts(free)
+    if fewest < 2 or min(quota.values()) < 1:
         raise SplitError(
-            f"a test set of {size} (split.test_fraction {test_fraction:g} of {counts}) cannot "
+            f"a test set of {sum(quota.values())} (split.test_fraction {test_fraction:g} of {counts}) cannot "
             "hold both labels and leave some of each; raise split.test_fraction, or set it to 0"
         )
-    _, test = train_test_split(
-        free,
-        test_size=size,
-        stratify=[labels[subject] for subject in free],
-        random_state=_sklearn_seed("test set", seed),
-    )
-    return tuple(sorted(test))
+    if former is None or former.test_fraction != test_fraction:
+        return tuple(sorted(draw_test(free, test_fraction, seed)))
+    return tuple(sorted(draw_test(free, test_fraction, seed, former.test, former.fold_of)))
 
 
 def _stratified_folds(
-    rest: list[str], labels: Mapping[str, Label], folds: int, seed: int
+    labels: Labels, folds: int, seed: int, former: Mapping[str, int] = NOBODY
 ) -> tuple[tuple[str, ...], ...]:
-    from sklearn.model_selection import StratifiedKFold
-
-    fewest, counts = _label_counts(rest, labels)
+    fewest, counts = _label_counts(labels)
     if fewest < folds:
         raise SplitError(
             f"{folds} folds need at least {folds} subjects of each label outside the test set, "
             f"found {counts}; add subjects or lower split.folds"
         )
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=_sklearn_seed("folds", seed))
-    parts = splitter.split(rest, [labels[subject] for subject in rest])
-    return tuple(tuple(rest[i] for i in sorted(validation)) for _, validation in parts)
+    return as_folds(deal_folds(labels, folds, seed, former), folds)
 
 
-def _label_counts(subjects: Iterable[str], labels: Mapping[str, Label]) -> tuple[int, str]:
+def _label_counts(labels: Labels) -> tuple[int, str]:
     """How many subjects the rarer label has, and the numbers of both in words."""
-    counts = Counter(labels[subject] for subject in subjects)
+    counts = Counter(labels.values())
     of_each = {label: counts[label] for label in LABELS}
     return min(of_each.values()), " and ".join(f"{n} {label}" for label, n in of_each.items())
-
-
-def _sklearn_seed(purpose: str, seed: int) -> int:
-    # scikit-learn takes 32 bits
-    return seed_for("split", purpose, seed) % 2**32

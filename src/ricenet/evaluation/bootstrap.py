@@ -50,12 +50,6 @@ class Resampling:
         Where BCa is not defined, percentiles (method "percentile"); where every resample gives the same
         score, low and high are that score.
         """
-        return self.estimates_and_resamples(statistics)[0]
-
-    def estimates_and_resamples(
-        self, statistics: Sequence[Statistic]
-    ) -> tuple[list[Estimate], NDArray[np.float64]]:
-        """The same, and every resample's scores (statistics, resamples)."""
         from scipy import stats
 
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):
@@ -73,7 +67,7 @@ class Resampling:
         scores: NDArray[np.float64] = found.bootstrap_distribution
         values = [score_of(statistic, self._subjects) for statistic in statistics]
         intervals = zip(values, *found.confidence_interval, scores, strict=True)
-        return [_estimate(value, float(low), float(high), row) for value, low, high, row in intervals], scores
+        return [_estimate(value, float(low), float(high), row) for value, low, high, row in intervals]
 
     @property
     def _subjects(self) -> int:

@@ -24,10 +24,10 @@ Truth = NDArray[np.bool_]
 
 LEVEL = 0.95
 
-Method = Literal["bca", "percentile", "exact", "exact bound", "delong", "constant", "none"]
+Method = Literal["bca", "percentile", "exact", "exact bound", "constant", "none"]
 """How an interval was made: bootstrap (BCa or percentile), exact for a proportion, a bound from two exact
-proportions where (nearly) every resample is the same, DeLong's variance, constant where no chance enters;
-none of a single subject, which leaves both ends open."""
+proportions where (nearly) every resample is the same, constant where no chance enters; none of a single
+subject, which leaves both ends open."""
 
 _OPEN_AS_NULL = PlainSerializer(lambda end: end if math.isfinite(end) else None, when_used="json")
 _Low = Annotated[float, BeforeValidator(lambda end: -math.inf if end is None else end), _OPEN_AS_NULL]

@@ -214,8 +214,9 @@ def _statistics(results: Results, protocol: Protocol) -> str:
     if evidence.comparisons:
         parts.append(
             f"The {len(evidence.comparisons)} pairs of modality sets were compared on common subjects by "
-            "bootstrap of the difference in macro-F1, McNemar's exact test and DeLong's test, each corrected "
-            "over all pairs by Holm's method."
+            "exact permutation tests that swap the two answers within subjects (macro-F1; area under the ROC "
+            "curve, by ranks; mid-p) and by McNemar's exact test, each corrected over all pairs by Holm's "
+            "method."
         )
     if evidence.contributions:
         parts.append("Contributions of the volumes are exact Shapley values over the trained sets.")
@@ -225,10 +226,13 @@ def _statistics(results: Results, protocol: Protocol) -> str:
 def _trust(settings: EvidenceParams, calibrated: bool) -> Iterator[str]:
     if calibrated:
         yield (
-            "Probabilities were recalibrated by temperature or Platt scaling (slope 0 or above), whichever "
-            "had the lower cross-fitted log-loss; choice and parameters come from the other folds' "
-            "predictions. The "
-            "threshold of confidence under which a case is called indeterminate was set in the same way, "
+            "Probabilities were held against perfect calibration by a score test of calibration intercept 0 "
+            f"and slope 1 with {settings.resamples} cohorts of labels drawn from them; intervals of both are "
+            "exact (conditional logistic regression). "
+            "They were recalibrated by temperature or Platt scaling (slope 0 or above), both with a prior "
+            "around no change, whichever had the lower cross-fitted log-loss; choice and parameters come "
+            "from the other folds' predictions. The threshold of confidence under which a case is called "
+            "indeterminate was set in the same way, "
             f"aiming at an error of {settings.target_error * 100:g} %."
         )
 
@@ -278,9 +282,11 @@ REFERENCES = (
     "ResNet: He et al., CVPR 2016; MONAI: Cardoso et al., arXiv:2211.02701.",
     "Bootstrap, BCa: Efron, J Am Stat Assoc 1987;82:171.",
     "Exact intervals: Clopper and Pearson, Biometrika 1934;26:404.",
-    "McNemar, Psychometrika 1947;12:153. DeLong et al., Biometrics 1988;44:837.",
+    "McNemar, Psychometrika 1947;12:153. Swapped ranks: Bandos et al., Stat Med 2005;24:2873. Mid-p: "
+    "Lancaster, J Am Stat Assoc 1961;56:223.",
     "Holm, Scand J Stat 1979;6:65.",
     "Shapley, Contributions to the Theory of Games II, 1953.",
+    "Calibration slope and intercept: Cox, Biometrika 1958;45:562; Van Calster et al., BMC Med 2019;17:230. "
     "Temperature: Guo et al., ICML 2017. Platt scaling: Platt, Adv Large Margin Classifiers 1999:61. "
     "Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
     "Occlusion: Zeiler and Fergus, ECCV 2014.",

@@ -89,10 +89,7 @@ def _calibration(evidence: Evidence, modality_set: str) -> str:
     found: Calibration | None = evidence.calibration.get(modality_set)
     if found is None:
         return "Not examined."
-    text = (
-        f"Expected calibration error {found.ece.text()}, {found.scaled_ece.text()} after scaling. "
-        f"{found.recalibration.sentence}"
-    )
+    text = f"Probabilities {found.weak.sentence}. {found.recalibration.sentence} {found.gain_sentence}"
     vote = evidence.abstention.get(modality_set)
     if vote is None:
         return text

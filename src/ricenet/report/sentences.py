@@ -89,9 +89,8 @@ def _calibration_sentence(evidence: Evidence, name: str) -> str:
     if (found := evidence.calibration.get(name)) is None:
         return ""
     text = (
-        f"The probabilities of {evidence.volumes.set_title(name)} are off by {found.ece.text()} on average "
-        f"(expected calibration error), by {found.scaled_ece.text()} once recalibrated. "
-        f"{found.recalibration.sentence}"
+        f"The probabilities of {evidence.volumes.set_title(name)} {found.weak.sentence}. "
+        f"{found.recalibration.sentence} {found.gain_sentence}"
     )
     return f"{text} {abstention_sentence(evidence, name)}" if name in evidence.abstention else text
 

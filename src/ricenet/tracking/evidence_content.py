@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,12 +56,15 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
         return {}
     evidence = read_evidence(work / "evidence" / "evidence.json")
     found = {name: getattr(evidence.sets[modality_set], name) for name in _SCORES}
-    found |= {"ece": evidence.calibration[modality_set].ece}
+    weak = evidence.calibration[modality_set].weak
+    found |= {"calibration_intercept": weak.intercept}
+    if weak.slope is not None:
+        found |= {"calibration_slope": weak.slope}
     found |= {"three_way_coverage": evidence.abstention[modality_set].coverage}
     if (error := evidence.abstention[modality_set].error) is not None:
         found |= {"three_way_error": error}
     metrics = {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
-    return metrics | _flip_rates(work, modality_set)
+    return metrics | {"calibration_p": weak.p} | _flip_rates(work, modality_set)
 
 
 def version_tags(record: GateRecord | None) -> dict[str, str]:
@@ -121,7 +125,9 @@ def _strength(strength: float | None) -> str:
 
 
 def _ends(score: str, estimate: Estimate) -> list[tuple[str, float]]:
-    return [(score, estimate.value), (f"{score}_low", estimate.low), (f"{score}_high", estimate.high)]
+    ends = [(score, estimate.value), (f"{score}_low", estimate.low), (f"{score}_high", estimate.high)]
+    # MLflow's databases hold no infinite number
+    return [(name, end) for name, end in ends if math.isfinite(end)]
 
 
 def gate_file(modality_set: str) -> str:

@@ -13,6 +13,7 @@ from ricenet.evaluation.evidence.comparison import WIDER
 from ricenet.evaluation.evidence.contribution import prior
 from ricenet.evaluation.evidence.group_baselines import Convolutions, GroupModel, grouped_p_rice
 from ricenet.evaluation.evidence.record import Audit, Baseline, Gain
+from ricenet.evaluation.evidence.swap_tests import LEVEL, p_said, swapped_macro_f1
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Probabilities, constant, difference_or_bound, exact_bounds
 from ricenet.evaluation.metrics import best_set
@@ -105,16 +106,18 @@ def verdict(
     if not regressions:
         return f"{said}. There are no scalars to compare it with."
     strongest = max(regressions, key=lambda baseline: baseline.scores.macro_f1.value)
-    gain = strongest.gains[network].macro_f1
-    if gain.low > 0:
+    found = strongest.gains[network]
+    gain, shown = found.macro_f1, found.p_macro_f1 <= LEVEL
+    if shown and gain.value > 0:
         outcome, so = "and it beats", "It knows more than a table of scalars does."
-    elif gain.high < 0:
+    elif shown:
         outcome, so = "but it is worse than", "A table of scalars knows more than the network does."
     else:
         outcome, so = "but is not shown to beat", "A table of scalars may know as much as the network does."
     return (
         f"{said}, {outcome} the best of {len(regressions)} logistic regressions, on {strongest.title} "
-        f"({strongest.scores.macro_f1.text()}): the gain in macro-F1 is {gain.text(signed=True)}. {so}"
+        f"({strongest.scores.macro_f1.text()}): the gain in macro-F1 is {gain.text(signed=True)}, "
+        f"{p_said(found.p_macro_f1)}. {so}"
     )
 
 
@@ -142,6 +145,9 @@ def _gains(
         if model == MAJORITY:
             theirs = (score_of(statistics[model, score], len(where)),) * 2
         found[model, score] = difference_or_bound(estimate, ours[score], theirs)
+    right = {model: (against[model, "macro_f1"] >= THRESHOLD) == is_rice for model in baselines}
+    p = {m: swapped_macro_f1((own >= THRESHOLD) == is_rice, right[m], is_rice).p for m in baselines}
     return {
-        model: Gain(n=len(where), **{score: found[model, score] for score in _GAINED}) for model in baselines
+        model: Gain(n=len(where), p_macro_f1=p[model], **{score: found[model, score] for score in _GAINED})
+        for model in baselines
     }

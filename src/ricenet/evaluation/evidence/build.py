@@ -51,7 +51,7 @@ def build_evidence(
         for name, held in networks.items()
     }
     calibrated = {
-        name: calibration(held.p_rice[name], held.is_rice, held.fold, held.resampling(seed, resamples))
+        name: calibration(held.p_rice[name], held.is_rice, held.fold, seed, resamples)
         for name, held in networks.items()
     }
     plain = scalar_models(volumes, variables)

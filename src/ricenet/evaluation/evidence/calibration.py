@@ -1,10 +1,12 @@
-"""Whether p_rice means what it says, the recalibration that makes it so, and the three-way vote.
+"""The recalibration that makes p_rice mean what it says, reliability curves, and the three-way vote.
 
-Source: temperature scaling and the expected calibration error of Guo et al. 2017; Platt 1999. Deviations:
-bins hold equally many subjects, since a cohort is small; a fold's recalibration, and the choice between
-temperature and Platt scaling, come from the held-out predictions of its own training subjects, so that its
-judges' labels have no part in it, nor do memorised subjects. (The
-networks of the other folds did train on the judges.)
+Whether p_rice means what it says as it is: `ricenet.evaluation.evidence.weak_calibration`.
+
+Source: temperature scaling, Guo et al. 2017; Platt 1999. Deviations: both are shrunk towards no change by a
+prior, since a few subjects fit any slope; reliability bins hold equally many subjects, since a cohort is
+small; a fold's recalibration, and the choice between temperature and Platt scaling, come from the held-out
+predictions of its own training subjects, so that its judges' labels have no part in it, nor do memorised
+subjects. (The networks of the other folds did train on the judges.)
 
 Abstention: selective classification by a decision threshold on the confidence (Chow 1970; Geifman and
 El-Yaniv 2017), the least with which a target share of wrong answers was kept; no guarantee for new subjects.
@@ -18,8 +20,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, total
 from ricenet.evaluation.evidence.record import Abstention, Bin, Calibration, Recalibration
+from ricenet.evaluation.evidence.weak_calibration import logits_of, weak_calibration
 from ricenet.evaluation.intervals import Probabilities, Truth, share_of
 from ricenet.evaluation.scores import log_losses
 from ricenet.training.ensemble import majority_vote
@@ -35,6 +37,16 @@ METHODS: tuple[Method, ...] = ("temperature", "Platt")
 LOG_TEMPERATURES = (-3.0, 3.0)
 """Natural logarithm of the least and the largest temperature that is tried."""
 
+LOG_TEMPERATURE_SD = 0.35
+"""Of the prior of the temperature's logarithm around 0, in nats: a temperature from 1/2 to 2, as a rule.
+
+Set by what it costs calibrated probabilities and gives others (benchmarks/statistics_level.py), not by any
+cohort's labels.
+"""
+
+SLOPE_SD, INTERCEPT_SD = 0.3, 0.3
+"""Of the normal priors of Platt's slope around 1 and intercept around 0, set likewise."""
+
 SLOPES, INTERCEPTS = (0.0, 20.0), (-20.0, 20.0)
 """Bounds of Platt scaling: finite where subjects are separable, and never an inverted answer."""
 
@@ -47,7 +59,7 @@ def scaled(p_rice: Probabilities, temperature: NDArray[np.float64] | float) -> P
     """
     from scipy.special import expit
 
-    result: Probabilities = expit(_logits(p_rice) / temperature)
+    result: Probabilities = expit(logits_of(p_rice) / temperature)
     return result
 
 
@@ -60,16 +72,19 @@ def recalibrated(p_rice: Probabilities, by: Recalibration) -> Probabilities:
     """
     from scipy.special import expit
 
-    result: Probabilities = expit(by.slope * _logits(p_rice) + by.intercept)
+    result: Probabilities = expit(by.slope * logits_of(p_rice) + by.intercept)
     return result
 
 
 def fit_temperature(p_rice: Probabilities, is_rice: Truth) -> float:
-    """The temperature at which these subjects' labels are most likely, from 1/20 to 20."""
+    """The most probable temperature by these subjects' labels and the prior, from 1/20 to 20."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda log: float(log_losses(scaled(p_rice, float(np.exp(log))), is_rice).mean()),
+        lambda log: (
+            float(log_losses(scaled(p_rice, float(np.exp(log))), is_rice).sum())
+            + float((log / LOG_TEMPERATURE_SD) ** 2) / 2
+        ),
         bounds=LOG_TEMPERATURES,
         method="bounded",
         options={"xatol": 1e-6},
@@ -78,26 +93,28 @@ def fit_temperature(p_rice: Probabilities, is_rice: Truth) -> float:
 
 
 def fit_platt(p_rice: Probabilities, is_rice: Truth) -> tuple[float, float]:
-    """Slope, 0 or above, and intercept at which these subjects' labels are most likely.
+    """The most probable slope, 0 or above, and intercept by these subjects' labels and the priors.
 
-    Source: Platt 1999. Deviations: labels as they are, not smoothed; bounds.
+    Source: Platt 1999. Deviations: labels as they are, not smoothed, but priors; bounds.
     """
     from scipy.optimize import minimize
     from scipy.special import expit
 
-    logits, n = _logits(p_rice), len(p_rice)
+    logits, middle = logits_of(p_rice), np.array([1.0, 0.0])
+    precision = np.array([SLOPE_SD, INTERCEPT_SD]) ** -2.0
 
     def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         answers = x[0] * logits + x[1]
-        excess = (expit(answers) - is_rice) / n
-        return float(np.logaddexp(0, np.where(is_rice, -answers, answers)).mean()), np.array(
-            [excess @ logits, excess.sum()]
-        )
+        excess, off = expit(answers) - is_rice, x - middle
+        loss = np.logaddexp(0, np.where(is_rice, -answers, answers)).sum() + precision @ off**2 / 2
+        return float(loss), np.array([excess @ logits, excess.sum()]) + precision * off
 
     options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
     bounds = (SLOPES, INTERCEPTS)
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return float(found.x[0]), float(found.x[1])
+    found = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    slope, intercept = map(float, found.x)
+    # where p_rice has no part in the answer, it is the share of RICE; rule of succession (Laplace)
+    return slope, intercept if slope > 0 else float(np.log((is_rice.sum() + 1) / ((~is_rice).sum() + 1)))
 
 
 def fit_recalibration(p_rice: Probabilities, is_rice: Truth, method: Method) -> Recalibration:
@@ -143,18 +160,17 @@ def fold_recalibrations(
 
 
 def calibration(
-    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], resampling: Resampling
+    p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], seed: int, draws: int
 ) -> Calibration:
-    """Calibration of held-out probabilities as given, and as their fold's recalibration makes them."""
+    """Calibration of held-out probabilities as given, and as their fold's recalibration makes them.
+
+    draws: cohorts simulated for the test against perfect calibration.
+    """
     by_fold = fold_recalibrations(p_rice, is_rice, fold)
     rescaled = _by_fold(p_rice, fold, by_fold)
-    given, after = resampling.estimates(
-        [calibration_error(p_rice, is_rice), calibration_error(rescaled, is_rice)]
-    )
     losses = {method: _cross_fitted_loss(p_rice, is_rice, fold, method) for method in METHODS}
     return Calibration(
-        ece=given,
-        scaled_ece=after,
+        weak=weak_calibration(p_rice, is_rice, seed, draws),
         log_loss=float(log_losses(p_rice, is_rice).mean()),
         scaled_log_loss=float(log_losses(rescaled, is_rice).mean()),
         temperature_log_loss=losses["temperature"],
@@ -185,18 +201,6 @@ def reliability(p_rice: Probabilities, is_rice: Truth) -> tuple[Bin, ...]:
         )
         for inside in (bins == b for b in np.unique(bins))
     )
-
-
-def calibration_error(p_rice: Probabilities, is_rice: Truth) -> Statistic:
-    """Mean distance of p_rice and the share of RICE over the bins (of the given subjects), by their size."""
-    bins = bin_of(p_rice)
-    excess = np.where(bins[:, np.newaxis] == np.unique(bins), (is_rice - p_rice)[:, np.newaxis], 0.0)
-
-    def score(counts: Counts) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = np.abs(total(counts, excess, is_rice)).sum(axis=1) / counts.sum(axis=1)
-        return result
-
-    return score
 
 
 def confidence(p_rice: Probabilities) -> NDArray[np.float64]:
@@ -268,14 +272,6 @@ def three_way_vote(
         LABELS[int(says_rice)] if answered else INDETERMINATE
         for says_rice, answered in zip(is_rice, sure & agrees, strict=True)
     ]
-
-
-def _logits(p_rice: Probabilities) -> Probabilities:
-    from scipy.special import logit
-
-    epsilon = np.finfo(np.float64).eps
-    result: Probabilities = logit(np.clip(p_rice, epsilon, 1 - epsilon))
-    return result
 
 
 def _by_fold(

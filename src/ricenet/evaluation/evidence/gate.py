@@ -10,6 +10,7 @@ from typing import Any
 from ricenet.evaluation.evidence.audit import majority_scores
 from ricenet.evaluation.evidence.comparison import compare
 from ricenet.evaluation.evidence.record import Evidence, Recalibration
+from ricenet.evaluation.evidence.swap_tests import p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
@@ -101,7 +102,7 @@ def worse_than(
 ) -> Failure | None:
     """The failure of being significantly worse than the champion, on the subjects that both held out.
 
-    That is, the 95 % interval of the macro-F1's difference lies below 0. name: of the champion.
+    That is, its macro-F1 is lower, and the swap test shows a difference. name: of the champion.
     Raises ResultError: fewer than two subjects of a label in common, so that nothing can be compared.
     """
     labels = {p.participant_id: p.label for p in record.predictions}
@@ -110,10 +111,10 @@ def worse_than(
     if held_out.least < 2:
         raise ResultError(f"only {len(held_out.subjects)} of its held-out subjects are {name}'s too")
     found = compare(held_out, "candidate", "champion", seed, resamples)
-    if found.macro_f1.high >= 0:
+    if found.macro_f1.value >= 0 or not found.differs:
         return None
     differs = f"its macro-F1 differs by {found.macro_f1.text(signed=True)} from that of {name}"
-    reported = f"{differs}, on {found.n} common subjects"
+    reported = f"{differs}, on {found.n} common subjects ({p_said(found.p_macro_f1)})"
     return Failure("worse_than_champion", reported, "Keep the champion, or train a better model")
 
 

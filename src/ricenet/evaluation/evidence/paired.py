@@ -9,6 +9,7 @@ from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import difference
 from ricenet.evaluation.evidence.comparison import WIDER, compare
 from ricenet.evaluation.evidence.record import Comparison
+from ricenet.evaluation.evidence.swap_tests import LEVEL, p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate, difference_or_bound, exact_bounds
 from ricenet.evaluation.scores import Scores, scores_with_intervals
@@ -18,9 +19,11 @@ from ricenet.training.predictions import Prediction
 from ricenet.vocabulary import LABELS, Label
 
 LEAST_OF_A_LABEL = 2
-"""Subjects of each label that both must have held out; DeLong's variance needs two."""
+"""Subjects of each label that both must have held out, for intervals by the bootstrap."""
 
-LEVEL = 0.05
+FEW_OF_A_LABEL = 30
+"""Below it a caution: 13 % more right answers are found in a third of cohorts with 17 of 40, and in three of
+five with 34 of 80 (benchmarks/statistics_level.py)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Paired(Record):
 
     common: subjects of each label that both held out. only_*_held_out: those excluded. same_folds: whether
     the common ones were divided into folds alike. p_values: two-sided, of this one comparison, not corrected
-    for others; by test: macro_f1 (bootstrap), mcnemar, delong.
+    for others; by test: macro_f1 and auc (swap tests), mcnemar. caution: empty where there are not few.
     """
 
     a: ComparedSide
@@ -83,6 +86,7 @@ class Paired(Record):
     p_values: dict[str, float]
     right: dict[Label, RightAnswers]
     verdict: str
+    caution: str
     digests: tuple[Differing, ...]
     parameters: tuple[Differing, ...]
     seed: int
@@ -131,16 +135,15 @@ def compare_two(a: Side, b: Side, seed: int, resamples: int) -> tuple[Paired, He
         only_b_held_out=len(b.predictions) - tested.n,
         same_folds=_same_division(a, b, held_out.subjects),
         differences=_differences(held_out, tested, seed, resamples),
-        p_values={
-            "macro_f1": tested.p_macro_f1, "mcnemar": tested.p_mcnemar, "delong": tested.p_delong
-        },
+        p_values={"macro_f1": tested.p_macro_f1, "mcnemar": tested.p_mcnemar, "auc": tested.p_auc},
         right=right_answers(held_out, a.name, b.name),
         verdict=verdict(tested),
+        caution=caution(common),
         digests=differing(a.digests, b.digests),
         parameters=differing(a.parameters, b.parameters),
         seed=seed,
         resamples=resamples,
-    ), held_out  # fmt: skip
+    ), held_out
 
 
 def right_answers(held_out: HeldOut, a: str, b: str) -> dict[Label, RightAnswers]:
@@ -166,43 +169,56 @@ def differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Differing, ..
 
 
 def verdict(tested: Comparison) -> str:
-    """What follows, in words. A side counts as better where the interval of the macro-F1 says so."""
-    difference = tested.macro_f1
-    if difference.low > 0 or difference.high < 0:
+    """What follows, in words. A side counts as better where the swap test of the macro-F1 says so."""
+    mcnemar = _test_sentence(tested.p_mcnemar, tested.only_a_right - tested.only_b_right)
+    areas = _test_sentence(tested.p_auc, tested.auc.value)
+    if not tested.auc_can_tell:
+        areas = "cannot tell their areas apart, so alike do they rank these subjects"
+    return f"{_better(tested)} McNemar's exact test {mcnemar}; the test of swapped ranks {areas}."
+
+
+def _better(tested: Comparison) -> str:
+    difference, p = tested.macro_f1, p_said(tested.p_macro_f1)
+    alone = tested.only_a_right + tested.only_b_right
+    minus = f"A's macro-F1 minus B's is {difference.text(signed=True)}"
+    if tested.differs:
         better, worse = ("A", "B") if difference.value > 0 else ("B", "A")
         gain = difference.text() if better == "A" else _turned(difference).text()
-        first = (
-            f"{better} is better than {worse} on these {tested.n} subjects: its macro-F1 is higher by {gain}."
+        return (
+            f"{better} is better than {worse} on these {tested.n} subjects: its macro-F1 is higher by "
+            f"{gain}, {p}."
         )
-    elif not tested.only_a_right and not tested.only_b_right:
-        first = f"A and B are right on the same of the {tested.n} subjects."
-    else:
-        first = (
-            f"No difference is shown: A's macro-F1 minus B's is {difference.text(signed=True)}, so that A "
-            f"may be better by up to {max(difference.high, 0):.2f} or worse by up to "
-            f"{max(-difference.low, 0):.2f}."
+    if not alone:
+        return f"A and B are right on the same of the {tested.n} subjects."
+    if not tested.macro_f1_can_tell:
+        return (
+            f"Which is better cannot be told here: {minus}, but one alone is right on {alone} of the "
+            f"{tested.n} subjects, too few to show a difference whichever it is."
         )
-    mcnemar = _test_sentence(tested.p_mcnemar, tested.only_a_right - tested.only_b_right)
-    delong = _test_sentence(tested.p_delong, tested.auc.value)
-    return f"{first} McNemar's exact test {mcnemar}; DeLong's test of the areas {delong}."
+    if difference.low > 0 or difference.high < 0:
+        return f"No difference is shown: {minus}, but swapping their answers gives as much by chance ({p})."
+    return (
+        f"No difference is shown: {minus} ({p}), so that A may be better by up to {difference.high:.2f} or "
+        f"worse by up to {-difference.low:.2f}."
+    )
 
 
-def p_text(p: float) -> str:
-    """A p-value with the digits that matter.
-
-    >>> p_text(0.3512), p_text(0.0312), p_text(0.00001)
-    ('0.35', '0.031', '<0.001')
-    """
-    if p < 0.001:
-        return "<0.001"
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
+def caution(common: Mapping[Label, int]) -> str:
+    """What has to be said beside the verdict where a label has few subjects; else nothing."""
+    label = min(common, key=lambda name: common[name])
+    if common[label] >= FEW_OF_A_LABEL:
+        return ""
+    return (
+        f"Caution: {common[label]} subjects have {label}. So few show large differences only, and those "
+        "larger than they are: a side that is better here need not be so in others. Nothing in these "
+        "numbers tells whether a side's settings were chosen on these very subjects."
+    )
 
 
 def _test_sentence(p: float, in_favour_of_a: float) -> str:
-    p_value = f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
-    if p >= LEVEL:
-        return f"does not separate them ({p_value})"
-    return f"separates them in favour of {'A' if in_favour_of_a > 0 else 'B'} ({p_value})"
+    if p > LEVEL:
+        return f"does not separate them ({p_said(p)})"
+    return f"separates them in favour of {'A' if in_favour_of_a > 0 else 'B'} ({p_said(p)})"
 
 
 def _turned(estimate: Estimate) -> Estimate:

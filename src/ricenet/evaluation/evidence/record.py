@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.swap_tests import LEVEL
+from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import best_set, pooled_macro_f1
@@ -23,7 +25,10 @@ REPEATS_FILE = "repeats.json"
 
 
 class Comparison(Record):
-    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs."""
+    """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs.
+
+    *_can_tell: whether any answers of these subjects, swapped between a and b, could have shown a difference.
+    """
 
     a: str
     b: str
@@ -36,8 +41,15 @@ class Comparison(Record):
     p_macro_f1_holm: float
     p_mcnemar: float
     p_mcnemar_holm: float
-    p_delong: float
-    p_delong_holm: float
+    p_auc: float
+    p_auc_holm: float
+    macro_f1_can_tell: bool
+    auc_can_tell: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference of the macro-F1 is shown, this comparison being the only one."""
+        return self.p_macro_f1 <= LEVEL
 
 
 class Contribution(Record):
@@ -56,12 +68,12 @@ class Contribution(Record):
 
 
 class Gain(Record):
-    """Network minus baseline on the network's n subjects."""
+    """Network minus baseline on the network's n subjects. p_macro_f1: of the swap test."""
 
     n: int
-
     macro_f1: Estimate
     auc: Estimate
+    p_macro_f1: float
 
 
 class Baseline(Record):
@@ -132,13 +144,12 @@ class Recalibration(Record):
 class Calibration(Record):
     """Whether p_rice means what it says.
 
-    recalibration: for new cases; recalibrations: of each fold, from the other folds' subjects alone, as used
-    in `scaled_*`. temperature_log_loss, platt_log_loss: of the held-out subjects of each fold, by parameters
-    from the other folds; the lower one decides the method for new cases.
+    weak: of the probabilities as given. recalibration: for new cases; recalibrations: of each fold, from the
+    other folds' subjects alone, as used in `scaled_*`. temperature_log_loss, platt_log_loss: of the held-out
+    subjects of each fold, by parameters from the other folds; the lower one decides the method for new cases.
     """
 
-    ece: Estimate
-    scaled_ece: Estimate
+    weak: WeakCalibration
     log_loss: float
     scaled_log_loss: float
     temperature_log_loss: float
@@ -147,6 +158,14 @@ class Calibration(Record):
     recalibrations: tuple[Recalibration, ...]
     bins: tuple[Bin, ...]
     scaled_bins: tuple[Bin, ...]
+
+    @property
+    def gain_sentence(self) -> str:
+        """What recalibration does to held-out subjects."""
+        return (
+            f"By parameters of the other folds it changes the log-loss of held-out subjects from "
+            f"{self.log_loss:.2f} to {self.scaled_log_loss:.2f}."
+        )
 
 
 class Abstention(Record):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ricenet.cohort.dealing import as_folds, deal_folds
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import PARAMS_FILE, ExecutionParams
 from ricenet.config.training import TrainingOverride
@@ -147,8 +148,6 @@ def inner_splits(splits: Splits, fold: int, seed: int) -> Splits:
     The result holds no one else: neither the fold's validation subjects nor the test set.
     Raises SplitError: too few training subjects of a label.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     subjects = splits.training_subjects(fold)
     labels = {subject: splits.labels[subject] for subject in subjects}
     count, found = len(splits.folds), Counter(labels.values())
@@ -158,11 +157,8 @@ def inner_splits(splits: Splits, fold: int, seed: int) -> Splits:
             f"tuning.nested: {count} inner folds need at least {count} training subjects of each label in "
             f"fold {fold}, found {counts}; add subjects, lower split.folds, or set tuning.nested to false"
         )
-    # scikit-learn takes 32 bits
-    random_state = seed_for("inner folds", seed, fold) % 2**32
-    divider = StratifiedKFold(count, shuffle=True, random_state=random_state)
-    parts = divider.split(subjects, [labels[subject] for subject in subjects])
-    return Splits(labels, tuple(tuple(subjects[i] for i in sorted(part)) for _, part in parts), ())
+    dealt = deal_folds(labels, count, seed_for("inner folds", seed, fold))
+    return Splits(labels, as_folds(dealt, count), ())
 
 
 def refuse_sqlite_on_a_cluster(tuning: TuningParams, execution: ExecutionParams) -> None:
