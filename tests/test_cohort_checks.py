@@ -96,6 +96,13 @@ def test_a_fault_of_a_subject_is_named_with_its_file(
     }
 
 
+def test_a_pseudonym_that_lost_its_zeros_is_named_beside_its_folder(cohort: Path) -> None:
+    change_cell(cohort, "sub-003", participant_id="sub-3")
+    text = refusal(cohort)
+    assert "sub-3: in the table, but without a folder (sub-003 is alike)" in text
+    assert "participants.tsv: has a folder, but no row (sub-3 is alike)" in text
+
+
 FAULTS_OF_THE_WHOLE: list[tuple[Callable[[Path], object], str, str]] = [
     (lambda c: (c / TABLE).unlink(), TABLE, "not found"),
     (table_of("participant_id\tlabel\tsubset\n"), TABLE, "column label_source is missing"),

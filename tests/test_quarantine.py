@@ -80,6 +80,7 @@ def test_a_fault_of_another_subject_still_stops_the_pipeline(cohort: Path) -> No
     ("content", "words"),
     [
         (f"{HEADER}\nsub-009\tdose", r"sub-009 is no subject of this cohort \(line 2\)"),
+        (f"{HEADER}\nsub-2\tdose", r"sub-2 is no subject of this cohort \(sub-002 is alike\) \(line 2\)"),
         (f"{HEADER}\nsub-002\tdose\n\nsub-002\tdose", r"duplicate subject sub-002 \(line 4\)"),
         (f"{HEADER}\nsub-002\tunclear", "reason of sub-002 is none of registration, brain_mask, dose,"),
         (f"{HEADER}\nsub-002\tDose", "reason of sub-002 is none of"),

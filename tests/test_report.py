@@ -130,7 +130,7 @@ def test_any_mark_of_a_synthetic_cohort_is_enough(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("{", r"is not readable JSON \(JSONDecodeError\)"), ("[]", "is not a JSON object")]
+    ("text", "found"), [("{", r"is not well-formed JSON \(line 1\)"), ("[]", "is not a JSON object")]
 )
 def test_a_malformed_description_is_refused(tmp_path, text, found):
     (tmp_path / "dataset_description.json").write_text(text)

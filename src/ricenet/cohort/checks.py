@@ -17,6 +17,7 @@ from ricenet.cohort.layout import (
     RawSubject,
     ScanDigests,
 )
+from ricenet.cohort.lookalikes import lookalike_of
 from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
@@ -164,12 +165,12 @@ def _mismatches(table: ParticipantsTable, folders: list[str]) -> Iterator[Proble
     """Subjects of the table without a folder, and folders without a row."""
     if not table.columns:
         return
-    for subject in sorted(table.listed.difference(folders)):
-        yield Problem(
-            subject, subject, "in the table, but without a folder", "Add the folder or remove the row."
-        )
-    for subject in sorted(set(folders) - table.listed):
-        found = "has a folder, but no row"
+    without_folder, without_row = table.listed.difference(folders), set(folders) - table.listed
+    for subject in sorted(without_folder):
+        found = f"in the table, but without a folder{lookalike_of(subject, without_row)}"
+        yield Problem(subject, subject, found, "Add the folder or remove the row.")
+    for subject in sorted(without_row):
+        found = f"has a folder, but no row{lookalike_of(subject, without_folder)}"
         yield Problem(subject, PARTICIPANTS_TABLE, found, "Add the row or remove the folder.")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from ricenet.cohort.lookalikes import lookalike_of
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.cohort.tsv import read_tsv
@@ -85,7 +86,8 @@ def _fault(subject: str, reason: str, known: Collection[str] | None, *, twice: b
             "participant_id is not sub- followed by letters and digits", "Write the subject's pseudonym."
         )
     if known is not None and subject not in known:
-        return Finding(f"{subject} is no subject of this cohort", "Correct its spelling, or remove the row.")
+        found = f"{subject} is no subject of this cohort{lookalike_of(subject, known)}"
+        return Finding(found, "Correct its spelling, or remove the row.")
     if twice:
         return Finding(f"duplicate subject {subject}", "Keep one row a subject.")
     if reason not in REASONS:

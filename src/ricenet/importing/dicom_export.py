@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.lookalikes import lookalike_rows
 from ricenet.cohort.participants import read_participants
 from ricenet.config.params import ExecutionParams
 from ricenet.importing.clinical import COLUMNS, NOTHING_KNOWN, ClinicalRow, ClinicalTable, read_clinical
@@ -24,7 +25,6 @@ from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.import_cohort import Candidate, import_cohort
 from ricenet.importing.import_subject import FROM_FILES, SubjectWriter
-from ricenet.importing.lookalikes import lookalike_rows
 from ricenet.importing.private_files import file_errors_reported, write_private_table
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select

@@ -1,13 +1,14 @@
 """Identifiers that a spreadsheet or a hand changed: which rows of two tables may mean the same patient.
 
-Pairs are named by their lines: an identifier of the hospital reaches no message.
+Pairs are named by their lines, since an identifier of the hospital reaches no message; the cohort's own
+pseudonyms are named.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _SCIENTIFIC = re.compile(r"(\d)(?:[.,](\d+))?e\+?(\d{1,2})", re.IGNORECASE)
 """What a spreadsheet makes of a number of twelve digits or more."""
@@ -32,6 +33,17 @@ def lookalike_rows(
         f"line {line} of {one_name} may be line {at} of {other_name}: its patient_id {how}"
         for line, at, how in sorted(set(pairs))
     ]
+
+
+def lookalike_of(subject: str, others: Iterable[str]) -> str:
+    """A hint that names the subject which another's pseudonym may stand for; empty where none is alike.
+
+    >>> lookalike_of("sub-7", ["sub-007", "sub-08"]), lookalike_of("sub-7", ["sub-8"])
+    (' (sub-007 is alike)', '')
+    """
+    form = bare_form(subject)
+    alike = sorted(other for other in others if bare_form(other) == form)
+    return f" ({', '.join(alike)} is alike)" if alike else ""
 
 
 def bare_form(patient_id: str) -> str:
