@@ -64,6 +64,7 @@ class Expected(_Strict):
 
     unpack: an archive in it to look into instead. subject: what one subject is made of: by the name of a
     declared volume a file, or of a DICOM series the number of its slices. cohort: the folder of a raw cohort.
+    read_by: tests of their own that read it, as those of a collection's tables.
     brain_ml: between which the brain of the subject, or of the cohort's first, lies.
     """
 
@@ -75,6 +76,7 @@ class Expected(_Strict):
     dose: ExpectedDose | None = None
     subject: dict[str, str | int] = {}
     cohort: str | None = None
+    read_by: str | None = None
     brain_ml: tuple[float, float] = (900, 2000)
 
 
