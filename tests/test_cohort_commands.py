@@ -11,8 +11,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from cohorts import SIDECAR, SIDECAR_FILE, change_cell, read_table, write_participants, write_tiny_cohort
+from cohorts import (
+    FILES,
+    SIDECAR,
+    SIDECAR_FILE,
+    change_cell,
+    read_table,
+    write_participants,
+    write_tiny_cohort,
+)
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -22,6 +31,7 @@ from ricenet.config.params import read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.last_failure import LAST_FAILURE
+from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT_FILES = (".gitignore", ".dvcignore", "params.yaml", "dvc.yaml", "data.dvc", "src/stages/dvc.yaml")
@@ -114,6 +124,22 @@ def faulty(project: Path, mine: Path) -> None:
     change_cell(mine, "sub-003", label="Hans Mueller")
 
 
+def without_geometry(project: Path, mine: Path) -> None:
+    dose = load_nifti(mine / FILES["dose"])
+    save_nifti(Volume(dose.data, Grid(dose.grid.shape, np.eye(4))), mine / FILES["dose"])
+
+
+def elsewhere(project: Path, mine: Path) -> None:
+    dose = load_nifti(mine / FILES["dose"])
+    far = dose.grid.affine.copy()
+    far[2, 3] -= 700
+    save_nifti(Volume(dose.data, Grid(dose.grid.shape, far)), mine / FILES["dose"])
+
+
+def event_twice(project: Path, mine: Path) -> None:
+    shutil.copy(mine / FILES["post_op"], mine / FILES["event"])
+
+
 def dangling_link(project: Path, mine: Path) -> None:
     (mine / "Hans_Mueller.pdf").symlink_to("nowhere")
 
@@ -135,6 +161,9 @@ Spoil = Callable[[Path, Path], None]
 REFUSALS: list[tuple[Spoil | None, list[str], str]] = [
     (faulty, [], f"mine: 2 problem(s)\nsub-002\n  - {SIDECAR_FILE}: file is missing"),
     (faulty, [], "sub-003\n  - participants.tsv: label is none of recurrence, rice, n/a"),
+    (without_geometry, [], f"sub-002\n  - {FILES['dose']}: written without its geometry"),
+    (elsewhere, [], f"sub-002\n  - {FILES['dose']}: the dose lies"),
+    (event_twice, [], f"sub-002\n  - {FILES['event']}: has the same voxels as {FILES['post_op']}"),
     (dangling_link, [], "data/mine: the cohort could not be copied"),
     (taken, [], "data/mine exists and is another folder; give another --name, or use what lies there"),
     (version_alone, [], "data/mine.dvc exists, its folder does not; give another --name, or fetch it"),

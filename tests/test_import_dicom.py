@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
-from cohorts import read_table
+from cohorts import change_voxels, read_table
 from dicom_trees import TinyExport, edit, write_tiny_export
 from pydicom import dcmread
 from typer.testing import CliRunner
@@ -138,6 +138,13 @@ def test_the_first_call_proposes_a_map_and_the_second_makes_a_cohort_that_passes
     assert second.exit_code == 0
     assert second.stdout.startswith("1 patient(s): 1 imported, 0 excluded, 0 failed\n")
     assert len(admit(check_cohort(tmp_path / "mine"), exclude_faulty=False).subjects) == 1
+    # a dose of another patient is not taken for the one that was placed over this scan
+    raw = RawSubject(tmp_path / "mine", "sub-001")
+    kept = raw.scan("dose").read_bytes()
+    change_voxels(raw.scan("dose"), lambda values: values * np.float32(0.98))
+    (problem,) = check_cohort(tmp_path / "mine").problems
+    assert "is not the one that the import placed over the other" in problem.found
+    raw.scan("dose").write_bytes(kept)
     assert import_table(tmp_path / "mine") == {"sub-001": ("imported", "n/a")}
     # the key alone says who is who, and only its owner may read it
     key = tmp_path / "map.key.csv"

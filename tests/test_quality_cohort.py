@@ -100,7 +100,7 @@ def test_a_planning_ct_that_comes_or_changes_is_examined(bench: Workbench) -> No
     path = RawSubject(bench.root, "sub-003").planning_ct
     values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     for changed in (values, values + 1):
-        save_nifti(Volume(changed, Grid((2, 2, 2), np.eye(4))), path)
+        save_nifti(Volume(changed, Grid((2, 2, 2), np.diag([15.0, 15.0, 15.0, 1.0]))), path)
         assert bench.run() == ["sub-003"] and bench.run() == []
 
 

@@ -229,9 +229,12 @@ def _problems_of_files(
     if store is not None:
         return raw_records(root, digests, volumes, store, execution)[1]
     raws = [RawSubject(root, subject, volumes) for subject in digests]
+    # the first alone: libraries that load on use do not load safely in several threads
+    problems = [problem for raw in raws[:1] for problem in examine(raw)[1]]
     # unpacking and sorting let other threads run; each holds one subject's scans
     with ThreadPoolExecutor(min(usable_cores(), MOST_AT_ONCE)) as pool:
-        return tuple(problem for _, found in pool.map(examine, raws) for problem in found)
+        problems += [problem for _, found in pool.map(examine, raws[1:]) for problem in found]
+    return tuple(problems)
 
 
 def _excluded(report: CheckReport, subject: str) -> ExcludedSubject:

@@ -99,8 +99,9 @@ def head_mask(copy: Volume, margin_mm: float = 0.0) -> NDArray[np.bool_]:
     data = np.asarray(copy.data, dtype=np.float32)
     if data.min() == data.max():
         return np.ones(data.shape, dtype=np.bool_)
-    # of a CT, Otsu's threshold may part bone from the rest; there the mean parts the head from air
-    bright = data > min(0.5 * float(threshold_otsu(data)), float(data.mean()))
+    # of a CT, Otsu's threshold may part bone from the rest; there the mean parts the head from air.
+    # flat, since an image of three or four slices would be taken for colours
+    bright = data > min(0.5 * float(threshold_otsu(data.ravel())), float(data.mean()))
     labels, count = ndimage.label(bright)
     if not count:
         return np.ones(data.shape, dtype=np.bool_)

@@ -82,7 +82,7 @@ def findings_of(scan: RawScan, kind: ScanKind, sidecar: DoseSidecar | None = Non
     data = scan.volume.data
     findings = geometry_findings(scan.file.header, scan.file.affine)
     findings += _voxel_findings(data)
-    if kind == "mask" and not findings and not np.isin(data, (0, 1)).all():
+    if kind == "mask" and not findings and not ((data == 0) | (data == 1)).all():
         remedy = "Write 1 inside and 0 elsewhere, or remove it."
         findings.append(Finding("holds values other than 0 and 1", remedy))
     if kind == "dose":
