@@ -51,8 +51,8 @@ class Demands:
 def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) -> list[str]:
     """Why subjects cannot be divided and trained on as demanded, with what to do; nothing where they can.
 
-    By the division that the stage `split` makes of a new cohort; one that grew keeps its folds (`splits`), and they
-    hold as many of each label, give or take one.
+    By the division that the stage `split` makes of a new cohort; one that grew keeps its folds, which hold as
+    many of each label, give or take one.
     """
     try:
         splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed)
