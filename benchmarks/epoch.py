@@ -26,7 +26,8 @@ from figure import report
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.network_params import ResNetParams
-from ricenet.config.params import AugmentationParams, PreprocessingParams, TrainingParams, read_params
+from ricenet.config.params import AugmentationParams, TrainingParams, read_params
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.machine import has_bfloat16

@@ -28,7 +28,7 @@ from figure import report
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.device import use_bfloat16
 from ricenet.preprocessing.brain.extraction import extract_brain
 from ricenet.preprocessing.brain.hd_bet import load_network

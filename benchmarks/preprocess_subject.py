@@ -25,7 +25,7 @@ import numpy as np
 from figure import report
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams, PreprocessingParams, RegistrationParams
+from ricenet.config.preprocessing import BrainParams, PreprocessingParams, RegistrationParams
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.vocabulary import PAPER_VOLUMES

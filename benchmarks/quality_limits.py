@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams, read_params
+from ricenet.config.params import read_params
+from ricenet.config.preprocessing import BrainParams
 from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, extract_brain
 from ricenet.preprocessing.cube import bounding_box_mm
@@ -42,7 +43,7 @@ def quick_brains(scans: dict[str, Volume], brain: BrainParams) -> None:
         fine = Grid.covering(default.grid, 1.0)
         for spacing in SPACINGS_MM:
             start = time.thread_time()
-            mask = extract_brain(scan, name, "MRI", brain, spacing)
+            mask = extract_brain(scan, name, "MRI", brain.model_copy(update={"spacing_mm": spacing}))
             seconds = time.thread_time() - start
             found[spacing].append((dice(mask_on(default, fine), mask_on(mask, fine)), seconds))
     for spacing, values in found.items():

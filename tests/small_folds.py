@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, write_checked_cohort, write_excluded
 from ricenet.cohort.splits import Splits
 from ricenet.config.network_params import ResNetParams
-from ricenet.config.params import (
-    AugmentationParams,
-    ExecutionParams,
-    PreprocessingParams,
-    TrainingParams,
-    read_params,
-)
+from ricenet.config.params import AugmentationParams, ExecutionParams, TrainingParams, read_params
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.files import write_json

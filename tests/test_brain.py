@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain import extraction as brain
 from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
 from ricenet.runtime.errors import RicenetError, ScanError
@@ -22,8 +22,8 @@ def params(**settings: object) -> BrainParams:
     return BrainParams.model_validate(asked)
 
 
-def quick_brain(image: Volume, spacing_mm: float = 1.5, **settings: object) -> Volume:
-    return extract_brain(image, "sub-5", "event T1ce", params(**settings), spacing_mm)
+def quick_brain(image: Volume, **settings: object) -> Volume:
+    return extract_brain(image, "sub-5", "event T1ce", params(**settings))
 
 
 @pytest.mark.parametrize("spacing_mm", [1.5, 2.5])
@@ -48,7 +48,7 @@ def test_a_scan_without_a_head_is_refused_by_name() -> None:
     with pytest.raises(
         ScanError, match=r"sub-5: event T1ce: HD-BET found a brain of \d+ ml, expected 600 to"
     ):
-        quick_brain(noise(), spacing_mm=4.0, precision="float32")
+        quick_brain(noise(), spacing_mm=3.0, precision="float32")
 
 
 @pytest.mark.parametrize(("mode", "networks"), [("fast", 1), ("accurate", 5)])

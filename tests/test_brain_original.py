@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.config.params import BrainParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.extraction import brain_tools, extract_brain
 from ricenet.preprocessing.brain.hd_bet_original import UNKNOWN, installed_version
 from ricenet.runtime.errors import RicenetError, ScanError

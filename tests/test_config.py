@@ -94,6 +94,11 @@ def problems(content: dict[str, Any]) -> list[str]:
             "preprocessing.registration.spacing_mm: Input should be",
         ),
         (
+            "preprocessing.brain.spacing_mm",
+            3.5,
+            "preprocessing.brain.spacing_mm: Input should be less than or equal to 3 (found 3.5)",
+        ),
+        (
             "network.widen_factor",
             0.0156,
             "network.widen_factor: Input should be greater than or equal to 0.015625 (found 0.0156)",
@@ -258,6 +263,18 @@ def test_local_and_remote_stores_are_accepted(content: dict[str, Any], uri: str 
 @pytest.mark.parametrize("factor", [1 / 64, 1.0, 2.0])
 def test_the_narrowest_network_is_accepted(content: dict[str, Any], factor: float) -> None:
     assert parse_params(spoil(content, "network.widen_factor", factor), "x").network.widen_factor == factor
+
+
+@pytest.mark.parametrize(
+    ("cube_mm", "asked", "brain_mm"),
+    [(1.0, "auto", 1.5), (5.1, "auto", 1.7), (6.0, "auto", 2.0), (12.0, "auto", 2.0), (6.0, 1.5, 1.5)],
+)
+def test_the_brain_is_looked_for_on_a_grid_as_fine_as_the_cube_needs(
+    content: dict[str, Any], cube_mm: float, asked: object, brain_mm: float
+) -> None:
+    content["preprocessing"]["spacing_mm"] = cube_mm
+    content["preprocessing"]["brain"]["spacing_mm"] = asked
+    assert Params.model_validate(content).preprocessing.brain.spacing_mm == pytest.approx(brain_mm)
 
 
 def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import CropParams, InputGrid, input_of
-from ricenet.config.params import PreprocessingParams, read_params
+from ricenet.config.params import read_params
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.crops import place_of_change
 from ricenet.preprocessing.dose_cube import high_dose_regions

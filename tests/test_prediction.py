@@ -25,7 +25,8 @@ from ricenet.cli import app
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Finding
-from ricenet.config.params import PreprocessingParams, read_params
+from ricenet.config.params import read_params
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out, option, sidecar_of
 from ricenet.inference.predict_subject import Predictor

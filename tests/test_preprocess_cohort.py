@@ -17,13 +17,8 @@ from preprocessed_subjects import MEASUREMENTS
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, ExcludedSubject
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import (
-    BrainParams,
-    ExecutionParams,
-    PreprocessingParams,
-    RegistrationParams,
-    read_params,
-)
+from ricenet.config.params import ExecutionParams, read_params
+from ricenet.config.preprocessing import BrainParams, PreprocessingParams, RegistrationParams
 from ricenet.preprocessing import preprocess_subject, step_keys
 from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.brain.extraction import FoundBrain

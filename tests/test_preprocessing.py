@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ricenet.cohort.dose_sidecar import DoseSidecar
-from ricenet.config.params import PreprocessingParams, parse_params, read_params, read_yaml
+from ricenet.config.params import parse_params, read_params, read_yaml
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.preprocessing.cube import brain_cube, dose_on_cube, mri_on_cube, on_cube, require_coverage, shown
 from ricenet.preprocessing.dose_cube import course_as_eqd2, require_dose_in_brain
 from ricenet.preprocessing.dose_volumes import StructureDose

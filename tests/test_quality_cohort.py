@@ -11,7 +11,8 @@ from cohorts import write_tiny_cohort
 from small_quality import PARAMS, checked, write_examination
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams, ExecutionParams
+from ricenet.config.params import ExecutionParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.runtime.errors import CohortError, ResultError, ScanError
 from ricenet.runtime.files import write_json
 from ricenet.screening.quality import examination, examine_cohort

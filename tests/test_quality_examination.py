@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams, PreprocessingParams, RegistrationParams, read_params
+from ricenet.config.params import read_params
+from ricenet.config.preprocessing import BrainParams, PreprocessingParams, RegistrationParams
 from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
 from ricenet.preprocessing.preprocess_subject import preprocess, write_subject

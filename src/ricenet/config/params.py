@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic import ValidationInfo as Info
 
 from ricenet.config.evidence import EvidenceParams, GuardParams, ReportParams, RobustnessParams
-from ricenet.config.inputs import INPUTS, CropParams, InputGrid, InputName
 from ricenet.config.network_params import Network
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe, RecipeParams, recipes_by_name
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
@@ -25,7 +25,6 @@ from ricenet.config.types import (
     Section,
     Seed,
     Share,
-    Spacing,
 )
 from ricenet.config.validation import (
     address_with_scheme,
@@ -70,50 +69,6 @@ class PhantomParams(Section):
                 f"one of {', '.join(get_args(MechanismName))} (docs/phantom.md)"
             )
         return content
-
-
-class RegistrationParams(Section):
-    """Registration by ANTs."""
-
-    spacing_mm: Spacing
-    metric: Literal["mattes", "cross_correlation"]
-    transform: Literal["rigid", "affine"] = "rigid"
-
-
-class BrainParams(Section):
-    """Brain extraction by HD-BET; mode and precision are those of the engine `minimal`."""
-
-    mode: Literal["fast", "accurate"]
-    mirroring: bool
-    precision: Literal["auto", "float32", "bfloat16"]
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: Literal["minimal", "original"] = "minimal"
-
-
-class PreprocessingParams(Section):
-    """From raw grids to the network's cube.
-
-    crop: the crops beside the whole head; None for none. eqd2_alpha_beta_gy: left out of records and content
-    keys where it is off, so that they are those of versions that did not know it.
-    """
-
-    cube_voxels: Annotated[int, Field(ge=8)]
-    spacing_mm: Spacing
-    interpolation: Literal["linear", "bspline"]
-    dose_unit_gy: Positive
-    eqd2_alpha_beta_gy: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
-    crop: CropParams | None = Field(default=None, exclude_if=lambda value: value is None)
-    registration: RegistrationParams
-    brain: BrainParams
-
-    @property
-    def grids(self) -> dict[InputName, InputGrid]:
-        """The grid of every input that is made, by name."""
-        head = InputGrid("head", self.cube_voxels, self.spacing_mm)
-        if self.crop is None:
-            return {"head": head}
-        crops = [InputGrid(name, self.crop.voxels, self.crop.spacing_mm) for name in INPUTS[1:]]
-        return {grid.name: grid for grid in (head, *crops)}
 
 
 class QualityParams(Section):

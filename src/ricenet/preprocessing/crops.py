@@ -18,7 +18,7 @@ from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
-from ricenet.config.params import PreprocessingParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.preprocessing.cube import INTERPOLATION_ORDER, dose_on_cube, mri_on_cube, on_cube, shown
 from ricenet.preprocessing.dose_cube import dose_source, high_dose_regions
 from ricenet.preprocessing.intensity import standardised

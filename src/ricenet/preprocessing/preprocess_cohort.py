@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.config.params import ExecutionParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.preprocessing.step_keys import StepKeys, step_keys
 from ricenet.runtime.errors import CohortError, ScanError
 from ricenet.runtime.files import atomic_folder, content_digest, write_json

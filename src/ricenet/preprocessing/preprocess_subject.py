@@ -14,7 +14,7 @@ from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
-from ricenet.config.params import PreprocessingParams, RegistrationParams
+from ricenet.config.preprocessing import PreprocessingParams, RegistrationParams
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, FoundBrain, find_brain
 from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from ricenet.cohort.checked import CheckedSubject
-from ricenet.config.params import BrainParams, PreprocessingParams
+from ricenet.config.preprocessing import BrainParams, PreprocessingParams
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.files import content_digest
 from ricenet.vocabulary import Volumes

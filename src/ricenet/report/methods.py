@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ricenet.config.evidence import EvidenceParams
-from ricenet.config.params import PreprocessingParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.report.protocol import Protocol

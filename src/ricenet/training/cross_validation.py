@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.config.params import ExecutionParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.files import atomic_folder, write_json

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from ricenet.config.inputs import InputGrid, InputName
 from ricenet.config.network_params import Network
-from ricenet.config.params import PreprocessingParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
 from ricenet.runtime.records import Record

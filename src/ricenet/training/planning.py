@@ -12,7 +12,8 @@ from typing import Self
 
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.config.params import Params, PreprocessingParams
+from ricenet.config.params import Params
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.config.tuned import Tuned, refuse_overridden
 from ricenet.preprocessing.subject_variables import variables_of

@@ -9,7 +9,8 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.participants import MISSING, read_participants
 from ricenet.cohort.raw_record import records_of
-from ricenet.config.params import ExecutionParams, PreprocessingParams
+from ricenet.config.params import ExecutionParams
+from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
 from ricenet.evaluation.evidence.lesion_dose import dose_at_lesion
 from ricenet.preprocessing.measurements import Measurements

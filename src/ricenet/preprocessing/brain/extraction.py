@@ -17,11 +17,11 @@ import numpy as np
 from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.cohort.stripped import brain_of_stripped
-from ricenet.config.params import BrainParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain import hd_bet_original
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
 from ricenet.preprocessing.brain.hd_bet import brain_probability
-from ricenet.preprocessing.brain.image import MODEL_SPACING_MM, largest_component, network_image
+from ricenet.preprocessing.brain.image import largest_component, network_image
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
@@ -77,16 +77,13 @@ def find_brain(raw: RawSubject, params: BrainParams) -> FoundBrain:
     return FoundBrain(extract_brain(scan, raw.subject, reference.title, params), "hd_bet")
 
 
-def extract_brain(
-    t1: Volume, subject: str, scan: str, params: BrainParams, spacing_mm: float = MODEL_SPACING_MM
-) -> Volume:
+def extract_brain(t1: Volume, subject: str, scan: str, params: BrainParams) -> Volume:
     """The brain mask of a T1-weighted head by HD-BET, over the image's field of view and along its axes.
 
     t1: skull-on, scanner units, any grid. scan: what errors call the image.
-    The engine "minimal" returns the mask on voxels of about `spacing_mm`, the first axis closest to right,
-    the second to front, the third to up; "original" returns it on the image's own grid, and knows neither
-    mode, precision nor spacing.
-    spacing_mm: the network was trained at its default, coarser is quicker and less exact.
+    The engine "minimal" returns the mask on voxels of about the spacing that is asked for, the first axis
+    closest to right, the second to front, the third to up; coarser than in its training is quicker and less
+    exact. "original" returns it on the image's own grid, and knows neither mode, precision nor spacing.
     Raises ScanError: a mask that no brain can have, or hd-bet failed. RicenetError: what is asked for is
     not installed on this machine.
     """
@@ -95,14 +92,14 @@ def extract_brain(
             t1, subject, scan, mirroring=params.mirroring, device=params.device
         )
     else:
-        mask = _by_network(t1, params, spacing_mm)
+        mask = _by_network(t1, params)
     remedy = "Check orientation and field of view; the image must show a whole head with its skull."
     return _plausible(mask, subject, scan, "HD-BET found a brain of", remedy)
 
 
-def _by_network(t1: Volume, params: BrainParams, spacing_mm: float) -> Volume:
+def _by_network(t1: Volume, params: BrainParams) -> Volume:
     device = choose_device(params.device)
-    image = network_image(t1, spacing_mm)
+    image = network_image(t1, params.spacing_mm)
     probability = brain_probability(
         image.values,
         networks=NETWORKS[params.mode],

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.config.preprocessing import MODEL_SPACING_MM
 from ricenet.volume import Affine, Grid, Volume
 
-MODEL_SPACING_MM = 1.5
 DIVISIBLE_BY = 16
 LEAST_SIDE_MM = 192.0
 """Of the filled array: 128 voxels of 1.5 mm, the patches of the training."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
-from ricenet.config.params import BrainParams, ExecutionParams
+from ricenet.config.params import ExecutionParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.preprocess_cohort import SUMMARY
 from ricenet.preprocessing.step_keys import brain_inputs, tool_versions
 from ricenet.runtime.code_digest import code_digest

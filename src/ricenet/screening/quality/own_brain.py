@@ -8,13 +8,13 @@ from typing import Self
 
 from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.stripped import brain_of_stripped
-from ricenet.config.params import BrainParams
+from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.extraction import extract_brain, read_brain, write_brain
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.volume import Volume, load_nifti
 
-SPACING_MM = 2.0
+SPACING_MM = 3.0
 """Of the grid on which HD-BET looks for it: coarse, being a check (docs/quality.md)."""
 
 ORIGIN_FILE = "own_brain.json"
@@ -61,7 +61,7 @@ def find_own_brain(raw: RawSubject, params: BrainParams) -> OwnBrain:
             Volume(scan.data > 0, scan.grid), "all voxels above 0: the scans come without their skull"
         )
     try:
-        mask = extract_brain(scan, raw.subject, spec.title, quick(params), SPACING_MM)
+        mask = extract_brain(scan, raw.subject, spec.title, quick(params))
     except ScanError as error:
         return OwnBrain(None, f"not found: {error.found}")
     return OwnBrain(mask, f"HD-BET, fast, on a grid of {SPACING_MM:g} mm")
@@ -69,4 +69,5 @@ def find_own_brain(raw: RawSubject, params: BrainParams) -> OwnBrain:
 
 def quick(params: BrainParams) -> BrainParams:
     """The settings with which it is found."""
-    return params.model_copy(update={"mode": "fast", "mirroring": False, "engine": "minimal"})
+    settings = {"mode": "fast", "mirroring": False, "engine": "minimal", "spacing_mm": SPACING_MM}
+    return params.model_copy(update=settings)
