@@ -235,6 +235,7 @@ def four_dimensional(path: Path) -> None:
             lambda path: change_voxels(path, one_voxel(-2.0)),
             "1 voxel(s) of negative dose, down to -2 Gy",
         ),
+        ("dose", lambda path: change_voxels(path, one_voxel(4e9)), "unscaled stored integers of the RTDOSE"),
     ],
 )
 def test_a_faulty_file_ends_the_command_with_its_name_and_reason(
