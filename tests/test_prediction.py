@@ -249,6 +249,7 @@ def four_dimensional(path: Path) -> None:
             "dose lies 16 mm away from post_op (post_op.nii.gz)",
         ),
         ("dose", lambda path: change_header(path, 123, b"\x01"), "lengths in metres"),
+        ("dose", lambda path: change_voxels(path, one_voxel(4e9)), "unscaled stored integers of the RTDOSE"),
     ],
 )
 def test_a_faulty_file_ends_the_command_with_its_name_and_reason(
