@@ -35,9 +35,9 @@ LESION = "sub-001/ses-event/anat/sub-001_ses-event_label-lesion_mask.nii.gz"
 
 def write_cohort(project: Path, table: str = TABLE) -> CheckedCohort:
     """Subjects without scans, of which the check has nothing to say; the first has a mask of the lesion."""
-    mask = np.zeros((4, 4, 4), bool)
-    mask[1:3, 1:3, 1:3] = True
-    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 2.0, 4)), project / "data" / LESION)
+    mask = np.zeros((16, 16, 16), bool)
+    mask[7:9, 7:9, 7:9] = True
+    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 2.0, 16)), project / "data" / LESION)
     (project / "data/participants.tsv").write_text(table, encoding="utf-8", newline="")
     for subject in SUBJECTS:
         save_measurements(project / "preprocessed" / subject, MEASUREMENTS)

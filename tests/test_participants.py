@@ -185,7 +185,10 @@ def link(path: Path) -> None:
 UNREADABLE: list[tuple[Callable[[Path], object], str]] = [
     (link, "is a link that leads nowhere"),
     (Path.mkdir, "is a folder"),
-    (os.mkfifo, "cannot be read (no regular file"),  # which would be waited for without end
+    (
+        os.mkfifo,
+        "cannot be read (no regular file, but a folder, a pipe or a device)",
+    ),  # which would be waited for without end
 ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ricenet.runtime.files import locked, read_json, write_json
+from ricenet.runtime.strict_json import JsonError
 
 STAGE_TIMES = Path("work/stage_times.json")
 
@@ -24,7 +24,7 @@ def timed(stage: str, path: Path = STAGE_TIMES) -> Iterator[None]:
 
 def read_stage_times(path: Path = STAGE_TIMES) -> dict[str, float]:
     """Seconds by stage; of a file that is missing or damaged none, since they serve nobody's results."""
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    with contextlib.suppress(FileNotFoundError, JsonError):
         content = read_json(path)
         if isinstance(content, Mapping):
             return {str(k): float(v) for k, v in content.items() if isinstance(v, int | float)}
