@@ -34,7 +34,9 @@ def drawn(rng: np.random.Generator, subjects: int) -> Labelled:
 
 
 def settled(splits: Splits, seed: int, fraction: float) -> SettledPlaces:
-    return SettledPlaces(seed=seed, test_fraction=fraction, folds=splits.folds, test=splits.test)
+    return SettledPlaces(
+        cohort="data/mine", seed=seed, test_fraction=fraction, folds=splits.folds, test=splits.test
+    )
 
 
 def moved(former: dict[str, int], now: dict[str, int]) -> int:
@@ -159,8 +161,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def split(labels: Labelled) -> None:
-    cohort = CheckedCohort(root="data/demo", digest="d", subjects=tuple(subjects_of(labels)))
+def split(labels: Labelled, root: str = "data/demo") -> None:
+    cohort = CheckedCohort(root=root, digest="d", subjects=tuple(subjects_of(labels)))
     CHECKED_COHORT_FILE.parent.mkdir(parents=True, exist_ok=True)
     CHECKED_COHORT_FILE.write_text(cohort.model_dump_json(), encoding="utf-8")
     (CHECKED_COHORT_FILE.parent / "excluded.json").write_text('{"subjects": []}', encoding="utf-8")
@@ -192,8 +194,12 @@ def test_the_stage_starts_from_its_record_and_says_who_moved(
 
 
 def test_whoever_moved_is_named_with_both_places() -> None:
-    former = SettledPlaces(seed=7, test_fraction=0.0, folds=(("a",), ("b", "c")), test=("d",))
-    now = SettledPlaces(seed=7, test_fraction=0.0, folds=(("a", "c"), ("b",)), test=("e",))
+    former = SettledPlaces(
+        cohort="data/mine", seed=7, test_fraction=0.0, folds=(("a",), ("b", "c")), test=("d",)
+    )
+    now = SettledPlaces(
+        cohort="data/mine", seed=7, test_fraction=0.0, folds=(("a", "c"), ("b",)), test=("e",)
+    )
     assert Changes.between(former, now).text == "1 joined, 1 left, 1 moved: c from fold 1 to fold 0"
 
 
@@ -220,3 +226,17 @@ def test_a_damaged_record_is_refused(project: Path, content: str, message: str) 
     PLACES_FILE.write_text(content, encoding="utf-8")
     with pytest.raises(SplitError, match=message):
         read_places()
+
+
+def test_another_cohort_with_the_same_names_is_dealt_anew(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other: Labelled = {f"sub-{i:03d}": LABELS[i % 3 == 0] for i in range(30)}
+    split(other, "data/mine")
+    alone = read_places()
+    PLACES_FILE.unlink()
+    split({f"sub-{i:03d}": LABELS[i % 2] for i in range(25)})
+    split(other, "data/mine")
+    assert read_places() == alone
+    assert "models/folds.json is of data/demo; data/mine is dealt anew" in caplog.text

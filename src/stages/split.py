@@ -17,11 +17,19 @@ logger = logging.getLogger("ricenet.stages.split")
 def main() -> None:
     """Divide the checked cohort once, for every modality set; whoever had a place keeps it."""
     params = read_params()
-    former, (folds, test_fraction) = read_places(), (params.split.folds, params.split.test_fraction)
-    splits = make_splits(read_usable_cohort().subjects, folds, test_fraction, params.seed, former)
+    cohort, former = read_usable_cohort(), read_places()
+    if former is not None and former.cohort != cohort.root:
+        logger.info("%s is of %s; %s is dealt anew", PLACES_FILE, former.cohort, cohort.root)
+        former = None
+    folds, test_fraction = params.split.folds, params.split.test_fraction
+    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former)
     write_splits(splits, Path("work/splits/splits.json"))
     places = SettledPlaces(
-        seed=params.seed, test_fraction=test_fraction, folds=splits.folds, test=splits.test
+        cohort=cohort.root,
+        seed=params.seed,
+        test_fraction=test_fraction,
+        folds=splits.folds,
+        test=splits.test,
     )
     places.write(PLACES_FILE)
     logger.info(

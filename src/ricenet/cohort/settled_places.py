@@ -20,8 +20,9 @@ PLACES_FILE = Path("models/folds.json")
 
 
 class SettledPlaces(Record):
-    """A division without labels. seed, test_fraction: by which it was dealt."""
+    """A division without labels. cohort: its folder. seed, test_fraction: by which it was dealt."""
 
+    cohort: str
     seed: int
     test_fraction: float
     folds: tuple[tuple[str, ...], ...]
