@@ -216,7 +216,8 @@ def test_a_record_whose_link_leads_nowhere_is_not_taken_for_none(project: Path) 
         ("{", r"models/folds.json is not a record of who is in which fold.*git checkout"),
         ('{"seed": 7}', "not a record"),
         (
-            '{"seed": 7, "test_fraction": 0.2, "folds": [["sub-1"], ["sub-2"]], "test": ["sub-1"]}',
+            '{"cohort": "data/mine", "seed": 7, "test_fraction": 0.2, '
+            '"folds": [["sub-1"], ["sub-2"]], "test": ["sub-1"]}',
             "subject sub-1 is in 2 places",
         ),
     ],
