@@ -220,9 +220,9 @@ def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Cl
     options = [part for pair in files.items() for part in pair]
     answer = json.loads(clone.run("ricenet", "predict", *options).stdout)
     assert answer["model"] == "rice-net-dose" and answer["label"] == voted["predicted"]
-    # the cube is the post-op scan's, so nothing but the file's six digits is lost
+    # the cube is the post-op scan's, so nothing is lost but what the answer's four places leave out
     assert answer["p_rice_folds"] == pytest.approx(
-        [float(voted[f"fold_{k}"]) for k in range(FOLDS)], abs=1e-5
+        [float(voted[f"fold_{k}"]) for k in range(FOLDS)], abs=6e-5
     )
 
 
