@@ -13,7 +13,7 @@ from ricenet.evaluation.robustness.altered_volumes import (
     rotated,
     shifted,
     smooth_field,
-    standardised,
+    standardised_as,
     with_bias_field,
 )
 from ricenet.evaluation.robustness.perturbations import Perturbation, bias_field, noise, perturbations
@@ -23,6 +23,11 @@ from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 RNG = np.random.default_rng(5)
 DOSE, EVENT = PAPER_VOLUMES["dose"], PAPER_VOLUMES["event"]
 BLOCK: NDArray[np.float32] = RNG.random(SHAPE, dtype=np.float32)
+
+
+def standardised(values: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """Mean 0 and SD 1 within the brain."""
+    return standardised_as(torch.tensor([-1.0, 1.0]), values, brain)
 
 
 def mri() -> torch.Tensor:
@@ -108,6 +113,18 @@ def test_a_bias_field_multiplies_raw_intensities() -> None:
     expected = standardised(raw * (1 + 0.3 * field / field[BRAIN].abs().max()), BRAIN)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
     assert (found[OUTSIDE] == 0).all()
+
+
+def test_on_a_crop_next_to_no_noise_or_field_changes_next_to_nothing() -> None:
+    # z-scored by the whole brain, of which the crop holds a darker part with more contrast
+    crop = (1.4 * mri() - 0.6).masked_fill(OUTSIDE, 0)
+    for perturb in (noise((EVENT,), 1e-6), bias_field((EVENT,), 1e-6)):
+        np.testing.assert_allclose(
+            perturb.change(given(volumes={"event": crop}), EVENT, 0).numpy(), crop.numpy(), atol=1e-4
+        )
+    noisy = noise((EVENT,), 0.3).change(given(volumes={"event": crop}), EVENT, 0)[BRAIN]
+    assert noisy.mean().item() == pytest.approx(-0.6, abs=1e-3)
+    assert noisy.std(correction=0).item() == pytest.approx(1.4, abs=1e-3)
 
 
 def test_a_quantitative_mri_keeps_its_unit() -> None:

@@ -34,10 +34,12 @@ def read_stage_times(path: Path = STAGE_TIMES) -> dict[str, float]:
 def shown(seconds: float) -> str:
     """For people.
 
-    >>> shown(4.25), shown(75), shown(3725)
-    ('4.2 s', '1 min 15 s', '1 h 2 min')
+    >>> shown(4.25), shown(42.3), shown(75), shown(3725)
+    ('4.2 s', '42 s', '1 min 15 s', '1 h 2 min')
     """
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{rest} s" if rest >= 10 else f"{seconds:.1f} s"

@@ -55,11 +55,17 @@ def _sampled(dose: torch.Tensor, source_from_target: torch.Tensor) -> torch.Tens
     return moved[0, 0]
 
 
-def standardised(values: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
-    """Mean 0 and SD 1 within the brain, 0 outside; both (X, Y, Z)."""
-    inside = values[brain].double()
+def standardised_as(before: torch.Tensor, values: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """Values (X, Y, Z) with mean and SD in the brain shown as they were before they changed, 0 outside.
+
+    before: (N,) values in the brain. Of a whole head these have mean 0 and SD 1, and this is z-scoring again.
+    Of a crop, whose values were z-scored by the whole brain, it stands for it: what the rest of the brain did
+    to mean and SD is not in the crop.
+    """
+    inside, known = values[brain].double(), before.double()
     scaled = (values - inside.mean().float()) / inside.std(correction=0).float()
-    return scaled.masked_fill(~brain, 0.0)
+    restored = scaled * known.std(correction=0).float() + known.mean().float()
+    return restored.masked_fill(~brain, 0.0)
 
 
 def with_noise(mri: torch.Tensor, sd: float, generator: np.random.Generator) -> torch.Tensor:

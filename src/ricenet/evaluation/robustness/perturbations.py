@@ -13,7 +13,7 @@ from ricenet.config.evidence import RobustnessParams
 from ricenet.evaluation.robustness.altered_volumes import (
     rotated,
     shifted,
-    standardised,
+    standardised_as,
     with_bias_field,
     with_noise,
 )
@@ -129,7 +129,7 @@ def noise(mris: tuple[VolumeSpec, ...], sd: float) -> Perturbation:
         source = generator_for("robustness noise", given.seed, given.subject, spec.name, trial)
         mri, brain = given.volumes[spec.name], given.brain
         if spec.scale is None:
-            return standardised(with_noise(mri, sd, source), brain)
+            return standardised_as(mri[brain], with_noise(mri, sd, source), brain)
         of_brain = float(mri[brain].std(correction=0))
         return with_noise(mri, sd * of_brain, source).masked_fill(~brain, 0.0)
 
@@ -144,7 +144,7 @@ def bias_field(mris: tuple[VolumeSpec, ...], share: float) -> Perturbation:
         mri, brain = given.volumes[spec.name], given.brain
         if spec.scale is None:
             raw = given.brain_mean_sd[spec.name] + mri
-            return standardised(with_bias_field(raw, brain, share, source), brain)
+            return standardised_as(mri[brain], with_bias_field(raw, brain, share, source), brain)
         return with_bias_field(mri, brain, share, source).masked_fill(~brain, 0.0)
 
     return Perturbation("bias_field", "bias field in the MRIs", mris, DRAWS, change, share, "of intensity")
