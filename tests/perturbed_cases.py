@@ -9,6 +9,7 @@ import torch
 from small_results import ball
 
 from ricenet.config.evidence import RobustnessParams
+from ricenet.evaluation.robustness.altered_volumes import standardised_as
 from ricenet.evaluation.robustness.perturbations import Given
 
 SHAPE = (20, 20, 20)
@@ -22,6 +23,11 @@ PARAMS = RobustnessParams(
     bias_field=[0.3],
     batch_size=4,
 )
+
+
+def standardised(values: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """Mean 0 and SD 1 within the brain."""
+    return standardised_as(torch.tensor([-1.0, 1.0]), values, brain)
 
 
 def given(**changes: Any) -> Given:

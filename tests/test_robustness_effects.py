@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from perturbed_cases import BRAIN, PARAMS, SHAPE, given
+from perturbed_cases import BRAIN, PARAMS, SHAPE, given, standardised
 
 from ricenet.cohort.splits import Splits
-from ricenet.evaluation.robustness.altered_volumes import standardised
 from ricenet.evaluation.robustness.effects import Robustness, effects, effects_table, read_robustness
 from ricenet.evaluation.robustness.effects_figure import robustness_figure
 from ricenet.evaluation.robustness.perturbations import (

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from perturbed_cases import BRAIN, OUTSIDE, PARAMS, SHAPE, given
+from perturbed_cases import BRAIN, OUTSIDE, PARAMS, SHAPE, given, standardised
 from scipy import ndimage
 
 from ricenet.evaluation.robustness.altered_volumes import (
     rotated,
     shifted,
     smooth_field,
-    standardised_as,
     with_bias_field,
 )
 from ricenet.evaluation.robustness.perturbations import Perturbation, bias_field, noise, perturbations
@@ -23,11 +22,6 @@ from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 RNG = np.random.default_rng(5)
 DOSE, EVENT = PAPER_VOLUMES["dose"], PAPER_VOLUMES["event"]
 BLOCK: NDArray[np.float32] = RNG.random(SHAPE, dtype=np.float32)
-
-
-def standardised(values: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
-    """Mean 0 and SD 1 within the brain."""
-    return standardised_as(torch.tensor([-1.0, 1.0]), values, brain)
 
 
 def mri() -> torch.Tensor:
