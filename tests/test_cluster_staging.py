@@ -11,14 +11,14 @@ import pytest
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import PARTIAL, locked, write_text
-from ricenet.runtime.ray import staging
+from ricenet.runtime.ray import copies
+from ricenet.runtime.ray.copies import sweep_run
 from ricenet.runtime.ray.staging import (
     Files,
     FolderWatch,
     ResultKeeper,
     SupersededError,
     read_folder,
-    sweep_run,
 )
 
 
@@ -129,9 +129,9 @@ def test_what_cannot_be_written_beside_the_driver_is_an_error_without_the_path(t
 
 
 def test_copies_that_nobody_uses_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(staging, "SWEEP_SECONDS", 0.2)
-    home = staging.home_of_copies()
+    monkeypatch.setattr(copies.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(copies, "SWEEP_SECONDS", 0.2)
+    home = copies.home_of_copies()
     write_text(home / "run-one-node" / "inputs" / "a", "volumes")
     write_text(home / "run-two-node" / "inputs" / "a", "volumes")
     with locked(home / "run-one-node.lock", shared=True):
@@ -145,8 +145,8 @@ def test_copies_that_nobody_uses_are_swept(tmp_path: Path, monkeypatch: pytest.M
 def test_a_folder_that_others_can_read_gets_no_copies(
     spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
-    home = staging.home_of_copies()
+    monkeypatch.setattr(copies.tempfile, "tempdir", str(tmp_path))
+    home = copies.home_of_copies()
     assert home.stat().st_mode & 0o777 == 0o700
     if spoil == "a link":
         home.rename(tmp_path / "real")
@@ -154,4 +154,4 @@ def test_a_folder_that_others_can_read_gets_no_copies(
     else:
         home.chmod(0o755)
     with pytest.raises(RicenetError, match="no patient's data is copied there"):
-        staging.home_of_copies()
+        copies.home_of_copies()

@@ -29,9 +29,8 @@ from ricenet.config.network_params import ResNetParams, SmallCnnParams
 from ricenet.evaluation.evidence.calibration import fit_temperature
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
-from ricenet.evaluation.occlusion.explained_case import Explanation
+from ricenet.evaluation.occlusion.explained_case import Explanation, structure_doses
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
-from ricenet.evaluation.structure_doses import structure_doses
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble

@@ -24,6 +24,24 @@ import_app.command("burdenko")(burdenko)
 import_app.command("cfb-gbm")(cfb_gbm)
 
 
+ClinicalFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="patient_id with labels, rt_end_date and more (.csv or .tsv)."),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Who is which subject (default: beside the map, its name with .key.csv)."
+    ),
+]
+UnmatchedOk = Annotated[
+    bool,
+    typer.Option(
+        "--unmatched-ok", help="Import although patient_ids of the clinical table look like others."
+    ),
+]
+
+
 @import_app.command("dicom")
 def dicom(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder of the DICOM export.")],
@@ -34,23 +52,10 @@ def dicom(
             "--map", metavar="FILE", help="Which series are used for what (.csv); proposed if missing."
         ),
     ],
-    clinical: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="patient_id with labels, rt_end_date and more (.csv or .tsv)."),
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Who is which subject (default: beside the map, its name with .key.csv)."
-        ),
-    ] = None,
+    clinical: ClinicalFile = None,
+    key: KeyFile = None,
     file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
-    unmatched_ok: Annotated[
-        bool,
-        typer.Option(
-            "--unmatched-ok", help="Import although patient_ids of the clinical table look like others."
-        ),
-    ] = False,
+    unmatched_ok: UnmatchedOk = False,
 ) -> None:
     """Import MRI and dose from DICOM; the first call proposes the map, the second imports (docs/import.md).
 

@@ -26,7 +26,8 @@ from typing import Any, Generic, TypeVar
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.machine import Backend, GpuShare, Share, gpu_names, shares, thread_limits
 from ricenet.runtime.progress import task_progress
-from ricenet.runtime.ray.run import DIED, Died, work_on_cluster, work_on_node
+from ricenet.runtime.ray.attempt import work_on_node
+from ricenet.runtime.ray.run import DIED, Died, work_on_cluster
 from ricenet.runtime.ray.staging import StagedTask
 
 logger = logging.getLogger(__name__)

@@ -43,8 +43,7 @@ def build_evidence(
     predictions: held out, by modality set. scalars: of every subject outside the test set.
     convolutions: of their volumes, likewise; without them no regression sees volumes.
     """
-    by_subject = {p.participant_id: p for of_set in predictions.values() for p in of_set}
-    everyone = HeldOut.of({"": list(by_subject.values())})
+    everyone = _everyone(predictions)
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
     scores = {
         name: scores_with_intervals(held.p_rice[name], held.is_rice, seed, resamples)
@@ -76,6 +75,12 @@ def build_evidence(
         repeats=repeats,
         guards=tuple(guards),
     )
+
+
+def _everyone(predictions: Mapping[str, Sequence[Prediction]]) -> HeldOut:
+    """Each subject that any set judges, once."""
+    by_subject = {p.participant_id: p for of_set in predictions.values() for p in of_set}
+    return HeldOut.of({"": list(by_subject.values())})
 
 
 def _excluded(networks: Mapping[str, HeldOut], splits: Splits) -> dict[str, tuple[str, ...]]:

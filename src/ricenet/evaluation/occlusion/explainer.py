@@ -24,10 +24,9 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
 from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
 from ricenet.evaluation.held_out import HeldOut, lacking, read_out_of_fold
-from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote
+from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote, structure_doses
 from ricenet.evaluation.occlusion.map_summary import summarise
 from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
-from ricenet.evaluation.structure_doses import structure_doses
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.errors import ResultError

@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,11 @@ import numpy as np
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.machine import GpuShare, Share, shares, thread_limits
-from ricenet.runtime.ray.cluster import (
-    Cluster,
-    alive_nodes,
-    cluster,
-    differences,
-    on_node,
-    require_ray,
-    versions_here,
-)
+from ricenet.runtime.ray.attempt import Attempt, answer_of
+from ricenet.runtime.ray.cluster import Cluster, alive_nodes, cluster, on_node, require_ray, versions_here
+from ricenet.runtime.ray.copies import StagedInputs, sweep_run
 from ricenet.runtime.ray.placing import Node, Placing, has_room, place
-from ricenet.runtime.ray.staging import ResultKeeper, Sender, StagedInputs, StagedTask, staged, sweep_run
+from ricenet.runtime.ray.staging import ResultKeeper, StagedTask
 
 logger = logging.getLogger(__name__)
 
@@ -51,25 +45,6 @@ class Died:
 
     error: str
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt at a task, as it goes to a node.
-
-    staging: says how to make the task there; None: `task` is it. keeper: Ray's handle of a ResultKeeper.
-    run: a name for this run alone. versions: what a node has to have, if it is not among the known ones.
-    """
-
-    position: int
-    task: Any
-    staging: StagedInputs | None
-    keeper: Any
-    run: str
-    versions: Mapping[str, str]
-    known_nodes: frozenset[str]
-    log_level: int
-    send_seconds: float
 
 
 def work_on_cluster(
@@ -101,39 +76,6 @@ def work_on_cluster(
         )  # fmt: skip
         with run.keeping():
             yield from run.work(placing)
-
-
-def work_on_node(function: Callable[[Any], Any], attempt: Attempt) -> Any:
-    """Do one task where this is called, with its files if it has any.
-
-    Raises RicenetError: this node's software differs from the driver's, its temporary folder is not usable,
-    or what it sends cannot be kept.
-    """
-    node = require_ray().get_runtime_context().get_node_id()
-    if node not in attempt.known_nodes and (different := differences(versions_here(), attempt.versions)):
-        raise RicenetError(f"a node that joined lately has {different}: install the same there")
-    number, left = _answer(attempt.keeper.begin.remote(attempt.position, node))
-
-    def send(*changes: Any) -> None:
-        _answer(attempt.keeper.keep.remote(attempt.position, number, *changes))
-
-    if attempt.staging is None:
-        with Sender(send, None, attempt.log_level, attempt.send_seconds):
-            return function(attempt.task)
-    with (
-        staged(attempt.staging, left, attempt.run, node) as (task, watch),
-        Sender(send, watch, attempt.log_level, attempt.send_seconds),
-    ):
-        return function(task)
-
-
-def _answer(reference: Any) -> Any:
-    """What a remote call returned; its error as it was raised there, without Ray's traceback in the text."""
-    ray = require_ray()
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
 
 
 class _Run:
@@ -288,7 +230,7 @@ class _Run:
     def ask(self, reference: Any) -> Any:
         """An answer of the keeper; raises RicenetError where it has ended."""
         try:
-            return _answer(reference)
+            return answer_of(reference)
         except self.ray.exceptions.RayActorError:
             raise RicenetError(
                 "the process on this machine that keeps what workers send has ended (killed, or out of "
