@@ -2,7 +2,7 @@ import csv
 import shutil
 from dataclasses import replace
 
-import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -106,6 +106,14 @@ def test_equal_input_gives_equal_bytes(tmp_path):
             figure = macro_f1_figure(METRICS, {ALL_THREE: 0.75}, PAPER_VOLUMES)
             save_figure(figure, tmp_path / f"{name}.{suffix}")
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_saved_figure_lies_at_rounded_places_for_the_layout_solver_differs_in_the_last_bit(tmp_path):
+    figure = macro_f1_figure(METRICS, {}, PAPER_VOLUMES)
+    save_figure(figure, tmp_path / "figure.svg")
+    for axes in figure.axes:
+        bounds = axes.get_position(original=True).bounds
+        assert bounds == tuple(round(edge, 6) for edge in bounds)
 
 
 def test_figures_ignore_and_keep_the_users_own_settings(tmp_path):

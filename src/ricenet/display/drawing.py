@@ -65,7 +65,22 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG, by the suffix, without dates or versions in it."""
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     with style(), atomic_path(path) as temporary:
+        _settle_layout(figure)
         figure.savefig(temporary, dpi=DPI, metadata=metadata, facecolor="white")
+
+
+def _settle_layout(figure: Figure) -> None:
+    """Lay the figure out once and keep the places, rounded to a hundredth of a pixel or less.
+
+    Constrained layout (matplotlib 3.11, kiwisolver 1.5) gives places that differ in the last bit from one
+    drawing to the next, and the names of clipping paths in an SVG are hashes of these places.
+    """
+    figure.set_dpi(DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(float(v), 6) for v in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def slice_of(data: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 
 from ricenet.config.tuning import SEARCHED
+from ricenet.display.drawing import save_figure
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.storage import database_errors
@@ -40,7 +41,6 @@ HISTORY, IMPORTANCE, SLICES = "history.png", "importance.png", "slices.png"
 LEAST_FOR_IMPORTANCE = 10
 """Trials with a score; of fewer, importance would be noise."""
 
-DPI = 120
 _COLUMNS = 5
 _BLUE, _GREY, _ORANGE = "#0072B2", "#8c8c8c", "#E69F00"
 _LABEL = "macro-F1, mean over folds"
@@ -89,10 +89,10 @@ def _entry(best: Sequence[TrialRecord], folds: int, *, nested: bool) -> Mapping[
 def draw_search(study: Study, record: StudyRecord, trials: Sequence[TrialRecord], folder: Path) -> None:
     """Write the figures of a study; that of importance where enough trials are complete."""
     scored = [trial for trial in trials if trial.state in ("complete", "pruned") and trial.score]
-    _save(_history(scored, record), folder / HISTORY)
-    _save(_slices(scored, record), folder / SLICES)
+    save_figure(_history(scored, record), folder / HISTORY)
+    save_figure(_slices(scored, record), folder / SLICES)
     if found := _importances(study, scored):
-        _save(_importance(found), folder / IMPORTANCE)
+        save_figure(_importance(found), folder / IMPORTANCE)
 
 
 def _importances(study: Study, trials: Sequence[TrialRecord]) -> Mapping[str, float]:
@@ -170,7 +170,3 @@ def _figure(width_in: float, height_in: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_in, height_in), layout="constrained")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, facecolor="white")
