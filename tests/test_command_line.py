@@ -100,7 +100,7 @@ def test_an_unknown_scale_is_refused(params: Path) -> None:
 
 
 def test_a_misspelt_key_ends_a_command_with_its_path_and_no_traceback(params: Path) -> None:
-    params.write_text(params.read_text().replace("epochs: 60", "epohs: 60"))
+    params.write_text(params.read_text().replace("epochs: 30", "epohs: 30"))
     result = CliRunner().invoke(app, ["params", "show", "--file", str(params)])
     assert result.exit_code == 1
     assert "training.epohs: unknown key" in result.output

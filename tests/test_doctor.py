@@ -82,7 +82,7 @@ def damaged_store(project: Path) -> None:
 
 def invalid_parameters(project: Path) -> None:
     file = project / "params.yaml"
-    file.write_text(file.read_text().replace("epochs: 60", "epohs: 60"))
+    file.write_text(file.read_text().replace("epochs: 30", "epohs: 30"))
 
 
 def dangling(name: str) -> Callable[[Path], object]:

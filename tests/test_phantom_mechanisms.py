@@ -27,7 +27,7 @@ from ricenet.phantom.ceilings import area_under_curve, best_macro_f1, ceiling
 from ricenet.phantom.courses import courses_of
 from ricenet.phantom.mechanism import MECHANISMS, SHARE_OF_RICE, Evidence, Mechanism, probability_of_rice
 from ricenet.phantom.phantom_subject import SyntheticSubject, draw_cause, make_subject, write_subject
-from ricenet.phantom.write_cohort import draw_causes, write_phantom
+from ricenet.phantom.write_cohort import draw_causes, held_out_subjects, with_rice_share, write_phantom
 from ricenet.runtime.errors import ParamsError, ResultError
 from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.randomness import generator_for
@@ -69,6 +69,30 @@ def test_the_probability_of_rice_has_the_share_of_the_paper(name: str) -> None:
     # dose_height's is that of the cohort that the project has described since its beginning
     share = 0.429 if name == "dose_height" else SHARE_OF_RICE
     assert expected == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "share", "rice"), [(92, 37 / 92, 37), (46, 0.402, 18), (5, 0.9, 4), (3, 0.1, 0)]
+)
+def test_a_share_of_rice_is_reached_by_the_intercept_alone(subjects: int, share: float, rice: int) -> None:
+    mechanism = MECHANISMS["clinical"]
+    changed = with_rice_share(mechanism, share, subjects, 7)
+    assert replace(changed, intercept=mechanism.intercept) == mechanism
+    causes = draw_causes(subjects, 7, changed)
+    assert sum(cause.label == "rice" for cause in causes) == rice
+    assert [c.evidence for c in causes] == [c.evidence for c in draw_causes(subjects, 7, mechanism)]
+
+
+def test_the_demo_has_the_papers_numbers() -> None:
+    settings = read_params(Path(__file__).parents[1] / "params.yaml").phantom
+    assert settings.rice_share is not None
+    mechanism = with_rice_share(
+        MECHANISMS[settings.mechanism], settings.rice_share, settings.subjects, settings.seed
+    )
+    causes = draw_causes(settings.subjects, settings.seed, mechanism)
+    held_out = held_out_subjects(causes, settings.test_fraction, settings.seed)
+    labels = [cause.label for cause in causes]
+    assert (labels.count("recurrence"), labels.count("rice"), len(held_out)) == (55, 37, 12)
 
 
 def test_a_product_is_rice_where_both_signs_agree() -> None:

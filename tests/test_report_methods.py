@@ -29,7 +29,7 @@ def test_methods_report_this_runs_numbers(project):
         "2-fold cross-validation", "test set of 2 (1 and 1) was set aside", "(seed 7)",
         "ANTs (antspyx of unknown version; a rigid transform", "divided by 60 Gy",
         "trained for each of 7 modality sets",
-            "everything else being the same for all of them: 60 epochs of Adam",
+            "everything else being the same for all of them: 30 epochs of Adam",
         "learning rate 0.0005", "(999 resamples", "The 21 pairs", "1 baseline without an image network",
         "dose shifted, dose of another patient", "No model of this run has voted on the test set;",
     ):  # fmt: skip

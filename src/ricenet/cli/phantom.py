@@ -29,13 +29,17 @@ def phantom(
     from ricenet.config.params import read_params
     from ricenet.phantom.dicom.export import write_dicom_phantom
     from ricenet.phantom.mechanism import mechanism_named
-    from ricenet.phantom.write_cohort import write_phantom
+    from ricenet.phantom.write_cohort import with_rice_share, write_phantom
 
     log_to_stderr()
     with mendable_errors():
         params = read_params(file)
         settings = params.phantom
         count = settings.subjects if subjects is None else subjects
+        seed = settings.seed if seed is None else seed
+        mechanism = mechanism_named(settings.mechanism)
+        if settings.rice_share is not None:
+            mechanism = with_rice_share(mechanism, settings.rice_share, count, seed)
         write, what = (
             (write_dicom_phantom, "patients as DICOM")
             if dicom
@@ -44,8 +48,8 @@ def phantom(
         write(
             folder,
             count,
-            settings.seed if seed is None else seed,
-            mechanism_named(settings.mechanism),
+            seed,
+            mechanism,
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
             volumes=params.volumes,

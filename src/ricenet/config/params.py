@@ -50,7 +50,11 @@ class CohortParams(Section):
 
 
 class PhantomParams(Section):
-    """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md)."""
+    """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md).
+
+    rice_share: share of RICE, to the nearest subject, by the mechanism's intercept; None: the mechanism's
+    own intercept, which gives the paper's share on average.
+    """
 
     subjects: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -58,6 +62,7 @@ class PhantomParams(Section):
     spacing_mm: Annotated[float, Field(ge=0.5, le=4)]
     single_fraction_share: Probability
     mechanism: MechanismName
+    rice_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -163,18 +163,24 @@ class Evidence:
         return float(np.clip(0.5 + 0.3 * (self.remote or 0.0), 0.0, 1.0))
 
 
+def log_odds_of_rice(evidence: Evidence, mechanism: Mechanism) -> float:
+    """The subject's true log-odds of RICE."""
+    return float(
+        mechanism.log_odds(
+            {
+                "dose": evidence.dose,
+                "post_op": evidence.post_op,
+                "event": evidence.event,
+                "place": 1.0 if evidence.in_plateau else -1.0,
+                "remote": evidence.remote or 0.0,
+            }
+        )
+    )
+
+
 def probability_of_rice(evidence: Evidence, mechanism: Mechanism) -> float:
     """The subject's true probability of RICE."""
-    logit = mechanism.log_odds(
-        {
-            "dose": evidence.dose,
-            "post_op": evidence.post_op,
-            "event": evidence.event,
-            "place": 1.0 if evidence.in_plateau else -1.0,
-            "remote": evidence.remote or 0.0,
-        }
-    )
-    return float(1.0 / (1.0 + np.exp(-logit)))
+    return float(1.0 / (1.0 + np.exp(-log_odds_of_rice(evidence, mechanism))))
 
 
 def draw_label(p_rice: float, rng: np.random.Generator) -> Label:

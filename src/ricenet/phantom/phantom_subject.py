@@ -15,7 +15,7 @@ from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, make_an
 from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions
-from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, probability_of_rice
+from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, log_odds_of_rice, probability_of_rice
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
@@ -45,6 +45,14 @@ def draw_cause(subject: str, seed: int, mechanism: Mechanism) -> Cause:
     p_rice = probability_of_rice(evidence, mechanism)
     label = draw_label(p_rice, generator_for("phantom", seed, subject, "label"))
     return Cause(subject, evidence, p_rice, label)
+
+
+def least_intercept_for_rice(subject: str, seed: int, mechanism: Mechanism) -> float:
+    """The mechanism's intercept beyond which `draw_cause` makes this subject RICE."""
+    evidence = Evidence.draw(generator_for("phantom", seed, subject, "evidence"), mechanism)
+    needed = generator_for("phantom", seed, subject, "label").uniform()
+    rest = log_odds_of_rice(evidence, mechanism) - mechanism.intercept
+    return float(np.log(needed) - np.log1p(-needed) - rest)
 
 
 @dataclass(frozen=True)

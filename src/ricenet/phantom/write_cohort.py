@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import Mechanism
-from ricenet.phantom.phantom_subject import Cause, draw_cause, write_subject
+from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
@@ -56,13 +57,30 @@ def write_phantom(
         task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects")
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
-        write_json(temporary / GROUND_TRUTH / MECHANISM_FILE, {"mechanism": mechanism.name})
+        said = {"mechanism": mechanism.name, "intercept": round(mechanism.intercept, 6)}
+        write_json(temporary / GROUND_TRUTH / MECHANISM_FILE, said)
         _write_tables(temporary, causes, test, seed)
 
 
 def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:
     """The causes of subjects sub-001 and on; more subjects change none."""
-    return [draw_cause(f"sub-{number:03d}", seed, mechanism) for number in range(1, subjects + 1)]
+    return [draw_cause(subject, seed, mechanism) for subject in _names(subjects)]
+
+
+def with_rice_share(mechanism: Mechanism, share: float, subjects: int, seed: int) -> Mechanism:
+    """The mechanism with the intercept at which that share of these subjects is RICE, to the nearest one.
+
+    Subjects and what they draw stay as they are: the intercept alone decides, midway between the one at
+    which the last of them becomes RICE and the one at which the next would.
+    """
+    needed = sorted(least_intercept_for_rice(subject, seed, mechanism) for subject in _names(subjects))
+    edges = [needed[0] - 1.0, *needed, needed[-1] + 1.0]
+    rice = round(share * subjects)
+    return replace(mechanism, intercept=(edges[rice] + edges[rice + 1]) / 2)
+
+
+def _names(subjects: int) -> list[str]:
+    return [f"sub-{number:03d}" for number in range(1, subjects + 1)]
 
 
 def require_new_folder(folder: Path) -> None:
