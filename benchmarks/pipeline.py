@@ -1,0 +1,294 @@
+"""The whole demo, stage by stage, against the build of commit 3bf474d.
+
+    python benchmarks/pipeline.py                  # 92 subjects on both sides, two hours
+    python benchmarks/pipeline.py --subjects 12    # a quick look: starts weigh more
+    python benchmarks/pipeline.py --present-only   # peak, second repro, one more subject, disk
+
+Two copies of the project, each with the code of its own commit and the same environment (requirements.lock is
+the same at both), and one cohort that the present build writes. The stages run in turn, the base's and then
+the present one's, each as DVC would start it; training has the settings of 3bf474d on both sides. The present
+side has the crop and what else has come since, so that its stages do more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from figure import report
+from ruamel.yaml import YAML
+
+from ricenet.runtime.files import read_json
+
+PROJECT = Path(__file__).parents[1]
+BASE = "3bf474d"
+PAPER_SETS = ["post_op", "event", "dose", "post_op+event", "post_op+dose", "event+dose", "post_op+event+dose"]
+PROMOTE = "promote"
+YAML_FILE = YAML()
+
+
+@dataclass
+class Side:
+    """A copy of the project and the wall seconds of its stages."""
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+
+    def command(self, *words: str) -> None:
+        """Run words in the copy with its own code; its output only where it fails."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.folder / "src"),
+            "PATH": path,
+            "TQDM_DISABLE": "1",
+        }
+        done = subprocess.run(
+            words,
+            check=False,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
+
+    def timed(self, name: str, *words: str) -> None:
+        """Run words and keep wall and CPU seconds, of all its processes, under a name."""
+        before, start = _cpu_seconds(), time.perf_counter()
+        self.command(*words)
+        self.seconds[name] = time.perf_counter() - start
+        self.cpu_seconds[name] = _cpu_seconds() - before
+        print(f"{self.folder.name} {name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
+
+    def stage(self, name: str) -> None:
+        """Run a stage of dvc.yaml without DVC."""
+        if name == PROMOTE:
+            self.timed(name, *_ricenet("promote", "best", "--demo-only", "--if-none"))
+        else:
+            self.timed(name, sys.executable, f"src/stages/{name}.py")
+
+
+def _ricenet(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", "from ricenet.cli import app; app()", *words)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Run the stages of both sides, then what only the present side answers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--subjects", type=int, default=92)
+    parser.add_argument("--present-only", action="store_true", help="without the base")
+    parser.add_argument(
+        "--small-cohort", action="store_true", help="train the present side's other recipe too"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the copies are made and kept (default: a temporary one)"
+    )
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        present = Side(_copy("HEAD", folder / "present"))
+        shutil.copy(
+            PROJECT / "src/ricenet/evaluation/occlusion/page/viewer.js",
+            present.folder / "src/ricenet/evaluation/occlusion/page/viewer.js",
+        )
+        base = None if arguments.present_only else Side(_copy(BASE, folder / "base"))
+        with Peak() as peak:
+            _run_stages(present, base, arguments.subjects, small_cohort=arguments.small_cohort)
+        if base is not None:
+            _compare(present, base, arguments.subjects)
+        else:
+            met = peak.gigabytes <= 5.3
+            report("peak memory of the demo, GB", peak.gigabytes, "at most 5.3", "resident sizes added", met)
+        _present_alone(present, arguments.subjects)
+
+
+def _copy(commit: str, folder: Path) -> Path:
+    """A clone at a commit, with git and DVC as in a fresh clone."""
+    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
+    resolved = subprocess.run(
+        ["git", "-C", str(PROJECT), "rev-parse", commit], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", resolved], check=True)
+    return folder
+
+
+def _run_stages(present: Side, base: Side | None, subjects: int, *, small_cohort: bool) -> None:
+    """Write the cohort, then run the stages of both sides in turn."""
+    sides = [present] if base is None else [base, present]
+    former = _params(BASE)
+    for side in sides:
+        params = YAML_FILE.load((side.folder / "params.yaml").read_text())
+        params["phantom"]["subjects"] = subjects
+        if base is not None:
+            params["training"]["epochs"] = former["training"]["epochs"]
+        if side is present and not small_cohort:
+            params["modality_sets"] = PAPER_SETS
+            params["explain"]["modality_sets"] = former["explain"]["modality_sets"]
+        with (side.folder / "params.yaml").open("w") as stream:
+            YAML_FILE.dump(params, stream)
+        side.timed("phantom", *_ricenet("phantom", "work/phantom"))
+    for side in sides:
+        shutil.copytree(present.folder / "work/phantom", side.folder / "data/demo")
+    waiting = [(side, _stages(side)) for side in sides]
+    while any(names for _, names in waiting):
+        for side, names in waiting:
+            if names:
+                side.stage(names.pop(0))
+
+
+def _params(commit: str) -> dict[str, Any]:
+    show = ["git", "-C", str(PROJECT), "show", f"{commit}:params.yaml"]
+    loaded: dict[str, Any] = YAML_FILE.load(
+        subprocess.run(show, check=True, capture_output=True, text=True).stdout
+    )
+    return loaded
+
+
+def _stages(side: Side) -> list[str]:
+    """In order; a set is promoted before the champions are looked for."""
+    names = list(YAML_FILE.load((side.folder / "dvc.yaml").read_text())["stages"])
+    # models have to be registered before one can be promoted
+    names.remove("register")
+    at = names.index("resolve")
+    return [*names[:at], "register", PROMOTE, *names[at:]]
+
+
+def _compare(present: Side, base: Side, subjects: int) -> None:
+    def ratio(names: Sequence[str]) -> float:
+        return sum(base.seconds[n] for n in names if n in base.seconds) / sum(
+            present.seconds[n] for n in names if n in present.seconds
+        )
+
+    others = [name for name in {**base.seconds, **present.seconds} if name != "train"]
+    agreement = f"{subjects} subjects, macro-F1 of sets within {_largest_difference(present, base):.2f}"
+    for name, names, goal in (
+        ("whole demo but training", others, 2.2),
+        ("quality stage", ["quality"], 6.0),
+        ("35 trainings", ["train"], 1.6),
+    ):
+        report(
+            f"{name}, times as fast as {BASE}",
+            found := ratio(names),
+            f"at least {goal}",
+            agreement,
+            found >= goal,
+        )
+    for name in others:
+        print(
+            f"{name}: {base.seconds.get(name, 0):.1f} s -> {present.seconds.get(name, 0):.1f} s",
+            file=sys.stderr,
+        )
+
+
+def _largest_difference(present: Side, base: Side) -> float:
+    """Between the two sides' mean validation macro-F1s of a set."""
+    ours, theirs = (read_json(side.folder / "work/evaluation/metrics.json") for side in (present, base))
+    return max(abs(ours[name]["macro_f1_mean"] - theirs[name]["macro_f1_mean"]) for name in PAPER_SETS)
+
+
+def _present_alone(present: Side, subjects: int) -> None:
+    present.command("dvc", "repro")  # what DVC has not seen; all of it is in the store
+    present.timed("second dvc repro", "dvc", "repro")
+    present.timed("check", *_ricenet("check", "data/demo"))
+    present.timed("help", *_ricenet("--help"))
+    for name, seconds in (("second dvc repro", 5.0), ("check", 5.0), ("help", 0.5)):
+        taken = present.seconds[name]
+        report(f"{name}, s", taken, f"at most {seconds}", f"{subjects} subjects", taken <= seconds)
+    stored = sum(_gigabytes(present.folder / name) for name in ("work", "models", "mlflow", ".dvc/cache"))
+    report("disk of a finished demo, GB", stored, "at most 1.0", f"{subjects} subjects", stored <= 1.0)
+    _one_more_subject(present, subjects)
+
+
+def _one_more_subject(present: Side, subjects: int) -> None:
+    """A subject without label joins the raw cohort; every stage but those that train runs again."""
+    more = present.folder.parent / "one-more"
+    present.command(*_ricenet("phantom", str(more), "--subjects", str(subjects + 1)))
+    new, cohort = f"sub-{subjects + 1:03d}", present.folder / "data/demo"
+    shutil.copytree(more / new, cohort / new)
+    with (cohort / "participants.tsv").open("a") as table:
+        # joins as an unlabelled subject of no subset: folds and trainings stay
+        row = next(
+            line for line in (more / "participants.tsv").read_text().splitlines() if line.startswith(new)
+        )
+        table.write(
+            "\t".join(["n/a" if i in (1, 2, 3) else cell for i, cell in enumerate(row.split("\t"))]) + "\n"
+        )
+    names = [name for name in _stages(present) if name not in ("train", "tune", "repeat", PROMOTE)]
+    for name in names:
+        present.timed(f"one more: {name}", sys.executable, f"src/stages/{name}.py")
+    taken = sum(seconds for name, seconds in present.seconds.items() if name.startswith("one more"))
+    report("one more subject, s", taken, "under 40", "all stages but training", taken < 40)
+
+
+def _gigabytes(folder: Path) -> float:
+    """Of a folder's files, hard links once."""
+    sizes = {s.st_ino: s.st_blocks * 512 for p in folder.rglob("*") if (s := p.lstat()) and not p.is_dir()}
+    return sum(sizes.values()) / 1e9
+
+
+class Peak:
+    """The largest sum of the resident sizes of this process's descendants, looked at ten times a second."""
+
+    def __enter__(self) -> Peak:
+        """Begin to look."""
+        self.gigabytes, self._ended = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            self.gigabytes = max(self.gigabytes, _descendants_bytes(os.getpid()) / 1e9)
+
+
+def _descendants_bytes(root: int) -> int:
+    parents, sizes = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                sizes[int(entry.name)] = int((entry / "statm").read_text().split()[1]) * os.sysconf(
+                    "SC_PAGE_SIZE"
+                )
+            except OSError:  # it has ended
+                continue
+    found, total = {root}, 0
+    for _ in range(len(parents)):
+        new = {pid for pid, parent in parents.items() if parent in found} - found
+        if not new:
+            break
+        found |= new
+        total += sum(sizes.get(pid, 0) for pid in new)
+    return total
+
+
+if __name__ == "__main__":
+    main()
