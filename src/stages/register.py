@@ -8,20 +8,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config.params import read_params
+from ricenet.config.params import PARAMS_FILE, TrackingParams, read_params
 from ricenet.runtime.files import write_json
 from ricenet.tracking.connection import open_store
-from ricenet.tracking.register_models import register_ensembles
+from ricenet.tracking.settled import unless_unchanged
+
+PUBLISHED = ("cohort", "evaluation", "evidence", "explain", "guards", "quality", "report", "robustness",
+             "training", "tuning", "vote")  # fmt: skip
+"""Folders of work/ of which runs and versions tell."""
+
+
+def registered(tracking: TrackingParams) -> dict[str, dict[str, str]]:
+    """Modality set -> its registered model and ensemble, once MLflow agrees with the files."""
+    from ricenet.tracking.register_models import register_ensembles
+
+    project = Path()
+    store = open_store(project, tracking.uri, tracking.experiment)
+    return register_ensembles(project, store, tracking.model_prefix)
 
 
 def main() -> None:
     """Make MLflow agree with the files, and register ensembles that are new."""
     tracking = read_params().tracking
-    project = Path()
-    store = open_store(project, tracking.uri, tracking.experiment)
-    write_json(
-        project / "work" / "registered.json", register_ensembles(project, store, tracking.model_prefix)
-    )
+    seen = [Path(PARAMS_FILE), Path("models"), *(Path("work") / name for name in PUBLISHED)]
+    found = unless_unchanged("registered", tracking.uri, seen, lambda: registered(tracking))
+    write_json(Path("work/registered.json"), found)
 
 
 if __name__ == "__main__":
