@@ -43,6 +43,7 @@ $(VIEWER): $(wildcard viewer/*.json viewer/*.mjs viewer/src/* viewer/licences/*)
 repro: setup ## Run the protocol; on the demo cohort, promote the best set and vote
 	dvc repro
 	ricenet promote best --demo-only --if-none
+	ricenet store share
 	dvc repro
 	ricenet store times
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -117,6 +118,17 @@ def test_a_cohort_in_its_place_is_not_copied_and_added_again_after_a_change(
     assert command("add", "data/mine").exit_code == 0
     assert (project / "data/mine.dvc").read_text() != version
     assert (project / "params.yaml").read_text() == params
+
+
+def test_a_project_with_a_cohort_of_its_own_keeps_copies_that_can_be_corrected(
+    project: Path, mine: Path
+) -> None:
+    shutil.copy(REPOSITORY / ".dvc/config", project / ".dvc/config")
+    assert command("add", str(mine)).exit_code == 0
+    table = project / "data/mine/participants.tsv"
+    assert table.stat().st_nlink == 1 and os.access(table, os.W_OK) and table.stat().st_mode & 0o200
+    assert "hardlink" not in (project / ".dvc/config").read_text().split("type")[1]
+    assert (project / ".dvc/config").read_text().startswith("[core]\n    analytics = false")
 
 
 def faulty(project: Path, mine: Path) -> None:

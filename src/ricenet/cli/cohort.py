@@ -40,7 +40,7 @@ def add(
         typer.echo(f"{root}: {'copied' if adoption.copied else 'already there'}, versioned by DVC")
         typer.echo(f"params.yaml: cohort.root is {root}")
         ignored = root.with_name(".gitignore")
-        files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), "params.yaml"]
+        files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), ".dvc/config", "params.yaml"]
         mend = "  correct what the warnings name\n" if forbidden else ""
         typer.echo(f"Next:\n{mend}  git add {' '.join(map(str, files))}\n  dvc repro")
 

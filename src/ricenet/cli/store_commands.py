@@ -34,6 +34,15 @@ def gc(
         typer.echo(f"{sum(part.freed_bytes for part in swept) / 1e6:.1f} MB in all")
 
 
+@store_app.command("share")
+def share() -> None:
+    """Hold files that the store and DVC's cache both have once, as hard links."""
+    from ricenet.runtime.store_share import share_with_cache
+
+    with mendable_errors():
+        typer.echo(f"{share_with_cache(Path()) / 1e6:.1f} MB of the store freed")
+
+
 @store_app.command("times")
 def times() -> None:
     """Show how long each stage took when it last ran."""

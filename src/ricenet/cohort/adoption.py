@@ -17,12 +17,14 @@ from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import atomic_folder
+from ricenet.runtime.store_share import links_are_allowed
 
 logger = logging.getLogger(__name__)
 
 DATA = Path("data")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _DEMO = "demo"
+_COPIES = "reflink,copy"
 _NOT_COPIED = (".git", ".dvc", ".datalad", ".partial-*")
 """What versions a cohort elsewhere is no part of it, and DVC refuses a repository inside its own."""
 
@@ -62,7 +64,10 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
         logger.info("copying it to %s", root)
         _copy(folder, project / root)
     logger.info("versioning it: dvc add %s", root)
-    _dvc_add(project, root)
+    if links_are_allowed(project):
+        # a cohort that is corrected by hand must not be links into DVC's cache
+        _dvc(project, root, "config", "cache.type", _COPIES)
+    _dvc(project, root, "add", root.as_posix())
     change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
     return Adoption(root, not is_in_place, params.cohort.exclude_faulty, cohort)
 
@@ -122,12 +127,12 @@ def _copy(folder: Path, target: Path) -> None:
         ) from None
 
 
-def _dvc_add(project: Path, root: Path) -> None:
+def _dvc(project: Path, root: Path, *words: str) -> None:
     # not `dvc`, which may be another environment's
-    command = [sys.executable, "-m", "dvc", "add", root.as_posix()]
+    command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CohortError(
-            f"dvc add {root} failed; params.yaml is unchanged and the cohort lies in {root}. Correct it "
-            f"and go on: ricenet cohort add {root}\n{done.stderr.strip()}"
+            f"dvc {' '.join(words)} failed; params.yaml is unchanged and the cohort lies in {root}. "
+            f"Correct it and go on: ricenet cohort add {root}\n{done.stderr.strip()}"
         )

@@ -1,0 +1,45 @@
+"""Holding each large file once: the store's as links to DVC's cache, whose links DVC itself lays out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from configparser import ConfigParser
+from pathlib import Path
+
+from ricenet.runtime.store import STORE
+
+DVC_CONFIG = Path(".dvc") / "config"
+CACHE = Path(".dvc") / "cache" / "files" / "md5"
+LEAST_BYTES = 65536
+"""Smaller files are not worth a look."""
+
+
+def links_are_allowed(project: Path) -> bool:
+    """Whether DVC lays files out as hard links here: cache.type in .dvc/config."""
+    config = ConfigParser()
+    config.read(project / DVC_CONFIG)
+    return "hardlink" in config.get("cache", "type", fallback="")
+
+
+def share_with_cache(project: Path) -> int:
+    """Replace files of the store by links to equal ones of DVC's cache; bytes that were freed."""
+    files = [path for path in (project / STORE).rglob("*") if path.is_file() and not path.is_symlink()]
+    return sum(_share(path, project / CACHE) for path in files if path.stat().st_size >= LEAST_BYTES)
+
+
+def _share(path: Path, cache: Path) -> int:
+    # DVC names what it caches by MD5
+    with path.open("rb") as stream:
+        name = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    cached, found = cache / name[:2] / name[2:], path.stat()
+    if not cached.is_file() or cached.stat().st_size != found.st_size or cached.samefile(path):
+        return 0
+    temporary = path.with_name(f".{path.name}.link")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(cached, temporary)
+    except OSError:  # another disk, or one without links
+        return 0
+    temporary.replace(path)
+    return found.st_size if found.st_nlink == 1 else 0
