@@ -23,6 +23,12 @@ from ricenet.vocabulary import Volumes
 
 REMEDY = "Mend these files, or make them again (dvc repro -f preprocess)"
 
+PRELOAD = (
+    *("ricenet.screening.quality.examination", "torch", "matplotlib.image"),
+    *("nibabel", "scipy.ndimage", "skimage.measure"),
+)
+"""What every worker needs."""
+
 
 def examine_cohort(
     cohort: CheckedCohort,
@@ -57,7 +63,7 @@ def examine_cohort(
         for s in cohort.subjects
     }
     work = _Examine(root, volumes, preprocessed.absolute(), settings, brains, brain_keys)
-    return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY)
+    return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY, PRELOAD)
 
 
 def _own_brain_keys(

@@ -180,7 +180,7 @@ def encode(values: NDArray[np.float32], low: float, high: float) -> bytes:
     scaled = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0.0, 1.0)
     stream = io.BytesIO()
     grey = np.repeat((255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
-    imsave(stream, grey, format="webp", pil_kwargs={"quality": 82, "method": 4})
+    imsave(stream, grey, format="webp", pil_kwargs={"quality": 82, "method": 2})
     return stream.getvalue()
 
 
