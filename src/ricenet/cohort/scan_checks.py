@@ -104,9 +104,11 @@ def _dose_findings(data: np.ndarray, sidecar: DoseSidecar | None) -> list[Findin
 
 
 def _voxel_findings(data: np.ndarray) -> list[Finding]:
+    least, largest = data.min(), data.max()
+    # NaN spreads into both
+    if np.isfinite(least) and np.isfinite(largest):
+        constant = Finding(f"every voxel is {least:g}", "Replace it by what it should show.")
+        return [constant] if least == largest else []
     counts = {"NaN": np.isnan(data).sum(), "infinite": np.isinf(data).sum()}
     remedy = "Export it again, or set what lies outside the scan to 0."
-    findings = [Finding(f"{count} {name} voxel(s)", remedy) for name, count in counts.items() if count]
-    if not findings and data.min() == data.max():
-        findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by what it should show."))
-    return findings
+    return [Finding(f"{count} {name} voxel(s)", remedy) for name, count in counts.items() if count]

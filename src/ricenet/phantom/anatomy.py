@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from ricenet.runtime.files import PARTIAL
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, supersampling_for
 
 FloatArray = NDArray[np.float32]
@@ -104,12 +105,15 @@ def shared_template(spacing_mm: float) -> Anatomy:
 
 
 @contextlib.contextmanager
-def template_file(spacing_mm: float) -> Iterator[Path]:
-    """The template in a temporary file, from which other processes have it at once (`read_template`)."""
+def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
+    """The template in a temporary file, from which other processes have it at once (`read_template`).
+
+    folder: one that all of them see.
+    """
     template = shared_template(spacing_mm)
     arrays = {"grey": template.grey, "white": template.white, "depth": template.brain_depth_mm}
-    with tempfile.TemporaryDirectory(prefix="ricenet-template-") as folder:
-        path = Path(folder) / "template.npz"
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as kept:
+        path = Path(kept) / "template.npz"
         np.savez(path, allow_pickle=False, affine=template.grid.affine, **arrays)
         yield path
 

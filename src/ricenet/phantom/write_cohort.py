@@ -55,7 +55,7 @@ def write_phantom(
     require_new_folder(folder)
     causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
-    with atomic_folder(folder) as temporary, template_file(spacing_mm) as template:
+    with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})

@@ -50,7 +50,7 @@ def write_dicom_phantom(
     causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
-    with atomic_folder(folder) as temporary, template_file(spacing_mm) as template:
+    with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(_write_one, temporary / IMAGES, template, seed, volumes)
         outcomes = run_tasks(task, patients, backend, workers, 1, "phantom patients")
         require_made("patients", {outcome.task.tags.patient_id: outcome.error for outcome in outcomes})
