@@ -21,6 +21,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from ricenet.runtime.files import PARTIAL
+from ricenet.splines import along_axis
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, supersampling_for
 
 FloatArray = NDArray[np.float32]
@@ -174,28 +175,12 @@ def smooth_field(
     values = rng.normal(size=(components, *coarse))
     # axis after axis, which cubic splines allow: 4 products a voxel and axis in place of 64
     for axis, n in enumerate(grid.shape, start=1):
-        splines = _cubic_splines(1.5 + spacing / length_mm * np.arange(n), coarse[axis - 1])
-        values = np.moveaxis(np.tensordot(splines, values, axes=(1, axis)), 0, axis)
+        values = along_axis(values, axis, 1.5 + spacing / length_mm * np.arange(n))
     field = np.ascontiguousarray(values)
     mean = field.mean()
     sd = np.sqrt(max(0.0, float(np.vdot(field, field)) / field.size - float(mean) ** 2))
     scaled: FloatArray = (amplitude * field / max(float(sd), 1e-6)).astype(np.float32)
     return scaled
-
-
-def _cubic_splines(positions: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The matrix (positions, count) from equally spaced values to their cubic spline at some positions.
-
-    Beyond their ends the values go on unchanged.
-    """
-    beyond = 12
-    identity = np.pad(np.eye(count), ((beyond, beyond), (0, 0)), mode="edge")
-    coefficients = ndimage.spline_filter1d(identity, 3, axis=0, output=np.float64, mode="nearest")
-    first = np.floor(positions).astype(int) - 1 + beyond
-    t = (positions - np.floor(positions))[:, None]
-    weights = np.hstack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 + t - t * t) * t + 1, t**3]) / 6
-    matrix: NDArray[np.float64] = sum(weights[:, [k]] * coefficients[first + k] for k in range(4))
-    return matrix
 
 
 def rigid(
