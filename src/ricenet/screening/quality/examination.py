@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
@@ -114,7 +115,7 @@ class _Subject:
         brain_mask, brain = (Volume(mask.data > 0.5, mask.grid) for mask in masks)
         measured, dose = Measurements.of_subject(folder), None
         if measured.dose is not None and (spec := raw.volumes.dose) is not None:
-            given = load_nifti(raw.scan(spec.name))
+            given = load_scan(raw.scan(spec.name), raw.subject, spec.title)
             course = given.times(measured.dose.factor)
             transform = measured.world_of(spec, raw.volumes)
             content = read_json(raw.dose_sidecar)
@@ -173,7 +174,8 @@ class _Subject:
                 temporary.write_bytes(encode(values, *window))
 
         for spec in self.mris:
-            mri, transform = load_nifti(self.raw.scan(spec.name)), self.from_reference(spec)
+            mri = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
+            transform = self.from_reference(spec)
             drawn = {name: draw(mri, sheet, transform) for name, sheet in sheets.items()}
             window = grey_window(drawn["head"], in_brain)
             for name, values in drawn.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from ricenet.cohort.coarse_head import averaged
 from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
@@ -62,10 +63,11 @@ def find_own_brain(raw: RawSubject, preprocessed: Path, params: BrainParams) -> 
 
     preprocessed: the subject's folder there, whose mask and transform say where to look. A brain that lies
     elsewhere is cut off or not found. params: precision and device are taken from it.
-    A failure is an answer here, so none is raised.
+    A brain that is not found is an answer here. Raises ScanError: the scan cannot be read. ResultError: a
+    file of preprocessing is missing.
     """
     spec = raw.volumes.last_session_reference
-    scan = load_nifti(raw.scan(spec.name))
+    scan = load_scan(raw.scan(spec.name), raw.subject, spec.title)
     if (stripped := brain_of_stripped(scan)) is not None:
         return OwnBrain(
             Volume(stripped, scan.grid), "all that the scan shows: the scans come without their skull"
