@@ -129,7 +129,7 @@ def test_libraries_that_were_preloaded_run_on_the_workers_threads() -> None:
 
 
 def environment_and_folder(_: int) -> tuple[str | None, str]:
-    return os.environ.get("RICENET_TEST"), os.getcwd()
+    return os.environ.get("RICENET_TEST"), str(Path.cwd())
 
 
 def test_a_later_pool_has_the_environment_and_the_folder_of_its_own_time(

@@ -168,7 +168,9 @@ def test_hd_bet_is_shown_the_brain_and_little_more_no_coarser_than_it_has_to_be(
     small = own_brain.view_of(Volume(np.ones(grid.shape, np.bool_), grid), last_from_reference)
     assert small.shape == (64, 80, 64) and small.spacing_mm == pytest.approx((2.4, 2.4, 2.4))
     middle = np.array([69.5, 89.5, 69.5, 1.0])
-    np.testing.assert_allclose(small.world_mm(np.array([31.5, 39.5, 31.5])), (last_from_reference @ middle)[:3])
+    np.testing.assert_allclose(
+        small.world_mm(np.array([31.5, 39.5, 31.5])), (last_from_reference @ middle)[:3]
+    )
     # 179 mm between the outermost middles of voxels, and 4 mm on either side, in 64 voxels
     wide = Grid((180, 180, 140), np.eye(4))
     assert own_brain.view_of(

@@ -14,8 +14,10 @@ BEYOND = 12
 """Copies of the outermost value on either side, that the spline goes through, as in scipy."""
 
 
-def along_axis(values: NDArray[np.floating], axis: int, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values between equally spaced ones along an axis. positions: (N,) in voxels, not far beyond the ends."""
+def along_axis(
+    values: NDArray[np.floating], axis: int, positions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values between equally spaced ones along an axis. positions: (N,) in voxels, near the ends at most."""
     matrix = spline_matrix(positions, values.shape[axis])
     return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
 

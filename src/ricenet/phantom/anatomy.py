@@ -115,7 +115,7 @@ def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
     arrays = {"grey": template.grey, "white": template.white, "depth": template.brain_depth_mm}
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as kept:
         path = Path(kept) / "template.npz"
-        np.savez(path, allow_pickle=False, affine=template.grid.affine, **arrays)
+        np.savez(path, affine=template.grid.affine, **arrays)
         yield path
 
 

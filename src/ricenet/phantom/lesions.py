@@ -61,7 +61,9 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
     rim = _soft(distance - np.float32(evidence.residual_thickness_mm), anatomy) * (
         1 - _soft(distance, anatomy)
     )
-    facing = _soft(-(anatomy.along_mm(centre, direction.astype(np.float32)) + np.float32(0.3 * radius)), anatomy)
+    facing = _soft(
+        -(anatomy.along_mm(centre, direction.astype(np.float32)) + np.float32(0.3 * radius)), anatomy
+    )
     shrunk = distance + np.float32(rng.uniform(1.0, 3.0))
     lesion = _soft(lesion_distance, anatomy) * in_brain * (1 - _soft(shrunk, anatomy))
     return Lesions(

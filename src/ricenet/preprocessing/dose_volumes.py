@@ -40,7 +40,9 @@ class StructureDose:
         structure_from_dose: from the dose's world into the structure's (identity if None).
         """
         points = supersampling_for(structure.grid, dose_gy.grid, structure_from_dose)
-        near = _near(structure, dose_gy.grid, np.eye(4) if structure_from_dose is None else structure_from_dose)
+        near = _near(
+            structure, dose_gy.grid, np.eye(4) if structure_from_dose is None else structure_from_dose
+        )
         grid = dose_gy.grid.part(near)
         share = resample(structure, grid, structure_from_dose, order=1, supersampling=points).data
         touched = share >= LEAST_SHARE

@@ -1,4 +1,4 @@
-"""Pools of worker processes: forked from a server that has imported what they need, and ended with their parent.
+"""Pools of worker processes: forked from a server that has imported what they need, ended with their parent.
 
 Imports are paid once for all workers of a program. The server only imports: it runs on one thread, so that a
 fork of it is safe where one of this process (torch, rich) is not. What starts threads when it is imported,
@@ -51,9 +51,7 @@ def process_pool(workers: int, threads: int, preload: Sequence[str] = ()) -> Ite
     pool.shutdown()
 
 
-def _prepare_worker(
-    level: int, environment: Mapping[str, str], threads: int, gpus: SimpleQueue[str]
-) -> None:
+def _prepare_worker(level: int, environment: Mapping[str, str], threads: int, gpus: SimpleQueue[str]) -> None:
     """In a new worker: be as a process of the parent's own, leave Ctrl-C to it, and do not outlive it.
 
     gpus: one for each worker where there are several; it sees that one alone. None otherwise.

@@ -66,9 +66,7 @@ def examine_cohort(
     return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY, PRELOAD)
 
 
-def _own_brain_keys(
-    cohort: CheckedCohort, made: Mapping[str, str], settings: BrainParams
-) -> dict[str, str]:
+def _own_brain_keys(cohort: CheckedCohort, made: Mapping[str, str], settings: BrainParams) -> dict[str, str]:
     """Keys of every subject's last brain, by the scan and by where it is looked for; nobody's where there is
     one session. made: keys of what preprocessing made, by subject.
     """

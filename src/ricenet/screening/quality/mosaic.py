@@ -123,7 +123,11 @@ def box_outline(grid: Grid, sheet: Sheet) -> str:
         axis, (across, up) = PLANES.index(panel.plane), _in_plane(panel.plane)
         first, last = panel.grid.corners_mm.min(axis=0), panel.grid.corners_mm.max(axis=0)
         start, end = np.maximum(low, first), np.minimum(high, last)
-        if low[axis] <= panel.position_mm <= high[axis] and start[across] < end[across] and start[up] < end[up]:
+        if (
+            low[axis] <= panel.position_mm <= high[axis]
+            and start[across] < end[across]
+            and start[up] < end[up]
+        ):
             x = np.array([start[across], end[across]]) - first[across]
             x = panel.left + (x if panel.plane == "sagittal" else panel.size_mm[0] - x)
             y = panel.top + last[up] - np.array([end[up], start[up]])

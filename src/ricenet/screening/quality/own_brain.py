@@ -81,7 +81,9 @@ def find_own_brain(raw: RawSubject, preprocessed: Path, params: BrainParams) -> 
     view = view_of(Volume(expected.data > 0.5, expected.grid), last_from_reference)
     remedy = "Look at the scan and at its registration."
     try:
-        mask = plausible_brain(_seen(scan, view, params), raw.subject, spec.title, "HD-BET found a brain of", remedy)
+        mask = plausible_brain(
+            _seen(scan, view, params), raw.subject, spec.title, "HD-BET found a brain of", remedy
+        )
     except ScanError as error:
         return OwnBrain(None, f"not found: {error.found}")
     return OwnBrain(mask, f"HD-BET, one network, on a view of {view.spacing_mm[0]:.2g} mm around the mask")
