@@ -7,6 +7,8 @@ Source: Unser, IEEE Signal Processing Magazine 16 (1999) 22-38.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,11 +17,12 @@ BEYOND = 12
 
 
 def along_axis(
-    values: NDArray[np.floating], axis: int, positions: NDArray[np.float64]
+    values: NDArray[np.floating[Any]], axis: int, positions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Values between equally spaced ones along an axis. positions: (N,) in voxels, near the ends at most."""
     matrix = spline_matrix(positions, values.shape[axis])
-    return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+    found: NDArray[np.float64] = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+    return found
 
 
 def spline_matrix(positions: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -74,11 +74,11 @@ def voxel_digest(values: NDArray[np.float32]) -> str:
     content = _counted(values)
     if content is None:
         content = np.sort(values[values != 0], axis=None)
-    return hashlib.sha256(np.ascontiguousarray(content, dtype="<f4")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(content, dtype="<f4").data).hexdigest()
 
 
 def _counted(values: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """All values but zeros, sorted, where they are whole numbers that can be counted: quicker than sorting."""
+    """All values but zeros, sorted, where they are whole numbers that can be counted."""
     least, largest = values.min(initial=0), values.max(initial=0)
     if not (least >= 0 and largest <= _MOST_COUNTED):
         return None

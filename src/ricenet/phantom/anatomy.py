@@ -88,7 +88,12 @@ def load_template(spacing_mm: float) -> Anatomy:
     k, room = supersampling_for(t1.grid, covering), int(np.ceil(MARGIN_MM / spacing_mm))
     # the room around the maps is empty
     t1_, grey_, white_ = (
-        np.pad(resample(Volume(v.data / v.data.max(), v.grid), covering, supersampling=k).data, room)
+        np.pad(
+            np.asarray(
+                resample(Volume(v.data / v.data.max(), v.grid), covering, supersampling=k).data, np.float32
+            ),
+            room,
+        )
         for v in (t1, grey, white)
     )
     return Anatomy(
@@ -172,7 +177,7 @@ def smooth_field(
     """
     spacing = grid.spacing_mm[0]
     coarse = [int(np.ceil(n * spacing / length_mm)) + 4 for n in grid.shape]
-    values = rng.normal(size=(components, *coarse))
+    values: NDArray[np.float64] = rng.normal(size=(components, *coarse))
     # axis after axis, which cubic splines allow: 4 products a voxel and axis in place of 64
     for axis, n in enumerate(grid.shape, start=1):
         values = along_axis(values, axis, 1.5 + spacing / length_mm * np.arange(n))

@@ -101,7 +101,7 @@ class StructureDose:
 
 def _near(structure: Volume, grid: Grid, structure_from_grid: Affine) -> tuple[slice, slice, slice]:
     """The part of a grid that a structure can touch: all of it where there is none."""
-    inside = np.asarray(structure.data) > 0
+    inside = np.asarray(structure.data, dtype=np.float32) > 0
     if not inside.any():
         x, y, z = (slice(0, n) for n in grid.shape)
         return x, y, z

@@ -18,7 +18,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,17 +103,17 @@ def load_network(number: int, device: str, bfloat16: bool) -> torch.nn.Module:
 
 @functools.lru_cache(maxsize=1)
 def load_half_network(device: str, bfloat16: bool) -> Logits:
-    """The first network up to its decoder's last level but one; gives float32 logits (1, 2, Z/2, Y/2, X/2)."""
+    """The first network up to its decoder's last level but one; gives logits (1, 2, Z/2, Y/2, X/2)."""
     import torch
 
-    network = shipped_network(0)
+    network: Any = shipped_network(0)
     head = network.loc3_seg.float().to(device)
     made_quick(network, device, torch.bfloat16 if bfloat16 else torch.float32)
     return functools.partial(_up_to_half_size, network, head)
 
 
-def _up_to_half_size(network: torch.nn.Module, head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """As the package's forward, without its last level."""
+def _up_to_half_size(network: Any, head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """As the forward of the package's network, without its last level."""
     import torch
     from torch.nn import functional
 

@@ -106,7 +106,8 @@ def resized(volume: Volume, spacing_mm: float) -> Volume:
     shape, spacings = volume.grid.shape, volume.grid.spacing_mm
     new = [max(1, round(mm / spacing_mm * n)) for n, mm in zip(shape, spacings, strict=True)]
     scale = np.array(shape) / new
-    given = values = np.asarray(volume.data, dtype=np.float32)
+    given = np.asarray(volume.data, dtype=np.float32)
+    values: NDArray[np.float32] | NDArray[np.float64] = given
     # what shrinks most first: less is left for the other axes
     for axis in np.argsort(-scale):
         if new[axis] != shape[axis]:

@@ -102,8 +102,8 @@ def _seen(scan: Volume, view: Grid, params: BrainParams) -> Volume:
     """HD-BET's brain (X, Y, Z) on the view: its half-size answer, interpolated."""
     device = choose_device(params.device)
     # blocks of voxels first: every voxel counts, and one point a voxel of the view is enough
-    zyx = np.ascontiguousarray(resample(averaged(scan, FINEST_MM), view).data.transpose(2, 1, 0))
-    zyx = np.asarray((zyx - zyx.mean()) / (zyx.std() or 1), dtype=np.float32)
+    shown = np.asarray(resample(averaged(scan, FINEST_MM), view).data, dtype=np.float32).transpose(2, 1, 0)
+    zyx = np.ascontiguousarray((shown - shown.mean()) / (shown.std() or np.float32(1)))
     logits = half_size_logits(zyx, device=device, bfloat16=use_bfloat16(params.precision, device))
     halves = np.ascontiguousarray(logits.transpose(2, 1, 0))
     x, y, z = halves.shape
