@@ -117,10 +117,15 @@ def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
     folder: one that all of them see.
     """
     template = shared_template(spacing_mm)
-    arrays = {"grey": template.grey, "white": template.white, "depth": template.brain_depth_mm}
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as kept:
         path = Path(kept) / "template.npz"
-        np.savez(path, affine=template.grid.affine, **arrays)
+        np.savez(
+            path,
+            affine=template.grid.affine,
+            grey=template.grey,
+            white=template.white,
+            depth=template.brain_depth_mm,
+        )
         yield path
 
 
@@ -180,7 +185,7 @@ def smooth_field(
     values: NDArray[np.float64] = rng.normal(size=(components, *coarse))
     # axis after axis, which cubic splines allow: 4 products a voxel and axis in place of 64
     for axis, n in enumerate(grid.shape, start=1):
-        values = along_axis(values, axis, 1.5 + spacing / length_mm * np.arange(n))
+        values = along_axis(values, axis, 1.5 + spacing / length_mm * np.arange(n, dtype=np.float64))
     field = np.ascontiguousarray(values)
     mean = field.mean()
     sd = np.sqrt(max(0.0, float(np.vdot(field, field)) / field.size - float(mean) ** 2))

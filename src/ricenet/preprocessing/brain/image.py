@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def resized(volume: Volume, spacing_mm: float) -> Volume:
     new = [max(1, round(mm / spacing_mm * n)) for n, mm in zip(shape, spacings, strict=True)]
     scale = np.array(shape) / new
     given = np.asarray(volume.data, dtype=np.float32)
-    values: NDArray[np.float32] | NDArray[np.float64] = given
+    values: NDArray[Any] = given
     # what shrinks most first: less is left for the other axes
     for axis in np.argsort(-scale):
         if new[axis] != shape[axis]:
