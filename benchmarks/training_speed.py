@@ -2,13 +2,13 @@
 
     dvc repro split && python benchmarks/training_speed.py [--base WORKTREE] [--epochs 60] [--seeds 7 8]
 
-Both builds train the project's own preprocessed subjects with the settings of the earlier build's params.yaml
-(this build with those of its own for the same recipe), one thread each, fold by fold in turn. Without --base a
-git worktree of the earlier commit is made for the run. CPU seconds are those of reading volumes, training and
-writing results, without the start of a process and its imports. They agree where every set's macro-F1 over all
-held-out subjects differs by no more than three standard errors of the seeds, whose SD is pooled over sets and
-builds. --recipe small_cohort, which the earlier build lacks, compares folds one after another and in step, both
-of this build.
+Both builds train the project's own preprocessed subjects, the earlier one with the settings of its
+params.yaml and this one with those of its own for the same recipe; one thread each, fold by fold in turn.
+Without --base a git worktree of the earlier commit is made for the run. CPU seconds are those of reading
+volumes, training and writing results, without the start of a process and its imports. They agree where
+every set's macro-F1 over all held-out subjects differs by no more than three standard errors of the
+seeds, whose SD is pooled over sets and builds. --recipe small_cohort, which the earlier build lacks,
+compares folds one after another and in step, both of this build.
 """
 
 from __future__ import annotations
