@@ -95,7 +95,7 @@ def phantom_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _templates_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The phantom's template takes longer to make than ten heads: what one worker made serves all of a run."""
+    """The phantom's template takes longer to make than ten heads: one worker's serves all of a run."""
     with pytest.MonkeyPatch.context() as patched:
         kept = functools.partial(kept_template, of_this_run(tmp_path_factory), anatomy.load_template)
         patched.setattr(anatomy, "load_template", kept)

@@ -24,7 +24,7 @@ from ricenet.vocabulary import PAPER_VOLUMES
 # four for training and two for the test, half of each label; the seventh is the new case
 PATIENTS, SEED, NEW = 7, 7, "PHANTOM-0007"
 SUBJECTS, FOLDS, EPOCHS, CUBE_VOXELS = PATIENTS - 1, 2, 2, 24
-PROMOTED, SMALL_COHORT = "event+dose", "post_op+event+dose@small_cohort"
+PROMOTED, SMALL_COHORT = ("dose", "event+dose"), "post_op+event+dose@small_cohort"
 SETS = [*PAPER_VOLUMES.sets, SMALL_COHORT]
 TINY = {
     "cohort": {"root": "data/mine"},
@@ -34,7 +34,7 @@ TINY = {
     "preprocessing": {
         "cube_voxels": CUBE_VOXELS,
         "spacing_mm": 8.0,
-        "registration": {"spacing_mm": 4.0},
+        "registration": {"spacing_mm": 6.0},
         "brain": {"spacing_mm": 3.0},
     },
     "split": {"folds": FOLDS},
@@ -102,10 +102,10 @@ class Walk:
             writer.writeheader()
             writer.writerows(kept)
 
-    def predict(self, files: dict[str, str]) -> str:
+    def predict(self, files: dict[str, str], model: str) -> str:
         """The answer to a case, in JSON; files: a file or a folder by volume."""
         options = [part for name, path in files.items() for part in (f"--{name.replace('_', '-')}", path)]
-        done = self.clone.run("ricenet", "predict", *options)
+        done = self.clone.run("ricenet", "predict", *options, "--model", model)
         self.said.append(done.stdout + done.stderr)
         return done.stdout
 
@@ -141,6 +141,12 @@ def identifiers(images: Path) -> set[bytes]:
     return secrets
 
 
+def pattern_of(secrets: set[bytes]) -> bytes:
+    """A regular expression of all; a few digits count as a number of their own, not within a measurement."""
+    numbers = {secret for secret in secrets if secret.isdigit() and len(secret) < 8}
+    return any_of(secrets - numbers) + b"|(?<![0-9])" + any_of(numbers) + b"(?![0-9])"
+
+
 def any_of(words: set[bytes]) -> bytes:
     """A regular expression of all words that shares their beginnings: many UIDs begin alike."""
     if b"" in words:
@@ -157,13 +163,18 @@ def iso(day: str) -> str:
 
 
 def contents(walk: Walk) -> Iterator[tuple[str, bytes]]:
-    """All that was written into the cohort and the project, decompressed, and all that was said."""
+    """All that was written into the cohort and the project, decompressed, and all that was said.
+
+    Of a file with several names, as the store's are laid out, the content comes once.
+    """
     for number, said in enumerate(walk.said):
         yield f"output {number}", said.encode()
-    project = walk.project
+    project, seen = walk.project, set[tuple[int, int]]()
     for root in (project.parent / "mine", *(project / name for name in ("data", "work", "models", "mlflow"))):
         for path in root.rglob("*"):
             if path.is_file():
-                content = path.read_bytes()
+                file = (path.stat().st_dev, path.stat().st_ino)
+                content = b"" if file in seen else path.read_bytes()
+                seen.add(file)
                 name = path.relative_to(project.parent).as_posix()
                 yield name, gzip.decompress(content) if path.name.endswith(".gz") else content
