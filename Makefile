@@ -13,12 +13,15 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 PORT ?= 5000
 
+# a worker a core: threads beside them would wait for each other
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
+
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test real-data check format ui lock
+.PHONY: help setup viewer repro test test-durations real-data check format ui lock
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only when the pins change
 
@@ -48,7 +51,10 @@ repro: setup ## Run the protocol; on the demo cohort, promote the best set and v
 	ricenet store times
 
 test: setup ## Run the tests, in parallel
-	python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
+	$(PYTEST)
+
+test-durations: setup ## Run the tests, and list the slowest twenty
+	$(PYTEST) --durations=20
 
 real-data: setup ## Run the commands on real files that you have: DIR=FOLDER (docs/real-data.md)
 	@test -d "$(DIR)" || { echo "make real-data needs DIR=FOLDER, with a folder a data set (docs/real-data.md)." >&2; \

@@ -1,23 +1,31 @@
-"""What all tests share: a cohort, a phantom head, and the order of files.
+"""What all tests share: cohorts, a phantom head and its templates, and the order of files.
 
 Files that take long begin first, so that no worker ends alone with one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from cohorts import write_tiny_cohort
 from heads import write_head
 
-from ricenet.runtime.files import atomic_folder, locked
+from ricenet.phantom import anatomy
+from ricenet.phantom.anatomy import Anatomy
+from ricenet.runtime.files import atomic_folder, atomic_path, locked
+from ricenet.volume import Grid
 
 if TYPE_CHECKING:
     from registered_project import Registered
+
+TISSUES = ("grey", "white", "brain_depth_mm")
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +76,42 @@ def _slowness(item: pytest.Item) -> float:
     return 1.0 if item.get_closest_marker("slow") else 0.0
 
 
+def of_this_run(factory: pytest.TempPathFactory) -> Path:
+    """The folder that the workers of one run have in common."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def phantom_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cohort of one phantom head of 3 mm with cavity and lesion, `sub-001`, shared by all: read it only."""
-    base = tmp_path_factory.getbasetemp()
-    # workers of one run have the parent folder in common
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "phantom-head"
+    folder = of_this_run(tmp_path_factory) / "phantom-head"
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
             with atomic_folder(folder) as temporary:
                 write_head(temporary)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The phantom's template takes longer to make than ten heads: one worker's serves all of a run."""
+    with pytest.MonkeyPatch.context() as patched:
+        kept = functools.partial(kept_template, of_this_run(tmp_path_factory), anatomy.load_template)
+        patched.setattr(anatomy, "load_template", kept)
+        yield
+
+
+def kept_template(folder: Path, make: Callable[[float], Anatomy], spacing_mm: float) -> Anatomy:
+    path = folder / f"template-{spacing_mm}.npz"
+    with locked(path.with_suffix(".lock")):
+        if not path.is_file():
+            made = make(spacing_mm)
+            arrays = {name: getattr(made, name) for name in TISSUES}
+            with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, affine=made.grid.affine, **arrays)
+            return made
+    with np.load(path, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in TISSUES}
+        x, y, z = arrays["grey"].shape
+        return Anatomy(Grid((x, y, z), content["affine"]), **arrays)

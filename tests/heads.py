@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import draw_cause, write_subject
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume
 
 DOSE_HEIGHT = MECHANISMS["dose_height"]
@@ -24,6 +27,16 @@ def write_head(folder: Path, subject: str = "sub-001", seed: int = 7, spacing_mm
         single_fraction_share=0.0,
     )
     return folder
+
+
+def copy_head(source: Path, folder: Path, subject: str) -> RawSubject:
+    """The head of `sub-001` in a cohort folder of its own, under another name; without the truth."""
+    head, copy = RawSubject(source, "sub-001"), RawSubject(folder, subject)
+    for name in PAPER_VOLUMES.names:
+        copy.scan(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(head.scan(name), copy.scan(name))
+    shutil.copy(head.dose_sidecar, copy.dose_sidecar)
+    return copy
 
 
 BOX_GRID = Grid.cube(np.zeros(3), 3.0, 60)

@@ -9,7 +9,6 @@ import os
 import pickle
 import re
 import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,36 +175,50 @@ def die_between_renames(count):
     checkpoint._write = after
 
 with open(sys.argv[1], "rb") as stream:
-    task = pickle.load(stream)
-globals()[sys.argv[2]](int(sys.argv[3]))
-train_fold(task)
+    whole, deaths = pickle.load(stream)
+# what libraries load at first use takes longer than all trainings together
+train_fold(whole)
+for task, moment, count in deaths:
+    if (child := os.fork()) == 0:
+        globals()[moment](count)
+        train_fold(task)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (moment, status)
 """
 
+DEATHS = {
+    # 5 training subjects in batches of 4 and one more: one step an epoch
+    "in mid-epoch": ("die_in_epoch", 2),
+    "in mid-checkpoint": ("die_while_writing", 2),
+    "between the renames": ("die_between_renames", 2),
+    "in the last write": ("die_while_writing", 3),
+}
+"""Moment -> how a process dies then, and after how many epochs that are whole."""
 
-@pytest.mark.parametrize(
-    ("moment", "count", "resumed"),
-    [
-        # 5 training subjects in batches of 4 and one more: one step an epoch
-        ("die_in_epoch", 2, 2),
-        ("die_while_writing", 2, 2),
-        ("die_between_renames", 2, 2),
-        ("die_while_writing", 3, 3),
-    ],
-    ids=["in mid-epoch", "in mid-checkpoint", "between the renames", "in the last write"],
-)
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FoldTask]:
+    """By moment a fold whose process was killed then; and one whose process was not, `whole`."""
+    folder = tmp_path_factory.mktemp("killed")
+    task = plan(folder, write_subjects(folder / "preprocessed"))[0]
+    folds = {name: elsewhere(task, name) for name in ("whole", *DEATHS)}
+    deaths = [(folds[name], *how) for name, how in DEATHS.items()]
+    (folder / "deaths").write_bytes(pickle.dumps((folds["whole"], deaths)))
+    script = [sys.executable, "-c", KILLED, str(folder / "deaths")]
+    subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    return folds
+
+
+@pytest.mark.parametrize("moment", DEATHS)
 def test_a_process_killed_at_any_moment_is_resumed_to_the_same_weights(
-    task: FoldTask, tmp_path: Path, moment: str, count: int, resumed: int, caplog: pytest.LogCaptureFixture
+    killed: dict[str, FoldTask], moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bit for bit, as trained with the same number of threads."""
-    whole, broken = elsewhere(task, "whole"), elsewhere(task, "broken")
-    (tmp_path / "task").write_bytes(pickle.dumps(broken))
-    script = [sys.executable, "-c", KILLED, str(tmp_path / "task"), moment, str(count)]
+    whole, broken, (_, epochs) = killed["whole"], killed[moment], DEATHS[moment]
     with one_thread(), caplog.at_level(logging.INFO):
-        process = subprocess.run(script, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-        assert process.returncode == -signal.SIGKILL
         train_fold(broken)
-        train_fold(whole)
-    assert f"resumed after epoch {resumed}" in caplog.text
+    assert f"resumed after epoch {epochs}" in caplog.text
     assert results(broken) == results(whole)
     assert not list(broken.folder.glob(".*"))
 

@@ -104,7 +104,7 @@ def test_without_crops_nothing_but_the_whole_head_is_made(tmp_path: Path) -> Non
 
 
 def test_a_crop_that_leaves_the_head_is_refused(tmp_path: Path) -> None:
-    far = PARAMS.model_copy(update={"crop": CropParams(voxels=64, spacing_mm=20.0, isodose=0.8)})
+    far = PARAMS.model_copy(update={"crop": CropParams(voxels=40, spacing_mm=20.0, isodose=0.8)})
     with pytest.raises(ScanError, match=r"sub-001: crop: 0\.\d% of the crop is brain, expected at least 2%"):
         made(tmp_path, far)
 

@@ -1,290 +1,288 @@
-"""The whole protocol by `dvc repro` in a scratch clone, with the real ANTs, HD-BET, ResNet and MLflow."""
+"""From an archive's export to a prediction in a scratch clone: import, check, `dvc repro`, promote, predict.
+
+With the real ANTs, HD-BET, ResNet and MLflow. Tests follow each other: each finds what those before it left.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
+import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cloned_project import OF_EVERY_RUN, stages_run
+from end_to_end_walk import (
+    CUBE_VOXELS,
+    FOLDS,
+    NEW,
+    PATIENTS,
+    PROMOTED,
+    SETS,
+    SMALL_COHORT,
+    SUBJECTS,
+    Walk,
+    contents,
+    folders_of,
+    identifiers,
+    pattern_of,
+)
 from preprocessed_subjects import saved_volumes
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
 
+from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.evaluation.evidence.record import read_evidence
-from ricenet.runtime.files import read_json
+from ricenet.importing.dicom.dose import read_dose
+from ricenet.runtime.tables import read_rows
 from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.volume import load_nifti
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-PROJECT = Path(__file__).parents[1]
-SUBJECTS, FOLDS, EPOCHS = 8, 2, 2
-SMALL_COHORT = "post_op+event+dose@small_cohort"
-SETS = [*PAPER_VOLUMES.sets, SMALL_COHORT]
-TINY = {
-    "modality_sets": SETS,
-    "recipes": {"small_cohort": {"training": {"steps": 4}}},
-    # with this seed the eight subjects are four of each label, and the two for the test one of each
-    "phantom": {"subjects": SUBJECTS, "seed": 2, "test_fraction": 0.25, "spacing_mm": 3.0},
-    "preprocessing": {"cube_voxels": 24, "spacing_mm": 8.0},
-    "split": {"folds": FOLDS},
-    "network": {"widen_factor": 0.0625},
-    "training": {"epochs": EPOCHS, "batch_size": 4, "checkpoint_every_epochs": 1},
-    "explain": {"subjects_per_label": 1, "cube_voxels": 8, "stride_voxels": 8},
-}
-
-NAMES_OF_RUNS = """
-import json
-from pathlib import Path
-from ricenet.config.params import read_params
-from ricenet.tracking.connection import open_store
-
-tracking = read_params().tracking
-store = open_store(Path(), tracking.uri, tracking.experiment)
-print(json.dumps(sorted(run.info.run_name for run in store.client().search_runs([store.experiment_id]))))
-"""
-
-
-class Clone:
-    """A copy of the project's files in a folder and repository of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        # where `make repro` has run, its results are files that git may not know
-        listed = self.run(
-            *("git", "-C", str(PROJECT), "ls-files", "-co", "--exclude-standard"),
-            *("--", ".", ":!*dvc.lock", ":!models"),
-            at=PROJECT,
-        )
-        for name in listed.stdout.splitlines():
-            if (PROJECT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(PROJECT / name, folder / name)
-        self.set(TINY)
-        self.run("git", "init", "--quiet")
-        self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "scratch")
-
-    def set(self, changes: dict[str, object]) -> None:
-        yaml = YAML()
-        content = yaml.load(self.folder / "params.yaml")
-        merge(content, changes)
-        yaml.dump(content, self.folder / "params.yaml")
-
-    def run(
-        self, *command: str, at: Path | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_NO_ANALYTICS": "true",
-            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "dvc-site-cache"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        done = subprocess.run(
-            command, cwd=at or self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0 or not check, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-        return done
-
-    def repro(self) -> str:
-        done = self.run("dvc", "repro")
-        return done.stdout + done.stderr
-
-    def json(self, name: str):  # type: ignore[no-untyped-def]
-        return read_json(self.folder / name)
-
-    def runs(self) -> list[str]:
-        """Names of all runs in MLflow, as a new process sees them: this one would keep a deleted database."""
-        return [str(name) for name in json.loads(self.run(sys.executable, "-c", NAMES_OF_RUNS).stdout)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The clone after its first `dvc repro`."""
-    clone = Clone(tmp_path_factory.mktemp("scratch") / "clone")
-    clone.first_output = clone.repro()  # type: ignore[attr-defined]
-    return clone
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    return Walk(tmp_path_factory.mktemp("walk"))
 
 
-def merge(content: dict[str, object], changes: dict[str, object]) -> None:
-    for name, value in changes.items():
-        if isinstance(value, dict) and value and isinstance(content.get(name), dict):
-            merge(content[name], value)  # type: ignore[arg-type]
-        else:
-            content[name] = in_one_line(value)
+def raw_subject(walk: Walk, number: int) -> RawSubject:
+    return RawSubject(walk.project / "data/mine", f"sub-{number:03d}")
 
 
-def in_one_line(value: object) -> object:
-    """A list as [a, b]: below a comment, ruamel.yaml cannot write it otherwise."""
-    if not isinstance(value, list):
-        return value
-    line = CommentedSeq(value)
-    line.fa.set_flow_style()
-    return line
+def test_the_proposal_needs_no_decision_where_there_is_one_candidate(walk: Walk) -> None:
+    assert "7 complete" in walk.proposal and "0 undecided" in walk.proposal
+    assert "6 patient(s): 6 imported, 0 excluded, 0 failed" in walk.imported
 
 
-def rows_of(table: Path) -> list[dict[str, str]]:
-    with table.open() as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
+def test_every_scan_lies_where_the_phantom_put_it(walk: Walk) -> None:
+    rows = {row["participant_id"]: row for row in read_rows(walk.project / "data/mine/participants.tsv")}
+    for number in range(1, PATIENTS):
+        raw, of_patient = raw_subject(walk, number), walk.truth[f"PHANTOM-{number:04d}"]
+        dose, sidecar = load_nifti(raw.scan("dose")), read_dose_sidecar(raw.dose_sidecar)
+        course_gy = float(dose.data.max()) * sidecar.factor
+        assert course_gy == pytest.approx(of_patient["dose_max_gy"], rel=1e-3)
+        row = rows[raw.subject]
+        for name in ("days_post_op_to_event", "days_planning_to_event", "days_rt_end_to_event"):
+            assert int(row[name]) == of_patient[name]
+        assert row["label"] == of_patient["label"]
 
 
-def stages_run(output: str) -> set[str]:
-    """Names of the stages that DVC ran."""
-    lines = [line for line in output.splitlines() if line.startswith("Running stage '")]
-    return {line.split("'")[1].removesuffix("'").split(":")[-1] for line in lines}
+def test_a_dose_planned_on_a_ct_follows_the_ct_within_a_millimetre_of_the_truth(walk: Walk) -> None:
+    doses = {s.first.patient_id: s.first for s in walk.tree.series if s.kind == "RTDOSE"}
+    placed = 0
+    for number in (n for n in range(1, PATIENTS) if n != 4):  # the fourth shares the MRI's frame
+        patient, raw = f"PHANTOM-{number:04d}", raw_subject(walk, number)
+        found = load_nifti(raw.scan("dose")).grid
+        in_ct = read_dose(doses[patient]).values.grid
+        post_op_from_ct = np.array(walk.truth[patient]["post_op_world_from_ct_world"])
+        centre = (np.array(found.shape) - 1) / 2
+        expected = post_op_from_ct @ np.append(in_ct.world_mm(centre), 1)
+        assert np.linalg.norm(found.world_mm(centre) - expected[:3]) < 1.0
+        assert raw.planning_ct.is_file()
+        placed += 1
+    assert placed == 5
 
 
-def test_the_first_run_makes_everything_and_says_how_to_go_on(clone: Clone) -> None:
-    assert "ricenet promote" in clone.first_output  # type: ignore[attr-defined]
+def test_the_first_run_makes_everything_and_says_how_to_go_on(walk: Walk) -> None:
+    clone, project = walk.clone, walk.project
+    assert "ricenet promote" in walk.first_output
     assert clone.json("work/champions.json") == {} and clone.json("work/vote/vote.json") == {}
     cohort = clone.json("work/cohort/cohort.json")
+    assert cohort["root"] == "data/mine"
     assert len(cohort["subjects"]) == SUBJECTS and cohort["excluded"] == []
     for subject in cohort["subjects"]:
-        volumes = saved_volumes(clone.folder / "work/preprocessed" / subject["participant_id"])
-        assert volumes.shape == (3, 24, 24, 24) and np.isfinite(volumes).all()
+        volumes = saved_volumes(project / "work/preprocessed" / subject["participant_id"])
+        assert volumes.shape == (3, *[CUBE_VOXELS] * 3) and np.isfinite(volumes).all()
         assert 0.9 < volumes[2].max() < 2.0  # dose in units of 60 Gy, whichever way it was stored
     assert set(clone.json("work/evaluation/metrics.json")) == set(SETS)
-    assert len(list((clone.folder / "models/ensembles").rglob("*.safetensors"))) == len(SETS) * FOLDS
-    assert len(list((clone.folder / "work/explain").rglob("occlusion.nii.gz"))) == 2
-    gallery = (clone.folder / f"work/explain/{SMALL_COHORT}/index.html").read_text()
+    assert "macro_f1_mean" in clone.run("dvc", "metrics", "show").stdout
+    assert len(list((project / "models/ensembles").rglob("*.safetensors"))) == len(SETS) * FOLDS
+    assert len(list((project / "work/explain").rglob("occlusion.nii.gz"))) == 2
+    gallery = (project / f"work/explain/{SMALL_COHORT}/index.html").read_text()
     assert gallery.count('/index.html"') == 2
-    assert not list(clone.folder.glob("work/store/**/.partial*"))
+    assert not list(project.glob("work/store/**/.partial*"))
 
 
-def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(clone: Clone) -> None:
-    pages = sorted(path.name for path in (clone.folder / "work/quality").glob("sub-*.html"))
+def test_every_subject_has_a_page_of_quality_control_and_none_is_marked(walk: Walk) -> None:
+    pages = sorted(path.name for path in (walk.project / "work/quality").glob("sub-*.html"))
     assert pages == [f"sub-{i:03d}.html" for i in range(1, SUBJECTS + 1)]
-    assert clone.json("work/quality/marked.json") == {}
+    assert walk.clone.json("work/quality/marked.json") == {}
 
 
-def test_the_evidence_and_its_report_hold_every_set(clone: Clone) -> None:
-    evidence = read_evidence(clone.folder / "work/evidence/evidence.json")
+def test_the_evidence_and_its_report_hold_every_set(walk: Walk) -> None:
+    evidence = read_evidence(walk.project / "work/evidence/evidence.json")
     assert set(evidence.sets) == set(SETS)
     # every two of one recipe, and the set of both
     assert len(evidence.comparisons) == 21 + 1 and len(evidence.contributions) == 3
     assert {guard.outcome for guard in evidence.guards} == {"passed"}
-    assert {"majority", "dose", "site", "masks", "all"} <= {b.name for b in evidence.audit.baselines}
-    robustness = clone.json("work/robustness/robustness.json")["effects"]
-    assert set(robustness) == set(SETS)
-    report = (clone.folder / "work/report/index.html").read_text()
+    assert {"majority", "dose", "time", "site", "all"} <= {b.name for b in evidence.audit.baselines}
+    assert set(walk.clone.json("work/robustness/robustness.json")["effects"]) == set(SETS)
+    report = (walk.project / "work/report/index.html").read_text()
     assert evidence.audit.verdict[:40] in report
     assert "SYNTHETIC" in report and "No model of this run has voted on the test set" in report
 
 
-def test_every_training_is_a_run_below_its_modality_set(clone: Clone) -> None:
-    # and one of quality control
-    assert len(clone.runs()) == len(SETS) * (1 + FOLDS) + 1
-    metrics = clone.run("dvc", "metrics", "show").stdout
-    assert "macro_f1_mean" in metrics
+def test_without_a_change_nothing_is_done_again_and_a_lost_mlflow_is_rebuilt_from_the_files(
+    walk: Walk,
+) -> None:
+    runs, report = walk.clone.runs(), (walk.project / "work/report/index.html").read_bytes()
+    # every training is a run below its modality set; and one of quality control
+    assert len(runs) == len(SETS) * (1 + FOLDS) + 1
+    (walk.project / "mlflow/mlflow.db").unlink()
+    shutil.rmtree(walk.project / "mlflow/artifacts")
+    assert stages_run(walk.run("dvc", "repro")) == OF_EVERY_RUN
+    assert walk.clone.runs() == runs
+    assert (walk.project / "work/report/index.html").read_bytes() == report
 
 
-def test_without_a_change_nothing_is_done_again(clone: Clone) -> None:
-    runs, report = clone.runs(), (clone.folder / "work/report/index.html").read_bytes()
-    assert stages_run(clone.repro()) == {"ledger", "register", "resolve"}
-    assert clone.runs() == runs
-    assert (clone.folder / "work/report/index.html").read_bytes() == report
+def test_a_promoted_set_votes_once_and_the_look_is_recorded(walk: Walk) -> None:
+    for name in PROMOTED:
+        # so few subjects pass no gate
+        walk.run("ricenet", "promote", name, "--force", "--reason", "a test of the way from end to end")
+    assert stages_run(walk.run("dvc", "repro")) == OF_EVERY_RUN | {"vote", "report"}
+    votes = walk.clone.json("work/vote/vote.json")
+    assert set(votes) == set(PROMOTED)
+    assert all(vote["n"] == 2 and 0 <= vote["macro_f1"] <= 1 for vote in votes.values())
+    assert looks(walk) == ONE_LOOK_EACH
 
 
-def test_the_mlflow_store_is_rebuilt_from_the_files(clone: Clone) -> None:
-    before = clone.runs()
-    (clone.folder / "mlflow/mlflow.db").unlink()
-    shutil.rmtree(clone.folder / "mlflow/artifacts")
-    assert "train" not in stages_run(clone.repro())
-    assert clone.runs() == before
+ONE_LOOK_EACH = [(name, "2", str(k), "n/a") for k, name in enumerate(PROMOTED, start=1)]
 
 
-def test_a_promoted_set_votes_once_and_the_look_is_recorded(clone: Clone) -> None:
-    # six subjects are too few for any gate
-    clone.run("ricenet", "promote", "dose", "--force", "--reason", "a test with six subjects")
-    assert stages_run(clone.repro()) == {"ledger", "register", "resolve", "vote", "report"}
-    vote = clone.json("work/vote/vote.json")["dose"]
-    assert vote["n"] == 2 and 0 <= vote["macro_f1"] <= 1
-    assert stages_run(clone.repro()) == {"ledger", "register", "resolve"}
-    with (clone.folder / "models/test_ledger.tsv").open() as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert [(row["modality_set"], row["n"], row["evaluation"]) for row in rows] == [("dose", "2", "1")]
-    assert rows[0]["who"] == "n/a"
+def looks(walk: Walk) -> list[tuple[str, ...]]:
+    """The evaluations on the test set: modality set, subjects, their count, and whose they are."""
+    rows = read_rows(walk.project / "models/test_ledger.tsv")
+    return [tuple(row[name] for name in ("modality_set", "n", "evaluation", "who")) for row in rows]
 
 
-def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(clone: Clone) -> None:
-    with (clone.folder / "work/vote/dose.tsv").open() as stream:
-        voted = next(csv.DictReader(stream, delimiter="\t"))
-    raw = RawSubject(clone.folder / "data/demo", voted["participant_id"])
-    files = {f"--{m.replace('_', '-')}": str(raw.scan(m)) for m in PAPER_VOLUMES.names}
-    options = [part for pair in files.items() for part in pair]
-    answer = json.loads(clone.run("ricenet", "predict", *options).stdout)
+def test_a_test_subject_brought_as_a_new_case_gets_the_same_prediction(walk: Walk) -> None:
+    voted = read_rows(walk.project / "work/vote/dose.tsv")[0]
+    raw = RawSubject(walk.project / "data/mine", voted["participant_id"])
+    files = {name: str(raw.scan(name)) for name in PAPER_VOLUMES.names}
+    answer = json.loads(walk.predict(files, "models:/rice-net-dose@champion"))
     assert answer["model"] == "rice-net-dose" and answer["label"] == voted["predicted"]
     # the cube is the post-op scan's, so nothing is lost but what the answer's four places leave out
-    assert answer["p_rice_folds"] == pytest.approx(
-        [float(voted[f"fold_{k}"]) for k in range(FOLDS)], abs=6e-5
-    )
+    expected = [float(voted[f"fold_{k}"]) for k in range(FOLDS)]
+    assert answer["p_rice_folds"] == pytest.approx(expected, abs=6e-5)
 
 
-def test_changing_one_sets_settings_retrains_that_set_alone(clone: Clone) -> None:
-    def keys() -> dict[str, list[str]]:
-        return {name: clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"] for name in SETS}
+def test_a_new_case_is_predicted_from_its_dicom_folders(walk: Walk) -> None:
+    # one folder of each kind of object
+    folders = folders_of(walk.tree, NEW, walk.private / "new case")
+    answer = json.loads(walk.predict(folders, "models:/rice-net-event+dose@champion"))
+    assert answer["label"] in ("rice", "recurrence") and len(answer["p_rice_folds"]) == FOLDS
+    assert answer["model"] == "rice-net-event+dose" and "not a medical device" in answer["notice"]
+    dose_max_gy = walk.truth[NEW]["dose_max_gy"]
+    # the cube's voxels are coarse, so that the largest dose is averaged
+    assert 0.7 * dose_max_gy < answer["measurements"]["dose_max_gy"] <= 1.01 * dose_max_gy
 
-    before = keys()
-    stored = set((clone.folder / "work/store/folds").iterdir())
-    clone.set({"training": {"overrides": {"event": {"learning_rate": 3e-4}}}})
-    clone.repro()
-    assert {name for name in SETS if keys()[name] != before[name]} == {"event"}
-    assert len(set((clone.folder / "work/store/folds").iterdir()) - stored) == FOLDS
 
-
-def test_another_limit_marks_others_and_examines_nobody_again(clone: Clone) -> None:
-    stored = set((clone.folder / "work/store/quality").glob("??/*"))
-    clone.set({"quality": {"most_rotation_deg": 1e-3}})
+CHANGES: dict[str, tuple[dict[str, object], set[str]]] = {
+    "one set's settings": (
+        {"training": {"overrides": {"event": {"learning_rate": 3e-4}}}},
+        {"check_cohort", "repeat", "report", "train", "tune"},
+    ),
     # the report prints every parameter
-    assert stages_run(clone.repro()) == {"ledger", "quality", "register", "report", "resolve"}
-    marked = clone.json("work/quality/marked.json")
+    "a limit of quality control": ({"quality": {"most_rotation_deg": 1e-3}}, {"quality", "report"}),
+    "other divisions into folds": (
+        {"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}},
+        {"repeat", "report"},
+    ),
+}
+
+
+def changed_stages(walk: Walk) -> set[str]:
+    """The stages that a changed file or parameter of their own makes run, not one that others make.
+
+    Without those of the demo, whose names tell their file: it is not asked for.
+    """
+    status = json.loads(walk.clone.run("dvc", "status", "--json").stdout)
+    return {name for name, why in status.items() if "." not in name and why != ["always changed"]}
+
+
+def test_a_change_redoes_what_depends_on_it_and_no_more(walk: Walk) -> None:
+    def keys() -> dict[str, list[str]]:
+        return {name: walk.clone.json(f"models/ensembles/{name}/ensemble.json")["fold_keys"] for name in SETS}
+
+    def stored(kind: str) -> set[Path]:
+        places = (walk.project / "work/store" / kind).glob("??/*" if kind == "quality" else "*")
+        return {path for path in places if path.is_dir()}
+
+    unchanged = (walk.project / "params.yaml").read_text()
+    for change, stages in CHANGES.values():
+        walk.clone.set(change)
+        assert changed_stages(walk) == stages
+        (walk.project / "params.yaml").write_text(unchanged)
+    for change, _ in CHANGES.values():
+        walk.clone.set(change)
+    before, folds, repeats, quality = keys(), stored("folds"), stored("repeats"), stored("quality")
+    of_training = {"evaluate", "evidence", "explain", "robustness"}
+    changed = set.union(*(stages for _, stages in CHANGES.values()))
+    assert stages_run(walk.run("dvc", "repro")) == OF_EVERY_RUN | changed | of_training
+    assert {name for name in SETS if keys()[name] != before[name]} == {"event"}
+    assert len(stored("folds") - folds) == len(stored("repeats") - repeats) == FOLDS
+    assert len(quality) == SUBJECTS and stored("quality") == quality
+    assert looks(walk) == ONE_LOOK_EACH
+
+
+def test_another_limit_marks_others(walk: Walk) -> None:
+    marked = walk.clone.json("work/quality/marked.json")
     assert {m["measure"] for marks in marked.values() for m in marks} == {"rotation_deg"}
     assert len(marked) == SUBJECTS
-    assert len(stored) == SUBJECTS and set((clone.folder / "work/store/quality").glob("??/*")) == stored
-    assert clone.runs().count("quality") == 2
+    assert walk.clone.runs().count("quality") == 2
 
 
-def test_other_divisions_into_folds_are_trained_where_they_are_asked_for(clone: Clone) -> None:
-    clone.set({"evidence": {"repeat_fold_seeds": [1], "repeat_sets": ["dose"]}})
-    assert stages_run(clone.repro()) == {"repeat", "evidence", "ledger", "register", "report", "resolve"}
-    repeats = read_evidence(clone.folder / "work/evidence/evidence.json").repeats
+def test_other_divisions_into_folds_judge_everyone_once(walk: Walk) -> None:
+    repeats = read_evidence(walk.project / "work/evidence/evidence.json").repeats
     assert repeats is not None
     assert repeats.fold_seeds == (1,) and list(repeats.macro_f1) == ["dose"]
-    everyone = {subject for fold in clone.json("work/splits/splits.json")["folds"] for subject in fold}
-    repeated = clone.folder / "work/repeats/1/dose"
-    judged = [row for k in range(FOLDS) for row in rows_of(repeated / f"fold-{k}" / "predictions.tsv")]
+    everyone = {subject for fold in walk.clone.json("work/splits/splits.json")["folds"] for subject in fold}
+    repeated = walk.project / "work/repeats/1/dose"
+    judged = [row for k in range(FOLDS) for row in read_rows(repeated / f"fold-{k}" / "predictions.tsv")]
     assert {row["participant_id"] for row in judged} == everyone and len(judged) == len(everyone)
 
 
-def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(clone: Clone) -> None:
-    twice = clone.folder / "data/twice"
-    shutil.copytree(clone.folder / "data/demo", twice)
+def test_nothing_of_the_export_identifies_a_patient_in_what_the_project_wrote(walk: Walk) -> None:
+    secrets = identifiers(walk.images)
+    assert len(secrets) > 1000
+    pattern = re.compile(pattern_of(secrets))
+    searched = 0
+    for name, content in contents(walk):
+        assert not (found := pattern.search(content)), f"{found.group()!r} in {name}"
+        assert not pattern.search(name.encode()), name
+        searched += 1
+    assert searched > 100
+
+
+def test_a_patient_who_is_there_twice_stops_the_pipeline_before_training(walk: Walk) -> None:
+    twice = walk.project / "data/twice"
+    shutil.copytree(walk.project / "data/mine", twice)
     one, other = RawSubject(twice, "sub-002"), RawSubject(twice, "sub-003")
     for modality in PAPER_VOLUMES.names:
         shutil.copyfile(one.scan(modality), other.scan(modality))
     shutil.copyfile(one.dose_sidecar, other.dose_sidecar)
-    clone.set({"cohort": {"root": "data/twice"}})
-    done = clone.run("dvc", "repro", check=False)
-    clone.set({"cohort": {"root": "data/demo"}})
+    walk.clone.set({"cohort": {"root": "data/twice"}})
+    done = walk.clone.run("dvc", "repro", "train", check=False)
     assert done.returncode != 0
     assert "same_image" in done.stderr and "sub-002" in done.stderr and "sub-003" in done.stderr
     assert "train" not in stages_run(done.stdout + done.stderr) and "Traceback" not in done.stderr
 
 
-def test_a_faulty_subject_of_an_own_cohort_stops_the_pipeline_by_name(clone: Clone) -> None:
-    mine = clone.folder / "data/mine"
-    shutil.copytree(clone.folder / "data/demo", mine)
-    dose = mine / "sub-003/ses-postop/rt/sub-003_ses-postop_dose.json"
-    dose.unlink()
-    clone.set({"cohort": {"root": "data/mine"}})
-    done = clone.run("dvc", "repro", check=False)
+def test_a_faulty_subject_of_an_own_cohort_stops_the_pipeline_by_name(walk: Walk) -> None:
+    faulty = walk.project / "data/faulty"
+    shutil.copytree(walk.project / "data/mine", faulty)
+    RawSubject(faulty, "sub-003").dose_sidecar.unlink()
+    walk.clone.set({"cohort": {"root": "data/faulty"}})
+    done = walk.clone.run("dvc", "repro", check=False)
     assert done.returncode != 0
     assert "sub-003" in done.stderr and "Traceback" not in done.stderr
-    assert (mine / "sub-001").is_dir()  # the user's folder is not touched
-    clone.set({"cohort": {"root": "data/demo"}})
+    assert (faulty / "sub-001").is_dir()  # the user's folder is not touched
+
+
+def test_the_demo_cohort_is_made_where_the_parameters_ask_for_it(walk: Walk) -> None:
+    assert not (walk.project / "data/demo").exists()
+    walk.clone.set({"cohort": {"root": "data/demo"}})
+    assert {"phantom", "check_cohort"} <= stages_run(walk.run("dvc", "repro", "check_cohort"))
+    cohort = walk.clone.json("work/cohort/cohort.json")
+    assert cohort["root"] == "data/demo" and len(cohort["subjects"]) == 6

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny_cohort, write_tiny_subject
-from heads import write_head
+from heads import copy_head
 from preprocessed_subjects import DOSE, MEASUREMENTS, REGISTRATION, save_measurements, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
 from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train, write_gate
@@ -46,7 +46,13 @@ from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
 TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 12.0, "crop": None})
-HEAD = DEMO.preprocessing.model_copy(update={"cube_voxels": 24, "spacing_mm": 8.0})
+COARSE = {
+    "cube_voxels": 24,
+    "spacing_mm": 8.0,
+    "registration": DEMO.preprocessing.registration.model_copy(update={"spacing_mm": 4.0}),
+    "brain": DEMO.preprocessing.brain.model_copy(update={"spacing_mm": 3.0}),
+}
+HEAD = DEMO.preprocessing.model_copy(update=COARSE)
 SMALL, WHOLE = "post_op+dose", "post_op+event+dose"
 NO_RANGES = unknown_ranges("a test", PAPER_VOLUMES)
 SIMILARITY = "event_similarity"
@@ -571,9 +577,9 @@ def test_a_folder_that_holds_no_subjects_is_refused(project: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_real_head_is_predicted_as_the_training_pipeline_would_feed_it(
-    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    project: Path, phantom_head: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    raw = RawSubject(write_head(tmp_path / "phantom", subject=CASE), CASE)
+    raw = copy_head(phantom_head, tmp_path / "phantom", CASE)
     result = preprocess_subject.preprocess(raw, HEAD, 7)
     preprocess_subject.write_subject(result, tmp_path / "out", raw, HEAD.dose_unit_gy)
     volumes = saved_volumes(tmp_path / "out")

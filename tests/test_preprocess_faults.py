@@ -23,6 +23,7 @@ from preprocessed_subjects import saved_volumes
 from ricenet.cohort.checked import write_checked_cohort
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
+from ricenet.config.preset import change_settings
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.files import read_json
@@ -39,8 +40,9 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two heads of 3 mm as a cohort."""
     folder = tmp_path_factory.mktemp("heads") / "cohort"
     write_phantom(
-        folder, 2, 7, DOSE_HEIGHT, test_fraction=0.0, spacing_mm=3.0, single_fraction_share=0.0, workers=1
-    )
+        folder, 2, 7, DOSE_HEIGHT, test_fraction=0.0, spacing_mm=3.0, single_fraction_share=0.0,
+        backend="serial",
+    )  # fmt: skip
     return folder
 
 
@@ -48,7 +50,10 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(heads: Path, tmp_path: Path) -> Path:
     """A folder in which the stage `preprocess` can run."""
     shutil.copytree(heads, tmp_path / "data" / "demo")
+    # as coarse as it goes: what is killed is the work, not what it finds
+    coarse = {"registration": {"spacing_mm": 4.0}, "brain": {"spacing_mm": 3.0}}
     shutil.copy(PROJECT / "params.yaml", tmp_path)
+    change_settings(tmp_path / "params.yaml", {"preprocessing": coarse})
     with contextlib.chdir(tmp_path):
         # two subjects are too few for the stage
         report = check_cohort(Path("data/demo"))

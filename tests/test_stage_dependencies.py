@@ -49,6 +49,20 @@ def test_every_listed_dependency_on_code_exists(name: str) -> None:
             assert (PROJECT / str(dep)).exists(), dep
 
 
+@pytest.mark.parametrize(
+    ("result", "readers"),
+    [
+        # pages to look at decide nothing
+        ("work/quality", {"register", "report"}),
+        ("work/repeats", {"evidence"}),
+        ("work/evidence", {"register", "report", "resolve"}),
+        ("work/vote", {"ledger", "register", "report"}),
+    ],
+)
+def test_what_only_tells_of_the_models_is_read_by_what_tells_of_it(result: str, readers: set[str]) -> None:
+    assert {name for name, stage in stages().items() if result in stage["deps"]} == readers  # type: ignore[operator]
+
+
 def test_a_closure_holds_what_is_imported_inside_functions_too_but_not_how_work_is_spread() -> None:
     closure = import_closure(frozenset({module_file("ricenet.preprocessing.measurements")}))
     names = {path.relative_to(SOURCE / "ricenet").as_posix() for path in closure}
