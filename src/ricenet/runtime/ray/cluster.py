@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.files import PARTIAL
 from ricenet.runtime.ray.placing import Node
+from ricenet.runtime.temporary import PARTIAL
 
 logger = logging.getLogger(__name__)
 

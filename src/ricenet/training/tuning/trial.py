@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple
 from pathlib import Path
@@ -20,8 +18,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ricenet.config.tuned import Values
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import TrainingError
-from ricenet.runtime.files import PARTIAL, locked, read_json
-from ricenet.runtime.store import IN_USE, LOCKS, Store
+from ricenet.runtime.files import locked, read_json
+from ricenet.runtime.store import IN_USE, LOCKS, Store, discard
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
 from ricenet.training.tuning.searches import Search
@@ -214,7 +212,4 @@ def discard_folds(study: Study, store: Path, *, keep_best: bool) -> None:
 def _discard(store: Path, key: str) -> None:
     # whoever holds it is about to use it; the next to end a trial will look again
     with contextlib.suppress(BlockingIOError), locked(store / LOCKS / key, wait=False):
-        # by way of a rename: a kill in between leaves no half of it under its name
-        away = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=store))
-        (store / key).replace(away)
-        shutil.rmtree(away)
+        discard(store / key)
