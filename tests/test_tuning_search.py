@@ -15,6 +15,7 @@ from small_searches import (
     NotFinite,
     Scores,
     Ties,
+    leave_fold,
     no_waiting_for_the_disk,
     small_search,
     states_of,
@@ -202,8 +203,7 @@ def test_folds_that_were_there_before_stay(tmp_path: Path, scores: Scores) -> No
     search = small_search(tmp_path, trials=6)
     earlier = {task.key for task in search.tasks}
     for task in search.tasks:
-        task.folder.mkdir(parents=True)
-        (task.folder / "fold.json").write_text("{}")
+        leave_fold(task)
     search_settings([search], SERIAL, score_fold=scores)
     assert earlier < stored(tmp_path)
 

@@ -14,7 +14,7 @@ import typer
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
-from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, full_disk
+from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
 from ricenet.runtime.last_failure import note_failure
 from ricenet.runtime.private_modes import written_privately
 from ricenet.runtime.stage_times import timed
@@ -55,8 +55,7 @@ def mendable_errors(program: str | None = None) -> Iterator[None]:
         # the name alone: where a file lies may say whose it is
         name = Path(error.filename).name if isinstance(error.filename, str) else "a file"
         if error.errno in NO_ROOM:
-            known = (error.strerror or "").startswith(NO_ROOM[error.errno])
-            told = f"{error.strerror if known else full_disk(Path(name), found=NO_ROOM[error.errno])}. {MAKE_ROOM}"
+            told = f"{no_room_found(error)}. {MAKE_ROOM}"
         else:
             reason = error.strerror or type(error).__name__
             told = f"{name}: {reason}. Name a place that exists and is yours to use"

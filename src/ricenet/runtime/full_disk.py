@@ -35,6 +35,14 @@ def full_disk(path: Path, needed_bytes: int | None = None, found: str = NO_ROOM[
     return f"{found}: {needed}" + ("" if free is None else f", {_size(free)} are free")
 
 
+def no_room_found(error: OSError) -> str:
+    """What an OSError for want of room says, in the words of `full_disk`."""
+    found = NO_ROOM[error.errno or 0]
+    if (error.strerror or "").startswith(found):
+        return str(error.strerror)
+    return full_disk(Path(error.filename) if isinstance(error.filename, str) else Path("a file"), found=found)
+
+
 @contextlib.contextmanager
 def told_if_full(path: Path, needed_bytes: int | None = None) -> Iterator[None]:
     """Say of an OSError for want of room which file it was and what that needs; its number stays."""
@@ -44,7 +52,8 @@ def told_if_full(path: Path, needed_bytes: int | None = None) -> Iterator[None]:
         found = NO_ROOM.get(error.errno or 0)
         if found is None or (error.strerror or "").startswith(found):
             raise
-        raise OSError(error.errno, full_disk(path, needed_bytes, found), str(path)) from error
+        # from None: the temporary name that the system's own message has tells nobody anything
+        raise OSError(error.errno, full_disk(path, needed_bytes, found), str(path)) from None
 
 
 def _size(count: int) -> str:

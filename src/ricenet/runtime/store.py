@@ -25,7 +25,7 @@ from ricenet.runtime.files import (
     sync,
     write_json,
 )
-from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, full_disk
+from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
 from ricenet.runtime.private_modes import file_mode, folder_mode
 from ricenet.runtime.temporary import partial_folder
 
@@ -174,9 +174,7 @@ def _told_if_not_writable(root: Path) -> Iterator[None]:
         # what may not be read elsewhere is another matter
         here = isinstance(error.filename, str) and Path(error.filename).is_relative_to(root)
         if number in NO_ROOM:
-            known = (error.strerror or "").startswith(NO_ROOM[number])
-            file = Path(error.filename) if isinstance(error.filename, str) else root
-            found = str(error.strerror) if known else full_disk(file, found=NO_ROOM[number])
+            found = no_room_found(error)
             raise StoreError(f"the store cannot be written: {found}. {MAKE_ROOM}") from None
         if number not in _FORBIDDEN or not here:
             raise

@@ -19,6 +19,7 @@ from ricenet.runtime import randomness
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.machine import keep_freed_memory
+from ricenet.runtime.store import seal
 from ricenet.training import networks, predictions, sampler
 from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
 from ricenet.training.batches import Batch, SubjectBatches
@@ -26,7 +27,7 @@ from ricenet.training.checkpoint import Arithmetic, CheckpointFiles, capture, re
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.history import EpochMetrics, EpochObserver, EpochSpeed, FoldIdentity, write_history
 from ricenet.training.optimisation import Optimisation
-from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, RESULTS, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
 from ricenet.vocabulary import Label
 
@@ -139,8 +140,8 @@ class _Run:
 def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIdentity:
     """Train one fold to its last epoch, from its last checkpoint if it has one; finished ones are kept.
 
-    Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
-    record that marks them as complete.
+    Results go to `task.folder`: weights, history, predictions of the validation subjects, the record, and
+    the hashes that mark them as complete. Damaged ones are made again, with a warning.
     Raises TrainingError: a loss that is not finite, memory that ran out, or initial weights that do not fit.
     ScanError: volumes that cannot be used. VariableError: variables that cannot be encoded. StoreError:
     results cannot be written.
@@ -148,6 +149,7 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
     identity = task.identity
     if task.is_finished:
         return identity
+    task.discard_damaged()
     keep_freed_memory()
     threads = torch.get_num_threads()
     try:
@@ -203,7 +205,7 @@ def _train(run: _Run, history: list[EpochMetrics], observer: EpochObserver) -> N
 
 
 def _keep(run: _Run, history: Sequence[EpochMetrics]) -> None:
-    """Write the results; the record last, since it marks the fold as finished."""
+    """Write the results; their hashes last, since they mark the fold as finished."""
     task = run.task
     p_rice = run.final_p_rice()
     write_tensors(run.optimisation.network.state_dict(), task.folder / WEIGHTS)
@@ -214,6 +216,7 @@ def _keep(run: _Run, history: Sequence[EpochMetrics]) -> None:
         task.folder / PREDICTIONS,
     )
     write_json(task.folder / RECORD, task.record | run.hardware.record)
+    seal(task.folder, (*RESULTS, RECORD))
     CheckpointFiles(task.folder).remove()
 
 
