@@ -1,8 +1,8 @@
 """What a disk may hold after the power fails, at every moment of a piece of work.
 
-The model is that of POSIX, with nothing that a kind file system adds. A file's content is certain as it was when
-the file was last synced; of what changed since, all, none or a part may be there, or the file is empty. The
-list of names in a folder is certain as it was when the folder was last synced; of what changed since, any
+The model is that of POSIX, with nothing that a kind file system adds. A file's content is certain as it was
+when the file was last synced; of what changed since, all, none or a part may be there, or the file is empty.
+The list of names in a folder is certain as it was when the folder was last synced; of what changed since, any
 beginning may be there, and each folder is written by itself. A rename is there or is not.
 """
 

@@ -210,8 +210,14 @@ DAMAGES: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "cut after a row": (lambda lines: lines[:-1], r"has 2 row\(s\), but 3 evaluation"),
     "cut within a row": (lambda lines: [*lines[:-1], lines[-1][:40]], "row 3 is cut"),
     "without its first row": (lambda lines: [lines[0], *lines[2:]], r"row 1 .*bbbb.* does not follow"),
-    "without a row in the middle": (lambda lines: [*lines[:2], *lines[3:]], r"row 2 .*cccc.* does not follow"),
-    "with two rows exchanged": (lambda l: [l[0], l[2], l[1], l[3]], r"row 1 .*bbbb.* does not follow"),
+    "without a row in the middle": (
+        lambda lines: [*lines[:2], *lines[3:]],
+        r"row 2 .*cccc.* does not follow",
+    ),
+    "with two rows exchanged": (
+        lambda lines: [lines[0], lines[2], lines[1], lines[3]],
+        r"row 1 .*bbbb.* does not follow",
+    ),
     "with a better score": (
         lambda lines: [*lines[:2], lines[2].replace("0.750000", "0.500000"), lines[3]],
         r"row 2 .*bbbb.* does not follow",
@@ -256,7 +262,7 @@ def test_a_ledger_of_both_versions_is_chained_from_where_the_later_one_began(led
     assert [row.chain == "n/a" for row in read_ledger(ledger)] == [True, False]
     # the first chained row covers those before it
     rewrite(ledger, lambda lines: [lines[0], lines[1].replace("0.500000", "0.400000"), lines[2]])
-    with pytest.raises(ResultError, match="row 2 .* does not follow"):
+    with pytest.raises(ResultError, match=r"row 2 .* does not follow"):
         read_ledger(ledger)
 
 

@@ -152,7 +152,7 @@ def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Pre
     record = read_record(files)
     record.known_preprocessing()
     ranges = training_ranges(Path(), record).with_plausible(params.quality)
-    return registered, Predictor(files, params.seed, ranges, registered.threshold)
+    return registered, Predictor(files, params.seed, ranges, registry.decision_threshold(Path(), registered))
 
 
 def _own_options(arguments: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """The ledger of every evaluation on the independent test set, only ever appended to. The idea is ours.
 
-Each row ends in a digest over itself and all rows before it, and a file beside the table says how many rows
-there are and how the last one ends: so a row that was changed, removed or cut off is found, and named. Whoever
-rewrites both files on purpose is not found by this, but by their history in git.
+Each row ends in a digest over itself and all rows before it, and a file beside the table says how many
+rows there are and how the last one ends: so a row that was changed, removed or cut off is found, and named.
+Whoever rewrites both files on purpose is not found by this, but by their history in git.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def _read_rows(path: Path) -> list[LedgerRow]:
     names = [_RENAMED.get(name, name) for name in header]
     if missing := [name for name in needed if name not in names]:
         raise ResultError(f"{path}: no column {', '.join(missing)}. {_RESTORE}")
-    return [_row(path, number, dict(zip(names, cells, strict=False))) for number, cells in enumerate(lines, 1)]
+    return [
+        _row(path, number, dict(zip(names, cells, strict=False))) for number, cells in enumerate(lines, 1)
+    ]
 
 
 def _row(path: Path, number: int, cells: Mapping[str, str]) -> LedgerRow:

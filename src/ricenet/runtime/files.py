@@ -41,7 +41,10 @@ def atomic_path(path: Path, needed_bytes: int | None = None) -> Iterator[Path]:
     needed_bytes: what will be written, where that is known. Raises OSError: of a full disk, with that.
     """
     make_folder(path.parent)
-    with told_if_full(path, needed_bytes), partial_file(path.parent, "".join(path.suffixes[-2:])) as temporary:
+    with (
+        told_if_full(path, needed_bytes),
+        partial_file(path.parent, "".join(path.suffixes[-2:])) as temporary,
+    ):
         yield temporary
         put_in_place(temporary, path)
 

@@ -15,8 +15,9 @@ from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.evidence_content import threshold_of
+from ricenet.tracking.evidence_content import decision_tags, threshold_of
 from ricenet.tracking.gather import ensemble_folder
+from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.runs import MODALITY_SET
 from ricenet.training import task
 from ricenet.training.ensemble import RECORD, ensemble_digest
@@ -52,11 +53,6 @@ class RegisteredEnsemble:
     def is_earlier(self) -> bool:
         """Whether an earlier version of ricenet made it, whose files this one does not read."""
         return self.tags.get(FORMAT) != str(task.FORMAT)
-
-    @property
-    def threshold(self) -> DecisionThreshold | None:
-        """What its three-way vote needs; None where its tags do not say."""
-        return threshold_of(self.tags)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"
@@ -185,9 +181,10 @@ def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> Regis
 def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
     """The folder with a version's weights and ensemble.json: at hand in models/, or fetched once.
 
-    Its digest was computed from the files and is the registered one; nothing that is fetched is executed.
-    Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, or the
-    tag is no digest.
+    Its digest was computed from the files, is the registered one, and one that the project itself noted;
+    nothing that is fetched is executed.
+    Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, the tag is
+    no digest, or none that the project registered.
     """
     _require_readable(registered)
     if not re.fullmatch(r"[0-9a-f]{64}", registered.digest):
@@ -196,6 +193,7 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
     at_hand = ensemble_folder(project, registered.modality_set)
     if ensemble_digest(at_hand) == registered.digest:
         return at_hand
+    own_ensemble(project, registered.digest, str(registered), registered.modality_set)
 
     def fetch(target: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
@@ -210,6 +208,21 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
             )
 
     return Store(project / ENSEMBLES).get(registered.digest, fetch)
+
+
+def decision_threshold(project: Path, registered: RegisteredEnsemble) -> DecisionThreshold | None:
+    """What a version's three-way vote needs, as the project itself noted it; None: there was no evidence.
+
+    Raises RegistryError: its tags in MLflow say otherwise, or the project did not register it.
+    """
+    own = own_ensemble(project, registered.digest, str(registered), registered.modality_set)
+    if decision_tags(registered.tags) != own.decision:
+        raise RegistryError(
+            f"{registered}: its tags in MLflow decide votes by other numbers than models/registered.json, "
+            "which this project wrote. If a later evidence stage is behind that, run `dvc repro register`; "
+            "otherwise somebody changed them"
+        )
+    return threshold_of(own.decision)
 
 
 def _download(store: TrackingStore, registered: RegisteredEnsemble, folder: Path) -> None:

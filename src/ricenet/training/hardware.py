@@ -39,7 +39,7 @@ class Hardware:
 
     @property
     def record(self) -> dict[str, str | int]:
-        """For people: what decides how sums are rounded, so that other weights may follow from the same key."""
+        """For people: what decides how sums are rounded, so other weights may follow from the same key."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         precision = "bfloat16" if self.bfloat16 else "float32"
         return {"device": name, "precision": precision, "threads": torch.get_num_threads()}

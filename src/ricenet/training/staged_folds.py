@@ -15,7 +15,9 @@ from ricenet.training.task import FoldTask
 
 def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
-    return StagedTask(staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=CONTENTS)
+    return StagedTask(
+        staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=CONTENTS
+    )
 
 
 def staged_inputs(task: FoldTask, subjects: Iterable[str]) -> dict[str, Path]:

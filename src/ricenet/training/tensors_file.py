@@ -34,7 +34,9 @@ def write_tensors(
         except (SafetensorError, OSError) as error:
             needed_bytes = sum(value.nbytes for value in content.values())
             found = full_disk(path, needed_bytes) if is_full(error) else str(error)
-            remedy = MAKE_ROOM if is_full(error) else "Make room, or have the folder given to you; then run again"
+            remedy = (
+                MAKE_ROOM if is_full(error) else "Make room, or have the folder given to you; then run again"
+            )
             raise StoreError(f"{path} cannot be written: {found}. {remedy}") from None
 
 
