@@ -93,8 +93,11 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it where they are missing, so that they outlast a power cut."""
     if path.is_dir():
         return
-    make_folder(path.parent)
-    path.mkdir(mode=folder_mode(), exist_ok=True)
+    try:
+        path.mkdir(mode=folder_mode(), exist_ok=True)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        path.mkdir(mode=folder_mode(), exist_ok=True)
     if not is_in_the_making(path):
         sync(path.parent)
 
