@@ -37,7 +37,7 @@ def full_disk(path: Path, needed_bytes: int | None = None, found: str = NO_ROOM[
 
 def no_room_found(error: OSError) -> str:
     """What an OSError for want of room says, in the words of `full_disk`."""
-    found = NO_ROOM[error.errno or 0]
+    found = NO_ROOM.get(error.errno or 0, NO_ROOM[errno.ENOSPC])
     if (error.strerror or "").startswith(found):
         return str(error.strerror)
     return full_disk(Path(error.filename) if isinstance(error.filename, str) else Path("a file"), found=found)
