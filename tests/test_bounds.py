@@ -1,4 +1,4 @@
-"""Files whose content has no bounds, or can be understood in two ways, are refused at once and with a message."""
+"""Files without bounds, or that can be understood in two ways, are refused at once and with a message."""
 
 from __future__ import annotations
 

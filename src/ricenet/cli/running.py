@@ -16,7 +16,7 @@ from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
 from ricenet.runtime.last_failure import note_failure
-from ricenet.runtime.private_modes import written_privately
+from ricenet.runtime.private_modes import close_folders, written_privately
 from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
 from ricenet.runtime.temporary import clear, found_left_behind
@@ -117,6 +117,7 @@ def run_stage(main: Callable[[], None]) -> None:
             locked(STORE / STAGE_LOCK, shared=True),
             timed(stage),
         ):
+            close_folders(Path())
             _clear_left_behind()
             main()
     except KeyboardInterrupt:

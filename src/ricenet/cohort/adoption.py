@@ -17,7 +17,7 @@ from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import atomic_folder, file_digest
-from ricenet.runtime.private_modes import file_mode, folder_mode
+from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
         # a cohort that is corrected by hand must not be links into DVC's cache
         _dvc(project, root, "config", "cache.type", _COPIES)
     _dvc(project, root, "add", root.as_posix())
+    close_folders(project)
     change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
     return Adoption(root, not is_in_place, params.cohort.exclude_faulty, cohort)
 

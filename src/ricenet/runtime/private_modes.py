@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from ricenet.runtime.errors import RicenetError
 
 VARIABLE = "RICENET_UMASK"
 """The environment variable by which a user lets others read: 027 lets the group, 022 everybody."""
+
+CLOSED = ("work", "data", "models", "mlflow", ".dvc/cache")
+"""Folders of a project that hold what tells of patients."""
 
 _PRIVATE = 0o077
 
@@ -56,6 +61,18 @@ def file_mode() -> int:
 def folder_mode() -> int:
     """Of a folder that is made: 0700 unless chosen otherwise."""
     return 0o777 & ~mask()
+
+
+def close_folders(project: Path) -> None:
+    """Take from others what RICENET_UMASK does not give them, at the doors of a project.
+
+    git and DVC make folders by the umask alone, and DVC lets everybody read what it caches.
+    """
+    for folder in (project / name for name in CLOSED):
+        if folder.is_dir() and (status := folder.stat()).st_uid == os.getuid():
+            kept = stat.S_IMODE(status.st_mode) & ~mask()
+            if kept != stat.S_IMODE(status.st_mode):
+                folder.chmod(kept)
 
 
 @contextlib.contextmanager
