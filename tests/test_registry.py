@@ -23,15 +23,13 @@ from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles, own_record_path
 from ricenet.tracking.register_models import model_card, register_ensembles, version_at_hand
 from ricenet.tracking.registry import (
-    ENSEMBLES,
     RegisteredEnsemble,
     champions,
-    decision_threshold,
-    ensemble_files,
     find_registered,
     promotable_version,
     versions,
 )
+from ricenet.tracking.version_files import ENSEMBLES, decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
 GIT_COMMIT = "mlflow.source.git.commit"
@@ -289,6 +287,9 @@ def test_votes_are_decided_by_what_the_project_noted_and_not_by_changed_tags(reg
     for tags in ({**second.tags, "ricenet.least_confidence": "0.5"}, {}):
         with pytest.raises(RegistryError, match=r"its tags in MLflow decide votes by other numbers"):
             decision_threshold(registered.project, replace(second, tags=tags))
+    elsewhere = {**second.tags, "ricenet.splits_digest": "0" * 64}
+    with pytest.raises(RegistryError, match=r"name other data than its files do \(splits_digest\)"):
+        ensemble_files(registered.project, registered.store, replace(second, tags=elsewhere))
     with pytest.raises(RegistryError, match=r"tagged as event, but was registered for dose"):
         decision_threshold(registered.project, replace(second, modality_set="event"))
 

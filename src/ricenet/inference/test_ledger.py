@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import PositiveInt
 
@@ -163,8 +164,8 @@ def _read_rows(path: Path) -> list[LedgerRow]:
 
 def _row(path: Path, number: int, cells: Mapping[str, str]) -> LedgerRow:
     try:
-        texts = {f.name: cells[f.name] for f in fields(LedgerRow) if f.name not in (*_ADDED, *_NUMBERS)}
-        numbers = {name: int(cells[name]) for name in _NUMBERS}
+        texts: dict[str, Any] = {f.name: cells[f.name] for f in fields(LedgerRow) if f.name not in (*_ADDED, *_NUMBERS)}
+        numbers: dict[str, Any] = {name: int(cells[name]) for name in _NUMBERS}
     except (KeyError, ValueError):
         raise ResultError(f"{path}: row {number} is cut, or a number in it is none. {_RESTORE}") from None
     return LedgerRow(**texts, **numbers, **{name: cells.get(name) or UNKNOWN for name in _ADDED})
