@@ -164,11 +164,13 @@ def _read_rows(path: Path) -> list[LedgerRow]:
 
 def _row(path: Path, number: int, cells: Mapping[str, str]) -> LedgerRow:
     try:
-        texts: dict[str, Any] = {f.name: cells[f.name] for f in fields(LedgerRow) if f.name not in (*_ADDED, *_NUMBERS)}
-        numbers: dict[str, Any] = {name: int(cells[name]) for name in _NUMBERS}
+        needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
+        known: dict[str, Any] = {name: cells[name] for name in needed}
+        known |= {name: int(cells[name]) for name in _NUMBERS}
+        known |= {name: cells.get(name) or UNKNOWN for name in _ADDED}
     except (KeyError, ValueError):
         raise ResultError(f"{path}: row {number} is cut, or a number in it is none. {_RESTORE}") from None
-    return LedgerRow(**texts, **numbers, **{name: cells.get(name) or UNKNOWN for name in _ADDED})
+    return LedgerRow(**known)
 
 
 def _links(rows: Sequence[LedgerRow]) -> list[str]:
