@@ -147,12 +147,12 @@ def test_trials_that_tie_in_macro_f1_are_not_stopped(tmp_path: Path) -> None:
 
 def test_a_trial_that_cannot_be_trained_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=4)
-    search_settings([search], SERIAL, score_fold=NotFinite(tmp_path / "calls.txt", limit=1e-3))
+    search_settings([search], SERIAL, score_fold=NotFinite(tmp_path / "calls.txt", limit=4e-3))
     trials = trials_of(search)
     failed = [trial for trial in trials if trial.state == "failed"]
     assert failed and Counter(trial.state for trial in trials)["complete"] == 4
     assert all("the training loss is nan" in (trial.reason or "") for trial in failed)
-    assert all(trial.values["training.learning_rate"] > 1e-3 for trial in failed)
+    assert all(trial.values["training.learning_rate"] > 4e-3 for trial in failed)
 
 
 def test_where_nothing_can_be_trained_the_commonest_reason_is_reported(tmp_path: Path) -> None:

@@ -104,12 +104,19 @@ def make_folder(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Have the system write a file's content, or a folder's list of names, to its disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # one may write into a folder without being allowed to list it
+        if is_folder:
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:
         # some network file systems sync no folders: their servers do
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not is_folder:
             raise
     finally:
         os.close(descriptor)
