@@ -13,6 +13,7 @@ import pytest
 from dicom_edits import change, numbered, setting, write_series
 from sqlalchemy.exc import OperationalError
 
+from ricenet.cli.running import mendable_errors
 from ricenet.cohort.settled_places import read_places
 from ricenet.config.params import read_yaml
 from ricenet.config.tuned import Tuned, read_tuned
@@ -28,9 +29,11 @@ from ricenet.runtime.errors import (
     SplitError,
     TrainingError,
 )
-from ricenet.runtime.files import write_json
+from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.ray.cluster import require_token_file
 from ricenet.tracking.connection import mlflow_errors
+from ricenet.tracking.settled import unless_unchanged
+from ricenet.training.tuning.trial import note_in_use
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 PLACES = (
@@ -132,6 +135,36 @@ def test_a_deflated_dicom_file_is_inflated_only_so_far(
     monkeypatch.setattr(datasets, "MOST_INFLATED_BYTES", 100)
     with pytest.raises(SourceError, match="a deflated file of more than"):
         read_file(path)
+
+
+# ---- what spares work, and is damaged
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[1, 2", '"text"'])
+def test_what_only_spares_work_is_made_anew_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    assert unless_unchanged("x", None, [], lambda: asked.append(1) or "answer") == "answer"
+    (tmp_path / "work/settled/x.json").write_text(damage)
+    assert unless_unchanged("x", None, [], lambda: asked.append(1) or "answer") == "answer"
+    assert unless_unchanged("x", None, [], lambda: asked.append(1) or "answer") == "answer"
+    assert len(asked) == 2
+    (tmp_path / "in_use.json").write_text(damage)
+    note_in_use(tmp_path, ["ab"])
+    assert read_json(tmp_path / "in_use.json") == ["ab"]
+
+
+def test_a_stages_result_that_is_damaged_is_named_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "summary.json").write_text("")
+    with pytest.raises(SystemExit), mendable_errors("stage x"):
+        read_json(tmp_path / "summary.json")
+    assert (
+        "summary.json is not well-formed JSON (line 1). Restore it, or delete it" in capsys.readouterr().err
+    )
 
 
 # ---- a full disk

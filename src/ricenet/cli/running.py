@@ -19,6 +19,7 @@ from ricenet.runtime.last_failure import note_failure
 from ricenet.runtime.private_modes import close_folders, written_privately
 from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
+from ricenet.runtime.strict_json import JsonError
 from ricenet.runtime.temporary import clear, found_left_behind
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ def mendable_errors(program: str | None = None) -> Iterator[None]:
     except RicenetError as error:
         note_failure(error, program or _command(error))
         told = str(error)
+    except JsonError as error:
+        note_failure(error, program or _command(error))
+        name = next(iter(getattr(error, "__notes__", ())), "a file")
+        told = f"{name} {error}. Restore it, or delete it and run again where a stage made it"
     except OSError as error:
         note_failure(error, program or _command(error))
         # the name alone: where a file lies may say whose it is

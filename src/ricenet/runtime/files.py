@@ -14,18 +14,22 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ricenet.runtime.full_disk import told_if_full
 from ricenet.runtime.private_modes import file_mode, folder_mode
-from ricenet.runtime.strict_json import parse_json
+from ricenet.runtime.strict_json import JsonError, parse_json
 from ricenet.runtime.temporary import is_at, is_in_the_making, partial_file, partial_folder
+
+logger = logging.getLogger(__name__)
+
+Known = TypeVar("Known")
 
 MOST_TEXT_BYTES = 2**28
 """Of one table or JSON file: more than the records of a thousand subjects."""
@@ -210,8 +214,24 @@ def regular_bytes(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, as `parse_json` does. Raises OSError: see `regular_bytes`. JsonError."""
-    return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
+    """Read a JSON file, as `parse_json` does. Raises OSError: see `regular_bytes`. JsonError, with its name."""
+    try:
+        return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
+    except JsonError as error:
+        error.add_note(path.name)
+        raise
+
+
+def read_known(path: Path, kind: type[Known]) -> Known | None:
+    """What is remembered in a JSON file to spare work; None where there is no file, or a damaged one."""
+    if not path.is_file():
+        return None
+    try:
+        found = read_json(path)
+    except JsonError as error:
+        logger.warning("%s %s: it is made anew", path.name, error)
+        return None
+    return found if isinstance(found, kind) else None
 
 
 def file_digest(path: Path) -> str:
@@ -224,12 +244,3 @@ def content_digest(content: Any) -> str:
     """SHA-256 of a JSON-serialisable value, independent of the order of keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def source_digest(*modules: ModuleType) -> str:
-    """SHA-256 over the source text of modules: the code's part of a content address."""
-    digest = hashlib.sha256()
-    for module in sorted(modules, key=lambda m: m.__name__):
-        assert module.__file__ is not None
-        digest.update(module.__name__.encode() + b"\0" + Path(module.__file__).read_bytes() + b"\0")
-    return digest.hexdigest()

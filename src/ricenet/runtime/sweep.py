@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.runtime.errors import StoreError
-from ricenet.runtime.files import locked, read_json
+from ricenet.runtime.files import locked, read_known
 from ricenet.runtime.store import IN_USE, LOCKS, STAGE_LOCK, STORE
 from ricenet.runtime.temporary import clear, found_left_behind
 
@@ -79,8 +79,8 @@ def _entries(kind: Path) -> Iterator[Path]:
 
 
 def _keys_in_use(kind: Path) -> set[str] | None:
-    path = kind / IN_USE
-    return set(read_json(path)) if path.is_file() else None
+    known = read_known(kind / IN_USE, list)
+    return None if known is None else set(known)
 
 
 def _is_older(path: Path, before_s: float) -> bool:

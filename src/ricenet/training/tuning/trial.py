@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ricenet.config.tuned import Values
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import TrainingError
-from ricenet.runtime.files import locked, read_json
+from ricenet.runtime.files import locked, read_known
 from ricenet.runtime.store import IN_USE, LOCKS, Store, discard
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
@@ -187,9 +187,7 @@ def holding(store: Path, key: str) -> Iterator[None]:
 def note_in_use(store: Path, keys: Iterable[str]) -> None:
     """Keep folds from being swept, beside those that are in use already."""
     with locked(store / LOCKS / IN_USE):
-        path = store / IN_USE
-        known = read_json(path) if path.is_file() else []
-        Store(store).use([*known, *keys])
+        Store(store).use([*(read_known(store / IN_USE, list) or []), *keys])
 
 
 def discard_folds(study: Study, store: Path, *, keep_best: bool) -> None:
