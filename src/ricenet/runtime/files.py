@@ -214,7 +214,7 @@ def regular_bytes(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, as `parse_json` does. Raises OSError: as `regular_bytes`. JsonError, with its name."""
+    """Read a JSON file, as `parse_json` does. Raises OSError: as `regular_bytes`. JsonError, noting it."""
     try:
         return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
     except JsonError as error:
