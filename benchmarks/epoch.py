@@ -86,7 +86,7 @@ def of_precision(task: FoldTask, precision: str, epochs: int) -> FoldTask:
 def drawn_order(task: FoldTask) -> list[str]:
     """The subjects of the first epoch, as the sampler draws them."""
     known = [task.labels[subject] for subject in task.training_subjects]
-    drawn = draw_epoch(known, generator_for("sampling", task.seed, task.modality_set, task.fold, 1))
+    drawn = draw_epoch(known, generator_for("sampling", task.seed, task.fold, 1))
     return [task.training_subjects[position] for position in drawn]
 
 
@@ -116,7 +116,7 @@ def plain_loss(task: FoldTask) -> float:
     from plain_loop import PlainLoop
 
     loop = PlainLoop(task)
-    from ricenet.training.fold import first_network
+    from ricenet.training.one_training import first_network
 
     initial = first_network(task)
     loop.network.load_state_dict(initial.state_dict())

@@ -10,17 +10,24 @@ head; for the others that is the time of the known input and of as many position
 The head is MNI's brain in a cube of 224 mm, with 60 Gy around a point of its right half; the weights are
 random, batch norm has statistics of its own. `whole` leaves out cubes that change nothing; `brain` besides
 those that do not touch the brain.
+--base WORKTREE compares with the build of a git worktree instead, of before: CPU seconds a position, of those
+of the head that change anything, one thread, both builds in turn.
 On a GPU: --device cuda, where the whole map at 224 is measured and its goal is 20 s.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +49,7 @@ GOALS = {64: (3, 10), 96: (9, 40), 128: (22, 100), 224: (60, 300)}
 """By size: times as fast a position, and for the whole map of a head."""
 GPU_GOAL_S, DEMO_GOAL_S, MEMORY_GOAL_GB, AGREEMENT = 20.0, 5.0, 12.0, 1e-5
 SAMPLE = 48
+GOAL_OF_BUILDS = 2.0
 
 
 def explain_params(cube: int, stride: int, *, within_brain: bool = False) -> ExplainParams:
@@ -224,6 +232,46 @@ def measure(voxels: int, whole: bool, precision: torch.dtype, device: torch.devi
             report(f"{name}_{kind}_s", map_s, f"<= {GPU_GOAL_S} s", text, map_s <= GPU_GOAL_S and good)
 
 
+_POSITIONS = """
+import json, sys, time
+import numpy, torch
+import occlusion
+torch.set_num_threads(1)
+occlusion.keep_freed_memory()
+volumes, _ = occlusion.head(int(sys.argv[1]))
+image, found = torch.from_numpy(volumes), occlusion.network()
+occlusion.undecided(found, image)
+ours = occlusion.Ours(found, image, torch.float32)
+corners = ours.grid.corners(ours.grid.touching((volumes != 0).any(axis=0)))
+corners = corners[numpy.lexsort((corners % 32).T)][len(corners) // 2 :][: 2 * ours.at_once]
+ours.p_rice(corners)
+start = time.process_time()
+p_rice = ours.p_rice(corners)
+seconds = (time.process_time() - start) / len(corners)
+print(json.dumps({"cpu_s": seconds, "p_rice": p_rice.tolist()}))
+"""
+"""What both builds run, each with this script of its own: it uses what they have in common."""
+
+
+def compare_builds(voxels: int, base: Path, rounds: int = 2) -> None:
+    """Print how many times as fast a position is computed as by the build of a worktree."""
+    found: dict[Path, list[dict[str, Any]]] = {base: [], Path(__file__).parents[1]: []}
+    for _ in range(rounds):
+        for build, of_build in found.items():
+            paths = f"{build / 'src'}{os.pathsep}{build / 'benchmarks'}"
+            environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, "-c", _POSITIONS, str(voxels)]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            of_build.append(json.loads(done.stdout.splitlines()[-1]))
+    before, now = (min(run["cpu_s"] for run in of_build) for of_build in found.values())
+    answers = [np.array(of_build[0]["p_rice"]) for of_build in found.values()]
+    off = float(np.abs(answers[0] - answers[1]).max())
+    text = f"p_rice within {off:.1e} at {len(answers[0])} positions; {before:.3g} s before, {now:.3g} s now"
+    ratio = before / now
+    met = ratio >= GOAL_OF_BUILDS and off <= AGREEMENT
+    report(f"occlusion_{voxels}_builds", ratio, f">= {GOAL_OF_BUILDS}", text, met)
+
+
 def measure_demo(device: torch.device) -> None:
     """One map of a subject at the demo's scale, with the demo's network: every cube, all volumes together."""
     volumes, brain = head(32)
@@ -265,7 +313,12 @@ def main() -> None:
     parser.add_argument("--whole", type=int, nargs="*", default=[64, 96, 128])
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--base", type=Path, help="a worktree of an earlier build, to compare with")
     arguments = parser.parse_args()
+    if arguments.base is not None:
+        for voxels in arguments.sizes:
+            compare_builds(voxels, arguments.base)
+        return
     device = torch.device(arguments.device)
     precision = torch.bfloat16 if arguments.bfloat16 else torch.float32
     keep_freed_memory()

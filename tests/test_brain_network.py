@@ -16,6 +16,7 @@ from ricenet.preprocessing.brain import hd_bet as brain_network
 from ricenet.preprocessing.brain import image as brain_image
 from ricenet.preprocessing.brain.hd_bet import (
     brain_probability,
+    half_size_logits,
     load_network,
     made_quick,
     mean_probability,
@@ -211,3 +212,20 @@ def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: p
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(RicenetError, match=r"cannot make its folder .*Not a directory.*: set XDG_DATA_HOME"):
         shipped_network(0)
+
+
+def test_the_half_size_answer_is_the_one_that_the_package_computes_on_its_way(
+    part_of_a_head: Volume,
+) -> None:
+    zyx = network_image(part_of_a_head, 3.0).values[:SIDE, :SIDE, :SIDE]
+    shipped = shipped_network(0)
+    # all of its outputs, as in training: full size, half, quarter
+    shipped.do_ds = True
+    shipped.final_nonlin = torch.nn.Identity()
+    with torch.inference_mode():
+        background, brain = shipped(torch.from_numpy(zyx.copy())[None, None])[1][0]
+    slow = (brain - background).numpy()
+    quick = half_size_logits(zyx)
+    assert quick.shape == tuple(n // 2 for n in zyx.shape)
+    np.testing.assert_allclose(quick, slow, atol=0.02 * np.abs(slow).max())
+    assert 0.02 < (slow > 0).mean() < 0.98 and ((quick > 0) == (slow > 0)).mean() > 0.999

@@ -17,6 +17,7 @@ from ricenet.runtime.execution import Outcome
 from ricenet.runtime.files import read_json
 from ricenet.training import concurrency
 from ricenet.training.concurrency import MEASURED, Costs, Sizing, best_sizing, measure_costs, sized
+from ricenet.training.one_training import first_network
 from ricenet.training.task import FoldTask
 
 GB = 10**9
@@ -96,11 +97,24 @@ def test_volumes_that_wait_in_memory_count(task: FoldTask) -> None:
     assert concurrency._volume_bytes(streamed) == 0
 
 
-def test_a_few_steps_are_measured_and_leave_nothing_behind(task: FoldTask, tmp_path: Path) -> None:
+def test_networks_that_train_in_step_wait_in_memory_beside_the_one_at_work() -> None:
+    one = Costs({1: 1.0}, 10 * GB, state_bytes=GB)
+    assert one.of_several(1) == one
+    assert one.of_several(7).memory_bytes == 16 * GB
+
+
+def test_a_few_steps_are_measured_and_leave_nothing_behind(
+    task: FoldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # however slow the machine is
+    monkeypatch.setattr(concurrency, "_LONG_S", 1e6)
     costs = measure_costs(task)
     assert 1 in costs.seconds
     assert all(seconds > 0 for seconds in costs.seconds.values())
     assert costs.memory_bytes > 10**8
+    # weights, gradient and two moments, four bytes each
+    weights = sum(parameter.numel() for parameter in first_network(task).parameters())
+    assert costs.state_bytes == 16 * weights
     assert not task.folder.exists()
 
 

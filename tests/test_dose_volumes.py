@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from scipy.special import erf, erfinv
 
 from ricenet.preprocessing.cube import dose_on_cube
-from ricenet.preprocessing.dose_volumes import StructureDose
-from ricenet.volume import Grid, Volume
+from ricenet.preprocessing.dose_volumes import LEAST_SHARE, StructureDose
+from ricenet.volume import Grid, Volume, resample, supersampling_for
 
 GRIDS_MM = [(2.5, 2.5, 3.0), (2.0, 2.0, 5.0), (4.0, 4.0, 4.0)]
 LEVELS_GY = (20, 30, 40, 50, 57)
@@ -114,6 +115,31 @@ def test_voxels_count_by_the_share_that_the_mask_fills_through_the_transform() -
     assert inside.volume_ml(25) == pytest.approx(0.064, rel=0.02)
     assert inside.volume_ml(20) == pytest.approx(0.096, rel=0.02)
     assert inside.mean_gy == pytest.approx((20 * 0.032 + 30 * 0.064) / 0.096, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "shift_mm", [(0.0, 0.0, 0.0), (11.3, -7.9, 4.1), (40.0, 0.0, 0.0), (200.0, 0.0, 0.0)]
+)
+def test_the_part_of_the_dose_around_the_structure_gives_what_all_of_it_gives(
+    shift_mm: tuple[float, float, float],
+) -> None:
+    rng = np.random.default_rng(8)
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("xyz", [12.0, -20.0, 31.0], degrees=True).as_matrix()
+    turned[:3, 3] = shift_mm
+    dose = Volume(
+        rng.uniform(0, 60, (20, 24, 16)).astype(np.float32), Grid((20, 24, 16), np.diag([3.0, 2.5, 4.0, 1.0]))
+    )
+    mask = Volume(rng.uniform(size=(30, 30, 30)) > 0.3, Grid((30, 30, 30), np.diag([1.0, 1.0, 2.0, 1.0])))
+    points = supersampling_for(mask.grid, dose.grid, turned)
+    share = resample(mask, dose.grid, turned, supersampling=points).data
+    inside = StructureDose.of(dose, mask, turned)
+    assert inside.ml[:-1].sum() == pytest.approx(
+        share[share >= LEAST_SHARE].sum() * dose.grid.voxel_ml, rel=1e-6
+    )
+    assert len(inside.dose_gy) - 1 == (share >= LEAST_SHARE).sum()
+    whole = float((dose.data.astype(float) * share)[share >= LEAST_SHARE].sum()) * dose.grid.voxel_ml
+    assert inside.integral_gy_ml == pytest.approx(whole, rel=1e-6)
 
 
 def test_volumes_and_doses_by_hand() -> None:

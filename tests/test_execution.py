@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ricenet.runtime import execution
+from ricenet.runtime import execution, workers
 from ricenet.runtime.errors import RicenetError, ScanError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.machine import THREAD_VARIABLES
@@ -111,6 +111,65 @@ def test_workers_get_the_number_of_threads_and_the_parent_keeps_its_own(
     assert "MKL_NUM_THREADS" not in os.environ
 
 
+def loaded_threads(_: int) -> tuple[int, int, str]:
+    import numpy as np
+    import torch
+    from threadpoolctl import threadpool_info
+
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(blas, default=0), torch.get_num_threads(), np.__name__
+
+
+def test_libraries_that_were_preloaded_run_on_the_workers_threads() -> None:
+    for threads_each in (2, 1):
+        (outcome,) = run_tasks(
+            loaded_threads, [0], "processes", 1, threads_each, "threads", preload=("torch", "numpy")
+        )
+        assert outcome.result == (threads_each, threads_each, "numpy")
+
+
+def environment_and_folder(_: int) -> tuple[str | None, str]:
+    return os.environ.get("RICENET_TEST"), str(Path.cwd())
+
+
+def test_a_later_pool_has_the_environment_and_the_folder_of_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in ("one", "two"):
+        (tmp_path / value).mkdir()
+        monkeypatch.chdir(tmp_path / value)
+        monkeypatch.setenv("RICENET_TEST", value)
+        (outcome,) = run_tasks(environment_and_folder, [0], "processes", 1, 1, "where")
+        assert outcome.result == (value, str(tmp_path / value))
+
+
+PRELOADED = """
+import os, sys
+from ricenet.runtime.execution import run_tasks
+
+def parent_and_state(_):
+    threads = [line for line in open(f"/proc/{os.getppid()}/status") if line.startswith("Threads")]
+    return os.getppid(), threads[0].split()[1], "torch" in sys.modules
+
+if __name__ == "__main__":
+    modules = tuple(sys.argv[1:])
+    for _ in range(2):
+        (outcome,) = run_tasks(parent_and_state, [0], "processes", 1, 1, "state", preload=modules)
+        print(*outcome.result)
+"""
+
+
+def test_workers_of_all_pools_come_from_one_server_that_imports_on_one_thread(tmp_path: Path) -> None:
+    from ricenet.screening.quality.examine_cohort import PRELOAD
+
+    script = tmp_path / "preloaded.py"
+    script.write_text(PRELOADED)
+    told = subprocess.run(
+        [sys.executable, str(script), *PRELOAD], check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    assert told[0] == told[1] and told[0].split()[1:] == ["1", "True"]
+
+
 def test_processes_work_side_by_side_outside_this_one() -> None:
     ids = {outcome.result for outcome in run_tasks(process_id, range(4), "processes", 2, 1, "ids")}
     assert len(ids) == 2
@@ -118,7 +177,7 @@ def test_processes_work_side_by_side_outside_this_one() -> None:
 
 
 def test_each_of_several_gpus_has_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "gpu_names", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setattr(workers, "gpu_names", lambda: ["GPU-a", "GPU-b"])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     outcomes = run_tasks(card, range(6), "processes", 3, 1, "cards")
     assert {outcome.result for outcome in outcomes} == {"GPU-a", "GPU-b"}
@@ -127,7 +186,7 @@ def test_each_of_several_gpus_has_its_own_workers(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("cards", [[], ["GPU-a"]])
 def test_one_graphics_card_is_left_to_all_workers(cards: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "gpu_names", lambda: cards)
+    monkeypatch.setattr(workers, "gpu_names", lambda: cards)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     outcomes = run_tasks(card, range(2), "processes", 2, 1, "cards")
     assert [outcome.result for outcome in outcomes] == ["7", "7"]

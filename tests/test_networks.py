@@ -35,9 +35,10 @@ from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.training.cross_validation import lay_out_ensembles
 from ricenet.training.ensemble import Ensemble
-from ricenet.training.fold import first_network, train_fold
+from ricenet.training.fold import train_fold
 from ricenet.training.initial_weights import InitialWeights, for_channels
 from ricenet.training.networks import build_network, p_rice, predict_logits
+from ricenet.training.one_training import first_network
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS
 from ricenet.training.tensors_file import write_tensors

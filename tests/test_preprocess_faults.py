@@ -79,8 +79,9 @@ def first_registration(project: Path, stage: subprocess.Popen[str]) -> Path:
 
 
 def workers_of(stage: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(stage.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    children = psutil.Process(stage.pid).children()
+    servers = [child for child in children if "forkserver" in " ".join(child.cmdline())]
+    return [worker for server in servers for worker in server.children()]
 
 
 def is_complete(project: Path) -> bool:

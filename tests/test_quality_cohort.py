@@ -40,7 +40,8 @@ class Workbench:
         monkeypatch.setattr(examination, "examine", self.examine)
         monkeypatch.setattr(examine_cohort, "find_own_brain", self.find)
 
-    def find(self, raw: RawSubject, params: BrainParams) -> OwnBrain:
+    def find(self, raw: RawSubject, preprocessed: Path, params: BrainParams) -> OwnBrain:
+        assert preprocessed == self.preprocessed / raw.subject
         assert (params.mode, params.mirroring, params.engine) == ("fast", False, "minimal")
         self.extracted.append(raw.subject)
         return self.brain
@@ -82,10 +83,12 @@ def test_a_brain_that_was_not_found_is_an_answer_that_is_kept(bench: Workbench) 
     assert bench.run() == []
 
 
-def test_who_is_preprocessed_anew_is_examined_anew_with_the_brain_that_is_kept(bench: Workbench) -> None:
+def test_who_is_preprocessed_anew_is_examined_anew_and_the_brain_looked_for_at_its_new_place(
+    bench: Workbench,
+) -> None:
     bench.run()
     bench.keys["sub-002"] = "f" * 64
-    assert bench.run() == ["sub-002"] and bench.extracted == []
+    assert bench.run() == ["sub-002"] == bench.extracted
 
 
 def test_another_event_scan_is_searched_for_its_brain_again(bench: Workbench) -> None:

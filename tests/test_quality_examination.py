@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
 from ricenet.config.preprocessing import BrainParams, PreprocessingParams, RegistrationParams
 from ricenet.phantom.anatomy import rigid
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
 from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
 from ricenet.runtime.errors import ResultError
@@ -24,7 +26,7 @@ from ricenet.screening.quality.measures import SubjectQuality, limits_of, marks_
 from ricenet.screening.quality.own_brain import OwnBrain, find_own_brain
 from ricenet.screening.quality.subject_page import Neighbours, read_examination, subject_page
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
-from ricenet.volume import Volume, load_nifti, resample, rotation_deg, save_nifti
+from ricenet.volume import Grid, Volume, load_nifti, resample, rotation_deg, save_nifti
 
 pytestmark = pytest.mark.slow
 
@@ -63,8 +65,8 @@ def preprocessed(raw: RawSubject, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def brain(raw: RawSubject) -> OwnBrain:
-    return find_own_brain(raw, PARAMS.brain)
+def brain(raw: RawSubject, preprocessed: Path) -> OwnBrain:
+    return find_own_brain(raw, preprocessed, PARAMS.brain)
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +115,67 @@ def test_the_measures_agree_with_what_the_phantoms_maker_knows(raw: RawSubject, 
         assert found[f"v{level}_ml"] == pytest.approx(volume_ml, rel=0.06, abs=5)
 
 
-def test_a_registration_that_is_off_is_marked_by_the_brains(
-    raw: RawSubject, preprocessed: Path, brain: OwnBrain, tmp_path: Path
-) -> None:
-    wrong = Path(shutil.copytree(preprocessed, tmp_path / SUBJECT))
+def misregistered(preprocessed: Path, folder: Path, turn_deg: list[float], shift_mm: list[float]) -> Path:
+    """A copy of what preprocessing made, whose event scan is turned about the brain's middle and moved."""
+    wrong = Path(shutil.copytree(preprocessed, folder / SUBJECT))
+    mask = load_nifti(wrong / BRAIN_MASK)
+    middle = mask.grid.world_mm(np.argwhere(mask.data > 0.5).mean(axis=0))
     content = read_json(wrong / MEASUREMENTS_FILE)
-    off = rigid(np.array([12.0, 0.0, 8.0]), np.array([15.0, 10.0, 0.0]), np.zeros(3))
     right = Measurements.of_subject(wrong).world_from_reference("event")
+    off = rigid(np.array(turn_deg), np.array(shift_mm), middle)
     content["mris"]["event"]["world_from_reference"] = (right @ off).tolist()
     write_json(wrong / MEASUREMENTS_FILE, content)
-    examine(raw, wrong, brain, tmp_path / "out")
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "shift_mm"),
+    [
+        ([12.0, 0.0, 8.0], [15.0, 10.0, 0.0]),
+        ([0.0, 0.0, 0.0], [6.0, 0.0, 0.0]),
+        ([0.0, 180.0, 0.0], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_registration_that_is_off_is_marked_by_the_brains(
+    raw: RawSubject, preprocessed: Path, tmp_path: Path, turn_deg: list[float], shift_mm: list[float]
+) -> None:
+    wrong = misregistered(preprocessed, tmp_path, turn_deg, shift_mm)
+    # looked for where the wrong transform says, as the stage does
+    examine(raw, wrong, find_own_brain(raw, wrong, PARAMS.brain), tmp_path / "out")
     assert [mark.measure for mark in marks_of(quality(tmp_path / "out"), LIMITS)] == ["brain_overlap"]
+
+
+@pytest.mark.parametrize("fault", ["grown", "the front is missing"])
+def test_a_mask_that_is_wrong_is_marked_by_the_brains(
+    raw: RawSubject, preprocessed: Path, tmp_path: Path, fault: str
+) -> None:
+    wrong = Path(shutil.copytree(preprocessed, tmp_path / SUBJECT))
+    mask = load_nifti(wrong / BRAIN_MASK)
+    data = mask.data > 0.5
+    voxels = round(8 / mask.grid.spacing_mm[0])
+    if fault == "grown":
+        data = ndimage.binary_dilation(data, iterations=voxels)
+    else:
+        data[:, data.any(axis=(0, 2)).nonzero()[0][-1] - 6 * voxels :] = False
+    save_nifti(Volume(data, mask.grid), wrong / BRAIN_MASK)
+    examine(raw, wrong, find_own_brain(raw, wrong, PARAMS.brain), tmp_path / "out")
+    assert [mark.measure for mark in marks_of(quality(tmp_path / "out"), LIMITS)] == ["brain_overlap"]
+
+
+def test_hd_bet_is_shown_the_brain_and_little_more_no_coarser_than_it_has_to_be() -> None:
+    grid = Grid((140, 180, 140), np.eye(4))
+    last_from_reference = rigid(np.array([0.0, 0.0, 90.0]), np.array([5.0, 0.0, 0.0]), np.zeros(3))
+    small = own_brain.view_of(Volume(np.ones(grid.shape, np.bool_), grid), last_from_reference)
+    assert small.shape == (64, 80, 64) and small.spacing_mm == pytest.approx((2.4, 2.4, 2.4))
+    middle = np.array([69.5, 89.5, 69.5, 1.0])
+    np.testing.assert_allclose(
+        small.world_mm(np.array([31.5, 39.5, 31.5])), (last_from_reference @ middle)[:3]
+    )
+    # 179 mm between the outermost middles of voxels, and 4 mm on either side, in 64 voxels
+    wide = Grid((180, 180, 140), np.eye(4))
+    assert own_brain.view_of(
+        Volume(np.ones(wide.shape, np.bool_), wide), np.eye(4)
+    ).spacing_mm == pytest.approx((187 / 64,) * 3)
 
 
 def test_an_event_scan_without_a_brain_is_an_answer_and_marks_the_subject(
@@ -132,7 +184,7 @@ def test_an_event_scan_without_a_brain_is_an_answer_and_marks_the_subject(
     other = RawSubject(Path(shutil.copytree(raw.cohort, tmp_path / "empty")), SUBJECT, DECLARED)
     scan = load_nifti(other.scan("event"))
     save_nifti(Volume(np.zeros_like(scan.data), scan.grid), other.scan("event"))
-    found = find_own_brain(other, PARAMS.brain)
+    found = find_own_brain(other, preprocessed, PARAMS.brain)
     assert found.mask is None and found.origin.startswith("not found: ")
     examine(raw, preprocessed, found, tmp_path / "out")
     assert [mark.measure for mark in marks_of(quality(tmp_path / "out"), LIMITS)] == ["brain_overlap"]
@@ -142,14 +194,14 @@ def test_an_event_scan_without_a_brain_is_an_answer_and_marks_the_subject(
 def test_scans_without_a_skull_are_compared_by_what_is_not_zero(
     raw: RawSubject, preprocessed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_brain, "extract_brain", lambda *_, **__: pytest.fail("HD-BET was asked"))
+    monkeypatch.setattr(own_brain, "half_size_logits", lambda *_, **__: pytest.fail("HD-BET was asked"))
     stripped = RawSubject(Path(shutil.copytree(raw.cohort, tmp_path / "stripped")), SUBJECT, DECLARED)
     known, brain = np.array(truth(raw)["event_world_from_post_op_world"]), true_brain(raw)
     event = load_nifti(stripped.scan("event"))
     inside = resample(brain, event.grid, np.linalg.inv(known)).data > 0.5
     save_nifti(Volume(np.where(inside, event.data, 0).astype(np.float32), event.grid), stripped.scan("event"))
     save_nifti(Volume(brain.data > 0.5, brain.grid), stripped.brain_mask)
-    found = find_own_brain(stripped, PARAMS.brain)
+    found = find_own_brain(stripped, preprocessed, PARAMS.brain)
     examine(stripped, preprocessed, found, tmp_path / "out")
     overlap = quality(tmp_path / "out").measures["brain_overlap"]
     assert overlap is not None and overlap > 0.95

@@ -8,7 +8,18 @@ import re
 import numpy as np
 import pytest
 
-from ricenet.screening.quality.mosaic import GAP_MM, Sheet, around, draw, encode, lay_out, outlines, spread
+from ricenet.screening.quality.mosaic import (
+    GAP_MM,
+    Sheet,
+    around,
+    box_outline,
+    draw,
+    encode,
+    lay_out,
+    outlines,
+    simplified,
+    spread,
+)
 from ricenet.volume import Grid, Volume
 
 LOW, HIGH = np.array([-20.0, -30.0, -10.0]), np.array([20.0, 30.0, 10.0])
@@ -81,7 +92,7 @@ def test_an_outline_lies_on_the_edge_of_what_it_encloses() -> None:
     volume = voxels()
     data = np.zeros(volume.grid.shape, dtype=bool)
     data[26:36, 31:51, :] = True
-    (path,) = outlines(Volume(data, volume.grid), [0.5], SHEET)
+    (path,) = outlines(draw(Volume(data, volume.grid), SHEET), [0.5], SHEET)
     subpaths = path.split("M")[1:]
     assert len(subpaths) == 4 and all(part.endswith("Z") for part in subpaths)
     low, high = points(subpaths[0]).min(axis=0), points(subpaths[0]).max(axis=0)
@@ -91,14 +102,41 @@ def test_an_outline_lies_on_the_edge_of_what_it_encloses() -> None:
 
 def test_an_outline_that_leaves_the_slice_is_closed_along_its_border() -> None:
     everywhere = Volume(np.ones((62, 82, 42), dtype=bool), voxels().grid)
-    first = outlines(everywhere, [0.5], SHEET)[0].split("M")[1]
+    first = outlines(draw(everywhere, SHEET), [0.5], SHEET)[0].split("M")[1]
     assert first.endswith("Z")
     corners = points(first)
     assert corners.min() >= -0.51 and tuple(corners.max(axis=0)) <= (40.51, 60.51)
 
 
+def test_a_box_is_outlined_where_a_slice_meets_it() -> None:
+    # from x -4 to 6, y -10 to 30, z 2 to 40: beyond the sheet to the front and above
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = [-3.0, -9.0, 3.0]
+    parts = [points(part) for part in box_outline(Grid((5, 25, 19), affine), SHEET).split("M")[1:]]
+    # the axial slice at 4, not that at 0; the coronal and the sagittal one
+    expected = [
+        [[44 + 14, 0], [44 + 24, 40]],
+        [[22 + 14, 64], [22 + 24, 64 + 8]],
+        [[12 + 20, 88], [12 + 60, 88 + 8]],
+    ]
+    for part, (low, high) in zip(parts, expected, strict=True):
+        np.testing.assert_allclose((part.min(axis=0), part.max(axis=0)), (low, high))
+
+
+def test_an_outline_of_fewer_points_is_what_splitting_one_part_after_the_other_gives() -> None:
+    from skimage.measure import approximate_polygon
+
+    rng = np.random.default_rng(3)
+    steps = [rng.normal(size=(n, 2)).cumsum(axis=0) for n in (2, 3, 40, 400)]
+    lines = [*steps, np.vstack([steps[2], steps[2][:1]]), np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])]
+    for tolerance in (0.1, 1.5, 30.0):
+        for line, kept in zip(lines, simplified(lines, tolerance), strict=True):
+            np.testing.assert_array_equal(kept, approximate_polygon(line, tolerance))
+    assert len(simplified(lines, 0.1)[-1]) == 2 and simplified([], 1.0) == []
+
+
 def test_a_level_that_is_never_reached_has_no_outline() -> None:
-    reached, unreached = outlines(voxels((0.0, 0.0, 0.0)), [50.0, 101.0], SHEET)
+    reached, unreached = outlines(draw(voxels((0.0, 0.0, 0.0)), SHEET), [50.0, 101.0], SHEET)
     assert reached and unreached == ""
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Problem
 from ricenet.cohort.raw_record import examine
+from ricenet.cohort.scan_fingerprint import voxel_digest
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 
@@ -421,3 +424,27 @@ def test_stored_integers_are_told_from_overshoot_and_from_cgy(
 def test_a_ct_in_place_of_the_dose_is_named(cohort: Path) -> None:
     change_voxels(cohort / FILES["dose"], lambda voxels: one_voxel(1800.0)(np.full_like(voxels, -1024)))
     assert "rather a CT in HU" in the_problem(cohort).found
+
+
+def test_gzip_members_are_read_one_after_the_other_and_zeros_behind_them_are_no_fault(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.nii"
+    save_nifti(
+        Volume(np.arange(13.0**3, dtype=np.float32).reshape(13, 13, 13), Grid((13,) * 3, np.eye(4))), plain
+    )
+    content = plain.read_bytes()
+    packed = tmp_path / "members.nii.gz"
+    for cut in (1, 348, 352, 5000):
+        members = gzip.compress(content[:cut]) + gzip.compress(b"") + gzip.compress(content[cut:])
+        packed.write_bytes(members + bytes(700))
+        np.testing.assert_array_equal(load_nifti(packed).data, load_nifti(plain).data)
+    packed.write_bytes(members + b"rest")
+    with pytest.raises(zlib.error):
+        load_nifti(packed)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, -1.0, 1e6])
+def test_the_digest_of_whole_numbers_is_that_of_their_sorted_values(scale: float) -> None:
+    values = scale * np.random.default_rng(4).integers(0, 900, size=(9, 8, 7)).astype(np.float32)
+    slow = np.sort(values[values != 0], axis=None).astype("<f4").tobytes()
+    assert voxel_digest(values) == hashlib.sha256(slow).hexdigest()
+    assert voxel_digest(np.zeros((2, 2, 2), np.float32)) == hashlib.sha256(b"").hexdigest()

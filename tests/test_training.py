@@ -242,6 +242,17 @@ def test_repeats_of_a_subject_are_counted() -> None:
     assert occurrences(np.array([3, 1, 3, 3, 1])).tolist() == [0, 0, 1, 2, 1]
 
 
+def test_macro_f1_is_scikit_learns() -> None:
+    from sklearn.metrics import f1_score
+
+    draws = np.random.default_rng(0)
+    for share in (0.0, 0.1, 0.5, 1.0):
+        rice, p_rice = draws.random(9) < share, draws.random(9)
+        labels = ["rice" if is_rice else "recurrence" for is_rice in rice]
+        expected = f1_score(rice, p_rice >= 0.5, labels=[False, True], average="macro", zero_division=0)
+        assert macro_f1(labels, p_rice) == pytest.approx(expected, abs=1e-12)
+
+
 def test_macro_f1_by_hand() -> None:
     # RICE: one of two calls is right and one is missed: 1/2. Recurrence: two of three are found, and one
     # call is wrong: 2/3

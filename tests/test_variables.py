@@ -17,7 +17,8 @@ from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError, VariableError
 from ricenet.training.cross_validation import lay_out_ensembles
 from ricenet.training.ensemble import Ensemble
-from ricenet.training.fold import first_network, train_fold
+from ricenet.training.fold import train_fold
+from ricenet.training.one_training import first_network
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
 from ricenet.training.variables import VariableEncoder

@@ -69,6 +69,13 @@ class Grid:
         x, y, z = (-(-n // step) for n in self.shape)
         return Grid((x, y, z), affine)
 
+    def part(self, kept: tuple[slice, slice, slice]) -> Grid:
+        """The grid of the voxels within slices, each from a first voxel up to one before the end."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.world_mm(np.array([along.start for along in kept], dtype=np.float64))
+        x, y, z = (along.stop - along.start for along in kept)
+        return Grid((x, y, z), affine)
+
     @classmethod
     def covering(cls, other: Grid, spacing_mm: float) -> Self:
         """The isotropic grid along the world axes that just covers another, oblique one."""

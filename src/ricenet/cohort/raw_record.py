@@ -30,6 +30,9 @@ from ricenet.runtime.store import Store
 from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Volume
 
+PRELOAD = ("ricenet.cohort.raw_record", "nibabel", "scipy.ndimage", "skimage.filters")
+"""What every worker needs."""
+
 RAW_STORE = Path("work/store/raw")
 
 SIDECAR = "dose sidecar"
@@ -72,7 +75,7 @@ def raw_records(
     keys = {subject: content_digest([subject, files, declared, code]) for subject, files in digests.items()}
     store.use(keys.values())
     work = functools.partial(_examine_into_store, root.absolute(), volumes, store)
-    outcomes = run_missing("raw scans", work, keys, store, execution)
+    outcomes = run_missing("raw scans", work, keys, store, execution, PRELOAD)
     if broken := [f"  - {o.task.subject}: {o.error}" for o in outcomes if o.error is not None]:
         raise CohortError("\n".join(["the raw scans of some subjects could not be checked:", *broken]))
     problems = {o.task.subject: o.result for o in outcomes if o.result}

@@ -12,6 +12,7 @@ import numpy as np
 from ricenet.cohort.dose_limits import Extent, dose_fault, negative_fault, no_dose_fault
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.header_geometry import geometry_findings
+from ricenet.cohort.kept_scans import keep_scan, kept_scan, key_of
 from ricenet.cohort.problems import Finding
 from ricenet.nifti_file import NiftiFile, read_nifti_file
 from ricenet.runtime.errors import ScanError
@@ -68,12 +69,21 @@ def read_scan(path: Path) -> RawScan | Finding:
 def load_scan(path: Path, subject: str, title: str) -> Volume:
     """A volume whose header agrees with itself, for what works on it.
 
-    Raises ScanError: it cannot be read, or where it lies is not known.
+    Its voxels cannot be changed. Raises ScanError: it cannot be read, or where it lies is not known.
     """
+    try:
+        key = key_of(path)
+        if (known := kept_scan(key)) is not None:
+            return known
+    except OSError:
+        # reading it says why
+        key = None
     scan = read_scan(path)
     findings = [scan] if isinstance(scan, Finding) else geometry_findings(scan.file.header, scan.file.affine)
     if findings or isinstance(scan, Finding):
         raise ScanError(subject, title, findings[0].found, findings[0].remedy)
+    if key is not None:
+        keep_scan(key, scan.volume)
     return scan.volume
 
 
@@ -104,9 +114,11 @@ def _dose_findings(data: np.ndarray, sidecar: DoseSidecar | None) -> list[Findin
 
 
 def _voxel_findings(data: np.ndarray) -> list[Finding]:
+    least, largest = data.min(), data.max()
+    # NaN spreads into both
+    if np.isfinite(least) and np.isfinite(largest):
+        constant = Finding(f"every voxel is {least:g}", "Replace it by what it should show.")
+        return [constant] if least == largest else []
     counts = {"NaN": np.isnan(data).sum(), "infinite": np.isinf(data).sum()}
     remedy = "Export it again, or set what lies outside the scan to 0."
-    findings = [Finding(f"{count} {name} voxel(s)", remedy) for name, count in counts.items() if count]
-    if not findings and data.min() == data.max():
-        findings.append(Finding(f"every voxel is {data.flat[0]:g}", "Replace it by what it should show."))
-    return findings
+    return [Finding(f"{count} {name} voxel(s)", remedy) for name, count in counts.items() if count]

@@ -44,6 +44,7 @@ class TrainingParams(Section):
 
     recipe: the name of these settings, of `network` and of `augmentation`, in tables and figures. input: what
     the network sees. steps: of the optimiser, in place of epochs; a whole number of epochs comes nearest.
+    checkpoint_pause_s: for how long at least no checkpoint follows another.
     samples_at_once: how many samples of a batch go through the network together; None for the whole
     batch. memory: where the volumes are kept while the network trains. fusion: what
     answers beside the network.
@@ -60,6 +61,7 @@ class TrainingParams(Section):
     schedule: Schedule = "constant"
     fusion: FusionRule = "none"
     checkpoint_every_epochs: Count
+    checkpoint_pause_s: NotNegative = 0.0
     samples_at_once: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     compile: Literal["auto", "off"] = "off"

@@ -22,8 +22,11 @@ def render(
 
     filters: of this page, by name.
     """
-    templates = page_templates(package).overlay()
-    templates.filters = {**templates.filters, **(filters or {})}
+    templates = page_templates(package)
+    if filters:
+        # an overlay compiles every template anew, which takes longer than most pages
+        templates = templates.overlay()
+        templates.filters = {**templates.filters, **filters}
     page: str = templates.get_template(template).render(css=template_text(package, style), **values)
     return page
 

@@ -79,9 +79,9 @@ def _target_distance_mm(anatomy: Anatomy, lesions: Lesions, margin_mm: float) ->
     """Signed distance to the target's edge: cavity and margin, wider to the side of its shift."""
     outside = lesions.cavity_distance_mm - np.float32(margin_mm)
     if lesions.target_shift_mm.any():
-        offset = anatomy.offset_mm(lesions.cavity_centre_mm)
-        length = np.maximum(np.sqrt(np.einsum("ixyz,ixyz->xyz", offset, offset)), 1)
-        outside -= np.einsum("i,ixyz->xyz", lesions.target_shift_mm.astype(np.float32), offset) / length
+        centre = lesions.cavity_centre_mm
+        length = np.maximum(np.sqrt(anatomy.squared_distance_mm2(centre)), 1)
+        outside -= anatomy.along_mm(centre, lesions.target_shift_mm.astype(np.float32)) / length
     distance: FloatArray = np.maximum(outside, -anatomy.brain_depth_mm - 2)
     return distance
 
@@ -116,8 +116,7 @@ def _hot_spot(anatomy: Anatomy, lesions: Lesions, margin_mm: float, rng: np.rand
     """An inhomogeneity of 3 to 7 % somewhere in the target, as plans have."""
     offset = rng.normal(size=3)
     offset *= rng.uniform(0.0, margin_mm) / np.linalg.norm(offset)
-    delta = anatomy.offset_mm(lesions.cavity_centre_mm + offset)
-    squared = np.einsum("ixyz,ixyz->xyz", delta, delta)
+    squared = anatomy.squared_distance_mm2(lesions.cavity_centre_mm + offset)
     spot: FloatArray = np.float32(rng.uniform(0.03, 0.07)) * np.exp(-squared / np.float32(2 * 6.0**2))
     return spot
 
@@ -128,15 +127,15 @@ def _beams_gy(
     """Entrance and exit dose of five to seven coplanar or nearly coplanar beams."""
     count = int(rng.integers(5, 8))
     start = rng.uniform(0, 360)
-    delta = anatomy.offset_mm(isocentre_mm)
+    squared = anatomy.squared_distance_mm2(isocentre_mm)
     total: FloatArray = np.zeros(anatomy.grid.shape, np.float32)
     attenuation = np.float32(ATTENUATION_PER_MM)
     for beam in range(count):
         gantry, couch = np.deg2rad(start + 360 * beam / count), np.deg2rad(rng.uniform(-15, 15))
         lateral = np.cos(couch)
         axis = np.array([np.cos(gantry) * lateral, np.sin(gantry) * lateral, np.sin(couch)], np.float32)
-        along = np.einsum("i,ixyz->xyz", axis, delta)
-        across = np.sqrt(np.maximum(np.einsum("ixyz,ixyz->xyz", delta, delta) - along**2, 0))
+        along = anatomy.along_mm(isocentre_mm, axis)
+        across = np.sqrt(np.maximum(squared - along**2, 0))
         inside = _sigmoid((np.float32(aperture_mm) - across) / np.float32(PENUMBRA_MM / 2))
         total = (total + inside * np.exp(-attenuation * along)).astype(np.float32)
     blurred = ndimage.gaussian_filter(total * np.float32(BEAM_ENTRANCE_GY / 2.2), 1.0)

@@ -61,7 +61,9 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
     rim = _soft(distance - np.float32(evidence.residual_thickness_mm), anatomy) * (
         1 - _soft(distance, anatomy)
     )
-    facing = _soft(-(_along(anatomy, centre, direction) + np.float32(0.3 * radius)), anatomy)
+    facing = _soft(
+        -(anatomy.along_mm(centre, direction.astype(np.float32)) + np.float32(0.3 * radius)), anatomy
+    )
     shrunk = distance + np.float32(rng.uniform(1.0, 3.0))
     lesion = _soft(lesion_distance, anatomy) * in_brain * (1 - _soft(shrunk, anatomy))
     return Lesions(
@@ -118,14 +120,8 @@ def _direction(rng: np.random.Generator) -> Point:
 
 
 def _distance_mm(anatomy: Anatomy, point: Point) -> FloatArray:
-    offset = anatomy.offset_mm(point)
-    distance: FloatArray = np.sqrt(np.einsum("ixyz,ixyz->xyz", offset, offset))
+    distance: FloatArray = np.sqrt(anatomy.squared_distance_mm2(point))
     return distance
-
-
-def _along(anatomy: Anatomy, point: Point, direction: Point) -> FloatArray:
-    along: FloatArray = np.einsum("i,ixyz->xyz", direction.astype(np.float32), anatomy.offset_mm(point))
-    return along
 
 
 def _soft(distance_mm: FloatArray, anatomy: Anatomy) -> FloatArray:

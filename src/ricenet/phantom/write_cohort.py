@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
-from ricenet.phantom.anatomy import shared_template
+from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
 from ricenet.runtime.errors import CohortError
@@ -32,6 +32,9 @@ COLUMNS = {
     "reirradiation": "Whether there was a second course of radiotherapy, which the dose includes: yes or no.",
 }
 
+PRELOAD = ("ricenet.phantom.phantom_subject", "nibabel", "scipy.ndimage")
+"""What every worker needs."""
+
 
 def write_phantom(
     folder: Path,
@@ -53,9 +56,9 @@ def write_phantom(
     require_new_folder(folder)
     causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
-    with atomic_folder(folder) as temporary:
-        task = functools.partial(_write_one, temporary, spacing_mm, seed, single_fraction_share, volumes)
-        outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects")
+    with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
+        task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
+        outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
         said = {"mechanism": mechanism.name, "intercept": round(mechanism.intercept, 6)}
         write_json(temporary / GROUND_TRUTH / MECHANISM_FILE, said)
@@ -110,9 +113,9 @@ def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> se
 
 
 def _write_one(
-    folder: Path, spacing_mm: float, seed: int, single_fraction_share: float, volumes: Volumes, cause: Cause
+    folder: Path, template: Path, seed: int, single_fraction_share: float, volumes: Volumes, cause: Cause
 ) -> None:
-    write_subject(folder, shared_template(spacing_mm), cause, seed, single_fraction_share, volumes)
+    write_subject(folder, read_template(template), cause, seed, single_fraction_share, volumes)
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int) -> None:

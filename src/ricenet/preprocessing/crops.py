@@ -83,7 +83,7 @@ def make_crops(
         require_brain_in_crop(brain, raw.subject)
     volumes: dict[InputName, dict[str, Volume]] = {name: {} for name in grids}
     for volume_name, transform in head.transforms.items():
-        # read again: both scans of a subject may not fit into memory together, and the change needs both
+        # asked for again, since two fine scans may not fit into memory together, and the change needs both
         found = _on_grids(raw, params, volume_name, transform, grids, brains, head.scaling)
         for name, values in found.items():
             volumes[name][volume_name] = Volume(values, grids[name])

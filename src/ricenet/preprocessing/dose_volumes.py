@@ -15,7 +15,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.volume import Affine, Volume, resample, supersampling_for
+from ricenet.preprocessing.cube import bounding_box_mm
+from ricenet.volume import Affine, Grid, Volume, inverse, resample, supersampling_for
 
 LEAST_SHARE = 1e-3
 """Of a voxel: less than that is the rounding of an interpolated mask."""
@@ -39,9 +40,13 @@ class StructureDose:
         structure_from_dose: from the dose's world into the structure's (identity if None).
         """
         points = supersampling_for(structure.grid, dose_gy.grid, structure_from_dose)
-        share = resample(structure, dose_gy.grid, structure_from_dose, order=1, supersampling=points).data
+        near = _near(
+            structure, dose_gy.grid, np.eye(4) if structure_from_dose is None else structure_from_dose
+        )
+        grid = dose_gy.grid.part(near)
+        share = resample(structure, grid, structure_from_dose, order=1, supersampling=points).data
         touched = share >= LEAST_SHARE
-        values = np.maximum(np.asarray(dose_gy.data[touched], dtype=np.float64), 0)
+        values = np.maximum(np.asarray(dose_gy.data[near][touched], dtype=np.float64), 0)
         ml = share[touched].astype(np.float64) * dose_gy.grid.voxel_ml
         whole_ml = float(structure.data.sum(dtype=np.float64)) * structure.grid.voxel_ml
         beyond_ml = max(0.0, whole_ml - float(ml.sum()))
@@ -92,3 +97,21 @@ class StructureDose:
         # of shares of the largest dose, whose powers stay in range
         shares = (self.dose_gy / self.max_gy) ** a
         return self.max_gy * float(np.average(shares, weights=self.ml) ** (1 / a))
+
+
+def _near(structure: Volume, grid: Grid, structure_from_grid: Affine) -> tuple[slice, slice, slice]:
+    """The part of a grid that a structure can touch: all of it where there is none."""
+    inside = np.asarray(structure.data, dtype=np.float32) > 0
+    if not inside.any():
+        x, y, z = (slice(0, n) for n in grid.shape)
+        return x, y, z
+    low, high = bounding_box_mm(Volume(inside, structure.grid))
+    # a voxel beyond it, interpolation still sees the structure
+    reach_mm = np.linalg.norm(structure.grid.spacing_mm)
+    corners = np.array(np.meshgrid(*zip(low - reach_mm, high + reach_mm, strict=True))).reshape(3, 8)
+    grid_from_structure = inverse(structure_from_grid)
+    voxels = grid.voxel((grid_from_structure[:3, :3] @ corners + grid_from_structure[:3, 3:]).T)
+    first = np.clip(np.floor(voxels.min(axis=0)), 0, np.array(grid.shape) - 1).astype(int)
+    last = np.clip(np.ceil(voxels.max(axis=0)), first, np.array(grid.shape) - 1).astype(int)
+    x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+    return x, y, z

@@ -21,6 +21,12 @@ from ricenet.vocabulary import Volumes
 
 logger = logging.getLogger(__name__)
 
+PRELOAD = (
+    *("ricenet.preprocessing.preprocess_subject", "torch", "nibabel", "scipy.ndimage", "scipy.optimize"),
+    *("scipy.spatial.transform", "skimage.filters"),
+)
+"""What every worker needs, but ANTs: it loads pandas, which starts a thread."""
+
 SUMMARY, PROVENANCE = "summary.json", "provenance.json"
 
 
@@ -56,7 +62,7 @@ def preprocess_cohort(
     work = _SubjectWork(
         Path(cohort.root).absolute(), cohort.volumes, params, seed, store, dict(versions), keys
     )
-    outcomes = run_missing("preprocessing", work, cubes, store, execution)
+    outcomes = run_missing("preprocessing", work, cubes, store, execution, PRELOAD)
     refused = {o.task.subject: o.result.reason for o in outcomes if o.result is not None}
     broken = {o.task.subject: o.error for o in outcomes if o.error is not None}
     _lay_out({s: key for s, key in cubes.items() if s not in refused and s not in broken}, store, output)

@@ -8,27 +8,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.machine import Backend, GpuShare, Share, gpu_names, shares, thread_limits
+from ricenet.runtime.machine import Backend, GpuShare, Share, shares
 from ricenet.runtime.progress import task_progress
 from ricenet.runtime.ray.attempt import work_on_node
 from ricenet.runtime.ray.run import DIED, Died, work_on_cluster
 from ricenet.runtime.ray.staging import StagedTask
+from ricenet.runtime.workers import process_pool, thread_variables
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +66,7 @@ def run_tasks(
     private: bool = False,
     gpus_per_worker: GpuShare = 0,
     staging: Callable[[Task], StagedTask[Task]] | None = None,
+    preload: Sequence[str] = (),
 ) -> list[Outcome[Task, Result]]:
     """Apply a function to every task, with a progress bar and the time left on stderr.
 
@@ -80,6 +77,7 @@ def run_tasks(
     gpus_per_worker: what `ray` sets aside for each: a share of a GPU or several, 0 for tasks that use none.
     staging: how a task goes to machines of a Ray cluster that share no files with this one; without it, tasks
     go only to those that see this machine's files.
+    preload: modules that `processes` imports once for all workers (`workers.process_pool`).
     Returns the outcomes in the order of tasks.
     Raises RicenetError: `ray` is asked for and not installed, or its cluster cannot do what is asked.
     """
@@ -87,7 +85,7 @@ def run_tasks(
     if backend == "ray":
         attempts = _ray(call, tasks, workers, threads_per_worker, gpus_per_worker, staging)
     else:
-        attempts = _here(call, tasks, backend, workers, threads_per_worker)
+        attempts = _here(call, tasks, backend, workers, threads_per_worker, preload)
     with contextlib.closing(attempts), task_progress(description, len(tasks)) as advance:
         for position, attempt in attempts:
             done[position] = attempt
@@ -142,14 +140,19 @@ def trace_without_messages(error: BaseException) -> str:
 
 
 def _here(
-    call: _Call, tasks: Sequence[Any], backend: Backend, workers: Share, threads_per_worker: Share
+    call: _Call,
+    tasks: Sequence[Any],
+    backend: Backend,
+    workers: Share,
+    threads_per_worker: Share,
+    preload: Sequence[str],
 ) -> _Attempts:
     side_by_side, threads = shares(backend, workers, threads_per_worker)
-    with _thread_limits(threads):
+    with thread_variables(threads):
         if backend == "serial":
             yield from _serial(call, tasks, threads)
         else:
-            yield from _processes(call, tasks, side_by_side)
+            yield from _processes(call, tasks, _Pools(side_by_side, threads, tuple(preload)))
 
 
 def _serial(call: _Call, tasks: Sequence[Any], threads: int) -> _Attempts:
@@ -158,27 +161,39 @@ def _serial(call: _Call, tasks: Sequence[Any], threads: int) -> _Attempts:
             yield position, call(task)
 
 
-def _processes(call: _Call, tasks: Sequence[Any], workers: int) -> _Attempts:
+@dataclass(frozen=True)
+class _Pools:
+    """What all pools of one piece of work have in common."""
+
+    workers: int
+    threads: int
+    preload: tuple[str, ...]
+
+    def of(self, most: int) -> contextlib.AbstractContextManager[ProcessPoolExecutor]:
+        return process_pool(min(self.workers, most), self.threads, self.preload)
+
+
+def _processes(call: _Call, tasks: Sequence[Any], pools: _Pools) -> _Attempts:
     waiting, suspects = deque(range(len(tasks))), list[int]()
     while waiting:
-        suspects += yield from _pool(call, tasks, waiting, workers)
+        suspects += yield from _pool(call, tasks, waiting, pools)
     # one of these killed its worker and took the others along; alone, each answers for itself
     for position in suspects:
         logger.warning("a task is tried once more: %s", DIED)
-        if (yield from _pool(call, tasks, deque([position]), 1)):
+        if (yield from _pool(call, tasks, deque([position]), pools)):
             yield position, _Attempt(error=f"{DIED}, twice")
 
 
 def _pool(
-    call: _Call, tasks: Sequence[Any], waiting: deque[int], workers: int
+    call: _Call, tasks: Sequence[Any], waiting: deque[int], pools: _Pools
 ) -> Generator[tuple[int, _Attempt], None, list[int]]:
     """Work off `waiting` with one pool; returns the tasks in hand when a worker died, which ends it."""
     lost: list[int] = []
-    with _process_pool(min(workers, len(waiting))) as pool:
+    with pools.of(len(waiting)) as pool:
         running: dict[Future[_Attempt], int] = {}
         while (waiting and not lost) or running:
             # no more in hand than workers, so that a death points at few tasks
-            while waiting and not lost and len(running) < workers:
+            while waiting and not lost and len(running) < pools.workers:
                 position = waiting.popleft()
                 try:
                     running[pool.submit(call, tasks[position])] = position
@@ -191,47 +206,6 @@ def _pool(
                 else:
                     yield position, call.failure(error) if error else future.result()
     return lost
-
-
-@contextlib.contextmanager
-def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    before = set(multiprocessing.active_children())
-    # spawn: a fork of a process with running threads (torch, rich) may hang
-    context = multiprocessing.get_context("spawn")
-    level = logging.getLogger("ricenet").getEffectiveLevel()
-    names, gpus = gpu_names(), context.SimpleQueue()
-    for number in range(workers if len(names) > 1 else 0):
-        gpus.put(names[number % len(names)])
-    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (level, gpus))
-    try:
-        yield pool
-    except BaseException:
-        # interrupted: nobody waits for what is half done
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _prepare_worker(level: int, gpus: SimpleQueue[str]) -> None:
-    """In a new worker: log as the parent does, leave Ctrl-C to it, and do not outlive it.
-
-    gpus: one for each worker where there are several; it sees that one alone. None otherwise.
-    """
-    if not gpus.empty():
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("ricenet").setLevel(level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _ray(
@@ -249,22 +223,6 @@ def _ray(
             yield position, _Attempt(error=ended.error + detail)
         else:
             yield position, ended
-
-
-@contextlib.contextmanager
-def _thread_limits(threads: int) -> Iterator[None]:
-    """Environment variables that child processes inherit; this process gets its own back afterwards."""
-    limits = thread_limits(threads)
-    before = {name: os.environ.get(name) for name in limits}
-    os.environ.update(limits)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +48,17 @@ def per_subject(
     store: Store,
     execution: Execution,
     remedy: str = "Correct these files and run again",
+    preload: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Every subject's folder in the store, made where it is not there intact.
 
     make: writes the result of a subject into an empty folder, maybe in another process. keys: content key
-    by subject. Keys of other subjects may be swept afterwards (`Store.use`).
+    by subject. Keys of other subjects may be swept afterwards (`Store.use`). preload: modules that workers
+    need (`run_tasks`).
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     """
     store.use(keys.values())
-    outcomes = run_missing(what, functools.partial(_into_store, store, make), keys, store, execution)
+    outcomes = run_missing(what, functools.partial(_into_store, store, make), keys, store, execution, preload)
     if failed := [f"  - {o.task.subject}: {o.error}" for o in outcomes if o.error is not None]:
         lines = "\n".join(failed)
         raise CohortError(
@@ -71,6 +73,7 @@ def run_missing(
     keys: Mapping[str, str],
     store: Store,
     execution: Execution,
+    preload: Sequence[str] = (),
 ) -> list[Outcome[SubjectTask, Result]]:
     """Do the work of every subject whose key the store does not hold intact, in the order of `keys`."""
     tasks = [SubjectTask(subject, key) for subject, key in keys.items()]
@@ -87,6 +90,7 @@ def run_missing(
         execution.threads_per_worker,
         what,
         gpus_per_worker=execution.gpus_per_worker,
+        preload=preload,
     )
 
 

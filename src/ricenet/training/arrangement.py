@@ -6,8 +6,11 @@ What is arranged is found by kind, in any network; only a ResNet's order of pool
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property, partial
 
 import torch
+
+from ricenet.training.few_voxels import MOST_VOXELS, product_convolution
 
 _WIDE_CHANNELS = 64
 _SAFE_SLICES = 2
@@ -21,10 +24,11 @@ def arrange(network: torch.nn.Module, device: torch.device, bfloat16: bool, dete
     if deterministic and device.type == "cuda":
         use_repeatable_pools(network)
     _pool_before_rectifying(network)
-    if bfloat16 and device.type == "cpu":
-        _replace(network, _careful)
+    channels_last = _prefers_channels_last(network, device, bfloat16)
+    if device.type == "cpu":
+        _replace(network, partial(_careful, channels_last=channels_last))
     network.to(device)
-    if _prefers_channels_last(network, device, bfloat16):
+    if channels_last:
         for kernel in network.parameters():
             if kernel.ndim == 5:
                 kernel.data = kernel.data.contiguous(memory_format=torch.channels_last_3d)
@@ -79,32 +83,45 @@ def _repeatable_pool(module: torch.nn.Module) -> torch.nn.Module | None:
     return None
 
 
-def _careful(module: torch.nn.Module) -> torch.nn.Module | None:
-    return CarefulConv3d.of(module) if isinstance(module, torch.nn.Conv3d) else None
+def _careful(module: torch.nn.Module, channels_last: bool) -> torch.nn.Module | None:
+    return CarefulConv3d.of(module, channels_last) if isinstance(module, torch.nn.Conv3d) else None
 
 
 class CarefulConv3d(torch.nn.Conv3d):
-    """A convolution that computes inputs of one or two slices in float32 even under autocast.
+    """A convolution for a CPU: of few voxels a product, of one or two slices in float32 even under autocast.
 
     oneDNN's weight gradient in bfloat16 (torch 2.13.0) reads memory that nobody wrote where a kernel of 3
     meets two slices along the first axis; the gradient is then anything up to infinity, now and then.
     """
 
+    channels_last = False
+
     @classmethod
-    def of(cls, convolution: torch.nn.Conv3d) -> CarefulConv3d:
-        """The same convolution with the same parameters."""
+    def of(cls, convolution: torch.nn.Conv3d, channels_last: bool) -> CarefulConv3d:
+        """The same convolution with the same parameters. channels_last: how results lie in memory."""
         same = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         settings = {name: getattr(convolution, name) for name in same}
         careful = cls(**settings, bias=convolution.bias is not None, device="meta")
         careful.weight, careful.bias = convolution.weight, convolution.bias
+        careful.channels_last = channels_last
         return careful
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C, X, Y, Z) as torch's."""
         if values.shape[2] > _SAFE_SLICES:
-            return super().forward(values)
+            found = super().forward(values)
+            # of one channel, which lies either way, oneDNN's does not lie as those of all other layers
+            return found.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else found
         with torch.autocast(values.device.type, enabled=False):
-            return super().forward(values.float())
+            values = values.float()
+            if self._is_plain and values.shape[2:].numel() <= MOST_VOXELS:
+                return product_convolution(values, self.weight, self.stride, self.padding)  # type: ignore[arg-type]
+            return super().forward(values)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        padded = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        return padded and self.dilation == (1, 1, 1) and self.groups == 1 and self.bias is None
 
 
 class StrictMaxPool(torch.nn.Module):

@@ -201,15 +201,17 @@ def _vary_intensity(values: torch.Tensor, sample: SampleAugmentation, mri: int) 
     noise_sd, brightness, gamma = (float(p[mri]) for p in (sample.noise_sd, sample.brightness, sample.gamma))
     if noise_sd == 0 and brightness == 0 and gamma == 1:
         return
-    background = values == 0
+    # most of a head's cube is background
+    places = values.flatten().nonzero().squeeze(1)
+    if not len(places):
+        return
+    of_brain = values.view(-1)[places]
     if noise_sd > 0:
         source = torch.Generator(values.device).manual_seed(sample.noise_seed + mri)
-        values.add_(torch.randn(values.shape, generator=source, device=values.device), alpha=noise_sd)
-    values.add_(brightness)
-    if gamma != 1 and not background.all():
-        low = values.masked_fill(background, torch.inf).amin()
-        high = values.masked_fill(background, -torch.inf).amax()
+        of_brain.add_(torch.randn(len(places), generator=source, device=values.device), alpha=noise_sd)
+    of_brain.add_(brightness)
+    if gamma != 1:
+        low, high = of_brain.aminmax()
         width = (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-        # the background would be negative here, of which no power exists; it is set to 0 below
-        values.sub_(low).div_(width).clamp_(min=0).pow_(gamma).mul_(width).add_(low)
-    values.masked_fill_(background, 0.0)
+        of_brain.sub_(low).div_(width).pow_(gamma).mul_(width).add_(low)
+    values.view(-1).index_copy_(0, places, of_brain)

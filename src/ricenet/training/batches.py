@@ -37,35 +37,35 @@ _SMALL_BYTES = 2**30
 
 
 class Batch(NamedTuple):
-    """B subjects. volumes: (B, C, X, Y, Z) float16. variables: (B, V) float32. classes: (B,), of LABELS."""
+    """B subjects. rows: (B,) their places. volumes: (B, C, X, Y, Z) float16. classes: (B,), of LABELS."""
 
     subjects: tuple[str, ...]
+    rows: torch.Tensor
     volumes: torch.Tensor
-    variables: torch.Tensor
     classes: torch.Tensor
 
 
 class SubjectBatches:
-    """Some subjects of a fold, batch by batch, on a device.
+    """Some subjects of a fold, batch by batch, on a device. names: of their volumes, in channel order.
 
-    Raises ScanError: as `open_volumes`. VariableError: a variable that cannot be encoded.
+    Raises ScanError: as `open_volumes`.
     """
 
-    def __init__(self, task: FoldTask, subjects: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, task: FoldTask, subjects: Sequence[str], names: Sequence[str], device: torch.device
+    ) -> None:
         self._subjects = tuple(subjects)
-        names = tuple(spec.name for spec in task.members)
-        files = VolumeFiles(task.preprocessed, self._subjects, names, task.grid)
+        files = VolumeFiles(task.preprocessed, self._subjects, tuple(names), task.grid)
         self.volumes = open_volumes(files, device, task.training.memory)
         classes = [LABELS.index(task.labels[subject]) for subject in subjects]
         self._classes = torch.tensor(classes, dtype=torch.int64, device=device)
-        self._variables = task.encoded_variables(subjects).to(device)
 
     def __call__(self, wanted: Sequence[Positions]) -> Iterator[Batch]:
         """For each array of positions its batch."""
         for positions, volumes in zip(wanted, self.volumes.batches(wanted), strict=True):
             rows = torch.from_numpy(positions).to(self._classes.device)
             subjects = tuple(self._subjects[position] for position in positions)
-            yield Batch(subjects, volumes, self._variables[rows], self._classes[rows])
+            yield Batch(subjects, rows, volumes, self._classes[rows])
 
 
 @dataclass(frozen=True)

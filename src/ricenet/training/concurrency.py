@@ -10,7 +10,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class Costs:
 
     seconds: threads -> time of a step of training, augmentation included. memory_bytes: at its peak, of the
     process or of the GPU. busy: share of the time in which a GPU computes, None on a CPU. gpu_bytes: its
-    memory. gpus: of the machine.
+    memory. gpus: of the machine. state_bytes: of another network in the same process, with gradient and Adam.
     """
 
     seconds: Mapping[int, float]
@@ -58,6 +58,11 @@ class Costs:
     busy: float | None = None
     gpu_bytes: int = 0
     gpus: int = 1
+    state_bytes: int = 0
+
+    def of_several(self, networks: int) -> Costs:
+        """The same of a process that trains so many networks in step, one after another in each."""
+        return replace(self, memory_bytes=self.memory_bytes + (networks - 1) * self.state_bytes)
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,17 @@ class Sizing:
     threads: int
 
 
-def sized(execution: ExecutionParams, task: FoldTask) -> ExecutionParams:
+def sized(execution: ExecutionParams, task: FoldTask, in_step: int = 1) -> ExecutionParams:
     """The settings with a number for each "auto" that makes most folds an hour on this machine.
 
-    task: the fold that takes most. Only processes of one machine are sized; other backends stay as they are.
+    task: the fold that takes most. in_step: how many a process trains in step at most.
+    Only processes of one machine are sized; other backends stay as they are.
     Measured once for each kind of network and machine, and kept in the store.
     Raises TrainingError: the trial steps fail.
     """
     if execution.backend != "processes" or "auto" not in (execution.workers, execution.threads_per_worker):
         return execution
-    costs = _known_costs(task)
+    costs = _known_costs(task).of_several(in_step)
     best = best_sizing(costs, usable_cores(), available_bytes())
     workers = best.workers if execution.workers == "auto" else execution.workers
     own = best.threads if workers == best.workers else max(1, usable_cores() // workers)
@@ -107,7 +113,7 @@ def measure_costs(task: FoldTask) -> Costs:
     keep_freed_memory()
     with memory_explained(str(task.identity), task.training):
         hardware = Hardware.choose(task.training.precision)
-        step = trial_step(task, hardware)
+        step, state_bytes = trial_step(task, hardware)
         if hardware.device.type == "cuda":
             return _costs_on_gpu(step, hardware.device, _volume_bytes(task))
         seconds: dict[int, float] = {}
@@ -116,15 +122,19 @@ def measure_costs(task: FoldTask) -> Costs:
                 seconds[threads] = _seconds_per_step(step)
             if seconds[threads] > _LONG_S:
                 break
-        return Costs(seconds, int(hardware.peak_memory_gb * 1e9) + _volume_bytes(task))
+        memory_bytes = int(hardware.peak_memory_gb * 1e9) + _volume_bytes(task)
+        return Costs(seconds, memory_bytes, state_bytes=state_bytes)
 
 
-def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
-    """A step of a fold's training on noise, augmentation included: returns the loss, so it is waited for."""
+def trial_step(task: FoldTask, hardware: Hardware) -> tuple[Callable[[], float], int]:
+    """A step of a fold's training on noise, augmentation included: returns the loss, so it is waited for.
+
+    Besides, the bytes of the network with its gradient and both moments of Adam.
+    """
     import torch
 
     from ricenet.training.augmentation import augment, draw_augmentation, varied_mris
-    from ricenet.training.fold import first_network
+    from ricenet.training.one_training import first_network
     from ricenet.training.optimisation import Optimisation
 
     optimisation = Optimisation(first_network(task), task.training, hardware)
@@ -145,7 +155,8 @@ def trial_step(task: FoldTask, hardware: Hardware) -> Callable[[], float]:
         loss, _ = optimisation.step(augmented, variables, classes)
         return float(loss)
 
-    return step
+    parameters = sum(parameter.numel() for parameter in optimisation.network.parameters())
+    return step, 4 * 4 * parameters
 
 
 def _thread_counts(most: int) -> list[int]:

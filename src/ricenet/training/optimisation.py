@@ -56,7 +56,7 @@ class Optimisation:
         """
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        volumes = volumes.contiguous(memory_format=self._format)
+        volumes = self._laid_out(volumes)
         if self._forward is None:
             self._forward = self._chosen_forward(volumes, variables, classes)
         losses, logits = [], []
@@ -77,10 +77,15 @@ class Optimisation:
     def logits(self, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
         """Logits (B, 2) float32 on the device, with fixed batch norm, in the precision of the training."""
         self.network.eval()
-        volumes = volumes.contiguous(memory_format=self._format)
+        volumes = self._laid_out(volumes)
         with self._hardware.autocast():
             parts = [logits_of(self.network, *part) for part in self._passes(volumes, variables)]
         return torch.cat(parts).float()
+
+    def _laid_out(self, volumes: torch.Tensor) -> torch.Tensor:
+        """As the network reads it, copied once: rounded as autocast would round it in another copy."""
+        kind = torch.bfloat16 if self._hardware.bfloat16 else torch.float32
+        return torch.empty_like(volumes, dtype=kind, memory_format=self._format).copy_(volumes)
 
     def _passes(self, *batch: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """Tensors of B samples each, cut alike into parts that go through the network together."""

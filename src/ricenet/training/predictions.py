@@ -33,11 +33,14 @@ def predicted_label(p_rice: float) -> Label:
 
 
 def macro_f1(labels: Sequence[str], p_rice: NDArray[np.float64]) -> float:
-    """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0."""
-    from sklearn.metrics import f1_score
+    """Mean of the two classes' F1; a subject is called RICE from 0.5. A class that never occurs has 0.
 
-    truth, called = [label == "rice" for label in labels], np.asarray(p_rice) >= THRESHOLD
-    return float(f1_score(truth, called, labels=[False, True], average="macro", zero_division=0))
+    As scikit-learn's `f1_score`, which takes a thousand times as long for a fold, once an epoch and twice.
+    """
+    truth, called = np.array([label == "rice" for label in labels]), np.asarray(p_rice) >= THRESHOLD
+    wrong = int((truth != called).sum())
+    right = [int((truth & called).sum()), int((~truth & ~called).sum())]
+    return float(np.mean([2 * n / (2 * n + wrong) if n else 0.0 for n in right]))
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -37,7 +37,7 @@ CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.saf
 FORMAT = 2
 """Of records, checkpoints and ensembles; what has another number was made by another version."""
 
-_WITHOUT_INFLUENCE = {"recipe", "checkpoint_every_epochs", "memory", "overrides"}
+_WITHOUT_INFLUENCE = {"recipe", "checkpoint_every_epochs", "checkpoint_pause_s", "memory", "overrides"}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.layout import GROUND_TRUTH
-from ricenet.phantom.anatomy import shared_template
+from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
 from ricenet.phantom.dicom.studies import StudyWriter
 from ricenet.phantom.mechanism import Mechanism
@@ -50,8 +50,8 @@ def write_dicom_phantom(
     causes = draw_causes(subjects, seed, mechanism)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
-    with atomic_folder(folder) as temporary:
-        task = functools.partial(_write_one, temporary / IMAGES, spacing_mm, seed, volumes)
+    with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
+        task = functools.partial(_write_one, temporary / IMAGES, template, seed, volumes)
         outcomes = run_tasks(task, patients, backend, workers, 1, "phantom patients")
         require_made("patients", {outcome.task.tags.patient_id: outcome.error for outcome in outcomes})
         write_text(temporary / CLINICAL_TABLE, _clinical_table(patients, test))
@@ -60,9 +60,9 @@ def write_dicom_phantom(
 
 
 def _write_one(
-    images: Path, spacing_mm: float, seed: int, volumes: Volumes, patient: DicomPatient
+    images: Path, template: Path, seed: int, volumes: Volumes, patient: DicomPatient
 ) -> Mapping[str, object]:
-    subject = make_subject(shared_template(spacing_mm), patient.cause, seed, volumes)
+    subject = make_subject(read_template(template), patient.cause, seed, volumes)
     return StudyWriter(images, patient, subject, seed, volumes).write() | _truth(patient, subject, volumes)
 
 

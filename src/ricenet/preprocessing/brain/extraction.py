@@ -68,7 +68,7 @@ def find_brain(raw: RawSubject, params: BrainParams) -> FoundBrain:
         given = load_scan(raw.brain_mask, raw.subject, raw.brain_mask.name)
         mask = Volume(np.asarray(given.data, dtype=np.float32) > 0.5, given.grid)
         remedy = "Check that it is the whole brain's mask, or remove the file so that HD-BET makes one."
-        plausible = _plausible(mask, raw.subject, raw.brain_mask.name, "the brain mask holds", remedy)
+        plausible = plausible_brain(mask, raw.subject, raw.brain_mask.name, "the brain mask holds", remedy)
         return FoundBrain(plausible, "given")
     reference = raw.volumes.reference
     scan = load_scan(raw.scan(reference.name), raw.subject, reference.title)
@@ -94,7 +94,7 @@ def extract_brain(t1: Volume, subject: str, scan: str, params: BrainParams) -> V
     else:
         mask = _by_network(t1, params)
     remedy = "Check orientation and field of view; the image must show a whole head with its skull."
-    return _plausible(mask, subject, scan, "HD-BET found a brain of", remedy)
+    return plausible_brain(mask, subject, scan, "HD-BET found a brain of", remedy)
 
 
 def _by_network(t1: Volume, params: BrainParams) -> Volume:
@@ -110,7 +110,7 @@ def _by_network(t1: Volume, params: BrainParams) -> Volume:
     return Volume(largest_component(image.on_grid(probability > 0.5)), image.grid)
 
 
-def _plausible(mask: Volume, subject: str, scan: str, found: str, remedy: str) -> Volume:
+def plausible_brain(mask: Volume, subject: str, scan: str, found: str, remedy: str) -> Volume:
     """The mask, if it has a volume that a brain can have. Raises ScanError."""
     volume_ml = float(mask.data.sum()) * mask.grid.voxel_ml
     low, high = PLAUSIBLE_BRAIN_ML

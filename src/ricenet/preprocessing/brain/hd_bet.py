@@ -6,7 +6,8 @@ is changed in them changes their answer by no more than rounding:
   at a crawl (others do not: `benchmarks/hd_bet.py` says what they cost the one that it runs on);
 - channels lie last in memory on a CPU, and normalisations and 1 x 1 x 1 convolutions are computed in that
   order, where torch's own rearrange all of their input (a third of what is left, and of the memory);
-- outputs that served the training alone are dropped.
+- outputs that served the training alone are dropped, or one of them is all that is computed
+  (`half_size_logits`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,24 @@ def mean_probability(
     return probability
 
 
+def half_size_logits(
+    zyx: NDArray[np.float32], *, device: str = "cpu", bfloat16: bool = False
+) -> NDArray[np.float32]:
+    """Logits of brain against background (Z/2, Y/2, X/2) by the first network's last answer but one.
+
+    Training asked each decoder level for the mask averaged over blocks of voxels (deep supervision), here of
+    2 x 2 x 2; what follows at full size is half of the work. zyx: as for `brain_probability`.
+    Raises RicenetError: the package cannot be loaded.
+    """
+    import torch
+
+    network = load_half_network(device, bfloat16)
+    with torch.inference_mode(), denormals_flushed(), repeatable_on_gpus():
+        background, brain = network(torch.from_numpy(zyx).to(device)[None, None])[0]
+        logits: NDArray[np.float32] = (brain - background).cpu().numpy()
+    return logits
+
+
 def mirror_axes() -> list[tuple[int, ...]]:
     """Every combination of the three axes, the empty one first."""
     return [axes for n in range(4) for axes in itertools.combinations(range(3), n)]
@@ -80,6 +99,36 @@ def load_network(number: int, device: str, bfloat16: bool) -> torch.nn.Module:
     import torch
 
     return made_quick(shipped_network(number), device, torch.bfloat16 if bfloat16 else torch.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def load_half_network(device: str, bfloat16: bool) -> Logits:
+    """The first network up to its decoder's last level but one; gives logits (1, 2, Z/2, Y/2, X/2)."""
+    import torch
+
+    network: Any = shipped_network(0)
+    head = network.loc3_seg.float().to(device)
+    made_quick(network, device, torch.bfloat16 if bfloat16 else torch.float32)
+    return functools.partial(_up_to_half_size, network, head)
+
+
+def _up_to_half_size(network: Any, head: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """As the forward of the package's network, without its last level."""
+    import torch
+    from torch.nn import functional
+
+    x = network.context1(network.init_conv(_in_memory_format(x.to(network.init_conv.weight.dtype))))
+    skipped = []
+    for level in range(1, 5):
+        skip, x = getattr(network, f"down{level}")(x)
+        skipped.append(skip)
+        x = getattr(network, f"context{level + 1}")(x)
+    x = functional.leaky_relu(network.bn_after_context5(x), network.leakiness)
+    for level in range(1, 4):
+        x = getattr(network, f"up{level}")(x)
+        x = getattr(network, f"loc{level}")(torch.cat((skipped.pop(), x), dim=1))
+    logits: torch.Tensor = head(x.float())
+    return logits
 
 
 def shipped_network(number: int) -> torch.nn.Module:

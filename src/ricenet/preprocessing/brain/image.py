@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.config.preprocessing import MODEL_SPACING_MM
+from ricenet.splines import along_axis
 from ricenet.volume import Affine, Grid, Volume
 
 DIVISIBLE_BY = 16
@@ -102,13 +104,17 @@ def resized(volume: Volume, spacing_mm: float) -> Volume:
 
     By cubic splines through the voxels, without a low-pass filter, as the shipped function does it.
     """
-    from skimage.transform import resize
-
     shape, spacings = volume.grid.shape, volume.grid.spacing_mm
     new = [max(1, round(mm / spacing_mm * n)) for n, mm in zip(shape, spacings, strict=True)]
-    zyx = np.asarray(volume.data, dtype=np.float32).transpose(2, 1, 0)
-    values = resize(zyx, new[::-1], order=3, mode="edge", anti_aliasing=False).transpose(2, 1, 0)
     scale = np.array(shape) / new
+    given = np.asarray(volume.data, dtype=np.float32)
+    values: NDArray[Any] = given
+    # what shrinks most first: less is left for the other axes
+    for axis in np.argsort(-scale):
+        if new[axis] != shape[axis]:
+            values = along_axis(values, axis, (np.arange(new[axis]) + 0.5) * scale[axis] - 0.5)
+    # splines overshoot at edges; the shipped function keeps to the range that was given
+    values = np.clip(values, given.min(), given.max(), dtype=np.float32, casting="same_kind")
     affine = volume.grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
     affine[:3, :3] *= scale

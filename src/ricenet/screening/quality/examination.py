@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.layout import RawSubject, is_there
+from ricenet.cohort.scan_checks import load_scan
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
@@ -21,7 +22,16 @@ from ricenet.preprocessing.preprocess_cohort import PROVENANCE
 from ricenet.runtime.files import atomic_path, read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.measures import measures_of
-from ricenet.screening.quality.mosaic import Sheet, around, draw, encode, lay_out, outlines, spread
+from ricenet.screening.quality.mosaic import (
+    Sheet,
+    around,
+    box_outline,
+    draw,
+    encode,
+    lay_out,
+    outlines,
+    spread,
+)
 from ricenet.screening.quality.own_brain import OwnBrain
 from ricenet.vocabulary import VolumeSpec
 from ricenet.volume import Affine, Grid, Volume, dice, inverse, load_nifti, resample, supersampling_for
@@ -53,14 +63,15 @@ def examine(raw: RawSubject, preprocessed: Path, own_brain: OwnBrain | None, fol
     """
     subject = _Subject.read(raw, preprocessed, own_brain)
     sheets = subject.sheets()
+    brains = {name: draw(subject.brain_mask, sheet) for name, sheet in sheets.items()}
     inside = subject.brain.data
     record: dict[str, Any] = {
         "measures": measures_of(subject.measured, raw.volumes, subject.brain_overlap()),
         "own_brain": None if own_brain is None else own_brain.origin,
         "mris": [{"name": spec.name, "title": spec.title} for spec in subject.mris],
         "sheets": {name: sheet.as_json() for name, sheet in sheets.items()},
-        "pictures": subject.draw(sheets, folder),
-        "outlines": {name: subject.outlines(sheet, name) for name, sheet in sheets.items()},
+        "pictures": subject.draw(sheets, brains["head"] > 0.5, folder),
+        "outlines": {name: subject.outlines(sheet, name, brains[name]) for name, sheet in sheets.items()},
         "histograms": {
             spec.name: histogram(load_nifti(preprocessed / f"{spec.name}.nii.gz").data[inside])
             for spec in subject.mris
@@ -104,7 +115,7 @@ class _Subject:
         brain_mask, brain = (Volume(mask.data > 0.5, mask.grid) for mask in masks)
         measured, dose = Measurements.of_subject(folder), None
         if measured.dose is not None and (spec := raw.volumes.dose) is not None:
-            given = load_nifti(raw.scan(spec.name))
+            given = load_scan(raw.scan(spec.name), raw.subject, spec.title)
             course = given.times(measured.dose.factor)
             transform = measured.world_of(spec, raw.volumes)
             content = read_json(raw.dose_sidecar)
@@ -148,8 +159,13 @@ class _Subject:
             sheets["dose"] = lay_out(*shown, rows)
         return sheets
 
-    def draw(self, sheets: dict[str, Sheet], folder: Path) -> dict[str, dict[str, str]]:
-        """Write the pictures of all sheets; returns their files by sheet and layer."""
+    def draw(
+        self, sheets: dict[str, Sheet], in_brain: NDArray[np.bool_], folder: Path
+    ) -> dict[str, dict[str, str]]:
+        """Write the pictures of all sheets; returns their files by sheet and layer.
+
+        in_brain: where the sheet `head` shows the brain.
+        """
         files: dict[str, dict[str, str]] = {name: {} for name in sheets}
 
         def write(sheet: str, layer: str, values: NDArray[np.float32], window: tuple[float, float]) -> None:
@@ -157,9 +173,9 @@ class _Subject:
             with atomic_path(folder / files[sheet][layer]) as temporary:
                 temporary.write_bytes(encode(values, *window))
 
-        in_brain = draw(self.brain_mask, sheets["head"]) > 0.5
         for spec in self.mris:
-            mri, transform = load_nifti(self.raw.scan(spec.name)), self.from_reference(spec)
+            mri = load_scan(self.raw.scan(spec.name), self.raw.subject, spec.title)
+            transform = self.from_reference(spec)
             drawn = {name: draw(mri, sheet, transform) for name, sheet in sheets.items()}
             window = grey_window(drawn["head"], in_brain)
             for name, values in drawn.items():
@@ -175,20 +191,19 @@ class _Subject:
             write("head", "planning_ct", values, (low, high))
         return files
 
-    def outlines(self, sheet: Sheet, name: str) -> dict[str, str]:
-        """The outlines that the viewers of a sheet offer, by name."""
-        (brain,) = outlines(self.brain_mask, [0.5], sheet)
-        lines = {"brain": brain}
+    def outlines(self, sheet: Sheet, name: str, brain: NDArray[np.float32]) -> dict[str, str]:
+        """The outlines that the viewers of a sheet offer, by name. brain: the mask, drawn on it."""
+        lines = {"brain": outlines(brain, [0.5], sheet)[0]}
         if self.dose is not None:
             levels = ISODOSES_GY if name == "dose" else ISODOSES_GY[:1]
-            paths = outlines(self.dose.volume, levels, sheet, self.dose.from_reference)
+            drawn = draw(self.dose.volume, sheet, self.dose.from_reference)
+            paths = outlines(drawn, levels, sheet)
             lines |= {f"isodose_{level:g}": path for level, path in zip(levels, paths, strict=True)}
         if self.own_brain is not None and self.own_brain.mask is not None and name == "head":
             to_last = self.from_reference(self.raw.volumes.last_session_reference)
-            (lines["own_brain"],) = outlines(self.own_brain.mask, [0.5], sheet, to_last)
+            (lines["own_brain"],) = outlines(draw(self.own_brain.mask, sheet, to_last), [0.5], sheet)
         for crop, measured in self.measured.crops.items():
-            everywhere = np.ones(measured.grid.shape, np.float32)
-            (lines[crop],) = outlines(Volume(everywhere, measured.grid), [0.5], sheet)
+            lines[crop] = box_outline(measured.grid, sheet)
         return lines
 
 

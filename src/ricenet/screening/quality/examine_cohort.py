@@ -23,6 +23,12 @@ from ricenet.vocabulary import Volumes
 
 REMEDY = "Mend these files, or make them again (dvc repro -f preprocess)"
 
+PRELOAD = (
+    *("ricenet.screening.quality.examination", "torch", "matplotlib.image"),
+    *("nibabel", "scipy.ndimage", "skimage.measure"),
+)
+"""What every worker needs."""
+
 
 def examine_cohort(
     cohort: CheckedCohort,
@@ -40,66 +46,69 @@ def examine_cohort(
     """
     made = read_json(require(preprocessed / SUMMARY, "preprocess"))["subjects"]
     root, volumes = Path(cohort.root).absolute(), cohort.volumes
-    brains = _own_brains(cohort, root, brain, execution, Store(store / "own_brain"))
+    settings, brains = quick(brain), Store(store / "own_brain")
+    brain_keys = _own_brain_keys(cohort, made, settings)
+    brains.use(brain_keys.values())
     keys = {
         s.participant_id: content_digest(
             {
                 "subject": s.participant_id,
                 "preprocessed": made.get(s.participant_id),
                 "planning_ct": s.scans.get("planning_ct"),
-                "own_brain": brains[s.participant_id].name if s.participant_id in brains else None,
+                "own_brain": brain_keys.get(s.participant_id),
                 "matplotlib": version("matplotlib"),
                 "code": code_digest("ricenet.screening.quality.examination"),
             }
         )
         for s in cohort.subjects
     }
-    work = _Examine(root, volumes, preprocessed.absolute(), brains)
-    return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY)
+    work = _Examine(root, volumes, preprocessed.absolute(), settings, brains, brain_keys)
+    return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY, PRELOAD)
 
 
-def _own_brains(
-    cohort: CheckedCohort, root: Path, brain: BrainParams, execution: ExecutionParams, store: Store
-) -> dict[str, Path]:
-    """Every subject's last brain, by the content of the scan; nobody's where there is one session."""
+def _own_brain_keys(cohort: CheckedCohort, made: Mapping[str, str], settings: BrainParams) -> dict[str, str]:
+    """Keys of every subject's last brain, by the scan and by where it is looked for; nobody's where there is
+    one session. made: keys of what preprocessing made, by subject.
+    """
     last = cohort.volumes.last_session_reference
     if last == cohort.volumes.reference:
         return {}
-    settings = quick(brain)
     versions = tool_versions(settings)
     code = code_digest("ricenet.screening.quality.own_brain")
-    keys = {
+    return {
         s.participant_id: content_digest(
-            [s.scans[last.name], brain_inputs(s.scans, last.name, settings, versions), code]
+            [
+                made.get(s.participant_id),
+                s.scans[last.name],
+                brain_inputs(s.scans, last.name, settings, versions),
+                code,
+            ]
         )
         for s in cohort.subjects
         if last.name in s.scans
     }
-    work = _FindOwnBrain(root, cohort.volumes, settings)
-    return per_subject("quality: brains", work, keys, store, execution, REMEDY)
-
-
-@dataclass(frozen=True)
-class _FindOwnBrain:
-    root: Path
-    volumes: Volumes
-    brain: BrainParams
-
-    def __call__(self, subject: str, folder: Path) -> None:
-        find_own_brain(RawSubject(self.root, subject, self.volumes), self.brain).write(folder)
 
 
 @dataclass(frozen=True)
 class _Examine:
+    """Examines one subject, once its last brain is found. brains: where these are kept, by `brain_keys`."""
+
     root: Path
     volumes: Volumes
     preprocessed: Path
-    own_brains: Mapping[str, Path]
+    settings: BrainParams
+    brains: Store
+    brain_keys: Mapping[str, str]
 
     def __call__(self, subject: str, folder: Path) -> None:
         from ricenet.screening.quality.examination import examine
 
-        raw = RawSubject(self.root, subject, self.volumes)
-        kept = self.own_brains.get(subject)
-        own_brain = None if kept is None else OwnBrain.read(kept)
-        examine(raw, self.preprocessed / subject, own_brain, folder)
+        raw, made = RawSubject(self.root, subject, self.volumes), self.preprocessed / subject
+        own_brain = None
+        if subject in self.brain_keys:
+
+            def find(kept: Path) -> None:
+                find_own_brain(raw, made, self.settings).write(kept)
+
+            own_brain = OwnBrain.read(self.brains.get(self.brain_keys[subject], find))
+        examine(raw, made, own_brain, folder)

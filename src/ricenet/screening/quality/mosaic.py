@@ -85,28 +85,94 @@ def draw(volume: Volume, sheet: Sheet, source_from_sheet: Affine | None = None) 
     canvas = np.full(size, np.nan, dtype=np.float32)
     for panel in sheet.panels:
         rows = _turned(_slice(volume, panel, source_from_sheet), panel.plane)
-        y, x = round(panel.top / PIXEL_MM), round(panel.left / PIXEL_MM)
-        canvas[y : y + rows.shape[0], x : x + rows.shape[1]] = rows
+        _panel_values(canvas, panel)[...] = rows
     return canvas
 
 
-def outlines(
-    volume: Volume, levels: Sequence[float], sheet: Sheet, source_from_sheet: Affine | None = None
-) -> list[str]:
-    """Where a volume crosses each level, as the `d` of an SVG path; empty where it does not."""
-    from skimage.measure import approximate_polygon, find_contours
+def outlines(values: NDArray[np.float32], levels: Sequence[float], sheet: Sheet) -> list[str]:
+    """Where values (rows, columns), as `draw` gives them, cross each level, as the `d` of an SVG path.
 
-    paths: list[list[str]] = [[] for _ in levels]
-    for panel in sheet.panels:
-        rows = _turned(_slice(volume, panel, source_from_sheet), panel.plane)
+    Empty where they do not.
+    """
+    from skimage.measure import find_contours
+
+    paths: list[str] = []
+    bordered = [np.pad(_panel_values(values, panel), 1) for panel in sheet.panels]
+    for level in levels:
         # a border of nothing closes outlines that leave the slice
-        bordered = np.pad(rows, 1)
-        for level, parts in zip(levels, paths, strict=True):
-            for line in find_contours(bordered, level):
-                points = (approximate_polygon(line, _SIMPLER_BY_PIXELS) - 0.5) * PIXEL_MM
-                if len(points) > 2:
-                    parts.append(_path(points[:, 1] + panel.left, points[:, 0] + panel.top))
-    return ["".join(parts) for parts in paths]
+        found = [(line, p) for p, rows in zip(sheet.panels, bordered, strict=True)
+                 for line in find_contours(rows, level)]  # fmt: skip
+        kept = simplified([line for line, _ in found], _SIMPLER_BY_PIXELS)
+        parts = [
+            _path((line[:, 1] - 0.5) * PIXEL_MM + panel.left, (line[:, 0] - 0.5) * PIXEL_MM + panel.top)
+            for line, (_, panel) in zip(kept, found, strict=True)
+            if len(line) > 2
+        ]
+        paths.append("".join(parts))
+    return paths
+
+
+def box_outline(grid: Grid, sheet: Sheet) -> str:
+    """The outline of a grid's extent on every slice that it meets, as the `d` of an SVG path.
+
+    grid: along the world axes.
+    """
+    low, high = grid.corners_mm.min(axis=0), grid.corners_mm.max(axis=0)
+    parts = []
+    for panel in sheet.panels:
+        axis, (across, up) = PLANES.index(panel.plane), _in_plane(panel.plane)
+        first, last = panel.grid.corners_mm.min(axis=0), panel.grid.corners_mm.max(axis=0)
+        start, end = np.maximum(low, first), np.minimum(high, last)
+        if (
+            low[axis] <= panel.position_mm <= high[axis]
+            and start[across] < end[across]
+            and start[up] < end[up]
+        ):
+            x = np.array([start[across], end[across]]) - first[across]
+            x = panel.left + (x if panel.plane == "sagittal" else panel.size_mm[0] - x)
+            y = panel.top + last[up] - np.array([end[up], start[up]])
+            parts.append(_path(x[[0, 1, 1, 0, 0]], y[[0, 0, 1, 1, 0]]))
+    return "".join(parts)
+
+
+def simplified(lines: Sequence[NDArray[np.float64]], tolerance: float) -> list[NDArray[np.float64]]:
+    """Lines (K, 2) of fewer points, none of the others further away than a tolerance; ends stay.
+
+    All parts of all lines are split at once, which gives the same as one after the other.
+    Source: Douglas and Peucker, Cartographica 10 (1973) 112-122.
+    """
+    if not lines:
+        return []
+    points = np.concatenate(lines)
+    line_end = np.cumsum([len(line) for line in lines])
+    start, end = np.append(0, line_end[:-1]), line_end - 1
+    kept = np.zeros(len(points), dtype=np.bool_)
+    kept[start] = kept[end] = True
+    while len(start := start[between := end - start > 1]):
+        end = end[between]
+        counts = end - start - 1
+        first = np.append(0, counts.cumsum()[:-1])
+        part = np.repeat(np.arange(len(start)), counts)
+        at = np.arange(len(part)) - first[part] + start[part] + 1
+        distance = _distance(points[at], points[start][part], points[end][part])
+        furthest = np.maximum.reduceat(distance, first)
+        where = np.minimum.reduceat(np.where(distance == furthest[part], at, len(points)), first)
+        split = furthest > tolerance
+        middle = where[split]
+        kept[middle] = True
+        start, end = np.append(start[split], middle), np.append(middle, end[split])
+    return [line[k] for line, k in zip(lines, np.split(kept, line_end[:-1]), strict=True)]
+
+
+def _distance(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of points (N, 2) from the straight parts between two points each."""
+    along, offset = end - start, points - start
+    squared = np.maximum((along**2).sum(axis=1), np.finfo(np.float64).tiny)
+    share = np.clip((offset * along).sum(axis=1) / squared, 0.0, 1.0)
+    distance: NDArray[np.float64] = np.linalg.norm(offset - share[:, None] * along, axis=1)
+    return distance
 
 
 def encode(values: NDArray[np.float32], low: float, high: float) -> bytes:
@@ -118,7 +184,7 @@ def encode(values: NDArray[np.float32], low: float, high: float) -> bytes:
     scaled = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0.0, 1.0)
     stream = io.BytesIO()
     grey = np.repeat((255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
-    imsave(stream, grey, format="webp", pil_kwargs={"quality": 82, "method": 4})
+    imsave(stream, grey, format="webp", pil_kwargs={"quality": 82, "method": 2})
     return stream.getvalue()
 
 
@@ -146,6 +212,13 @@ def around(centre: float, low: float, high: float, step: float, count: int) -> l
     while first > 1 - count and centre + (first + count - 1) * step > high:
         first -= 1
     return [centre + k * step for k in range(first, first + count)]
+
+
+def _panel_values(canvas: NDArray[np.float32], panel: Panel) -> NDArray[np.float32]:
+    """A panel's part of a sheet's values; a view."""
+    y, x = round(panel.top / PIXEL_MM), round(panel.left / PIXEL_MM)
+    width, height = (round(mm / PIXEL_MM) for mm in panel.size_mm)
+    return canvas[y : y + height, x : x + width]
 
 
 def _panel_grid(low: NDArray[np.float64], high: NDArray[np.float64], plane: Plane, at_mm: float) -> Grid:

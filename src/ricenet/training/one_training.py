@@ -1,0 +1,163 @@
+"""One fold of one modality set while it trains: its network, what it has learned so far, and its files.
+
+Source: RICE-NET section 2 (Adam, cross-entropy, the last epoch counts).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.files import write_json
+from ricenet.runtime.store import seal
+from ricenet.training import networks, predictions
+from ricenet.training.batches import Batch, SubjectBatches
+from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles, capture, restore
+from ricenet.training.hardware import Hardware
+from ricenet.training.history import EpochMetrics, write_history
+from ricenet.training.optimisation import Optimisation
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, RESULTS, WEIGHTS, FoldTask
+from ricenet.training.tensors_file import write_tensors
+from ricenet.vocabulary import Label
+
+Scores = tuple[float, NDArray[np.float64]]
+"""Mean loss, and p_rice (N,)."""
+
+Outcome = tuple[Batch, torch.Tensor, torch.Tensor]
+"""A batch, its mean loss () and its logits (B, 2), on the device."""
+
+
+def first_network(task: FoldTask) -> torch.nn.Module:
+    """The network before the first epoch: random weights by set and fold, and the given ones over them.
+
+    Raises TrainingError: the initial weights do not fit.
+    """
+    network = networks.initial_network(
+        task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns
+    )
+    if task.initial_weights is not None:
+        task.initial_weights.load_into(network, task.network.name)
+    return network
+
+
+class OneTraining:
+    """The moving parts of one training.
+
+    checkpoint: to go on from. volumes: names of those that batches hold, the set's among them.
+    Raises TrainingError: initial weights that do not fit. VariableError: variables that cannot be encoded.
+    """
+
+    def __init__(
+        self, task: FoldTask, hardware: Hardware, checkpoint: Checkpoint | None, volumes: Sequence[str]
+    ) -> None:
+        self.task, self.hardware = task, hardware
+        self.history: list[EpochMetrics] = []
+        self.optimisation = Optimisation(first_network(task), task.training, hardware)
+        if checkpoint is not None:
+            restore(checkpoint, self.optimisation.network, self.optimisation.optimiser)
+            self.history += checkpoint.history
+        names = [spec.name for spec in task.members]
+        self._channels = None if names == [*volumes] else [volumes.index(name) for name in names]
+        self._training_variables, self._validation_variables = (
+            task.encoded_variables(subjects).to(hardware.device)
+            for subjects in (task.training_subjects, task.validation_subjects)
+        )
+        self._outcomes: list[Outcome] = []
+        self._validated: list[Outcome] = []
+        self._saved_at = time.monotonic()
+
+    def learn(self, batch: Batch, augmented: torch.Tensor, progress: float) -> None:
+        """Make a step. augmented: (B, C, X, Y, Z) float32, in the place of the batch's. progress: 0 to 1."""
+        self.optimisation.set_learning_rate(progress)
+        variables = self._training_variables[batch.rows]
+        outcome = self.optimisation.step(self._own(augmented), variables, batch.classes)
+        self._outcomes.append((batch, *outcome))
+
+    def validate(self, batch: Batch, volumes: torch.Tensor) -> None:
+        """Answer for the held-out in the precision of the training. volumes: (B, C, X, Y, Z) float32."""
+        logits = self.optimisation.logits(self._own(volumes), self._validation_variables[batch.rows])
+        loss = torch.nn.functional.cross_entropy(logits, batch.classes)
+        self._validated.append((batch, loss, logits))
+
+    def end_epoch(self) -> None:
+        """Add what was learned and validated to the history, and save the state where that is due.
+
+        Raises TrainingError: a loss that is not finite. StoreError: the checkpoint cannot be written.
+        """
+        labels = [self.task.labels[s] for batch, *_ in self._outcomes for s in batch.subjects]
+        epoch = len(self.history) + 1
+        loss, p_rice = self._collected(self._outcomes, epoch, "training")
+        validation_loss, held_out = self._collected(self._validated, epoch, "validation")
+        self._outcomes, self._validated = [], []
+        train_macro_f1 = predictions.macro_f1(labels, p_rice)
+        validation_macro_f1 = predictions.macro_f1(self._validation_labels, held_out)
+        self.history.append(EpochMetrics(loss, train_macro_f1, validation_loss, validation_macro_f1))
+        self._save()
+
+    def keep(self, validation: SubjectBatches, wanted: Sequence[NDArray[np.int64]]) -> None:
+        """Write the results; their hashes last, since they mark the fold as finished.
+
+        p_rice of the validation subjects is computed in float32, as every later prediction.
+        Raises StoreError: they cannot be written.
+        """
+        task, network = self.task, self.optimisation.network
+        parts = [
+            networks.predict_logits(
+                network,
+                self._own(batch.volumes.float()),
+                task.training.batch_size,
+                self._validation_variables[batch.rows],
+            )
+            for batch in validation(wanted)
+        ]
+        write_tensors(network.state_dict(), task.folder / WEIGHTS)
+        write_history(self.history, task.folder / HISTORY)
+        p_rice = networks.p_rice(torch.cat(parts)).tolist()
+        rows = zip(task.validation_subjects, self._validation_labels, p_rice, strict=True)
+        predictions.write_predictions(
+            [predictions.Prediction(subject, label, task.fold, p) for subject, label, p in rows],
+            task.folder / PREDICTIONS,
+        )
+        write_json(task.folder / RECORD, task.record | self.hardware.record)
+        seal(task.folder, (*RESULTS, RECORD))
+        CheckpointFiles(task.folder).remove()
+
+    @property
+    def _validation_labels(self) -> list[Label]:
+        return [self.task.labels[subject] for subject in self.task.validation_subjects]
+
+    def _own(self, volumes: torch.Tensor) -> torch.Tensor:
+        """The set's channels of all that a batch holds."""
+        return volumes if self._channels is None else volumes[:, self._channels]
+
+    def _save(self) -> None:
+        epoch, settings = len(self.history), self.task.training
+        due = epoch % settings.checkpoint_every_epochs == 0 and epoch < self.task.epochs
+        # when a state is saved changes nothing in what is learned
+        if due and time.monotonic() - self._saved_at >= settings.checkpoint_pause_s:
+            arithmetic = Arithmetic(torch.get_num_threads(), self.hardware.bfloat16)
+            state = capture(self.optimisation.network, self.optimisation.optimiser, self.history, arithmetic)
+            CheckpointFiles(self.task.folder).write(state)
+            self._saved_at = time.monotonic()
+
+    def _collected(self, outcomes: Sequence[Outcome], epoch: int, part: str) -> Scores:
+        """Mean over all samples, fetched from the device at once: it is not waited for batch by batch.
+
+        Raises TrainingError: a loss that is not finite.
+        """
+        losses = torch.stack([loss for _, loss, _ in outcomes]).double().cpu().numpy()
+        for value, (batch, *_) in zip(losses, outcomes, strict=True):
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"{self.task.identity}, epoch {epoch}: the {part} loss is {value} "
+                    f"for subjects {', '.join(batch.subjects)}. "
+                    f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
+                    "or examine these subjects' volumes"
+                )
+        p_rice = networks.p_rice(torch.cat([logits for *_, logits in outcomes]).cpu()).numpy()
+        return float(np.average(losses, weights=[len(batch.subjects) for batch, *_ in outcomes])), p_rice
