@@ -21,7 +21,7 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.screening.guards.result import GuardResult
 from ricenet.tracking.evidence_content import recalibration_of
-from ricenet.tracking.own_record import own_record_path
+from ricenet.tracking.own_record import own_ensembles, own_record_path
 from ricenet.tracking.promotion import how_it_passed, promote_through_gate
 from ricenet.tracking.publish import publish
 from ricenet.tracking.register_models import register_ensembles
@@ -118,6 +118,19 @@ def test_an_ensemble_that_the_project_did_not_note_passes_by_nothing_in_its_run(
     own_record_path(registered.project).unlink()
     with pytest.raises(RegistryError, match=r"evidence: .* is not among the ensembles that this project"):
         promote_through_gate(registered.gate, "dose", 1)
+
+
+def test_a_project_that_has_noted_nothing_yet_votes_with_what_it_has_at_hand(
+    registered: Registered, stage: Any
+) -> None:
+    """As after an update from a version that kept no such record: `register`, which writes it, comes last."""
+    own_record_path(registered.project).unlink()
+    promote_through_gate(registered.gate, "dose", 2)
+    stage("resolve")
+    stage("vote")
+    assert read_json(registered.project / "work/vote/vote.json")["dose"]["n"] == 2
+    stage("register")
+    assert registered.versions("dose")[1].digest in own_ensembles(registered.project)
 
 
 def predicted(right: bool) -> tuple[...]:

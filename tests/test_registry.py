@@ -281,17 +281,19 @@ def test_an_ensemble_that_was_exchanged_together_with_its_tag_is_refused(
 
 
 def test_votes_are_decided_by_what_the_project_noted_and_not_by_changed_tags(registered: Registered) -> None:
-    second = registered.versions("dose")[1]
-    noted = decision_threshold(registered.project, second)
+    first, second = registered.versions("dose")
+    noted = decision_threshold(registered.project, first)
     assert noted is not None and noted.least_confidence == 0.6
-    for tags in ({**second.tags, "ricenet.least_confidence": "0.5"}, {}):
+    for tags in ({**first.tags, "ricenet.least_confidence": "0.5"}, {}):
         with pytest.raises(RegistryError, match=r"its tags in MLflow decide votes by other numbers"):
-            decision_threshold(registered.project, replace(second, tags=tags))
+            decision_threshold(registered.project, replace(first, tags=tags))
+        # of the second the evidence is at hand, which decides alone: also before anything was noted
+        assert decision_threshold(registered.project, replace(second, tags=tags)) == noted
     elsewhere = {**second.tags, "ricenet.splits_digest": "0" * 64}
     with pytest.raises(RegistryError, match=r"name other data than its files do \(splits_digest\)"):
         ensemble_files(registered.project, registered.store, replace(second, tags=elsewhere))
     with pytest.raises(RegistryError, match=r"tagged as event, but was registered for dose"):
-        decision_threshold(registered.project, replace(second, modality_set="event"))
+        decision_threshold(registered.project, replace(first, modality_set="event"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), lambda path: path.symlink_to("gone")])

@@ -74,8 +74,8 @@ def own_ensemble(project: Path, digest: str, said: str, modality_set: str) -> Ow
     if found is None:
         raise RegistryError(
             f"{said} is not among the ensembles that this project registered (models/registered.json), so "
-            f"whoever may write into MLflow could have exchanged it. {_RESTORE}, or take it over from the "
-            "project that registered it, or train and register again: `dvc repro`"
+            f"whoever may write into MLflow could have exchanged it. {_RESTORE}, take it over from the "
+            f"project that registered it, or promote the version at hand (`ricenet promote {modality_set}`)"
         )
     if found.modality_set != modality_set:
         raise RegistryError(

@@ -11,7 +11,7 @@ from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_failures, one_line
-from ricenet.tracking.evidence_content import decision_tags, threshold_of
+from ricenet.tracking.evidence_content import decision_tags, gate_of, threshold_of, version_tags
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.registry import DIGEST, RegisteredEnsemble, require_readable
@@ -66,16 +66,21 @@ def _ensemble_files(project: Path, store: TrackingStore, registered: RegisteredE
 
 
 def decision_threshold(project: Path, registered: RegisteredEnsemble) -> DecisionThreshold | None:
-    """What a version's three-way vote needs, as the project itself noted it; None: there was no evidence.
+    """What a version's three-way vote needs; None: there was no evidence.
 
-    Raises RegistryError: its tags in MLflow say otherwise, or the project did not register it.
+    By the evidence at hand where that is the version's, else as the project itself noted it.
+    Raises RegistryError: its tags in MLflow say otherwise, or the project did not register it. ResultError:
+    evidence at hand that is not of this version of ricenet.
     """
+    at_hand = gate_of(project / "work", registered.modality_set, registered.digest)
+    if at_hand is not None:
+        return threshold_of(version_tags(at_hand))
     own = own_ensemble(project, registered.digest, str(registered), registered.modality_set)
     if decision_tags(registered.tags) != own.decision:
         raise RegistryError(
             f"{registered}: its tags in MLflow decide votes by other numbers than models/registered.json, "
-            "which this project wrote. If a later evidence stage is behind that, run `dvc repro register`; "
-            "otherwise somebody changed them"
+            "which this project wrote: somebody changed them. Set them right there, or promote a version "
+            "that is at hand"
         )
     return threshold_of(own.decision)
 
