@@ -154,7 +154,8 @@ def test_no_evaluation_that_was_recorded_is_lost_by_a_power_cut(tmp_path: Path) 
 
     allowed: list[object] = ["a", "ab", "abc", "abcd"]
     survived, last = survive(tmp_path, lambda root: evaluate(root, "a"), write, found, allowed)
-    assert survived >= 50 and set(last) == {"abcd"}
+    assert survived >= 200 and set(last) == {"abcd"}
+    print(f"ledger: {survived} cuts survived")  # noqa: T201
 
 
 @pytest.mark.parametrize("unsynced", [Path.is_file, Path.is_dir])
