@@ -12,8 +12,9 @@ from tracked_project import PREFIX, make_project, store_of, train, write_gate
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
-from ricenet.runtime.files import write_json
+from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.tables import table_text
+from ricenet.tracking.own_record import note_registered, own_ensembles
 from ricenet.tracking.promotion import FORCED_PAST, PROMOTED, REASON, Gate
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import (
@@ -84,6 +85,13 @@ class Registered:
         """Where MLflow keeps the gate's record of a version of dose."""
         run = self.store.client().get_run(str(self.versions("dose")[int(version) - 1].run_id))
         return Path(str(run.info.artifact_uri).removeprefix("file://")) / "gate/dose.json"
+
+    def note_gate(self, version: str) -> None:
+        """Let the project's own record hold what lies in the run, as if it had been registered so."""
+        ensemble = self.versions("dose")[int(version) - 1]
+        own = own_ensembles(self.project)[ensemble.digest]
+        seal = file_digest(self.gate_in_run(version))
+        note_registered(self.project, ensemble.digest, own.model_copy(update={"gate": seal}))
 
     @property
     def gate(self) -> Gate:

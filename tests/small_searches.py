@@ -16,6 +16,7 @@ import sqlalchemy
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.store import seal
 from ricenet.training.task import CodeState, FoldTask
 from ricenet.training.tuning.searches import Search
 from ricenet.training.tuning.study import open_study, record_of
@@ -121,6 +122,7 @@ def leave_fold(task: FoldTask) -> None:
     """What a trained fold leaves in the store."""
     task.folder.mkdir(parents=True, exist_ok=True)
     (task.folder / "fold.json").write_text("{}")
+    seal(task.folder, ["fold.json"])
 
 
 @dataclass(frozen=True)

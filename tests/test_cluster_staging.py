@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.files import PARTIAL, locked, write_text
+from ricenet.runtime.files import locked, write_text
 from ricenet.runtime.ray import copies
 from ricenet.runtime.ray.copies import sweep_run
 from ricenet.runtime.ray.staging import (
@@ -20,6 +20,7 @@ from ricenet.runtime.ray.staging import (
     SupersededError,
     read_folder,
 )
+from ricenet.runtime.temporary import PARTIAL
 
 
 def contents(**files: str) -> Files:

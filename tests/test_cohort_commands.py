@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +246,70 @@ def test_a_protected_source_and_its_repository_give_a_plain_folder_to_add_to(
     assert result.exit_code == 0, result.output
     assert not (project / "data/mine/.git").exists()
     assert all((project / "data" / name).stat().st_mode & 0o200 for name in ("mine", "mine/sub-001"))
+
+
+def test_a_copy_that_lost_a_file_is_refused(
+    project: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody cleans up below data/ meanwhile."""
+    copied, before = shutil.copytree, own_files(project)
+
+    def losing(source: str | Path, target: str, *rest: Any, **options: Any) -> str:
+        copied(source, target, *rest, **options)
+        # it calls itself for the folders within
+        if Path(source) == mine:
+            next(Path(target).rglob("*.nii.gz")).unlink()
+            next(Path(target).rglob("*.json")).write_text("")
+        return target
+
+    monkeypatch.setattr(shutil, "copytree", losing)
+    result = command("add", str(mine))
+    assert result.exit_code == 1
+    assert re.search(r"could not be copied \(2 of \d+ files of the copy are not those of the", result.stderr)
+    assert own_files(project) == before
+
+
+def test_a_cohort_that_is_being_copied_is_not_swept(
+    project: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ricenet store gc` in another process clears what nobody is making, and leaves this alone."""
+    copied = shutil.copytree
+    (project / "work/store").mkdir(parents=True)
+    (project / "data/.partial-old").mkdir(parents=True)
+    sweeping = [sys.executable, "-c", "from ricenet.cli import app; app(['store', 'gc'])"]
+
+    def interrupted(source: str | Path, target: str, *rest: Any, **options: Any) -> str:
+        copied(source, target, *rest, **options)
+        if Path(source) == mine:
+            subprocess.run(sweeping, check=True)
+        return target
+
+    monkeypatch.setattr(shutil, "copytree", interrupted)
+    result = command("add", str(mine))
+    assert result.exit_code == 0, result.output
+    files = {path.relative_to(mine) for path in mine.rglob("*") if path.is_file()}
+    assert files == {
+        path.relative_to(project / "data/mine")
+        for path in (project / "data/mine").rglob("*")
+        if path.is_file()
+    }
+    assert not (project / "data/.partial-old").exists()
+
+
+def test_a_cohort_that_is_taken_in_is_its_owners_alone_unless_that_is_chosen(
+    project: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in mine.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert command("add", str(mine)).exit_code == 0
+    assert modes_below(project / "data/mine") == {0o600, 0o700}
+    monkeypatch.setenv("RICENET_UMASK", "027")
+    assert command("add", str(mine), "--name", "shared").exit_code == 0
+    assert modes_below(project / "data/shared") == {0o640, 0o750}
+
+
+def modes_below(folder: Path) -> set[int]:
+    return {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
 
 
 # summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -278,6 +278,25 @@ def test_a_subject_that_lost_a_file_is_written_again(
         path.write_text(content)
     run([candidate("A", calls)], tmp_path)
     assert written(calls) == ["sub-001"] and path.is_file()
+
+
+@pytest.mark.parametrize("change", [lambda content: b"", lambda content: content[:-1] + b"?"])
+@pytest.mark.parametrize("file", ["ses-postop/rt/sub-001_ses-postop_dose.nii.gz", "ses-postop/rt/*.json"])
+def test_a_subject_whose_file_was_emptied_or_changed_is_written_again_and_it_is_said(
+    tmp_path: Path,
+    calls: Path,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    change: Callable[[bytes], bytes],
+) -> None:
+    run([candidate("A", calls)], tmp_path)
+    written(calls)
+    (path,) = (tmp_path / "mine/sub-001").glob(file)
+    whole = path.read_bytes()
+    path.write_bytes(change(whole))
+    run([candidate("A", calls)], tmp_path)
+    assert written(calls) == ["sub-001"] and path.read_bytes() == whole
+    assert "sub-001: 1 of 4 files are not as an earlier import wrote them" in caplog.text
 
 
 def test_whatever_decides_a_subjects_files_counts_in_the_codes_digest(

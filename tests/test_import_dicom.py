@@ -150,6 +150,11 @@ def test_the_first_call_proposes_a_map_and_the_second_makes_a_cohort_that_passes
     key = tmp_path / "map.key.csv"
     assert read_key(key)["ANON-17"].participant_id == "sub-001"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (key, tmp_path / "map.csv")} == {0o600}
+    # nor does the cohort, whose heads have faces, lie open
+    modes = {
+        stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]
+    }
+    assert modes == {0o600, 0o700}
 
 
 def test_voxels_stay_where_they_were(mapped: TinyExport, run: Import, tmp_path: Path) -> None:

@@ -574,6 +574,7 @@ ELSEWHERE = {
     "images.read_series": "stacks of an enhanced object: test_dicom_refusals",
     "pixels.stored_values": "found when the header is read",
     "pixels._check_fragments": "test_dicom_damaged_files",
+    "datasets._require_bounded": "test_bounds",
     "planning_ct.require_plausible": "a registration that fails: test_dose_placement",
     "statement.require_numbers": "the map refuses them first; predict: test_prediction_from_dicom",
     "import_subject._scan": "adds the scan's name to another refusal",

@@ -15,7 +15,8 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json
 from ricenet.tracking import moved_project
 from ricenet.tracking.register_models import register_ensembles
-from ricenet.tracking.registry import champions, ensemble_files, find_registered, versions
+from ricenet.tracking.registry import champions, find_registered, versions
+from ricenet.tracking.version_files import ensemble_files
 from ricenet.training.ensemble import RECORD
 
 OTHER = "rice net ü"

@@ -12,6 +12,7 @@ from small_folds import TRAINING
 
 from ricenet.config.network_params import NetworkParams, ResNetParams
 from ricenet.runtime.errors import TrainingError
+from ricenet.runtime.execution import torch_threads
 from ricenet.training.arrangement import SpatialMean, StrictMaxPool, arrange, memory_format
 from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.networks import build_network, initial_network
@@ -194,7 +195,9 @@ def test_where_channels_lie_last(width: float, bfloat16: bool, expected: torch.m
 
 
 def test_precision_is_as_set_or_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Hardware.choose("bfloat16").record == {"device": "cpu", "precision": "bfloat16"}
+    with torch_threads(1):
+        expected = {"device": "cpu", "precision": "bfloat16", "threads": 1}
+        assert Hardware.choose("bfloat16").record == expected
     for has in (True, False):
         monkeypatch.setattr("ricenet.training.hardware.has_bfloat16", lambda _, has=has: has)
         assert Hardware.choose("auto").bfloat16 is has

@@ -282,6 +282,13 @@ def ct(subject: SyntheticSubject) -> PlanningCt:
     return make_planning_ct(subject.anatomy, subject.lesions, SPACING_MM, generator_for("test", "ct"))
 
 
+def test_an_export_is_its_owners_alone(export: Export) -> None:
+    assert {path.stat().st_mode & 0o777 for path in [export.folder, *export.folder.rglob("*")]} == {
+        0o600,
+        0o700,
+    }
+
+
 def test_tissues_have_their_hounsfield_units(subject: SyntheticSubject, ct: PlanningCt) -> None:
     anatomy = subject.anatomy
     to_anatomy = inverse(ct.world_from_anatomy)

@@ -109,6 +109,10 @@ def test_the_ledger_has_to_hold_what_the_votes_show(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"lacks the evaluation\(s\) of event .* restore it from git"):
         require_rows_of_votes(tmp_path, {"dose": "d" * 64, "event": "e" * 64})
     ledger_path(tmp_path).unlink()
+    with pytest.raises(ResultError, match=r"has 0 row\(s\), but 1 evaluation\(s\) were recorded"):
+        require_rows_of_votes(tmp_path, {"dose": "d" * 64})
+    # also where both files went, which so fit each other
+    ledger_path(tmp_path).with_suffix(".json").unlink()
     with pytest.raises(ResultError, match=r"lacks the evaluation\(s\) of dose"):
         require_rows_of_votes(tmp_path, {"dose": "d" * 64})
 

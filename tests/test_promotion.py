@@ -21,7 +21,8 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.screening.guards.result import GuardResult
 from ricenet.tracking.evidence_content import recalibration_of
-from ricenet.tracking.promotion import promote_through_gate
+from ricenet.tracking.own_record import own_ensembles, own_record_path
+from ricenet.tracking.promotion import how_it_passed, promote_through_gate
 from ricenet.tracking.publish import publish
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.training.ensemble import Ensemble, majority_vote
@@ -88,12 +89,48 @@ def test_without_evidence_of_its_own_a_version_is_refused(registered: Registered
     path, digest = registered.gate_in_run("1"), registered.versions("dose")[0].digest
     kept = path.read_text()
     path.write_text(kept.replace(digest, "0" * 64))
+    registered.note_gate("1")
     with pytest.raises(RegistryError, match="evidence in its run is that of another ensemble"):
         promote_through_gate(registered.gate, "dose", 1)
     path.unlink()
     with pytest.raises(RegistryError, match="its run holds no evidence of the cross-validation"):
         promote_through_gate(registered.gate, "dose", 1)
     path.write_text(kept)
+
+
+def test_a_pass_that_somebody_wrote_into_the_run_is_none(registered: Registered) -> None:
+    """The project's own record decides; what MLflow holds counts only where it is that, byte for byte."""
+    path = registered.gate_in_run("1")
+    kept = path.read_bytes()
+    write_json(path, read_json(path) | {"failed_guards": [], "chance_macro_f1": 0.0, "predictions": []})
+    with pytest.raises(RegistryError, match=r"evidence: .* is not what this project recorded"):
+        promote_through_gate(registered.gate, "dose", 1)
+    registered.move_alias(1)
+    with pytest.raises(RegistryError, match=r"evidence: .* is not what this project recorded"):
+        how_it_passed(registered.gate, registered.versions("dose")[0])
+    path.write_bytes(kept)
+    assert promote_through_gate(registered.gate, "dose", 1).version == "1"
+
+
+def test_an_ensemble_that_the_project_did_not_note_passes_by_nothing_in_its_run(
+    registered: Registered,
+) -> None:
+    own_record_path(registered.project).unlink()
+    with pytest.raises(RegistryError, match=r"evidence: .* is not among the ensembles that this project"):
+        promote_through_gate(registered.gate, "dose", 1)
+
+
+def test_a_project_that_has_noted_nothing_yet_votes_with_what_it_has_at_hand(
+    registered: Registered, stage: Any
+) -> None:
+    """As after an update from a version that kept no such record: `register`, which writes it, comes last."""
+    own_record_path(registered.project).unlink()
+    promote_through_gate(registered.gate, "dose", 2)
+    stage("resolve")
+    stage("vote")
+    assert read_json(registered.project / "work/vote/vote.json")["dose"]["n"] == 2
+    stage("register")
+    assert registered.versions("dose")[1].digest in own_ensembles(registered.project)
 
 
 def predicted(right: bool) -> tuple[...]:
@@ -113,12 +150,13 @@ def predicted(right: bool) -> tuple[...]:
 def worse(registered: Registered) -> Iterator[Registered]:
     """Version 1 right on all, and champion; version 2 wrong on all."""
     path = registered.gate_in_run("1")
-    kept = read_json(path)
-    write_json(path, kept | {"predictions": [asdict(p) for p in predicted(right=True)]})
+    kept = path.read_bytes()
+    write_json(path, read_json(path) | {"predictions": [asdict(p) for p in predicted(right=True)]})
+    registered.note_gate("1")
     write_gate(registered.project, "dose", predictions=predicted(right=False))
     promote_through_gate(registered.gate, "dose", 1)
     yield registered
-    write_json(path, kept)
+    path.write_bytes(kept)
 
 
 def test_a_worse_version_does_not_follow_the_champion_neither_by_command_nor_by_hand(

@@ -93,13 +93,16 @@ def test_a_fault_of_another_subject_still_stops_the_pipeline(cohort: Path) -> No
         ("participant_id\treason\treason\nsub-002\tdose\tdose\n", "column reason is missing or occurs"),
         (b"participant_id\treason\nsub-002\t\xff\n", "is not text in UTF-8"),
         (None, "is a link that leads nowhere"),
+        (Path(), "is a folder"),
     ],
 )
 def test_a_faulty_list_is_a_problem_of_the_cohort(
-    cohort: Path, content: str | bytes | None, words: str
+    cohort: Path, content: str | bytes | Path | None, words: str
 ) -> None:
     path = cohort / "exclude.tsv"
-    if content is None:
+    if isinstance(content, Path):
+        path.mkdir()
+    elif content is None:
         # a link whose content is missing would bring the excluded subjects back
         path.symlink_to("nowhere")
     else:

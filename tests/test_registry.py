@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +20,16 @@ from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.evidence_content import recalibration_of
+from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles, own_record_path
 from ricenet.tracking.register_models import model_card, register_ensembles, version_at_hand
 from ricenet.tracking.registry import (
-    ENSEMBLES,
     RegisteredEnsemble,
     champions,
-    ensemble_files,
     find_registered,
     promotable_version,
     versions,
 )
+from ricenet.tracking.version_files import ENSEMBLES, decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
 GIT_COMMIT = "mlflow.source.git.commit"
@@ -255,6 +255,80 @@ def test_files_that_are_not_those_that_were_registered_are_refused(
     shutil.rmtree(of_first, ignore_errors=True)
     shutil.copytree(kept, of_first)
     assert Ensemble.load(ensemble_files(registered.project, registered.store, first)).digest == first.digest
+
+
+def test_an_ensemble_that_was_exchanged_together_with_its_tag_is_refused(
+    registered: Registered, tmp_path: Path
+) -> None:
+    """Consistent in itself and with MLflow, but none that this project noted."""
+    first, client = registered.versions("dose")[0], registered.store.client()
+    digest = train(make_project(tmp_path / "theirs"), "dose", seed=99)
+    of_first, kept = artifacts_of(registered, first), tmp_path / "kept"
+    shutil.copytree(of_first, kept)
+    (record,) = of_first.rglob("ensemble.json")
+    shutil.copytree(tmp_path / "theirs/models/ensembles/dose", record.parent, dirs_exist_ok=True)
+    client.set_model_version_tag(DOSE, "1", "ricenet.digest", digest)
+    theirs = registered.versions("dose")[0]
+    try:
+        with pytest.raises(RegistryError, match=r"version 1 .* is not among the ensembles that this project"):
+            ensemble_files(registered.project, registered.store, theirs)
+        with pytest.raises(RegistryError, match=r"version 1 .* is not among the ensembles that this project"):
+            decision_threshold(registered.project, theirs)
+    finally:
+        client.set_model_version_tag(DOSE, "1", "ricenet.digest", first.digest)
+        shutil.rmtree(of_first)
+        shutil.copytree(kept, of_first)
+
+
+def test_votes_are_decided_by_what_the_project_noted_and_not_by_changed_tags(registered: Registered) -> None:
+    first, second = registered.versions("dose")
+    noted = decision_threshold(registered.project, first)
+    assert noted is not None and noted.least_confidence == 0.6
+    for tags in ({**first.tags, "ricenet.least_confidence": "0.5"}, {}):
+        with pytest.raises(RegistryError, match=r"its tags in MLflow decide votes by other numbers"):
+            decision_threshold(registered.project, replace(first, tags=tags))
+        # of the second the evidence is at hand, which decides alone: also before anything was noted
+        assert decision_threshold(registered.project, replace(second, tags=tags)) == noted
+    elsewhere = {**second.tags, "ricenet.splits_digest": "0" * 64}
+    with pytest.raises(RegistryError, match=r"name other data than its files do \(splits_digest\)"):
+        ensemble_files(registered.project, registered.store, replace(second, tags=elsewhere))
+    with pytest.raises(RegistryError, match=r"tagged as event, but was registered for dose"):
+        decision_threshold(registered.project, replace(first, modality_set="event"))
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), lambda path: path.symlink_to("gone")])
+def test_a_record_of_registrations_that_cannot_be_read_counts_as_a_fault_and_not_as_empty(
+    registered: Registered, damage: Callable[[Path], None]
+) -> None:
+    path = own_record_path(registered.project)
+    path.unlink()
+    damage(path)
+    with pytest.raises(RegistryError, match=r"is no record of registered ensembles\. Restore it from git"):
+        ensemble_files(registered.project, registered.store, registered.versions("dose")[0])
+    path.unlink()
+
+
+def test_what_is_known_of_the_evidence_stays_noted_where_it_is_no_longer_at_hand(
+    registered: Registered,
+) -> None:
+    first, _ = registered.versions("dose")
+    before = own_ensembles(registered.project)[first.digest]
+    assert before.gate is not None and before.decision
+    note_registered(registered.project, first.digest, OwnEnsemble(modality_set="dose"))
+    assert own_ensembles(registered.project)[first.digest] == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"?"])
+def test_a_damaged_download_is_fetched_again(
+    registered: Registered, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = registered.versions("dose")[0]
+    weights = ensemble_files(registered.project, registered.store, first) / "fold-1.safetensors"
+    weights.chmod(0o600)
+    weights.write_bytes(weights.read_bytes()[: -1 if damage else 0] + damage)
+    again = ensemble_files(registered.project, registered.store, first)
+    assert "is damaged; it is replaced" in caplog.text
+    assert Ensemble.load(again).digest == first.digest
 
 
 def test_nothing_that_is_fetched_is_executed(registered: Registered, tmp_path: Path) -> None:

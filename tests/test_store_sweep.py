@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from ricenet.cli import app
 from ricenet.runtime.errors import StoreError
 from ricenet.runtime.files import locked
-from ricenet.runtime.store import STAGE_LOCK, STORE, Store, sweep
+from ricenet.runtime.store import STAGE_LOCK, STORE, Store
+from ricenet.runtime.sweep import sweep
 
 OLD, NEW, OTHER = "a1" * 32, "b2" * 32, "c3" * 32
 CONTENT = bytes(1000)

@@ -19,6 +19,7 @@ from ricenet.config.params import read_params
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.git import home_of
+from ricenet.runtime.store import seal
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store, redacted
 from ricenet.tracking.publish import publish
 from ricenet.tracking.run_content import code_tags, common_params, flat
@@ -241,6 +242,7 @@ def test_a_training_records_the_commit_that_trains(tmp_path: Path, monkeypatch: 
 def test_a_finished_training_keeps_the_commit_of_then(tmp_path: Path) -> None:
     task = fold_task(tmp_path)
     write_json(task.folder / "fold.json", {**task.record, "commit": "then"})
+    seal(task.folder, ["fold.json"])
 
     assert fold_task(tmp_path).record["commit"] == "then"
 

@@ -15,6 +15,7 @@ from small_searches import (
     NotFinite,
     Scores,
     Ties,
+    leave_fold,
     no_waiting_for_the_disk,
     small_search,
     states_of,
@@ -71,7 +72,8 @@ def test_settings_beyond_the_space_are_not_tried_and_named(
 
 def test_batch_sizes_are_whole_and_rates_are_drawn_by_their_logarithm(tmp_path: Path, scores: Scores) -> None:
     ranges = {"training.learning_rate": (1e-6, 1e-1), "training.batch_size": (4.0, 16.0)}
-    search = small_search(tmp_path, trials=12, ranges=ranges)
+    # so many that the draws, which follow from the code's digest too, hardly ever miss
+    search = small_search(tmp_path, trials=30, ranges=ranges)
     search_settings([search], SERIAL, score_fold=scores)
     drawn = [trial.values for trial in trials_of(search)]
     assert all(isinstance(values["training.batch_size"], int) for values in drawn)
@@ -145,12 +147,12 @@ def test_trials_that_tie_in_macro_f1_are_not_stopped(tmp_path: Path) -> None:
 
 def test_a_trial_that_cannot_be_trained_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     search = small_search(tmp_path, trials=4)
-    search_settings([search], SERIAL, score_fold=NotFinite(tmp_path / "calls.txt", limit=1e-2))
+    search_settings([search], SERIAL, score_fold=NotFinite(tmp_path / "calls.txt", limit=4e-3))
     trials = trials_of(search)
     failed = [trial for trial in trials if trial.state == "failed"]
     assert failed and Counter(trial.state for trial in trials)["complete"] == 4
     assert all("the training loss is nan" in (trial.reason or "") for trial in failed)
-    assert all(trial.values["training.learning_rate"] > 1e-2 for trial in failed)
+    assert all(trial.values["training.learning_rate"] > 4e-3 for trial in failed)
 
 
 def test_where_nothing_can_be_trained_the_commonest_reason_is_reported(tmp_path: Path) -> None:
@@ -202,8 +204,7 @@ def test_folds_that_were_there_before_stay(tmp_path: Path, scores: Scores) -> No
     search = small_search(tmp_path, trials=6)
     earlier = {task.key for task in search.tasks}
     for task in search.tasks:
-        task.folder.mkdir(parents=True)
-        (task.folder / "fold.json").write_text("{}")
+        leave_fold(task)
     search_settings([search], SERIAL, score_fold=scores)
     assert earlier < stored(tmp_path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,78 @@ def test_a_test_set_is_its_subjects_and_labels_in_any_order() -> None:
     one = {"sub-001": "rice", "sub-002": "recurrence"}
     assert identify_test_set(one) == identify_test_set(dict(reversed(one.items())))
     assert identify_test_set(one) != identify_test_set({**one, "sub-002": "rice"})
+
+
+def rewrite(ledger: Path, change: Callable[[list[str]], list[str]]) -> None:
+    ledger.write_text("".join(change(ledger.read_text().splitlines(keepends=True))))
+
+
+DAMAGES: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
+    "emptied": (lambda lines: [], "no column utc"),
+    "only its header is left": (lambda lines: lines[:1], r"has 0 row\(s\), but 3 evaluation"),
+    "cut after a row": (lambda lines: lines[:-1], r"has 2 row\(s\), but 3 evaluation"),
+    "cut within a row": (lambda lines: [*lines[:-1], lines[-1][:40]], "row 3 is cut"),
+    "without its first row": (lambda lines: [lines[0], *lines[2:]], r"row 1 .*bbbb.* does not follow"),
+    "without a row in the middle": (
+        lambda lines: [*lines[:2], *lines[3:]],
+        r"row 2 .*cccc.* does not follow",
+    ),
+    "with two rows exchanged": (
+        lambda lines: [lines[0], lines[2], lines[1], lines[3]],
+        r"row 1 .*bbbb.* does not follow",
+    ),
+    "with a better score": (
+        lambda lines: [*lines[:2], lines[2].replace("0.750000", "0.500000"), lines[3]],
+        r"row 2 .*bbbb.* does not follow",
+    ),
+    "with a row that was written by hand": (
+        lambda lines: [*lines, lines[-1].rsplit("\t", 1)[0] + "\tn/a\n"],
+        r"row 4 .* does not follow",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_ledger_that_was_changed_is_named_and_takes_no_further_evaluation(
+    ledger: Path, damage: str
+) -> None:
+    for digest in "abc":
+        evaluate(ledger, "one", digest)
+    change, told = DAMAGES[damage]
+    rewrite(ledger, change)
+    left = ledger.read_text()
+    for use in (lambda: read_ledger(ledger), lambda: evaluate(ledger, "one", "d")):
+        with pytest.raises(ResultError, match=told + r"(?s:.*)restore it from git"):
+            use()
+    assert ledger.read_text() == left
+
+
+@pytest.mark.parametrize("name", ["test_ledger.tsv", "test_ledger.json"])
+def test_a_ledger_that_lacks_one_of_its_files_is_refused(ledger: Path, name: str) -> None:
+    evaluate(ledger, "one", "a")
+    ledger.with_name(name).unlink()
+    with pytest.raises(ResultError, match=r"restore it from git"):
+        read_ledger(ledger)
+    ledger.with_name(name).write_text("")
+    with pytest.raises(ResultError, match=r"restore it from git"):
+        read_ledger(ledger)
+
+
+def test_a_ledger_of_both_versions_is_chained_from_where_the_later_one_began(ledger: Path) -> None:
+    ledger.parent.mkdir()
+    ledger.write_text(OLD_LEDGER)
+    assert evaluate(ledger, "one", "a") == 2
+    assert [row.chain == "n/a" for row in read_ledger(ledger)] == [True, False]
+    # the first chained row covers those before it
+    rewrite(ledger, lambda lines: [lines[0], lines[1].replace("0.500000", "0.400000"), lines[2]])
+    with pytest.raises(ResultError, match=r"row 2 .* does not follow"):
+        read_ledger(ledger)
+
+
+def test_what_a_kill_left_unnoted_at_the_end_is_no_damage(ledger: Path) -> None:
+    evaluate(ledger, "one", "a")
+    end = ledger.with_suffix(".json").read_text()
+    evaluate(ledger, "one", "b")
+    ledger.with_suffix(".json").write_text(end)
+    assert [row.digest12[0] for row in read_ledger(ledger)] == ["a", "b"]
+    assert evaluate(ledger, "one", "c") == 3

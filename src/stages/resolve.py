@@ -14,8 +14,9 @@ from ricenet.config.params import PARAMS_FILE, TrackingParams, read_params
 from ricenet.runtime.files import write_json
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import open_store
-from ricenet.tracking.registry import ENSEMBLES, NO_CHAMPION, champions
+from ricenet.tracking.registry import NO_CHAMPION, champions
 from ricenet.tracking.settled import unless_unchanged
+from ricenet.tracking.version_files import ENSEMBLES
 
 logger = logging.getLogger("ricenet.stages.resolve")
 

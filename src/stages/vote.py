@@ -10,7 +10,7 @@ from ricenet.inference.test_vote import Voter, user_at_host, vote_on_test_set
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.promotion import Gate, voting_champions
 from ricenet.tracking.publish import show_vote
-from ricenet.tracking.registry import ensemble_files
+from ricenet.tracking.version_files import decision_threshold, ensemble_files
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             digest=champion.digest,
             files=ensemble_files(project, store, champion),
             gate=passed,
-            threshold=champion.threshold,
+            threshold=decision_threshold(project, champion),
         )
         for champion, passed in champions
     ]

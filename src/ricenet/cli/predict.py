@@ -142,17 +142,19 @@ def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Pre
     """The registered version that is asked for, ready to predict."""
     from ricenet.inference.predict_subject import Predictor
     from ricenet.inference.training_ranges import training_ranges
-    from ricenet.tracking import registry
+    from ricenet.tracking import registry, version_files
     from ricenet.tracking.connection import open_store
     from ricenet.training.ensemble import read_record
 
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     registered = registry.find_registered(store, params.tracking.model_prefix, uri)
-    files = registry.ensemble_files(Path(), store, registered).absolute()
+    files = version_files.ensemble_files(Path(), store, registered).absolute()
     record = read_record(files)
     record.known_preprocessing()
     ranges = training_ranges(Path(), record).with_plausible(params.quality)
-    return registered, Predictor(files, params.seed, ranges, registered.threshold)
+    return registered, Predictor(
+        files, params.seed, ranges, version_files.decision_threshold(Path(), registered)
+    )
 
 
 def _own_options(arguments: Sequence[str]) -> list[str]:

@@ -14,9 +14,15 @@ import typer
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
+from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
 from ricenet.runtime.last_failure import note_failure
+from ricenet.runtime.private_modes import close_folders, written_privately
 from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
+from ricenet.runtime.strict_json import JsonError
+from ricenet.runtime.temporary import clear, found_left_behind
+
+logger = logging.getLogger(__name__)
 
 _CLI = Path(__file__).parent
 
@@ -37,20 +43,27 @@ def mendable_errors(program: str | None = None) -> Iterator[None]:
     What failed is noted for `ricenet doctor`. program: by default the command.
     """
     try:
-        yield
+        with written_privately():
+            yield
     except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
         # whoever read the output has gone, or the command says itself what is wrong
         raise
     except RicenetError as error:
         note_failure(error, program or _command(error))
         told = str(error)
+    except JsonError as error:
+        note_failure(error, program or _command(error))
+        name = next(iter(getattr(error, "__notes__", ())), "a file")
+        told = f"{name} {error}. Restore it, or delete it and run again where a stage made it"
     except OSError as error:
         note_failure(error, program or _command(error))
         # the name alone: where a file lies may say whose it is
         name = Path(error.filename).name if isinstance(error.filename, str) else "a file"
-        told = (
-            f"{name}: {error.strerror or type(error).__name__}. Name a place that exists and is yours to use"
-        )
+        if error.errno in NO_ROOM:
+            told = f"{no_room_found(error)}. {MAKE_ROOM}"
+        else:
+            reason = error.strerror or type(error).__name__
+            told = f"{name}: {reason}. Name a place that exists and is yours to use"
     except Exception as error:
         note_failure(error, program or _command(error))
         raise
@@ -109,8 +122,16 @@ def run_stage(main: Callable[[], None]) -> None:
             locked(STORE / STAGE_LOCK, shared=True),
             timed(stage),
         ):
+            close_folders(Path())
+            _clear_left_behind()
             main()
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is done is kept, and `dvc repro` goes on from there\n")
         # as shells have it for a program that Ctrl-C ended
         raise SystemExit(130) from None
+
+
+def _clear_left_behind() -> None:
+    """Clear what killed runs left half written; what a living process holds stays."""
+    if cleared := sum(clear(path) for path in found_left_behind(Path())):
+        logger.info("%d temporary file(s) or folder(s) of killed runs are cleared", cleared)

@@ -23,7 +23,7 @@ def gc(
 
     Nothing that `dvc repro` needs is deleted; what goes is made again if you return to older settings.
     """
-    from ricenet.runtime.store import sweep
+    from ricenet.runtime.sweep import sweep
 
     with mendable_errors():
         swept = sweep(Path(), older_than_days=older_than_days, dry_run=dry_run)

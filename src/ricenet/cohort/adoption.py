@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
-import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import atomic_folder
+from ricenet.runtime.files import atomic_folder, file_digest
+from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
         # a cohort that is corrected by hand must not be links into DVC's cache
         _dvc(project, root, "config", "cache.type", _COPIES)
     _dvc(project, root, "add", root.as_posix())
+    close_folders(project)
     change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
     return Adoption(root, not is_in_place, params.cohort.exclude_faulty, cohort)
 
@@ -105,6 +107,12 @@ def _is_target(folder: Path, target: Path) -> bool:
 
 
 def _copy(folder: Path, target: Path) -> None:
+    copied: list[tuple[str, str]] = []
+
+    def copy(source: str, copy: str) -> str:
+        copied.append((source, copy))
+        return shutil.copyfile(source, copy)
+
     try:
         with atomic_folder(target) as temporary:
             # links are followed: DVC and the stages need the files themselves
@@ -112,12 +120,16 @@ def _copy(folder: Path, target: Path) -> None:
                 folder,
                 temporary,
                 ignore=shutil.ignore_patterns(*_NOT_COPIED),
-                copy_function=shutil.copyfile,
+                copy_function=copy,
                 dirs_exist_ok=True,
             )
-            # a source is often protected; the copy has to let subjects be added
-            for path in (temporary, *(path for path in temporary.rglob("*") if path.is_dir())):
-                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+            # a source is often protected, or open to all; the copy has to let its owner add subjects
+            for path in temporary.rglob("*"):
+                path.chmod(folder_mode() if path.is_dir() else file_mode())
+            if lost := sum(not _is_same(*pair) for pair in copied):
+                raise OSError(
+                    errno.EIO, f"{lost} of {len(copied)} files of the copy are not those of the source"
+                )
     except OSError as error:
         # without the files' names, which may be a patient's
         reason = error.strerror or f"{type(error).__name__}: a file could not be read or written"
@@ -125,6 +137,13 @@ def _copy(folder: Path, target: Path) -> None:
             f"{DATA / target.name}: the cohort could not be copied ({reason}); params.yaml is unchanged. "
             "Remove the cause, such as a full disk or a dangling link, and add it again"
         ) from None
+
+
+def _is_same(source: str, copy: str) -> bool:
+    try:
+        return file_digest(Path(source)) == file_digest(Path(copy))
+    except FileNotFoundError:
+        return False
 
 
 def _dvc(project: Path, root: Path, *words: str) -> None:

@@ -16,6 +16,7 @@ from ricenet.cohort.layout import (
     SIDE_FILES,
     RawSubject,
     ScanDigests,
+    is_there,
 )
 from ricenet.cohort.lookalikes import lookalike_of
 from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
@@ -146,7 +147,7 @@ def _of_the_whole(root: Path, misnamed: int, volumes: Volumes) -> Iterator[Probl
         if name in SIDE_FILES:
             found = f"the volume {name} has the name of a file beside the volumes"
             yield Problem(None, "params.yaml", found, "Choose another name under volumes.")
-    if (root / IMPORTING).exists():
+    if is_there(root / IMPORTING):
         # subjects are written before the tables, which may describe what they replaced
         found = "import unfinished: it was killed, or is still under way"
         remedy = "Give the same ricenet import command again, and wait for its end."

@@ -116,4 +116,4 @@ class RawSubject:
     def _or_truth(self, own: Path, truth: str) -> Path:
         """The cohort's own mask, or where it has none that of a synthetic cohort's maker."""
         known = self.cohort / GROUND_TRUTH / self.subject / truth
-        return known if known.is_file() and not is_there(own) else own
+        return known if is_there(known) and not is_there(own) else own

@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ricenet.runtime.errors import SplitError
-from ricenet.runtime.files import write_json
+from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes, write_json
 from ricenet.runtime.records import Record
+from ricenet.runtime.strict_json import JsonError, decoded, parse_json
 
 PLACES_FILE = Path("models/folds.json")
 
@@ -82,8 +83,11 @@ def read_places(path: Path = PLACES_FILE) -> SettledPlaces | None:
         return None
     remedy = f"restore it from git (`git checkout -- {path}`), or delete it to deal everyone anew"
     try:
-        found = SettledPlaces.model_validate_json(path.read_bytes())
-    except (ValidationError, OSError):
+        content = regular_bytes(path, MOST_TEXT_BYTES)
+        # strictly first, for pydantic takes the last of two values of a key
+        parse_json(content)
+        found = SettledPlaces.model_validate_json(decoded(content))
+    except (ValidationError, JsonError, OSError):
         raise SplitError(f"{path} is not a record of who is in which fold; {remedy}") from None
     counts = Counter(subject for place in (*found.folds, found.test) for subject in place)
     if repeated := sorted(subject for subject, n in counts.items() if n > 1):

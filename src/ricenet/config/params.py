@@ -34,6 +34,7 @@ from ricenet.config.validation import (
     problems_in,
 )
 from ricenet.runtime.errors import ParamsError
+from ricenet.runtime.files import regular_bytes
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
@@ -229,6 +230,10 @@ def parse_params(content: Any, source: str) -> Params:
     return params
 
 
+_MOST_YAML_BYTES, _MOST_YAML_VALUES = 2**20, 20_000
+"""Of a parameter file: far more than its settings."""
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a YAML 1.2 file as plain Python values.
 
@@ -246,9 +251,27 @@ def read_yaml(path: Path) -> Any:
             ],
         )
     try:
-        return YAML(typ="safe", pure=True).load(path)
-    except YAMLError as error:
+        content = YAML(typ="safe", pure=True).load(regular_bytes(path, _MOST_YAML_BYTES))
+        values = _values(content, _MOST_YAML_VALUES)
+    except (YAMLError, ValueError) as error:
         raise ParamsError(path.name, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
+    except RecursionError:
+        raise ParamsError(path.name, ["not valid YAML: nested too deep"]) from None
+    if values > _MOST_YAML_VALUES:
+        # a few names for others' content can stand for any number of values
+        raise ParamsError(path.name, [f"holds more than {_MOST_YAML_VALUES} values"])
+    return content
+
+
+def _values(content: Any, most: int) -> int:
+    """How many values a content holds, each counted wherever it stands; not counted on beyond `most`."""
+    below = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    count = 1
+    for value in below:
+        if count > most:
+            break
+        count += _values(value, most - count)
+    return count
 
 
 def _validated(content: Any) -> tuple[Params | None, list[dict[str, Any]]]:

@@ -13,6 +13,8 @@ from ricenet.config.params import PARAMS_FILE
 from ricenet.config.training import AugmentationParams, TrainingOverride, TrainingParams
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import ParamsError, TrainingError
+from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes
+from ricenet.runtime.strict_json import JsonError, decoded, parse_json
 from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 Values = Mapping[str, float | int]
@@ -103,7 +105,12 @@ def read_tuned(path: Path) -> Tuned:
     Raises TrainingError: missing, damaged, or with a setting that cannot be tuned.
     """
     try:
-        found = _FOUND.validate_json(path.read_bytes())
+        content = regular_bytes(path, MOST_TEXT_BYTES)
+        # strictly first, for pydantic takes the last of two values of a key
+        parse_json(content)
+        found = _FOUND.validate_json(decoded(content))
+    except JsonError as error:
+        raise TrainingError(f"{path} is damaged: it {error}. {_MAKE_AGAIN}") from None
     except FileNotFoundError:
         raise TrainingError(f"{path} is missing. The stage `tune` makes it: run `dvc repro`") from None
     except ValidationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
 from ricenet.importing.private_files import file_errors_reported, sole_use
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.files import make_folder, write_json, write_text
+from ricenet.runtime.temporary import PARTIAL, clear, left_behind
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes
 
 IMPORT_TABLE = "import.tsv"
@@ -23,7 +23,7 @@ GENERATOR = "ricenet import"
 IMPORTED, EXCLUDED, FAILED = "imported", "excluded", "failed"
 """What becomes of a patient."""
 
-_PARTIAL, _LOCK = ".partial-*", ".import.lock"
+_PARTIAL, _LOCK = f"{PARTIAL}*", ".import.lock"
 
 _WARNING = """\
 An import is under way here, or was killed: volumes and tables may not belong together.
@@ -132,7 +132,7 @@ def held_folder(output: Path) -> Iterator[None]:
     Raises CohortError: another one writes into it at the moment, or the file system refuses it.
     """
     with file_errors_reported(f"{output.name}: cannot be made"):
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
     with sole_use(output / _LOCK, output.name):
         yield
 
@@ -146,11 +146,8 @@ def unfinished(output: Path) -> Iterator[None]:
     Raises CohortError: the file system refuses it.
     """
     with file_errors_reported(f"{output.name}: cannot be written into"):
-        for path in output.glob(_PARTIAL):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        for path in left_behind(output):
+            clear(path)
         write_text(output / IMPORTING, _WARNING)
     yield
     with file_errors_reported(f"{output.name}: cannot be written into"):

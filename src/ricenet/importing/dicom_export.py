@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, is_there
 from ricenet.cohort.lookalikes import lookalike_rows
 from ricenet.cohort.participants import read_participants
 from ricenet.config.params import ExecutionParams
@@ -129,7 +129,7 @@ def import_export(
 
 def _refuse_forgetting(table: Path) -> None:
     """Raise CohortError where an earlier import's labels would be replaced by none."""
-    rows = read_participants(table).participants.values() if table.is_file() else ()
+    rows = read_participants(table).participants.values() if is_there(table) else ()
     labelled = sum(row.label is not None or row.subset is not None for row in rows)
     if labelled:
         raise CohortError(

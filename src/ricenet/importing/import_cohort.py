@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
@@ -27,7 +26,8 @@ from ricenet.importing.cohort_folder import (
 from ricenet.importing.key_file import KeyEntry, enrolled, held, read_key, write_key
 from ricenet.runtime.errors import CohortError, RicenetError
 from ricenet.runtime.execution import UNFORESEEN, Outcome, run_tasks
-from ricenet.runtime.files import atomic_folder, content_digest, read_json, write_json
+from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
+from ricenet.runtime.private_modes import folder_mode
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class _Task:
 
     @property
     def record(self) -> Path:
-        """In the subject's folder: its digest, what `write` returned, and all files that it wrote."""
+        """In the subject's folder: its digest, what `write` returned, and hashes of what it wrote."""
         return self.raw.folder / f"{self.subject}_import.json"
 
 
@@ -145,14 +145,29 @@ def _import(
 def _kept(task: _Task) -> PatientOutcome | None:
     """The outcome of a subject whose folder is complete and as it would be written; else None."""
     try:
-        record: Mapping[str, Any] = read_json(task.record)
+        record = read_json(task.record)
     except (OSError, ValueError):
         return None
-    if record.get("digest") != task.digest:
+    files = record.get("files") if isinstance(record, dict) else None
+    # a list in those of earlier versions
+    if not isinstance(files, dict) or record.get("digest") != task.digest:
         return None
-    if not all((task.raw.folder / name).is_file() for name in record["files"]):
+    if changed := [
+        name for name, digest in files.items() if not _is_as_written(task.raw.folder / name, digest)
+    ]:
+        logger.warning(
+            "%s: %d of %d files are not as an earlier import wrote them; it is written again",
+            *(task.subject, len(changed), len(files)),
+        )
         return None
     return PatientOutcome(task.subject, IMPORTED, columns=record["columns"])
+
+
+def _is_as_written(path: Path, digest: str) -> bool:
+    try:
+        return file_digest(path) == digest
+    except OSError:
+        return False
 
 
 def _written(
@@ -176,7 +191,7 @@ def _write_one(known_columns: frozenset[str], task: _Task) -> PatientOutcome:
     try:
         with atomic_folder(task.raw.folder) as folder:
             there = replace(task, raw=replace(task.raw, cohort=folder))
-            there.raw.folder.mkdir()
+            there.raw.folder.mkdir(mode=folder_mode())
             columns = dict(task.write(there.raw))
             if unknown := columns.keys() - known_columns:
                 raise ValueError(f"columns without a description: {sorted(unknown)}")
@@ -195,8 +210,8 @@ def _write_one(known_columns: frozenset[str], task: _Task) -> PatientOutcome:
     return PatientOutcome(task.subject, IMPORTED, columns=columns)
 
 
-def _files(raw: RawSubject) -> list[str]:
-    """All files of a subject just written, relative to its folder.
+def _files(raw: RawSubject) -> dict[str, str]:
+    """SHA-256 of all files of a subject just written, by their paths in its folder.
 
     Raises CohortError: those of a required volume are not among them.
     """
@@ -210,7 +225,7 @@ def _files(raw: RawSubject) -> list[str]:
             "Let no other program work in the cohort's folder, and import again"
         )
     files = [path for path in raw.folder.rglob("*") if path.is_file()]
-    return sorted(path.relative_to(raw.folder).as_posix() for path in files)
+    return {path.relative_to(raw.folder).as_posix(): file_digest(path) for path in files}
 
 
 def _result(outcome: Outcome[_Task, PatientOutcome]) -> PatientOutcome:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ricenet.importing.spreadsheets import guarded
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import locked
+from ricenet.runtime.files import locked, make_folder, put_in_place
+from ricenet.runtime.full_disk import told_if_full
+from ricenet.runtime.temporary import partial_file
+
+_PRIVATE = 0o600
 
 
 @contextlib.contextmanager
@@ -51,16 +53,12 @@ def write_private(path: Path, text: str, encoding: str = "utf-8") -> None:
     Raises CohortError: the file system refuses it.
     """
     with file_errors_reported(f"{path.name}: cannot be written"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # atomic_path would open the file to everybody before it is in its place
-        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding=encoding, newline="") as stream:
-                stream.write(text)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = text.encode(encoding)
+        make_folder(path.parent)
+        # not atomic_path, for no setting lets others read this
+        with told_if_full(path, len(content)), partial_file(path.parent, "") as temporary:
+            temporary.write_bytes(content)
+            put_in_place(temporary, path, _PRIVATE)
 
 
 def write_private_table(

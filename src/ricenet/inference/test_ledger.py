@@ -1,25 +1,37 @@
-"""The ledger of every evaluation on the independent test set, only ever appended to. The idea is ours."""
+"""The ledger of every evaluation on the independent test set, only ever appended to. The idea is ours.
+
+Each row ends in a digest over itself and all rows before it, and a file beside the table says how many
+rows there are and how the last one ends: so a row that was changed, removed or cut off is found, and named.
+Whoever rewrites both files on purpose is not found by this, but by their history in git.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from pydantic import PositiveInt
 
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import content_digest, locked, write_text
+from ricenet.runtime.files import content_digest, locked, read_json, write_json, write_text
 from ricenet.runtime.git import home_of
-from ricenet.runtime.tables import read_rows, table_text
+from ricenet.runtime.records import Record
+from ricenet.runtime.tables import read_lines, table_text
 
 UNKNOWN = "n/a"
 _RESTORE = (
-    "The ledger is only ever appended to: restore it from git (`git checkout -- models/test_ledger.tsv`)"
+    "The ledger is only ever appended to: restore it from git, as it was when both files fitted "
+    "(`git checkout COMMIT -- models/test_ledger.tsv models/test_ledger.json`), and run again"
 )
-_ADDED = ("gate", "who")
+_ADDED = ("gate", "who", "chain")
 """Columns that the ledgers of earlier versions lack."""
 _RENAMED = {"look": "evaluation"}
 """Columns as earlier versions called them."""
+
+_NUMBERS = ("n", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,8 @@ class LedgerRow:
     """One ensemble's evaluation on the test set; `evaluation` counts all on that test set, this one included.
 
     digest12: the beginning of the ensemble's content digest. test_set: as `identify_test_set` gives it. gate:
-    passed or forced. who: user@host where that is asked for. Both are n/a in rows of earlier versions.
+    passed or forced. who: user@host where that is asked for. chain: digest over this row and all before it.
+    These three are n/a in rows of earlier versions.
     """
 
     utc: str
@@ -41,6 +54,14 @@ class LedgerRow:
     test_set: str
     gate: str = UNKNOWN
     who: str = UNKNOWN
+    chain: str = UNKNOWN
+
+
+class LedgerEnd(Record):
+    """What the file beside the ledger says of it: how many rows there are at least, and the chain there."""
+
+    rows: PositiveInt
+    chain: str
 
 
 def identify_test_set(labels: Mapping[str, str]) -> str:
@@ -58,27 +79,29 @@ def ledger_path(project: Path) -> Path:
 
 
 def read_ledger(path: Path) -> list[LedgerRow]:
-    """All evaluations so far, oldest first; none where the file does not exist yet.
+    """All evaluations so far, oldest first; none where there is no ledger yet.
 
-    Raises ResultError: the table lacks a column, or lies behind a link that leads nowhere.
+    Raises ResultError: the table lacks a column, a row is not as it was written, rows are missing, or one of
+    both files is not there, empty, or a link that leads nowhere.
     """
-    if not (path.exists() or path.is_symlink()):
-        return []
-    if not path.is_file():
-        raise ResultError(f"{path}: is a link that leads nowhere, or no file. {_RESTORE}")
-    rows = [{_RENAMED.get(name, name): text for name, text in row.items()} for row in read_rows(path)]
-    needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
-    if missing := [name for name in needed if rows and rows[0].get(name) is None]:
-        raise ResultError(f"{path}: no column {', '.join(missing)}. {_RESTORE}")
-    return [
-        LedgerRow(
-            **{name: row[name] for name in needed if name not in ("n", "evaluation")},
-            n=int(row["n"]),
-            evaluation=int(row["evaluation"]),
-            **{name: row.get(name) or UNKNOWN for name in _ADDED},
+    rows = _read_rows(path) if path.exists() or path.is_symlink() else []
+    links = _links(rows)
+    for number, (row, link) in enumerate(zip(rows, links, strict=True), start=1):
+        begun = number > 1 and rows[number - 2].chain != UNKNOWN
+        if row.chain != link and (begun or row.chain != UNKNOWN):
+            raise ResultError(
+                f"{path}: row {number} ({row.utc}, {row.modality_set}, {row.digest12}) does not follow from "
+                f"those before it: it was changed, or one before it changed or removed. {_RESTORE}"
+            )
+    end = _read_end(path)
+    if end is None and rows and rows[-1].chain != UNKNOWN:
+        raise ResultError(f"{_end_path(path)} is missing, which says how the ledger ends. {_RESTORE}")
+    if end is not None and (end.rows > len(rows) or links[end.rows - 1] != end.chain):
+        raise ResultError(
+            f"{path}: has {len(rows)} row(s), but {end.rows} evaluation(s) were recorded, or others than "
+            f"these. {_RESTORE}"
         )
-        for row in rows
-    ]
+    return rows
 
 
 def ledger_text(project: Path) -> str:
@@ -118,8 +141,59 @@ def record_evaluation(path: Path, row: LedgerRow) -> LedgerRow:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         count = 1 + sum(earlier.test_set == row.test_set for earlier in rows)
         row = LedgerRow(**{**asdict(row), "utc": now, "evaluation": count})
+        *_, link = _links([*rows, row])
+        row = replace(row, chain=link)
         write_text(path, _text([*rows, row]))
+        # second: a kill in between leaves one row more than the end knows of, never one less
+        write_json(_end_path(path), LedgerEnd(rows=len(rows) + 1, chain=link).model_dump())
     return row
+
+
+def _read_rows(path: Path) -> list[LedgerRow]:
+    if not path.is_file():
+        raise ResultError(f"{path}: is a link that leads nowhere, or no file. {_RESTORE}")
+    needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
+    header, *lines = read_lines(path, "\t") or [[]]
+    names = [_RENAMED.get(name, name) for name in header]
+    if missing := [name for name in needed if name not in names]:
+        raise ResultError(f"{path}: no column {', '.join(missing)}. {_RESTORE}")
+    return [
+        _row(path, number, dict(zip(names, cells, strict=False))) for number, cells in enumerate(lines, 1)
+    ]
+
+
+def _row(path: Path, number: int, cells: Mapping[str, str]) -> LedgerRow:
+    try:
+        needed = [f.name for f in fields(LedgerRow) if f.name not in _ADDED]
+        known: dict[str, Any] = {name: cells[name] for name in needed}
+        known |= {name: int(cells[name]) for name in _NUMBERS}
+        known |= {name: cells.get(name) or UNKNOWN for name in _ADDED}
+    except (KeyError, ValueError):
+        raise ResultError(f"{path}: row {number} is cut, or a number in it is none. {_RESTORE}") from None
+    return LedgerRow(**known)
+
+
+def _links(rows: Sequence[LedgerRow]) -> list[str]:
+    """What the chain of each row has to be."""
+    links, before = list[str](), ""
+    for row in rows:
+        before = content_digest([before, {**asdict(row), "chain": ""}])[:16]
+        links.append(before)
+    return links
+
+
+def _end_path(ledger: Path) -> Path:
+    return ledger.with_suffix(".json")
+
+
+def _read_end(ledger: Path) -> LedgerEnd | None:
+    path = _end_path(ledger)
+    if not (path.exists() or path.is_symlink()):
+        return None
+    try:
+        return LedgerEnd.model_validate(read_json(path))
+    except (OSError, ValueError):
+        raise ResultError(f"{path} does not say how the ledger ends. {_RESTORE}") from None
 
 
 def _text(rows: Sequence[LedgerRow]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ricenet.runtime.files import PARTIAL
+from ricenet.runtime.temporary import partial_folder
 from ricenet.splines import along_axis
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample, supersampling_for
 
@@ -117,8 +116,8 @@ def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
     folder: one that all of them see.
     """
     template = shared_template(spacing_mm)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as kept:
-        path = Path(kept) / "template.npz"
+    with partial_folder(folder) as kept:
+        path = kept / "template.npz"
         np.savez(
             path,
             affine=template.grid.affine,

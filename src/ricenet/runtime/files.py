@@ -1,4 +1,10 @@
-"""Writing files so that a kill leaves either the old or the new content, and hashing them."""
+"""Writing files so that a kill or a power cut leaves either the old or the new content, and hashing them.
+
+What is written is synced before it takes its name, and the folder that holds the name after that; a folder
+appears with all its files synced. Files are their owner's alone, unless RICENET_UMASK says otherwise.
+Source: the order of syncing and renaming is that of rename(2) and fsync(2), as T. S. Pillai et al., "All file
+systems are not created equal" (OSDI 2014), found it to be needed.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +14,136 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from ricenet.runtime.strict_json import parse_json
+from ricenet.runtime.full_disk import told_if_full
+from ricenet.runtime.private_modes import file_mode, folder_mode
+from ricenet.runtime.strict_json import JsonError, parse_json
+from ricenet.runtime.temporary import is_at, is_in_the_making, partial_file, partial_folder
 
-PARTIAL = ".partial-"
-"""What temporary names begin with: whatever has it was left behind by a kill."""
+logger = logging.getLogger(__name__)
+
+Known = TypeVar("Known")
 
 MOST_TEXT_BYTES = 2**28
 """Of one table or JSON file: more than the records of a thousand subjects."""
 
+_SYNCED_AT_ONCE = 16
+
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, needed_bytes: int | None = None) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to `path` when the block ends well.
 
     The temporary name keeps the suffixes of `path`, since writers choose formats by them.
+    needed_bytes: what will be written, where that is known. Raises OSError: of a full disk, with that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    make_folder(path.parent)
+    with (
+        told_if_full(path, needed_bytes),
+        partial_file(path.parent, "".join(path.suffixes[-2:])) as temporary,
+    ):
         yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path, mode: int | None = None) -> None:
+    """Give a file that is complete its name, which then outlasts a power cut. mode: by default as chosen."""
+    temporary.chmod(file_mode() if mode is None else mode)
+    # a folder in the making is synced as a whole, before it takes its own name
+    if not is_in_the_making(path):
+        sync(temporary)
+    _named(temporary, path)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
-    temporary.chmod(0o755)
-    try:
+    make_folder(path.parent)
+    with told_if_full(path), partial_folder(path.parent, path.name) as temporary:
         yield temporary
+        temporary.chmod(folder_mode())
         with _one_at_a_time(path.parent):
             if path.exists():
                 # two renames: a kill leaves the old folder, the new one or none, never half of one
-                replaced = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
-                path.replace(replaced)
-                temporary.replace(path)
-                shutil.rmtree(replaced)
+                with partial_folder(path.parent, path.name) as replaced:
+                    _sync_whole(temporary)
+                    path.replace(replaced)
+                    _named(temporary, path)
             else:
-                temporary.replace(path)
+                put_folder_in_place(temporary, path)
+
+
+def put_folder_in_place(temporary: Path, path: Path) -> None:
+    """Give a folder that is complete its name, which nothing has; both then outlast a power cut."""
+    _sync_whole(temporary)
+    _named(temporary, path)
+
+
+def _named(temporary: Path, path: Path) -> None:
+    """Give what is complete and synced its name, before anything is deleted that had it."""
+    temporary.replace(path)
+    if not is_in_the_making(path):
+        sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing, so that they outlast a power cut."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(mode=folder_mode(), exist_ok=True)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        path.mkdir(mode=folder_mode(), exist_ok=True)
+    if not is_in_the_making(path):
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file's content, or a folder's list of names, to its disk."""
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # one may write into a folder without being allowed to list it
+        if is_folder:
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # some network file systems sync no folders: their servers do
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not is_folder:
+            raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _sync_whole(folder: Path) -> None:
+    """Sync a folder with all that it holds; links are synced with the folder that they are in."""
+    if is_in_the_making(folder):
+        return
+    found = [p for p in folder.rglob("*") if not p.is_symlink() and (p.is_dir() or p.is_file())]
+    # side by side, for the disk takes many at once
+    with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+        list(pool.map(sync, found))
+    sync(folder)
 
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep other processes from replacing something in the same folder meanwhile."""
+    if is_in_the_making(folder / "any"):
+        # which is this process's own, and locked by it already
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -85,12 +160,12 @@ def locked(lock: Path, *, shared: bool = False, wait: bool = True, temporary: bo
     temporary: the file goes when the block ends.
     Raises BlockingIOError: another process has it, and `wait` is False.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock.parent)
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
-        with lock.open("a") as stream:
+        with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT, file_mode()), "w") as stream:
             fcntl.flock(stream, how)
-            if not _is_at(stream.fileno(), lock):
+            if not is_at(stream.fileno(), lock):
                 # its last user removed it between the two steps
                 continue
             try:
@@ -102,17 +177,15 @@ def locked(lock: Path, *, shared: bool = False, wait: bool = True, temporary: bo
             return
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def write_text(path: Path, text: str) -> None:
     """Write text atomically, in UTF-8."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically. Raises OSError: of a full disk, with what is needed."""
+    with atomic_path(path, len(content)) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -141,8 +214,24 @@ def regular_bytes(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, as `parse_json` does. Raises OSError: see `regular_bytes`. JsonError."""
-    return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
+    """Read a JSON file, as `parse_json` does. Raises OSError: as `regular_bytes`. JsonError, noting it."""
+    try:
+        return parse_json(regular_bytes(path, MOST_TEXT_BYTES))
+    except JsonError as error:
+        error.add_note(path.name)
+        raise
+
+
+def read_known(path: Path, kind: type[Known]) -> Known | None:
+    """What is remembered in a JSON file to spare work; None where there is no file, or a damaged one."""
+    if not path.is_file():
+        return None
+    try:
+        found = read_json(path)
+    except JsonError as error:
+        logger.warning("%s %s: it is made anew", path.name, error)
+        return None
+    return found if isinstance(found, kind) else None
 
 
 def file_digest(path: Path) -> str:
@@ -155,12 +244,3 @@ def content_digest(content: Any) -> str:
     """SHA-256 of a JSON-serialisable value, independent of the order of keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def source_digest(*modules: ModuleType) -> str:
-    """SHA-256 over the source text of modules: the code's part of a content address."""
-    digest = hashlib.sha256()
-    for module in sorted(modules, key=lambda m: m.__name__):
-        assert module.__file__ is not None
-        digest.update(module.__name__.encode() + b"\0" + Path(module.__file__).read_bytes() + b"\0")
-    return digest.hexdigest()

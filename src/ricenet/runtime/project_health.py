@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ricenet.runtime.files import PARTIAL, locked, read_json
+from ricenet.runtime.files import locked, read_json
 from ricenet.runtime.git import has_changes, head_commit
 from ricenet.runtime.last_failure import LAST_FAILURE, LastFailure
 from ricenet.runtime.probe import Answer, place_text, sizes_text
 from ricenet.runtime.store import CONTENTS, STAGE_LOCK, STORE
+from ricenet.runtime.temporary import PARTIAL, is_held
 
 LEAST_FREE_BYTES = 2e9
 """Below this a stage may end in the middle; the demo writes 5.5 GB in all."""
@@ -68,7 +69,7 @@ def store(project: Path) -> Answer:
             complete = False
             break
         if folder.name.startswith(PARTIAL):
-            partial += 1
+            partial += not is_held(folder)
             continue
         entries += 1
         size += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

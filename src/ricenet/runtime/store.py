@@ -10,16 +10,24 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.runtime.errors import StoreError
-from ricenet.runtime.files import PARTIAL, file_digest, locked, read_json, write_json
+from ricenet.runtime.files import (
+    file_digest,
+    locked,
+    make_folder,
+    put_folder_in_place,
+    read_json,
+    sync,
+    write_json,
+)
+from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
+from ricenet.runtime.private_modes import file_mode, folder_mode
+from ricenet.runtime.temporary import partial_folder
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +39,10 @@ IN_USE = "in_use.json"
 
 LOCKS = ".locks"
 
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+STORE = Path("work/store")
+"""In the project's folder."""
+
+STAGE_LOCK = ".lock"
 
 _FORBIDDEN = {
     errno.EROFS: "the file system is read-only",
@@ -84,16 +95,13 @@ class Store:
         """
         target = self.path(key)
         with _told_if_not_writable(self.root):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=target.parent))
-            try:
+            make_folder(target.parent)
+            with partial_folder(target.parent) as temporary:
                 yield temporary
                 write_json(temporary / CONTENTS, _digests(temporary))
                 _protect(temporary)
                 self._discard(key)
-                temporary.rename(target)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                put_folder_in_place(temporary, target)
 
     def lay_out(self, key: str, folder: Path) -> None:
         """Put a result's files into a new folder; they take no room twice where the file system has links."""
@@ -105,16 +113,14 @@ class Store:
 
     def _locked(self, key: str) -> contextlib.AbstractContextManager[None]:
         with _told_if_not_writable(self.root):
-            (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
+            make_folder(self.root / LOCKS)
             return locked(self.root / LOCKS / key)
 
     def _discard(self, key: str) -> None:
         if self.has(key):
             logger.warning("store: the result %s is damaged; it is replaced", key[:12])
             # by way of a rename: a kill in between leaves no half of it under its name
-            damaged = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.path(key).parent))
-            self.path(key).replace(damaged)
-            shutil.rmtree(damaged)
+            discard(self.path(key))
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -122,11 +128,32 @@ def _digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
 
 
+def seal(folder: Path, names: Iterable[str]) -> None:
+    """Note the hashes of a folder's files, which so are complete; others may lie beside them."""
+    write_json(folder / CONTENTS, {name: file_digest(folder / name) for name in names})
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether every file is there as it was when the folder was sealed."""
+    try:
+        noted = read_json(folder / CONTENTS)
+        return bool(noted) and all(file_digest(folder / name) == found for name, found in noted.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def discard(folder: Path) -> None:
+    """Delete an entry, by way of a rename: a kill in between leaves no half of it under its name."""
+    with partial_folder(folder.parent) as discarded:
+        folder.replace(discarded)
+        sync(folder.parent)
+
+
 def _protect(folder: Path) -> None:
     """Guard an entry against slips of the hand, for its files may lie in other folders as links."""
-    folder.chmod(0o755)
+    folder.chmod(folder_mode())
     for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o444)
+        path.chmod(folder_mode() if path.is_dir() else file_mode() & 0o444)
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -146,108 +173,12 @@ def _told_if_not_writable(root: Path) -> Iterator[None]:
         number = error.errno or 0
         # what may not be read elsewhere is another matter
         here = isinstance(error.filename, str) and Path(error.filename).is_relative_to(root)
-        found = _NO_ROOM.get(number) or (_FORBIDDEN.get(number) if here else None)
-        if found is None:
+        if number in NO_ROOM:
+            found = no_room_found(error)
+            raise StoreError(f"the store cannot be written: {found}. {MAKE_ROOM}") from None
+        if number not in _FORBIDDEN or not here:
             raise
         raise StoreError(
-            f"the store cannot be written: {found}. Finished results are kept: "
-            "make room (`ricenet store gc`) or give the folder work/store to your user, and run again"
+            f"the store cannot be written: {_FORBIDDEN[number]}. Finished results are kept: give the folder "
+            "work/store to your user, and run again"
         ) from None
-
-
-STORE = Path("work/store")
-
-SWEPT = ("work", "models", "data")
-"""Folders of the project in which stages write."""
-
-STAGE_LOCK = ".lock"
-
-_KEY = re.compile(r"[0-9a-f]{64}")
-
-_DAY_S = 86_400
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What was swept, or would be, in one kind of results. left_behind: by killed runs."""
-
-    kind: str
-    kept: int
-    unused: tuple[Path, ...]
-    left_behind: tuple[Path, ...]
-    freed_bytes: int
-
-
-def sweep(project: Path, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[Sweep]:
-    """Delete what no stage's last run asked for, and temporary files, that are older than some days.
-
-    A kind of results whose stage has not said yet what it uses is kept whole.
-    Raises StoreError: a stage is running, or there is no store.
-    """
-    store = project / STORE
-    if not store.is_dir():
-        raise StoreError(
-            f"{STORE} is not here: run the command in the project's folder, after its first `dvc repro`"
-        )
-    before_s = time.time() - older_than_days * _DAY_S
-    try:
-        with locked(store / STAGE_LOCK, wait=False):
-            kinds = sorted(path for path in store.iterdir() if path.is_dir())
-            swept = [_sweep_kind(kind, before_s, dry_run) for kind in kinds]
-            return [*swept, _sweep_left_behind(project, before_s, dry_run)]
-    except BlockingIOError:
-        raise StoreError("a stage is running and may use any result: sweep when it has finished") from None
-
-
-def _sweep_kind(kind: Path, before_s: float, dry_run: bool) -> Sweep:
-    entries = list(_entries(kind))
-    used = _keys_in_use(kind)
-    unused = [e for e in entries if used is not None and e.name not in used and _is_older(e, before_s)]
-    freed = _size_bytes(unused)
-    if not dry_run:
-        _delete(unused)
-        shutil.rmtree(kind / LOCKS, ignore_errors=True)
-    return Sweep(kind.name, len(entries) - len(unused), tuple(unused), (), freed)
-
-
-def _sweep_left_behind(project: Path, before_s: float, dry_run: bool) -> Sweep:
-    found = [
-        path
-        for folder in SWEPT
-        for path in sorted((project / folder).rglob(f"{PARTIAL}*"))
-        if not any(parent.name.startswith(PARTIAL) for parent in path.parents) and _is_older(path, before_s)
-    ]
-    freed = _size_bytes(found)
-    if not dry_run:
-        _delete(found)
-    return Sweep("temporary files", 0, (), tuple(found), freed)
-
-
-def _entries(kind: Path) -> Iterator[Path]:
-    """Results lie by their key, or by it in a folder named after its first two digits."""
-    for path in sorted([*kind.glob("*"), *kind.glob("??/*")]):
-        if path.is_dir() and _KEY.fullmatch(path.name):
-            yield path
-
-
-def _keys_in_use(kind: Path) -> set[str] | None:
-    path = kind / IN_USE
-    return set(read_json(path)) if path.is_file() else None
-
-
-def _is_older(path: Path, before_s: float) -> bool:
-    return path.stat().st_mtime <= before_s
-
-
-def _size_bytes(paths: Iterable[Path]) -> int:
-    """What deleting frees: a file that another folder links stays."""
-    files = (f for path in paths for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file())
-    return sum(f.stat().st_size for f in files if f.stat().st_nlink == 1)
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

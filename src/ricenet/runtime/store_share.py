@@ -8,6 +8,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from ricenet.runtime.store import STORE
+from ricenet.runtime.temporary import partial_folder
 
 DVC_CONFIG = Path(".dvc") / "config"
 CACHE = Path(".dvc") / "cache" / "files" / "md5"
@@ -25,21 +26,23 @@ def links_are_allowed(project: Path) -> bool:
 def share_with_cache(project: Path) -> int:
     """Replace files of the store by links to equal ones of DVC's cache; bytes that were freed."""
     files = [path for path in (project / STORE).rglob("*") if path.is_file() and not path.is_symlink()]
-    return sum(_share(path, project / CACHE) for path in files if path.stat().st_size >= LEAST_BYTES)
+    return sum(
+        _share(path, project / CACHE, project / STORE) for path in files if path.stat().st_size >= LEAST_BYTES
+    )
 
 
-def _share(path: Path, cache: Path) -> int:
+def _share(path: Path, cache: Path, store: Path) -> int:
     # DVC names what it caches by MD5
     with path.open("rb") as stream:
         name = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     cached, found = cache / name[:2] / name[2:], path.stat()
     if not cached.is_file() or cached.stat().st_size != found.st_size or cached.samefile(path):
         return 0
-    temporary = path.with_name(f".{path.name}.link")
-    try:
-        temporary.unlink(missing_ok=True)
-        os.link(cached, temporary)
-    except OSError:  # another disk, or one without links
-        return 0
-    temporary.replace(path)
+    # not beside it, where it would be taken for a file of the entry
+    with partial_folder(store) as folder:
+        try:
+            os.link(cached, folder / path.name)
+        except OSError:  # another disk, or one without links
+            return 0
+        (folder / path.name).replace(path)
     return found.st_size if found.st_nlink == 1 else 0

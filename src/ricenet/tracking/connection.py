@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
+from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_found
 from ricenet.runtime.git import home_of
 from ricenet.tracking.moved_project import follow, is_same_place
 
@@ -142,10 +143,21 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except mlflow_failures() as error:
+        if is_full(error):
+            raise RegistryError(f"the MLflow store {redacted(uri)}: {_no_room(uri, error)}") from error
         raise RegistryError(
             f"the MLflow store {redacted(uri)} cannot be used: {one_line(error)}. Check that it is reachable "
             "and that tracking.uri in params.yaml is right"
         ) from error
+
+
+def _no_room(uri: str, error: Exception) -> str:
+    """What a full disk keeps from being written: a file that the system names, or else the database."""
+    if isinstance(error, OSError):
+        return f"{no_room_found(error)}. {MAKE_ROOM}"
+    if uri.startswith(SQLITE):
+        return f"{full_disk(Path(uri.removeprefix(SQLITE)))}. {MAKE_ROOM}"
+    return "the disk of its server is full. Make room there, and run again: what is finished is kept"
 
 
 @contextmanager

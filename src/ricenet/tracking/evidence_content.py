@@ -30,7 +30,7 @@ def gate_of(work: Path, modality_set: str, digest: str) -> GateRecord | None:
 
     Raises ResultError: the record is not of this version.
     """
-    path = _gate_path(work, modality_set)
+    path = gate_path(work, modality_set)
     if not path.is_file():
         return None
     record = GateRecord.read(path, "evidence")
@@ -44,7 +44,7 @@ def evidence_artifacts(work: Path, modality_set: str, digest: str) -> tuple[Arti
     folder, robustness = work / "evidence", work / "robustness"
     tables = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     return (
-        ArtifactGroup.of_files(GATE_FOLDER, {gate_file(modality_set): _gate_path(work, modality_set)}),
+        ArtifactGroup.of_files(GATE_FOLDER, {gate_file(modality_set): gate_path(work, modality_set)}),
         ArtifactGroup.of_files("evidence", tables),
         ArtifactGroup.of_folder("robustness", robustness),
     )
@@ -78,6 +78,11 @@ def version_tags(record: GateRecord | None) -> dict[str, str]:
         CONFIDENCE: threshold,
         GATE: f"failed: {', '.join(failed)}" if failed else "passed",
     }
+
+
+def decision_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of a version's tags that say how its votes are decided."""
+    return {name: tags[name] for name in (CALIBRATION, TEMPERATURE, CONFIDENCE) if name in tags}
 
 
 def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
@@ -130,10 +135,11 @@ def _ends(score: str, estimate: Estimate) -> list[tuple[str, float]]:
     return [(name, end) for name, end in ends if math.isfinite(end)]
 
 
+def gate_path(work: Path, modality_set: str) -> Path:
+    """Where the evidence stage writes the gate's record of a set."""
+    return work / "evidence" / GATE_FOLDER / gate_file(modality_set)
+
+
 def gate_file(modality_set: str) -> str:
     """The name of the gate's record, both in work/evidence/gate and among a run's artifacts."""
     return f"{modality_set}.json"
-
-
-def _gate_path(work: Path, modality_set: str) -> Path:
-    return work / "evidence" / GATE_FOLDER / gate_file(modality_set)

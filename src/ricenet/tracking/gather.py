@@ -16,6 +16,7 @@ from ricenet.tracking.run_content import (
     ArtifactGroup,
     Epoch,
     RunContent,
+    arithmetic_tags,
     code_tags,
     common_params,
     flat,
@@ -181,6 +182,7 @@ def _tags(
     return {
         **digests,
         **code_tags(records),
+        **arithmetic_tags(records),
         "ricenet.modality_set": ensemble.modality_set,
         "ricenet.ensemble_digest": ensemble.digest,
         "ricenet.params_digest": params_digest,

@@ -13,10 +13,11 @@ from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
 from ricenet.inference.test_ledger import gate_of_earlier_evaluation, identify_test_set, ledger_path
 from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.tables import require
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file, gate_of
+from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.registry import (
     NO_CHAMPION,
     RegisteredEnsemble,
@@ -79,7 +80,7 @@ class Gate:
         try:
             record = gate_of(self.project / "work", ensemble.modality_set, ensemble.digest)
             record = record or self._fetched(ensemble)
-        except ResultError as error:
+        except (ResultError, RegistryError) as error:
             return Failure("evidence", str(error), remedy)
         except mlflow_failures():
             return Failure("evidence", "its run holds no evidence of the cross-validation", remedy)
@@ -88,9 +89,15 @@ class Gate:
         return record
 
     def _fetched(self, ensemble: RegisteredEnsemble) -> GateRecord:
+        own = own_ensemble(self.project, ensemble.digest, str(ensemble), ensemble.modality_set)
         with tempfile.TemporaryDirectory(prefix="ricenet-gate-") as folder:
             name = f"{GATE_FOLDER}/{gate_file(ensemble.modality_set)}"
             path = Path(self.store.client().download_artifacts(str(ensemble.run_id), name, folder))
+            # whoever may write into MLflow could write a pass
+            if file_digest(path) != own.gate:
+                raise ResultError(
+                    "the evidence in its run is not what this project recorded (models/registered.json)"
+                )
             return GateRecord.read(path, "evidence")
 
     def _champion_before(self, chosen: RegisteredEnsemble) -> RegisteredEnsemble | None:

@@ -13,9 +13,9 @@ from ricenet.cohort.description import is_synthetic
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
-from ricenet.runtime.files import read_json, write_json
+from ricenet.runtime.files import file_digest, read_json, write_json
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice
-from ricenet.tracking.evidence_content import gate_of, threshold_of, version_tags
+from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
     ensemble_folder,
@@ -25,6 +25,7 @@ from ricenet.tracking.gather import (
     read_records,
     trained_sets,
 )
+from ricenet.tracking.own_record import OwnEnsemble, note_registered
 from ricenet.tracking.publish import publish
 from ricenet.tracking.registry import (
     DEMO_COHORT,
@@ -161,7 +162,11 @@ def _describe(
     client = store.client()
     if client.get_model_version(version.model, version.version).description != card:
         client.update_model_version(version.model, version.version, card)
-    for name, value in version_tags(gate).items():
+    tags = version_tags(gate)
+    seal = None if gate is None else file_digest(gate_path(work, modality_set))
+    own = OwnEnsemble(modality_set=modality_set, gate=seal, decision=decision_tags(tags))
+    note_registered(project, version.digest, own)
+    for name, value in tags.items():
         if version.tags.get(name) != value:
             client.set_model_version_tag(version.model, version.version, name, value)
 

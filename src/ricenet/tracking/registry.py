@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
-from ricenet.runtime.store import Store
-from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.evidence_content import threshold_of
-from ricenet.tracking.gather import ensemble_folder
+from ricenet.tracking.connection import TrackingStore, mlflow_errors
 from ricenet.tracking.runs import MODALITY_SET
 from ricenet.training import task
-from ricenet.training.ensemble import RECORD, ensemble_digest
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -30,7 +22,6 @@ CHAMPION = "champion"
 DEMO_COHORT = "data/demo"
 DIGEST, FORMAT = "ricenet.digest", "ricenet.format"
 """Tags of a version: which ensemble it is, and how its files are written."""
-ENSEMBLES = Path("work") / "store" / "ensembles"
 MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 NO_CHAMPION = (
     "No champion yet: compare the runs with `make ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
@@ -52,11 +43,6 @@ class RegisteredEnsemble:
     def is_earlier(self) -> bool:
         """Whether an earlier version of ricenet made it, whose files this one does not read."""
         return self.tags.get(FORMAT) != str(task.FORMAT)
-
-    @property
-    def threshold(self) -> DecisionThreshold | None:
-        """What its three-way vote needs; None where its tags do not say."""
-        return threshold_of(self.tags)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"
@@ -141,7 +127,7 @@ def promotable_version(
     chosen = [e for e in registered if version is None or e.version == str(version)]
     if not chosen:
         raise RegistryError(f"{name} has no version {version}; it has {_listed(registered)}")
-    _require_readable(chosen[-1])
+    require_readable(chosen[-1])
     return chosen[-1]
 
 
@@ -182,50 +168,8 @@ def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> Regis
     )
 
 
-def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
-    """The folder with a version's weights and ensemble.json: at hand in models/, or fetched once.
-
-    Its digest was computed from the files and is the registered one; nothing that is fetched is executed.
-    Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, or the
-    tag is no digest.
-    """
-    _require_readable(registered)
-    if not re.fullmatch(r"[0-9a-f]{64}", registered.digest):
-        # it names a folder, and anyone may write tags in a shared registry
-        raise RegistryError(f"{registered.model} version {registered.version}: tag {DIGEST} is no digest")
-    at_hand = ensemble_folder(project, registered.modality_set)
-    if ensemble_digest(at_hand) == registered.digest:
-        return at_hand
-
-    def fetch(target: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="ricenet-model-") as folder:
-            _download(store, registered, Path(folder))
-            for record in Path(folder).rglob(RECORD):
-                for path in (record, *record.parent.glob("*.safetensors")):
-                    shutil.copyfile(path, target / path.name)
-        if ensemble_digest(target) != registered.digest:
-            raise RegistryError(
-                f"{registered} cannot be loaded: its files in MLflow are not those that were registered. "
-                + REBUILD
-            )
-
-    return Store(project / ENSEMBLES).get(registered.digest, fetch)
-
-
-def _download(store: TrackingStore, registered: RegisteredEnsemble, folder: Path) -> None:
-    import mlflow
-
-    # MLflow looks up `models:/` in the process's own store alone
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
-    try:
-        uri = f"models:/{registered.model}/{registered.version}"
-        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
-    except mlflow_failures() as error:
-        raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error
-
-
-def _require_readable(registered: RegisteredEnsemble) -> None:
+def require_readable(registered: RegisteredEnsemble) -> None:
+    """Raise RegistryError where an earlier version of ricenet made a version's files."""
     if registered.is_earlier:
         raise RegistryError(
             f"{registered} was made by an earlier version of ricenet, which this one cannot use. "

@@ -16,6 +16,9 @@ Epoch = tuple[int, Mapping[str, float]]
 COMMIT, UNCOMMITTED = "mlflow.source.git.commit", "ricenet.uncommitted_changes"
 """The code that trained a run's folds: the commit, and whether src or params.yaml differed from it."""
 
+ARITHMETIC = "ricenet.computed_on"
+"""Device, precision and threads that trained a run's folds."""
+
 
 @dataclass(frozen=True)
 class ArtifactGroup:
@@ -104,6 +107,24 @@ def code_tags(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if states := [record["uncommitted_changes"] for record in records if "uncommitted_changes" in record]:
         tags[UNCOMMITTED] = str(any(states)).lower()
     return tags
+
+
+def arithmetic_tags(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What folds were computed on, as a tag: where that differs, the same settings give other weights.
+
+    records: the contents of their fold.json; without `threads` in those of earlier versions.
+    """
+    said = [
+        ", ".join(
+            [
+                *(str(record[name]) for name in ("device", "precision") if name in record),
+                *([f"{record['threads']} thread(s)"] if "threads" in record else []),
+            ]
+        )
+        for record in records
+    ]
+    known = sorted({text for text in said if text})
+    return {ARITHMETIC: "; ".join(known)} if known else {}
 
 
 def common_params(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:

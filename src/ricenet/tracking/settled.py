@@ -9,9 +9,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ricenet.runtime.files import read_json, write_json
+from ricenet.runtime.files import read_known, write_json
 from ricenet.runtime.git import home_of
 
 T = TypeVar("T")
@@ -36,7 +36,8 @@ def unless_unchanged(name: str, uri: str | None, seen: Sequence[Path], ask: Call
         return ask()
     path, seen = MEMORY / f"{name}.json", [home_of(Path()) / "mlflow", CODE, *seen]
     state = state_of(seen)
-    if path.is_file() and (known := read_json(path))["state"] == state:
+    known: dict[str, Any] = read_known(path, dict) or {}
+    if known.get("state") == state and "answer" in known:
         answer: T = known["answer"]
         return answer
     for _ in range(TRIES):

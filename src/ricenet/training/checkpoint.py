@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ricenet.runtime.files import PARTIAL
+from ricenet.runtime.temporary import clear, left_behind
 from ricenet.training.history import EpochMetrics
 from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, FORMAT, refuse_earlier_version
 from ricenet.training.tensors_file import read_tensors, write_tensors
@@ -115,8 +114,8 @@ class CheckpointFiles:
         """Delete both states, and what a kill in the middle of a write has left."""
         for path in (self._last, self._before):
             path.unlink(missing_ok=True)
-        for path in self._last.parent.glob(f"{PARTIAL}*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in left_behind(self._last.parent):
+            clear(path)
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.execution import run_tasks, torch_threads
-from ricenet.runtime.files import content_digest, read_json, write_json
+from ricenet.runtime.files import content_digest, read_known, write_json
 from ricenet.runtime.machine import (
     WORKER_BYTES,
     available_bytes,
@@ -214,7 +214,7 @@ def _busy(device: torch.device) -> float:
 
 def _known_costs(task: FoldTask) -> Costs:
     path = task.store.parent / MEASURED
-    known: dict[str, Any] = read_json(path) if path.is_file() else {}
+    known: dict[str, Any] = read_known(path, dict) or {}
     key = _kind(task)
     if key not in known:
         known[key] = asdict(_measured_apart(task))

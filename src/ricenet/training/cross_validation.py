@@ -38,6 +38,9 @@ def train_folds(
     Raises TrainingError: one or more folds failed, all of them listed; the others are kept.
     """
     unfinished = [task for task in tasks if not task.is_finished]
+    for task in unfinished:
+        # here, so that a worker elsewhere is not sent them
+        task.discard_damaged()
     logger.info("%d of %d folds are trained already", len(tasks) - len(unfinished), len(tasks))
     if not unfinished:
         return

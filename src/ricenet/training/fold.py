@@ -40,8 +40,8 @@ Failures = dict[str, RicenetError]
 def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIdentity:
     """Train one fold to its last epoch, from its last checkpoint if it has one; finished ones are kept.
 
-    Results go to `task.folder`: weights, history, predictions of the validation subjects, and the
-    record that marks them as complete.
+    Results go to `task.folder`: weights, history, predictions of the validation subjects, the record, and
+    the hashes that mark them as complete. Damaged ones are made again, with a warning.
     Raises TrainingError: a loss that is not finite, memory that ran out, or initial weights that do not fit.
     ScanError: volumes that cannot be used. VariableError: variables that cannot be encoded. StoreError:
     results cannot be written.
@@ -81,6 +81,8 @@ def _in_step(tasks: Sequence[FoldTask], observer: EpochObserver) -> Failures:
     failures: Failures = {}
     if not tasks:
         return failures
+    for task in tasks:
+        task.discard_damaged()
     keep_freed_memory()
     settings, threads = tasks[0].training, torch.get_num_threads()
     hardware = Hardware.choose(settings.precision)

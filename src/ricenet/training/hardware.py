@@ -38,10 +38,11 @@ class Hardware:
         return cls(device, bfloat16)
 
     @property
-    def record(self) -> dict[str, str]:
-        """For people: the kind of device and the precision."""
+    def record(self) -> dict[str, str | int]:
+        """For people: what decides how sums are rounded, so other weights may follow from the same key."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
-        return {"device": name, "precision": "bfloat16" if self.bfloat16 else "float32"}
+        precision = "bfloat16" if self.bfloat16 else "float32"
+        return {"device": name, "precision": precision, "threads": torch.get_num_threads()}
 
     @property
     def peak_memory_gb(self) -> float:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import write_json
+from ricenet.runtime.store import seal
 from ricenet.training import networks, predictions
 from ricenet.training.batches import Batch, SubjectBatches
 from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware
 from ricenet.training.history import EpochMetrics, write_history
 from ricenet.training.optimisation import Optimisation
-from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, RESULTS, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
 from ricenet.vocabulary import Label
 
@@ -99,7 +100,7 @@ class OneTraining:
         self._save()
 
     def keep(self, validation: SubjectBatches, wanted: Sequence[NDArray[np.int64]]) -> None:
-        """Write the results; the record last, since it marks the fold as finished.
+        """Write the results; their hashes last, since they mark the fold as finished.
 
         p_rice of the validation subjects is computed in float32, as every later prediction.
         Raises StoreError: they cannot be written.
@@ -123,6 +124,7 @@ class OneTraining:
             task.folder / PREDICTIONS,
         )
         write_json(task.folder / RECORD, task.record | self.hardware.record)
+        seal(task.folder, (*RESULTS, RECORD))
         CheckpointFiles(task.folder).remove()
 
     @property

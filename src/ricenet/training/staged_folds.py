@@ -9,12 +9,15 @@ from pathlib import Path
 
 from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.ray.staging import StagedTask
-from ricenet.training.task import RECORD, FoldTask
+from ricenet.runtime.store import CONTENTS
+from ricenet.training.task import FoldTask
 
 
 def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
     """What a fold needs there, and its own folder: checkpoint and results."""
-    return StagedTask(staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=RECORD)
+    return StagedTask(
+        staged_inputs(task, task.subjects), task.folder, partial(_elsewhere, task), last=CONTENTS
+    )
 
 
 def staged_inputs(task: FoldTask, subjects: Iterable[str]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
@@ -14,6 +15,7 @@ from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.git import has_changes, head_commit
+from ricenet.runtime.store import CONTENTS, is_sealed
 from ricenet.training.history import FoldIdentity
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, Label, VariableSpec, Volumes, VolumeSpec
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from ricenet.training.initial_weights import InitialWeights
 
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
-"""Results of a finished fold; the record is written last."""
+RESULTS = (WEIGHTS, HISTORY, PREDICTIONS)
+"""Of a finished fold; after them comes the record, and last the hashes of all four."""
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 """The last two states of an unfinished fold."""
@@ -195,8 +200,23 @@ class FoldTask:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the results are complete."""
-        return (self.folder / RECORD).is_file()
+        """Whether the results are complete, and their files those that were written, by their hashes."""
+        return is_sealed(self.folder)
+
+    def discard_damaged(self) -> None:
+        """Delete results that are not as they were written, so that the fold is trained again; or nothing.
+
+        Checkpoints stay: a kill may have come before the last step of keeping results.
+        Raises TrainingError: an earlier version wrote them.
+        """
+        found = [self.folder / name for name in (CONTENTS, RECORD, *RESULTS) if (self.folder / name).exists()]
+        if found and self._written_record() is None:
+            logger.warning(
+                "%s: its results in the store are damaged or incomplete (%s): it is trained again",
+                *(self.identity, ", ".join(path.name for path in found)),
+            )
+            for path in found:
+                path.unlink()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -204,9 +224,7 @@ class FoldTask:
 
         Raises TrainingError: an earlier version wrote it.
         """
-        if self.is_finished:
-            written: dict[str, Any] = read_json(self.folder / RECORD)
-            refuse_earlier_version(written.get("format"), self.folder / RECORD)
+        if (written := self._written_record()) is not None:
             return written
         return {
             "format": FORMAT,
@@ -221,6 +239,17 @@ class FoldTask:
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
         }
+
+    def _written_record(self) -> dict[str, Any] | None:
+        """What lies in the store, None where nothing does or what does is damaged."""
+        path = self.folder / RECORD
+        try:
+            written = read_json(path)
+        except (OSError, ValueError):
+            return None
+        if isinstance(written, dict):
+            refuse_earlier_version(written.get("format"), path)
+        return written if self.is_finished else None
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

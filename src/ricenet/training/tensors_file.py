@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from ricenet.runtime.errors import StoreError
-from ricenet.runtime.files import PARTIAL
+from ricenet.runtime.files import make_folder, put_in_place
+from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full
+from ricenet.runtime.temporary import partial_folder
 
 
 def write_tensors(
@@ -23,19 +24,20 @@ def write_tensors(
     from safetensors.torch import save_file
 
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # a folder, since safetensors writes a file of its own naming beside the one that it is given
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
-        written = Path(folder) / path.name
+    with partial_folder(path.parent) as folder:
+        written = folder / path.name
         try:
             save_file(content, written, metadata=None if metadata is None else dict(metadata))
+            put_in_place(written, path)
         except (SafetensorError, OSError) as error:
-            raise StoreError(
-                f"{path} cannot be written: {error}. Make room (`ricenet store gc` sweeps what is no longer "
-                "used, while no stage runs), then run `dvc repro` again"
-            ) from None
-        written.chmod(0o644)
-        written.replace(path)
+            needed_bytes = sum(value.nbytes for value in content.values())
+            found = full_disk(path, needed_bytes) if is_full(error) else str(error)
+            remedy = (
+                MAKE_ROOM if is_full(error) else "Make room, or have the folder given to you; then run again"
+            )
+            raise StoreError(f"{path} cannot be written: {found}. {remedy}") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

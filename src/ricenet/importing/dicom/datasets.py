@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 EXPORT_AGAIN = "Export it again from the system that it comes from"
 
+MOST_INFLATED_BYTES = 2**31
+"""Of a deflated file: a small one may inflate to any size."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_GROUP_LENGTH = bytes.fromhex("02000000") + b"UL\x04\x00"
+_META_BYTES = 1024
+"""In these the file meta names the transfer syntax."""
+
 _REPLACED = ("\ufffd", "\u00ef\u00bf\u00bd")
 """What stands for an undecodable character; the second is the first in UTF-8, taken for Latin-1."""
 
@@ -182,6 +190,7 @@ def parse(stream: BinaryIO, keywords: Sequence[str] = (), pixels: bool = False) 
     from pydicom import dcmread
 
     with faults_as("a DICOM file cannot be read: it is damaged or cut short"):
+        _require_bounded(stream)
         file = DicomFile(
             dcmread(stream, stop_before_pixels=not pixels, force=True, specific_tags=_tags(tuple(keywords)))
         )
@@ -190,6 +199,27 @@ def parse(stream: BinaryIO, keywords: Sequence[str] = (), pixels: bool = False) 
         # what decodes the pixels asks for it
         file.dataset.file_meta.TransferSyntaxUID = file.transfer_syntax
     return file
+
+
+def _require_bounded(stream: BinaryIO) -> None:
+    """Inflate a deflated dataset piece by piece first: pydicom does so at once, whatever comes of it.
+
+    Raises SourceError: it is larger than any export. zlib.error: damaged.
+    """
+    begin = stream.tell()
+    start = stream.read(_META_BYTES)
+    if _DEFLATED in start and start[132:140] == _GROUP_LENGTH:
+        # of the file meta, which is never deflated (PS3.10, 7.1)
+        stream.seek(begin + 144 + int.from_bytes(start[140:144], "little"))
+        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while piece := inflate.unconsumed_tail or stream.read(2**20):
+            size += len(inflate.decompress(piece, 2**24))
+            if size > MOST_INFLATED_BYTES:
+                found = f"a deflated file of more than {MOST_INFLATED_BYTES / 2**30:g} GiB"
+                raise SourceError(found, EXPORT_AGAIN)
+            if inflate.eof:
+                break
+    stream.seek(begin)
 
 
 @lru_cache

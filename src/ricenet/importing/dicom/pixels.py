@@ -35,6 +35,9 @@ _NATIVE = frozenset(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2
 _JPEG = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8", "1.2.840.10008.1.2.4.9")
 """How the UIDs of JPEG, JPEG-LS and JPEG 2000 start."""
 
+MOST_PIXEL_BYTES = 2**31
+"""Of one file once they are decoded: a small one may announce any number."""
+
 _PADDING = 64
 """Bytes that may follow a codestream's end mark."""
 
@@ -83,6 +86,9 @@ def stored_values(file: DicomFile) -> NDArray[Any]:
     bits = _check_bits(file)
     if not file.has("PixelData"):
         raise SourceError(*_NO_PIXELS)
+    if (announced := _expected_bytes(file)) > MOST_PIXEL_BYTES:
+        found = f"pixel data of {announced / 2**30:.0f} GiB by the header"
+        raise SourceError(f"{found}, at most {MOST_PIXEL_BYTES / 2**30:g} expected", EXPORT_AGAIN)
     if file.transfer_syntax in _NATIVE:
         _require_bytes(len(file.dataset.PixelData), _expected_bytes(file))
     values = _decoded(file)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.files import PARTIAL
+from ricenet.runtime.files import regular_bytes
 from ricenet.runtime.ray.placing import Node
+from ricenet.runtime.temporary import PARTIAL
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ PING_SECONDS = 25
 
 INSPECTION_SECONDS = 90
 """How long a node may take to say what it has; its first worker has to start and load Ray."""
+
+
+_MOST_TOKEN_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ def require_ray() -> Any:
 def cluster(cpus: int) -> Iterator[Cluster]:
     """Join the cluster at RAY_ADDRESS, or start one with so many CPUs here; one that is joined stays up.
 
-    Raises RicenetError: it cannot be reached or refuses the token, this machine is none of its nodes, the
-    software of a node differs, or a token is used here and not there.
+    Raises RicenetError: it cannot be reached, it refuses the token or the token's file cannot be read, this
+    machine is none of its nodes, the software of a node differs, or a token is used here and not there.
     """
     ray = require_ray()
     if ray.is_initialized():
@@ -70,6 +74,7 @@ def cluster(cpus: int) -> Iterator[Cluster]:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     joining = address not in ("", "local")
+    require_token_file(os.environ)
     if joining:
         _ping(address)
         _join(ray, address)
@@ -101,6 +106,25 @@ def alive_nodes() -> list[Node]:
 def on_node(*identities: str) -> dict[str, Any]:
     """Options of a remote call that is to happen on one of these nodes."""
     return {"label_selector": {"ray.io/node-id": f"in({','.join(identities)})"}}
+
+
+def require_token_file(environment: Mapping[str, str]) -> None:
+    """Make sure that the file that holds Ray's token, where one is named, holds one.
+
+    Ray itself ends without a word of it, as if nothing answered. Raises RicenetError.
+    """
+    name = environment.get("RAY_AUTH_TOKEN_PATH")
+    if not name or environment.get("RAY_AUTH_TOKEN"):
+        return
+    try:
+        found = None if regular_bytes(Path(name), _MOST_TOKEN_BYTES).strip() else "is empty"
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+    if found:
+        raise RicenetError(
+            f"RAY_AUTH_TOKEN_PATH names a file that {found}: {name}. Name the file with the token that the "
+            "cluster was started with, or unset it (docs/cluster.md)"
+        )
 
 
 def _ping(address: str) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.files import PARTIAL, atomic_path
+from ricenet.runtime.files import atomic_path
+from ricenet.runtime.temporary import PARTIAL
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple
 from pathlib import Path
@@ -20,8 +18,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ricenet.config.tuned import Values
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import TrainingError
-from ricenet.runtime.files import PARTIAL, locked, read_json
-from ricenet.runtime.store import IN_USE, LOCKS, Store
+from ricenet.runtime.files import locked, read_known
+from ricenet.runtime.store import IN_USE, LOCKS, Store, discard
 from ricenet.training.predictions import read_predictions
 from ricenet.training.task import PREDICTIONS, FoldTask
 from ricenet.training.tuning.searches import Search
@@ -189,9 +187,7 @@ def holding(store: Path, key: str) -> Iterator[None]:
 def note_in_use(store: Path, keys: Iterable[str]) -> None:
     """Keep folds from being swept, beside those that are in use already."""
     with locked(store / LOCKS / IN_USE):
-        path = store / IN_USE
-        known = read_json(path) if path.is_file() else []
-        Store(store).use([*known, *keys])
+        Store(store).use([*(read_known(store / IN_USE, list) or []), *keys])
 
 
 def discard_folds(study: Study, store: Path, *, keep_best: bool) -> None:
@@ -214,7 +210,4 @@ def discard_folds(study: Study, store: Path, *, keep_best: bool) -> None:
 def _discard(store: Path, key: str) -> None:
     # whoever holds it is about to use it; the next to end a trial will look again
     with contextlib.suppress(BlockingIOError), locked(store / LOCKS / key, wait=False):
-        # by way of a rename: a kill in between leaves no half of it under its name
-        away = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=store))
-        (store / key).replace(away)
-        shutil.rmtree(away)
+        discard(store / key)
