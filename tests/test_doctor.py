@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cohorts import write_tiny_cohort
-from registered_project import Registered
+from registered_project import DOSE, Registered
 from test_command_line import HEAVY
 from typer.testing import CliRunner, Result
 
@@ -175,9 +175,12 @@ def test_packages_that_differ_from_their_pins_and_needed_extras_are_named(
 
 def test_the_tracking_database_is_counted(registered: Registered) -> None:
     registered.move_alias(version=1)
+    client = registered.store.client()
+    deleted = client.create_model_version(DOSE, client.get_model_version(DOSE, "1").source)
+    client.delete_model_version(DOSE, deleted.version)
     answer = tracking(registered.project, None, "rice-net")
     assert answer.status == "ok"
-    # three trainings of two folds each and their sets, and a version each
+    # three trainings of two folds each and their sets, and a version each; a deleted one does not count
     assert "2 model(s), 3 version(s), 1 champion(s)" in answer.text
     copy = registered.project.with_name("doctors-copy")
     shutil.copytree(registered.project, copy)
