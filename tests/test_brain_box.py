@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from small_ensembles import ensemble_record, write_untrained
 from small_folds import (
     AUGMENTATION,
-    CUBE,
     NETWORK,
     PREPROCESSING,
     TRAINING,
@@ -39,8 +38,10 @@ from ricenet.training.one_training import OneTraining
 from ricenet.training.task import RECORD, FoldTask
 from ricenet.volume import Grid, Volume, save_nifti
 
+CUBE = 12
 HEAD = InputGrid("head", CUBE, 20.0)
-BOX = Box(first=(1, 0, 2), shape=(6, 8, 4))
+BOX = Box(first=(1, 1, 2), shape=(8, 10, 8))
+CUBES = PREPROCESSING.model_copy(update={"cube_voxels": CUBE})
 STILL = {"noise_sd": 0.0, "brightness": 0.0, "gamma": 0.0}
 
 
@@ -52,17 +53,18 @@ def save_brain(folder: Path, low: tuple[int, int, int], high: tuple[int, int, in
 
 
 def write_cohort(folder: Path) -> Splits:
-    """Ten subjects with brains that reach from (2, 2, 3) to (5, 6, 4) at most."""
-    splits = write_subjects(folder)
+    """Ten subjects with brains that reach from (2, 2, 3) to (5, 9, 4) at most."""
+    splits = write_subjects(folder, cube=CUBE)
     for subject in splits.development:
         save_brain(folder / subject, (3, 3, 3), (5, 5, 4))
-    save_brain(folder / "sub-004", (2, 3, 3), (5, 6, 4))
+    save_brain(folder / "sub-004", (2, 3, 3), (5, 9, 4))
     save_brain(folder / "sub-007", (3, 2, 3), (4, 4, 3))
     return splits
 
 
 def tasks_of(folder: Path, seen: str, **changes: Any) -> list[FoldTask]:
-    return plan(folder, write_cohort(folder / "preprocessed"), ("event+dose",), input=seen, **changes)
+    splits = write_cohort(folder / "preprocessed")
+    return plan(folder, splits, ("event+dose",), input=seen, preprocessing=CUBES, **changes)
 
 
 # where it lies
@@ -71,13 +73,14 @@ def tasks_of(folder: Path, seen: str, **changes: Any) -> list[FoldTask]:
 @pytest.mark.parametrize(
     ("low", "high", "margin", "first", "shape"),
     [
-        # 4 voxels and a margin of 1 at either end
-        ((2, 2, 2), (5, 5, 5), 1, (1, 1, 1), (6, 6, 6)),
-        # 3 and 5 voxels become 4 and 6; without room above, from below
-        ((2, 2, 7), (4, 6, 9), 0, (2, 2, 6), (4, 6, 4)),
+        # 8 voxels and a margin of 1 at either end
+        ((4, 4, 4), (11, 11, 11), 1, (3, 3, 3), (10, 10, 10)),
+        # 9 and 11 voxels become 10 and 12; without room above, from below
+        ((2, 2, 11), (10, 12, 19), 0, (2, 2, 10), (10, 12, 10)),
         # the margin ends where the cube does
-        ((0, 1, 0), (9, 8, 5), 1, (0, 0, 0), (10, 10, 8)),
-        ((4, 4, 4), (4, 4, 4), 0, (4, 4, 4), (2, 2, 2)),
+        ((0, 1, 0), (19, 18, 9), 1, (0, 0, 0), (20, 20, 12)),
+        # no network is shown fewer than 8
+        ((9, 9, 18), (9, 9, 18), 0, (9, 9, 12), (8, 8, 8)),
     ],
 )
 def test_the_box_lies_around_the_brains_with_a_margin_and_even_sizes(
@@ -87,7 +90,7 @@ def test_the_box_lies_around_the_brains_with_a_margin_and_even_sizes(
     first: tuple[int, int, int],
     shape: tuple[int, int, int],
 ) -> None:
-    assert box_around(np.array(low), np.array(high), 10, margin) == Box(first=first, shape=shape)
+    assert box_around(np.array(low), np.array(high), 20, margin) == Box(first=first, shape=shape)
 
 
 def test_a_cube_of_odd_size_is_filled_and_never_left() -> None:
@@ -96,11 +99,11 @@ def test_a_cube_of_odd_size_is_filled_and_never_left() -> None:
 
 def test_the_box_of_a_cohort_holds_everyones_brain(tmp_path: Path) -> None:
     splits = write_cohort(tmp_path)
-    # voxels of 20 mm, so the margin is one: from (1, 1, 2) to (6, 7, 5); 7 voxels become 8, from 0 upwards
-    assert cohort_box(tmp_path, splits.development, HEAD) == Box(first=(1, 0, 2), shape=(6, 8, 4))
-    # at 1 mm it would be four voxels
+    # voxels of 20 mm, so the margin is one: from (1, 1, 2) to (6, 10, 5); 6 and 4 voxels become 8
+    assert cohort_box(tmp_path, splits.development, HEAD) == Box(first=(1, 1, 2), shape=(8, 10, 8))
+    # at 1 mm it is four voxels: around (3, 2, 3) to (4, 4, 3)
     fine = dataclasses.replace(HEAD, spacing_mm=1.0)
-    assert cohort_box(tmp_path, ["sub-007"], fine) == Box(first=(0, 0, 0), shape=(8, 8, 8))
+    assert cohort_box(tmp_path, ["sub-007"], fine) == Box(first=(0, 0, 0), shape=(10, 10, 8))
 
 
 def test_what_of_a_brain_lies_beyond_the_box_is_counted_in_ml() -> None:
@@ -118,7 +121,7 @@ def test_what_of_a_brain_lies_beyond_the_box_is_counted_in_ml() -> None:
         (
             lambda path: save_nifti(Volume(np.ones((4, 4, 4), bool), Grid((4, 4, 4), np.eye(4))), path),
             ScanError,
-            r"sub-003: brain.nii.gz: shape \(4, 4, 4\), expected \(8, 8, 8\)",
+            r"sub-003: brain.nii.gz: shape \(4, 4, 4\), expected \(12, 12, 12\)",
         ),
     ],
 )
@@ -133,32 +136,31 @@ def test_a_mask_that_cannot_be_used_is_named(
 
 def test_neither_labels_nor_folds_nor_sets_move_the_box(tmp_path: Path) -> None:
     splits = write_cohort(tmp_path / "preprocessed")
-    setup = setup_of(tmp_path, splits, input="brain")
+    setup = setup_of(tmp_path, splits, input="brain", preprocessing=CUBES)
     others = {s: "rice" if label == "recurrence" else "recurrence" for s, label in splits.labels.items()}
     nested = Splits(others, (splits.folds[0][:2], splits.folds[0][2:4]), ())
     assert dataclasses.replace(setup, splits=nested).grid("brain") == setup.grid("brain")
-    tasks = plan(tmp_path, splits, ("dose", "post_op+event"), input="brain")
+    tasks = plan(tmp_path, splits, ("dose", "post_op+event"), input="brain", preprocessing=CUBES)
     assert {task.grid for task in tasks} == {InputGrid("brain", CUBE, 20.0, BOX)}
 
 
 def test_a_brain_of_the_test_set_is_held_too(tmp_path: Path) -> None:
     splits = write_cohort(tmp_path / "preprocessed")
-    setup = setup_of(tmp_path, splits, input="brain")
-    write_subjects(tmp_path / "preprocessed", 11)
-    save_brain(tmp_path / "preprocessed/sub-010", (3, 3, 0), (5, 5, 7))
+    setup = setup_of(tmp_path, splits, input="brain", preprocessing=CUBES)
+    save_brain(tmp_path / "preprocessed/sub-010", (3, 3, 0), (5, 5, 11))
     known = {**setup.subject_keys, "sub-010": "of the test set"}
-    assert dataclasses.replace(setup, subject_keys=known).grid("brain").shape == (6, 8, 8)
+    assert dataclasses.replace(setup, subject_keys=known).grid("brain").shape == (8, 10, 12)
 
 
 # what networks see
 
 
 def test_what_is_read_is_the_slice_of_the_cube(tmp_path: Path) -> None:
-    write_subjects(tmp_path)
+    write_subjects(tmp_path, cube=CUBE)
     folder, names = tmp_path / "sub-001", ("event", "dose")
     cube = read_volumes(folder, "sub-001", names, HEAD)
     found = read_volumes(folder, "sub-001", names, InputGrid("brain", CUBE, 20.0, BOX))
-    np.testing.assert_array_equal(found, cube[:, 1:7, 0:8, 2:6])
+    np.testing.assert_array_equal(found, cube[:, 1:9, 1:11, 2:10])
 
 
 @pytest.mark.parametrize("moving", [True, False])
@@ -195,7 +197,7 @@ def test_in_training_the_box_shows_what_the_cube_shows_there(
     monkeypatch.setattr(OneTraining, "learn", learning)
     monkeypatch.setattr(OneTraining, "validate", validating)
     changes = {
-        "training": TRAINING.model_copy(update={"epochs": 1, "memory": memory}),
+        "training": TRAINING.model_copy(update={"epochs": 2, "memory": memory}),
         "augmentation": AUGMENTATION.model_copy(update=STILL | {"rotation_degrees": 90.0}),
         "network": SmallCnnParams(widths=[2, 2, 2]),
     }
@@ -203,7 +205,7 @@ def test_in_training_the_box_shows_what_the_cube_shows_there(
         train_fold(tasks_of(tmp_path, name, **changes)[0])
     assert len(seen["brain"]) == len(seen["head"]) > 2
     for box, cube in zip(seen["brain"], seen["head"], strict=True):
-        np.testing.assert_allclose(box, cube[:, :, 1:7, 0:8, 2:6], atol=1e-5)
+        np.testing.assert_allclose(box, cube[:, :, 1:9, 1:11, 2:10], atol=1e-5)
 
 
 # who remembers it
@@ -213,9 +215,9 @@ def test_fold_and_ensemble_carry_the_box_and_predict_with_it(tmp_path: Path) -> 
     tasks = tasks_of(tmp_path, "brain", training=TRAINING.model_copy(update={"epochs": 1}))
     for task in tasks:
         train_fold(task)
-    stated = {"first": [1, 0, 2], "shape": [6, 8, 4]}
+    stated = {"first": [1, 1, 2], "shape": [8, 10, 8]}
     assert read_json(tasks[0].folder / RECORD)["box"] == stated
-    lay_out_ensembles(tasks, tmp_path / "ensembles", "d", "p", "s", PREPROCESSING)
+    lay_out_ensembles(tasks, tmp_path / "ensembles", "d", "p", "s", CUBES)
     ensemble = Ensemble.load(tmp_path / "ensembles/event+dose")
     assert ensemble.record.grid == tasks[0].grid == InputGrid("brain", CUBE, 20.0, BOX)
     # the network of the record answers as it did when its fold ended
@@ -228,7 +230,7 @@ def test_fold_and_ensemble_carry_the_box_and_predict_with_it(tmp_path: Path) -> 
 
 def test_the_box_is_part_of_the_key(tmp_path: Path) -> None:
     task = tasks_of(tmp_path, "brain")[0]
-    other = dataclasses.replace(task.grid, box=BOX.model_copy(update={"first": (0, 0, 2)}))
+    other = dataclasses.replace(task.grid, box=BOX.model_copy(update={"first": (0, 1, 2)}))
     moved = dataclasses.replace(task, grid=other)
     assert moved.key != task.key
     assert moved.provenance["digests"]["preprocessing"] != task.provenance["digests"]["preprocessing"]
@@ -245,7 +247,7 @@ def test_records_of_other_inputs_say_nothing_of_a_box(tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_work_with_the_box_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"training.input brain: 4 is too small for densenet121"):
+    with pytest.raises(ParamsError, match=r"training.input brain: 8 is too small for densenet121"):
         tasks_of(tmp_path, "brain", network=DenseNetParams())
 
 
@@ -253,5 +255,5 @@ def test_a_recipe_beside_the_main_one_may_show_the_box(tmp_path: Path) -> None:
     splits = write_cohort(tmp_path / "preprocessed")
     parts = (NETWORK, TRAINING, AUGMENTATION)
     recipes = {"": Recipe("head", *parts), "boxed": Recipe("brain", *parts)}
-    tasks = plan(tmp_path, splits, ("dose", "dose@boxed"), recipes=recipes)
+    tasks = plan(tmp_path, splits, ("dose", "dose@boxed"), recipes=recipes, preprocessing=CUBES)
     assert [task.grid.name for task in tasks] == ["head", "head", "brain", "brain"]

@@ -27,6 +27,10 @@ MARGIN_MM = 4.0
 MULTIPLE = 2
 """Sizes are multiples of the first stride, so that no voxel at the end is without its neighbour."""
 
+LEAST_VOXELS = 8
+"""Along each axis, as cubes and crops have. Of fewer than a stem's 7, torch 2.13.0's gradients write into memory
+that is not theirs."""
+
 _REMEDY = "Run `dvc repro preprocess`"
 
 
@@ -44,10 +48,11 @@ def box_around(low: NDArray[np.int64], high: NDArray[np.int64], voxels: int, mar
     """The box around voxels with a margin, within a cube. low, high: (3,) first and last voxel. voxels: of
     the cube along each axis.
 
-    Rounding up adds a voxel at the higher end, or at the lower one where the cube ends.
+    What sizes are rounded up by lies at the higher end, or at the lower one where the cube ends.
     """
     first, end = np.maximum(low - margin, 0), np.minimum(high + 1 + margin, voxels)
-    size = np.minimum(-(-(end - first) // MULTIPLE) * MULTIPLE, voxels)
+    even = -(-(end - first) // MULTIPLE) * MULTIPLE
+    size = np.minimum(np.maximum(even, LEAST_VOXELS), voxels)
     x, y, z = np.minimum(first, voxels - size).tolist()
     nx, ny, nz = size.tolist()
     return Box(first=(x, y, z), shape=(nx, ny, nz))
