@@ -143,13 +143,13 @@ def leave_in_freed_memory(value: float) -> None:
         torch.full((size,), value)
 
 
-@pytest.mark.parametrize(("stem_stride", "shape"), [(1, (32, 32, 32)), (2, (32, 32, 32)), (2, (36, 32, 32))])
+@pytest.mark.parametrize(("stem_stride", "shape"), [(1, (32, 32, 32)), (2, (32, 32, 32)), (2, (36, 32, 16))])
 def test_gradients_in_bfloat16_do_not_depend_on_what_memory_held(
     stem_stride: int, shape: tuple[int, int, int]
 ) -> None:
     """The later stages see two slices and one, for which oneDNN's own gradient reads stray memory.
 
-    Of the box they see (3, 2, 2) voxels.
+    Of the flat box the last one sees (3, 2, 1) voxels.
     """
     gradients = []
     for stray in (0.0, 1e35, 1e35, 1e30, 1e35):

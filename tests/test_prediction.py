@@ -337,7 +337,7 @@ def test_a_brain_that_reaches_beyond_the_box_of_the_training_is_cut_and_that_is_
 
     whole = Box(first=(0, 0, 0), shape=(CUBE_VOXELS,) * 3)
     assert predicted(whole).warnings == NO_RANGES.not_compared
-    # of the brain's 96 mm along x, all but 8 slices of 12 mm are seen: half of the block lies beyond
+    # the brain lies in the middle of the cube, and the box begins there: half of 884.736 ml lie beyond
     low = CUBE_VOXELS // 2
     box = Box(first=(low, 0, 0), shape=(CUBE_VOXELS - low, CUBE_VOXELS, CUBE_VOXELS))
     warning, *others = predicted(box).warnings

@@ -28,14 +28,14 @@ MULTIPLE = 2
 """Sizes are multiples of the first stride, so that no voxel at the end is without its neighbour."""
 
 LEAST_VOXELS = 8
-"""Along each axis, as cubes and crops have. Of fewer than a stem's 7, torch 2.13.0's gradients write into memory
-that is not theirs."""
+"""Along each axis, as cubes and crops have. Of fewer than a stem's 7, gradients of torch 2.13.0 write into
+memory that is not theirs."""
 
 _REMEDY = "Run `dvc repro preprocess`"
 
 
 def cohort_box(preprocessed: Path, subjects: Sequence[str], head: InputGrid) -> Box:
-    """The box of some subjects' brains. preprocessed: a folder with a folder a subject. head: the cube's grid.
+    """The box of some subjects' brains. preprocessed: a folder with a folder a subject. head: the cube.
 
     Raises ScanError: a mask of another size, or an empty one. ResultError: a mask that is missing.
     """

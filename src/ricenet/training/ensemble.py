@@ -40,7 +40,8 @@ class EnsembleRecord(Record):
 
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
-    box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network; none without fusion.
+    box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
+    none without fusion.
     """
 
     format: int = FORMAT
