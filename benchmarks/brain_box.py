@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/brain_box.py [--work work] [--sets dose post_op+event+dose]
         [--seeds 7 8 9] [--epochs 30] [--step-voxels 112]
 
-Trains the folds of the project's preprocessed subjects by the main recipe of params.yaml with either input, on
-one thread, in a store of its own. Scores are of the pooled out-of-fold predictions, means over seeds. CPU
+Trains the folds of the project's preprocessed subjects by the main recipe of params.yaml with either input,
+on one thread, in a store of its own. Scores are of the pooled out-of-fold predictions, means over seeds. CPU
 seconds are those of reading volumes, training and writing results, without imports; fold by fold in turn, so
 that a machine that others use burdens both alike. --step-voxels times a step on noise by the paper's network
 besides, two samples of three volumes, in a cube of so many voxels that has the paper's extent of 224 mm.
