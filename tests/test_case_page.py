@@ -110,6 +110,16 @@ def test_the_page_says_who_is_shown_and_what_was_predicted() -> None:
     assert "the patient's right (R) is on the left" in text
 
 
+@pytest.mark.parametrize(
+    ("sees", "words", "beyond"),
+    [("head", "", False), ("brain", ", of the box around all brains", False), ("crop", ", of a crop", True)],
+)
+def test_the_page_says_which_part_of_the_head_the_network_sees(sees: str, words: str, beyond: bool) -> None:
+    text = said(case_page(case(sees=sees)))
+    assert f"network sees post-op T1ce + event T1ce + dose{words} " in text
+    assert ("within the crop and beyond" in text) == beyond
+
+
 @pytest.mark.parametrize(("synthetic", "times"), [(True, 1), (False, 0)])
 def test_a_phantom_is_named_as_such(synthetic: bool, times: int) -> None:
     assert said(case_page(case(synthetic=synthetic))).count("SYNTHETIC PHANTOM") == times

@@ -25,10 +25,11 @@ from ricenet.cli import app
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.inputs import Box
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
 from ricenet.evaluation.evidence.calibration import fit_temperature
 from ricenet.evaluation.held_out import read_out_of_fold
-from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
+from ricenet.evaluation.occlusion.explain_cohort import explain_subjects, write_case
 from ricenet.evaluation.occlusion.explained_case import Explanation, structure_doses
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
@@ -166,6 +167,37 @@ def test_a_probability_is_calibrated_by_the_held_out_subjects_of_other_folds(pro
     # one fold alone, so a temperature
     assert logit(said.calibrated) == pytest.approx(logit(said.p_rice) / temperature)
     assert (said.sees, said.fused) == ("head", False)
+
+
+def test_maps_of_the_box_around_the_brains_lie_where_the_box_lies(project, tmp_path):
+    box = Box(first=(4, 2, 0), shape=(16, 18, 20))
+    splits = read_splits(project / "work/splits/splits.json")
+    boxed = small_ensemble(splits.digest, "dose", input="brain", box=box)
+    found = explainer(project, "dose", boxed).explain("sub-005")
+    assert found.explanation.sees == "brain"
+    assert found.maps["together"].shape == (16, 18, 20)
+    write_case(found, tmp_path)
+    saved = load_nifti(tmp_path / "occlusion.nii.gz")
+    # the box's first voxel is the cube's (4, 2, 0), and its spacing the cube's
+    corner = GRID.world_mm(np.array([4.0, 2.0, 0.0]))
+    np.testing.assert_allclose(saved.grid.world_mm(np.zeros(3)), corner, atol=1e-4)
+    assert saved.grid.spacing_mm == pytest.approx((8.0, 8.0, 8.0))
+    # hiding the corner that holds the dose's maximum, (13, 12, 11) of the cube, changes what it did there
+    dose = load_nifti(project / "work/preprocessed/sub-005/dose.nii.gz").data
+    np.testing.assert_allclose(found.anatomy.images["dose"], dose[4:20, 2:20, 0:20])
+    assert found.anatomy.brain.shape == found.anatomy.known_masks["lesion"].shape == (16, 18, 20)
+    of_box = torch.from_numpy((dose[4:20, 2:20, 0:20] / 60).astype(np.float16).astype(np.float32))[None, None]
+    with torch.no_grad():
+        expected = torch.softmax(boxed.networks[1](of_box), dim=1)[0, 1]
+    assert found.explanation.votes[1].p_rice == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_hidden_cube_larger_than_the_box_is_refused(project):
+    splits = read_splits(project / "work/splits/splits.json")
+    box = Box(first=(4, 2, 0), shape=(16, 8, 20))
+    boxed = small_ensemble(splits.digest, "dose", input="brain", box=box)
+    with pytest.raises(ResultError, match=r"cube_voxels: 10 is larger .* 16 x 8 x 20 voxels of 8 mm. Take 8"):
+        explainer(project, "dose", boxed).explain("sub-005")
 
 
 def test_of_one_volume_hiding_it_alone_is_not_computed_again(project):

@@ -25,11 +25,12 @@ from ricenet.cli import app
 from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Finding
+from ricenet.config.inputs import Box
 from ricenet.config.params import read_params
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out, option, sidecar_of
-from ricenet.inference.predict_subject import Predictor
+from ricenet.inference.predict_subject import Prediction, Predictor
 from ricenet.inference.training_ranges import TrainingRanges, quantities, training_ranges, unknown_ranges
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
@@ -322,6 +323,27 @@ def test_a_case_is_fed_as_a_training_subject_of_its_name_would_be(
     assert prediction.measurements["dose_factor"] == 2.0
     assert result.measurements.dose is not None
     assert prediction.measurements["dose_max_gy"] == result.measurements.dose.dose_max_gy
+
+
+@pytest.mark.usefixtures("quick_tools")
+def test_a_brain_that_reaches_beyond_the_box_of_the_training_is_cut_and_that_is_said(
+    small: Predictor, case: CaseFiles, tmp_path: Path
+) -> None:
+    def predicted(box: Box) -> Prediction:
+        record = small.ensemble.record.model_copy(update={"input": "brain", "box": box})
+        folder = tmp_path / f"ensemble-{box.first[0]}"
+        write_untrained(folder, record, seed=7)
+        return replace(small, files=folder).case(case)
+
+    whole = Box(first=(0, 0, 0), shape=(CUBE_VOXELS,) * 3)
+    assert predicted(whole).warnings == NO_RANGES.not_compared
+    # the brain lies in the middle of the cube, and the box begins there: half of 884.736 ml lie beyond
+    low = CUBE_VOXELS // 2
+    box = Box(first=(low, 0, 0), shape=(CUBE_VOXELS - low, CUBE_VOXELS, CUBE_VOXELS))
+    warning, *others = predicted(box).warnings
+    assert warning.startswith("442 ml of the brain are cut off") and tuple(others) == NO_RANGES.not_compared
+    inside = predicted(box).vote.p_rice_folds
+    assert inside != predicted(whole).vote.p_rice_folds
 
 
 @pytest.mark.usefixtures("quick_tools")

@@ -151,6 +151,15 @@ def merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
             content[name] = value
 
 
+def test_the_box_around_the_brains_needs_no_crop_in_either_recipe() -> None:
+    content = read_yaml(PROJECT / "params.yaml")
+    merge(content, {"training": {"input": "brain"}, "preprocessing": {"crop": None}})
+    merge(content, {"recipes": {"small_cohort": {"input": "brain"}}})
+    recipes = parse_params(content, "params.yaml").by_recipe
+    assert [recipes[name].input for name in ("", "small_cohort")] == ["brain", "brain"]
+    assert recipes["small_cohort"].input_of(PAPER_VOLUMES.members("post_op")) == "brain"
+
+
 def test_a_preset_makes_the_recipe_beside_the_main_one_the_main_one(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((PROJECT / "params.yaml").read_text())

@@ -95,3 +95,18 @@ def test_methods_report_how_the_tests_interval_was_made(project):
 def test_methods_do_not_call_phantoms_patients(project):
     write_participants(project, "synthetic")
     assert "10 synthetic phantoms, generated and not imaged," in methods_of(project)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words", "cut"),
+    [
+        ("head", "which saw the whole head, was trained", False),
+        ("brain", "which saw the box of these cubes that holds the brain of every subject, the same", False),
+        ("crop", "which saw a crop around the high-dose region", True),
+    ],
+)
+def test_what_networks_saw_is_reported_and_crops_only_where_one_saw_them(project, seen, words, cut):
+    training = protocol().params.training.model_copy(update={"input": seen})
+    text = methods_of(project, training=training)
+    assert words in text
+    assert ("were cut likewise" in text) == cut

@@ -100,6 +100,18 @@ def test_all_mris_of_a_set_are_degraded_together() -> None:
     np.testing.assert_allclose(log_odds["post_op+event"], expected, atol=1e-5)
 
 
+def test_of_a_box_the_whole_cube_is_perturbed_and_then_cut() -> None:
+    dose = torch.zeros(SHAPE)
+    dose[9] = 1.0  # a plane beside the box, which begins at 10; a shift of 3 mm is one voxel
+    part = (slice(10, 20), slice(0, 20), slice(0, 20))
+    way = [dose_shift(PAPER_VOLUMES["dose"], 3.0)]
+    networks = {"dose": MeanNetwork(1.0)}
+    answers = subject_answers(given(volumes={"dose": dose}), PAPER_VOLUMES, networks, way, 16, part)
+    assert answers.given["dose"] == pytest.approx(0.5)
+    # one way along x brings the plane into the box of ten, where it is a tenth; the others change nothing
+    assert sorted(answers.perturbed["dose"][0]) == pytest.approx([0.5] * 5 + [expit(0.1)], abs=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_the_batch_size_does_not_matter(batch_size: int) -> None:
     networks = {"dose": VarianceNetwork(), "post_op+event+dose": VarianceNetwork()}

@@ -1,24 +1,35 @@
-"""What a network sees of a subject: the whole head, or a crop of it; and which of them a set gets."""
+"""What a network sees of a subject: the cube, a box or a crop of it; and which of them a set gets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from ricenet.config.types import Probability, Section, Spacing
+from ricenet.runtime.records import Record
 from ricenet.vocabulary import VolumeSpec
 
-InputName = Literal["head", "crop", "crop_by_change"]
-"""head: the cube around the brain. crop: around the high-dose region. crop_by_change: around the place where
-the MRIs of the first and the last session differ most, found without the dose."""
+CropName = Literal["crop", "crop_by_change"]
+"""crop: around the high-dose region. crop_by_change: around the place where the MRIs of the first and the
+last session differ most, found without the dose."""
 
-InputRule = Literal["auto", "head", "crop", "crop_by_change"]
+InputName = Literal["head", "brain", CropName]
+"""head: the cube around the brain. brain: of this cube the box that holds the brain of every subject. Or a
+crop."""
+
+InputRule = Literal["auto", InputName]
 """One input for every set; or auto: each set gets what its own volumes can place (`input_of`)."""
 
-INPUTS: tuple[InputName, ...] = get_args(InputName)
+CROPS: tuple[CropName, ...] = get_args(CropName)
+
+
+Corner = tuple[int, int, int]
+"""A number along each axis."""
+
+Part = tuple[slice, slice, slice]
 
 
 class CropParams(Section):
@@ -32,18 +43,59 @@ class CropParams(Section):
     isodose: Annotated[Probability, Field(gt=0, lt=1)]
 
 
+class Box(Record):
+    """Part of a cube, in its voxels. first: the lowest along each axis. shape: how many there are."""
+
+    first: Corner
+    shape: Corner
+
+    @property
+    def part(self) -> Part:
+        """The box as slices of a volume (X, Y, Z)."""
+        x, y, z = (slice(low, low + n) for low, n in zip(self.first, self.shape, strict=True))
+        return x, y, z
+
+
 @dataclass(frozen=True)
 class InputGrid:
-    """The grid of one input. voxels: along each axis."""
+    """The grid of one input. voxels: of the cube in its files along each axis. box: what is seen of it; None:
+    all.
+    """
 
     name: InputName
     voxels: int
     spacing_mm: float
+    box: Box | None = None
 
     @property
     def suffix(self) -> str:
-        """What its files have between name and extension: nothing for the whole head."""
-        return "" if self.name == "head" else f".{self.name}"
+        """What its files have between name and extension: nothing for the cube around the brain."""
+        return f".{self.name}" if self.name in CROPS else ""
+
+    @property
+    def shape(self) -> Corner:
+        """Voxels that are seen, along each axis."""
+        return self.box.shape if self.box else (self.voxels,) * 3
+
+    @property
+    def part(self) -> Part:
+        """What is seen, as slices of the cube in the files."""
+        return self.box.part if self.box else (slice(0, self.voxels),) * 3
+
+    @property
+    def whole(self) -> InputGrid:
+        """The same without its box: the cube in the files."""
+        return replace(self, box=None)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """For content keys; without a box they are those of versions that knew none."""
+        box = {"box": self.box.model_dump()} if self.box else {}
+        return {"name": self.name, "voxels": self.voxels, "spacing_mm": self.spacing_mm, **box}
+
+    def __str__(self) -> str:
+        size = " x ".join(map(str, self.shape)) if self.box else str(self.voxels)
+        return f"{size} voxels of {self.spacing_mm:g} mm"
 
 
 def input_of(rule: InputRule, members: Sequence[VolumeSpec]) -> InputName:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ricenet.config.inputs import INPUTS, CropParams, InputGrid, InputName
+from ricenet.config.inputs import CROPS, CropParams, InputGrid, InputName
 from ricenet.config.types import Positive, Section, Spacing
 
 MODEL_SPACING_MM = 1.5
@@ -68,9 +68,9 @@ class PreprocessingParams(Section):
 
     @property
     def grids(self) -> dict[InputName, InputGrid]:
-        """The grid of every input that is made, by name."""
+        """The grid of every input that files are made of, by name."""
         head = InputGrid("head", self.cube_voxels, self.spacing_mm)
         if self.crop is None:
             return {"head": head}
-        crops = [InputGrid(name, self.crop.voxels, self.crop.spacing_mm) for name in INPUTS[1:]]
+        crops = [InputGrid(name, self.crop.voxels, self.crop.spacing_mm) for name in CROPS]
         return {grid.name: grid for grid in (head, *crops)}

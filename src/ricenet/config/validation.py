@@ -140,7 +140,8 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
 
 def _misfit_recipes(content: Any) -> list[str]:
     """Networks that cannot work with other sections, and inputs that are not made, recipe by recipe."""
-    # its types are made of this module's checks
+    # their types are made of this module's checks
+    from ricenet.config.inputs import CROPS
     from ricenet.config.network_params import network_by_name
 
     preprocessing, training = content["preprocessing"], content["training"]
@@ -151,15 +152,13 @@ def _misfit_recipes(content: Any) -> list[str]:
         problems.append(f"recipes.{name}: the main recipe (training.recipe) has the same name; rename one")
     for name, recipe in {"": main, **others}.items():
         rule, crop = recipe["input"], preprocessing.get("crop")
-        if rule != "head" and crop is None:
+        if (cropped := rule not in ("head", "brain")) and crop is None:
             setting = f"recipes.{name}.input" if name else "training.input"
             problems.append(f"{setting}: {rule} needs preprocessing.crop, which is null")
             continue
         network = network_by_name(recipe["network"])
-        sizes = (
-            {"preprocessing.cube_voxels": preprocessing["cube_voxels"]} if rule in ("head", "auto") else {}
-        )
-        sizes |= {"preprocessing.crop.voxels": crop["voxels"]} if rule != "head" else {}
+        sizes = {} if rule in CROPS else {"preprocessing.cube_voxels": preprocessing["cube_voxels"]}
+        sizes |= {"preprocessing.crop.voxels": crop["voxels"]} if cropped else {}
         found = network.misfits(sizes, training.get("samples_at_once"), bool(content.get("variables")))
         problems += [f"{problem} (recipe {name})" if name else problem for problem in found]
     return problems

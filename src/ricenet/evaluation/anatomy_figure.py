@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.layout import GROUND_TRUTH
 from ricenet.cohort.splits import Splits
+from ricenet.config.inputs import Part
 from ricenet.display.drawing import (
     ISODOSE_COLOURS,
     OUTLINE_COLOURS,
@@ -82,6 +83,16 @@ class Anatomy:
         if self.dose_gy is None or self.plateau_gy <= 0:
             return None
         return isocentre_voxel(self.dose_gy, self.brain)
+
+    def within(self, part: Part) -> Anatomy:
+        """The same, cut to a part of the grid, where it lies in the world."""
+        return replace(
+            self,
+            images={name: image[part] for name, image in self.images.items()},
+            brain=self.brain[part],
+            grid=self.grid.part(part),
+            known_masks={name: mask[part] for name, mask in self.known_masks.items()},
+        )
 
     def window(self, spec: VolumeSpec) -> tuple[Image, float, float]:
         """What is shown of a volume, and the two ends of its grey scale."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.table_variables import number_in
+from ricenet.config.inputs import CROPS, Box
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
 from ricenet.inference.test_vote import SubjectVote, count_votes
@@ -22,9 +23,11 @@ from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.subject_variables import measured_variables
 from ricenet.runtime.errors import VariableError
+from ricenet.training.brain_box import beyond_box_ml
 from ricenet.training.ensemble import Ensemble, EnsembleRecord
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import VariableValue
+from ricenet.volume import Volume
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
 
@@ -107,7 +110,7 @@ class Predictor:
         """
         record = self.ensemble.record
         params = record.known_preprocessing()
-        if record.input == "head":
+        if record.input not in CROPS:
             # crops that no network sees are no reason to refuse a case
             params = params.model_copy(update={"crop": None})
         require_known_variables({raw.subject: variables}, record)
@@ -124,7 +127,8 @@ class Predictor:
         (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, self.threshold)
         measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
         used = (*names, *(known if record.network.uses_variables else ()))
-        return Prediction(vote, measurements, known, used, self.ranges.warnings(measurements))
+        warnings = (*_cut(result.brain, record.box), *self.ranges.warnings(measurements))
+        return Prediction(vote, measurements, known, used, warnings)
 
 
 def parsed_variables(
@@ -160,6 +164,15 @@ def require_known_variables(values: Mapping[str, SubjectVariables], record: Ense
     """
     for encoder in record.encoders or (VariableEncoder(),):
         encoder.encode(values)
+
+
+def _cut(brain: Volume, box: Box | None) -> Iterator[str]:
+    """What to say where a brain reaches beyond the box that the networks see. brain: mask on the cube."""
+    if box is not None and (lost_ml := beyond_box_ml(brain, box)) > 0:
+        yield (
+            f"{lost_ml:.3g} ml of the brain are cut off: they lie beyond the box of the training subjects' "
+            "brains, outside of which the networks see nothing"
+        )
 
 
 def _rounded(probability: float | None) -> float | None:

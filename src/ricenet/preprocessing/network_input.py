@@ -51,7 +51,8 @@ def write_volume(
 
 
 def map_volume(folder: Path, subject: str, name: str, grid: InputGrid) -> Voxels:
-    """One volume (X, Y, Z), mapped: what is not used is not read. folder: the subject's.
+    """One volume (X, Y, Z) as far as the grid sees it, mapped: what is not used is not read. folder: the
+    subject's.
 
     Raises ScanError: a missing, unreadable or misshapen file.
     """
@@ -68,7 +69,7 @@ def map_volume(folder: Path, subject: str, name: str, grid: InputGrid) -> Voxels
     if volume.shape != expected or volume.dtype != np.float16:
         found = f"shape {volume.shape} of {volume.dtype}, expected {expected} of float16"
         raise ScanError(subject, path.name, found, _REMEDY)
-    return volume
+    return volume[grid.part]
 
 
 def read_volumes(folder: Path, subject: str, names: Sequence[str], grid: InputGrid) -> Voxels:
@@ -76,7 +77,7 @@ def read_volumes(folder: Path, subject: str, names: Sequence[str], grid: InputGr
 
     Raises ScanError: as `map_volume`, or values that are not finite.
     """
-    volumes: Voxels = np.empty((len(names), *(grid.voxels,) * 3), np.float16)
+    volumes: Voxels = np.empty((len(names), *grid.shape), np.float16)
     for values, name in zip(volumes, names, strict=True):
         values[...] = map_volume(folder, subject, name, grid)
         require_finite(values, subject, name)

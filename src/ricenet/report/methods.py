@@ -82,7 +82,7 @@ def _preprocessing(results: Results, protocol: Protocol) -> str:
 def _crop(results: Results, protocol: Protocol) -> str:
     crop, recipes = protocol.params.preprocessing.crop, protocol.params.by_recipe
     used = {volumes_and_recipe(name)[1] for name in results.metrics} & recipes.keys()
-    if crop is None or all(recipes[name].input == "head" for name in used):
+    if crop is None or all(recipes[name].input in ("head", "brain") for name in used):
         return ""
     return (
         f" Crops of {crop.voxels} voxels of {crop.spacing_mm:g} mm a side were cut likewise, around the "
@@ -154,7 +154,11 @@ def _network(results: Results, protocol: Protocol) -> str:
 
 def _trained(recipe: Recipe, monai: str) -> str:
     crops = "a crop around the high-dose region, or around the change where the set has no dose"
-    seen = {"head": "the whole head", "auto": f"{crops}, or the whole head where it has one session"}
+    seen = {
+        "head": "the whole head",
+        "brain": "the box of these cubes that holds the brain of every subject, the same for all of them",
+        "auto": f"{crops}, or the whole head where it has one session",
+    }
     by_volume = getattr(recipe.network, "branches", False)
     channels = "with a branch for every volume" if by_volume else "with the volumes as channels"
     return (

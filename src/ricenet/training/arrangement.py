@@ -91,7 +91,8 @@ class CarefulConv3d(torch.nn.Conv3d):
     """A convolution for a CPU: of few voxels a product, of one or two slices in float32 even under autocast.
 
     oneDNN's weight gradient in bfloat16 (torch 2.13.0) reads memory that nobody wrote where a kernel of 3
-    meets two slices along the first axis; the gradient is then anything up to infinity, now and then.
+    meets one or two slices along an axis; the gradient is then anything up to infinity, now and then. With
+    a stride of 2 it can also write there, where other axes are longer.
     """
 
     channels_last = False
@@ -108,7 +109,7 @@ class CarefulConv3d(torch.nn.Conv3d):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C, X, Y, Z) as torch's."""
-        if values.shape[2] > _SAFE_SLICES:
+        if min(values.shape[2:]) > _SAFE_SLICES:
             found = super().forward(values)
             # of one channel, which lies either way, oneDNN's does not lie as those of all other layers
             return found.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else found

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ricenet.config.inputs import Part
 from ricenet.config.training import AugmentationParams
 from ricenet.vocabulary import Volumes
 
@@ -107,34 +108,41 @@ def augment(
     varied: Sequence[int | None],
     samples: Sequence[SampleAugmentation],
     spacing_mm: float,
+    part: Part | None = None,
 ) -> torch.Tensor:
     """Apply each sample's parameters; 0 outside the volume.
 
     volumes: (N, C, X, Y, Z) float16 or float32, unchanged by this function. varied: by channel
-    (`varied_mris`). spacing_mm: isotropic voxel size. Returns float32 of the same shape, on the same
+    (`varied_mris`). spacing_mm: isotropic voxel size. part: computed alone, moved as in the whole; its
+    intensities vary by its own voxels. Returns float32 of the same shape, or the part's, on the same
     device; a sample's values do not depend on the others in the batch.
     """
-    result = volumes.to(torch.float32, copy=True)
+    x, y, z = part or (slice(None),) * 3
+    shape = volumes[:, :, x, y, z].shape
+    result = torch.empty(shape, dtype=torch.float32, device=volumes.device)
     # one by one: the fields of a whole batch would not fit into the CPU's cache
-    for values, sample in zip(result, samples, strict=True):
-        if sample.mirrored:
-            values.copy_(values.flip(1))
+    for values, given, sample in zip(result, volumes, samples, strict=True):
+        whole = given.flip(1) if sample.mirrored else given
         if sample.moves_voxels:
-            field = sampling_field(tuple(values.shape[1:]), sample, spacing_mm, volumes.device)
-            _resample(values, field)
+            field = sampling_field(tuple(given.shape[1:]), sample, spacing_mm, volumes.device, part)
+            _resample(whole.float(), field, values)
+        else:
+            values.copy_(whole[:, x, y, z])
         for channel, mri in zip(values, varied, strict=True):
             if mri is not None:
                 _vary_intensity(channel, sample, mri)
     return result
 
 
-def _resample(values: torch.Tensor, field: torch.Tensor) -> None:
-    """Interpolate volumes (C, X, Y, Z) in place, at the positions of a field (X, Y, Z, 3); 0 outside."""
+def _resample(given: torch.Tensor, field: torch.Tensor, values: torch.Tensor) -> None:
+    """Interpolate volumes (C, ...) at the positions of a field (X, Y, Z, 3) into others (C, X, Y, Z); 0
+    outside.
+    """
     channels, x, y, z = values.shape
     # on a CPU torch gives each sample to one thread; slabs of a volume pass for samples
     slabs = math.gcd(x, torch.get_num_threads()) if values.device.type == "cpu" else 1
     moved = torch.nn.functional.grid_sample(
-        values.expand(slabs, *values.shape),
+        given.expand(slabs, *given.shape),
         field.view(slabs, x // slabs, y, z, 3),
         mode="bilinear",
         padding_mode="zeros",
@@ -144,13 +152,17 @@ def _resample(values: torch.Tensor, field: torch.Tensor) -> None:
 
 
 def sampling_field(
-    shape: tuple[int, ...], sample: SampleAugmentation, spacing_mm: float, device: torch.device
+    shape: tuple[int, ...],
+    sample: SampleAugmentation,
+    spacing_mm: float,
+    device: torch.device,
+    part: Part | None = None,
 ) -> torch.Tensor:
     """Where each voxel's value comes from, in grid_sample's coordinates (X, Y, Z, 3) float32.
 
     source = inverse(rotation) (position / scale + displacement), in mm from the volume's middle.
     A cubic B-spline reproduces linear functions, so rotation and scaling act on the few control
-    points, and one evaluation of the spline gives the whole field.
+    points, and one evaluation of the spline gives the whole field, or that of a part of the volume.
     """
     position_mm = _control_positions_mm(shape, spacing_mm)
     before_mm = position_mm / sample.scale + np.moveaxis(sample.elastic_mm, 0, -1)
@@ -158,10 +170,11 @@ def sampling_field(
     # grid_sample runs from -1 to 1 between the centres of the outermost voxels, last axis first
     half_mm = np.maximum(np.array(shape) - 1, 1) / 2 * spacing_mm
     control = torch.from_numpy((source_mm / half_mm)[..., ::-1].astype(np.float32)).to(device)
-    x, y, z = (_spline_weights(n, device) for n in shape)
+    along = part or (slice(None),) * 3
+    x, y, z = (_spline_weights(n, device)[kept] for n, kept in zip(shape, along, strict=True))
     along_z = z @ control
     along_y = y @ along_z.flatten(2)
-    return (x @ along_y.flatten(1)).view(*shape, 3)
+    return (x @ along_y.flatten(1)).view(len(x), len(y), len(z), 3)
 
 
 def rotation_matrix(rotation_rad: NDArray[np.float64]) -> NDArray[np.float64]:

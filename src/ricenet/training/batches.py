@@ -46,16 +46,22 @@ class Batch(NamedTuple):
 
 
 class SubjectBatches:
-    """Some subjects of a fold, batch by batch, on a device. names: of their volumes, in channel order.
+    """Some subjects of a fold, batch by batch, on a device. names: of their volumes, in channel order. grid:
+    of what is read.
 
     Raises ScanError: as `open_volumes`.
     """
 
     def __init__(
-        self, task: FoldTask, subjects: Sequence[str], names: Sequence[str], device: torch.device
+        self,
+        task: FoldTask,
+        subjects: Sequence[str],
+        names: Sequence[str],
+        device: torch.device,
+        grid: InputGrid,
     ) -> None:
         self._subjects = tuple(subjects)
-        files = VolumeFiles(task.preprocessed, self._subjects, tuple(names), task.grid)
+        files = VolumeFiles(task.preprocessed, self._subjects, tuple(names), grid)
         self.volumes = open_volumes(files, device, task.training.memory)
         classes = [LABELS.index(task.labels[subject]) for subject in subjects]
         self._classes = torch.tensor(classes, dtype=torch.int64, device=device)
@@ -79,7 +85,7 @@ class VolumeFiles:
 
     def shape(self, subjects: int) -> tuple[int, ...]:
         """(subjects, C, X, Y, Z)."""
-        return (subjects, len(self.names), *(self.grid.voxels,) * 3)
+        return (subjects, len(self.names), *self.grid.shape)
 
     @property
     def size_bytes(self) -> int:

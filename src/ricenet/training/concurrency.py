@@ -142,7 +142,7 @@ def trial_step(task: FoldTask, hardware: Hardware) -> tuple[Callable[[], float],
         min(task.training.batch_size, len(task.training_subjects)),
         torch.Generator().manual_seed(0),
     )
-    shape = (samples, len(task.members), *(task.grid.voxels,) * 3)
+    shape = (samples, len(task.members), *task.grid.whole.shape)
     volumes = torch.randn(shape, generator=noise).half().to(hardware.device)
     variables = torch.randn((samples, task.variable_columns), generator=noise).to(hardware.device)
     classes = (torch.arange(samples) % 2).to(hardware.device)
@@ -151,7 +151,7 @@ def trial_step(task: FoldTask, hardware: Hardware) -> tuple[Callable[[], float],
     def step() -> float:
         generators = [generator_for("trial", sample) for sample in range(samples)]
         drawn = [draw_augmentation(task.augmentation, mris, generator) for generator in generators]
-        augmented = augment(volumes, varied, drawn, task.grid.spacing_mm)
+        augmented = augment(volumes, varied, drawn, task.grid.spacing_mm, task.grid.part)
         loss, _ = optimisation.step(augmented, variables, classes)
         return float(loss)
 
@@ -178,7 +178,7 @@ def _seconds_per_step(step: Callable[[], float]) -> float:
 
 
 def _volume_bytes(task: FoldTask) -> int:
-    """Of a fold's volumes, where they wait in the memory that is measured."""
+    """Of a fold's volumes, where they wait in the memory that is measured; of a box at most so many."""
     if task.training.memory == "streamed":
         return 0
     return 2 * len(task.subjects) * len(task.members) * task.grid.voxels**3
@@ -237,7 +237,7 @@ def _kind(task: FoldTask) -> str:
         {
             "network": task.network.model_dump(),
             "inputs": [len(task.members), task.variable_columns],
-            "voxels": task.grid.voxels,
+            "grid": task.grid.content,
             "training": task.training.model_dump(exclude={"recipe", "epochs", "steps", "overrides"}),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
             "machine": [_cpu(), usable_cores(), gpu_names()],

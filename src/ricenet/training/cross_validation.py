@@ -149,6 +149,7 @@ def lay_out_ensembles(
                 folds=len(folds),
                 network=folds[0].network,
                 input=folds[0].grid.name,
+                box=folds[0].grid.box,
                 volumes=folds[0].volumes,
                 variables=folds[0].variable_specs,
                 encoders=tuple(task.encoder for task in folds),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from ricenet.config.inputs import InputGrid, InputName
+from ricenet.config.inputs import CROPS, Box, InputGrid, InputName
 from ricenet.config.network_params import Network
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.runtime.errors import RegistryError
@@ -39,8 +39,9 @@ class EnsembleRecord(Record):
     """What ensemble.json says. Digests are content addresses; the ensemble's own is known once it is written.
 
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
-    with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen.
-    fused: what answers beside each fold's network; none without fusion.
+    with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
+    box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
+    none without fusion.
     """
 
     format: int = FORMAT
@@ -48,6 +49,7 @@ class EnsembleRecord(Record):
     folds: int
     network: Network
     input: InputName = "head"
+    box: Box | None = Field(default=None, exclude_if=lambda value: value is None)
     volumes: Volumes = PAPER_VOLUMES
     variables: tuple[VariableSpec, ...] = ()
     encoders: tuple[VariableEncoder, ...] = ()
@@ -67,10 +69,11 @@ class EnsembleRecord(Record):
     @property
     def grid(self) -> InputGrid:
         """Of what the networks see."""
-        if self.input == "head":
-            return InputGrid("head", self.preprocessing["cube_voxels"], self.preprocessing["spacing_mm"])
-        crop = self.preprocessing["crop"]
-        return InputGrid(self.input, crop["voxels"], crop["spacing_mm"])
+        if self.input in CROPS:
+            crop = self.preprocessing["crop"]
+            return InputGrid(self.input, crop["voxels"], crop["spacing_mm"])
+        cube = self.preprocessing
+        return InputGrid(self.input, cube["cube_voxels"], cube["spacing_mm"], self.box)
 
     def known_preprocessing(self) -> PreprocessingParams:
         """The settings with which the volumes were made.

@@ -123,8 +123,12 @@ class _Company:
         needed = {spec.name for task in tasks for spec in task.members}
         self._names = [spec.name for spec in self._task.volumes if spec.name in needed]
         self._training, self._validation = (
-            SubjectBatches(self._task, subjects, self._names, hardware.device)
-            for subjects in (self._task.training_subjects, self._task.validation_subjects)
+            SubjectBatches(self._task, subjects, self._names, hardware.device, grid)
+            for subjects, grid in (
+                # augmentation moves into a box what lies beside it
+                (self._task.training_subjects, self._task.grid.whole),
+                (self._task.validation_subjects, self._task.grid),
+            )
         )
         self._known = [self._task.labels[subject] for subject in self._task.training_subjects]
         self._members: list[OneTraining] = []
@@ -199,7 +203,7 @@ class _Company:
             for subject, repeat in zip(batch.subjects, repeats, strict=True)
         ]
         varied = varied_mris(task.volumes, "+".join(self._names))
-        return augment(batch.volumes, varied, drawn, task.grid.spacing_mm)
+        return augment(batch.volumes, varied, drawn, task.grid.spacing_mm, task.grid.part)
 
     def _generator(self, purpose: str, *detail: str | int) -> np.random.Generator:
         """Randomness for one purpose in this fold, whatever the set."""

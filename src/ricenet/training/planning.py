@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.inputs import Box, InputGrid, InputName
 from ricenet.config.params import Params
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.config.tuned import Tuned, refuse_overridden
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.errors import ScanError, SplitError
+from ricenet.runtime.errors import ParamsError, ScanError, SplitError
 from ricenet.runtime.files import content_digest, read_json
+from ricenet.training.brain_box import cohort_box
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import FoldTask
 from ricenet.training.variables import SubjectVariables
@@ -74,6 +76,26 @@ class TrainingSetup:
             tuned or Tuned(),
         )
 
+    def grid(self, name: InputName) -> InputGrid:
+        """The grid of an input. The box of `brain` is that of all preprocessed subjects, in whatever folds.
+
+        Raises ScanError: as `cohort_box`.
+        """
+        grids = self.preprocessing.grids
+        if name != "brain":
+            return grids[name]
+        # of other content, another box
+        keys = tuple(sorted(self.subject_keys.items()))
+        return replace(grids["head"], name=name, box=_box(self.preprocessed.absolute(), keys, grids["head"]))
+
+
+@lru_cache(maxsize=1)
+def _box(preprocessed: Path, keys: tuple[tuple[str, str], ...], head: InputGrid) -> Box:
+    box = cohort_box(preprocessed, [subject for subject, _ in keys], head)
+    seen = replace(head, box=box)
+    logger.info("input brain: %s, of %d subjects' brains, in cubes of %d", seen, len(keys), head.voxels)
+    return box
+
 
 def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldTask]:
     """Every fold of every set, in this order, with the settings of its set.
@@ -117,7 +139,7 @@ def _plan_fold(
         training=training,
         augmentation=augmentation,
         network=recipe.network,
-        grid=setup.preprocessing.grids[recipe.input_of(members)],
+        grid=setup.grid(recipe.input_of(members)),
         labels={subject: splits.labels[subject] for subject in splits.development},
         training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
         validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
@@ -133,6 +155,7 @@ def _plan_fold(
         own_settings=setup.tuned.differing(modality_set),
     )
     _require_subjects(task)
+    _require_large_enough(task)
     return task
 
 
@@ -145,6 +168,13 @@ def _require_subjects(task: FoldTask) -> None:
             "of the set are excluded, a label has no training subject or nobody is left to validate; take "
             "the set out of modality_sets, or add subjects"
         )
+
+
+def _require_large_enough(task: FoldTask) -> None:
+    """Make sure that the network can work with a box, whose size no parameter states. Raises ParamsError."""
+    sizes = {"training.input brain": min(task.grid.shape)}
+    if task.grid.box and (found := task.network.misfits(sizes, task.training.samples_at_once, True)):
+        raise ParamsError(f"params.yaml, {task.modality_set} in the box around the brains", found)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +149,7 @@ class FoldTask:
                 "fold": self.fold,
                 "seed": self.seed,
                 "parameters": self.parameters,
-                "grid": asdict(self.grid),
+                "grid": self.grid.content,
                 "channels": [spec.model_dump(include={"name", "kind", "scale"}) for spec in self.members],
                 # each of them has its own draws of augmentation
                 "mris": [spec.name for spec in self.volumes.mris],
@@ -183,7 +183,7 @@ class FoldTask:
         volumes = known.pop("volumes")
         parts = known | {
             "parameters": [common, sorted(self.own_settings), self.seed],
-            "preprocessing": [volumes, asdict(self.grid)],
+            "preprocessing": [volumes, self.grid.content],
         }
         digests = {name: content_digest(content) for name, content in parts.items()}
         return {"subjects": subjects, "digests": {**digests, "code": self.code}}
@@ -238,6 +238,7 @@ class FoldTask:
             "excluded_subjects": list(self.excluded),
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
+            **({"box": self.grid.box.model_dump()} if self.grid.box else {}),
         }
 
     def _written_record(self) -> dict[str, Any] | None:

@@ -144,11 +144,18 @@ class Explainer:
     def explain(self, subject: str, progress: Progress | None = None) -> Case:
         """Explain a subject by the networks that did not train on it.
 
-        Raises ResultError or ScanError: preprocessed volumes are missing or damaged.
+        Raises ResultError or ScanError: preprocessed volumes are missing or damaged, or a hidden cube is
+        larger than what the networks see.
         """
         label = self.splits.labels.get(subject, "n/a")
         grid = self.ensemble.record.grid
-        anatomy = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes, grid.suffix)
+        if self.settings.cube_voxels > min(grid.shape):
+            raise ResultError(
+                f"explain.cube_voxels: {self.settings.cube_voxels} is larger than what the networks of "
+                f"{self.ensemble.modality_set} see, {grid}. Take {min(grid.shape)} or less"
+            )
+        whole = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes, grid.suffix)
+        anatomy = whole.within(grid.part)
         names = [spec.name for spec in self.ensemble.members]
         image = read_volumes(self.preprocessed / subject, subject, names, grid).astype(np.float32)
         held = held_out_folds(self.splits, subject)

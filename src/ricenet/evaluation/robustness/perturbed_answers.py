@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ricenet.cohort.splits import Splits
-from ricenet.config.inputs import InputGrid
+from ricenet.config.inputs import InputGrid, Part
 from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import brain_file, read_volumes
@@ -65,14 +65,16 @@ class Source:
     def given(
         self, subject: str, sets: Collection[str], donors: Mapping[DonorLabel, str], device: torch.device
     ) -> Given:
-        """Read a subject, as far as some modality sets of one input see it, and its donors' doses.
+        """Read a subject's volumes that some modality sets of one input see, and its donors' doses.
+
+        Of a box all of its cube, so that what is moved comes from beside it, and the brain is a whole one.
 
         Raises ScanError: volumes missing, damaged or of another size. ResultError: another preprocessed file
         is missing.
         """
         seen = {spec.name for modality_set in sets for spec in self.volumes.members(modality_set)}
         names = [name for name in self.volumes.names if name in seen]
-        (grid,) = {self.grids[modality_set] for modality_set in sets}
+        (grid,) = {self.grids[modality_set].whole for modality_set in sets}
         dose = self.volumes.dose.name if self.volumes.dose else None
         brain = load_nifti(require(self.preprocessed / subject / brain_file(grid.suffix), "preprocess"))
         volumes = self._read(subject, names, grid)
@@ -110,7 +112,7 @@ def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[s
             )
     grids = {name: ensemble.record.grid for name, ensemble in ensembles.items()}
     if len(set(grids.values())) > len({grid.name for grid in grids.values()}):
-        listed = "; ".join(f"{name}: {g.voxels} voxels of {g.spacing_mm:g} mm" for name, g in grids.items())
+        listed = "; ".join(f"{name}: {grid}" for name, grid in grids.items())
         raise ResultError(f"the ensembles were trained on different cubes ({listed}). Run `dvc repro train`")
     return ensembles
 
@@ -167,7 +169,9 @@ def cohort_answers(
                 for grid in dict.fromkeys(source.grids[name] for name in networks):
                     alike = {name: net for name, net in networks.items() if source.grids[name] == grid}
                     given = source.given(subject, alike, donors.get(subject, {}), device)
-                    found |= subject_answers(given, source.volumes, alike, perturbations, batch_size)
+                    found |= subject_answers(
+                        given, source.volumes, alike, perturbations, batch_size, grid.part
+                    )
                 answers += [found] if networks else []
                 advance()
     return answers
@@ -180,11 +184,14 @@ def subject_answers(
     networks: Mapping[str, torch.nn.Module],
     perturbations: Sequence[Perturbation],
     batch_size: int,
+    part: Part | None = None,
 ) -> SubjectAnswers:
     """Ask each modality set's network, in its evaluation mode and on the subject's device.
 
-    batch_size: perturbed inputs in memory; it has no influence on the answers.
+    batch_size: perturbed inputs in memory; it has no influence on the answers. part: of the volumes, that the
+    networks see; None: all.
     """
+    x, y, z = part or (slice(None),) * 3
     members = {name: [spec.name for spec in volumes.members(name)] for name in networks}
     found: dict[str, dict[int, list[float]]] = {name: {} for name in networks}
     seen = {volume for names in members.values() for volume in names}
@@ -198,12 +205,14 @@ def subject_answers(
         }
         for name, network in networks.items():
             if changed.keys() & set(members[name]):
-                answers = _ask(network, _inputs(given, members[name], changed, len(trials)))
+                inputs = _inputs(given, members[name], changed, len(trials))
+                answers = _ask(network, inputs[:, :, x, y, z])
                 for (place, _), answer in zip(trials, answers, strict=True):
                     found[name].setdefault(place, []).append(float(answer))
+    as_it_is = {name: _inputs(given, members[name], {}, 1)[:, :, x, y, z] for name in networks}
     return SubjectAnswers(
         given.subject,
-        {name: float(_ask(net, _inputs(given, members[name], {}, 1))[0]) for name, net in networks.items()},
+        {name: float(_ask(net, as_it_is[name])[0]) for name, net in networks.items()},
         {name: {i: np.array(p) for i, p in sorted(by_place.items())} for name, by_place in found.items()},
     )
 
