@@ -29,7 +29,8 @@ from ricenet.tracking.registry import (
     promotable_version,
     versions,
 )
-from ricenet.tracking.version_files import ENSEMBLES, decision_threshold, ensemble_files
+from ricenet.tracking.settled import ENSEMBLES
+from ricenet.tracking.version_files import decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
 GIT_COMMIT = "mlflow.source.git.commit"

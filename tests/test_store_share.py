@@ -37,6 +37,17 @@ def test_a_file_that_the_cache_holds_too_becomes_a_link_to_it(tmp_path: Path) ->
     assert share_with_cache(tmp_path) == 0
 
 
+def test_what_mlflow_keeps_of_an_ensemble_is_held_once_too(tmp_path: Path) -> None:
+    weights = b"w" * 100_000
+    artifact = tmp_path / "mlflow/artifacts/1/artifacts/fold-0.safetensors"
+    artifact.parent.mkdir(parents=True)
+    artifact.write_bytes(weights)
+    assert share_with_cache(tmp_path) == 0
+    entry = cached(tmp_path, weights)
+    assert share_with_cache(tmp_path) == 100_000
+    assert artifact.samefile(entry)
+
+
 def test_small_files_and_a_damaged_cache_are_left_alone(tmp_path: Path) -> None:
     small, large = stored(tmp_path, "1", b"small"), stored(tmp_path, "2", b"w" * 100_000)
     cached(tmp_path, b"small")

@@ -11,7 +11,7 @@ from ricenet.cli import run_stage
 from ricenet.config.params import PARAMS_FILE, TrackingParams, read_params
 from ricenet.runtime.files import write_json
 from ricenet.tracking.connection import open_store
-from ricenet.tracking.settled import unless_unchanged
+from ricenet.tracking.settled import settled_champions, unless_unchanged
 
 PUBLISHED = ("cohort", "evaluation", "evidence", "explain", "guards", "quality", "report", "robustness",
              "training", "tuning", "vote")  # fmt: skip
@@ -33,6 +33,8 @@ def main() -> None:
     seen = [Path(PARAMS_FILE), Path("models"), *(Path("work") / name for name in PUBLISHED)]
     found = unless_unchanged("registered", tracking.uri, seen, lambda: registered(tracking))
     write_json(Path("work/registered.json"), found)
+    # the store may have changed: the next run's `resolve` need not ask it again
+    settled_champions(tracking)
 
 
 if __name__ == "__main__":

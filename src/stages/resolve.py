@@ -10,29 +10,17 @@ import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.config.params import PARAMS_FILE, TrackingParams, read_params
+from ricenet.config.params import read_params
 from ricenet.runtime.files import write_json
 from ricenet.runtime.store import Store
-from ricenet.tracking.connection import open_store
-from ricenet.tracking.registry import NO_CHAMPION, champions
-from ricenet.tracking.settled import unless_unchanged
-from ricenet.tracking.version_files import ENSEMBLES
+from ricenet.tracking.settled import ENSEMBLES, NO_CHAMPION, settled_champions
 
 logger = logging.getLogger("ricenet.stages.resolve")
 
 
-def promoted(tracking: TrackingParams) -> dict[str, dict[str, str]]:
-    """Modality set -> digest of its champion, and the champion in words."""
-    store = open_store(Path(), tracking.uri, tracking.experiment)
-    found = champions(store, tracking.model_prefix)
-    return {name: {"digest": ensemble.digest, "said": str(ensemble)} for name, ensemble in found.items()}
-
-
 def main() -> None:
     """Write which ensemble is each modality set's champion."""
-    tracking = read_params().tracking
-    seen = [Path(PARAMS_FILE)]
-    found = unless_unchanged("champions", tracking.uri, seen, lambda: promoted(tracking))
+    found = settled_champions(read_params().tracking)
     for champion in found.values():
         logger.info("champion: %s", champion["said"])
     if not found:

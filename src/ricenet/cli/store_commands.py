@@ -36,11 +36,11 @@ def gc(
 
 @store_app.command("share")
 def share() -> None:
-    """Hold files that the store and DVC's cache both have once, as hard links."""
+    """Hold files that DVC's cache has too once, as hard links: those of the store and of the local MLflow."""
     from ricenet.runtime.store_share import share_with_cache
 
     with mendable_errors():
-        typer.echo(f"{share_with_cache(Path()) / 1e6:.1f} MB of the store freed")
+        typer.echo(f"{share_with_cache(Path()) / 1e6:.1f} MB freed")
 
 
 @store_app.command("times")

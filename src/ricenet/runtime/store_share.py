@@ -1,4 +1,4 @@
-"""Holding each large file once: the store's as links to DVC's cache, whose links DVC itself lays out."""
+"""Holding each large file once: in DVC's cache, with links in the store and in MLflow's local artifacts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ricenet.runtime.temporary import partial_folder
 
 DVC_CONFIG = Path(".dvc") / "config"
 CACHE = Path(".dvc") / "cache" / "files" / "md5"
+ARTIFACTS = Path("mlflow") / "artifacts"
 LEAST_BYTES = 65536
 """Smaller files are not worth a look."""
 
@@ -24,11 +25,12 @@ def links_are_allowed(project: Path) -> bool:
 
 
 def share_with_cache(project: Path) -> int:
-    """Replace files of the store by links to equal ones of DVC's cache; bytes that were freed."""
-    files = [path for path in (project / STORE).rglob("*") if path.is_file() and not path.is_symlink()]
-    return sum(
-        _share(path, project / CACHE, project / STORE) for path in files if path.stat().st_size >= LEAST_BYTES
-    )
+    """Replace files of the store and of MLflow by links to equal ones of DVC's cache; bytes freed."""
+    cache, store = project / CACHE, project / STORE
+    files = (path for place in (store, project / ARTIFACTS) for path in place.rglob("*"))
+    large = [path for path in files if path.is_file() and path.lstat().st_size >= LEAST_BYTES]
+    store.mkdir(parents=True, exist_ok=True)
+    return sum(_share(path, cache, store) for path in large)
 
 
 def _share(path: Path, cache: Path, store: Path) -> int:

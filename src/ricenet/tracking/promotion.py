@@ -19,7 +19,6 @@ from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_fai
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file, gate_of
 from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.registry import (
-    NO_CHAMPION,
     RegisteredEnsemble,
     champions,
     make_champion,
@@ -28,6 +27,7 @@ from ricenet.tracking.registry import (
     version_with_digest,
     versions,
 )
+from ricenet.tracking.settled import NO_CHAMPION
 
 logger = logging.getLogger(__name__)
 

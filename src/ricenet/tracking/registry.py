@@ -23,9 +23,6 @@ DEMO_COHORT = "data/demo"
 DIGEST, FORMAT = "ricenet.digest", "ricenet.format"
 """Tags of a version: which ensemble it is, and how its files are written."""
 MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-NO_CHAMPION = (
-    "No champion yet: compare the runs with `make ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
-)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ricenet.config.params import PARAMS_FILE, TrackingParams
 from ricenet.runtime.files import read_known, write_json
 from ricenet.runtime.git import home_of
 
@@ -19,6 +20,11 @@ T = TypeVar("T")
 MEMORY = Path("work") / "settled"
 CODE = Path(__file__).parents[1]
 TRIES = 2
+ENSEMBLES = Path("work") / "store" / "ensembles"
+"""Ensembles that were fetched, by their digests."""
+NO_CHAMPION = (
+    "No champion yet: compare the runs with `make ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
+)
 
 
 def unless_unchanged(name: str, uri: str | None, seen: Sequence[Path], ask: Callable[[], T]) -> T:
@@ -47,6 +53,21 @@ def unless_unchanged(name: str, uri: str | None, seen: Sequence[Path], ask: Call
             write_json(path, {"state": state, "answer": answer})
             break
     return answer
+
+
+def settled_champions(tracking: TrackingParams) -> dict[str, dict[str, str]]:
+    """Modality set -> the digest of its champion, and the champion in words (`said`)."""
+    return unless_unchanged("champions", tracking.uri, [Path(PARAMS_FILE)], lambda: _champions(tracking))
+
+
+def _champions(tracking: TrackingParams) -> dict[str, dict[str, str]]:
+    # they take as long to load as all else that an unchanged project needs
+    from ricenet.tracking.connection import open_store
+    from ricenet.tracking.registry import champions
+
+    store = open_store(Path(), tracking.uri, tracking.experiment)
+    found = champions(store, tracking.model_prefix)
+    return {name: {"digest": ensemble.digest, "said": str(ensemble)} for name, ensemble in found.items()}
 
 
 def state_of(places: Sequence[Path]) -> str:

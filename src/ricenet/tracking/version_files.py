@@ -15,10 +15,8 @@ from ricenet.tracking.evidence_content import decision_tags, gate_of, threshold_
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.registry import DIGEST, RegisteredEnsemble, require_readable
+from ricenet.tracking.settled import ENSEMBLES
 from ricenet.training.ensemble import RECORD, ensemble_digest, read_record
-
-ENSEMBLES = Path("work") / "store" / "ensembles"
-"""Ensembles that were fetched, by their digests."""
 
 
 def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
