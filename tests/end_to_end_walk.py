@@ -30,7 +30,7 @@ TINY = {
     "cohort": {"root": "data/mine"},
     "modality_sets": SETS,
     "recipes": {"small_cohort": {"training": {"steps": 4}}},
-    "phantom": {"subjects": 6, "seed": 2, "test_fraction": 0.25, "spacing_mm": 4.0},
+    "phantom": {"subjects": 6, "rice_share": 0.5, "seed": 2, "test_fraction": 0.25, "spacing_mm": 4.0},
     "preprocessing": {
         "cube_voxels": CUBE_VOXELS,
         "spacing_mm": 8.0,
