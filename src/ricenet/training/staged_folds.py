@@ -23,9 +23,9 @@ def staged_fold(task: FoldTask) -> StagedTask[FoldTask]:
 def staged_inputs(task: FoldTask, subjects: Iterable[str]) -> dict[str, Path]:
     """Content key -> file: the subjects' volumes, and the weights to begin from."""
     inputs = {
-        _key(task, subject, spec.name): task.preprocessed / subject / volume_file(spec.name)
+        _key(task, subject, file): task.preprocessed / subject / file
         for subject in subjects
-        for spec in task.members
+        for file in _volume_files(task)
     }
     if task.initial_weights is not None:
         inputs[task.initial_weights.digest] = task.initial_weights.path
@@ -39,10 +39,10 @@ def with_staged_inputs(
     preprocessed = folder / "preprocessed"
     for subject in subjects:
         (preprocessed / subject).mkdir(parents=True, exist_ok=True)
-        for spec in task.members:
-            link = preprocessed / subject / volume_file(spec.name)
+        for file in _volume_files(task):
+            link = preprocessed / subject / file
             if not link.is_symlink():
-                link.symlink_to(inputs[_key(task, subject, spec.name)])
+                link.symlink_to(inputs[_key(task, subject, file)])
     weights = task.initial_weights
     if weights is not None:
         weights = replace(weights, path=inputs[weights.digest])
@@ -54,5 +54,10 @@ def _elsewhere(task: FoldTask, inputs: Mapping[str, Path], folder: Path) -> Fold
     return with_staged_inputs(task, task.subjects, inputs, folder.parent, folder.parent)
 
 
-def _key(task: FoldTask, subject: str, volume: str) -> str:
-    return f"{subject} {volume} {task.subject_keys[subject]}"
+def _volume_files(task: FoldTask) -> list[str]:
+    """Of a subject: those of the grid that the fold sees, head or crop."""
+    return [volume_file(spec.name, task.grid.suffix) for spec in task.members]
+
+
+def _key(task: FoldTask, subject: str, file: str) -> str:
+    return f"{subject} {file} {task.subject_keys[subject]}"
