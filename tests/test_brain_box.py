@@ -176,7 +176,9 @@ def test_a_part_is_augmented_as_in_the_whole(moving: bool) -> None:
     whole = augment(volumes, (0, None), [sample], 5.0)
     found = augment(volumes, (0, None), [sample], 5.0, part)
     assert sample.moves_voxels == moving
-    torch.testing.assert_close(found, whole[:, :, 1:7, 3:12, 0:5], rtol=0, atol=1e-6)
+    # places of up to 14 voxels are known to 1e-6 in float32, and neighbours differ by some 5; how sums are
+    # rounded there depends on the number of threads (2e-6 with two)
+    torch.testing.assert_close(found, whole[:, :, 1:7, 3:12, 0:5], rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("memory", ["device", "streamed"])

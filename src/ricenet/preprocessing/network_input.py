@@ -45,7 +45,7 @@ def write_volume(
     """
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16)
-    require_finite(halves, subject, name)
+    require_finite(halves, subject, volume_file(name, suffix))
     with atomic_path(folder / volume_file(name, suffix)) as path:
         np.save(path, halves, allow_pickle=False)
 
@@ -80,14 +80,14 @@ def read_volumes(folder: Path, subject: str, names: Sequence[str], grid: InputGr
     volumes: Voxels = np.empty((len(names), *grid.shape), np.float16)
     for values, name in zip(volumes, names, strict=True):
         values[...] = map_volume(folder, subject, name, grid)
-        require_finite(values, subject, name)
+        require_finite(values, subject, volume_file(name, grid.suffix))
     return volumes
 
 
-def require_finite(values: Voxels, subject: str, name: str) -> None:
+def require_finite(values: Voxels, subject: str, file: str) -> None:
     """Refuse infinities and what is no number. Raises ScanError."""
     # the bits of every number that is not finite are above those of all others; quicker than isfinite
     magnitude = np.bitwise_and(values.view(np.uint16), _BEYOND_SIGN)
     if magnitude.max(initial=0) >= _INFINITY:
         count = int((magnitude >= _INFINITY).sum())
-        raise ScanError(subject, volume_file(name), f"{count} voxel(s) are not finite", _REMEDY)
+        raise ScanError(subject, file, f"{count} voxel(s) are not finite", _REMEDY)

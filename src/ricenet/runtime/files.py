@@ -131,7 +131,7 @@ def _sync_whole(folder: Path) -> None:
     if is_in_the_making(folder):
         return
     found = [p for p in folder.rglob("*") if not p.is_symlink() and (p.is_dir() or p.is_file())]
-    # side by side, for the disk takes many at once
+    # in parallel, for the disk takes many at once
     with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
         list(pool.map(sync, found))
     sync(folder)

@@ -73,7 +73,7 @@ def train_together(tasks: Sequence[FoldTask], observer: EpochObserver | None = N
 
 
 def _in_step(tasks: Sequence[FoldTask], observer: EpochObserver) -> Failures:
-    """Train folds side by side, those that were resumed with the arithmetic with which they began.
+    """Train folds in step, those that were resumed with the arithmetic with which they began.
 
     Other numbers of threads, or another precision, would add and round otherwise.
     Raises RicenetError: what concerns all of them.

@@ -38,6 +38,7 @@ from ricenet.vocabulary import LABELS, Volumes
 if TYPE_CHECKING:
     import torch
 
+    from ricenet.config.inputs import InputGrid
     from ricenet.config.params import ExplainParams, Params
 
 _NEVER_QUITE = 1e-6
@@ -149,11 +150,7 @@ class Explainer:
         """
         label = self.splits.labels.get(subject, "n/a")
         grid = self.ensemble.record.grid
-        if self.settings.cube_voxels > min(grid.shape):
-            raise ResultError(
-                f"explain.cube_voxels: {self.settings.cube_voxels} is larger than what the networks of "
-                f"{self.ensemble.modality_set} see, {grid}. Take {min(grid.shape)} or less"
-            )
+        self._require_cubes_within(grid)
         whole = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes, grid.suffix)
         anatomy = whole.within(grid.part)
         names = [spec.name for spec in self.ensemble.members]
@@ -195,6 +192,13 @@ class Explainer:
         maps = {name: m.change for name, m in found.items()}
         raw = RawSubject(self.raw, subject, self.volumes)
         return Case(explanation, anatomy, maps, untrained, structure_doses(raw, self.preprocessed / subject))
+
+    def _require_cubes_within(self, grid: InputGrid) -> None:
+        if self.settings.cube_voxels > min(grid.shape):
+            raise ResultError(
+                f"explain.cube_voxels: {self.settings.cube_voxels} is larger than what the networks of "
+                f"{self.ensemble.modality_set} see, {grid}. Take {min(grid.shape)} or less"
+            )
 
     def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
         """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""

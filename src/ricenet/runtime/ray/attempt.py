@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.ray.cluster import differences, require_ray, versions_here
+from ricenet.runtime.ray.cluster import require_ray
 from ricenet.runtime.ray.copies import StagedInputs, staged
+from ricenet.runtime.ray.inspection import differences, versions_here
 from ricenet.runtime.ray.staging import Sender
 
 

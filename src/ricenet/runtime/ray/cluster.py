@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import regular_bytes
+from ricenet.runtime.ray.inspection import PACKAGES, differences, node_inspection, versions_here
 from ricenet.runtime.ray.placing import Node
 from ricenet.runtime.temporary import PARTIAL
 
@@ -27,7 +27,6 @@ PING_SECONDS = 25
 
 INSPECTION_SECONDS = 90
 """How long a node may take to say what it has; its first worker has to start and load Ray."""
-
 
 _MOST_TOKEN_BYTES = 65_536
 
@@ -246,61 +245,3 @@ def _require_alike(nodes: list[Node], found: dict[str, dict[str, Any]], ours: di
             f"{len(problems)} of {len(nodes)} nodes of the Ray cluster do not fit this machine. Install the "
             f"same ricenet[ray] there and start their Ray again:\n{lines}"
         )
-
-
-PACKAGES = ("ray", "torch", "monai", "numpy", "safetensors")
-"""Packages whose versions have to be the same everywhere."""
-
-
-def node_inspection() -> Callable[[str | None, tuple[str, ...]], dict[str, Any]]:
-    """A function that says what a machine has.
-
-    It is made inside another one and imports what it needs, so that it travels by value: it works where
-    ricenet is not installed, or differs.
-    """
-
-    def inspect(file: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
-        import hashlib
-        import os
-        import pathlib
-        import platform
-        from importlib import metadata, util
-
-        def version(package: str) -> str:
-            try:
-                return metadata.version(package)
-            except metadata.PackageNotFoundError:
-                return "not installed"
-
-        versions = {"python": ".".join(platform.python_version_tuple()[:2])}
-        versions |= {package: version(package) for package in packages}
-        found = util.find_spec("ricenet")
-        source = hashlib.sha256()
-        for folder in (found.submodule_search_locations or ()) if found else ():
-            for path in sorted(pathlib.Path(folder).rglob("*.py")):
-                name = path.relative_to(folder).as_posix()
-                source.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
-        versions["ricenet"] = f"source {source.hexdigest()[:12]}" if found else "not installed"
-        return {
-            "versions": versions,
-            "sees": file is not None and pathlib.Path(file).is_file(),
-            "open": os.environ.get("RAY_AUTH_MODE", "").lower() != "token",
-        }
-
-    return inspect
-
-
-@functools.cache
-def versions_here() -> dict[str, str]:
-    """Versions of Python, the packages that matter, and ricenet's source, as this process first saw them."""
-    versions: dict[str, str] = node_inspection()(None, PACKAGES)["versions"]
-    return versions
-
-
-def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """What differs, in words; empty where nothing does."""
-    return ", ".join(
-        f"{name} {theirs.get(name, 'not installed')} instead of {version}"
-        for name, version in ours.items()
-        if theirs.get(name) != version
-    )

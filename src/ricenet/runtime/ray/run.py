@@ -17,8 +17,9 @@ import numpy as np
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.machine import GpuShare, Share, shares, thread_limits
 from ricenet.runtime.ray.attempt import Attempt, answer_of
-from ricenet.runtime.ray.cluster import Cluster, alive_nodes, cluster, on_node, require_ray, versions_here
+from ricenet.runtime.ray.cluster import Cluster, alive_nodes, cluster, on_node, require_ray
 from ricenet.runtime.ray.copies import StagedInputs, sweep_run
+from ricenet.runtime.ray.inspection import versions_here
 from ricenet.runtime.ray.placing import Node, Placing, has_room, place
 from ricenet.runtime.ray.staging import ResultKeeper, StagedTask
 
