@@ -489,7 +489,8 @@ def test_every_file_is_read_under_strict_validation(export: Export, monkeypatch:
 def test_folders_say_nothing_and_the_truth_holds_no_images(export: Export) -> None:
     names = {part for path in (export.folder / "images").rglob("*") for part in path.parts}
     assert not any("PHANTOM" in name or "t1" in name for name in names)
-    assert [path.name for path in (export.folder / "ground_truth").iterdir()] == ["truth.json"]
+    names = sorted(path.name for path in (export.folder / "ground_truth").iterdir())
+    assert names == ["mechanism.json", "truth.json"]
 
 
 def test_the_same_arguments_give_the_same_bytes_and_more_patients_change_none(

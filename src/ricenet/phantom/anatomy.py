@@ -128,9 +128,9 @@ def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
         yield path
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def read_template(path: Path) -> Anatomy:
-    """What `template_file` wrote, once a process."""
+    """What `template_file` wrote, once a process; of several cohorts the last one's."""
     with np.load(path, allow_pickle=False) as kept:
         x, y, z = kept["grey"].shape
         return Anatomy(Grid((x, y, z), kept["affine"]), kept["grey"], kept["white"], kept["depth"])

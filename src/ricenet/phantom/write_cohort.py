@@ -60,9 +60,14 @@ def write_phantom(
         task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
-        said = {"mechanism": mechanism.name, "intercept": round(mechanism.intercept, 6)}
-        write_json(temporary / GROUND_TRUTH / MECHANISM_FILE, said)
+        write_mechanism(temporary, mechanism)
         _write_tables(temporary, causes, test, seed)
+
+
+def write_mechanism(folder: Path, mechanism: Mechanism) -> None:
+    """Into the ground truth: its name, and the intercept that was used."""
+    said = {"mechanism": mechanism.name, "intercept": mechanism.intercept}
+    write_json(folder / GROUND_TRUTH / MECHANISM_FILE, said)
 
 
 def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:

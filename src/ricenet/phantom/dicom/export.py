@@ -12,7 +12,14 @@ from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
 from ricenet.phantom.dicom.studies import StudyWriter
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import SyntheticSubject, make_subject, moved
-from ricenet.phantom.write_cohort import draw_causes, held_out_subjects, require_made, require_new_folder
+from ricenet.phantom.write_cohort import (
+    PRELOAD,
+    draw_causes,
+    held_out_subjects,
+    require_made,
+    require_new_folder,
+    write_mechanism,
+)
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.machine import Backend, Share
@@ -52,11 +59,14 @@ def write_dicom_phantom(
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(_write_one, temporary / IMAGES, template, seed, volumes)
-        outcomes = run_tasks(task, patients, backend, workers, 1, "phantom patients")
+        outcomes = run_tasks(
+            task, patients, backend, workers, 1, "phantom patients", preload=(*PRELOAD, "pydicom")
+        )
         require_made("patients", {outcome.task.tags.patient_id: outcome.error for outcome in outcomes})
         write_text(temporary / CLINICAL_TABLE, _clinical_table(patients, test))
         truth = {outcome.task.tags.patient_id: outcome.result for outcome in outcomes}
         write_json(temporary / GROUND_TRUTH / TRUTH, truth)
+        write_mechanism(temporary, mechanism)
 
 
 def _write_one(

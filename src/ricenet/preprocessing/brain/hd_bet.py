@@ -107,6 +107,7 @@ def load_half_network(device: str, bfloat16: bool) -> Logits:
     import torch
 
     network: Any = shipped_network(0)
+    # before `made_quick`, which drops it
     head = network.loc3_seg.float().to(device)
     made_quick(network, device, torch.bfloat16 if bfloat16 else torch.float32)
     return functools.partial(_up_to_half_size, network, head)

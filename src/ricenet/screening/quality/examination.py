@@ -183,7 +183,7 @@ class _Subject:
             if spec != self.raw.volumes.reference:
                 write("head", f"{spec.name}_before", draw(mri, sheets["head"]), window)
         if self.dose is not None and is_there(self.raw.planning_ct):
-            ct = load_nifti(self.raw.planning_ct)
+            ct = load_scan(self.raw.planning_ct, self.raw.subject, "planning CT")
             # what lies outside the CT is air, and resampling fills with 0
             above_air = Volume(np.asarray(ct.data - AIR_HU, dtype=np.float32), ct.grid)
             low, high = (level - AIR_HU for level in CT_WINDOW_HU)

@@ -39,7 +39,7 @@ def examine_cohort(
 ) -> dict[str, Path]:
     """Examine whom the store does not hold yet; returns every subject's folder in the store, in order.
 
-    preprocessed: what preprocessing laid out. brain: how HD-BET runs; its fast mode, whatever they say.
+    preprocessed: what preprocessing laid out. brain: HD-BET's precision and device; the rest does not count.
     store: the folder of stores: that of examinations, and that of brains, which no change of a page redoes.
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     ResultError: a file of preprocessing is missing.
@@ -79,7 +79,6 @@ def _own_brain_keys(cohort: CheckedCohort, made: Mapping[str, str], settings: Br
         s.participant_id: content_digest(
             [
                 made.get(s.participant_id),
-                s.scans[last.name],
                 brain_inputs(s.scans, last.name, settings, versions),
                 code,
             ]

@@ -115,6 +115,6 @@ def _seen(scan: Volume, view: Grid, params: BrainParams) -> Volume:
 
 
 def quick(params: BrainParams) -> BrainParams:
-    """The settings with which it is found: what its key in the store depends on."""
+    """What its key in the store depends on: precision and device as given, the rest alike for all."""
     settings = {"mode": "fast", "mirroring": False, "engine": "minimal", "spacing_mm": FINEST_MM}
     return params.model_copy(update=settings)
