@@ -127,10 +127,16 @@ def test_a_dicom_file_that_announces_more_than_any_scan_is_not_decoded(tmp_path:
         stored_values(read_file(path, pixels=True))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [lambda b: b, lambda b: b[:132] + b[144:], lambda b: b[132:]],
+    ids=["as-usual", "without-group-length", "without-preamble"],
+)
 def test_a_deflated_dicom_file_is_inflated_only_so_far(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[bytes], bytes]
 ) -> None:
     path = write_series(tmp_path, numbered(), transfer_syntax_uid=DEFLATED)[0]
+    path.write_bytes(written(path.read_bytes()))
     assert len(read_file(path).dataset) > 10
     monkeypatch.setattr(datasets, "MOST_INFLATED_BYTES", 100)
     with pytest.raises(SourceError, match="a deflated file of more than"):

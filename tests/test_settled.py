@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,3 +101,18 @@ def test_a_state_knows_names_sizes_and_times(tmp_path: Path) -> None:
     assert state_of([one / "file"]) == state_of([one / "file"])
     assert state_of([one]) != state_of([other])
     assert state_of([tmp_path / "missing"]) == state_of([])
+
+
+def test_a_journal_that_goes_while_it_is_looked_at_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/mlflow.db").write_text("runs")
+    without = state_of([tmp_path / "store"])
+    listed = Path.iterdir
+
+    def with_one_that_is_gone(place: Path) -> Iterator[Path]:
+        return iter([*listed(place), place / "mlflow.db-journal"])
+
+    monkeypatch.setattr(Path, "iterdir", with_one_that_is_gone)
+    assert state_of([tmp_path / "store"]) == without

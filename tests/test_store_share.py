@@ -48,10 +48,11 @@ def test_what_mlflow_keeps_of_an_ensemble_is_held_once_too(tmp_path: Path) -> No
     assert artifact.samefile(entry)
 
 
-def test_small_files_and_a_damaged_cache_are_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", [b"cut off", bytes(100_000)])
+def test_small_files_are_left_alone_and_a_damaged_cache_replaces_nothing(tmp_path: Path, held: bytes) -> None:
     small, large = stored(tmp_path, "1", b"small"), stored(tmp_path, "2", b"w" * 100_000)
     cached(tmp_path, b"small")
-    cached(tmp_path, b"w" * 100_000, held=b"cut off")
+    cached(tmp_path, b"w" * 100_000, held=held)
     assert share_with_cache(tmp_path) == 0
     assert (small.stat().st_nlink, large.stat().st_nlink) == (1, 1)
     assert large.read_bytes() == b"w" * 100_000

@@ -247,6 +247,7 @@ def test_a_ledger_that_was_changed_is_named_and_takes_no_further_evaluation(
 @pytest.mark.parametrize("name", ["test_ledger.tsv", "test_ledger.json"])
 def test_a_ledger_that_lacks_one_of_its_files_is_refused(ledger: Path, name: str) -> None:
     evaluate(ledger, "one", "a")
+    evaluate(ledger, "two", "a")
     ledger.with_name(name).unlink()
     with pytest.raises(ResultError, match=r"restore it from git"):
         read_ledger(ledger)
@@ -264,6 +265,18 @@ def test_a_ledger_of_both_versions_is_chained_from_where_the_later_one_began(led
     rewrite(ledger, lambda lines: [lines[0], lines[1].replace("0.500000", "0.400000"), lines[2]])
     with pytest.raises(ResultError, match=r"row 2 .* does not follow"):
         read_ledger(ledger)
+
+
+@pytest.mark.parametrize("before", ["", OLD_LEDGER])
+def test_a_kill_while_the_first_chained_row_is_written_blocks_nothing(ledger: Path, before: str) -> None:
+    ledger.parent.mkdir()
+    if before:
+        ledger.write_text(before)
+    evaluate(ledger, "one", "a")
+    ledger.with_name("test_ledger.json").unlink()
+    held = len(read_ledger(ledger))
+    assert evaluate(ledger, "one", "b") == held + 1
+    assert len(read_ledger(ledger)) == held + 1
 
 
 def test_what_a_kill_left_unnoted_at_the_end_is_no_damage(ledger: Path) -> None:

@@ -20,7 +20,7 @@ from ricenet.runtime.private_modes import close_folders, written_privately
 from ricenet.runtime.stage_times import timed
 from ricenet.runtime.store import STAGE_LOCK, STORE
 from ricenet.runtime.strict_json import JsonError
-from ricenet.runtime.temporary import clear, found_left_behind
+from ricenet.runtime.temporary import WRITTEN, clear, left_behind
 
 logger = logging.getLogger(__name__)
 
@@ -133,5 +133,5 @@ def run_stage(main: Callable[[], None]) -> None:
 
 def _clear_left_behind() -> None:
     """Clear what killed runs left half written; what a living process holds stays."""
-    if cleared := sum(clear(path) for path in found_left_behind(Path())):
+    if cleared := sum(clear(path) for folder in WRITTEN for path in left_behind(Path(folder))):
         logger.info("%d temporary file(s) or folder(s) of killed runs are cleared", cleared)

@@ -17,6 +17,7 @@ from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import atomic_folder, file_digest
+from ricenet.runtime.full_disk import full_disk, is_full
 from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
 
@@ -132,7 +133,8 @@ def _copy(folder: Path, target: Path) -> None:
                 )
     except OSError as error:
         # without the files' names, which may be a patient's
-        reason = error.strerror or f"{type(error).__name__}: a file could not be read or written"
+        found = error.strerror or f"{type(error).__name__}: a file could not be read or written"
+        reason = full_disk(target) if is_full(error) else found
         raise CohortError(
             f"{DATA / target.name}: the cohort could not be copied ({reason}); params.yaml is unchanged. "
             "Remove the cause, such as a full disk or a dangling link, and add it again"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ricenet.volume import Volume
 
 MOST_BYTES = 2**28
-"""Of all that is kept: three MRIs of 256 voxels cubed, as float32."""
+"""Of all that is kept: four MRIs of 256 voxels cubed, as float32."""
 
 _Key = tuple[str, int, int, int]
 _kept: OrderedDict[_Key, Volume] = OrderedDict()
@@ -36,7 +36,7 @@ def kept_scan(key: _Key) -> Volume | None:
 
 
 def keep_scan(key: _Key, scan: Volume) -> None:
-    """Keep a scan, whose voxels nobody may change from then on; those least recently used go."""
+    """Keep a scan, whose voxels nobody may change; those least recently used go."""
     voxels: NDArray[np.generic] = scan.data
     if voxels.nbytes > MOST_BYTES:
         return

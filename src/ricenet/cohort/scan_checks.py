@@ -82,6 +82,7 @@ def load_scan(path: Path, subject: str, title: str) -> Volume:
     findings = [scan] if isinstance(scan, Finding) else geometry_findings(scan.file.header, scan.file.affine)
     if findings or isinstance(scan, Finding):
         raise ScanError(subject, title, findings[0].found, findings[0].remedy)
+    scan.volume.data.flags.writeable = False
     if key is not None:
         keep_scan(key, scan.volume)
     return scan.volume

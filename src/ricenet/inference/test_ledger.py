@@ -94,7 +94,8 @@ def read_ledger(path: Path) -> list[LedgerRow]:
                 f"those before it: it was changed, or one before it changed or removed. {_RESTORE}"
             )
     end = _read_end(path)
-    if end is None and rows and rows[-1].chain != UNKNOWN:
+    # a kill while the first row of a chain is written leaves that row without an end
+    if end is None and sum(row.chain != UNKNOWN for row in rows) > 1:
         raise ResultError(f"{_end_path(path)} is missing, which says how the ledger ends. {_RESTORE}")
     if end is not None and (end.rows > len(rows) or links[end.rows - 1] != end.chain):
         raise ResultError(

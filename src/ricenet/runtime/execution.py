@@ -148,15 +148,14 @@ def _here(
     preload: Sequence[str],
 ) -> _Attempts:
     side_by_side, threads = shares(backend, workers, threads_per_worker)
-    with thread_variables(threads):
-        if backend == "serial":
-            yield from _serial(call, tasks, threads)
-        else:
-            yield from _processes(call, tasks, _Pools(side_by_side, threads, tuple(preload)))
+    if backend == "serial":
+        yield from _serial(call, tasks, threads)
+    else:
+        yield from _processes(call, tasks, _Pools(side_by_side, threads, tuple(preload)))
 
 
 def _serial(call: _Call, tasks: Sequence[Any], threads: int) -> _Attempts:
-    with torch_threads(threads):
+    with thread_variables(threads), torch_threads(threads):
         for position, task in enumerate(tasks):
             yield position, call(task)
 

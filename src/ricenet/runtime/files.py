@@ -75,7 +75,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 with partial_folder(path.parent, path.name) as replaced:
                     _sync_whole(temporary)
                     path.replace(replaced)
-                    _named(temporary, path)
+                    try:
+                        _named(temporary, path)
+                    except BaseException:
+                        # nothing has its name yet: what had it must not go with the temporary folder
+                        if not path.exists():
+                            replaced.replace(path)
+                        raise
             else:
                 put_folder_in_place(temporary, path)
 

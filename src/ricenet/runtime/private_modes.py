@@ -66,10 +66,11 @@ def folder_mode() -> int:
 def close_folders(project: Path) -> None:
     """Take from others what RICENET_UMASK does not give them, at the doors of a project.
 
-    git and DVC make folders by the umask alone, and DVC lets everybody read what it caches.
+    git and DVC make folders by the umask alone, and DVC lets everybody read what it caches. Where a door is a
+    link, what it leads to is somebody's choice elsewhere and stays as it is.
     """
     for folder in (project / name for name in CLOSED):
-        if folder.is_dir() and (status := folder.stat()).st_uid == os.getuid():
+        if folder.is_dir() and not folder.is_symlink() and (status := folder.stat()).st_uid == os.getuid():
             kept = stat.S_IMODE(status.st_mode) & ~mask()
             if kept != stat.S_IMODE(status.st_mode):
                 folder.chmod(kept)

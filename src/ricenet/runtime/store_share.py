@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 from configparser import ConfigParser
@@ -18,7 +19,7 @@ LEAST_BYTES = 65536
 
 
 def links_are_allowed(project: Path) -> bool:
-    """Whether DVC lays files out as hard links here: cache.type in .dvc/config."""
+    """Whether the project's .dvc/config lets DVC lay files out as hard links."""
     config = ConfigParser()
     config.read(project / DVC_CONFIG)
     return "hardlink" in config.get("cache", "type", fallback="")
@@ -38,7 +39,8 @@ def _share(path: Path, cache: Path, store: Path) -> int:
     with path.open("rb") as stream:
         name = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     cached, found = cache / name[:2] / name[2:], path.stat()
-    if not cached.is_file() or cached.stat().st_size != found.st_size or cached.samefile(path):
+    # the cache may be damaged, whatever its file is called
+    if not cached.is_file() or cached.samefile(path) or not filecmp.cmp(path, cached, shallow=False):
         return 0
     # not beside it, where it would be taken for a file of the entry
     with partial_folder(store) as folder:

@@ -74,12 +74,16 @@ def is_held(path: Path) -> bool:
 def clear(path: Path) -> bool:
     """Delete a temporary file or folder, unless a living process holds it; whether it is gone by that."""
     with _sole(path) as is_ours:
-        if is_ours and path.is_dir() and not path.is_symlink():
+        if not is_ours or not os.path.lexists(path):
+            return False
+        if path.is_dir() and not path.is_symlink():
             # another process may be clearing too
             shutil.rmtree(path, ignore_errors=True)
-        elif is_ours:
-            path.unlink(missing_ok=True)
-        return is_ours
+        else:
+            # it may lie where this user may read and not write
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return not os.path.lexists(path)
 
 
 def found_left_behind(project: Path) -> list[Path]:
@@ -103,8 +107,12 @@ def _sole(path: Path) -> Iterator[bool]:
     """Keep others from holding it meanwhile; False: somebody does already."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except PermissionError:
+        # another user's, who may be at work on it
+        yield False
+        return
     except OSError:
-        # gone, or a link or what nobody may open: of those we make none
+        # gone, or a link: of those we make none
         yield True
         return
     try:

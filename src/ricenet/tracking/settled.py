@@ -5,8 +5,9 @@ Loading MLflow and opening its database take seconds, looking at what changed ta
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,11 +84,12 @@ def state_of(places: Sequence[Path]) -> str:
 
 
 def _files(place: Path) -> Iterator[tuple[str, int, int]]:
-    if place.is_file():
+    # journals of a database, and whatever others write meanwhile, come and go
+    with contextlib.suppress(FileNotFoundError):
         found = place.stat()
-        yield str(place), found.st_size, found.st_mtime_ns
-    elif place.is_dir():
-        for entry in os.scandir(place):
-            if entry.name.endswith(".lock") or entry.name == "__pycache__":
-                continue
-            yield from _files(Path(entry.path))
+        if stat.S_ISREG(found.st_mode):
+            yield str(place), found.st_size, found.st_mtime_ns
+        elif stat.S_ISDIR(found.st_mode):
+            for path in place.iterdir():
+                if path.suffix != ".lock" and path.name != "__pycache__":
+                    yield from _files(path)

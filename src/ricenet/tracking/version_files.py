@@ -22,8 +22,8 @@ from ricenet.training.ensemble import RECORD, ensemble_digest, read_record
 def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:
     """The folder with a version's weights and ensemble.json: at hand in models/, or fetched once.
 
-    Its digest was computed from the files, is the registered one, and one that the project itself noted;
-    nothing that is fetched is executed.
+    The digest is computed from the files and is the registered one; that of fetched ones was noted by the
+    project itself. Nothing that is fetched is executed.
     Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, the tag is
     no digest, or none that the project registered, or the tags name other data than the files do.
     """

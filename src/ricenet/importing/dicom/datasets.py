@@ -31,9 +31,6 @@ EXPORT_AGAIN = "Export it again from the system that it comes from"
 MOST_INFLATED_BYTES = 2**31
 """Of a deflated file: a small one may inflate to any size."""
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-_GROUP_LENGTH = bytes.fromhex("02000000") + b"UL\x04\x00"
-_META_BYTES = 1024
 """In these the file meta names the transfer syntax."""
 
 _REPLACED = ("\ufffd", "\u00ef\u00bf\u00bd")
@@ -206,11 +203,13 @@ def _require_bounded(stream: BinaryIO) -> None:
 
     Raises SourceError: it is larger than any export. zlib.error: damaged.
     """
+    # pydicom's own reading of the file meta (never deflated, PS3.10, 7.1), with a preamble or without
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
     begin = stream.tell()
-    start = stream.read(_META_BYTES)
-    if _DEFLATED in start and start[132:140] == _GROUP_LENGTH:
-        # of the file meta, which is never deflated (PS3.10, 7.1)
-        stream.seek(begin + 144 + int.from_bytes(start[140:144], "little"))
+    read_preamble(stream, True)
+    if _read_file_meta_info(stream).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while piece := inflate.unconsumed_tail or stream.read(2**20):
             size += len(inflate.decompress(piece, 2**24))
