@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -44,7 +43,6 @@ class Side:
 
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
-    cpu_seconds: dict[str, float] = field(default_factory=dict)
 
     def command(self, *words: str) -> None:
         """Run words in the copy with its own code; its output only where it fails."""
@@ -68,11 +66,10 @@ class Side:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
 
     def timed(self, name: str, *words: str) -> None:
-        """Run words and keep wall and CPU seconds, of all its processes, under a name."""
-        before, start = _cpu_seconds(), time.perf_counter()
+        """Run words and keep their wall seconds under a name."""
+        start = time.perf_counter()
         self.command(*words)
         self.seconds[name] = time.perf_counter() - start
-        self.cpu_seconds[name] = _cpu_seconds() - before
         print(f"{self.folder.name} {name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
 
     def stage(self, name: str) -> None:
@@ -86,11 +83,6 @@ class Side:
 
 def _ricenet(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-c", "from ricenet.cli import app; app()", *words)
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -111,10 +103,6 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         present = Side(_copy("HEAD", folder / "present"))
-        shutil.copy(
-            PROJECT / "src/ricenet/evaluation/occlusion/page/viewer.js",
-            present.folder / "src/ricenet/evaluation/occlusion/page/viewer.js",
-        )
         base = None if arguments.present_only else Side(_copy(BASE, folder / "base"))
         with Peak() as peak:
             _run_stages(present, base, arguments.subjects, small_cohort=arguments.small_cohort)

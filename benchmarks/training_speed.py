@@ -140,15 +140,6 @@ def apart(job: Job, source: Path) -> Found:
     return found
 
 
-def macro_f1(labels: Mapping[str, str], p_rice: Mapping[str, float]) -> float:
-    """Over all held-out subjects of a set."""
-    from sklearn.metrics import f1_score
-
-    truth = [labels[subject] == "rice" for subject in p_rice]
-    called = [p >= 0.5 for p in p_rice.values()]
-    return float(f1_score(truth, called, labels=[False, True], average="macro", zero_division=0))
-
-
 def agreement(
     base: Mapping[str, Sequence[float]], present: Mapping[str, Sequence[float]]
 ) -> tuple[str, bool]:
@@ -181,6 +172,8 @@ def base_worktree(given: Path | None) -> Iterator[Path]:
 
 def compare(chosen: argparse.Namespace, base: Path, folder: Path) -> None:
     """Train with both builds, fold by fold and seed by seed in turn, and print the figures."""
+    from ricenet.training.predictions import macro_f1
+
     preprocessed = chosen.work.absolute() / "preprocessed"
     small = chosen.recipe != "paper"
     if not small:
@@ -209,7 +202,9 @@ def compare(chosen: argparse.Namespace, base: Path, folder: Path) -> None:
                 print(f"seed {seed}, fold {fold}, {side}: {found['cpu_s']:.1f} CPU s", file=sys.stderr)
         for side, of_sets in answers.items():
             for name, p_rice in of_sets.items():
-                scores[side].setdefault(name, []).append(macro_f1(splits["labels"], p_rice))
+                scores[side].setdefault(name, []).append(
+                    macro_f1([splits["labels"][s] for s in p_rice], np.array([*p_rice.values()]))
+                )
     text, agrees = agreement(scores[first], scores["present"])
     for place, what in enumerate(("cpu", "wall")):
         before, now = spent[first][place], spent["present"][place]

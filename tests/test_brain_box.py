@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from small_ensembles import ensemble_record, write_untrained
 from small_folds import (
     AUGMENTATION,
@@ -32,7 +33,7 @@ from ricenet.runtime.files import read_json
 from ricenet.training.augmentation import augment, draw_augmentation
 from ricenet.training.brain_box import beyond_box_ml, box_around, cohort_box
 from ricenet.training.cross_validation import lay_out_ensembles
-from ricenet.training.ensemble import Ensemble, read_record
+from ricenet.training.ensemble import Ensemble, EnsembleRecord, read_record
 from ricenet.training.fold import train_fold
 from ricenet.training.one_training import OneTraining
 from ricenet.training.task import RECORD, FoldTask
@@ -259,3 +260,19 @@ def test_a_recipe_beside_the_main_one_may_show_the_box(tmp_path: Path) -> None:
     recipes = {"": Recipe("head", *parts), "boxed": Recipe("brain", *parts)}
     tasks = plan(tmp_path, splits, ("dose", "dose@boxed"), recipes=recipes, preprocessing=CUBES)
     assert [task.grid.name for task in tasks] == ["head", "head", "brain", "brain"]
+
+
+@pytest.mark.parametrize(
+    "seen", [{"input": "brain"}, {"input": "head", "box": {"first": [0, 0, 0], "shape": [8, 8, 8]}}]
+)
+def test_a_record_with_a_box_for_another_input_or_none_for_the_brain_is_refused(seen: dict[str, Any]) -> None:
+    fields = {"modality_set": "dose", "folds": 1, "network": NETWORK.model_dump()}
+    fields |= {"fold_keys": [], "data_digest": "", "preprocessing_digest": "", "splits_digest": ""}
+    with pytest.raises(ValidationError, match="a box belongs to the input brain"):
+        EnsembleRecord.model_validate({**fields, "preprocessing": {}, **seen})
+
+
+@pytest.mark.parametrize("wrong", [{"first": (-1, 0, 0)}, {"shape": (8, 0, 8)}])
+def test_a_box_lies_in_its_cube(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Box.model_validate({"first": (0, 0, 0), "shape": (8, 8, 8)} | wrong)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import gc
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +26,8 @@ from small_folds import (
 
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import ExecutionParams
+from ricenet.runtime.errors import TrainingError
+from ricenet.training import cross_validation, fold
 from ricenet.training.cross_validation import train_folds
 from ricenet.training.fold import train_fold, train_together
 from ricenet.training.lock_step import groups_in_step
@@ -183,3 +190,54 @@ def test_no_checkpoint_follows_within_the_pause(
     with pytest.raises(Interrupted):
         train_fold(task, InterruptAfter(2))
     assert (task.folder / CHECKPOINT).is_file() == saved
+
+
+def test_a_full_disk_ends_the_fold_that_meets_it_and_no_other(
+    first_folds: list[FoldTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = OneTraining.keep
+
+    def full(one: OneTraining, *arguments: Any) -> None:
+        if one.task.modality_set == "dose":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep(one, *arguments)
+
+    monkeypatch.setattr(OneTraining, "keep", full)
+    failure, *others = train_together([first_folds[1], first_folds[0], first_folds[2]])
+    assert failure is not None and "the disk is full" in failure and "Make room" in failure
+    assert others == [None, None]
+
+
+def test_an_error_of_what_is_shared_lets_each_answer_for_itself_once_its_memory_is_free(
+    first_folds: list[FoldTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    companies: list[weakref.ref[Any]] = []
+    train, alive = fold._Company.train, []
+
+    def out_of_memory(company: Any, observer: Any) -> None:
+        gc.collect()
+        alive.append(sum(known() is not None for known in companies))
+        companies.append(weakref.ref(company))
+        if len(companies) == 1:
+            raise MemoryError
+        train(company, observer)
+
+    monkeypatch.setattr(fold._Company, "train", out_of_memory)
+    assert train_together(first_folds) == [None] * 3
+    assert alive == [0] * 4
+    assert all(task.is_finished for task in first_folds)
+
+
+def test_what_was_finished_before_a_whole_group_ended_is_not_reported_as_failed(
+    first_folds: list[FoldTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(tasks: Sequence[FoldTask], observer: Any = None) -> list[str | None]:
+        train_fold(tasks[0])
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(fold, "train_together", ends)
+    monkeypatch.setattr(cross_validation, "_GROUPS_PER_WORKER", 1)
+    with pytest.raises(TrainingError) as raised:
+        train_folds(first_folds, ExecutionParams(backend="serial", workers=1, threads_per_worker=1))
+    failed = [line for line in str(raised.value).splitlines() if line.startswith("  - ")]
+    assert [task.is_finished for task in first_folds] == [True, False, False] and len(failed) == 2

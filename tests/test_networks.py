@@ -122,8 +122,9 @@ def test_batch_norm_needs_several_samples_up_to_the_size_that_leaves_one_voxel(n
     network, single = build_network(EACH[name], channels=1).train(), EACH[name]._single_voxel()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         network(torch.randn(1, 1, single, single, single))
-    assert EACH[name].misfits({"cube": single}, 1, False)
-    assert not EACH[name].misfits({"cube": single + 1}, 1, False)
+    assert EACH[name].misfits({"cube": (single,) * 3}, 1, False)
+    assert not EACH[name].misfits({"cube": (single + 1,) * 3}, 1, False)
+    assert not EACH[name].misfits({"box": (single, single + 1, single)}, 1, False)
     network(torch.randn(1, 1, single + 1, single + 1, single + 1))
 
 

@@ -29,6 +29,9 @@ CROPS: tuple[CropName, ...] = get_args(CropName)
 Corner = tuple[int, int, int]
 """A number along each axis."""
 
+Place = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=1)]
+
 Part = tuple[slice, slice, slice]
 
 
@@ -46,8 +49,8 @@ class CropParams(Section):
 class Box(Record):
     """Part of a cube, in its voxels. first: the lowest along each axis. shape: how many there are."""
 
-    first: Corner
-    shape: Corner
+    first: tuple[Place, Place, Place]
+    shape: tuple[Length, Length, Length]
 
     @property
     def part(self) -> Part:

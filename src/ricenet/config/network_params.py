@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny
@@ -52,18 +52,19 @@ class NetworkParams(Section):
         """For the methods of a paper. monai: the library's version."""
 
     def misfits(
-        self, sizes: Mapping[str, int], samples_at_once: int | None, has_variables: bool
+        self, sizes: Mapping[str, Sequence[int]], samples_at_once: int | None, has_variables: bool
     ) -> list[str]:
         """What of other sections the network cannot work with; a line a problem, by dotted path.
 
-        sizes: voxels along each axis of what it sees, by the setting that says so.
+        sizes: voxels along the axes of what it sees, by the setting that says so.
         """
         problems = [
-            f"{setting}: {voxels} is too small for {self.name}, which needs at least {self.least_voxels}"
+            f"{setting}: {min(voxels)} is too small for {self.name}, which needs at least {self.least_voxels}"
             for setting, voxels in sizes.items()
-            if voxels < self.least_voxels
+            if min(voxels) < self.least_voxels
         ]
-        smallest = min(sizes.values())
+        # one long axis leaves more than one value
+        smallest = min(max(voxels) for voxels in sizes.values())
         if smallest <= self._single_voxel() and samples_at_once == 1 and self.norm == "batch":
             problems.append(
                 "training.samples_at_once: 1 leaves batch norm a single value in the last stage of a cube of "

@@ -157,8 +157,8 @@ def _misfit_recipes(content: Any) -> list[str]:
             problems.append(f"{setting}: {rule} needs preprocessing.crop, which is null")
             continue
         network = network_by_name(recipe["network"])
-        sizes = {} if rule in CROPS else {"preprocessing.cube_voxels": preprocessing["cube_voxels"]}
-        sizes |= {"preprocessing.crop.voxels": crop["voxels"]} if cropped else {}
+        sizes = {} if rule in CROPS else {"preprocessing.cube_voxels": (preprocessing["cube_voxels"],)}
+        sizes |= {"preprocessing.crop.voxels": (crop["voxels"],)} if cropped else {}
         found = network.misfits(sizes, training.get("samples_at_once"), bool(content.get("variables")))
         problems += [f"{problem} (recipe {name})" if name else problem for problem in found]
     return problems

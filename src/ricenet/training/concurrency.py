@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MEASURED = "concurrency.json"
+_COSTLESS = {"recipe", "epochs", "steps", "overrides", "checkpoint_every_epochs", "checkpoint_pause_s"}
+"""Settings of training that change nothing in what a step costs."""
 """Beside the store of folds: what each kind of fold was seen to take."""
 
 _STEPS = 3
@@ -216,11 +218,18 @@ def _known_costs(task: FoldTask) -> Costs:
     path = task.store.parent / MEASURED
     known: dict[str, Any] = read_known(path, dict) or {}
     key = _kind(task)
-    if key not in known:
-        known[key] = asdict(_measured_apart(task))
-        write_json(path, known)
-    seconds = {int(threads): value for threads, value in known[key]["seconds"].items()}
-    return Costs(**{**known[key], "seconds": seconds, "gpus": max(1, len(gpu_names()))})
+    if (costs := _as_costs(known.get(key))) is None:
+        costs = _measured_apart(task)
+        write_json(path, {**known, key: asdict(costs)})
+    return replace(costs, gpus=max(1, len(gpu_names())))
+
+
+def _as_costs(kept: Any) -> Costs | None:
+    """What was kept of a measurement; None where there is none, or a damaged one."""
+    try:
+        return Costs(**{**kept, "seconds": {int(threads): s for threads, s in kept["seconds"].items()}})
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None
 
 
 def _measured_apart(task: FoldTask) -> Costs:
@@ -238,7 +247,7 @@ def _kind(task: FoldTask) -> str:
             "network": task.network.model_dump(),
             "inputs": [len(task.members), task.variable_columns],
             "grid": task.grid.content,
-            "training": task.training.model_dump(exclude={"recipe", "epochs", "steps", "overrides"}),
+            "training": task.training.model_dump(exclude=_COSTLESS),
             "subjects": [len(task.training_subjects), len(task.validation_subjects)],
             "machine": [_cpu(), usable_cores(), gpu_names()],
             "torch": version("torch"),

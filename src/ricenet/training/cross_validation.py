@@ -85,9 +85,10 @@ def _trained(
         partial(train_together, observer=observer), groups, sizing.backend, workers, threads, description
     )
     return [
-        pair
+        # where a whole group ended, some of it may have been finished
+        (task, outcome.result[place] if outcome.result else None if task.is_finished else outcome.error)
         for outcome in outcomes
-        for pair in zip(outcome.task, outcome.result or [outcome.error] * len(outcome.task), strict=True)
+        for place, task in enumerate(outcome.task)
     ]
 
 

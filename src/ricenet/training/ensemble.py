@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ricenet.config.inputs import CROPS, Box, InputGrid, InputName
 from ricenet.config.network_params import Network
@@ -60,6 +60,12 @@ class EnsembleRecord(Record):
     preprocessing: dict[str, Any]
     fused: tuple[FusedFold, ...] = ()
     digest: str = ""
+
+    @model_validator(mode="after")
+    def _box_where_the_brain_is_seen(self) -> Self:
+        if (self.input == "brain") != (self.box is not None):
+            raise ValueError("a box belongs to the input brain, and to no other")
+        return self
 
     @property
     def members(self) -> tuple[VolumeSpec, ...]:

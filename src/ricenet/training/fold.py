@@ -30,6 +30,7 @@ from ricenet.training.hardware import Hardware, memory_explained, repeatability
 from ricenet.training.history import EpochObserver, EpochSpeed, FoldIdentity
 from ricenet.training.one_training import OneTraining
 from ricenet.training.task import FoldTask
+from ricenet.training.tensors_file import not_written
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ def train_fold(task: FoldTask, observer: EpochObserver | None = None) -> FoldIde
     results cannot be written.
     """
     if not task.is_finished:
-        for error in _in_step([task], observer or EpochObserver()).values():
+        failures: Failures = {}
+        _in_step([task], observer or EpochObserver(), failures)
+        for error in failures.values():
             raise error
     return task.identity
 
@@ -60,27 +63,27 @@ def train_together(tasks: Sequence[FoldTask], observer: EpochObserver | None = N
     """
     unfinished = [task for task in tasks if not task.is_finished]
     failures: Failures = {}
-    try:
-        failures = _in_step(unfinished, observer or EpochObserver())
-    except RicenetError:
-        # of what they share, such as a volume that only one set needs: alone, each answers for itself
-        for task in unfinished:
-            try:
+    # of what they share, such as a volume that only one set needs: alone, each answers for itself
+    each_alone = True
+    with contextlib.suppress(RicenetError):
+        _in_step(unfinished, observer or EpochObserver(), failures)
+        each_alone = False
+    # not while the error is handled: it holds the company's volumes and networks, and memory may have run out
+    for task in unfinished if each_alone else ():
+        if task.key not in failures and not task.is_finished:
+            with _noting_failure(task, failures):
                 train_fold(task, observer)
-            except RicenetError as error:
-                failures[task.key] = error
     return [str(failures[task.key]) if task.key in failures else None for task in tasks]
 
 
-def _in_step(tasks: Sequence[FoldTask], observer: EpochObserver) -> Failures:
+def _in_step(tasks: Sequence[FoldTask], observer: EpochObserver, failures: Failures) -> None:
     """Train folds in step, those that were resumed with the arithmetic with which they began.
 
-    Other numbers of threads, or another precision, would add and round otherwise.
-    Raises RicenetError: what concerns all of them.
+    Other numbers of threads, or another precision, would add and round otherwise. failures: gets the error of
+    each that ends early. Raises RicenetError: what concerns all of them.
     """
-    failures: Failures = {}
     if not tasks:
-        return failures
+        return
     for task in tasks:
         task.discard_damaged()
     keep_freed_memory()
@@ -101,7 +104,6 @@ def _in_step(tasks: Sequence[FoldTask], observer: EpochObserver) -> Failures:
                 _Company(alike, of_these, checkpoints, failures).train(observer)
     finally:
         torch.set_num_threads(threads)
-    return failures
 
 
 class _Company:
@@ -215,8 +217,10 @@ class _Company:
 
 @contextlib.contextmanager
 def _noting_failure(task: FoldTask, failures: Failures) -> Iterator[None]:
-    """An error that concerns one fold ends this one alone."""
+    """An error that concerns one fold ends this one alone; kept without its frames, which hold a network."""
     try:
         yield
-    except RicenetError as error:
-        failures[task.key] = error
+    except (RicenetError, OSError) as error:
+        found = not_written(task.folder, error) if isinstance(error, OSError) else error
+        found.__cause__ = found.__context__ = None
+        failures[task.key] = found.with_traceback(None)

@@ -28,8 +28,8 @@ from ricenet.vocabulary import Label
 Scores = tuple[float, NDArray[np.float64]]
 """Mean loss, and p_rice (N,)."""
 
-Outcome = tuple[Batch, torch.Tensor, torch.Tensor]
-"""A batch, its mean loss () and its logits (B, 2), on the device."""
+Outcome = tuple[tuple[str, ...], torch.Tensor, torch.Tensor]
+"""A batch's subjects, mean loss () and logits (B, 2), on the device; volumes would pile up over an epoch."""
 
 
 def first_network(task: FoldTask) -> torch.nn.Module:
@@ -76,20 +76,20 @@ class OneTraining:
         self.optimisation.set_learning_rate(progress)
         variables = self._training_variables[batch.rows]
         outcome = self.optimisation.step(self._own(augmented), variables, batch.classes)
-        self._outcomes.append((batch, *outcome))
+        self._outcomes.append((tuple(batch.subjects), *outcome))
 
     def validate(self, batch: Batch, volumes: torch.Tensor) -> None:
         """Answer for the held-out in the precision of the training. volumes: (B, C, X, Y, Z) float32."""
         logits = self.optimisation.logits(self._own(volumes), self._validation_variables[batch.rows])
         loss = torch.nn.functional.cross_entropy(logits, batch.classes)
-        self._validated.append((batch, loss, logits))
+        self._validated.append((tuple(batch.subjects), loss, logits))
 
     def end_epoch(self) -> None:
         """Add what was learned and validated to the history, and save the state where that is due.
 
         Raises TrainingError: a loss that is not finite. StoreError: the checkpoint cannot be written.
         """
-        labels = [self.task.labels[s] for batch, *_ in self._outcomes for s in batch.subjects]
+        labels = [self.task.labels[s] for subjects, *_ in self._outcomes for s in subjects]
         epoch = len(self.history) + 1
         loss, p_rice = self._collected(self._outcomes, epoch, "training")
         validation_loss, held_out = self._collected(self._validated, epoch, "validation")
@@ -151,13 +151,13 @@ class OneTraining:
         Raises TrainingError: a loss that is not finite.
         """
         losses = torch.stack([loss for _, loss, _ in outcomes]).double().cpu().numpy()
-        for value, (batch, *_) in zip(losses, outcomes, strict=True):
+        for value, (subjects, *_) in zip(losses, outcomes, strict=True):
             if not np.isfinite(value):
                 raise TrainingError(
                     f"{self.task.identity}, epoch {epoch}: the {part} loss is {value} "
-                    f"for subjects {', '.join(batch.subjects)}. "
+                    f"for subjects {', '.join(subjects)}. "
                     f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
                     "or examine these subjects' volumes"
                 )
         p_rice = networks.p_rice(torch.cat([logits for *_, logits in outcomes]).cpu()).numpy()
-        return float(np.average(losses, weights=[len(batch.subjects) for batch, *_ in outcomes])), p_rice
+        return float(np.average(losses, weights=[len(subjects) for subjects, *_ in outcomes])), p_rice

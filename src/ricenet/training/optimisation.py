@@ -83,9 +83,9 @@ class Optimisation:
         return torch.cat(parts).float()
 
     def _laid_out(self, volumes: torch.Tensor) -> torch.Tensor:
-        """As the network reads it, copied once: rounded as autocast would round it in another copy."""
+        """As the network reads it, copied once if at all; rounded as autocast would in another copy."""
         kind = torch.bfloat16 if self._hardware.bfloat16 else torch.float32
-        return torch.empty_like(volumes, dtype=kind, memory_format=self._format).copy_(volumes)
+        return volumes.to(kind, memory_format=self._format)
 
     def _passes(self, *batch: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """Tensors of B samples each, cut alike into parts that go through the network together."""

@@ -172,7 +172,7 @@ def _require_subjects(task: FoldTask) -> None:
 
 def _require_large_enough(task: FoldTask) -> None:
     """Make sure that the network can work with a box, whose size no parameter states. Raises ParamsError."""
-    sizes = {"training.input brain": min(task.grid.shape)}
+    sizes = {"training.input brain": task.grid.shape}
     if task.grid.box and (found := task.network.misfits(sizes, task.training.samples_at_once, True)):
         raise ParamsError(f"params.yaml, {task.modality_set} in the box around the brains", found)
 

@@ -24,20 +24,22 @@ def write_tensors(
     from safetensors.torch import save_file
 
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    make_folder(path.parent)
-    # a folder, since safetensors writes a file of its own naming beside the one that it is given
-    with partial_folder(path.parent) as folder:
-        written = folder / path.name
-        try:
+    try:
+        make_folder(path.parent)
+        # a folder, since safetensors writes a file of its own naming beside the one that it is given
+        with partial_folder(path.parent) as folder:
+            written = folder / path.name
             save_file(content, written, metadata=None if metadata is None else dict(metadata))
             put_in_place(written, path)
-        except (SafetensorError, OSError) as error:
-            needed_bytes = sum(value.nbytes for value in content.values())
-            found = full_disk(path, needed_bytes) if is_full(error) else str(error)
-            remedy = (
-                MAKE_ROOM if is_full(error) else "Make room, or have the folder given to you; then run again"
-            )
-            raise StoreError(f"{path} cannot be written: {found}. {remedy}") from None
+    except (SafetensorError, OSError) as error:
+        raise not_written(path, error, sum(value.nbytes for value in content.values())) from None
+
+
+def not_written(path: Path, error: Exception, needed_bytes: int | None = None) -> StoreError:
+    """What to say of a file or folder that could not be written."""
+    found = full_disk(path, needed_bytes) if is_full(error) else str(error)
+    remedy = MAKE_ROOM if is_full(error) else "Make room, or have the folder given to you; then run again"
+    return StoreError(f"{path} cannot be written: {found}. {remedy}")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
