@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from cohorts import write_tiny_cohort
 from heads import write_head
@@ -20,12 +19,9 @@ from heads import write_head
 from ricenet.phantom import anatomy
 from ricenet.phantom.anatomy import Anatomy
 from ricenet.runtime.files import atomic_folder, atomic_path, locked
-from ricenet.volume import Grid
 
 if TYPE_CHECKING:
     from registered_project import Registered
-
-TISSUES = ("grey", "white", "brain_depth_mm")
 
 
 @pytest.fixture(scope="session")
@@ -106,12 +102,6 @@ def kept_template(folder: Path, make: Callable[[float], Anatomy], spacing_mm: fl
     path = folder / f"template-{spacing_mm}.npz"
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
-            made = make(spacing_mm)
-            arrays = {name: getattr(made, name) for name in TISSUES}
-            with atomic_path(path) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, affine=made.grid.affine, **arrays)
-            return made
-    with np.load(path, allow_pickle=False) as content:
-        arrays = {name: content[name] for name in TISSUES}
-        x, y, z = arrays["grey"].shape
-        return Anatomy(Grid((x, y, z), content["affine"]), **arrays)
+            with atomic_path(path) as temporary:
+                anatomy.write_template(make(spacing_mm), temporary)
+    return anatomy.read_template(path)

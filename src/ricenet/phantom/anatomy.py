@@ -117,20 +117,20 @@ def template_file(spacing_mm: float, folder: Path) -> Iterator[Path]:
     """
     template = shared_template(spacing_mm)
     with partial_folder(folder) as kept:
-        path = kept / "template.npz"
-        np.savez(
-            path,
-            affine=template.grid.affine,
-            grey=template.grey,
-            white=template.white,
-            depth=template.brain_depth_mm,
-        )
-        yield path
+        write_template(template, kept / "template.npz")
+        yield kept / "template.npz"
+
+
+def write_template(template: Anatomy, path: Path) -> None:
+    """A template as a file of arrays (.npz)."""
+    depth, affine = template.brain_depth_mm, template.grid.affine
+    with path.open("wb") as stream:
+        np.savez(stream, affine=affine, grey=template.grey, white=template.white, depth=depth)
 
 
 @functools.lru_cache(maxsize=1)
 def read_template(path: Path) -> Anatomy:
-    """What `template_file` wrote, once a process; of several cohorts the last one's."""
+    """What `write_template` wrote, once a process; of several cohorts the last one's."""
     with np.load(path, allow_pickle=False) as kept:
         x, y, z = kept["grey"].shape
         return Anatomy(Grid((x, y, z), kept["affine"]), kept["grey"], kept["white"], kept["depth"])
