@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ricenet.config.validation import address_with_scheme
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_found
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
+VARIABLE = "MLFLOW_TRACKING_URI"
+"""The environment variable that names the store where params.yaml does not."""
 USER_INFO = re.compile(r"://[^\s'\"]*@")
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the web page opens in the view for language models, where runs cannot be compared."""
@@ -72,13 +75,14 @@ class TrackingStore:
 def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore:
     """Open the store, making database and experiment where they do not exist yet.
 
-    project: the project's folder. uri: None for the local store in `mlflow/`.
+    project: the project's folder. uri: of params.yaml; None: that of MLFLOW_TRACKING_URI, or else the local
+    store in `mlflow/`.
     Safe to call from several processes at once.
     A database of the project's own that was moved along with its artifacts is told where they lie now.
     Raises RegistryError: the store cannot be reached, belongs to another folder, or its address holds
     a password.
     """
-    refuse_credentials(uri)
+    uri = chosen_uri(uri)
     home = home_of(project)
     address = address_of(uri, home)
     # without a place of its own, a database's experiment keeps its files below the working folder
@@ -100,19 +104,52 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
         return TrackingStore(address, found.experiment_id)
 
 
+def chosen_uri(uri: str | None) -> str | None:
+    """The address of the store: that of params.yaml, or else of MLFLOW_TRACKING_URI; None: the local store.
+
+    uri: of params.yaml. Where both are set and differ, a line says so, once.
+    Raises RegistryError: the variable holds no address with a scheme, or the address holds a password.
+    """
+    given = os.environ.get(VARIABLE, "").strip() or None
+    if uri is None and given is not None:
+        try:
+            address_with_scheme(given)
+        except ValueError as error:
+            raise RegistryError(f"{VARIABLE}: {error}, or unset it") from None
+    refuse_credentials(given if uri is None else uri, VARIABLE if uri is None else "tracking.uri")
+    if differs(uri):
+        _say_once(
+            f"MLflow: tracking.uri {redacted(str(uri))} of params.yaml counts, not {VARIABLE}, which is another"
+        )
+    return given if uri is None else uri
+
+
+def differs(uri: str | None) -> bool:
+    """Whether params.yaml and MLFLOW_TRACKING_URI both name a store, and not the same. uri: of params.yaml."""
+    given = os.environ.get(VARIABLE, "").strip()
+    return uri is not None and given != "" and given.rstrip("/") != uri.rstrip("/")
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    logger.warning("%s", line)
+
+
 def is_server(uri: str | None) -> bool:
     """Whether an address is that of an MLflow server, not of a database."""
     return uri is not None and uri.lower().startswith(("http://", "https://"))
 
 
-def refuse_credentials(uri: str | None) -> None:
+def refuse_credentials(uri: str | None, setting: str = "tracking.uri") -> None:
     """Refuse a server's address that holds a user's name or password, without repeating them.
+
+    setting: where it stands.
 
     Raises RegistryError.
     """
     if uri is not None and is_server(uri) and "@" in uri:
         raise RegistryError(
-            f"tracking.uri {redacted(uri)} holds a user name or password, which logs and reports would "
+            f"{setting} {redacted(uri)} holds a user name or password, which logs and reports would "
             "show. Leave it out up to the @, and set the environment variables MLFLOW_TRACKING_USERNAME "
             "and MLFLOW_TRACKING_PASSWORD instead"
         )
@@ -146,9 +183,35 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         if is_full(error):
             raise RegistryError(f"the MLflow store {redacted(uri)}: {_no_room(uri, error)}") from error
         raise RegistryError(
-            f"the MLflow store {redacted(uri)} cannot be used: {one_line(error)}. Check that it is reachable "
-            "and that tracking.uri in params.yaml is right"
+            f"the MLflow store {redacted(uri)} {_refused(uri, error)}"
         ) from error
+
+
+def _refused(uri: str, error: Exception) -> str:
+    """Why a store cannot be used, and what to do."""
+    from mlflow.exceptions import MlflowException
+
+    text = str(error)
+    status = error.get_http_status_code() if is_server(uri) and isinstance(error, MlflowException) else None
+    if status == 401:
+        return (
+            "refuses the user name or password (401). Set the environment variables MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD to those of a user of the server"
+        )
+    if status == 403 and "Invalid Host header" in text:
+        return (
+            "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
+            "let it allow this one: `ricenet server start --allowed-hosts NAME`"
+        )
+    if status == 403:
+        return (
+            "does not permit that to this user (403). Ask its administrator for the permission to edit the "
+            "experiment and the models (docs/server.md)"
+        )
+    return (
+        f"cannot be used: {one_line(error)}. Check that it is reachable and that its address is right: "
+        f"tracking.uri in params.yaml, or {VARIABLE} where that is null"
+    )
 
 
 def _no_room(uri: str, error: Exception) -> str:
@@ -158,6 +221,27 @@ def _no_room(uri: str, error: Exception) -> str:
     if uri.startswith(SQLITE):
         return f"{full_disk(Path(uri.removeprefix(SQLITE)))}. {MAKE_ROOM}"
     return "the disk of its server is full. Make room there, and run again: what is finished is kept"
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Let MLflow's functions without an address of their own use a store.
+
+    MLflow notes the address in the environment too, where the next project of this process, and the
+    programs that it starts, would take it for the user's choice: so the environment is set back.
+    """
+    import mlflow
+
+    before = os.environ.get(VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 @contextmanager
