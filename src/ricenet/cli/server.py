@@ -78,3 +78,37 @@ def start(
 
 def _say_ready(address: str) -> None:
     typer.echo(f"MLflow: {address} (Ctrl-C stops it)")
+
+
+@server_app.command("backup")
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    folder: Folder = DEFAULT,
+) -> None:
+    """Write a backup of the server, which may run meanwhile: databases, users, files, a manifest."""
+    from ricenet.tracking.server.backup import back_up
+    from ricenet.tracking.server.server_folder import ServerFolder
+
+    log_to_stderr()
+    with mendable_errors():
+        manifest = back_up(ServerFolder.at(folder), target)
+        size = f"{len(manifest.files)} file(s), {manifest.total_bytes / 1e6:.1f} MB"
+        typer.echo(f"{target}: {manifest.database}, {size}")
+
+
+@server_app.command("restore")
+def restore(
+    backup: Annotated[Path, typer.Argument(help="What `ricenet server backup` wrote.")],
+    folder: Folder = DEFAULT,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let it take the place of what is in the folder.")
+    ] = False,
+) -> None:
+    """Make a server's folder from a backup, once every file of it agrees with its digest."""
+    from ricenet.tracking.server.restore import restore as restored
+    from ricenet.tracking.server.server_folder import ServerFolder
+
+    log_to_stderr()
+    with mendable_errors():
+        manifest = restored(backup, ServerFolder.at(folder), replace)
+        typer.echo(f"{folder}: as of {manifest.made_utc}; start it with `ricenet server start`")

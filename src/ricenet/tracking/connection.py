@@ -182,9 +182,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     except mlflow_failures() as error:
         if is_full(error):
             raise RegistryError(f"the MLflow store {redacted(uri)}: {_no_room(uri, error)}") from error
-        raise RegistryError(
-            f"the MLflow store {redacted(uri)} {_refused(uri, error)}"
-        ) from error
+        raise RegistryError(f"the MLflow store {redacted(uri)} {_refused(uri, error)}") from error
 
 
 def _refused(uri: str, error: Exception) -> str:

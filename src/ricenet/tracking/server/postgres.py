@@ -139,7 +139,11 @@ class Cluster:
         import psycopg
 
         return psycopg.connect(
-            host=str(self.folder), user=RUNS, dbname="postgres", passfile=str(self.password_file), autocommit=True
+            host=str(self.folder),
+            user=RUNS,
+            dbname="postgres",
+            passfile=str(self.password_file),
+            autocommit=True,
         )
 
     def _client(self, program: str, options: Sequence[str], failed: str) -> None:

@@ -50,7 +50,9 @@ def serve(
                     cluster.make_database(name)
             require_schema(folder, record.database, settings.upgrade)
             is_new = not has_admin(folder, record.database)
-            environment = _environment(folder, record, settings, require_password(password) if is_new else None)
+            environment = _environment(
+                folder, record, settings, require_password(password) if is_new else None
+            )
             _run(_command(folder, record, settings), environment, settings, password, ready)
 
 
@@ -194,7 +196,8 @@ def _run(
             logger.warning("without TLS passwords travel readably: put a proxy before it (docs/server.md)")
         if password is not None and not _signs_in(settings, password):
             logger.warning(
-                "the password in the environment is not that of the user %s, which was set before", settings.admin
+                "the password in the environment is not that of the user %s, which was set before",
+                settings.admin,
             )
         ready(settings.address)
         status = process.wait()
