@@ -16,6 +16,7 @@ from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote
 from ricenet.cli.server import server_app
 from ricenet.cli.store_commands import store_app
+from ricenet.cli.tracking import tracking_app
 from ricenet.cli.ui import ui
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
 app.add_typer(server_app, name="server")
+app.add_typer(tracking_app, name="tracking")
 for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, ui):
     app.command()(command)
 app.command(context_settings=OWN_OPTIONS)(predict)
