@@ -53,7 +53,9 @@ def version_plans(source: TrackingStore, target: TrackingStore) -> list[VersionP
     for model, found in registered_models(source):
         other, others = held.get(model.name, (None, []))
         by_source = {v.tags[MIGRATED_FROM]: v.version for v in others if WHOLE in v.tags}
-        by_content = {v.tags[DIGEST]: v.version for v in others if DIGEST in v.tags and MIGRATED_FROM not in v.tags}
+        by_content = {
+            v.tags[DIGEST]: v.version for v in others if DIGEST in v.tags and MIGRATED_FROM not in v.tags
+        }
         there = {
             str(v.version): str(number)
             for v in found
@@ -65,7 +67,9 @@ def version_plans(source: TrackingStore, target: TrackingStore) -> list[VersionP
                 model=model,
                 is_new=other is None,
                 missing=tuple(v for v in found if str(v.version) not in there),
-                settled=tuple(v for v in found if str(v.version) in there and source_name(v) not in by_source),
+                settled=tuple(
+                    v for v in found if str(v.version) in there and source_name(v) not in by_source
+                ),
                 there=there,
                 aliases={name: str(number) for name, number in model.aliases.items() if name not in aliases},
             )
@@ -81,7 +85,9 @@ def source_name(version: ModelVersion) -> str:
 
 def model_folder(model: LoggedModel) -> Path | None:
     """The folder of a logged model's files. Raises RegistryError: it is gone."""
-    return artifact_folder(model.artifact_location, f"model {model.name} {model.model_id}", str(model.status) == READY)
+    return artifact_folder(
+        model.artifact_location, f"model {model.name} {model.model_id}", str(model.status) == READY
+    )
 
 
 def copy_logged_model(
@@ -113,7 +119,10 @@ def copy_logged_model(
         client.log_model_artifacts(made.model_id, str(folder))
         _describe_anew(model, made, target, run_id, folder)
     if run_id is not None:
-        points = [Metric(m.key, m.value, m.timestamp, m.step, made.model_id, run_id=run_id) for m in model.metrics or ()]
+        points = [
+            Metric(m.key, m.value, m.timestamp, m.step, made.model_id, run_id=run_id)
+            for m in model.metrics or ()
+        ]
         client.log_batch(run_id, metrics=points)
         client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
     if str(model.status) == READY:
@@ -122,7 +131,9 @@ def copy_logged_model(
     return str(made.model_id)
 
 
-def copy_versions(plan: VersionPlan, target: TrackingStore, runs: Mapping[str, str], models: Mapping[str, str]) -> None:
+def copy_versions(
+    plan: VersionPlan, target: TrackingStore, runs: Mapping[str, str], models: Mapping[str, str]
+) -> None:
     """Register what the server lacks of a model, and set aliases that it does not have.
 
     runs, models: id -> id on the server.

@@ -19,9 +19,7 @@ IDENTITY = (KIND, KEY, SET_KEY)
 def history_of(store: TrackingStore, run: Run) -> list[Metric]:
     """Every value of every metric of a run."""
     client = store.client()
-    return [
-        point for name in run.data.metrics for point in client.get_metric_history(run.info.run_id, name)
-    ]
+    return [point for name in run.data.metrics for point in client.get_metric_history(run.info.run_id, name)]
 
 
 def begun(source: Run, target: TrackingStore, parent: str | None) -> Run:

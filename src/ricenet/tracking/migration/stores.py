@@ -73,7 +73,9 @@ class Counterparts:
 
     def surplus(self) -> list[Run]:
         """Copies of a run beside the first: an answer was lost on its way, and the request repeated."""
-        by_state = (sorted(runs, key=lambda run: WHOLE not in run.data.tags) for runs in self._copies.values())
+        by_state = (
+            sorted(runs, key=lambda run: WHOLE not in run.data.tags) for runs in self._copies.values()
+        )
         return [run for runs in by_state for run in runs[1:]]
 
 
