@@ -34,6 +34,6 @@ def migrate(
         verb = "would be copied" if dry_run else "copied"
         typer.echo(
             f"{verb}: {done.runs} run(s) with {done.points} value(s) of metrics, {done.files} file(s) of "
-            f"{done.bytes / 1e6:.1f} MB, {done.versions} version(s), {done.aliases} alias(es); there already: "
-            f"{done.runs_there} run(s), {done.versions_there} version(s)"
+            f"{done.bytes / 1e6:.1f} MB, {done.versions} version(s), {done.aliases} alias(es); "
+            f"there already: {done.runs_there} run(s), {done.versions_there} version(s)"
         )

@@ -18,7 +18,8 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this computer; stop it with Ctrl-C.
 
-    Where tracking.uri, or MLFLOW_TRACKING_URI, names a server, that server has the page: its address is printed.
+    Where tracking.uri or MLFLOW_TRACKING_URI names a server, that server has the page: its address is
+    printed.
     """
     from ricenet.config.params import read_params
     from ricenet.tracking.connection import chosen_uri, is_server, open_store

@@ -119,13 +119,13 @@ def chosen_uri(uri: str | None) -> str | None:
     refuse_credentials(given if uri is None else uri, VARIABLE if uri is None else "tracking.uri")
     if differs(uri):
         _say_once(
-            f"MLflow: tracking.uri {redacted(str(uri))} of params.yaml counts, not {VARIABLE}, which is another"
+            f"MLflow: tracking.uri {redacted(str(uri))} of params.yaml counts; {VARIABLE} names another store"
         )
     return given if uri is None else uri
 
 
 def differs(uri: str | None) -> bool:
-    """Whether params.yaml and MLFLOW_TRACKING_URI both name a store, and not the same. uri: of params.yaml."""
+    """Whether params.yaml and MLFLOW_TRACKING_URI name two stores. uri: of params.yaml."""
     given = os.environ.get(VARIABLE, "").strip()
     return uri is not None and given != "" and given.rstrip("/") != uri.rstrip("/")
 

@@ -35,7 +35,7 @@ _COUNTED = {
 
 
 def tracking(project: Path, uri: str | None, experiment: str) -> Answer:
-    """Where runs are kept, whether it can be reached, what it holds, and who chose it. uri: of params.yaml."""
+    """Where runs are kept and by which setting, if it can be reached, what it holds. uri: of params.yaml."""
     try:
         # an address with a password in it is refused by the commands, and shown here without
         chosen = uri if uri is not None else chosen_uri(None)
@@ -43,7 +43,9 @@ def tracking(project: Path, uri: str | None, experiment: str) -> Answer:
         return Answer(redacted(str(error)), "attention")
     answer = _answer(project, chosen, experiment)
     if differs(uri):
-        return replace(answer, text=f"{answer.text}; tracking.uri counts, not {VARIABLE}, which is another")
+        return replace(
+            answer, text=f"{answer.text}; tracking.uri counts, not {VARIABLE}, which names another"
+        )
     if uri is None and chosen is not None:
         return replace(answer, text=f"{answer.text}; by {VARIABLE}")
     return answer

@@ -79,8 +79,14 @@ def version_plans(source: TrackingStore, target: TrackingStore) -> list[VersionP
 
 
 def source_name(version: ModelVersion) -> str:
-    """By what a copy names its source: the model's id, or where a version has none, its run's and number."""
-    return str(version.model_id or f"{version.run_id}/{version.version}")
+    """By what a copy names its source: the logged model's id, or where there is none, its run's and number."""
+    return model_id_of(version) or f"{version.run_id}/{version.version}"
+
+
+def model_id_of(version: ModelVersion) -> str | None:
+    """The logged model that a version is; MLflow's searches leave its field for that empty (3.17.2)."""
+    head, _, rest = str(version.source).removeprefix("models:/").partition("/")
+    return head if str(version.source).startswith("models:/m-") and not rest else None
 
 
 def model_folder(model: LoggedModel) -> Path | None:
@@ -93,10 +99,10 @@ def model_folder(model: LoggedModel) -> Path | None:
 def copy_logged_model(
     model: LoggedModel, target: TrackingStore, run_id: str | None, before: LoggedModel | None
 ) -> str:
-    """A logged model on the server, whole: the one that a migration made before, or a new one. Returns its id.
+    """A logged model on the server, whole: that of an earlier migration, or a new one. Returns its id.
 
-    run_id: on the server, of the run that logged it. before: what a migration made before. In the model's own description the ids and the place
-    of before are exchanged for those of the server; all other files are the same.
+    run_id: on the server, of the run that logged it. before: what an earlier migration made. In the model's
+    own description the ids and the place are exchanged for those of the server; all other files are the same.
     """
     from mlflow.entities import LoggedModelOutput, Metric
 
@@ -145,7 +151,7 @@ def copy_versions(
     numbers = dict(plan.there)
     for version in plan.missing:
         _delete_partial(target, version)
-        run_id, model_id = runs.get(str(version.run_id)), models.get(str(version.model_id))
+        run_id, model_id = runs.get(str(version.run_id)), models.get(str(model_id_of(version)))
         made = client.create_model_version(
             name,
             source=_source(version, runs, models),

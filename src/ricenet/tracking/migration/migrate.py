@@ -1,4 +1,4 @@
-"""Copying a project's own MLflow store to a server; repeating it copies what is missing, and nothing twice."""
+"""Copying a project's own MLflow store to a server; repeating it copies what is missing alone."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _experiments(source: TrackingStore, experiment: str) -> Iterator[tuple[str, 
 
 
 class _Plan:
-    """What one experiment on the server lacks. settled: ids of models that registered versions there replace."""
+    """What one experiment on the server lacks. settled: ids of models for which versions there stand."""
 
     def __init__(self, source: TrackingStore, target: TrackingStore | None, settled: Collection[str]) -> None:
         self._source, self._target = source, target

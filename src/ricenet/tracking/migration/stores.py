@@ -28,8 +28,8 @@ def own_store_uri(project_home: Path) -> str:
     database = project_home / "mlflow" / "mlflow.db"
     if not database.is_file():
         raise RegistryError(
-            "mlflow/mlflow.db is not there, so there is nothing to migrate: run the command in the folder of the "
-            "project whose runs are to be copied"
+            "mlflow/mlflow.db is not there, so there is nothing to migrate. Run the command in the folder of "
+            "the project whose runs are to be copied"
         )
     return f"{SQLITE}{database}"
 

@@ -1,4 +1,4 @@
-"""A backup of an MLflow server as a folder: databases as of one moment, files, and a manifest with digests."""
+"""A backup of an MLflow server as a folder: databases as of one moment, files, a manifest with digests."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def read_backup(backup: Path) -> Manifest:
     path = backup / MANIFEST
     if not path.is_file():
         raise ServerError(
-            f"{backup.name} holds no {MANIFEST}: it is no backup, or was copied in part. Name the folder that "
-            "`ricenet server backup` wrote, copied whole"
+            f"{backup.name} holds no {MANIFEST}: it is no backup, or was copied in part. Name the folder "
+            "that `ricenet server backup` wrote, copied whole"
         )
     try:
         content = read_json(path)

@@ -83,7 +83,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Let it run for the block and stop it after that, also where a killed command had left it running."""
+        """Let it run for the block and stop it after that, also what a killed command had left running."""
         try:
             if not self.is_running():
                 self.start()
@@ -173,7 +173,7 @@ class Cluster:
         return done
 
     def _let_user_in(self) -> None:
-        """Let the cluster's owner pass through the server's folder. Raises ServerError: not through those above."""
+        """Let the cluster's owner pass through the server's folder. Raises ServerError: one above is closed."""
         if not (owner := _owner()):
             return
         home = self.folder.parent
@@ -204,8 +204,8 @@ def find_cluster(folder: Path, password_file: Path) -> Cluster | None:
     if major not in found:
         raise ServerError(
             f"PostgreSQL {major} made the server's database, but {_listed(found)} is installed. Install "
-            f"PostgreSQL {major}; to change to another version, back up with the old one and restore with the "
-            "new one (docs/server.md)"
+            f"PostgreSQL {major}; to change to another version, back up with the old one and restore with "
+            "the new one (docs/server.md)"
         )
     return Cluster(folder, password_file, found[major])
 

@@ -63,8 +63,8 @@ def require_schema(folder: ServerFolder, kind: DatabaseKind, upgrade: bool) -> N
     for name in (RUNS, USERS):
         if schema_of(folder, kind, name) == "newer":
             raise ServerError(
-                f"the server's database {name} was made by a later MLflow than the installed one. Install the "
-                "ricenet that made it, or restore a backup of before (docs/server.md)"
+                f"the server's database {name} was made by a later MLflow than the installed one. Install "
+                "the ricenet that made it, or restore a backup of before (docs/server.md)"
             )
     if schema_of(folder, kind, RUNS) != "older":
         return

@@ -54,7 +54,7 @@ class ServerFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever uses the folder. Beside it, since a restored folder takes the place of the old one."""
+        """Held by whoever uses the folder. Beside it, since a restored folder takes its place."""
         return self.path.with_name(f"{self.path.name}.lock")
 
     @property

@@ -85,8 +85,8 @@ def _require_port(settings: ServerSettings) -> None:
             listener.bind(place)
     except OSError as error:
         raise ServerError(
-            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}. Stop what uses it, or "
-            "choose another with --port (make server PORT=...); a host has to be one of this computer's"
+            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}. Stop what uses it, "
+            "or choose another with --port (make server PORT=...); a host has to be one of this computer's"
         ) from None
 
 
