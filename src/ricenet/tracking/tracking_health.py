@@ -43,9 +43,7 @@ def tracking(project: Path, uri: str | None, experiment: str) -> Answer:
         return Answer(redacted(str(error)), "attention")
     answer = _answer(project, chosen, experiment)
     if differs(uri):
-        return replace(
-            answer, text=f"{answer.text}; tracking.uri counts, not {VARIABLE}, which names another"
-        )
+        return replace(answer, text=f"{answer.text}; tracking.uri counts, {VARIABLE} names another")
     if uri is None and chosen is not None:
         return replace(answer, text=f"{answer.text}; by {VARIABLE}")
     return answer

@@ -79,7 +79,7 @@ def version_plans(source: TrackingStore, target: TrackingStore) -> list[VersionP
 
 
 def source_name(version: ModelVersion) -> str:
-    """By what a copy names its source: the logged model's id, or where there is none, its run's and number."""
+    """By what a copy names its source: the logged model's id, else its run's and its number."""
     return model_id_of(version) or f"{version.run_id}/{version.version}"
 
 

@@ -173,7 +173,7 @@ class Cluster:
         return done
 
     def _let_user_in(self) -> None:
-        """Let the cluster's owner pass through the server's folder. Raises ServerError: one above is closed."""
+        """Let the cluster's owner into the server's folder. Raises ServerError: it cannot be reached."""
         if not (owner := _owner()):
             return
         home = self.folder.parent

@@ -157,6 +157,7 @@ def _environment(
         "MLFLOW_AUTH_CONFIG_PATH": str(folder.sign_in),
         "MLFLOW_BACKEND_STORE_URI": folder.uri(record.database, RUNS),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_REGISTRY_STORE_URI": folder.uri(record.database, RUNS),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": folder.secret_key.read_text(encoding="utf-8").strip(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PGPASSFILE": str(folder.password_file),
