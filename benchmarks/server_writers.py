@@ -73,6 +73,7 @@ def main() -> None:
         port = listener.getsockname()[1]
     uri, password = f"http://127.0.0.1:{port}", secrets.token_urlsafe(24)
     os.environ |= {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
+    os.environ["RICENET_SERVER_PASSWORD"] = password
     command = [sys.executable, "-c", "from ricenet.cli import app; app()", "server", "start"]
     command += ["--database", "postgresql", "--folder", str(folder / "server"), "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

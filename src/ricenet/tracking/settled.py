@@ -42,7 +42,9 @@ def unless_unchanged(name: str, uri: str | None, seen: Sequence[Path], ask: Call
     """
     if chosen_uri(uri) is not None:
         return ask()
-    path, seen = MEMORY / f"{name}.json", [home_of(Path()) / "mlflow", CODE, *seen]
+    # not all of mlflow/, where a server of other projects may work too
+    own = [home_of(Path()) / "mlflow" / name for name in ("mlflow.db", "mlflow.db-wal", "artifacts")]
+    path, seen = MEMORY / f"{name}.json", [*own, CODE, *seen]
     state = state_of(seen)
     known: dict[str, Any] = read_known(path, dict) or {}
     if known.get("state") == state and "answer" in known:

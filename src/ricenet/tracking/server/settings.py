@@ -36,7 +36,7 @@ class ServerSettings(BaseModel):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 5000
     database: DatabaseKind | None = None
-    artifacts: Annotated[str, Field(pattern=r"^s3://[^/@]+")] | None = None
+    artifacts: Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9.-]+(/[^@\s]*)?$")] | None = None
     allowed_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.*\[\]:_-]+$")], ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     permission: Permission = "READ"
