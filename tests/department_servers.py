@@ -64,9 +64,13 @@ class DepartmentServer:
 def contents(uri: str, experiments: Sequence[str]) -> dict[str, Any]:
     """Everything that is asked for by name, without ids: runs with all that they hold, versions, aliases."""
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    found = client.search_experiments(filter_string="name IN ('" + "', '".join(experiments) + "')")
+    found = [e for e in client.search_experiments() if e.name in experiments]
     runs = client.search_runs([e.experiment_id for e in found], max_results=1000) if found else []
-    names = {run.info.run_id: str(run.info.run_name) + run.data.tags.get("ricenet.key", "") for run in runs}
+    of = {e.experiment_id: e.name for e in found}
+    names = {
+        run.info.run_id: f"{of[run.info.experiment_id]}: {run.info.run_name} {run.data.tags['ricenet.key']}"
+        for run in runs
+    }
     ours = {
         names[run.info.run_id]: {
             "status": run.info.status,

@@ -314,5 +314,3 @@ def test_it_is_reached_on_this_computer_alone_and_its_health_is_watched(compose:
     assert {"database", "files"} == {v for v in volumes if not v.startswith("./")} == set(compose["volumes"])
     mounted = [v for v in volumes if v.startswith("./")]
     assert all((MLFLOW / name).is_file() for name in mounted)
-
-

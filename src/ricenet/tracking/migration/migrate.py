@@ -17,6 +17,7 @@ from ricenet.tracking.migration.copied_models import (
     copy_logged_model,
     copy_versions,
     model_files,
+    model_id_of,
     version_plans,
 )
 from ricenet.tracking.migration.copied_runs import begun, files_of, fill, finish, history_of
@@ -94,7 +95,7 @@ def _migrate(
     project: Path, source: TrackingStore, target: TrackingStore, experiment: str, dry_run: bool, step: Step
 ) -> Migrated:
     versions = version_plans(source, target)
-    settled = {str(v.model_id) for plan in versions for v in plan.settled}
+    settled = {str(model_id_of(v)) for plan in versions for v in plan.settled}
     total, runs, models = Migrated(), dict[str, str](), dict[str, str]()
     for name, own in _experiments(source, experiment):
         if dry_run:
