@@ -1,4 +1,4 @@
-"""Make a bucket where it is missing: python make_bucket.py NAME. Address and keys come from the environment."""
+"""Make a bucket where it is missing: python make_bucket.py NAME. Address and keys are the environment's."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def a_file(folder: Path) -> None:
 REFUSED: list[tuple[Callable[[Path], Any], tuple[str, ...], str]] = [
     (later_runs, (), "the server's database mlflow was made by a later MLflow"),
     (later_users, (), "the server's database mlflow_users was made by a later MLflow"),
-    (earlier_runs, (), "was made by an earlier MLflow. Back it up (`ricenet server backup`), then start once with"),
+    (earlier_runs, (), "by an earlier MLflow. Back it up (`ricenet server backup`), then start once with"),
     (no_database, (), "the server's database mlflow cannot be read: file is not a database"),
     (later_ricenet, (), "server.json is of format 99, this ricenet reads up to 1"),
     (torn_record, (), "server.json in server is no record of a server"),
@@ -214,7 +214,8 @@ def test_the_variable_names_the_store_where_params_do_not(
         assert chosen_uri("http://another:5000") == "http://another:5000"
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
-        "MLflow: tracking.uri http://another:5000 of params.yaml counts; MLFLOW_TRACKING_URI names another store"
+        "MLflow: tracking.uri http://another:5000 of params.yaml counts; "
+        "MLFLOW_TRACKING_URI names another store"
     )
 
 

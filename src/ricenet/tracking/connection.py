@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ricenet.config.validation import address_with_scheme
 from ricenet.runtime.errors import RegistryError
@@ -190,7 +190,8 @@ def _refused(uri: str, error: Exception) -> str:
     from mlflow.exceptions import MlflowException
 
     text = str(error)
-    status = error.get_http_status_code() if is_server(uri) and isinstance(error, MlflowException) else None
+    refusal: Any = error if is_server(uri) and isinstance(error, MlflowException) else None
+    status = None if refusal is None else refusal.get_http_status_code()
     if status == 401:
         return (
             "refuses the user name or password (401). Set the environment variables MLFLOW_TRACKING_USERNAME "

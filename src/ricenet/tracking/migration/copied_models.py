@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "MLmodel"
-READY = "READY"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def model_id_of(version: ModelVersion) -> str | None:
 def model_folder(model: LoggedModel) -> Path | None:
     """The folder of a logged model's files. Raises RegistryError: it is gone."""
     return artifact_folder(
-        model.artifact_location, f"model {model.name} {model.model_id}", str(model.status) == READY
+        model.artifact_location, f"model {model.name} {model.model_id}", str(model.status) == "READY"
     )
 
 
@@ -104,7 +103,7 @@ def copy_logged_model(
     run_id: on the server, of the run that logged it. before: what an earlier migration made. In the model's
     own description the ids and the place are exchanged for those of the server; all other files are the same.
     """
-    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
     client = target.client()
     if before is not None:
@@ -131,8 +130,8 @@ def copy_logged_model(
         ]
         client.log_batch(run_id, metrics=points)
         client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
-    if str(model.status) == READY:
-        client.finalize_logged_model(made.model_id, READY)
+    if model.status in (LoggedModelStatus.READY, LoggedModelStatus.FAILED):
+        client.finalize_logged_model(made.model_id, model.status)
     client.set_logged_model_tags(made.model_id, {WHOLE: "whole"})
     return str(made.model_id)
 

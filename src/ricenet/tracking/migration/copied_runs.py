@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.migration.stores import MIGRATED_FROM, WHOLE, artifact_folder, files_below
@@ -44,7 +44,8 @@ def fill(source: TrackingStore, run: Run, target: TrackingStore, copy: Run) -> N
     client.log_batch(run_id, metrics=_missing(source, run, target, copy))
     folder = files_of(run)
     if files_below(folder):
-        get_artifact_repository(str(copy.info.artifact_uri), target.uri).log_artifacts(str(folder))
+        repository: Any = get_artifact_repository(str(copy.info.artifact_uri), target.uri)
+        repository.log_artifacts(str(folder))
     tags = {name: text for name, text in run.data.tags.items() if name not in (PARENT, PUBLISHED)}
     client.log_batch(run_id, tags=[RunTag(name, text) for name, text in tags.items()])
 

@@ -77,6 +77,8 @@ class Cluster:
             secret.write_text(password, encoding="utf-8")
             _give(temporary, secret)
             options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums"]
+            # the whole folder is synced before it takes its name
+            options += ["--no-sync"]
             options += ["--username", RUNS, "--pwfile", str(secret), "--pgdata", str(temporary / "data")]
             self._run_owned("initdb", options, f"the cluster in {self.folder.parent.name} cannot be made")
             secret.unlink()

@@ -21,7 +21,14 @@ from ricenet.runtime.errors import ServerError
 from ricenet.runtime.files import locked, make_folder
 from ricenet.tracking.server.postgres import Cluster, find_cluster, require_postgresql
 from ricenet.tracking.server.schema import has_admin, require_schema
-from ricenet.tracking.server.server_folder import RUNS, USERS, ServerFolder, ServerRecord, write_secret
+from ricenet.tracking.server.server_folder import (
+    RUNS,
+    USERS,
+    DatabaseKind,
+    ServerFolder,
+    ServerRecord,
+    write_secret,
+)
 from ricenet.tracking.server.settings import LOOPBACK, SIGN_IN_KEPT_S, ServerSettings, require_password
 
 logger = logging.getLogger(__name__)
@@ -116,7 +123,7 @@ def _made(folder: ServerFolder, settings: ServerSettings) -> ServerRecord:
     return record
 
 
-def _kind(folder: ServerFolder, settings: ServerSettings) -> str:
+def _kind(folder: ServerFolder, settings: ServerSettings) -> DatabaseKind:
     if settings.database is not None:
         return settings.database
     if find_cluster(folder.cluster, folder.password_file) is not None:
