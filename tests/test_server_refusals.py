@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from ricenet.cli import app
 from ricenet.runtime.errors import RegistryError
-from ricenet.tracking.connection import chosen_uri
-from ricenet.tracking.server import postgres
+from ricenet.tracking.address import chosen_uri
+from ricenet.tracking.server import postgres, postgres_programs
 from ricenet.tracking.server.server_folder import ServerFolder, ServerRecord
 from ricenet.tracking.server.settings import ServerSettings
 from ricenet.tracking.settled import unless_unchanged
@@ -155,8 +155,8 @@ def test_one_command_at_a_time_has_a_folder(tmp_path: Path) -> None:
 
 
 def test_postgresql_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres.shutil, "which", lambda _: None)
-    monkeypatch.setattr(postgres, "INSTALLED", tmp_path / "nowhere")
+    monkeypatch.setattr(postgres_programs.shutil, "which", lambda _: None)
+    monkeypatch.setattr(postgres_programs, "INSTALLED", tmp_path / "nowhere")
     asked = start(tmp_path / "new", "--database", "postgresql")
     assert "PostgreSQL is not installed" in asked
     assert "apt install postgresql" in asked
@@ -167,7 +167,7 @@ def test_postgresql_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: p
 
 
 def test_a_cluster_of_another_postgresql_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_installed", lambda: {15: Path("/usr/lib/postgresql/15/bin")})
+    monkeypatch.setattr(postgres, "installed", lambda: {15: Path("/usr/lib/postgresql/15/bin")})
     folder = made(tmp_path / "server", "postgresql")
     (folder.cluster / "data").mkdir(parents=True)
     (folder.cluster / "data/PG_VERSION").write_text("12\n")

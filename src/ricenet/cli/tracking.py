@@ -21,7 +21,7 @@ def migrate(
     A second call copies what is new since the first. Nothing here is changed.
     """
     from ricenet.config.params import read_params
-    from ricenet.tracking.connection import chosen_uri
+    from ricenet.tracking.address import chosen_uri
     from ricenet.tracking.migration.migrate import migrate as migrated
 
     log_to_stderr()

@@ -22,7 +22,8 @@ def ui(
     printed.
     """
     from ricenet.config.params import read_params
-    from ricenet.tracking.connection import chosen_uri, is_server, open_store
+    from ricenet.tracking.address import chosen_uri, is_server
+    from ricenet.tracking.connection import open_store
 
     log_to_stderr()
     with mendable_errors():

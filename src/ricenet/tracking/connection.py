@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ricenet.config.validation import address_with_scheme
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_found
 from ricenet.runtime.git import home_of
+from ricenet.tracking.address import SQLITE, VARIABLE, address_of, chosen_uri, is_server, redacted
 from ricenet.tracking.moved_project import follow, is_same_place
 
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SQLITE = "sqlite:///"
-VARIABLE = "MLFLOW_TRACKING_URI"
-"""The environment variable that names the store where params.yaml does not."""
-USER_INFO = re.compile(r"://[^\s'\"]*@")
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the web page opens in the view for language models, where runs cannot be compared."""
 
@@ -102,66 +97,6 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
                 raise _of_another_folder(found, artifacts, REBUILD if uri is None else _foreign(address))
         _show_again(client, found)
         return TrackingStore(address, found.experiment_id)
-
-
-def chosen_uri(uri: str | None) -> str | None:
-    """The address of the store: that of params.yaml, or else of MLFLOW_TRACKING_URI; None: the local store.
-
-    uri: of params.yaml. Where both are set and differ, a line says so, once.
-    Raises RegistryError: the variable holds no address with a scheme, or the address holds a password.
-    """
-    given = os.environ.get(VARIABLE, "").strip() or None
-    if uri is None and given is not None:
-        try:
-            address_with_scheme(given)
-        except ValueError as error:
-            raise RegistryError(f"{VARIABLE}: {error}, or unset it") from None
-    refuse_credentials(given if uri is None else uri, VARIABLE if uri is None else "tracking.uri")
-    if differs(uri):
-        _say_once(
-            f"MLflow: tracking.uri {redacted(str(uri))} of params.yaml counts; {VARIABLE} names another store"
-        )
-    return given if uri is None else uri
-
-
-def differs(uri: str | None) -> bool:
-    """Whether params.yaml and MLFLOW_TRACKING_URI name two stores. uri: of params.yaml."""
-    given = os.environ.get(VARIABLE, "").strip()
-    return uri is not None and given != "" and given.rstrip("/") != uri.rstrip("/")
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    logger.warning("%s", line)
-
-
-def is_server(uri: str | None) -> bool:
-    """Whether an address is that of an MLflow server, not of a database."""
-    return uri is not None and uri.lower().startswith(("http://", "https://"))
-
-
-def refuse_credentials(uri: str | None, setting: str = "tracking.uri") -> None:
-    """Refuse a server's address that holds a user's name or password, without repeating them.
-
-    setting: where it stands.
-
-    Raises RegistryError.
-    """
-    if uri is not None and is_server(uri) and "@" in uri:
-        raise RegistryError(
-            f"{setting} {redacted(uri)} holds a user name or password, which logs and reports would "
-            "show. Leave it out up to the @, and set the environment variables MLFLOW_TRACKING_USERNAME "
-            "and MLFLOW_TRACKING_PASSWORD instead"
-        )
-
-
-def redacted(text: str) -> str:
-    """A text without the user names and passwords of the addresses in it.
-
-    >>> redacted("cannot reach postgresql://ann:secret@db.example.org/runs")
-    'cannot reach postgresql://***@db.example.org/runs'
-    """
-    return USER_INFO.sub("://***@", text)
 
 
 def mlflow_failures() -> tuple[type[Exception], ...]:
@@ -282,15 +217,6 @@ def prepare_mlflow() -> None:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def address_of(uri: str | None, home: Path) -> str:
-    """Where runs are recorded, as MLflow is told. uri: of params.yaml. home: the project's own folder."""
-    if uri is None:
-        return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
-    return uri
 
 
 def _foreign(address: str) -> str:

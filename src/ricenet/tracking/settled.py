@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ricenet.config.params import PARAMS_FILE, TrackingParams
 from ricenet.runtime.files import read_known, write_json
 from ricenet.runtime.git import home_of
-from ricenet.tracking.connection import chosen_uri
+from ricenet.tracking.address import chosen_uri
 
 T = TypeVar("T")
 

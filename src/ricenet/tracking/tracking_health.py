@@ -12,7 +12,7 @@ from pathlib import Path
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.git import home_of
 from ricenet.runtime.probe import Answer, place_text
-from ricenet.tracking.connection import (
+from ricenet.tracking.address import (
     SQLITE,
     VARIABLE,
     address_of,

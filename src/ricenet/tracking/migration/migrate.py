@@ -12,7 +12,8 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
 from ricenet.runtime.git import home_of
 from ricenet.runtime.store import STAGE_LOCK, STORE
-from ricenet.tracking.connection import TrackingStore, address_of, mlflow_errors, open_store
+from ricenet.tracking.address import address_of
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store
 from ricenet.tracking.migration.copied_models import (
     copy_logged_model,
     copy_versions,

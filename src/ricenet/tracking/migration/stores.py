@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from ricenet.runtime.errors import RegistryError
-from ricenet.tracking.connection import REBUILD, SQLITE, TrackingStore
+from ricenet.tracking.address import SQLITE
+from ricenet.tracking.connection import REBUILD, TrackingStore
 from ricenet.tracking.runs import KEY, PARENT, PUBLISHED, SET_KEY, search_runs
 
 if TYPE_CHECKING:

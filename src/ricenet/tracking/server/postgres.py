@@ -11,11 +11,9 @@ import contextlib
 import importlib.util
 import logging
 import os
-import re
 import shlex
-import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,13 @@ from typing import Any
 from ricenet.runtime.errors import ServerError
 from ricenet.runtime.files import atomic_folder
 from ricenet.runtime.full_disk import MAKE_ROOM, full_disk
+from ricenet.tracking.server.postgres_programs import installed, listed
 from ricenet.tracking.server.server_folder import RUNS
 
 logger = logging.getLogger(__name__)
 
 USER = "postgres"
 """Whom root lets run PostgreSQL."""
-INSTALLED = Path("/usr/lib/postgresql")
-"""Where Debian keeps the programs of each major version, outside the path."""
 SOCKET_BYTES = 107
 """The longest name of a Unix socket that Linux takes."""
 START_S, STOP_S = 120, 120
@@ -194,7 +191,7 @@ def find_cluster(folder: Path, password_file: Path) -> Cluster | None:
 
     Raises ServerError: another major version of PostgreSQL made the cluster, or Python's driver is missing.
     """
-    if not (found := _installed()):
+    if not (found := installed()):
         return None
     if importlib.util.find_spec("psycopg") is None:
         raise ServerError(
@@ -205,7 +202,7 @@ def find_cluster(folder: Path, password_file: Path) -> Cluster | None:
     major = int(made_by.read_text(encoding="ascii")) if made_by.exists() else max(found)
     if major not in found:
         raise ServerError(
-            f"PostgreSQL {major} made the server's database, but {_listed(found)} is installed. Install "
+            f"PostgreSQL {major} made the server's database, but {listed(found)} is installed. Install "
             f"PostgreSQL {major}; to change to another version, back up with the old one and restore with "
             "the new one (docs/server.md)"
         )
@@ -225,23 +222,7 @@ def require_postgresql(folder: Path, password_file: Path) -> Cluster:
 
 def major_version(cluster: Cluster) -> int:
     """Of the programs that run a cluster."""
-    return next(major for major, programs in _installed().items() if programs == cluster.programs)
-
-
-def _installed() -> Mapping[int, Path]:
-    """Major version -> the folder of its programs."""
-    on_path = shutil.which("initdb")
-    # a link on the path may stand alone, without the programs beside it
-    places = [Path(on_path).resolve().parent] if on_path else []
-    places += [path.parent for path in INSTALLED.glob("*/bin/initdb")]
-    found: dict[int, Path] = {}
-    for place in places:
-        said = subprocess.run(
-            [str(place / "initdb"), "--version"], capture_output=True, text=True, check=False
-        ).stdout
-        if match := re.search(r"(\d+)", said):
-            found.setdefault(int(match[1]), place)
-    return found
+    return next(major for major, programs in installed().items() if programs == cluster.programs)
 
 
 def _owner() -> dict[str, Any]:
@@ -278,7 +259,3 @@ def _require(done: subprocess.CompletedProcess[str], failed: str, folder: Path) 
     if "No space left" in said:
         raise ServerError(f"{failed}: {full_disk(folder)}. {MAKE_ROOM}")
     raise ServerError(f"{failed}: {said[:500] or f'exit status {done.returncode}'}")
-
-
-def _listed(found: Mapping[int, Path]) -> str:
-    return ", ".join(str(major) for major in sorted(found))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import configparser
 import contextlib
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from ricenet.runtime.errors import ServerError
 from ricenet.runtime.files import locked, make_folder
+from ricenet.tracking.server.mlflow_process import ended_by_signals, run_until_it_ends
 from ricenet.tracking.server.postgres import Cluster, find_cluster, require_postgresql
 from ricenet.tracking.server.schema import has_admin, require_schema
 from ricenet.tracking.server.server_folder import (
@@ -29,11 +23,10 @@ from ricenet.tracking.server.server_folder import (
     ServerRecord,
     write_secret,
 )
-from ricenet.tracking.server.settings import LOOPBACK, SIGN_IN_KEPT_S, ServerSettings, require_password
+from ricenet.tracking.server.settings import SIGN_IN_KEPT_S, ServerSettings, require_password
 
 logger = logging.getLogger(__name__)
 
-START_S, STOP_S, EVERY_S = 180.0, 20.0, 0.2
 NOT_FOR_MLFLOW = ("MLFLOW_TRACKING_", "MLFLOW_AUTH_", "MLFLOW_REGISTRY_URI", "RICENET_SERVER_")
 """Environment variables of clients and of this command, which MLflow's server shall not take for its own."""
 
@@ -48,7 +41,7 @@ def serve(
     absent, the databases do not fit the installed MLflow, or MLflow stops by itself.
     """
     _require_port(settings)
-    with alone(folder), _ended_by_signals():
+    with alone(folder), ended_by_signals():
         record = _made(folder, settings)
         cluster = cluster_of(folder, record)
         with contextlib.nullcontext() if cluster is None else cluster.running():
@@ -60,7 +53,7 @@ def serve(
             environment = _environment(
                 folder, record, settings, require_password(password) if is_new else None
             )
-            _run(_command(folder, record, settings), environment, settings, password, ready)
+            run_until_it_ends(_command(folder, record, settings), environment, settings, password, ready)
 
 
 @contextlib.contextmanager
@@ -187,84 +180,3 @@ def _command(folder: ServerFolder, record: ServerRecord, settings: ServerSetting
     if hosts:
         options |= {"--allowed-hosts": ",".join(hosts), "--cors-allowed-origins": ",".join(origins)}
     return [sys.executable, "-m", "mlflow", "server", *(word for pair in options.items() for word in pair)]
-
-
-def _run(
-    command: list[str],
-    environment: dict[str, str],
-    settings: ServerSettings,
-    password: str | None,
-    ready: Callable[[str], None],
-) -> None:
-    # a session of its own: Ctrl-C reaches this process alone, which stops MLflow before its database
-    process = subprocess.Popen(command, env=environment, start_new_session=True, cwd=Path("/"))
-    try:
-        _wait_until_it_answers(process, settings)
-        if settings.host not in LOOPBACK:
-            logger.warning("without TLS passwords travel readably: put a proxy before it (docs/server.md)")
-        if password is not None and not _signs_in(settings, password):
-            logger.warning(
-                "the password in the environment is not that of the user %s, which was set before",
-                settings.admin,
-            )
-        ready(settings.address)
-        status = process.wait()
-    finally:
-        _stop(process)
-    raise ServerError(f"MLflow's server stopped by itself (status {status}); its last lines above say why")
-
-
-def _wait_until_it_answers(process: subprocess.Popen[bytes], settings: ServerSettings) -> None:
-    end = time.monotonic() + START_S
-    while process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{settings.address}/health", timeout=5):
-            return
-        if time.monotonic() > end:
-            raise ServerError(f"MLflow's server does not answer after {START_S:.0f} s; try again")
-        time.sleep(EVERY_S)
-    raise ServerError(
-        f"MLflow's server does not start (status {process.returncode}); its last lines above say why"
-    )
-
-
-def _signs_in(settings: ServerSettings, password: str) -> bool:
-    request = urllib.request.Request(f"{settings.address}/api/2.0/mlflow/users/current")
-    credentials = base64.b64encode(f"{settings.admin}:{password}".encode()).decode()
-    request.add_header("Authorization", f"Basic {credentials}")
-    try:
-        with urllib.request.urlopen(request, timeout=30):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code != 401
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End MLflow and its workers, by force where they do not end in time."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        logger.warning("MLflow's server does not end; it is stopped by force")
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, and let neither interrupt what is done at its end."""
-    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in stopping}
-
-    def end(_number: int, _frame: object) -> None:
-        for number in stopping:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in stopping:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
