@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from ricenet.cli import app
 from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.tables import table_text
+from ricenet.tracking.connection import mlflow_at
 from ricenet.tracking.own_record import note_registered, own_ensembles
 from ricenet.tracking.promotion import FORCED_PAST, PROMOTED, REASON, Gate
 from ricenet.tracking.register_models import register_ensembles
@@ -60,7 +61,9 @@ class Registered:
 
     def reset(self) -> None:
         """No champions, no promotions, no votes, and the files as they were."""
-        client = self.store.client()
+        with mlflow_at(self.store.uri):
+            # MLflow registers by the address that its process was told last, be it by another test
+            client = self.store.client()
         for model in client.search_registered_models():
             for alias in model.aliases:
                 client.delete_registered_model_alias(model.name, alias)

@@ -247,18 +247,17 @@ def test_after_a_migration_there_is_nothing_to_publish(moving: Registered, serve
     assert contents(server.uri, ["rice-net"]) == before
 
 
-def test_what_was_published_there_already_is_not_doubled(
-    moving: Registered, server: DepartmentServer
-) -> None:
-    name, prefix = "published before", "published"
-    local = open_store(moving.project, None, name)
-    for store in (local, open_store(moving.project, server.uri, name)):
-        register_ensembles(moving.project, store, prefix)
+def test_what_was_published_there_already_is_not_doubled(tmp_path: Path, server: DepartmentServer) -> None:
+    project, name, prefix = make_project(tmp_path / "project"), "published before", "published"
+    store_of(project)
+    local = open_store(project, None, name)
+    for store in (local, open_store(project, server.uri, name)):
+        register_ensembles(project, store, prefix)
     make_champion(local, promotable_version(local, prefix, "dose"))
 
-    done = migrate.migrate(moving.project, server.uri, name, dry_run=False)
-    assert done == Migrated(aliases=done.aliases, runs_there=done.runs_there, versions_there=5)
-    # those of the project's other experiment came with an earlier migration
+    done = migrate.migrate(project, server.uri, name, dry_run=False)
+    # two sets, each a run with two folds
+    assert done == Migrated(aliases=1, runs_there=6, versions_there=2)
     there = contents(server.uri, [name])
     assert len(there["runs"]) == 6
     assert len(there["models"][f"{prefix}-dose"]["versions"]) == 1

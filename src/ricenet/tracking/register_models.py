@@ -139,9 +139,11 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         "ricenet.version": ricenet.__version__,
         **{f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS},
     }
-    version = client.create_model_version(
-        name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
-    )
+    # a database's registry looks the model up in the process's own store alone
+    with mlflow_at(store.uri):
+        version = client.create_model_version(
+            name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
+        )
     return str(version.version)
 
 
