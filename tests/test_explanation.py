@@ -31,7 +31,8 @@ from ricenet.evaluation.evidence.calibration import fit_temperature
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.occlusion.explain_cohort import explain_subjects, write_case
 from ricenet.evaluation.occlusion.explained_case import Explanation, structure_doses
-from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
+from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds
+from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer, interval_of_mean
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
@@ -206,7 +207,9 @@ def test_of_one_volume_hiding_it_alone_is_not_computed_again(project):
 
 def test_untrained_weights_repeat_and_are_not_those_from_which_training_started(project):
     def weights(fold):
-        return explainer(project)._untrained(fold).conv1.weight.detach().cpu()
+        made = explainer(project)
+        one = SubjectExplainer(made.ensemble, made.settings, made.seed, synthetic=True)
+        return one._untrained(fold).conv1.weight.detach().cpu()
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(0))
