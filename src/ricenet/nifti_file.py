@@ -77,6 +77,13 @@ def read_nifti_file(path: Path) -> NiftiFile:
     return NiftiFile(header, extensions, np.asarray(image.affine, dtype=np.float64), scaling, data)
 
 
+def read_nifti_affine(path: Path) -> NDArray[np.float64]:
+    """The affine (4, 4) world from voxel, from the header alone. Raises as `read_nifti_file`."""
+    with _unpacked(path) as stream:
+        header, _ = _header(stream.read(_HEADER_BYTES))
+    return np.asarray(header.get_best_affine(), dtype=np.float64)
+
+
 def header_shape(header: Any) -> tuple[int, int, int]:
     """The shape without further dimensions of one element. Raises ValueError: more or fewer than three."""
     shape = tuple(int(n) for n in header.get_data_shape())

@@ -14,6 +14,7 @@ from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote
+from ricenet.cli.serve import serve
 from ricenet.cli.store_commands import store_app
 from ricenet.cli.ui import ui
 
@@ -27,6 +28,6 @@ app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
-for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, ui):
+for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, serve, ui):
     app.command()(command)
 app.command(context_settings=OWN_OPTIONS)(predict)
