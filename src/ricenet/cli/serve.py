@@ -14,15 +14,15 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 logger = logging.getLogger(__name__)
 
 _OVER_THE_NETWORK = (
-    "note: others reach this address over the network, and the service itself speaks plain HTTP: scans and the "
-    "token would be read on the way. Put a proxy with TLS before it (docs/serve.md)"
+    "note: others reach this address over the network, and the service itself speaks plain HTTP: scans and "
+    "the token would be read on the way. Put a proxy with TLS before it (docs/serve.md)"
 )
 
 
 def serve(
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; others than this machine's: behind TLS.")
-    ] = ("127.0.0.1"),
+    host: Annotated[str, typer.Option(help="Address to listen at; not this machine alone: behind TLS.")] = (
+        "127.0.0.1"
+    ),
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8741,
     allowed_host: Annotated[
         list[str] | None,

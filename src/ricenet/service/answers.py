@@ -21,8 +21,8 @@ PREDICTION = {
     "modality_set": "post_op+event+dose",
     "label": "rice",
     "three_way": "indeterminate",
-    "three_way_why": "5 of 5 folds vote for rice, and the calibrated p_rice is 0.7312: a confidence of 0.7312 "
-    "in rice, and 0.7904 is needed for an answer",
+    "three_way_why": "5 of 5 folds vote for rice, and the calibrated p_rice is 0.7312: a confidence of "
+    "0.7312 in rice, and 0.7904 is needed for an answer",
     "p_rice_calibrated": 0.7312,
     "p_rice": 0.9912,
     "confidence": 0.7312,
@@ -58,9 +58,9 @@ class Accepted(Record):
 class PredictionAnswer(Record):
     """A prediction, as `ricenet predict` prints it: probabilities of RICE to four places.
 
-    model, version, digest: of the model that was loaded when the service started. three_way: rice, recurrence,
-    indeterminate, or n/a where the version holds no evidence. used: names of the volumes and variables that
-    the networks saw. measurements: brain volume in ml, doses in Gy, spacings in mm, similarities.
+    model, version, digest: of the model that was loaded when the service started. three_way: rice,
+    recurrence, indeterminate, or n/a where the version holds no evidence. used: names of the volumes and
+    variables that the networks saw. measurements: brain volume in ml, doses in Gy, spacings in mm, similarities.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": PREDICTION})
@@ -103,12 +103,12 @@ class CaseAnswer(Record):
     step: str | None = None
     share_done: _Probability | None = None
     seconds_left: Annotated[float, Field(ge=0)] | None = None
-    problems: list[str] = []
+    problems: list[str] = Field(default_factory=list)
     error: str | None = None
     prediction: PredictionAnswer | None = None
     explanation: ExplanationState = "none"
     explanation_error: str | None = None
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = Field(default_factory=dict)
     seconds_kept: Annotated[float, Field(ge=0)] | None = None
 
 

@@ -28,7 +28,7 @@ from ricenet.service.submission import read_form, stored_case
 
 def build_app(service: Service) -> FastAPI:
     """The application. service: its cases are running."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, responses=ALWAYS)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, responses=ALWAYS)
     app.state.service = service
     app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     hosts = list(service.cases.settings.hosts)
@@ -38,7 +38,7 @@ def build_app(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(QueueFull, _full)
     app.get("/", response_class=HTMLResponse)(page)
-    app.get("/health", responses=NO_TOKEN)(health)
+    app.get("/health", responses=NO_TOKEN, response_model_exclude_none=True)(health)
     guarded = [Depends(require_token)]
     app.get("/model", dependencies=guarded, responses=NO_TOKEN)(model)
     app.get("/openapi.json", dependencies=guarded, responses=NO_TOKEN)(document)

@@ -1,4 +1,4 @@
-"""What the worker process does with a case: checks, prediction, occlusion map, all in the case's own folder."""
+"""What the worker process does with a case, all in the case's own folder: checks, prediction, map."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ class CaseWork:
 def problems_of(error: RicenetError) -> list[str]:
     """The single problems of an error that lists several, with fields in place of the command's options.
 
-    >>> problems_of(RicenetError("case: 2 problem(s)\\n  - event: is flat. See --dose-of\\n  - dose: is flat"))
-    ['event: is flat. See dose_of', 'dose: is flat']
+    >>> problems_of(RicenetError("case: 2 problem(s)\\n  - event: flat. See --dose-of\\n  - dose: flat"))
+    ['event: flat. See dose_of', 'dose: flat']
     >>> problems_of(RicenetError("case: age_years: 'old' is no number"))
     ["age_years: 'old' is no number"]
     """

@@ -76,7 +76,8 @@ class Case:
         if step != self.step:
             self.end_step(now)
             self.step, self.step_began = step, now
-        self.share = share
+        # an occlusion map is made in several rounds, each of which counts from the start
+        self.share = share if self.share is None or share is None else max(share, self.share)
 
     def end_step(self, now: float) -> None:
         """Note how long the step took that ends."""

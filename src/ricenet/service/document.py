@@ -13,8 +13,8 @@ from ricenet.service.answers import ErrorAnswer, FaultAnswer, RefusalAnswer
 Responses = dict[int | str, dict[str, Any]]
 
 DESCRIPTION = (
-    "One case at a time is predicted by the model that was loaded when the service started. Research use only: "
-    "not a medical device, not for clinical use."
+    "One case at a time is predicted by the model that was loaded when the service started. "
+    "Research use only: not a medical device, not for clinical use."
 )
 
 

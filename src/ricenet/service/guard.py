@@ -1,4 +1,4 @@
-"""What surrounds every request: a line in the log that identifies nobody, headers, and faults of the program."""
+"""What surrounds every request: a line in the log that identifies nobody, headers, faults."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and see to its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -14,7 +14,7 @@ PACKAGE = "ricenet.service"
 
 @functools.cache
 def page_text() -> str:
-    """The page as HTML. It is the same for everybody, and says nothing of the model before it has the token."""
+    """The page as HTML, the same for everybody: it asks for the model once it has the token."""
     return render(PACKAGE, "page.html", "page.css", script=template_text(PACKAGE, "page.js"))
 
 

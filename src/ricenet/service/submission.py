@@ -1,4 +1,4 @@
-"""From a multipart request to the files and statements of a case; all that is wrong with it is told at once."""
+"""From a multipart request to a case; all that is wrong with it is told at once."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Fields:
         declared = record.volumes
         if taken := [name for name in declared.names if name in STATED]:
             raise RegistryError(
-                f"the model {record.modality_set} has a volume called {taken[0]}, which is the name of a field "
-                "of the service. Give it another name in params.yaml, and train again"
+                f"the model {record.modality_set} has a volume called {taken[0]}, which is the name of a "
+                "field of the service. Give it another name in params.yaml, and train again"
             )
         return cls(
             tuple(declared.names),
@@ -182,10 +182,13 @@ def _variable_problems(variables: Mapping[str, str], fields: Fields) -> list[str
         if name not in fields.variables:
             known = ", ".join(fields.variables) or "none"
             problems.append(f"{_name(VARIABLE + name)}: not a variable of this model, which takes {known}")
-        elif fields.variables[name] == "number" and text.strip() not in ("", "n/a"):
-            if number_in(text.strip()) is None:
-                problems.append(f"{VARIABLE}{name}: is no number")
+        elif fields.variables[name] == "number" and not _is_number_or_unknown(text.strip()):
+            problems.append(f"{VARIABLE}{name}: is no number")
     return problems
+
+
+def _is_number_or_unknown(text: str) -> bool:
+    return text in ("", "n/a") or number_in(text) is not None
 
 
 def _statement(
@@ -217,5 +220,5 @@ def _shown(name: str, fields: Fields) -> str:
 
 
 def _name(name: str) -> str:
-    """A field's name that the sender made up, as far as it can be told: it may be a file's, with a patient's."""
+    """A field's name that the sender made up, as far as it can be told: it may be that of a file."""
     return name if re.fullmatch(r"[a-z][a-z0-9_.+]{0,39}", name) else "a field of an unknown name"

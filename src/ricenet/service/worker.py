@@ -55,7 +55,10 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: an answer, problems of the case, or an error. fault: frames of an unforeseen one."""
+    """What became of a task: an answer, problems of the case, or an error.
+
+    fault: frames of an unforeseen error.
+    """
 
     answer: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()

@@ -51,7 +51,7 @@
   const showModel = (model) => {
     at("model").textContent =
       `Model ${model.model}, version ${model.version}. At most ${model.upload_mb} MB a case; ` +
-      `what is sent is removed once the case is predicted, the answer ${duration(model.kept_seconds)} later.`;
+      `the files are removed once the case is predicted, all the rest ${duration(model.kept_seconds)} later.`;
     at("volumes").replaceChildren(...model.volumes.map((volume) => {
       const control = element("input", undefined, { type: "file", id: `volume-${volume.name}`, name: volume.name, accept: ".gz,.nii,.zip" });
       control.required = volume.needed;
