@@ -60,7 +60,8 @@ class PredictionAnswer(Record):
 
     model, version, digest: of the model that was loaded when the service started. three_way: rice,
     recurrence, indeterminate, or n/a where the version holds no evidence. used: names of the volumes and
-    variables that the networks saw. measurements: brain volume in ml, doses in Gy, spacings in mm, similarities.
+    variables that the networks saw. measurements: brain volume in ml, doses in Gy, spacings in mm,
+    similarities.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": PREDICTION})

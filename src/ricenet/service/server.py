@@ -9,13 +9,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.service.case_work import CaseWork
 from ricenet.service.cases import open_cases
 from ricenet.service.settings import ServiceSettings
 from ricenet.training.ensemble import read_record
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +48,27 @@ def run_service(
         logger.info("loading %s version %s (digest %s)", *_named(work))
         with open_cases(project, work, settings) as cases:
             app = build_app(Service(cases, token, model_answer(work, record, settings), fields))
-            config = uvicorn.Config(
-                app,
-                # its own log would hold paths, queries and messages of errors
-                access_log=False,
-                log_config=None,
-                log_level="critical",
-                server_header=False,
-                lifespan="off",
-                limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
             shown = f"[{host}]" if ":" in host else host
             logger.info("ready: http://%s:%d/ (Ctrl-C stops it)", shown, port)
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(uvicorn_settings(app)).run(sockets=[listener])
     logger.info("stopped; every case is removed")
+
+
+def uvicorn_settings(app: ASGIApp) -> uvicorn.Config:
+    """How the web server runs the application."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        # its own log would hold paths, queries and messages of errors
+        access_log=False,
+        log_config=None,
+        log_level="critical",
+        server_header=False,
+        lifespan="off",
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
 
 
 def _named(work: CaseWork) -> tuple[str, str, str]:
