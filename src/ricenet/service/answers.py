@@ -128,7 +128,7 @@ class VariableAnswer(Record):
     name: str
     kind: Literal["number", "category"]
     unit: str | None = None
-    levels: list[str] | None = None
+    levels: tuple[str, ...] | None = None
 
 
 class ModelAnswer(Record):

@@ -38,7 +38,9 @@ def build_app(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(QueueFull, _full)
     app.get("/", response_class=HTMLResponse)(page)
-    app.get("/health", responses=NO_TOKEN, response_model_exclude_none=True)(health)
+    # the token is not needed, which FastAPI cannot say
+    optional = {"security": [{}]}
+    app.get("/health", responses=NO_TOKEN, response_model_exclude_none=True, openapi_extra=optional)(health)
     guarded = [Depends(require_token)]
     app.get("/model", dependencies=guarded, responses=NO_TOKEN)(model)
     app.get("/openapi.json", dependencies=guarded, responses=NO_TOKEN)(document)

@@ -61,9 +61,18 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(title="RICE-NET", version=__version__, description=DESCRIPTION, routes=app.routes)
         for operations in made["paths"].values():
             for operation in operations.values():
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
+                _correct(operation["responses"])
         for name in ("HTTPValidationError", "ValidationError"):
             made["components"]["schemas"].pop(name, None)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _correct(answers: dict[str, Any]) -> None:
+    """Drop the validation that no route does; errors are JSON, also where the answer is a page."""
+    if "HTTPValidationError" in str(answers.get("422")):
+        del answers["422"]
+    for status, answer in answers.items():
+        content = answer.get("content", {})
+        if int(status) >= 400 and "text/html" in content:
+            content["application/json"] = content.pop("text/html")

@@ -10,7 +10,6 @@ from ricenet.service.settings import ServiceSettings
 from ricenet.service.submission import Fields
 from ricenet.tracking.registry import RegisteredEnsemble
 from ricenet.training.ensemble import EnsembleRecord
-from ricenet.vocabulary import VariableSpec
 
 
 def case_work(registered: RegisteredEnsemble, predictor: Predictor, explain: ExplainParams) -> CaseWork:
@@ -35,7 +34,7 @@ def model_answer(work: CaseWork, record: EnsembleRecord, settings: ServiceSettin
             for spec in record.volumes
         ],
         variables=[
-            VariableAnswer(name=spec.name, kind=spec.kind, unit=spec.unit, levels=_levels(spec, record))
+            VariableAnswer(name=spec.name, kind=spec.kind, unit=spec.unit, levels=fields.levels[spec.name])
             for spec in record.variables
             if not spec.measured
         ],
@@ -43,16 +42,3 @@ def model_answer(work: CaseWork, record: EnsembleRecord, settings: ServiceSettin
         case_seconds=settings.case_seconds,
         kept_seconds=settings.kept_seconds,
     )
-
-
-def _levels(spec: VariableSpec, record: EnsembleRecord) -> list[str] | None:
-    """Those of a category that the training of every fold saw, so that all take them."""
-    if spec.kind != "category":
-        return None
-    of_folds = [
-        set(variable.levels)
-        for encoder in record.encoders
-        for variable in encoder.variables
-        if variable.spec.name == spec.name
-    ]
-    return sorted(set.intersection(*of_folds)) if of_folds else []

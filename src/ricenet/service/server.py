@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -46,12 +45,11 @@ def run_service(
     fields = Fields.of(record)
     with _listening(host, port) as listener, _ended_by_signal():
         logger.info("loading %s version %s (digest %s)", *_named(work))
-        with open_cases(project, work, settings) as cases:
+        with _told_at_the_end(), open_cases(project, work, settings) as cases:
             app = build_app(Service(cases, token, model_answer(work, record, settings), fields))
             shown = f"[{host}]" if ":" in host else host
             logger.info("ready: http://%s:%d/ (Ctrl-C stops it)", shown, port)
             uvicorn.Server(uvicorn_settings(app)).run(sockets=[listener])
-    logger.info("stopped; every case is removed")
 
 
 def uvicorn_settings(app: ASGIApp) -> uvicorn.Config:
@@ -69,6 +67,14 @@ def uvicorn_settings(app: ASGIApp) -> uvicorn.Config:
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+@contextmanager
+def _told_at_the_end() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        logger.info("stopped; every case is removed")
 
 
 def _named(work: CaseWork) -> tuple[str, str, str]:
@@ -99,7 +105,6 @@ def _ended_by_signal() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
-    os.umask(0o077)
     try:
         yield
     except KeyboardInterrupt:

@@ -22,12 +22,16 @@ from ricenet.importing.dose.statement import DoseStatement
 from ricenet.runtime.errors import RegistryError
 from ricenet.service.case_work import UPLOADS, CaseRequest
 from ricenet.training.ensemble import EnsembleRecord
+from ricenet.vocabulary import VariableSpec
 
 STATED = ("dose_of", "fractions", "prescription")
 """Fields that state something of the dose; prescription in Gy."""
 
 VARIABLE = "variable."
 """What the name of a variable's field begins with."""
+
+UNKNOWN = "n/a"
+"""Of a variable, as in a cohort's table; leaving it out says the same."""
 
 MOST_FIELDS = 256
 MOST_FIELD_BYTES = 1024
@@ -37,11 +41,15 @@ _HEADROOM_BYTES = 2**16
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a case for one model. volumes, needed, optional: by name."""
+    """The fields of a case for one model.
+
+    volumes, needed: by name. levels: of variables that may be stated, those that the training of every fold
+    saw; None of a number. dose: the volume that it is.
+    """
 
     volumes: tuple[str, ...]
     needed: tuple[str, ...]
-    variables: Mapping[str, str]
+    levels: Mapping[str, tuple[str, ...] | None]
     dose: str | None
 
     @classmethod
@@ -56,7 +64,7 @@ class Fields:
         return cls(
             tuple(declared.names),
             tuple(spec.name for spec in declared if spec.required or spec in record.members),
-            {spec.name: spec.kind for spec in record.variables if not spec.measured},
+            {spec.name: _levels(spec, record) for spec in record.variables if not spec.measured},
             None if declared.dose is None else declared.dose.name,
         )
 
@@ -64,8 +72,9 @@ class Fields:
         """The request's body in OpenAPI."""
         file = {"type": "string", "format": "binary"}
         properties: dict[str, Any] = dict.fromkeys(self.volumes, file)
-        for name in self.variables:
-            properties[f"{VARIABLE}{name}"] = {"type": "string", "maxLength": MOST_FIELD_BYTES // 4}
+        for name, levels in self.levels.items():
+            known = {"type": "number"} if levels is None else {"type": "string", "enum": [*levels, UNKNOWN]}
+            properties[f"{VARIABLE}{name}"] = known
         if self.dose is not None:
             properties["dose_of"] = {"type": "string", "enum": ["course", "fraction"]}
             properties["fractions"] = {"type": "integer", "minimum": 1, "maximum": 1000}
@@ -84,6 +93,18 @@ class Fields:
                 }
             },
         }
+
+
+def _levels(spec: VariableSpec, record: EnsembleRecord) -> tuple[str, ...] | None:
+    if spec.kind != "category":
+        return None
+    of_folds = [
+        set(variable.levels)
+        for encoder in record.encoders
+        for variable in encoder.variables
+        if variable.spec.name == spec.name
+    ]
+    return tuple(sorted(set.intersection(*of_folds))) if of_folds else ()
 
 
 async def read_form(request: Request, most_bytes: int, seconds: float) -> FormData:
@@ -178,17 +199,18 @@ def _store(file: UploadFile, path: Path) -> None:
 
 def _variable_problems(variables: Mapping[str, str], fields: Fields) -> list[str]:
     problems = []
-    for name, text in variables.items():
-        if name not in fields.variables:
-            known = ", ".join(fields.variables) or "none"
+    for name, text in ((name, text.strip()) for name, text in variables.items()):
+        if name not in fields.levels:
+            known = ", ".join(fields.levels) or "none"
             problems.append(f"{_name(VARIABLE + name)}: not a variable of this model, which takes {known}")
-        elif fields.variables[name] == "number" and not _is_number_or_unknown(text.strip()):
-            problems.append(f"{VARIABLE}{name}: is no number")
+        elif text not in ("", UNKNOWN):
+            levels = fields.levels[name]
+            if levels is None and number_in(text) is None:
+                problems.append(f"{VARIABLE}{name}: is no number")
+            elif levels is not None and text not in levels:
+                known = ", ".join(levels) or "none"
+                problems.append(f"{VARIABLE}{name}: was not seen in training, which knows {known}")
     return problems
-
-
-def _is_number_or_unknown(text: str) -> bool:
-    return text in ("", "n/a") or number_in(text) is not None
 
 
 def _statement(

@@ -179,6 +179,7 @@ class Worker:
 def _child(pipe: Connection, work: Work, level: int) -> None:
     """The child: load, then one task after the other, until the parent hangs up."""
     os.setsid()
+    os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _follow_parent()
