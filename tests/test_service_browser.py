@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from served_cases import SECRET, app_of, live, tiny_files, work_of, write_ensemble
-from test_case_page_browser import BROWSER, DRIVER, OPTIONS, READY
-from test_case_page_browser import pytestmark as pytestmark
+from test_case_page_browser import BROWSER, DRIVER, OPTIONS, READY, pytestmark
 
 from ricenet.service.cases import open_cases
 from ricenet.service.settings import ServiceSettings
+
+__all__ = ["pytestmark"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,8 @@ def test_a_case_goes_from_the_token_to_its_occlusion_map(browser: Any, address: 
     assert browser.switch_to.active_element.get_attribute("id") == "volume-post_op"
     unnamed = browser.execute_script(
         """return [...document.querySelectorAll("#case input, #case select, button")]
-        .filter((c) => c.offsetHeight && !(c.textContent.trim() || c.labels?.[0]?.textContent.trim())).length;"""
+        .filter((c) => c.offsetHeight && !(c.textContent.trim() || c.labels?.[0]?.textContent.trim()))
+        .length;"""
     )
     assert unnamed == 0
     for name, content in tiny_files(tmp_path / "raw").items():

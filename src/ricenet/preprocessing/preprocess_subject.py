@@ -55,9 +55,6 @@ Registrations = Mapping[str, RigidResult]
 Began = Callable[[str], None]
 """Called with a step's name, for people who wait, when it begins."""
 
-Began = Callable[[str], None]
-"""Called with a step's name, for people, when it begins."""
-
 
 @dataclass(frozen=True)
 class PreprocessedSubject:

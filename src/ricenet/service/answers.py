@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -13,7 +13,7 @@ ExplanationState = Literal["none", "queued", "running", "done", "failed"]
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 
-PREDICTION = {
+PREDICTION: dict[str, Any] = {
     "notice": "Research use only: not a medical device, not for clinical use.",
     "model": "rice-net-post_op+event+dose",
     "version": "3",
@@ -35,7 +35,7 @@ PREDICTION = {
     "warnings": ["brain volume in ml is 884.736, but 900 to 2000 is plausible"],
     "measurements": {"brain_ml": 884.736},
 }
-CASE = {
+CASE: dict[str, Any] = {
     "id": "o5cQx1l0yq3WmA7nJw2hBg",
     "state": "running",
     "step": "brain extraction",

@@ -39,7 +39,7 @@ def build_app(service: Service) -> FastAPI:
     app.add_exception_handler(QueueFull, _full)
     app.get("/", response_class=HTMLResponse)(page)
     # the token is not needed, which FastAPI cannot say
-    optional = {"security": [{}]}
+    optional: dict[str, Any] = {"security": [{}]}
     app.get("/health", responses=NO_TOKEN, response_model_exclude_none=True, openapi_extra=optional)(health)
     guarded = [Depends(require_token)]
     app.get("/model", dependencies=guarded, responses=NO_TOKEN)(model)
