@@ -35,7 +35,8 @@ from served_cases import (
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CaseFiles
 from ricenet.runtime.errors import RicenetError
-from ricenet.service.cases import FOLDER, Case, Cases, open_cases
+from ricenet.service.case import Case
+from ricenet.service.cases import FOLDER, Cases, open_cases
 from ricenet.service.settings import TOKEN, ServiceSettings, token_of_environment
 
 Service = tuple[Client, Cases]
@@ -455,16 +456,14 @@ def test_files_of_cases_are_their_owners_alone(running: Service, files: dict[str
 
 
 def test_the_time_left_follows_the_last_case() -> None:
-    cases = Cases(Path(), None, ServiceSettings())  # type: ignore[arg-type]
-    case = Case("x", Path(), state="running")
+    case, usual = Case("x", Path(), state="running"), {"one": 2.0, "two": 6.0}
     case.begin("one", 0.0, 100.0)
-    assert cases._progress(case, 101.0) == (0.0, None)
-    cases._usual = {"one": 2.0, "two": 6.0}
+    assert case.progress(101.0, {}) == (0.0, None)
     # 1 s of 2 s, and 6 s to come
-    assert cases._progress(case, 101.0) == (0.125, 7.0)
+    assert case.progress(101.0, usual) == (0.125, 7.0)
     case.begin("two", 0.5, 103.0)
     # the first step took 3 s; of the second, 1 s of 6 s is over
-    assert cases._progress(case, 104.0) == (pytest.approx(4 / 9, abs=1e-3), 5.0)
+    assert case.progress(104.0, usual) == (pytest.approx(4 / 9, abs=1e-3), 5.0)
 
 
 # --- start and end ---

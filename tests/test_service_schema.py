@@ -21,8 +21,8 @@ from served_cases import SECRET, Client, app_of, live, parts, until, write_ensem
 from ricenet.service.answers import PREDICTION
 from ricenet.service.case_work import CaseRequest
 from ricenet.service.cases import Cases
+from ricenet.service.child import Outcome
 from ricenet.service.settings import ServiceSettings
-from ricenet.service.worker import Outcome
 
 
 class StubWorker:
@@ -151,5 +151,5 @@ def test_the_document_says_which_fields_a_case_has_and_what_needs_the_token(
     assert [key for key, needed in secured.items() if not needed] == [("/", "get")]
     assert [key for key, needed in secured.items() if {} in needed] == [("/health", "get")]
     statuses = set(found["paths"]["/cases"]["post"]["responses"])
-    assert statuses == {"202", "400", "401", "408", "413", "415", "422", "429", "500"}
+    assert statuses == {"202", "400", "401", "408", "413", "415", "422", "429", "500", "503", "507"}
     assert requests.get(address[0] + "/docs", timeout=10).status_code == 404

@@ -11,7 +11,8 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from starlette.exceptions import HTTPException
 
 from ricenet.service.answers import ModelAnswer
-from ricenet.service.cases import Case, Cases
+from ricenet.service.case import Case
+from ricenet.service.cases import Cases
 from ricenet.service.submission import Fields
 
 PAGE_COOKIE = "ricenet_page"

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from ricenet.runtime.full_disk import is_full
 from ricenet.service.access import (
     PAGE_COOKIE,
     Found,
@@ -20,6 +21,7 @@ from ricenet.service.access import (
 )
 from ricenet.service.answers import Accepted, CaseAnswer, HealthAnswer, ModelAnswer
 from ricenet.service.cases import QueueFull
+from ricenet.service.child import NO_ROOM
 from ricenet.service.document import ALWAYS, FULL, NO_CASE, NO_MAP, NO_TOKEN, NOT_DONE, SENT, document_of
 from ricenet.service.guard import Guard
 from ricenet.service.page import explanation_policy, page_policy, page_text
@@ -101,11 +103,16 @@ async def new_case(request: Request, response: Response, service: OfService) -> 
     cases, settings = service.cases, service.cases.settings
     with cases.new_case() as case:
         request.state.case_id = case.id
-        form = await read_form(request, settings.upload_bytes, settings.upload_seconds)
         try:
-            made = await stored_case(form, service.fields, case.folder)
-        finally:
-            await form.close()
+            form = await read_form(request, settings.upload_bytes, settings.upload_seconds)
+            try:
+                made = await stored_case(form, service.fields, case.folder)
+            finally:
+                await form.close()
+        except OSError as error:
+            if is_full(error):
+                raise HTTPException(507, NO_ROOM) from None
+            raise
         if isinstance(made, list):
             return JSONResponse({"detail": f"{len(made)} problem(s)", "problems": made}, 422)
         cases.submit(case, made)

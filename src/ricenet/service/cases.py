@@ -13,16 +13,17 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from ricenet.runtime.execution import trace_without_messages
 from ricenet.runtime.temporary import clear, left_behind, partial_folder
-from ricenet.service.answers import CaseAnswer, ExplanationState, PredictionAnswer, State
-from ricenet.service.case_work import KEPT, PAGE, UPLOADS, CaseRequest
+from ricenet.service.answers import CaseAnswer
+from ricenet.service.case import Case
+from ricenet.service.case_work import UPLOADS, CaseRequest
+from ricenet.service.child import Outcome, Work
 from ricenet.service.settings import ServiceSettings
-from ricenet.service.worker import TEMPORARY, Outcome, Work, Worker
+from ricenet.service.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -41,49 +42,6 @@ class QueueFull(Exception):
     def __init__(self, retry_seconds: int) -> None:
         self.retry_seconds = retry_seconds
         super().__init__()
-
-
-@dataclass
-class Case:
-    """A case and where it stands; changed under the lock of its `Cases` alone.
-
-    page_key: opens the page of its occlusion map. ended_at: of the clock `time.monotonic`, when it was done,
-    refused or failed; what is kept of it is kept from then on.
-    """
-
-    id: str
-    folder: Path
-    state: State = "queued"
-    step: str | None = None
-    share: float | None = None
-    step_began: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    error: str | None = None
-    answer: Mapping[str, Any] | None = None
-    explanation: ExplanationState = "none"
-    explanation_error: str | None = None
-    page_key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    ended_at: float | None = None
-
-    @property
-    def page(self) -> Path:
-        """Of its occlusion map."""
-        return self.folder / PAGE
-
-    def begin(self, step: str, share: float | None, now: float) -> None:
-        """Note that a step begins, or goes on."""
-        if step != self.step:
-            self.end_step(now)
-            self.step, self.step_began = step, now
-        # an occlusion map is made in several rounds, each of which counts from the start
-        self.share = share if self.share is None or share is None else max(share, self.share)
-
-    def end_step(self, now: float) -> None:
-        """Note how long the step took that ends."""
-        if self.step is not None:
-            self.seconds[self.step] = round(now - self.step_began, 3)
-        self.step = self.share = None
 
 
 class Cases:
@@ -178,42 +136,9 @@ class Cases:
     def answer(self, case: Case) -> CaseAnswer:
         """Where a case stands now."""
         with self._lock:
-            now = time.monotonic()
             waits = [one.id for one, _ in self._tasks]
-            share, left = self._progress(case, now)
-            kept = None if case.ended_at is None else case.ended_at + self.settings.kept_seconds - now
-            return CaseAnswer(
-                id=case.id,
-                state=case.state,
-                ahead=waits.index(case.id) + (self._current is not None) if case.id in waits else 0,
-                step=case.step,
-                share_done=share,
-                seconds_left=left,
-                problems=list(case.problems),
-                error=case.error,
-                prediction=None if case.answer is None else PredictionAnswer.model_validate(case.answer),
-                explanation=case.explanation,
-                explanation_error=case.explanation_error,
-                seconds=dict(case.seconds),
-                seconds_kept=None if kept is None else round(max(kept, 0.0), 1),
-            )
-
-    def _progress(self, case: Case, now: float) -> tuple[float | None, float | None]:
-        """The share that is done, and the seconds left: by the last finished case, where it had this step."""
-        if case.step is None:
-            return None, None
-        in_step = now - case.step_began
-        if case.state != "running":
-            # an occlusion map says how far it is
-            left = None if not case.share else in_step * (1 - case.share) / case.share
-            return case.share, None if left is None else round(left, 1)
-        if case.step not in self._usual:
-            return case.share, None
-        names = list(self._usual)
-        after = sum(self._usual[name] for name in names[names.index(case.step) + 1 :])
-        left = max(self._usual[case.step] - in_step, 0.0) + after
-        done = sum(case.seconds.values()) + in_step
-        return round(done / max(done + left, 1e-9), 3), round(left, 1)
+            ahead = waits.index(case.id) + (self._current is not None) if case.id in waits else 0
+            return case.answer_now(time.monotonic(), ahead, self._usual, self.settings.kept_seconds)
 
     def _require_room(self) -> None:
         # the case that is computed does not wait
@@ -234,58 +159,37 @@ class Cases:
                     continue
                 case, request = self._tasks.popleft()
                 self._current = case
-            try:
-                if request is None:
-                    self._explained(case)
-                else:
-                    self._predicted(case, request)
-            finally:
-                with self._lock:
-                    self._current = None
+            outcome = self._outcome(case, request)
+            with self._lock:
+                self._end(case, request, outcome)
+                self._current = None
 
-    def _predicted(self, case: Case, request: CaseRequest) -> None:
-        with self._lock:
-            case.state = "running"
-        outcome = self.worker.predict(request, self.settings.case_seconds, lambda *at: self._heard(case, *at))
-        # an occlusion map may be asked for as long as there is an answer
-        unneeded = (UPLOADS, TEMPORARY) if outcome.answer is not None else ("",)
-        for name in unneeded:
-            shutil.rmtree(case.folder / name, ignore_errors=True)
-        with self._lock:
-            case.end_step(time.monotonic())
-            case.ended_at = time.monotonic()
-            if outcome.answer is not None:
-                case.state, case.answer = "done", outcome.answer
-                self._usual = dict(case.seconds)
-            elif outcome.problems:
-                case.state, case.problems = "refused", outcome.problems
-            else:
-                case.state, case.error = "failed", self._told(case, outcome)
+    def _outcome(self, case: Case, request: CaseRequest | None) -> Outcome:
+        """What the worker makes of a case; without a request, of its occlusion map."""
+        seconds = self.settings.case_seconds
 
-    def _explained(self, case: Case) -> None:
-        with self._lock:
-            if case.id not in self._cases or case.answer is None:
-                return
-            case.explanation, answer = "running", case.answer
-        outcome = self.worker.explain(
-            case.folder, answer, self.settings.case_seconds, lambda *at: self._heard(case, *at)
-        )
-        shutil.rmtree(case.folder / TEMPORARY, ignore_errors=True)
-        if outcome.answer is not None:
-            # the page is all that is asked for from now on
-            shutil.rmtree(case.folder / KEPT, ignore_errors=True)
-        with self._lock:
-            case.end_step(time.monotonic())
-            case.ended_at = time.monotonic()
-            if outcome.answer is not None:
-                case.explanation = "done"
-            else:
-                case.explanation, case.explanation_error = "failed", self._told(case, outcome)
+        def heard(step: str, share: float | None) -> None:
+            with self._lock:
+                case.begin(step, share, time.monotonic())
+                self._expire()
 
-    def _heard(self, case: Case, step: str, share: float | None) -> None:
-        with self._lock:
-            case.begin(step, share, time.monotonic())
-            self._expire()
+        try:
+            with self._lock:
+                case.work_begins(explaining=request is None)
+            if request is not None:
+                return self.worker.predict(request, seconds, heard)
+            return self.worker.explain(case.folder, case.prediction or {}, seconds, heard)
+        except Exception as error:  # noqa: BLE001
+            # the next case shall be worked on whatever happened to this one
+            return Outcome(error="a fault of the program", fault=trace_without_messages(error))
+
+    def _end(self, case: Case, request: CaseRequest | None, outcome: Outcome) -> None:
+        """Note what became of a case, and remove what is not needed any more."""
+        error = None if outcome.error is None else self._told(case, outcome)
+        case.work_ends(outcome, error, time.monotonic(), explaining=request is None)
+        if request is not None and outcome.answer is not None:
+            self._usual = dict(case.seconds)
+        case.remove_unneeded()
 
     def _told(self, case: Case, outcome: Outcome) -> str | None:
         if outcome.fault is not None:

@@ -31,6 +31,10 @@ ALWAYS: Responses = {
         },
     },
     500: {"model": FaultAnswer, "description": "A fault of the program"},
+    503: {
+        "description": "More connections at once than the service takes",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    },
 }
 NO_TOKEN: Responses = {
     401: _error(
@@ -51,6 +55,7 @@ SENT: Responses = {
     408: _error("Sent too slowly"),
     413: _error("Larger than the service takes"),
     415: _error("Not multipart/form-data"),
+    507: _error("The disk of the service is full"),
     422: {"model": RefusalAnswer, "description": "All that is wrong with the request's fields"},
 }
 
