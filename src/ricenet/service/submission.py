@@ -70,7 +70,7 @@ class Fields:
 
     def schema(self) -> dict[str, Any]:
         """The request's body in OpenAPI."""
-        file = {"type": "string", "format": "binary"}
+        file = {"type": "string", "format": "binary", "minLength": 1}
         properties: dict[str, Any] = dict.fromkeys(self.volumes, file)
         for name, levels in self.levels.items():
             known = {"type": "number"} if levels is None else {"type": "string", "enum": [*levels, UNKNOWN]}
