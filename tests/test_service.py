@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from cohorts import change_voxels, one_voxel
@@ -31,6 +34,7 @@ from served_cases import (
     write_ensemble,
     zipped,
 )
+from tracking_servers import wait_until
 
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CaseFiles
@@ -131,13 +135,18 @@ def test_a_case_is_answered_as_the_command_predicts_it(
     assert answer["seconds_kept"] == pytest.approx(3600, abs=60)
 
 
-def test_a_case_without_compression_is_predicted(service: Service, files: dict[str, bytes]) -> None:
-    import gzip
-
+def test_a_case_without_compression_or_in_nifti_2_is_predicted(
+    service: Service, files: dict[str, bytes]
+) -> None:
     client, _ = service
     plain = {name: gzip.decompress(content) for name, content in files.items()}
-    one, other = predicted(client, files), predicted(client, plain)
-    assert one["state"] == "done" and one["prediction"] == other["prediction"]
+    second = {
+        name: nib.nifti2.Nifti2Image.from_image(nib.nifti1.Nifti1Image.from_bytes(content)).to_bytes()
+        for name, content in plain.items()
+    }
+    one, other, last = (predicted(client, kind) for kind in (files, plain, second))
+    assert one["state"] == "done"
+    assert one["prediction"] == other["prediction"] == last["prediction"]
 
 
 def test_zipped_dicom_folders_reach_the_import(service: Service, tmp_path: Path) -> None:
@@ -307,6 +316,37 @@ def test_half_and_damaged_requests_leave_nothing(
     answer = client.post("/cases", data=body, headers={"Content-Type": kind})
     assert answer.status_code in (status if isinstance(status, tuple) else (status,)), answer.text
     assert left(cases) == before and cases.waiting == 0
+
+
+def sent_in_part(client: Client, announced_bytes: int) -> socket.socket:
+    """A connection on which a request for a case was begun, and stays so."""
+    host, _, port = client.address.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    head = (
+        f"POST /cases HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {SECRET}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {announced_bytes}\r\n\r\n"
+        f'--b\r\nContent-Disposition: form-data; name="event"; filename="{PATIENT}"\r\n\r\nhalf'
+    )
+    connection.sendall(head.encode())
+    return connection
+
+
+def test_a_sender_who_hangs_up_leaves_neither_file_nor_place(service: Service) -> None:
+    client, cases = service
+    before = left(cases)
+    connection = sent_in_part(client, 100_000)
+    wait_until(lambda: cases.waiting == 1)
+    connection.close()
+    wait_until(lambda: cases.waiting == 0)
+    assert left(cases) == before
+
+
+def test_a_sender_who_stalls_is_told_and_loses_the_place(service: Service) -> None:
+    client, cases = service
+    cases.settings = cases.settings.model_copy(update={"upload_seconds": 0.3})
+    with sent_in_part(client, 100_000) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    wait_until(lambda: cases.waiting == 0)
 
 
 # --- who may ask ---

@@ -41,11 +41,11 @@ class ServiceSettings(Record):
 
 
 def token_of_environment() -> str:
-    """The token that clients have to know.
+    """The token that clients have to know, taken from the environment, which child processes inherit.
 
     Raises RicenetError: it is not set, too short, or no text that a header can carry.
     """
-    token = os.environ.get(TOKEN, "")
+    token = os.environ.pop(TOKEN, "")
     remedy = (
         f"Set {TOKEN} to at least {LEAST_TOKEN_CHARACTERS} characters, such as those that "
         '`python -c "import secrets; print(secrets.token_urlsafe(32))"` prints'
