@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
 from ricenet.config.params import read_params
+from ricenet.service import server
 from ricenet.service.cases import FOLDER
 from ricenet.service.settings import TOKEN
 from ricenet.tracking.register_models import register_ensembles
@@ -97,6 +98,22 @@ def test_an_address_that_is_taken_is_told(project: Path) -> None:
         port = str(taken.getsockname()[1])
         told = refused("--port", port, "--model", f"models:/{PREFIX}-{SMALL}/1")
     assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in told
+
+
+def test_an_address_that_others_reach_is_noted_and_further_host_names_are_taken(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(server, "run_service", lambda *values: given.append(values))
+    model = ("--model", f"models:/{PREFIX}-{SMALL}/1")
+    assert "note: others reach" not in serve(*model).stderr
+    monkeypatch.setenv(TOKEN, SECRET)
+    outcome = serve("--host", "0.0.0.0", "--allowed-host", "rice.example", "--keep-minutes", "2", *model)
+    assert "others reach this address" in outcome.stderr and "TLS" in outcome.stderr
+    settings = given[1][2]
+    assert settings.hosts == ("127.0.0.1", "localhost", "rice.example") and settings.kept_seconds == 120
+    assert [values[4] for values in given] == ["127.0.0.1", "0.0.0.0"]
+    assert serve("--allowed-host", "*").exit_code == 2
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,8 @@ logger = logging.getLogger(__name__)
 
 _OVER_THE_NETWORK = (
     "note: others reach this address over the network, and the service itself speaks plain HTTP: scans and "
-    "the token would be read on the way. Put a proxy with TLS before it (docs/serve.md)"
+    "the token would be read on the way. Put a proxy with TLS before it, and name the host that clients "
+    "address with --allowed-host (docs/serve.md)"
 )
 
 
@@ -42,6 +44,9 @@ def serve(
 
     Clients prove themselves by the token in the environment variable RICENET_SERVE_TOKEN.
     """
+    names = allowed_host or []
+    if wrong := [name for name in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name)]:
+        raise typer.BadParameter(f"--allowed-host {wrong[0]!r}; expected a name such as rice.example.org")
     log_to_stderr()
     with mendable_errors():
         from ricenet.config.params import read_params
@@ -52,9 +57,7 @@ def serve(
         token = token_of_environment()
         params = read_params()
         registered, predictor = loaded_predictor(params, model)
-        hosts = dict.fromkeys(
-            [*LOCAL_HOSTS, *([] if host in ("0.0.0.0", "::") else [host]), *(allowed_host or ())]
-        )
+        hosts = dict.fromkeys([*LOCAL_HOSTS, *([] if host in ("0.0.0.0", "::") else [host]), *names])
         settings = ServiceSettings(
             hosts=tuple(hosts),
             waiting=waiting,
