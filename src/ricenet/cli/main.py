@@ -12,6 +12,7 @@ from ricenet.cli.cohort import cohort_app
 from ricenet.cli.compare import compare
 from ricenet.cli.doctor import doctor
 from ricenet.cli.explain import explain
+from ricenet.cli.export import export_app
 from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(params_app, name="params")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, status, ui):
     app.command()(command)
