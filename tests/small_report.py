@@ -157,6 +157,7 @@ def protocol(pdf=False):
 
 
 PICTURES = (
+    "in_short",
     "macro_f1",
     "roc",
     "confusion",
