@@ -10,6 +10,29 @@ from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANT
 from ricenet.cohort.problems import Finding, json_object
 from ricenet.cohort.tsv import TsvLines, read_tsv
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import write_json, write_text
+
+BIDS_VERSION = "1.10.0"
+
+BIDS_IGNORE = """\
+# what BIDS has no place for: radiotherapy, a synthetic cohort's truth, tables of ricenet
+**/rt
+**/rt/**
+ground_truth
+ground_truth/**
+exclude.tsv
+import.tsv
+"""
+"""Of the file .bidsignore, by which validators know what is no part of BIDS."""
+
+
+def write_description(cohort: Path, content: Mapping[str, Any]) -> None:
+    """Write what a raw cohort says of itself, and what BIDS validators are to leave alone.
+
+    content: as BIDS has it (Name, License, GeneratedBy...), without version and type.
+    """
+    write_json(cohort / DATASET_DESCRIPTION, {"BIDSVersion": BIDS_VERSION, "DatasetType": "raw", **content})
+    write_text(cohort / ".bidsignore", BIDS_IGNORE)
 
 
 def read_description(cohort: Path) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ricenet import __version__
 from ricenet.cohort.checks import IMPORTING
-from ricenet.cohort.description import parse_description
+from ricenet.cohort.description import parse_description, write_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
 from ricenet.importing.private_files import file_errors_reported, sole_use
@@ -154,20 +154,18 @@ def unfinished(output: Path) -> Iterator[None]:
         (output / IMPORTING).unlink(missing_ok=True)
 
 
-def write_description(to: Destination) -> None:
+def describe(to: Destination) -> None:
     """Write dataset_description.json: first of all, for it is what a later call knows the cohort by.
 
     Raises CohortError: the file system refuses it.
     """
     content = {
         "Name": to.output.resolve().name,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "raw",
         **to.description,
         "GeneratedBy": [{"Name": GENERATOR, "Version": __version__}],
     }
     with file_errors_reported(f"{DATASET_DESCRIPTION}: cannot be written"):
-        write_json(to.output / DATASET_DESCRIPTION, content)
+        write_description(to.output, content)
 
 
 def write_tables(to: Destination, outcomes: Sequence[PatientOutcome]) -> None:
