@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist 
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test test-durations real-data check format ui lock
+.PHONY: help setup viewer repro test test-durations real-data check format ui server lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ format: setup ## Format the code
 
 ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another than 5000)
 	ricenet ui --port $(PORT)
+
+server: setup ## Run an MLflow server for several people on 127.0.0.1 (PORT=..., docs/server.md)
+	ricenet server start --port $(PORT)
 
 lock: setup ## Write requirements.lock from what is installed
 	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock

@@ -49,6 +49,14 @@ def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Registered:
     return Registered(tmp_path_factory.mktemp("registered") / "project")
 
 
+@pytest.fixture(autouse=True)
+def _no_store_of_others() -> Iterator[None]:
+    """MLflow notes in the environment which store it was told of, where the next test would find it."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture
 def registered(registered_once: Registered, monkeypatch: pytest.MonkeyPatch) -> Registered:
     """The project as it was made, entered. Version 2 of dose is at hand, version 1 in MLflow alone."""

@@ -20,7 +20,8 @@ from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.git import home_of
 from ricenet.runtime.store import seal
-from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store, redacted
+from ricenet.tracking.address import redacted
+from ricenet.tracking.connection import TrackingStore, mlflow_errors, open_store
 from ricenet.tracking.publish import publish
 from ricenet.tracking.run_content import code_tags, common_params, flat
 from ricenet.tracking.runs import search_runs

@@ -12,7 +12,7 @@ from ricenet.report.page import write_report
 from ricenet.report.protocol import Protocol, described_commit, package_versions, printed_params
 from ricenet.report.results import read_results
 from ricenet.runtime.stage_times import read_stage_times
-from ricenet.tracking.connection import redacted
+from ricenet.tracking.address import redacted
 
 logger = logging.getLogger("ricenet.stages.report")
 

@@ -18,17 +18,19 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this computer; stop it with Ctrl-C.
 
-    Where tracking.uri names a server, that server has the page: its address is printed.
+    Where tracking.uri or MLFLOW_TRACKING_URI names a server, that server has the page: its address is
+    printed.
     """
     from ricenet.config.params import read_params
-    from ricenet.tracking.connection import is_server, open_store, refuse_credentials
+    from ricenet.tracking.address import chosen_uri, is_server
+    from ricenet.tracking.connection import open_store
 
     log_to_stderr()
     with mendable_errors():
         params = read_params(file).tracking
-        refuse_credentials(params.uri)
-        if is_server(params.uri):
-            typer.echo(f"MLflow UI: {params.uri}")
+        uri = chosen_uri(params.uri)
+        if is_server(uri):
+            typer.echo(f"MLflow UI: {uri}")
             return
         store = open_store(Path(), params.uri, params.experiment)
     # without workflowType the page opens in its view for language models, whatever the experiment says

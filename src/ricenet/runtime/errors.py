@@ -68,6 +68,10 @@ class RegistryError(RicenetError):
     """A registered model, version or alias is missing or does not fit the data at hand."""
 
 
+class ServerError(RicenetError):
+    """The project's MLflow server cannot be started, backed up or restored."""
+
+
 class ResultError(RicenetError):
     """A stage's result is missing or does not fit the others; says which file and who makes it."""
 

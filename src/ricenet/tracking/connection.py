@@ -7,18 +7,18 @@ import gc
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_found
 from ricenet.runtime.git import home_of
+from ricenet.tracking.address import SQLITE, VARIABLE, address_of, chosen_uri, is_server, redacted
 from ricenet.tracking.moved_project import follow, is_same_place
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SQLITE = "sqlite:///"
-USER_INFO = re.compile(r"://[^\s'\"]*@")
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the web page opens in the view for language models, where runs cannot be compared."""
 
@@ -72,13 +70,14 @@ class TrackingStore:
 def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore:
     """Open the store, making database and experiment where they do not exist yet.
 
-    project: the project's folder. uri: None for the local store in `mlflow/`.
+    project: the project's folder. uri: of params.yaml; None: that of MLFLOW_TRACKING_URI, or else the local
+    store in `mlflow/`.
     Safe to call from several processes at once.
     A database of the project's own that was moved along with its artifacts is told where they lie now.
     Raises RegistryError: the store cannot be reached, belongs to another folder, or its address holds
     a password.
     """
-    refuse_credentials(uri)
+    uri = chosen_uri(uri)
     home = home_of(project)
     address = address_of(uri, home)
     # without a place of its own, a database's experiment keeps its files below the working folder
@@ -100,33 +99,6 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
         return TrackingStore(address, found.experiment_id)
 
 
-def is_server(uri: str | None) -> bool:
-    """Whether an address is that of an MLflow server, not of a database."""
-    return uri is not None and uri.lower().startswith(("http://", "https://"))
-
-
-def refuse_credentials(uri: str | None) -> None:
-    """Refuse a server's address that holds a user's name or password, without repeating them.
-
-    Raises RegistryError.
-    """
-    if uri is not None and is_server(uri) and "@" in uri:
-        raise RegistryError(
-            f"tracking.uri {redacted(uri)} holds a user name or password, which logs and reports would "
-            "show. Leave it out up to the @, and set the environment variables MLFLOW_TRACKING_USERNAME "
-            "and MLFLOW_TRACKING_PASSWORD instead"
-        )
-
-
-def redacted(text: str) -> str:
-    """A text without the user names and passwords of the addresses in it.
-
-    >>> redacted("cannot reach postgresql://ann:secret@db.example.org/runs")
-    'cannot reach postgresql://***@db.example.org/runs'
-    """
-    return USER_INFO.sub("://***@", text)
-
-
 def mlflow_failures() -> tuple[type[Exception], ...]:
     """What MLflow raises where it refuses, or where its database, server or files cannot be reached."""
     prepare_mlflow()
@@ -145,10 +117,35 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     except mlflow_failures() as error:
         if is_full(error):
             raise RegistryError(f"the MLflow store {redacted(uri)}: {_no_room(uri, error)}") from error
-        raise RegistryError(
-            f"the MLflow store {redacted(uri)} cannot be used: {one_line(error)}. Check that it is reachable "
-            "and that tracking.uri in params.yaml is right"
-        ) from error
+        raise RegistryError(f"the MLflow store {redacted(uri)} {_refused(uri, error)}") from error
+
+
+def _refused(uri: str, error: Exception) -> str:
+    """Why a store cannot be used, and what to do."""
+    from mlflow.exceptions import MlflowException
+
+    text = str(error)
+    refusal: Any = error if is_server(uri) and isinstance(error, MlflowException) else None
+    status = None if refusal is None else refusal.get_http_status_code()
+    if status == 401:
+        return (
+            "refuses the user name or password (401). Set the environment variables MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD to those of a user of the server"
+        )
+    if status == 403 and "Invalid Host header" in text:
+        return (
+            "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
+            "let it allow this one: `ricenet server start --allowed-hosts NAME`"
+        )
+    if status == 403:
+        return (
+            "does not permit that to this user (403). Ask its administrator for the permission to edit the "
+            "experiment and the models (docs/server.md)"
+        )
+    return (
+        f"cannot be used: {one_line(error)}. Check that it is reachable and that its address is right: "
+        f"tracking.uri in params.yaml, or {VARIABLE} where that is null"
+    )
 
 
 def _no_room(uri: str, error: Exception) -> str:
@@ -158,6 +155,27 @@ def _no_room(uri: str, error: Exception) -> str:
     if uri.startswith(SQLITE):
         return f"{full_disk(Path(uri.removeprefix(SQLITE)))}. {MAKE_ROOM}"
     return "the disk of its server is full. Make room there, and run again: what is finished is kept"
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Let MLflow's functions without an address of their own use a store.
+
+    MLflow notes the address in the environment too, where the next project of this process, and the
+    programs that it starts, would take it for the user's choice: so the environment is set back.
+    """
+    import mlflow
+
+    before = os.environ.get(VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 @contextmanager
@@ -199,15 +217,6 @@ def prepare_mlflow() -> None:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def address_of(uri: str | None, home: Path) -> str:
-    """Where runs are recorded, as MLflow is told. uri: of params.yaml. home: the project's own folder."""
-    if uri is None:
-        return f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
-    return uri
 
 
 def _foreign(address: str) -> str:

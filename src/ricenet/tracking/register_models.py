@@ -14,7 +14,7 @@ from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import file_digest, read_json, write_json
-from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice
+from ricenet.tracking.connection import TrackingStore, mlflow_at, mlflow_errors, no_advice
 from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
@@ -175,10 +175,13 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
     import mlflow
     from mlflow import pyfunc
 
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
     code = code_tags(read_records(project, ensemble))
-    with no_advice(), mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
+    with (
+        mlflow_at(store.uri),
+        no_advice(),
+        mlflow.start_run(run_id=run_id),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         logged: ModelInfo = pyfunc.log_model(
             name="ensemble",
             python_model=str(Path(__file__).with_name("ensemble_model.py")),

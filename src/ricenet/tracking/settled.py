@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ricenet.config.params import PARAMS_FILE, TrackingParams
 from ricenet.runtime.files import read_known, write_json
 from ricenet.runtime.git import home_of
+from ricenet.tracking.address import chosen_uri
 
 T = TypeVar("T")
 
@@ -39,9 +40,11 @@ def unless_unchanged(name: str, uri: str | None, seen: Sequence[Path], ask: Call
     meanwhile is heard the next time. A first answer that itself wrote into the store is therefore asked
     for once more.
     """
-    if uri is not None:
+    if chosen_uri(uri) is not None:
         return ask()
-    path, seen = MEMORY / f"{name}.json", [home_of(Path()) / "mlflow", CODE, *seen]
+    # not all of mlflow/, where a server of other projects may work too
+    own = [home_of(Path()) / "mlflow" / name for name in ("mlflow.db", "mlflow.db-wal", "artifacts")]
+    path, seen = MEMORY / f"{name}.json", [*own, CODE, *seen]
     state = state_of(seen)
     known: dict[str, Any] = read_known(path, dict) or {}
     if known.get("state") == state and "answer" in known:

@@ -6,11 +6,21 @@ import sqlite3
 import urllib.error
 import urllib.request
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.git import home_of
 from ricenet.runtime.probe import Answer, place_text
-from ricenet.tracking.connection import SQLITE, address_of, is_server, redacted
+from ricenet.tracking.address import (
+    SQLITE,
+    VARIABLE,
+    address_of,
+    chosen_uri,
+    differs,
+    is_server,
+    redacted,
+)
 from ricenet.tracking.moved_project import is_same_place
 
 PATIENCE_S = 2.0
@@ -25,7 +35,21 @@ _COUNTED = {
 
 
 def tracking(project: Path, uri: str | None, experiment: str) -> Answer:
-    """Where runs are kept, whether it can be reached, and what it holds. uri: of params.yaml."""
+    """Where runs are kept and by which setting, if it can be reached, what it holds. uri: of params.yaml."""
+    try:
+        # an address with a password in it is refused by the commands, and shown here without
+        chosen = uri if uri is not None else chosen_uri(None)
+    except RegistryError as error:
+        return Answer(redacted(str(error)), "attention")
+    answer = _answer(project, chosen, experiment)
+    if differs(uri):
+        return replace(answer, text=f"{answer.text}; tracking.uri counts, {VARIABLE} names another")
+    if uri is None and chosen is not None:
+        return replace(answer, text=f"{answer.text}; by {VARIABLE}")
+    return answer
+
+
+def _answer(project: Path, uri: str | None, experiment: str) -> Answer:
     if is_server(uri):
         return _server(str(uri))
     address = address_of(uri, home_of(project))

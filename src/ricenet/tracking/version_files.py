@@ -10,7 +10,7 @@ from pathlib import Path
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
-from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_failures, one_line
+from ricenet.tracking.connection import REBUILD, TrackingStore, mlflow_at, mlflow_failures, one_line
 from ricenet.tracking.evidence_content import decision_tags, gate_of, threshold_of, version_tags
 from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.own_record import own_ensemble
@@ -86,11 +86,10 @@ def decision_threshold(project: Path, registered: RegisteredEnsemble) -> Decisio
 def _download(store: TrackingStore, registered: RegisteredEnsemble, folder: Path) -> None:
     import mlflow
 
-    # MLflow looks up `models:/` in the process's own store alone
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
     try:
         uri = f"models:/{registered.model}/{registered.version}"
-        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        # MLflow looks up `models:/` in the process's own store alone
+        with mlflow_at(store.uri):
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
     except mlflow_failures() as error:
         raise RegistryError(f"{registered} cannot be loaded: {one_line(error)}. {REBUILD}") from error

@@ -1,0 +1,1 @@
+"""Runs, models and versions of a project's own MLflow store, copied to a server."""
