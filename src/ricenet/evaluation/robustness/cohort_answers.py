@@ -18,7 +18,7 @@ from ricenet.cohort.splits import Splits
 from ricenet.config.evidence import RobustnessParams
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
-from ricenet.evaluation.network_workers import PRELOAD, network_workers, tool_versions
+from ricenet.evaluation.network_workers import PRELOAD, asking_bytes, network_workers, tool_versions
 from ricenet.evaluation.robustness.donors import draw_donors
 from ricenet.evaluation.robustness.perturbations import DonorLabel, perturbations
 from ricenet.evaluation.robustness.perturbed_answers import Source, SubjectAnswers, held_out_answers
@@ -33,13 +33,7 @@ from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 from ricenet.training.ensemble import Ensemble
 
-BASE_BYTES = 2**30
-"""Of a worker before it reads anything: torch and MONAI."""
-
 REMEDY = "Mend these files, or make them again (dvc repro -f preprocess)"
-
-CHANNELS = 128
-"""Of the input's size, that a network holds at once beside its input: the paper's at its widest."""
 
 
 def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[str, Ensemble]:
@@ -80,14 +74,13 @@ def cohort_answers(
     keys = _Keys(ensembles, source, params)
     members = max((len(ensemble.members) for ensemble in ensembles.values()), default=0)
     voxels = max((math.prod(grid.shape) for grid in source.grids.values()), default=0)
-    worker_bytes = (members + CHANNELS) * voxels * 4 * params.batch_size + BASE_BYTES
     folders = per_subject(
         "robustness",
         # relative paths would not be those of a worker elsewhere
         _Ask(asked, ensembles, replace(source, preprocessed=source.preprocessed.absolute()), params),
         {subject: keys.of(subject, of_subject) for subject, of_subject in asked.items()},
         store,
-        network_workers(execution, worker_bytes),
+        network_workers(execution, asking_bytes(members, voxels, params.batch_size)),
         REMEDY,
         (*PRELOAD, "ricenet.evaluation.robustness.perturbed_answers"),
     )
