@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -189,9 +189,8 @@ def _seconds_per_step(step: Callable[[], float]) -> float:
 
 
 def _volume_bytes(tasks: Sequence[FoldTask]) -> int:
-    """Of the volumes of folds in step, where they wait in the memory that is measured; of a box at most so many.
-
-    Each volume lies there once, whoever sees it.
+    """Of the volumes of folds in step, each once, where they wait in the memory that is measured; of a box at
+    most so many.
     """
     task, names = tasks[0], {spec.name for each in tasks for spec in each.members}
     if task.training.memory == "streamed":
