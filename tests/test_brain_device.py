@@ -106,7 +106,7 @@ def test_device_and_precision_are_known_without_loading_torch_as_torch_knows_the
 import sys
 from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.step_keys import tool_versions
-params = BrainParams(mode="fast", mirroring=False)
+params = BrainParams(mode="fast", mirroring=False, precision="auto")
 found = tool_versions(params)
 from ricenet.runtime.machine import gpu_names
 assert gpu_names() or "torch" not in sys.modules

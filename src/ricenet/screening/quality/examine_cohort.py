@@ -51,6 +51,7 @@ def examine_cohort(
     settings, brains = quick(brain), Store(store / "own_brain")
     brain_keys = _own_brain_keys(cohort, preprocessed, settings)
     brains.use(brain_keys.values())
+    code, drawn_by = code_digest("ricenet.screening.quality.examination"), version("matplotlib")
     keys = {
         s.participant_id: content_digest(
             {
@@ -58,8 +59,8 @@ def examine_cohort(
                 "preprocessed": made.get(s.participant_id),
                 "planning_ct": s.scans.get("planning_ct"),
                 "own_brain": brain_keys.get(s.participant_id),
-                "matplotlib": version("matplotlib"),
-                "code": code_digest("ricenet.screening.quality.examination"),
+                "matplotlib": drawn_by,
+                "code": code,
             }
         )
         for s in cohort.subjects
