@@ -96,14 +96,16 @@ def _block_means(data: NDArray[np.float32], axis: int, size: int) -> NDArray[np.
     where the axis is the one whose voxels lie side by side.
     """
     split = data.reshape(*data.shape[:axis], -1, size, *data.shape[axis + 1 :])
+    means: NDArray[np.float32]
     if size >= _PAIRWISE:
-        means: NDArray[np.float32] = split.mean(axis=axis + 1, dtype=np.float32)
+        means = split.mean(axis=axis + 1, dtype=np.float32)
         return means
     parts = np.moveaxis(split, axis + 1, 0)
     total = parts[0].copy(order="K")
     for part in parts[1:]:
         total += part
-    return total / np.float32(size)
+    means = total / np.float32(size)
+    return means
 
 
 def head_mask(copy: Volume, margin_mm: float = 0.0) -> NDArray[np.bool_]:

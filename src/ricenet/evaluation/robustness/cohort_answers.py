@@ -147,7 +147,7 @@ class _Keys:
         for name in asked.sets:
             grid = self._source.grids[name].whole
             seen.setdefault(grid, set()).update(spec.name for spec in volumes.members(name))
-        found = {}
+        found: dict[str, Any] = {}
         for grid, names in seen.items():
             files = [brain_file(grid.suffix), *(volume_file(name, grid.suffix) for name in sorted(names))]
             donors = asked.donors if dose is not None and dose.name in names else {}
