@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ricenet.cohort.checked import (
     CHECKED_COHORT_FILE,
@@ -51,12 +52,12 @@ class Explainer:
 
     @classmethod
     def open(cls, project: Path, modality_set: str, params: Params) -> Self:
-        """The ensemble, subjects and splits of a project folder.
+        """The ensemble, subjects and splits of a project folder; networks are read when they are asked.
 
         Raises RegistryError, SplitError or ResultError: files are missing or do not belong together.
         """
         return cls(
-            Ensemble.load(project / "models" / "ensembles" / modality_set),
+            Ensemble.at(project / "models" / "ensembles" / modality_set),
             read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE),
             read_splits(project / "work" / "splits" / "splits.json"),
             project,
@@ -154,11 +155,15 @@ class Explainer:
 
     def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
         """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""
+        return float(recalibrated(np.array([p_rice]), recalibration(*self.calibrated_by(held)))[0])
+
+    def calibrated_by(
+        self, held: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+        """p_rice, truth and fold of the subjects that recalibrate whom these folds held out."""
         known = self._held_out
         used = known.fold != held[0] if len(held) == 1 else np.ones(len(known.fold), bool)
-        answers = known.p_rice[self.ensemble.modality_set]
-        by = recalibration(answers[used], known.is_rice[used], known.fold[used])
-        return float(recalibrated(np.array([p_rice]), by)[0])
+        return known.p_rice[self.ensemble.modality_set][used], known.is_rice[used], known.fold[used]
 
     @cached_property
     def _held_out(self) -> HeldOut:
