@@ -74,8 +74,9 @@ def own_ensemble(project: Path, digest: str, said: str, modality_set: str) -> Ow
     if found is None:
         raise RegistryError(
             f"{said} is not among the ensembles that this project registered (models/registered.json), so "
-            f"whoever may write into MLflow could have exchanged it. {_RESTORE}, take it over from the "
-            f"project that registered it, or promote the version at hand (`ricenet promote {modality_set}`)"
+            "whoever may write into MLflow could have exchanged it. Where a colleague registered it, have them "
+            "commit that file, and fetch it (`git pull`); where it was lost here, restore it (`git checkout -- "
+            f"models/registered.json`); or promote the version at hand (`ricenet promote {modality_set}`)"
         )
     if found.modality_set != modality_set:
         raise RegistryError(
