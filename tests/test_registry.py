@@ -17,7 +17,7 @@ from small_ensembles import ensemble_record
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
 from ricenet.evaluation.evidence.record import Recalibration
-from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.errors import FormatError, RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles, own_record_path
@@ -54,7 +54,7 @@ def test_a_set_is_a_model_and_its_ensembles_are_versions(registered: Registered)
     for name in SETS:
         version, store = registered.versions(name)[-1], registered.store
         ensemble = read_json(registered.project / "models/ensembles" / name / "ensemble.json")
-        assert version.modality_set == name and not version.is_earlier
+        assert version.modality_set == name and version.is_readable
         assert version.tags["ricenet.splits_digest"] == ensemble["splits_digest"]
         run = store.client().get_run(str(version.run_id))
         assert run.info.run_name == name
@@ -188,9 +188,9 @@ def test_what_an_earlier_version_of_ricenet_made_is_named_and_not_used(
     assert "rice-net-dose version 1 is the champion, but was made by an earlier version" in caplog.text
     refused = promote("dose", "--version", "1")
     assert refused.exit_code == 1
-    assert "made by an earlier version of ricenet, which this one cannot use" in refused.stderr
-    assert "no version 9; it has 1 (earlier ricenet), 2" in promote("dose", "--version", "9").stderr
-    with pytest.raises(RegistryError, match="made by an earlier version"):
+    assert "made by an earlier version of ricenet. Train and register it again" in refused.stderr
+    assert "no version 9; it has 1 (another ricenet), 2" in promote("dose", "--version", "9").stderr
+    with pytest.raises(FormatError, match="made by an earlier version"):
         ensemble_files(older.project, older.store, older.versions("dose")[0])
     assert promote("dose").stdout.startswith("rice-net-dose version 2")
     assert older.champions() == {"dose": "2"}

@@ -14,7 +14,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.records import read_result
 from ricenet.training.ensemble import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
@@ -106,8 +106,9 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     work, words = project / "work", quantities(ensemble.volumes)
     try:
         splits = read_splits(work / "splits" / "splits.json")
+        summary = read_result(work / "preprocessed" / "summary.json", "preprocess")
         at_hand = {
-            "preprocessing_digest": read_json(work / "preprocessed" / "summary.json")["digest"],
+            "preprocessing_digest": summary["digest"],
             "splits_digest": splits.digest,
         }
         if others := [name for name, digest in at_hand.items() if getattr(ensemble, name) != digest]:

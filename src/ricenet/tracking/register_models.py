@@ -14,6 +14,7 @@ from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import file_digest, read_json, write_json
+from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, no_advice
 from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
 from ricenet.tracking.gather import (
@@ -31,6 +32,7 @@ from ricenet.tracking.registry import (
     DEMO_COHORT,
     DIGEST,
     FORMAT,
+    RICENET_VERSION,
     RegisteredEnsemble,
     model_name,
     version_with_digest,
@@ -38,7 +40,6 @@ from ricenet.tracking.registry import (
 )
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
-from ricenet.training import task
 from ricenet.training.ensemble import EnsembleRecord
 
 if TYPE_CHECKING:
@@ -134,9 +135,9 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
         DIGEST: ensemble.digest,
-        FORMAT: str(task.FORMAT),
+        FORMAT: str(TRAINED.number),
         MODALITY_SET: modality_set,
-        "ricenet.version": ricenet.__version__,
+        RICENET_VERSION: ricenet.__version__,
         **{f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS},
     }
     version = client.create_model_version(
