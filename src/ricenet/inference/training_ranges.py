@@ -16,7 +16,7 @@ from ricenet.config.params import QualityParams
 from ricenet.nifti_file import read_nifti_affine
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.records import read_result
 from ricenet.training.ensemble import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
@@ -108,8 +108,9 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     work, words = project / "work", quantities(ensemble.volumes)
     try:
         splits = read_splits(work / "splits" / "splits.json")
+        summary = read_result(work / "preprocessed" / "summary.json", "preprocess")
         at_hand = {
-            "preprocessing_digest": read_json(work / "preprocessed" / "summary.json")["digest"],
+            "preprocessing_digest": summary["digest"],
             "splits_digest": splits.digest,
         }
         if others := [name for name, digest in at_hand.items() if getattr(ensemble, name) != digest]:

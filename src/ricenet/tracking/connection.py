@@ -32,7 +32,7 @@ EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 REBUILD = (
     "Delete mlflow/mlflow.db and mlflow/artifacts, then run `dvc repro`: runs and models are "
-    "rebuilt from the files, champions have to be promoted again"
+    "rebuilt from the files, with the champions that are at hand"
 )
 
 

@@ -13,8 +13,8 @@ from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
 from ricenet.inference.test_ledger import gate_of_earlier_evaluation, identify_test_set, ledger_path
 from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.files import file_digest, read_json
-from ricenet.runtime.tables import require
+from ricenet.runtime.files import file_digest
+from ricenet.runtime.records import read_result
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file, gate_of
 from ricenet.tracking.own_record import own_ensemble
@@ -110,7 +110,7 @@ class Gate:
             return present
         with mlflow_errors(self.store.uri):
             known = versions(self.store, model_name(self.prefix, chosen.modality_set))
-        promoted = [v for v in known if PROMOTED in v.tags and not v.is_earlier]
+        promoted = [v for v in known if PROMOTED in v.tags and v.is_readable]
         last = max(promoted, key=lambda v: v.tags[PROMOTED], default=None)
         return None if last is None or last.version == chosen.version else last
 
@@ -177,7 +177,7 @@ def voting_champions(gate: Gate, force: bool) -> list[tuple[RegisteredEnsemble, 
     Raises RegistryError: a champion that is not registered, or does not pass the gate. ResultError: a missing
     file of an earlier stage.
     """
-    digests = read_json(require(gate.project / "work" / "champions.json", "resolve"))
+    digests = read_result(gate.project / "work" / "champions.json", "resolve")
     if not digests:
         logger.info("%s", NO_CHAMPION)
         return []
@@ -236,7 +236,7 @@ def data_at_hand(project: Path) -> dict[str, str]:
 
     Raises ResultError: a missing file of an earlier stage.
     """
-    summary = read_json(require(project / "work" / "preprocessed" / "summary.json", "preprocess"))
+    summary = read_result(project / "work" / "preprocessed" / "summary.json", "preprocess")
     splits = read_splits(project / "work" / "splits" / "splits.json")
     return {"preprocessing_digest": str(summary["digest"]), "splits_digest": splits.digest}
 

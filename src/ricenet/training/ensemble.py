@@ -19,12 +19,12 @@ from pydantic import Field, ValidationError, model_validator
 from ricenet.config.inputs import CROPS, Box, InputGrid, InputName
 from ricenet.config.network_params import Network
 from ricenet.config.preprocessing import PreprocessingParams
-from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.errors import FormatError, RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
+from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.records import Record
 from ricenet.training.fusion import FusedFold
 from ricenet.training.input_features import input_features
-from ricenet.training.task import FORMAT
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
@@ -46,7 +46,7 @@ class EnsembleRecord(Record):
     none without fusion.
     """
 
-    format: int = FORMAT
+    format: int = TRAINED.number
     modality_set: str
     folds: int
     network: Network
@@ -132,8 +132,8 @@ class Ensemble:
     def load(cls, folder: Path) -> Self:
         """Read an ensemble, onto the GPU where there is one, ready to predict.
 
-        Raises RegistryError: files missing, damaged, not those that ensemble.json describes, or made by an
-        earlier version.
+        Raises RegistryError: files missing, damaged, or not those that ensemble.json describes. FormatError:
+        of another version.
         """
         record, weights = _intact(folder)
         networks = [_load_network(record, folder, fold) for fold in range(record.folds)]
@@ -261,7 +261,7 @@ def ensemble_digest(folder: Path) -> str | None:
     try:
         record = read_record(folder)
         return record.digest_with([file_digest(folder / _weights_name(fold)) for fold in range(record.folds)])
-    except (RegistryError, OSError):
+    except (RegistryError, FormatError, OSError):
         return None
 
 
@@ -285,7 +285,7 @@ def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
 def read_record(folder: Path) -> EnsembleRecord:
     """What ensemble.json says, whatever the weights are.
 
-    Raises RegistryError: missing, no description of an ensemble, or made by an earlier version.
+    Raises RegistryError: missing, or no description of an ensemble. FormatError: of another version.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -294,8 +294,8 @@ def read_record(folder: Path) -> EnsembleRecord:
         content = read_json(path)
     except ValueError as error:
         raise RegistryError(f"{path} is not JSON ({error}); train or download the ensemble again") from None
-    if isinstance(content, dict) and "modality_set" in content and content.get("format") != FORMAT:
-        raise RegistryError(f"{path} was made by an earlier version of ricenet; train again")
+    if isinstance(content, dict) and "modality_set" in content:
+        TRAINED.require(content.get(KEY, 1), str(path), "Train again: dvc repro -f train")
     try:
         return EnsembleRecord.model_validate(content)
     except ValidationError as error:

@@ -16,8 +16,9 @@ from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.preprocess_cohort import SUMMARY
 from ricenet.preprocessing.step_keys import brain_inputs, tool_versions
 from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.files import content_digest, file_digest, read_json
+from ricenet.runtime.files import content_digest, file_digest
 from ricenet.runtime.per_subject import per_subject
+from ricenet.runtime.records import read_result
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.own_brain import OwnBrain, find_own_brain, quick
@@ -46,7 +47,7 @@ def examine_cohort(
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     ResultError: a file of preprocessing is missing.
     """
-    made = read_json(require(preprocessed / SUMMARY, "preprocess"))["subjects"]
+    made = read_result(preprocessed / SUMMARY, "preprocess")["subjects"]
     root, volumes = Path(cohort.root).absolute(), cohort.volumes
     settings, brains = quick(brain), Store(store / "own_brain")
     brain_keys = _own_brain_keys(cohort, preprocessed, settings)
