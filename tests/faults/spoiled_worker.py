@@ -6,12 +6,14 @@ case (its number) and after it; so whoever reads knows which case hangs.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import resource
 import shutil
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
@@ -30,7 +32,7 @@ from spoiled import Case  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from ricenet.cli import app  # noqa: E402
-from ricenet.volume import load_nifti  # noqa: E402
+from ricenet.volume import Volume, load_nifti  # noqa: E402
 
 LIMIT_S = 30
 IDENTIFYING = re.compile(r"Sibylle|19570917|ANON-1[78]|2\.25\.")
@@ -131,8 +133,13 @@ class SpoiledExports:
         for path in sorted((self.expected / "mine").rglob("*.nii.gz")):
             verdict = same_volumes(at / "mine" / path.relative_to(self.expected / "mine"), path)
             if verdict[0] == "failed":
-                return verdict
+                return self.by_the_check(at / "mine", verdict)
         return "accepted", "the same voxels are imported"
+
+    def by_the_check(self, cohort: Path, otherwise: Verdict) -> Verdict:
+        """Another volume, whose place and size the next command judges."""
+        code, said, fault = call(["check", str(cohort)])
+        return self.refused(said) if code == 1 and not fault else otherwise
 
 
 def call(words: list[str]) -> tuple[int, str, str]:
@@ -174,6 +181,9 @@ def same_voxels(found: Path, valid: Path) -> Verdict:
     try:
         image: Any = sitk.ReadImage(str(found))
     except RuntimeError as error:
+        # which has no place for axes that are not perpendicular, as registrations of 12 parameters write them
+        if "orthonormal" in str(error):
+            return as_the_standard_has_it(found, mine)
         return "failed", f"accepted, and SimpleITK refuses it: {str(error)[-200:]}"
     voxels = sitk.GetArrayFromImage(image).T
     affine = np.eye(4)
@@ -188,6 +198,17 @@ def same_voxels(found: Path, valid: Path) -> Verdict:
             f"accepted, and SimpleITK places it elsewhere: {affine.tolist()}, {mine.grid.affine.tolist()}",
         )
     return "accepted", "a valid value: SimpleITK reads the same voxels at the same places"
+
+
+def as_the_standard_has_it(path: Path, mine: Volume) -> Verdict:
+    """Float voxels and sform, byte by byte (nifti1.h)."""
+    content = gzip.decompress(path.read_bytes())
+    start = int(struct.unpack_from("<f", content, 108)[0])
+    voxels = np.frombuffer(content, "<f4", mine.data.size, start).reshape(mine.data.shape, order="F")
+    rows = np.array(struct.unpack_from("<12f", content, 280)).reshape(3, 4)
+    if not np.array_equal(voxels, mine.data) or not np.allclose(rows, mine.grid.affine[:3], atol=1e-3):
+        return "failed", "accepted, and its bytes say something else"
+    return "accepted", "a valid value: voxels and sform are those of the file's bytes"
 
 
 def checked(cohort: Path) -> object:
