@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tally import GOALS, SPOILED
@@ -16,7 +17,8 @@ from ricenet.runtime.files import locked
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reference"
+    kept = os.environ.get("RICENET_FAULTS_REFERENCE")
+    folder = Path(kept or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reference")
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
             # where the places of files stand in a database, so under the final name

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from cloned_project import Clone
+from tracking_servers import wait_until
 
 SEAMS = Path(__file__).parent / "seams"
 LIBRARY = Path(__file__).parents[2] / "src"
@@ -92,21 +94,23 @@ class Project(Clone):
         return ("sh", "src/stages/python.sh", f"src/stages/{name}.py")
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 300) -> Done:
+def ended(process: subprocess.Popen[str], seconds: float = 600) -> Done:
     said, _ = process.communicate(timeout=seconds)
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        pass
-    else:
-        # workers follow their parent within moments
-        subprocess.run(["sleep", "1"], check=True)
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise AssertionError("processes of the group outlive the command")
-        except ProcessLookupError:
-            pass
+    # workers follow their parent within moments
+    wait_until(lambda: not living(process.pid), 20)
     return Done(process.returncode, said)
+
+
+def living(group: int) -> list[int]:
+    """Processes of a group that still do something."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
 
 
 def kill_group(process: subprocess.Popen[str]) -> Done:
