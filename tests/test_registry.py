@@ -79,6 +79,25 @@ def test_an_ensemble_is_registered_once_however_often_the_stage_runs(
     assert version_at_hand(project, store, PREFIX, "event") is None
 
 
+def test_what_a_kill_left_of_a_model_goes_when_it_is_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project")
+    shutil.rmtree(project / "models/ensembles/post_op+dose")
+    store = store_of(project)
+    with monkeypatch.context() as patch:
+        # as if killed between the model and its version
+        patch.setattr(mlflow.MlflowClient, "create_model_version", lambda *_, **__: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                register_ensembles(project, store, PREFIX)
+    register_ensembles(project, store, PREFIX)
+    (logged,) = store.client().search_logged_models([store.experiment_id])
+    (version,) = store.client().search_model_versions(f"name = '{DOSE}'")
+    assert version.model_id == logged.model_id
+    assert len(list((project / "mlflow/artifacts/models").glob("*/artifacts/MLmodel"))) == 1
+
+
 def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     shutil.rmtree(project / "models/ensembles/post_op+dose")

@@ -69,7 +69,7 @@ def leftovers(project: Path) -> list[str]:
 
 
 def tracked(project: Path, database: Path | None = None) -> dict[str, list[Any]]:
-    """Runs with their state and content key, versions with their digest, aliases, and models that were logged."""
+    """Runs with state and content key, versions with their digest, aliases, and models that were logged."""
     database = database or project / "mlflow/mlflow.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as open_database:
         return {name: sorted(open_database.execute(query)) for name, query in TRACKED.items()}

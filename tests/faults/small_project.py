@@ -72,7 +72,7 @@ def write_brain_mask(raw: RawSubject) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """One of the commands that a project goes through. program: a part of the command line that does the work."""
+    """One of the commands of a project. program: a part of the command line that does the work."""
 
     name: str
     command: tuple[str, ...]

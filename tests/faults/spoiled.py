@@ -32,6 +32,11 @@ def noise(*purpose: str | int) -> np.random.Generator:
     return generator_for("spoiled inputs", SEED, *purpose)
 
 
+def at(name: str | Path, spoil: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Spoil one file of a folder."""
+    return lambda folder: spoil(folder / name)
+
+
 def cut(path: Path, share: float) -> None:
     """Keep the first part of a file, at least without its last byte."""
     content = path.read_bytes()
@@ -69,5 +74,5 @@ def links(path_of: Callable[[Path], Path]) -> Iterator[tuple[str, Callable[[Path
     yield "a link to a device", taken(lambda path: path.symlink_to("/dev/zero"))
     yield "a link to its folder", taken(lambda path: path.symlink_to("."))
     yield "a folder", taken(lambda path: path.mkdir())
-    yield "a pipe", taken(lambda path: os.mkfifo(path))
+    yield "a pipe", taken(os.mkfifo)
     yield "an empty file", taken(lambda path: path.touch())

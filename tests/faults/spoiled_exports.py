@@ -1,7 +1,7 @@
 """DICOM exports, their maps and clinical tables spoiled in one place, drawn by a seed from a valid export.
 
-tests/test_spoiled_exports.py and tests/test_dicom_refusals.py spoil what a person foresees; here are cuts, bits
-and values at random, and all that stands in a file's place.
+tests/test_spoiled_exports.py and tests/test_dicom_refusals.py spoil what a person foresees; here are cuts,
+bits and values at random, and all that stands in a file's place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from dicom_trees import TinyExport
-from spoiled import Case, cut, flip, links, noise
+from spoiled import Case, at, cut, flip, links, noise
 
 POST_OP, EVENT, DOSE, PLAN, STRUCT = "post_op", "event", "dose", "plan", "struct"
 MAP, CLINICAL = "map.csv", "clinical.csv"
@@ -41,19 +41,15 @@ def file_cases(of: dict[str, Path]) -> Iterator[Case]:
     for number in range(24):
         name = list(of)[number % len(of)]
         share = float(noise("cut DICOM", number).uniform(0.0, 1.0))
-        yield Case("DICOM cut", f"{name} at {share:.4f}", in_file(of[name], partial(cut, share=share)), name)
+        yield Case("DICOM cut", f"{name} at {share:.4f}", at(of[name], partial(cut, share=share)), name)
     for number in range(30):
         name = list(of)[number % len(of)]
         # of the elements before the pixels
-        spoil = in_file(of[name], lambda path, n=number: flip(path, "DICOM bit", n, first=128, last=900))  # type: ignore[misc]
+        spoil = at(of[name], lambda path, n=number: flip(path, "DICOM bit", n, first=128, last=900))  # type: ignore[misc]
         yield Case("DICOM, a bit of the header", f"{name} {number}", spoil, name)
     for name in (POST_OP, DOSE):
         for label, spoil in links(lambda folder, name=name: folder / of[name]):  # type: ignore[misc]
             yield Case("in a DICOM file's place", f"{name} {label}", spoil, name)
-
-
-def in_file(name: Path, spoil: Callable[[Path], object]) -> Callable[[Path], object]:
-    return lambda folder: spoil(folder / name)
 
 
 NUMBERS = ("0", "-1", "1e30", "0.000001")
@@ -113,7 +109,7 @@ def element_cases(of: dict[str, Path], whole: list[Path]) -> Iterator[Case]:
     for name, elements in ELEMENTS.items():
         for keyword, values in elements.items():
             for value in values:
-                spoil = in_file(of[name], partial(write_element, keyword=keyword, value=value))
+                spoil = at(of[name], partial(write_element, keyword=keyword, value=value))
                 yield Case("DICOM element", f"{name} {keyword} = {short(value)}", spoil, name)
     for keyword, values in OF_ALL.items():
         for value in values:
@@ -143,6 +139,17 @@ def write_element(path: Path, keyword: str, value: object) -> None:
 
 
 Rows = list[dict[str, str]]
+
+
+def with_cell(rows: Rows, at: int, **cells: str) -> Rows:
+    return [{**row, **cells} if k == at else row for k, row in enumerate(rows)]
+
+
+def swapped(rows: Rows) -> Rows:
+    roles = {"dose": "event", "event": "dose"}
+    return [{**row, "role": roles.get(row["role"], row["role"])} for row in rows]
+
+
 MAPS: dict[str, Callable[[Rows], Rows]] = {
     "no row": lambda rows: [],
     "a row twice": lambda rows: [*rows, rows[0]],
@@ -154,22 +161,13 @@ MAPS: dict[str, Callable[[Rows], Rows]] = {
     "one role twice": lambda rows: [{**row, "role": "post_op"} for row in rows],
     "no roles": lambda rows: [{**row, "role": ""} for row in rows],
     "undecided": lambda rows: [{**row, "role": "?"} for row in rows],
-    "the dose is an MRI": lambda rows: swapped(rows),
+    "the dose is an MRI": swapped,
     "a uid as a spreadsheet rounds it": lambda rows: with_cell(rows, 0, uid="2.25E+37"),
     "fractions of no number": lambda rows: [{**row, "fractions": "many"} for row in rows],
     "fractions without end": lambda rows: [{**row, "fractions": "9" * 400} for row in rows],
     "no prescription": lambda rows: [{**row, "prescription_gy": "-60"} for row in rows],
     "a leave_out unknown": lambda rows: [{**row, "leave_out": "all"} for row in rows],
 }
-
-
-def with_cell(rows: Rows, at: int, **cells: str) -> Rows:
-    return [{**row, **cells} if k == at else row for k, row in enumerate(rows)]
-
-
-def swapped(rows: Rows) -> Rows:
-    roles = {"dose": "event", "event": "dose"}
-    return [{**row, "role": roles.get(row["role"], row["role"])} for row in rows]
 
 
 TEXTS: dict[str, Callable[[str], bytes]] = {

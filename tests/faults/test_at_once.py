@@ -1,4 +1,4 @@
-"""Two commands at once: one wins or waits, the other says so, and results are those of one after the other."""
+"""Two commands at once: one wins or waits, the other says so; results are those of one after the other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_two_dvc_repro(
         assert "Traceback" not in one.said
     assert project.ok("dvc", "repro").count("Running stage") == 3
     found = contents(project.folder)
-    assert {name: digest for name, digest in reference.outcome.contents.items() if found.get(name) != digest} == {}
+    assert {
+        name: digest for name, digest in reference.outcome.contents.items() if found.get(name) != digest
+    } == {}
     names = [name for name, *_ in tracked(project.folder)["runs"]]
     assert names.count("quality") == 2 and len(names) == len(reference.outcome.tracked["runs"]) + 1
     assert leftovers(project.folder) == []

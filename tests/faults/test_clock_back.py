@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from outcomes import assert_same, contents, leftovers, ledger, tracked
+from outcomes import assert_same, contents, ledger, leftovers, tracked
 from project_runs import Project
 from tally import OTHERS
 from undisturbed import Reference
@@ -64,7 +64,11 @@ def test_a_changed_input_is_seen_although_it_is_older_than_its_results(
     table = project.folder / "data/mine/participants.tsv"
     before = read_json(project.folder / "work/cohort/cohort.json")["digest"]
     # as many bytes as before
-    table.write_text(table.read_text().replace("sub-005\trice", "sub-005\tRICE").replace("sub-005\trecurrence", "sub-005\tRecurrence"))
+    table.write_text(
+        table.read_text()
+        .replace("sub-005\trice", "sub-005\tRICE")
+        .replace("sub-005\trecurrence", "sub-005\tRecurrence")
+    )
     old = time.time() - YEAR_S
     os.utime(table, (old, old))
     said = project.done("dvc", "repro", "check_cohort", fault=BACK).said

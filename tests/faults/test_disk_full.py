@@ -1,4 +1,4 @@
-"""Where the disk is full, each stage and command says so, with the file; with room again it goes on to the same end.
+"""Where the disk is full, each stage and command says so; with room again it goes on to the same end.
 
 The project lies on a file system of its own in memory, which a file fills up to a few pages.
 """
@@ -101,7 +101,7 @@ def test_with_room_all_came_to_what_it_comes_to_undisturbed(project: Project, re
 def test_a_cohort_is_added_once_there_is_room(
     disk: Path, reference: Reference, share: float, record_property: Callable[[str, object], None]
 ) -> None:
-    """share: of the cohort's size that finds room; with more than 1 the copy does, and DVC's cache does not."""
+    """share: of the cohort's size that finds room; with more than 1 the copy does, DVC's cache does not."""
     place = disk / f"adding {share}"
     place.mkdir()
     project = Project(place / "project", {**SMALL, "cohort": {"root": "data/demo"}})
@@ -120,7 +120,11 @@ def test_a_cohort_is_added_once_there_is_room(
 
 @pytest.mark.parametrize("pages", [0, 6, 20])
 def test_an_import_goes_on_once_there_is_room(
-    disk: Path, reference: Reference, tmp_path: Path, pages: int, record_property: Callable[[str, object], None]
+    disk: Path,
+    reference: Reference,
+    tmp_path: Path,
+    pages: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     export = tmp_path / "export"
     write_tiny_export(export, "ANON-17")

@@ -1,4 +1,4 @@
-"""An MLflow server that is killed and started again while a project trains and registers: nothing is lost or doubled."""
+"""An MLflow server that is killed and started again: nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from outcomes import contents, leftovers, tracked
@@ -52,7 +51,9 @@ def test_training_goes_on_without_the_server(
     done = ended(running)
     assert done.code == 0 and "Traceback" not in done.said, done.said[-3000:]
     server.start()
-    before = {name: digest for name, digest in reference.outcome.contents.items() if "models/ensembles" in name}
+    before = {
+        name: digest for name, digest in reference.outcome.contents.items() if "models/ensembles" in name
+    }
     now = contents(project.folder)
     assert {name for name, digest in before.items() if now.get(name) != digest} == set()
     record_property(OTHERS, "server killed: train")
@@ -70,7 +71,7 @@ def test_registering_can_be_repeated_after_the_server_was_killed(
     assert done.code == 1 and "Traceback" not in done.said, done.said[-3000:]
     assert "cannot be used" in done.said and "tracking.uri" in done.said
     server.start()
-    record_property(OTHERS, f"server killed: register, {when.split()[0]}")
+    record_property(OTHERS, f"server killed: register, {when.split(maxsplit=1)[0]}")
 
 
 def test_in_the_end_the_server_holds_each_run_and_version_once(

@@ -30,7 +30,7 @@ Line = dict[str, Any]
 
 
 class Worker:
-    """The process that puts cases through; one that hangs is ended, and its next one goes on behind that case."""
+    """The process that puts cases through; one that hangs is ended, and another goes on behind that case."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
@@ -72,7 +72,9 @@ class Worker:
     def _note_hanging(self, case: Line) -> None:
         found = {"number": case["begun"], "kind": case["kind"], "name": case["name"], "verdict": "failed"}
         with self.results.open("a") as results:
-            results.write(json.dumps({**found, "why": "it hangs, or ends the process", "memory_mb": 0}) + "\n")
+            results.write(
+                json.dumps({**found, "why": "it hangs, or ends the process", "memory_mb": 0}) + "\n"
+            )
 
 
 @pytest.mark.parametrize("kind", ["cohort", "export"])
@@ -80,7 +82,9 @@ def test_a_spoiled_input_is_told_or_read_as_it_says(
     kind: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     results = Worker(kind, tmp_path).run()
-    failed = [f"{line['kind']}, {line['name']}: {line['why']}" for line in results if line["verdict"] == "failed"]
+    failed = [
+        f"{line['kind']}, {line['name']}: {line['why']}" for line in results if line["verdict"] == "failed"
+    ]
     assert failed == []
     assert max(line["memory_mb"] for line in results) < LIMIT_MB
     names = Counter((line["kind"], line["name"]) for line in results)

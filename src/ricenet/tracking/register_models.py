@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
+import time
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MODEL, _DAY_S = "ensemble", 86_400.0
+"""How a run's model is called."""
 
 REQUIREMENTS = ("mlflow", "monai", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "torch")
 
@@ -63,9 +67,10 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
         for modality_set in trained_sets(project):
             ensemble = read_ensemble(project, modality_set)
             name, digest = model_name(prefix, modality_set), ensemble.digest
-            if version_at_hand(project, store, prefix, modality_set) is None:
-                number = _register(project, store, name, ensemble)
-                logger.info("MLflow: %s version %s registered", name, number)
+            with store.one_writer():
+                if version_at_hand(project, store, prefix, modality_set) is None:
+                    number = _register(project, store, name, ensemble)
+                    logger.info("MLflow: %s version %s registered", name, number)
             _describe(project, store, version_with_digest(store, prefix, modality_set, digest), ensemble)
             registered[modality_set] = {"model": name, "digest": digest}
     return registered
@@ -131,6 +136,7 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
     key = set_key(modality_set, ensemble.fold_keys)
     run_id = runs_of_set(store, key)[key].info.run_id
+    _clear_unregistered(store, run_id)
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
         DIGEST: ensemble.digest,
@@ -143,6 +149,24 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
     )
     return str(version.version)
+
+
+def _clear_unregistered(store: TrackingStore, run_id: str) -> None:
+    """Delete models of a run that came to no version, with their files: what kills and lost answers left.
+
+    At a server, which has no lock, those of the last day stay: another machine may be about to register one.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client = store.client()
+    # of one's own database all, for whoever registers holds its lock
+    before_ms = math.inf if store.database is not None else (time.time() - _DAY_S) * 1000
+    registered = {version.model_id for version in client.search_model_versions(f"run_id = '{run_id}'")}
+    for model in client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'"):
+        is_ours = model.name == _MODEL and model.creation_timestamp < before_ms
+        if is_ours and model.model_id not in registered:
+            get_artifact_repository(model.artifact_location, store.uri).delete_artifacts()
+            client.delete_logged_model(model.model_id)
 
 
 def _describe(
@@ -180,7 +204,7 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
     code = code_tags(read_records(project, ensemble))
     with no_advice(), mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
         logged: ModelInfo = pyfunc.log_model(
-            name="ensemble",
+            name=_MODEL,
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
             artifacts={
                 "ensemble": str(ensemble_folder(project, ensemble.modality_set)),

@@ -1,8 +1,9 @@
-"""Loaded by Python in every process of a test: notes changes of files, and kills at one of them; or sets back the clock.
+"""Loaded by Python in each process: notes changes of files, kills at one of them, or sets back the clock.
 
-RICENET_FAULT is JSON. program: a part of the command line of the processes it is meant for. log: a file that
-gets a line for each change. kill_at: the number of the change, counted from 0, before which the whole group of
-processes is killed; kill_name: the end of the changed file's name instead. clock_s: what time.time is off by.
+RICENET_FAULT is JSON. program: a part of the command line of the processes it is meant for. log: a file
+that gets a line for each change. kill_at: the number of the change, counted from 0, before which the whole
+group of processes is killed; kill_name: the end of the changed file's name instead. clock_s: what time.time
+is off by.
 """
 
 import itertools
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 WRITING = os.O_WRONLY | os.O_RDWR
 PLACE = {
@@ -32,7 +34,7 @@ def place_of(event, arguments):
     place = arguments[PLACE[event]]
     if not isinstance(place, str | bytes | os.PathLike):
         return None
-    place = os.path.abspath(os.fsdecode(place))
+    place = os.path.abspath(os.fsdecode(place))  # noqa: PTH100 (links stay as they are named)
     return os.path.relpath(place, HOME) if place.startswith(HOME) else None
 
 
@@ -60,7 +62,7 @@ def set_back(seconds):
     time.time_ns = lambda: now_ns() + int(seconds * 1e9)
 
 
-HOME = os.environ.get("RICENET_FAULT_HOME") or os.getcwd()
+HOME = os.environ.get("RICENET_FAULT_HOME") or str(Path.cwd())
 FAULT = json.loads(os.environ.get("RICENET_FAULT") or "{}")
 if FAULT and FAULT["program"] in " ".join(sys.orig_argv):
     if "clock_s" in FAULT:
