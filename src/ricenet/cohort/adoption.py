@@ -21,6 +21,7 @@ from ricenet.runtime.files import atomic_folder, file_digest
 from ricenet.runtime.full_disk import full_disk, is_full
 from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
+from ricenet.runtime.temporary import clear, left_behind
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
         raise CohortError("no folder .dvc here; run the command in the project's folder")
     logger.info("checking every file of the cohort")
     cohort = admit(check_cohort(folder, params.volumes, params.variables), params.cohort.exclude_faulty)
+    # copies of the same size, which killed calls left
+    for path in left_behind(project / DATA):
+        clear(path)
     if not is_in_place:
         logger.info("copying it to %s", root)
         _copy(folder, project / root)
