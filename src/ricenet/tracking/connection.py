@@ -20,6 +20,7 @@ from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_found
 from ricenet.runtime.git import home_of
 from ricenet.tracking.moved_project import follow, is_same_place
+from ricenet.tracking.new_database import make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,6 +86,8 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
     artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
     with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
         client = _client(address)
+        if artifacts is not None:
+            make_database(Path(address.removeprefix(SQLITE)))
         found = client.get_experiment_by_name(experiment)
         if found is None:
             location = None if artifacts is None else artifacts.as_uri()
