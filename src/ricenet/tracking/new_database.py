@@ -7,6 +7,7 @@ them, and MLflow refuses such a database from then on ("table datasets already e
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ricenet.runtime.files import make_folder, put_in_place
 from ricenet.runtime.temporary import partial_folder
@@ -19,14 +20,14 @@ def make_database(path: Path) -> None:
     """
     if path.exists():
         return
-    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH, sqlalchemy_store
 
+    new_store: Any = sqlalchemy_store.SqlAlchemyStore
     make_folder(path.parent)
     # a folder, for sqlite locks the file in its own way, and writes a journal beside it
     with partial_folder(path.parent) as folder:
         made = folder / path.name
-        store = SqlAlchemyStore(f"sqlite:///{made}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+        store = new_store(f"sqlite:///{made}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
         # its connections are to a name that goes
         store._dispose_engine()
         put_in_place(made, path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 import tempfile
-import time
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +38,7 @@ from ricenet.tracking.registry import (
 )
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
+from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.training import task
 from ricenet.training.ensemble import EnsembleRecord
 
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MODEL, _DAY_S = "ensemble", 86_400.0
+_MODEL = "ensemble"
 """How a run's model is called."""
 
 REQUIREMENTS = ("mlflow", "monai", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "torch")
@@ -136,7 +135,7 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
     key = set_key(modality_set, ensemble.fold_keys)
     run_id = runs_of_set(store, key)[key].info.run_id
-    _clear_unregistered(store, run_id)
+    clear_unregistered(store, run_id, _MODEL)
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
         DIGEST: ensemble.digest,
@@ -149,24 +148,6 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
     )
     return str(version.version)
-
-
-def _clear_unregistered(store: TrackingStore, run_id: str) -> None:
-    """Delete models of a run that came to no version, with their files: what kills and lost answers left.
-
-    At a server, which has no lock, those of the last day stay: another machine may be about to register one.
-    """
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    client = store.client()
-    # of one's own database all, for whoever registers holds its lock
-    before_ms = math.inf if store.database is not None else (time.time() - _DAY_S) * 1000
-    registered = {version.model_id for version in client.search_model_versions(f"run_id = '{run_id}'")}
-    for model in client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'"):
-        is_ours = model.name == _MODEL and model.creation_timestamp < before_ms
-        if is_ours and model.model_id not in registered:
-            get_artifact_repository(model.artifact_location, store.uri).delete_artifacts()
-            client.delete_logged_model(model.model_id)
 
 
 def _describe(
