@@ -1,4 +1,4 @@
-"""Models that were logged in MLflow and came to no version: what kills and lost answers left of registering."""
+"""Models that were logged in MLflow and came to no version: what a kill or a lost answer left."""
 
 from __future__ import annotations
 
