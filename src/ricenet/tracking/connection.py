@@ -85,9 +85,11 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
     # without a place of its own, a database's experiment keeps its files below the working folder
     artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
     with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
+        if artifacts is not None and not (database := Path(address.removeprefix(SQLITE))).exists():
+            prepare_mlflow()
+            make_database(database)
+        # which would make a database too, table by table
         client = _client(address)
-        if artifacts is not None:
-            make_database(Path(address.removeprefix(SQLITE)))
         found = client.get_experiment_by_name(experiment)
         if found is None:
             location = None if artifacts is None else artifacts.as_uri()
