@@ -30,6 +30,7 @@ from ricenet.tracking.registry import (
     versions,
 )
 from ricenet.tracking.settled import ENSEMBLES
+from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.tracking.version_files import decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
@@ -94,7 +95,12 @@ def test_what_a_kill_left_of_a_model_goes_when_it_is_registered(
     register_ensembles(project, store, PREFIX)
     (logged,) = store.client().search_logged_models([store.experiment_id])
     (version,) = store.client().search_model_versions(f"name = '{DOSE}'")
-    assert version.model_id == logged.model_id
+    assert logged.model_id in version.source
+    # and no other than that
+    clear_unregistered(store, str(version.run_id), "ensemble")
+    assert [m.model_id for m in store.client().search_logged_models([store.experiment_id])] == [
+        logged.model_id
+    ]
     assert len(list((project / "mlflow/artifacts/models").glob("*/artifacts/MLmodel"))) == 1
 
 

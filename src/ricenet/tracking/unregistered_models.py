@@ -21,10 +21,12 @@ def clear_unregistered(store: TrackingStore, run_id: str, name: str) -> None:
 
     client = store.client()
     before_ms = math.inf if store.database is not None else (time.time() - _DAY_S) * 1000
-    registered = {version.model_id for version in client.search_model_versions(f"run_id = '{run_id}'")}
+    # MLflow 3.17 keeps no model_id with a version in sqlite: its source is models:/ID, or the files' place
+    sources = [str(version.source) for version in client.search_model_versions(f"run_id = '{run_id}'")]
     for model in client.search_logged_models([store.experiment_id], f"source_run_id = '{run_id}'"):
         is_old = model.name == name and model.creation_timestamp < before_ms
-        if is_old and model.model_id not in registered:
+        places = (model.model_id, model.artifact_location)
+        if is_old and not any(place in source for place in places for source in sources):
             repository: Any = get_artifact_repository(model.artifact_location, store.uri)
             repository.delete_artifacts()
             client.delete_logged_model(model.model_id)
