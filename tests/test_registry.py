@@ -36,6 +36,7 @@ from ricenet.tracking.registry import (
     versions,
 )
 from ricenet.tracking.settled import ENSEMBLES
+from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.tracking.version_files import decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
@@ -83,6 +84,30 @@ def test_an_ensemble_is_registered_once_however_often_the_stage_runs(
     train(project, "dose", seed=7)
     assert version_at_hand(project, store, PREFIX, "dose") == 1
     assert version_at_hand(project, store, PREFIX, "event") is None
+
+
+def test_what_a_kill_left_of_a_model_goes_when_it_is_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project")
+    shutil.rmtree(project / "models/ensembles/post_op+dose")
+    store = store_of(project)
+    with monkeypatch.context() as patch:
+        # as if killed between the model and its version
+        patch.setattr(mlflow.MlflowClient, "create_model_version", lambda *_, **__: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                register_ensembles(project, store, PREFIX)
+    register_ensembles(project, store, PREFIX)
+    (logged,) = store.client().search_logged_models([store.experiment_id])
+    (version,) = store.client().search_model_versions(f"name = '{DOSE}'")
+    assert logged.model_id in version.source
+    # and no other than that
+    clear_unregistered(store, str(version.run_id), "ensemble")
+    assert [m.model_id for m in store.client().search_logged_models([store.experiment_id])] == [
+        logged.model_id
+    ]
+    assert len(list((project / "mlflow/artifacts/models").glob("*/artifacts/MLmodel"))) == 1
 
 
 def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(tmp_path: Path) -> None:

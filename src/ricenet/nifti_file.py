@@ -169,6 +169,10 @@ def _expected_bytes(header: Any) -> int:
     before = float(header["vox_offset"])
     if not 0 <= before <= MOST_BEFORE_VOXELS:
         raise ValueError(f"voxels from byte {before:g} on, expected at most {MOST_BEFORE_VOXELS}")
-    if header.get_data_dtype().kind not in "iuf":
+    try:
+        kind = header.get_data_dtype()
+    except KeyError:
+        raise ValueError(f"voxels of a type {int(header['datatype'])}, which NIfTI does not know") from None
+    if kind.kind not in "iuf":
         raise ValueError("colours or complex numbers, real ones expected")
-    return math.ceil(before) + voxels * int(header.get_data_dtype().itemsize)
+    return math.ceil(before) + voxels * int(kind.itemsize)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ricenet.cohort.splits import read_splits
@@ -133,13 +134,25 @@ def promote_through_gate(
         logger.warning("promoted past the gate: %s", failure)
     # of what an earlier promotion was forced past, this one says what still holds
     tags = {FORCED_PAST: _BETWEEN.join(failure.condition for failure in failures)}
-    tags |= {PROMOTED: datetime.now(UTC).isoformat(timespec="microseconds")}
+    tags |= {PROMOTED: _after_all_others(gate, modality_set)}
     if reason is not None:
         tags |= {REASON: reason[:_REASON_LENGTH]}
     with mlflow_errors(gate.store.uri):
         for name, value in tags.items():
             gate.store.client().set_model_version_tag(chosen.model, chosen.version, name, value)
     return make_champion(gate.store, chosen)
+
+
+def _after_all_others(gate: Gate, modality_set: str) -> str:
+    """The present time; a little after the set's last promotion where the clock was set back since."""
+    with mlflow_errors(gate.store.uri):
+        known = versions(gate.store, model_name(gate.prefix, modality_set))
+    now = datetime.now(UTC)
+    for tag in (version.tags[PROMOTED] for version in known if PROMOTED in version.tags):
+        # whoever reaches MLflow may have written what is no time
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            now = max(now, datetime.fromisoformat(tag) + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
 
 
 def how_it_passed(gate: Gate, champion: RegisteredEnsemble, force: bool = False) -> str:

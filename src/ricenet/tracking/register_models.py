@@ -42,6 +42,7 @@ from ricenet.tracking.registry import (
 )
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
+from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.training.ensemble import EnsembleRecord, ensemble_digest
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MODEL = "ensemble"
+"""How a run's model is called."""
 
 REQUIREMENTS = ("mlflow", "monai", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "torch")
 
@@ -66,9 +69,10 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
         for modality_set in trained_sets(project):
             ensemble = read_ensemble(project, modality_set)
             name, digest = model_name(prefix, modality_set), ensemble.digest
-            if version_at_hand(project, store, prefix, modality_set) is None:
-                number = _register(project, store, name, ensemble)
-                logger.info("MLflow: %s version %s registered", name, number)
+            with store.one_writer():
+                if version_at_hand(project, store, prefix, modality_set) is None:
+                    number = _register(project, store, name, ensemble)
+                    logger.info("MLflow: %s version %s registered", name, number)
             _describe(project, store, version_with_digest(store, prefix, modality_set, digest), ensemble)
             registered[modality_set] = {"model": name, "digest": digest}
     return registered
@@ -166,6 +170,7 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
     key = set_key(modality_set, ensemble.fold_keys)
     run_id = runs_of_set(store, key)[key].info.run_id
+    clear_unregistered(store, run_id, _MODEL)
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
         DIGEST: ensemble.digest,
@@ -218,7 +223,7 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
         tempfile.TemporaryDirectory() as folder,
     ):
         logged: ModelInfo = pyfunc.log_model(
-            name="ensemble",
+            name=_MODEL,
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
             artifacts={
                 "ensemble": str(ensemble_folder(project, ensemble.modality_set)),
