@@ -15,22 +15,14 @@ import pydicom
 from cloned_project import Clone
 from heads import DOSE_HEIGHT
 
-from ricenet.cohort.layout import RawSubject
 from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.dicom.export import write_dicom_phantom
-from ricenet.phantom.phantom_subject import make_subject
-from ricenet.phantom.write_cohort import draw_causes
 from ricenet.runtime.files import read_json
-from ricenet.volume import Grid, Volume, save_nifti
 
 # four for training and two for the test, half of each label; the seventh stays in the archive
 PATIENTS, SEED, LEFT_OUT = 7, 7, "PHANTOM-0007"
 SUBJECTS, FOLDS, EPOCHS, CUBE_VOXELS = PATIENTS - 1, 2, 2, 24
-SPACING_MM = 3.0
-NO_MASK = {"sub-001", "sub-004"}
-"""Whose brain HD-BET has to find; the others bring its mask. The first is of the test set."""
 PROMOTED, ALL_THREE = ("dose", "event+dose"), "post_op+event+dose"
 SMALL_COHORT = f"{ALL_THREE}@small_cohort"
 SETS = [*PROMOTED, ALL_THREE, SMALL_COHORT]
@@ -77,7 +69,7 @@ class Walk:
             SEED,
             DOSE_HEIGHT,
             test_fraction=0.3,
-            spacing_mm=SPACING_MM,
+            spacing_mm=3.0,
             backend="serial",
         )
         self.images, self.private = self.export / "images", folder / "private"
@@ -88,7 +80,6 @@ class Walk:
         self.proposal = self.run("ricenet", "import", "dicom", *self.import_arguments)
         self.leave_one_out()
         self.imported = self.run("ricenet", "import", "dicom", *self.import_arguments)
-        write_brain_masks(folder / "mine")
         self.run("ricenet", "check", "../mine")
         self.run("ricenet", "cohort", "add", "../mine")
         self.first_output = self.run("dvc", "repro")
@@ -129,16 +120,6 @@ class Walk:
         done = self.clone.run("ricenet", "predict", *options, "--model", model)
         self.said.append(done.stdout + done.stderr)
         return done.stdout
-
-
-def write_brain_masks(cohort: Path) -> None:
-    """As a hospital has drawn them: the true brains, of all but a few subjects."""
-    for cause in draw_causes(SUBJECTS, SEED, DOSE_HEIGHT):
-        raw = RawSubject(cohort, cause.subject)
-        if raw.subject not in NO_MASK:
-            head = make_subject(shared_template(SPACING_MM), cause, SEED)
-            moved = head.world_from_anatomy("post_op") @ head.anatomy.grid.affine
-            save_nifti(Volume(head.anatomy.brain, Grid(head.anatomy.grid.shape, moved)), raw.brain_mask)
 
 
 def folders_of(tree: DicomTree, patient_id: str, folder: Path) -> dict[str, str]:
