@@ -38,7 +38,7 @@ PARAMS = PreprocessingParams(
     interpolation="linear",
     dose_unit_gy=60.0,
     registration=RegistrationParams(spacing_mm=3.0, metric="mattes"),
-    brain=BrainParams(mode="fast", mirroring=False, precision="auto", spacing_mm=3.0),
+    brain=BrainParams(mode="fast", mirroring=False, precision="auto", spacing_mm=2.0),
 )
 FLAIR = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="event FLAIR")
 DECLARED = Volumes([*PAPER_VOLUMES, FLAIR])
