@@ -80,7 +80,7 @@ ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another th
 	ricenet ui --port $(PORT)
 
 server: setup ## Run an MLflow server for several people on 127.0.0.1 (PORT=..., docs/server.md)
-	ricenet server start --port $(PORT)
+	ricenet tracking start --port $(PORT)
 
 lock: setup ## Write requirements.lock from what is installed
 	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock

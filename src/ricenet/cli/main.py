@@ -19,7 +19,6 @@ from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote
 from ricenet.cli.serve import serve
-from ricenet.cli.server import server_app
 from ricenet.cli.status import open_page, status
 from ricenet.cli.store_commands import store_app
 from ricenet.cli.tracking import tracking_app
@@ -34,7 +33,6 @@ app.add_typer(cohort_app, name="cohort")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
-app.add_typer(server_app, name="server")
 app.add_typer(tracking_app, name="tracking")
 for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, serve, status, ui):
     app.command()(command)

@@ -140,7 +140,7 @@ def _refused(uri: str, error: Exception) -> str:
     if status == 403 and "Invalid Host header" in text:
         return (
             "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
-            "let it allow this one: `ricenet server start --allowed-hosts NAME`"
+            "let it allow this one: `ricenet tracking start --allowed-hosts NAME`"
         )
     if status == 403:
         return (
