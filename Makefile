@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist 
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test test-durations real-data check format ui server lock
+.PHONY: help setup viewer repro test test-durations test-faults real-data check format ui server lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ test: setup ## Run the tests, in parallel
 test-durations: setup ## Run the tests, and list the slowest twenty
 	$(PYTEST) --durations=20
 
+# a worker a core; a file's tests follow each other. As root also full disks and read-only cohorts
+test-faults: setup ## Kill, fill the disk, stop the server, spoil inputs: some 20 minutes (docs/faults.md)
+	OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 2 --dist loadfile -q tests/faults
+
 real-data: setup ## Run the commands on real files that you have: DIR=FOLDER (docs/real-data.md)
 	@test -d "$(DIR)" || { echo "make real-data needs DIR=FOLDER, with a folder a data set (docs/real-data.md)." >&2; \
 	  exit 1; }
@@ -76,7 +80,7 @@ ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another th
 	ricenet ui --port $(PORT)
 
 server: setup ## Run an MLflow server for several people on 127.0.0.1 (PORT=..., docs/server.md)
-	ricenet server start --port $(PORT)
+	ricenet tracking start --port $(PORT)
 
 lock: setup ## Write requirements.lock from what is installed
 	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock

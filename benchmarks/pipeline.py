@@ -19,70 +19,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from figure import report
-from ruamel.yaml import YAML
+from project_copy import PROJECT, PROMOTE, YAML_FILE, ProjectCopy, ricenet
 
 from ricenet.runtime.files import read_json
 
-PROJECT = Path(__file__).parents[1]
 BASE = "3bf474d"
 PAPER_SETS = ["post_op", "event", "dose", "post_op+event", "post_op+dose", "event+dose", "post_op+event+dose"]
-PROMOTE = "promote"
-YAML_FILE = YAML()
-
-
-@dataclass
-class Side:
-    """A copy of the project and the wall seconds of its stages."""
-
-    folder: Path
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def command(self, *words: str) -> None:
-        """Run words in the copy with its own code; its output only where it fails."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(self.folder / "src"),
-            "PATH": path,
-            "TQDM_DISABLE": "1",
-        }
-        done = subprocess.run(
-            words,
-            check=False,
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
-
-    def timed(self, name: str, *words: str) -> None:
-        """Run words and keep their wall seconds under a name."""
-        start = time.perf_counter()
-        self.command(*words)
-        self.seconds[name] = time.perf_counter() - start
-        print(f"{self.folder.name} {name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
-
-    def stage(self, name: str) -> None:
-        """Run a stage of dvc.yaml without DVC."""
-        if name == PROMOTE:
-            reason = ("--force", "--reason", "speed is measured, whatever was learned")
-            self.timed(name, *_ricenet("promote", "best", "--demo-only", "--if-none", *reason))
-        else:
-            self.timed(name, sys.executable, f"src/stages/{name}.py")
-
-
-def _ricenet(*words: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", "from ricenet.cli import app; app()", *words)
 
 
 def main() -> None:
@@ -102,8 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        present = Side(_copy("HEAD", folder / "present"))
-        base = None if arguments.present_only else Side(_copy(BASE, folder / "base"))
+        present = ProjectCopy.at("HEAD", folder / "present")
+        base = None if arguments.present_only else ProjectCopy.at(BASE, folder / "base")
         with Peak() as peak:
             _run_stages(present, base, arguments.subjects, small_cohort=arguments.small_cohort)
         if base is not None:
@@ -114,34 +61,21 @@ def main() -> None:
         _present_alone(present, arguments.subjects)
 
 
-def _copy(commit: str, folder: Path) -> Path:
-    """A clone at a commit, with git and DVC as in a fresh clone."""
-    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
-    resolved = subprocess.run(
-        ["git", "-C", str(PROJECT), "rev-parse", commit], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", resolved], check=True)
-    return folder
-
-
-def _run_stages(present: Side, base: Side | None, subjects: int, *, small_cohort: bool) -> None:
+def _run_stages(present: ProjectCopy, base: ProjectCopy | None, subjects: int, *, small_cohort: bool) -> None:
     """Write the cohort, then run the stages of both sides in turn."""
     sides = [present] if base is None else [base, present]
     former = _params(BASE)
     for side in sides:
-        params = YAML_FILE.load((side.folder / "params.yaml").read_text())
-        params["phantom"]["subjects"] = subjects
+        side.change_params({"phantom": {"subjects": subjects}})
         if base is not None:
-            params["training"]["epochs"] = former["training"]["epochs"]
+            side.change_params({"training": {"epochs": former["training"]["epochs"]}})
         if side is present and not small_cohort:
-            params["modality_sets"] = PAPER_SETS
-            params["explain"]["modality_sets"] = former["explain"]["modality_sets"]
-        with (side.folder / "params.yaml").open("w") as stream:
-            YAML_FILE.dump(params, stream)
-        side.timed("phantom", *_ricenet("phantom", "work/phantom"))
+            explained = list(former["explain"]["modality_sets"])
+            side.change_params({"modality_sets": PAPER_SETS, "explain": {"modality_sets": explained}})
+        side.timed("phantom", *ricenet("phantom", "work/phantom"))
     for side in sides:
         shutil.copytree(present.folder / "work/phantom", side.folder / "data/demo")
-    waiting = [(side, _stages(side)) for side in sides]
+    waiting = [(side, side.stages()) for side in sides]
     while any(names for _, names in waiting):
         for side, names in waiting:
             if names:
@@ -156,16 +90,7 @@ def _params(commit: str) -> dict[str, Any]:
     return loaded
 
 
-def _stages(side: Side) -> list[str]:
-    """In order; a set is promoted before the champions are looked for."""
-    names = list(YAML_FILE.load((side.folder / "dvc.yaml").read_text())["stages"])
-    # models have to be registered before one can be promoted
-    names.remove("register")
-    at = names.index("resolve")
-    return [*names[:at], "register", PROMOTE, *names[at:]]
-
-
-def _compare(present: Side, base: Side, subjects: int) -> None:
+def _compare(present: ProjectCopy, base: ProjectCopy, subjects: int) -> None:
     def ratio(names: Sequence[str]) -> float:
         return sum(base.seconds[n] for n in names if n in base.seconds) / sum(
             present.seconds[n] for n in names if n in present.seconds
@@ -192,29 +117,29 @@ def _compare(present: Side, base: Side, subjects: int) -> None:
         )
 
 
-def _largest_difference(present: Side, base: Side) -> float:
+def _largest_difference(present: ProjectCopy, base: ProjectCopy) -> float:
     """Between the two sides' mean validation macro-F1s of a set."""
     ours, theirs = (read_json(side.folder / "work/evaluation/metrics.json") for side in (present, base))
     return max(abs(ours[name]["macro_f1_mean"] - theirs[name]["macro_f1_mean"]) for name in PAPER_SETS)
 
 
-def _present_alone(present: Side, subjects: int) -> None:
+def _present_alone(present: ProjectCopy, subjects: int) -> None:
     present.command("dvc", "repro")  # what DVC has not seen; all of it is in the store
     present.timed("second dvc repro", "dvc", "repro")
-    present.timed("check", *_ricenet("check", "data/demo"))
-    present.timed("help", *_ricenet("--help"))
+    present.timed("check", *ricenet("check", "data/demo"))
+    present.timed("help", *ricenet("--help"))
     for name, seconds in (("second dvc repro", 5.0), ("check", 5.0), ("help", 0.5)):
         taken = present.seconds[name]
         report(f"{name}, s", taken, f"at most {seconds}", f"{subjects} subjects", taken <= seconds)
-    stored = sum(_gigabytes(present.folder / name) for name in ("work", "models", "mlflow", ".dvc/cache"))
+    stored = present.gigabytes("work", "models", "mlflow", ".dvc/cache")
     report("disk of a finished demo, GB", stored, "at most 1.0", f"{subjects} subjects", stored <= 1.0)
     _one_more_subject(present, subjects)
 
 
-def _one_more_subject(present: Side, subjects: int) -> None:
+def _one_more_subject(present: ProjectCopy, subjects: int) -> None:
     """A subject without label joins the raw cohort; every stage but those that train runs again."""
     more = present.folder.parent / "one-more"
-    present.command(*_ricenet("phantom", str(more), "--subjects", str(subjects + 1)))
+    present.command(*ricenet("phantom", str(more), "--subjects", str(subjects + 1)))
     new, cohort = f"sub-{subjects + 1:03d}", present.folder / "data/demo"
     shutil.copytree(more / new, cohort / new)
     with (cohort / "participants.tsv").open("a") as table:
@@ -225,17 +150,11 @@ def _one_more_subject(present: Side, subjects: int) -> None:
         table.write(
             "\t".join(["n/a" if i in (1, 2, 3) else cell for i, cell in enumerate(row.split("\t"))]) + "\n"
         )
-    names = [name for name in _stages(present) if name not in ("train", "tune", "repeat", PROMOTE)]
+    names = [name for name in present.stages() if name not in ("train", "tune", "repeat", PROMOTE)]
     for name in names:
         present.timed(f"one more: {name}", sys.executable, f"src/stages/{name}.py")
     taken = sum(seconds for name, seconds in present.seconds.items() if name.startswith("one more"))
     report("one more subject, s", taken, "under 40", "all stages but training", taken < 40)
-
-
-def _gigabytes(folder: Path) -> float:
-    """Of a folder's files, hard links once."""
-    sizes = {s.st_ino: s.st_blocks * 512 for p in folder.rglob("*") if (s := p.lstat()) and not p.is_dir()}
-    return sum(sizes.values()) / 1e9
 
 
 class Peak:

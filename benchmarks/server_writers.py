@@ -1,4 +1,4 @@
-"""Whether `ricenet server` with PostgreSQL and sign-in keeps every metric of many writers exactly once.
+"""Whether `ricenet tracking start` with PostgreSQL and sign-in keeps every metric of many writers once.
 
     python benchmarks/server_writers.py [--writers 8] [--metrics 1000] [--folder FOLDER]
 
@@ -74,7 +74,7 @@ def main() -> None:
     uri, password = f"http://127.0.0.1:{port}", secrets.token_urlsafe(24)
     os.environ |= {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
     os.environ["RICENET_SERVER_PASSWORD"] = password
-    command = [sys.executable, "-c", "from ricenet.cli import app; app()", "server", "start"]
+    command = [sys.executable, "-c", "from ricenet.cli import app; app()", "tracking", "start"]
     command += ["--database", "postgresql", "--folder", str(folder / "server"), "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

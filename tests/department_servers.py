@@ -1,4 +1,4 @@
-"""`ricenet server start` in a process of its own, as a department would run it."""
+"""`ricenet tracking start` in a process of its own, as a department would run it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DepartmentServer:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self.port = folder, free_port()
         self.log = folder.parent / f"{folder.name}.log"
-        command = [sys.executable, "-c", "from ricenet.cli import app; app()", "server", "start"]
+        command = [sys.executable, "-c", "from ricenet.cli import app; app()", "tracking", "start"]
         command += ["--folder", str(folder), "--port", str(self.port), *options]
         environment = os.environ | {"RICENET_SERVER_PASSWORD": PASSWORD}
         with self.log.open("wb") as log:

@@ -19,13 +19,13 @@ from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.phantom.dicom.export import write_dicom_phantom
 from ricenet.runtime.files import read_json
-from ricenet.vocabulary import PAPER_VOLUMES
 
-# four for training and two for the test, half of each label; the seventh is the new case
-PATIENTS, SEED, NEW = 7, 7, "PHANTOM-0007"
+# four for training and two for the test, half of each label; the seventh stays in the archive
+PATIENTS, SEED, LEFT_OUT = 7, 7, "PHANTOM-0007"
 SUBJECTS, FOLDS, EPOCHS, CUBE_VOXELS = PATIENTS - 1, 2, 2, 24
-PROMOTED, SMALL_COHORT = ("dose", "event+dose"), "post_op+event+dose@small_cohort"
-SETS = [*PAPER_VOLUMES.sets, SMALL_COHORT]
+PROMOTED, ALL_THREE = ("dose", "event+dose"), "post_op+event+dose"
+SMALL_COHORT = f"{ALL_THREE}@small_cohort"
+SETS = [*PROMOTED, ALL_THREE, SMALL_COHORT]
 TINY = {
     "cohort": {"root": "data/mine"},
     "modality_sets": SETS,
@@ -42,6 +42,12 @@ TINY = {
     "training": {"epochs": EPOCHS, "batch_size": 2, "checkpoint_every_epochs": 1},
     "explain": {"subjects_per_label": 1, "cube_voxels": 8, "stride_voxels": 8},
     "evidence": {"resamples": 200},
+    "robustness": {
+        "dose_shift_mm": [3],
+        "dose_rotation_degrees": [5],
+        "noise_sd": [0.3],
+        "bias_field": [0.3],
+    },
     # how work is spread over processes is told elsewhere
     "execution": {"backend": "serial", "workers": 1},
 }
@@ -58,7 +64,13 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.export = folder / "export"
         write_dicom_phantom(
-            self.export, PATIENTS, SEED, DOSE_HEIGHT, test_fraction=0.3, spacing_mm=3.0, backend="serial"
+            self.export,
+            PATIENTS,
+            SEED,
+            DOSE_HEIGHT,
+            test_fraction=0.3,
+            spacing_mm=3.0,
+            backend="serial",
         )
         self.images, self.private = self.export / "images", folder / "private"
         self.private.mkdir()
@@ -66,7 +78,7 @@ class Walk:
         self.clone = Clone(folder / "clone", TINY)
         self.said: list[str] = []
         self.proposal = self.run("ricenet", "import", "dicom", *self.import_arguments)
-        self.leave_out_the_new_case()
+        self.leave_one_out()
         self.imported = self.run("ricenet", "import", "dicom", *self.import_arguments)
         self.run("ricenet", "check", "../mine")
         self.run("ricenet", "cohort", "add", "../mine")
@@ -94,9 +106,9 @@ class Walk:
         self.said.append(done.stdout + done.stderr)
         return self.said[-1]
 
-    def leave_out_the_new_case(self) -> None:
+    def leave_one_out(self) -> None:
         with self.map_file.open(encoding="utf-8-sig", newline="") as stream:
-            kept = [row for row in csv.DictReader(stream) if row["patient_id"] != NEW]
+            kept = [row for row in csv.DictReader(stream) if row["patient_id"] != LEFT_OUT]
         with self.map_file.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, list(kept[0]))
             writer.writeheader()

@@ -101,8 +101,9 @@ def write_vote(project, gate="passed"):
         project / "work/vote/vote.json",
         {ALL_THREE: {"macro_f1": 1 / 3, "confusion": [[1, 0], [1, 0]], "n": 2, "digest": "e2" * 32}},
     )
-    rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "recurrence"] for s in TEST]
-    header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice", "predicted"]
+    rows = [[s, LABELS[s], 0.1, 0.2, 0, 0.15, "n/a", "recurrence", "n/a"] for s in TEST]
+    header = ["participant_id", "label", "fold_0", "fold_1", "votes_rice", "p_rice"]
+    header += ["p_rice_calibrated", "predicted", "three_way"]
     write_text(project / "work/vote" / f"{ALL_THREE}.tsv", table_text(header, rows))
     write_ledger(project, gate)
 
@@ -156,6 +157,7 @@ def protocol(pdf=False):
 
 
 PICTURES = (
+    "in_short",
     "macro_f1",
     "roc",
     "confusion",

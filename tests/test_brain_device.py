@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -95,3 +98,20 @@ def test_gpus_compute_float32_in_float32_and_the_same_each_time() -> None:
     with repeatable_on_gpus():
         assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == (True, False, False)
     assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == before
+
+
+def test_device_and_precision_are_known_without_loading_torch_as_torch_knows_them() -> None:
+    # without a GPU that could be seen; with one, torch is asked
+    script = """
+import sys
+from ricenet.config.preprocessing import BrainParams
+from ricenet.preprocessing.step_keys import tool_versions
+params = BrainParams(mode="fast", mirroring=False, precision="auto")
+found = tool_versions(params)
+from ricenet.runtime.machine import gpu_names
+assert gpu_names() or "torch" not in sys.modules
+import torch
+assert tool_versions(params) == found, found
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ from small_folds import (
     write_subjects,
 )
 
-from ricenet.runtime.errors import StoreError, TrainingError
+from ricenet.runtime.errors import FormatError, StoreError
 from ricenet.runtime.files import read_json
 from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles
 from ricenet.training.fold import train_fold
@@ -135,7 +135,9 @@ def test_two_damaged_checkpoints_mean_starting_over_with_warnings(
 
 def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     write_tensors({"network/a": torch.zeros(1)}, tmp_path / CHECKPOINT, {"progress": "{}", "crc32": "0"})
-    with pytest.raises(TrainingError, match=r"safetensors was made by an earlier version of ricenet"):
+    with pytest.raises(
+        FormatError, match=r"safetensors is of format 1, .*made by an earlier version of ricenet"
+    ):
         CheckpointFiles(tmp_path).read()
 
 

@@ -121,6 +121,16 @@ def test_a_cohort_in_its_place_is_not_copied_and_added_again_after_a_change(
     assert (project / "params.yaml").read_text() == params
 
 
+def test_the_same_call_goes_on_where_a_killed_one_had_copied(project: Path, mine: Path) -> None:
+    shutil.copytree(mine, project / "data/mine")
+    shutil.copytree(mine, project / "data/.partial-mine-killed")
+    first = command("add", str(mine))
+    assert not (project / "data/.partial-mine-killed").exists()
+    assert first.exit_code == 0 and "data/mine: already there, versioned by DVC" in first.stdout
+    change_cell(mine, "sub-001", site="centre B")
+    assert "data/mine exists and is another folder" in command("add", str(mine)).stderr
+
+
 def test_a_project_with_a_cohort_of_its_own_keeps_copies_that_can_be_corrected(
     project: Path, mine: Path
 ) -> None:

@@ -14,12 +14,11 @@ from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import read_params
-from ricenet.evaluation.evidence.baselines import scalar_models
+from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
 from ricenet.evaluation.evidence.lesion_dose import dose_at_lesion
 from ricenet.evaluation.evidence.scalars import cohort_scalars, scalars_table
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.runtime.errors import CohortError, ResultError
-from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import Grid, Volume, save_nifti
 
@@ -51,11 +50,9 @@ def write_cohort(project: Path, table: str = TABLE) -> CheckedCohort:
     return CheckedCohort.of(str(project / "data"), subjects)
 
 
-def scalars_of(project: Path, cohort: CheckedCohort) -> dict[str, object]:
+def scalars_of(project: Path, cohort: CheckedCohort) -> dict[str, Scalars]:
     settings = read_params(PROJECT / "params.yaml").preprocessing.model_copy(update={"cube_voxels": CUBE})
-    return cohort_scalars(
-        cohort, project / "preprocessed", SUBJECTS, SERIAL, settings, Store(project / "store")
-    )
+    return cohort_scalars(cohort, project / "preprocessed", SUBJECTS, SERIAL, settings, project / "store")
 
 
 def test_scalars_come_from_measurements_masks_table_and_declared_variables(tmp_path: Path) -> None:
@@ -91,6 +88,20 @@ def test_what_is_not_preprocessed_or_has_become_faulty_is_named(tmp_path: Path) 
     (tmp_path / "preprocessed/sub-002/measurements.json").unlink()
     with pytest.raises(ResultError, match=r"sub-002/measurements\.json is missing\. The stage `preprocess`"):
         scalars_of(tmp_path, cohort)
+
+
+def test_the_dose_at_a_lesion_is_measured_again_where_mask_or_dose_have_changed(tmp_path: Path) -> None:
+    def made() -> int:
+        return len(list((tmp_path / "store/lesion_dose").rglob("lesion_dose.json")))
+
+    cohort = write_cohort(tmp_path)
+    first = scalars_of(tmp_path, cohort)
+    assert scalars_of(tmp_path, cohort) == first and made() == 2
+    higher = np.full((CUBE,) * 3, 0.75, np.float32)
+    write_volume(higher, tmp_path / "preprocessed/sub-001", "sub-001", "dose")
+    found = scalars_of(tmp_path, cohort)
+    assert (found["sub-001"]["lesion_dose_gy"], made()) == (45.0, 3)
+    assert found["sub-002"] == first["sub-002"]
 
 
 def lesion_cohort(folder: Path, event_from_post_op: np.ndarray, mask: np.ndarray) -> RawSubject:

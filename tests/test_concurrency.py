@@ -92,9 +92,32 @@ def test_a_share_of_a_gpu_that_does_not_tell_is_taken_as_busy(monkeypatch: pytes
 
 def test_volumes_that_wait_in_memory_count(task: FoldTask) -> None:
     # ten subjects, one channel of 8 cubed, two bytes a voxel
-    assert concurrency._volume_bytes(task) == 10 * 8**3 * 2
+    assert concurrency._volume_bytes([task]) == 10 * 8**3 * 2
     streamed = dataclasses.replace(task, training=TRAINING.model_copy(update={"memory": "streamed"}))
-    assert concurrency._volume_bytes(streamed) == 0
+    assert concurrency._volume_bytes([streamed]) == 0
+
+
+def test_in_step_every_volume_that_one_of_them_sees_waits_in_memory_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = ("dose", "post_op+dose", "event+dose")
+    tasks = plan(tmp_path, write_subjects(tmp_path / "preprocessed"), sets)
+    group = [next(task for task in tasks if task.modality_set == name) for name in sets]
+    # three channels together, two of the largest set
+    assert concurrency._volume_bytes(group) == 3 * 10 * 8**3 * 2
+    costs = Costs({1: 1.0}, GB, state_bytes=1000)
+    seen: list[Costs] = []
+
+    def best(costs: Costs, cores: int, free_bytes: int) -> Sizing:
+        seen.append(costs)
+        return Sizing(1, 1)
+
+    monkeypatch.setattr(concurrency, "_known_costs", lambda task: costs)
+    monkeypatch.setattr(concurrency, "best_sizing", best)
+    sized(AUTO, group[1], [group])
+    sized(AUTO, group[1])
+    one_channel = 10 * 8**3 * 2
+    assert [found.memory_bytes - GB for found in seen] == [2 * 1000 + one_channel, 0]
 
 
 def test_networks_that_train_in_step_wait_in_memory_beside_the_one_at_work() -> None:

@@ -6,8 +6,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from held_out_cases import drawn, held_out
+from held_out_cases import drawn, held_out, predictions_of
 
+from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.contribution import (
     NONE,
     contribution_sentence,
@@ -102,6 +104,21 @@ def test_without_a_volume_only_the_other_folds_share_of_rice_is_known():
     case = held_out([True, False, False, False], {"dose": [0.5] * 4}, folds=2)
     # folds 0, 1, 0, 1: fold 0's subjects see fold 1's share, which is none of two
     assert prior(case) == pytest.approx([0, 0.5, 0, 0.5])
+
+
+def test_a_run_of_all_sets_keeps_their_contributions_with_its_evidence(tmp_path):
+    is_rice = np.arange(16) % 4 < 2
+    p_rice = {name: drawn(0.0, 16, 8, seed)[0] for seed, name in enumerate(PAPER_VOLUMES.sets)}
+    of_sets, case = predictions_of(is_rice, p_rice, 2), held_out(is_rice, p_rice, 2)
+    folds = tuple(tuple(np.array(case.subjects)[case.fold == k]) for k in range(2))
+    splits = Splits({p.participant_id: p.label for p in of_sets["dose"]}, folds, ())
+    scalars = {subject: {"dose_max_gy": float(i)} for i, subject in enumerate(case.subjects)}
+    made = build_evidence(of_sets, scalars, (), None, splits, PAPER_VOLUMES, (), 7, 100, 0.1)
+    assert made.contributions == contributions(case, PAPER_VOLUMES, 7, 100) and len(made.contributions) == 3
+    assert len(made.comparisons) == 7 * 6 / 2
+    write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")
+    assert len((tmp_path / "evidence/contributions.csv").read_text().splitlines()) == 1 + 3 * 3
+    assert len((tmp_path / "evidence/log_loss.tsv").read_text().splitlines()) == 1 + 16
 
 
 def test_exact_values_need_every_combination_of_the_trained_volumes():

@@ -281,3 +281,28 @@ def test_nothing_is_noted_outside_a_project_or_where_nothing_can_be_written(
     with pytest.raises(SystemExit, match="1"), mendable_errors():
         raise CohortError("refused")
     assert not (tmp_path / LAST_FAILURE).exists()
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "status", "words"),
+    [
+        ("", "", "absent", "no remote"),
+        ("url = /srv/rice-net\nverify = true", "", "ok", "1 of DVC, files are verified"),
+        ("url = /srv/rice-net", "", "attention", "damage is not noticed"),
+        ("url = s3://b/p\nverify = true", "secret_access_key = abc", "ok", "verified"),
+        (
+            "url = s3://b/p\nverify = true\nsecret_access_key = abc",
+            "",
+            "attention",
+            "config holds a password",
+        ),
+    ],
+)
+def test_a_remote_that_hides_damage_or_shows_a_secret_needs_attention(
+    shared: str, own: str, status: str, words: str, project: Path
+) -> None:
+    for name, options in (("config", shared), ("config.local", own)):
+        section = "['remote \"lab\"']\n" if options else ""
+        (project / ".dvc" / name).write_text("[core]\n    analytics = false\n" + section + options + "\n")
+    found = answers()["remote"]
+    assert found["status"] == status and words in found["text"] and "abc" not in found["text"]

@@ -1,5 +1,6 @@
 """Which networks explain whom, what is written, and what is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -27,21 +28,28 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.inputs import Box
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
+from ricenet.config.params import ExecutionParams
 from ricenet.evaluation.evidence.calibration import fit_temperature
 from ricenet.evaluation.held_out import read_out_of_fold
-from ricenet.evaluation.occlusion.explain_cohort import explain_subjects, write_case
+from ricenet.evaluation.occlusion import kept_explanations as kept_module
+from ricenet.evaluation.occlusion.explain_cohort import explain_subjects, write_case, write_gallery
 from ricenet.evaluation.occlusion.explained_case import Explanation, structure_doses
-from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds, interval_of_mean
+from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds
+from ricenet.evaluation.occlusion.kept_explanations import kept_explanations
+from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer, interval_of_mean
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
-from ricenet.runtime.errors import ResultError
+from ricenet.runtime.errors import CohortError, ResultError
+from ricenet.runtime.store import Store
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.networks import build_network, initial_network
+from ricenet.training.predictions import read_predictions, write_predictions
 from ricenet.training.variables import VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import load_nifti
 
 NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
 SMALL_CNN = SmallCnnParams(widths=[2, 2, 2])
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 SEX = VariableSpec(name="sex", kind="category")
 
 
@@ -206,7 +214,9 @@ def test_of_one_volume_hiding_it_alone_is_not_computed_again(project):
 
 def test_untrained_weights_repeat_and_are_not_those_from_which_training_started(project):
     def weights(fold):
-        return explainer(project)._untrained(fold).conv1.weight.detach().cpu()
+        made = explainer(project)
+        one = SubjectExplainer(made.ensemble, made.settings, made.seed, synthetic=True)
+        return one._untrained(fold).conv1.weight.detach().cpu()
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(0))
@@ -258,6 +268,69 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     assert not (out / "truth.json").exists()
     # the gallery does not hide it
     assert "sub-003: event.npy" in (out / "index.html").read_text()
+
+
+def kept(found, store, subjects=("sub-001", "sub-005")):
+    """Each subject's key in the store."""
+    return kept_explanations({"event+dose": found}, {"event+dose": subjects}, SERIAL, store)["event+dose"]
+
+
+def test_kept_explanations_are_those_of_the_command_and_made_once(project, tmp_path, caplog):
+    found, store = explainer(project, each_modality=False), Store(tmp_path / "store")
+    keys = kept(found, store)
+    explain_subjects(found, ["sub-001", "sub-005"], tmp_path / "command")
+    for subject, key in keys.items():
+        files = {path.name: path.read_bytes() for path in (tmp_path / "command" / subject).iterdir()}
+        store.lay_out(key, tmp_path / "stage" / subject)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "stage" / subject).iterdir()} == files
+    write_gallery(found, list(keys), {}, tmp_path / "stage")
+    for name in ("index.html", "truth.json", "truth.md"):
+        assert (tmp_path / "stage" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+    made = {key: store.path(key).stat().st_ino for key in keys.values()}
+    damaged = store.path(keys["sub-005"]) / "index.html"
+    damaged.chmod(0o600)
+    damaged.write_text("half a page")
+    assert kept(found, store) == keys
+    again = {key for key, inode in made.items() if store.path(key).stat().st_ino != inode}
+    assert again == {keys["sub-005"]} and "is damaged; it is replaced" in caplog.text
+
+
+def test_a_subject_is_explained_again_where_what_it_shows_has_changed(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_module, "write_explanation", lambda found, name, folder: (folder / name).touch())
+    store, found = Store(tmp_path / "store"), explainer(project)
+    keys = kept(found, store)
+    # who joins without a label changes nobody's
+    joined = CheckedSubject(participant_id="sub-099", label=None, scans={"dose": "b"})
+    more = CheckedCohort.of("data", [*found.cohort.subjects, joined])
+    assert kept(dataclasses.replace(found, cohort=more), store) == keys
+    assert kept(explainer(project, fill="brain_mean"), store).keys() == keys.keys()
+    assert not {*kept(explainer(project, fill="brain_mean"), store).values()} & {*keys.values()}
+    volume = project / "work/preprocessed/sub-001/dose.npy"
+    content = volume.read_bytes()
+    volume.write_bytes(content[:-2] + b"ab")
+    after = kept(found, store)
+    volume.write_bytes(content)
+    assert (after["sub-001"] != keys["sub-001"], after["sub-005"]) == (True, keys["sub-005"])
+    # recalibrated by the other fold's held-out subjects: fold 0's answers show on pages of fold 1
+    path = project / "work/training/event+dose/fold-0/predictions.tsv"
+    table = path.read_text()
+    rows = read_predictions(path)
+    changed = [dataclasses.replace(row, p_rice=1 - row.p_rice) for row in rows]
+    write_predictions(changed, path)
+    recalibrated = kept(explainer(project), store)
+    path.write_text(table)
+    of_fold = {subject: held_out_folds(found.splits, subject) for subject in keys}
+    assert {s for s in keys if recalibrated[s] != keys[s]} == {s for s in keys if of_fold[s] == [1]}
+
+
+def test_who_cannot_be_explained_is_named_and_the_others_are_kept(project, tmp_path):
+    write_preprocessed(project, "sub-003")
+    write_raw_dose(project, project / "data", "sub-003")
+    (project / "work/preprocessed/sub-003/event.npy").write_bytes(b"no array")
+    found, store = explainer(project, each_modality=False), Store(tmp_path / "store")
+    with pytest.raises(CohortError, match=r"(?s)explain: 1 of 2 .*sub-003 by event\+dose: sub-003: event"):
+        kept(found, store, ("sub-003", "sub-005"))
+    assert len(list((tmp_path / "store").rglob("summary.json"))) == 1
 
 
 def test_an_ensemble_of_other_splits_is_refused(project):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def counting(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
     affine[:3, :3] = tilt * np.array(spacing_mm)
     affine[:3, 3] = [5.0, -7.0, 11.0]
     return Volume(np.arange(np.prod(shape), dtype=np.float32).reshape(shape), Grid(shape, affine))
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.5])
+@pytest.mark.parametrize("order", ["F", "C"])
+def test_blocks_add_up_as_numpys_own_means_do_to_the_last_bit(
+    spacing_mm: float, order: Literal["F", "C"]
+) -> None:
+    # 5 voxels a block, and 10, which NumPy adds up in another order
+    values = np.random.default_rng(1).normal(900, 300, size=(41, 33, 20)).astype(np.float32, order=order)
+    copy = averaged(Volume(values, Grid((41, 33, 20), np.diag([spacing_mm, spacing_mm, 5.0, 1.0]))), 5.0)
+    size = round(5 / spacing_mm)
+    expected = values[(41 % size) // 2 :][: 41 // size * size, (33 % size) // 2 :][:, : 33 // size * size]
+    for axis in (0, 1):
+        split = (*expected.shape[:axis], -1, size, *expected.shape[axis + 1 :])
+        expected = expected.reshape(split).mean(axis=axis + 1, dtype=np.float32)
+    assert np.array_equal(copy.data, expected)
 
 
 def test_a_voxel_of_the_copy_is_the_mean_of_its_block_and_lies_in_its_middle() -> None:

@@ -187,7 +187,7 @@ def test_a_faulty_patient_neither_stops_the_others_nor_vanishes_nor_leaves_anyth
     ]
     assert [row["participant_id"] for row in read_table(tmp_path / "mine")] == ["sub-001"]
     tables = {"dataset_description.json", "import.tsv", "participants.json", "participants.tsv"}
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == {*tables, "sub-001"}
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {*tables, ".bidsignore", "sub-001"}
     assert not re.search("Meier|calls", all_text(tmp_path / "mine") + caplog.text)
 
 
@@ -474,7 +474,11 @@ def closed(*_: object) -> None:
     ("name", "broken", "failed"),
     [
         ("write_text", full_disk, "mine: cannot be written into (No space left on device)"),
-        ("write_json", full_disk, "dataset_description.json: cannot be written (No space left on device)"),
+        (
+            "write_description",
+            full_disk,
+            "dataset_description.json: cannot be written (No space left on device)",
+        ),
         ("_write_tsv", full_disk, "mine: its tables cannot be written (No space left on device)"),
         ("_contents", closed, "mine: cannot be opened (Permission denied)"),
     ],

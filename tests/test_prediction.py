@@ -34,7 +34,7 @@ from ricenet.inference.predict_subject import Prediction, Predictor
 from ricenet.inference.training_ranges import TrainingRanges, quantities, training_ranges, unknown_ranges
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
-from ricenet.preprocessing.preprocess_subject import PreprocessedSubject
+from ricenet.preprocessing.preprocess_subject import Began, PreprocessedSubject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
@@ -353,9 +353,11 @@ def test_settings_come_from_the_model_and_the_seed_is_that_of_a_subject_called_c
     given: list[object] = []
     real = preprocess_subject.preprocess
 
-    def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
+    def preprocess(
+        raw: RawSubject, params: PreprocessingParams, seed: int, began: Began
+    ) -> PreprocessedSubject:
         given.extend([raw.subject, params, seed])
-        return real(raw, params, seed)
+        return real(raw, params, seed, began)
 
     monkeypatch.setattr(preprocess_subject, "preprocess", preprocess)
     replace(small, seed=11).case(case)
@@ -533,10 +535,12 @@ def test_a_failing_subject_neither_stops_the_others_nor_vanishes(
     RawSubject(cohort, "sub-002").scan("event").unlink()
     real = preprocess_subject.preprocess
 
-    def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
+    def preprocess(
+        raw: RawSubject, params: PreprocessingParams, seed: int, began: Began
+    ) -> PreprocessedSubject:
         if raw.subject == "sub-003":
             raise ScanError("sub-003", "event T1ce", "registration failed", "Look at both.")
-        return real(raw, params, seed)
+        return real(raw, params, seed, began)
 
     monkeypatch.setattr(preprocess_subject, "preprocess", preprocess)
     outcome = run("predict-cohort", cohort, "--output", tmp_path / "out/predictions.tsv")

@@ -11,13 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import psutil
 import pytest
 from heads import DOSE_HEIGHT
+from numpy.typing import NDArray
 from preprocessed_subjects import saved_volumes
 
 from ricenet.cohort.checked import write_checked_cohort
@@ -27,7 +30,7 @@ from ricenet.config.preset import change_settings
 from ricenet.phantom.write_cohort import write_phantom
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.files import read_json
-from ricenet.volume import Grid, dice, load_nifti, resample
+from ricenet.volume import Affine, Grid, dice, load_nifti, resample
 
 pytestmark = pytest.mark.slow
 
@@ -73,16 +76,6 @@ def start(project: Path, *, read_only_data: bool = False) -> subprocess.Popen[st
     )
 
 
-def first_registration(project: Path, stage: subprocess.Popen[str]) -> Path:
-    """Wait until a subject's first step is in the store: its worker is then in mid-subject."""
-    while True:
-        found = list((project / "work/store/subjects").glob("??/[0-9a-f]*/registration.json"))
-        if found:
-            return found[0]
-        assert stage.poll() is None, stage.communicate()
-        time.sleep(0.02)
-
-
 def workers_of(stage: subprocess.Popen[str]) -> list[psutil.Process]:
     children = psutil.Process(stage.pid).children()
     servers = [child for child in children if "forkserver" in " ".join(child.cmdline())]
@@ -96,37 +89,39 @@ def is_complete(project: Path) -> bool:
     )
 
 
-def left_behind(project: Path) -> list[Path]:
-    return list((project / "work/store").rglob(".partial-*"))
+def registrations(project: Path) -> list[Path]:
+    return list((project / "work/store/subjects").glob("??/[0-9a-f]*/registration.json"))
 
 
-def test_a_worker_killed_in_mid_subject_costs_that_step_alone(project: Path) -> None:
-    stage = start(project)
-    registration = first_registration(project, stage)
-    made = registration.stat().st_mtime_ns
-    workers_of(stage)[0].kill()
-    _, told = stage.communicate(timeout=300)
-    assert stage.returncode == 0, told
-    assert "a task is tried once more: its worker process ended without a word" in told
-    assert is_complete(project)
-    assert registration.stat().st_mtime_ns == made
+def wait_for(stages: Sequence[subprocess.Popen[str]], condition: Callable[[], object]) -> None:
+    """Until it is so, while all the stages run."""
+    while not condition():
+        assert all(stage.poll() is None for stage in stages), [stage.communicate() for stage in stages]
+        time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_where_it_was_and_two_at_once_share_the_work(project: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was_and_two_at_once_share_the_work_though_a_worker_is_killed(
+    project: Path,
+) -> None:
     raw = {path: path.stat().st_mtime_ns for path in (project / "data").rglob("*")}
     killed = start(project)
-    registration = first_registration(project, killed)
+    wait_for([killed], lambda: registrations(project))
+    registration = registrations(project)[0]
     made = registration.stat().st_mtime_ns
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not (project / "work/preprocessed").exists()
 
     probe = start(project, read_only_data=True) if shutil.which("unshare") else None
-    both = [probe or start(project), start(project)]
+    both = [probe or start(project), other := start(project)]
+    # every worker is then in mid-subject: it extracts a brain, or waits until the other run has
+    wait_for([other], lambda: len(registrations(project)) == 2 and workers_of(other))
+    workers_of(other)[0].kill()
     told = [stage.communicate(timeout=300)[1] for stage in both]
     if probe is not None and ("unshare:" in told[0] or "mount:" in told[0]):
         pytest.skip(f"no file system can be made read-only here: {told[0].strip()}")
     assert [stage.returncode for stage in both] == [0, 0], told
+    assert "a task is tried once more: its worker process ended without a word" in told[1]
     assert is_complete(project) and registration.stat().st_mtime_ns == made
     entries = list((project / "work/store/subjects").glob("??/[0-9a-f]*"))
     assert len(entries) == 6  # registration, brain and cube of two subjects
@@ -152,7 +147,20 @@ def resampled_to(scan: Path, grid_shape: tuple[int, int, int], spacing_mm: tuple
     affine = np.diag([*spacing_mm, 1.0])
     middle = volume.grid.world_mm((np.array(volume.grid.shape) - 1) / 2)
     affine[:3, 3] = middle - np.array(spacing_mm) * (np.array(grid_shape) - 1) / 2
-    values = resample(volume, Grid(grid_shape, affine)).data
+    save_whole(resample(volume, Grid(grid_shape, affine)).data, affine, scan)
+
+
+def made_finer(scan: Path, factor: int) -> None:
+    """Replace a scan by itself in smaller voxels, which is quicker than to interpolate."""
+    volume, affine = load_nifti(scan), np.diag([*[1 / factor] * 3, 1.0])
+    affine[:3, 3] = (1 / factor - 1) / 2
+    values = np.rint(volume.data).astype(np.int16)
+    for axis in range(3):
+        values = values.repeat(factor, axis)
+    save_whole(values, volume.grid.affine @ affine, scan)
+
+
+def save_whole(values: NDArray[Any], affine: Affine, scan: Path) -> None:
     image = nib.nifti1.Nifti1Image(np.rint(values).astype(np.int16), affine)
     scan.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1))
 
@@ -162,11 +170,13 @@ def test_a_very_fine_scan_and_one_of_thick_slices_stay_within_memory_and_come_ou
 ) -> None:
     head = Path(shutil.copytree(phantom_head, tmp_path / "raw"))
     raw = RawSubject(head, "sub-001")
-    resampled_to(raw.scan("post_op"), (512, 512, 400), (0.4, 0.4, 0.4))
+    made_finer(raw.scan("post_op"), 8)  # 0.4 mm, more than 100 million voxels
     resampled_to(raw.scan("event"), (448, 512, 30), (0.5, 0.5, 6.5))
-    out = tmp_path / "out"
+    out, params = tmp_path / "out", tmp_path / "params.yaml"
+    shutil.copy(PROJECT / "params.yaml", params)
+    change_settings(params, {"preprocessing": {"brain": {"spacing_mm": 3.0}}})
     done = subprocess.run(
-        [sys.executable, "-c", PREPROCESS, str(head), str(PROJECT / "params.yaml"), str(out)],
+        [sys.executable, "-c", PREPROCESS, str(head), str(params), str(out)],
         capture_output=True,
         text=True,
         check=False,

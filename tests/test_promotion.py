@@ -181,6 +181,20 @@ def test_a_new_champion_is_not_held_against_the_one_it_replaced(worse: Registere
     assert set(read_json(worse.project / "work/vote/vote.json")) == {"dose"}
 
 
+@pytest.mark.parametrize(
+    "earlier", ["2999-01-01T00:00:00.000000+00:00", "soon", "9999-12-31T23:59:59.999999+00:00"]
+)
+def test_a_promotion_is_the_last_although_the_clock_was_set_back_since(
+    registered: Registered, earlier: str
+) -> None:
+    promote_through_gate(registered.gate, "dose", 2)
+    registered.store.client().set_model_version_tag(DOSE, "2", "ricenet.promoted_utc", earlier)
+    promote_through_gate(registered.gate, "dose", 1, reason="a test of the clock")
+    assert registered.champions() == {"dose": "1"}
+    now = registered.tags("1")["ricenet.promoted_utc"]
+    assert now.startswith("2999-01-01T00:00:00.000001" if earlier.startswith("2999") else "20")
+
+
 def test_what_was_forced_past_one_condition_is_not_let_past_another(worse: Registered, stage: Any) -> None:
     write_gate(worse.project, "dose", macro_f1=POOR, predictions=predicted(right=True))
     promote_through_gate(worse.gate, "dose", 2, reason="a dry run")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 from cohorts import write_tiny_cohort
+from preprocessed_subjects import MEASUREMENTS, save_measurements
 from small_quality import PARAMS, checked, write_examination
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import BrainParams
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, ScanError
 from ricenet.runtime.files import write_json
 from ricenet.screening.quality import examination, examine_cohort
@@ -36,9 +40,18 @@ class Workbench:
         self.extracted: list[str] = []
         self.faulty: dict[str, Exception] = {}
         self.keys = {f"sub-00{i}": str(i) * 64 for i in (1, 2, 3)}
+        for subject in self.keys:
+            self.preprocess(subject, MEASUREMENTS)
         self.brain = OwnBrain(Volume(np.ones((2, 2, 2), bool), Grid((2, 2, 2), np.eye(4))), "by a stand-in")
         monkeypatch.setattr(examination, "examine", self.examine)
         monkeypatch.setattr(examine_cohort, "find_own_brain", self.find)
+
+    def preprocess(self, subject: str, measured: Measurements, least: int = 1) -> None:
+        """Lay out a mask that begins at a voxel, and where the scans lie."""
+        mask = np.zeros((4, 4, 4), bool)
+        mask[least:] = True
+        save_nifti(Volume(mask, Grid((4, 4, 4), np.eye(4))), self.preprocessed / subject / BRAIN_MASK)
+        save_measurements(self.preprocessed / subject, measured)
 
     def find(self, raw: RawSubject, preprocessed: Path, params: BrainParams) -> OwnBrain:
         assert preprocessed == self.preprocessed / raw.subject
@@ -83,12 +96,42 @@ def test_a_brain_that_was_not_found_is_an_answer_that_is_kept(bench: Workbench) 
     assert bench.run() == []
 
 
-def test_who_is_preprocessed_anew_is_examined_anew_and_the_brain_looked_for_at_its_new_place(
-    bench: Workbench,
+def test_who_is_preprocessed_anew_is_examined_anew(bench: Workbench) -> None:
+    bench.run()
+    bench.keys["sub-002"] = "f" * 64
+    # such as another crop: neither mask nor registration is another
+    bench.preprocess("sub-002", MEASUREMENTS.model_copy(update={"brain_ml": 1401.0}))
+    assert (bench.run(), bench.extracted) == (["sub-002"], [])
+
+
+@pytest.mark.parametrize("what", ["mask", "registration"])
+def test_where_mask_or_registration_have_changed_the_brain_is_looked_for_there(
+    bench: Workbench, what: str
 ) -> None:
     bench.run()
     bench.keys["sub-002"] = "f" * 64
+    transform = np.diag([2.0, 2.0, 2.0, 1.0]).tolist()
+    moved = MEASUREMENTS.mris["event"].model_copy(update={"world_from_reference": transform})
+    if what == "mask":
+        bench.preprocess("sub-002", MEASUREMENTS, least=2)
+    else:
+        mris = {**MEASUREMENTS.mris, "event": moved}
+        bench.preprocess("sub-002", MEASUREMENTS.model_copy(update={"mris": mris}))
     assert bench.run() == ["sub-002"] == bench.extracted
+
+
+def test_who_joins_without_a_label_is_examined_alone(bench: Workbench, tmp_path: Path) -> None:
+    bench.run()
+    joined, four = "sub-004", write_tiny_cohort(tmp_path / "four", subjects=4)
+    shutil.copytree(four / joined, bench.root / joined)
+    columns, *_, row = (four / "participants.tsv").read_text().splitlines()
+    cells = zip(columns.split("\t"), row.split("\t"), strict=True)
+    unlabelled = ["n/a" if name in ("label", "label_source", "subset") else cell for name, cell in cells]
+    with (bench.root / "participants.tsv").open("a") as table:
+        table.write("\t".join(unlabelled) + "\n")
+    bench.keys[joined] = "4" * 64
+    bench.preprocess(joined, MEASUREMENTS)
+    assert bench.run() == [joined] == bench.extracted
 
 
 def test_another_event_scan_is_searched_for_its_brain_again(bench: Workbench) -> None:

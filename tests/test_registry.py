@@ -17,11 +17,17 @@ from small_ensembles import ensemble_record
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
 from ricenet.evaluation.evidence.record import Recalibration
-from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.errors import FormatError, RegistryError
 from ricenet.runtime.files import read_json, write_json
+from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles, own_record_path
-from ricenet.tracking.register_models import model_card, register_ensembles, version_at_hand
+from ricenet.tracking.register_models import (
+    bring_champions_back,
+    model_card,
+    register_ensembles,
+    version_at_hand,
+)
 from ricenet.tracking.registry import (
     RegisteredEnsemble,
     champions,
@@ -30,6 +36,7 @@ from ricenet.tracking.registry import (
     versions,
 )
 from ricenet.tracking.settled import ENSEMBLES
+from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.tracking.version_files import decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 
@@ -54,7 +61,7 @@ def test_a_set_is_a_model_and_its_ensembles_are_versions(registered: Registered)
     for name in SETS:
         version, store = registered.versions(name)[-1], registered.store
         ensemble = read_json(registered.project / "models/ensembles" / name / "ensemble.json")
-        assert version.modality_set == name and not version.is_earlier
+        assert version.modality_set == name and version.is_readable
         assert version.tags["ricenet.splits_digest"] == ensemble["splits_digest"]
         run = store.client().get_run(str(version.run_id))
         assert run.info.run_name == name
@@ -77,6 +84,30 @@ def test_an_ensemble_is_registered_once_however_often_the_stage_runs(
     train(project, "dose", seed=7)
     assert version_at_hand(project, store, PREFIX, "dose") == 1
     assert version_at_hand(project, store, PREFIX, "event") is None
+
+
+def test_what_a_kill_left_of_a_model_goes_when_it_is_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project")
+    shutil.rmtree(project / "models/ensembles/post_op+dose")
+    store = store_of(project)
+    with monkeypatch.context() as patch:
+        # as if killed between the model and its version
+        patch.setattr(mlflow.MlflowClient, "create_model_version", lambda *_, **__: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                register_ensembles(project, store, PREFIX)
+    register_ensembles(project, store, PREFIX)
+    (logged,) = store.client().search_logged_models([store.experiment_id])
+    (version,) = store.client().search_model_versions(f"name = '{DOSE}'")
+    assert logged.model_id in version.source
+    # and no other than that
+    clear_unregistered(store, str(version.run_id), "ensemble")
+    assert [m.model_id for m in store.client().search_logged_models([store.experiment_id])] == [
+        logged.model_id
+    ]
+    assert len(list((project / "mlflow/artifacts/models").glob("*/artifacts/MLmodel"))) == 1
 
 
 def test_a_version_does_not_claim_the_commit_at_which_it_was_registered(tmp_path: Path) -> None:
@@ -188,9 +219,9 @@ def test_what_an_earlier_version_of_ricenet_made_is_named_and_not_used(
     assert "rice-net-dose version 1 is the champion, but was made by an earlier version" in caplog.text
     refused = promote("dose", "--version", "1")
     assert refused.exit_code == 1
-    assert "made by an earlier version of ricenet, which this one cannot use" in refused.stderr
-    assert "no version 9; it has 1 (earlier ricenet), 2" in promote("dose", "--version", "9").stderr
-    with pytest.raises(RegistryError, match="made by an earlier version"):
+    assert "made by an earlier version of ricenet. Train and register it again" in refused.stderr
+    assert "no version 9; it has 1 (another ricenet), 2" in promote("dose", "--version", "9").stderr
+    with pytest.raises(FormatError, match="made by an earlier version"):
         ensemble_files(older.project, older.store, older.versions("dose")[0])
     assert promote("dose").stdout.startswith("rice-net-dose version 2")
     assert older.champions() == {"dose": "2"}
@@ -208,6 +239,47 @@ def test_a_champion_of_another_program_does_not_count_and_can_be_replaced(
     assert [version.version for version in versions(registered.store, DOSE)] == ["1", "2"]
     assert promote("dose").exit_code == 0
     client.delete_model_version(DOSE, foreign.version)
+
+
+# --- champions that MLflow lost ---
+
+
+@pytest.fixture
+def bare(registered: Registered, tmp_path: Path) -> tuple[Path, TrackingStore]:
+    """A clone of the project, its results pulled, with an MLflow that holds nothing."""
+    for name in ("work", "models"):
+        shutil.copytree(registered.project / name, tmp_path / "bare" / name)
+    shutil.copy(registered.project / "params.yaml", tmp_path / "bare")
+    return tmp_path / "bare", store_of(tmp_path / "bare")
+
+
+def test_a_champion_at_hand_comes_back_and_a_removed_alias_does_not(
+    registered: Registered, bare: tuple[Path, TrackingStore]
+) -> None:
+    project, store = bare
+    digest = registered.versions("dose")[1].digest
+    bring_champions_back(project, store, PREFIX, {"dose": digest})
+    (champion,) = champions(store, PREFIX).values()
+    assert (champion.modality_set, champion.digest, champion.version) == ("dose", digest, "1")
+    # MLflow now holds the model: what it says of the alias counts
+    store.client().delete_registered_model_alias(DOSE, "champion")
+    bring_champions_back(project, store, PREFIX, {"dose": digest})
+    assert champions(store, PREFIX) == {}
+
+
+def test_a_champion_that_is_not_at_hand_or_not_noted_does_not_come_back(
+    registered: Registered, bare: tuple[Path, TrackingStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    project, store = bare
+    first, second = (version.digest for version in registered.versions("dose"))
+    # of the first training, whose files the second one replaced
+    bring_champions_back(project, store, PREFIX, {"dose": first})
+    assert f"does not hold the former champion of dose (ensemble {first[:12]})" in caplog.text
+    # models/registered.json decides, whatever lies in models/ensembles
+    (project / "models/registered.json").unlink()
+    bring_champions_back(project, store, PREFIX, {"dose": second})
+    assert f"does not hold the former champion of dose (ensemble {second[:12]})" in caplog.text
+    assert champions(store, PREFIX) == {} and versions(store, DOSE) == []
 
 
 # --- a version's files ---

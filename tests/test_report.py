@@ -57,19 +57,19 @@ def test_page_holds_everything_and_loads_nothing(project):
     write_text(project / "work/explain" / ALL_THREE / "index.html", "gallery")
     html = page_of(project)
     sources = re.findall(r'src\s*=\s*"([^"]*)"', html)
-    assert len(sources) == 11
+    assert len(sources) == 12
     assert all(
         source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources
     )
     links = [link for link in re.findall(r'href\s*=\s*"([^"]*)"', html) if not link.startswith("#")]
-    assert links == [f"../explain/{ALL_THREE}/index.html"]
+    assert set(links) == {f"../explain/{ALL_THREE}/index.html"}
     assert not re.search(r"<script|<link|@import|url\((?!#)|https?://(?!www.w3.org/2000/svg)", html)
 
 
 def test_every_picture_has_words_and_a_caption_that_names_the_interval():
     html = plain_page()
     figures = re.findall(r"<figure>.*?</figure>", html, re.S)
-    assert len(figures) == 12
+    assert len(figures) == 13
     for figure in figures:
         assert re.search(r'(alt|aria-label)="[^"]{40,}"', figure)
         caption = re.search(r"<figcaption>(.*?)</figcaption>", figure, re.S)[1]

@@ -11,7 +11,7 @@ from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import AUTHORS, checklists
 from ricenet.report.model_card import SINGLE_NETWORKS, model_card_sections
 from ricenet.report.page import estimate_text
-from ricenet.report.report_figures import perturbation_rows
+from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.sentences import SECTIONS, abstention_sentence, guards_verdict
 from ricenet.tracking.promotion import FORCED_PAST, REASON
 

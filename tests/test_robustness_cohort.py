@@ -6,13 +6,16 @@ import dataclasses
 import json
 import runpy
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from preprocessed_subjects import MEASUREMENTS, head_of, save_measurements, save_volumes, saved_volumes
-from small_ensembles import ensemble_record, write_untrained
+from small_ensembles import ensemble_record, untrained, write_untrained
 from small_results import GRID, LABELS, ball, write_splits
 
 from ricenet.cohort.checked import (
@@ -20,29 +23,40 @@ from ricenet.cohort.checked import (
     EXCLUDED_FILE,
     CheckedCohort,
     CheckedSubject,
+    read_checked_cohort,
     write_checked_cohort,
     write_excluded,
 )
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.cohort.splits import write_splits as write_splits_file
+from ricenet.config.evidence import RobustnessParams
 from ricenet.config.network_params import SmallCnnParams
+from ricenet.config.params import ExecutionParams
 from ricenet.config.preset import change_settings
+from ricenet.evaluation.robustness.cohort_answers import cohort_answers, open_ensembles
+from ricenet.evaluation.robustness.donors import draw_donors
 from ricenet.evaluation.robustness.effects import Robustness, read_robustness
-from ricenet.evaluation.robustness.perturbations import Given, missing
-from ricenet.evaluation.robustness.perturbed_answers import (
-    Source,
-    cohort_answers,
-    open_ensembles,
-)
-from ricenet.runtime.errors import RegistryError, ResultError, ScanError
+from ricenet.evaluation.robustness.perturbations import Given, perturbations
+from ricenet.evaluation.robustness.perturbed_answers import Source, SubjectAnswers, held_out_answers
+from ricenet.runtime.errors import CohortError, RegistryError, ResultError, ScanError
+from ricenet.runtime.store import Store
+from ricenet.training.ensemble import Ensemble, write_ensemble
 from ricenet.training.networks import p_rice
+from ricenet.training.tensors_file import write_tensors
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import Volume, save_nifti
 
 SETS = ("dose", "post_op+dose")
 CPU = torch.device("cpu")
+SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+NOTHING = RobustnessParams(
+    modality_sets=None, dose_shift_mm=[], dose_rotation_degrees=[], noise_sd=[], bias_field=[], batch_size=4
+)
+"""But other subjects' doses and missing volumes."""
+MISSING_DOSE = [way.name for way in perturbations(NOTHING, PAPER_VOLUMES)].index("missing_dose")
 ROOT = Path(__file__).parents[1]
+STATISTICS: dict[str, object] = {"resamples": 999}
 
 
 def write_subject(project: Path, subject: str) -> None:
@@ -98,6 +112,19 @@ def given(project: Path, cube: int = 20) -> Given:
     return source(project, cube).given("sub-001", ["post_op+event+dose"], {"same": "sub-003"}, CPU)
 
 
+def asked(
+    project: Path,
+    store: Path,
+    asking: Source | None = None,
+    params: RobustnessParams = NOTHING,
+    execution: ExecutionParams = SERIAL,
+    sets: tuple[str, ...] = SETS,
+) -> list[SubjectAnswers]:
+    splits = splits_of(project)
+    ensembles = open_ensembles(project / "models/ensembles", sets, splits)
+    return cohort_answers(ensembles, splits, asking or source(project), params, execution, Store(store))
+
+
 def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Path) -> None:
     found = given(finished)
     assert found.brain_mean_sd == {"post_op": 5.0, "event": 4.0}
@@ -106,13 +133,14 @@ def test_a_subject_is_given_with_its_raw_scale_and_its_donor_s_dose(finished: Pa
     assert np.array_equal(found.donor_doses["same"], donor)
 
 
-def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them_out(finished: Path) -> None:
+def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them_out(
+    finished: Path, tmp_path: Path
+) -> None:
     splits = splits_of(finished)
-    ensembles = open_ensembles(finished / "models/ensembles", SETS, splits)
-    answers = cohort_answers(ensembles, splits, source(finished), [missing(PAPER_VOLUMES["dose"])], 4)
+    answers = asked(finished, tmp_path)
     assert [a.subject for a in answers] == [s for fold in splits.folds for s in fold]
     for fold, subjects in enumerate(splits.folds):
-        network = ensembles["post_op+dose"].networks[fold]
+        network = Ensemble.load(finished / "models/ensembles/post_op+dose").networks[fold]
         for subject in subjects:
             volumes = saved_volumes(finished / "work/preprocessed" / subject, ["post_op", "dose"]).astype(
                 np.float32
@@ -123,16 +151,15 @@ def test_everyone_outside_the_test_set_is_answered_by_the_network_that_held_them
                 without = p_rice(network(torch.from_numpy(volumes)[None]))
             (found,) = [a for a in answers if a.subject == subject]
             assert found.given["post_op+dose"] == pytest.approx(expected.item(), abs=1e-6)
-            assert found.perturbed["post_op+dose"][0] == pytest.approx(without.numpy(), abs=1e-6)
+            assert found.perturbed["post_op+dose"][MISSING_DOSE] == pytest.approx(without.numpy(), abs=1e-6)
 
 
-def test_a_subject_that_lacks_a_volume_is_asked_of_the_other_sets_alone(finished: Path) -> None:
-    splits = splits_of(finished)
-    ensembles = open_ensembles(finished / "models/ensembles", SETS, splits)
+def test_a_subject_that_lacks_a_volume_is_asked_of_the_other_sets_alone(
+    finished: Path, tmp_path: Path
+) -> None:
     partial = source(finished, **{"post_op+dose": [s for s in LABELS if s != "sub-002"]})
-    answers = cohort_answers(ensembles, splits, partial, [missing(PAPER_VOLUMES["dose"])], 4)
-    assert {a.subject: set(a.given) for a in answers} == {
-        s: {"dose"} if s == "sub-002" else set(SETS) for s in splits.development
+    assert {a.subject: set(a.given) for a in asked(finished, tmp_path, partial)} == {
+        s: {"dose"} if s == "sub-002" else set(SETS) for s in splits_of(finished).development
     }
 
 
@@ -170,7 +197,8 @@ def test_volumes_of_another_size_than_the_networks_are_refused(finished: Path) -
 def run_stage(project: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Robustness:
     shutil.copy(ROOT / "params.yaml", project)
     cohort = {"root": "data"}
-    changes = {"robustness": settings, "cohort": cohort, "evidence": {"resamples": 999}}
+    serial = {"backend": "serial", "workers": 1}
+    changes = {"robustness": settings, "cohort": cohort, "evidence": STATISTICS, "execution": serial}
     change_settings(project / "params.yaml", changes)
     monkeypatch.chdir(project)
     runpy.run_path(str(ROOT / "src/stages/robustness.py"), run_name="__main__")
@@ -225,7 +253,7 @@ def test_a_missing_or_foreign_result_is_refused(tmp_path: Path) -> None:
         read_robustness(path)
 
 
-def test_a_network_that_uses_variables_gets_each_subjects_own(project: Path) -> None:
+def test_a_network_that_uses_variables_gets_each_subjects_own(project: Path, tmp_path: Path) -> None:
     splits = splits_of(project)
     spec = VariableSpec(name="age_years", kind="number", unit="years")
     ages: dict[str, SubjectVariables] = {s: {"age_years": 40.0 + 5 * i} for i, s in enumerate(LABELS)}
@@ -239,10 +267,135 @@ def test_a_network_that_uses_variables_gets_each_subjects_own(project: Path) -> 
         preprocessing={"cube_voxels": 20, "spacing_mm": 8.0},
     )
     write_untrained(project / "models/ensembles/dose", record)
-    ensembles = open_ensembles(project / "models/ensembles", ["dose"], splits)
-    asked = dataclasses.replace(source(project), variables=ages)
-    for answer in cohort_answers(ensembles, splits, asked, [], 4):
+    ensemble = Ensemble.load(project / "models/ensembles/dose")
+    asking = dataclasses.replace(source(project), variables=ages)
+    for answer in asked(project, tmp_path / "store", asking, sets=("dose",)):
         volumes = saved_volumes(project / "work/preprocessed" / answer.subject, ["dose"])[None]
         fold = next(k for k, held_out in enumerate(splits.folds) if answer.subject in held_out)
-        expected = ensembles["dose"].predict(volumes, {answer.subject: ages[answer.subject]})[0, fold]
+        expected = ensemble.predict(volumes, {answer.subject: ages[answer.subject]})[0, fold]
         assert answer.given["dose"] == pytest.approx(expected, abs=1e-6)
+
+
+def content(answers: list[SubjectAnswers]) -> list[tuple[object, ...]]:
+    """To the last bit."""
+    return [
+        (a.subject, a.given, {n: {k: p.tolist() for k, p in of.items()} for n, of in a.perturbed.items()})
+        for a in answers
+    ]
+
+
+def made(store: Path) -> set[Path]:
+    return {path.parent for path in store.rglob("answers.json")}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kept_answers_are_those_of_every_subject_asked_alone_in_this_process(
+    finished: Path, tmp_path: Path, workers: int
+) -> None:
+    params = NOTHING.model_copy(update={"noise_sd": [0.3], "dose_shift_mm": [3.0]})
+    splits, asking, ways = splits_of(finished), source(finished), perturbations(params, PAPER_VOLUMES)
+    ensembles = {name: Ensemble.load(finished / "models/ensembles" / name) for name in SETS}
+    donors = draw_donors(splits, list(LABELS), asking.seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = [
+        held_out_answers(subject, fold, ensembles, donors[subject], asking, ways, params.batch_size)
+        for fold, subjects in enumerate(splits.folds)
+        for subject in subjects
+    ]
+    torch.set_num_threads(threads)
+    processes = ExecutionParams(backend="processes", workers=workers, threads_per_worker="auto")
+    for _ in range(2):
+        assert content(asked(finished, tmp_path, None, params, processes)) == content(expected)
+
+
+def test_a_donors_changed_dose_asks_those_again_who_are_given_it(project: Path, tmp_path: Path) -> None:
+    store, donor = tmp_path / "store", "sub-005"
+    before = asked(project, store)
+    kept = made(store)
+    path = project / "work/preprocessed" / donor / "dose.npy"
+    np.save(path, np.load(path)[::-1].copy())
+    after = asked(project, store)
+    donors = draw_donors(splits_of(project), list(LABELS), 7)
+    concerned = {s for s, given in donors.items() if donor in given.values()} | {donor}
+    assert 1 < len(concerned) < len(before)
+    assert len(made(store) - kept) == len(concerned)
+    old, new = ({row[0]: row[1:] for row in content(answers)} for answers in (before, after))
+    assert {subject for subject in old if old[subject] != new[subject]} == concerned
+
+
+def test_of_another_ensemble_only_the_fold_that_changed_is_asked_again(project: Path, tmp_path: Path) -> None:
+    store, folder = tmp_path / "store", project / "models/ensembles/dose"
+    asked(project, store)
+    kept, record = made(store), Ensemble.load(folder).record
+    with tempfile.TemporaryDirectory() as name:
+        weights = [Path(shutil.copy(path, name)) for path in sorted(folder.glob("*.safetensors"))]
+        write_tensors(untrained("dose", 1, seed=99, network=record.network).state_dict(), weights[1])
+        write_ensemble(folder, record.model_copy(update={"data_digest": "of other subjects"}), weights)
+    asked(project, store)
+    assert len(made(store) - kept) == len(splits_of(project).folds[1])
+
+
+def test_who_joins_without_a_label_and_other_resamples_ask_nobody_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, store = run_stage(project, monkeypatch, modality_sets=["dose"]), project / "work/store/robustness"
+    kept = made(store)
+    assert len(kept) == len(splits_of(project).development)
+    cohort = read_checked_cohort()
+    scans = dict.fromkeys(PAPER_VOLUMES.names, "another")
+    joined = CheckedSubject(participant_id="sub-099", label=None, scans=scans)
+    write_checked_cohort(CheckedCohort.of("data", [*cohort.subjects, joined]))
+    write_subject(project, "sub-099")
+    assert run_stage(project, monkeypatch, modality_sets=["dose"]) == before
+    monkeypatch.setitem(STATISTICS, "resamples", 499)
+    assert run_stage(project, monkeypatch, modality_sets=["dose"]) != before
+    assert made(store) == kept
+
+
+def test_a_damaged_answer_is_made_again_with_a_warning(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = content(asked(finished, tmp_path))
+    damaged = next(iter(sorted(made(tmp_path)))) / "answers.json"
+    damaged.chmod(0o600)
+    damaged.write_text("{}")
+    assert content(asked(finished, tmp_path)) == expected
+    assert f"the result {damaged.parent.name[:12]} is damaged; it is replaced" in caplog.text
+
+
+def test_who_cannot_be_asked_is_named_and_the_others_are_kept(project: Path, tmp_path: Path) -> None:
+    store, path = tmp_path / "store", project / "work/preprocessed/sub-002/dose.npy"
+    path.write_bytes(b"no array")
+    with pytest.raises(CohortError, match=r"(?s)robustness: . of 8 subjects .*sub-002: dose.npy: cannot"):
+        asked(project, store)
+    assert made(store)
+
+
+def test_where_everything_is_kept_no_network_is_loaded(finished: Path, tmp_path: Path) -> None:
+    asked(finished, tmp_path)
+    script = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from ricenet.cohort.splits import read_splits
+from ricenet.config.inputs import InputGrid
+from ricenet.config.evidence import RobustnessParams
+from ricenet.config.params import ExecutionParams
+from ricenet.evaluation.robustness.cohort_answers import cohort_answers, open_ensembles
+from ricenet.evaluation.robustness.perturbed_answers import Source
+from ricenet.runtime.store import Store
+from ricenet.vocabulary import PAPER_VOLUMES
+project = Path({str(finished)!r})
+splits = read_splits(project / "work/splits/splits.json")
+ensembles = open_ensembles(project / "models/ensembles", {SETS!r}, splits)
+everyone = {{name: sorted(splits.labels) for name in PAPER_VOLUMES.sets}}
+grids = {{name: ensemble.record.grid for name, ensemble in ensembles.items()}}
+source = Source(project / "work/preprocessed", PAPER_VOLUMES, everyone, {{}}, grids, seed=7)
+params = RobustnessParams.model_validate_json({NOTHING.model_dump_json()!r})
+execution = ExecutionParams(backend="processes", workers=1, threads_per_worker=1)
+print(len(cohort_answers(ensembles, splits, source, params, execution, Store(Path({str(tmp_path)!r})))))
+assert not {{"torch", "monai", "matplotlib"}} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr

@@ -10,6 +10,7 @@ import torch
 from perturbed_cases import BRAIN, PARAMS, SHAPE, given, standardised
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.robustness.donors import draw_donors
 from ricenet.evaluation.robustness.effects import Robustness, effects, effects_table, read_robustness
 from ricenet.evaluation.robustness.effects_figure import robustness_figure
 from ricenet.evaluation.robustness.perturbations import (
@@ -18,7 +19,7 @@ from ricenet.evaluation.robustness.perturbations import (
     dose_shift,
     perturbations,
 )
-from ricenet.evaluation.robustness.perturbed_answers import SubjectAnswers, draw_donors, subject_answers
+from ricenet.evaluation.robustness.perturbed_answers import SubjectAnswers, subject_answers
 from ricenet.runtime.tables import read_rows
 from ricenet.vocabulary import PAPER_VOLUMES, Label
 

@@ -125,6 +125,7 @@ def twice(path: Path) -> None:
 FAULTS: dict[str, tuple[Spoil, str]] = {
     "missing": (Path.unlink, "file is missing"),
     "dangling link": (dangling, "file is missing"),
+    "a data type that NIfTI does not know": (header(70, [3], np.int16), "voxels of a type 3"),
     "NaN": (voxel(np.nan), "1 NaN voxel(s)"),
     "infinite": (voxel(-np.inf), "1 infinite voxel(s)"),
     "constant": (lambda path: change_voxels(path, lambda v: np.full_like(v, 7)), "every voxel is 7"),

@@ -316,7 +316,7 @@ def taken(server: DepartmentServer, tmp_path_factory: pytest.TempPathFactory) ->
     """A backup that was taken while the server ran, of whatever the tests before left in it."""
     server.ask("users/create", {"username": "kept", "password": "a-third-long-one"})
     target = tmp_path_factory.mktemp("backups") / "monday"
-    outcome = CliRunner().invoke(app, ["server", "backup", str(target), "--folder", str(server.folder)])
+    outcome = CliRunner().invoke(app, ["tracking", "backup", str(target), "--folder", str(server.folder)])
     assert outcome.exit_code == 0, outcome.output
     return target
 
@@ -326,7 +326,7 @@ def test_what_is_restored_is_what_was_backed_up(
 ) -> None:
     names = ["rice-net", "published before", "the administrator's"]
     folder = ServerFolder.at(tmp_path / "wiped" / "server")
-    outcome = CliRunner().invoke(app, ["server", "restore", str(taken), "--folder", str(folder.path)])
+    outcome = CliRunner().invoke(app, ["tracking", "restore", str(taken), "--folder", str(folder.path)])
     assert outcome.exit_code == 0, outcome.output
 
     restored = contents(folder.uri("sqlite", "mlflow"), names)
@@ -425,7 +425,7 @@ def test_a_restoration_replaces_nothing_unless_told(taken: Path, tmp_path: Path)
 
 
 def test_a_running_server_is_not_restored_over(server: DepartmentServer, taken: Path) -> None:
-    with pytest.raises(ServerError, match="in use by another `ricenet server` command"):
+    with pytest.raises(ServerError, match="in use by another `ricenet tracking` command"):
         restore(taken, ServerFolder.at(server.folder), replace=True)
 
 

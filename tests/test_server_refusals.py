@@ -43,7 +43,7 @@ def taken() -> Iterator[int]:
 
 def start(folder: Path, *options: str) -> str:
     """What a start that is refused says: one line, no traceback."""
-    outcome = CliRunner().invoke(app, ["server", "start", "--folder", str(folder), *options])
+    outcome = CliRunner().invoke(app, ["tracking", "start", "--folder", str(folder), *options])
     assert outcome.exit_code == 1
     assert "Traceback" not in outcome.output
     said = [line for line in outcome.output.splitlines() if line.startswith("error: ")]
@@ -103,7 +103,7 @@ def a_file(folder: Path) -> None:
 REFUSED: list[tuple[Callable[[Path], Any], tuple[str, ...], str]] = [
     (later_runs, (), "the server's database mlflow was made by a later MLflow"),
     (later_users, (), "the server's database mlflow_users was made by a later MLflow"),
-    (earlier_runs, (), "by an earlier MLflow. Back it up (`ricenet server backup`), then start once with"),
+    (earlier_runs, (), "by an earlier MLflow. Back it up (`ricenet tracking backup`), then start once with"),
     (no_database, (), "the server's database mlflow cannot be read: file is not a database"),
     (later_ricenet, (), "server.json is of format 99, this ricenet reads up to 1"),
     (torn_record, (), "server.json in server is no record of a server"),
@@ -151,7 +151,7 @@ def test_one_command_at_a_time_has_a_folder(tmp_path: Path) -> None:
     from ricenet.tracking.server.start import alone
 
     with alone(made(tmp_path / "server")):
-        assert "in use by another `ricenet server` command" in start(tmp_path / "server")
+        assert "in use by another `ricenet tracking` command" in start(tmp_path / "server")
 
 
 def test_postgresql_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,16 @@ def test_what_mlflow_keeps_of_an_ensemble_is_held_once_too(tmp_path: Path) -> No
     assert artifact.samefile(entry)
 
 
+def test_a_preprocessed_volume_that_dvc_copied_is_one_file_again(tmp_path: Path) -> None:
+    volume = b"x" * 100_000
+    in_store, laid_out = stored(tmp_path, "1", volume), tmp_path / "work/preprocessed/sub-001/dose.npy"
+    laid_out.parent.mkdir(parents=True)
+    laid_out.write_bytes(volume)
+    entry = cached(tmp_path, volume)
+    assert share_with_cache(tmp_path) == 200_000
+    assert in_store.samefile(entry) and laid_out.samefile(entry)
+
+
 @pytest.mark.parametrize("held", [b"cut off", bytes(100_000)])
 def test_small_files_are_left_alone_and_a_damaged_cache_replaces_nothing(tmp_path: Path, held: bytes) -> None:
     small, large = stored(tmp_path, "1", b"small"), stored(tmp_path, "2", b"w" * 100_000)

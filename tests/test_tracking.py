@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow.store.db import utils
 from preprocessed_subjects import head_of
 from small_results import write_fold, write_json, write_text
 from tracked_project import COMMIT, EPOCHS, EVALUATION, SETS, empty_database, make_project, store_of
@@ -277,6 +279,24 @@ def test_without_git_no_commit_is_claimed() -> None:
         "ricenet.uncommitted_changes": "false"
     }
     assert code_tags([{}]) == {}
+
+
+def test_a_database_whose_making_is_killed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = utils.InitialBase.metadata.create_all
+
+    def killed(engine: Any) -> None:
+        made(engine)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(utils.InitialBase.metadata, "create_all", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(tmp_path, None, "rice-net")
+    assert not (tmp_path / "mlflow/mlflow.db").exists()
+    assert open_store(tmp_path, None, "rice-net").experiment_id
+    assert [path.name for path in (tmp_path / "mlflow").iterdir() if path.suffix != ".lock"] == ["mlflow.db"]
 
 
 def test_processes_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:

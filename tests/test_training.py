@@ -33,7 +33,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import AugmentationParams
 from ricenet.config.training import TrainingOverride
-from ricenet.runtime.errors import ScanError, SplitError, TrainingError
+from ricenet.runtime.errors import FormatError, ScanError, SplitError, TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
 from ricenet.training.ensemble import Ensemble
@@ -211,7 +211,9 @@ def test_a_set_that_leaves_a_fold_without_subjects_is_refused(
 
 def test_a_result_of_an_earlier_version_is_refused_with_what_to_do(task: FoldTask) -> None:
     write_json(task.folder / RECORD, {"modality_set": "dose"})
-    with pytest.raises(TrainingError, match=r"fold.json was made by an earlier version of ricenet; move it"):
+    with pytest.raises(
+        FormatError, match=r"fold.json is of format 1, .*made by an earlier .*\. Move it away"
+    ):
         assert task.record
 
 

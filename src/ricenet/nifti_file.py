@@ -77,6 +77,13 @@ def read_nifti_file(path: Path) -> NiftiFile:
     return NiftiFile(header, extensions, np.asarray(image.affine, dtype=np.float64), scaling, data)
 
 
+def read_nifti_affine(path: Path) -> NDArray[np.float64]:
+    """The affine (4, 4) world from voxel, from the header alone. Raises as `read_nifti_file`."""
+    with _unpacked(path) as stream:
+        header, _ = _header(stream.read(_HEADER_BYTES))
+    return np.asarray(header.get_best_affine(), dtype=np.float64)
+
+
 def header_shape(header: Any) -> tuple[int, int, int]:
     """The shape without further dimensions of one element. Raises ValueError: more or fewer than three."""
     shape = tuple(int(n) for n in header.get_data_shape())
@@ -162,6 +169,10 @@ def _expected_bytes(header: Any) -> int:
     before = float(header["vox_offset"])
     if not 0 <= before <= MOST_BEFORE_VOXELS:
         raise ValueError(f"voxels from byte {before:g} on, expected at most {MOST_BEFORE_VOXELS}")
-    if header.get_data_dtype().kind not in "iuf":
+    try:
+        kind = header.get_data_dtype()
+    except KeyError:
+        raise ValueError(f"voxels of a type {int(header['datatype'])}, which NIfTI does not know") from None
+    if kind.kind not in "iuf":
         raise ValueError("colours or complex numbers, real ones expected")
-    return math.ceil(before) + voxels * int(header.get_data_dtype().itemsize)
+    return math.ceil(before) + voxels * int(kind.itemsize)

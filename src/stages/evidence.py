@@ -16,6 +16,7 @@ from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.held_out import lacking, read_out_of_fold
 from ricenet.runtime.files import read_json
+from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import read_guards
 from ricenet.training.ensemble import RECORD
@@ -27,6 +28,12 @@ WORK, ENSEMBLES = Path("work"), Path("models/ensembles")
 
 def main() -> None:
     """Write evidence.json and its tables."""
+    with one_thread():
+        write()
+
+
+def write() -> None:
+    """The same, on as many threads as there are."""
     params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = params.volumes.in_order(params.modality_sets)

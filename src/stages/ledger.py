@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.inference.test_ledger import ledger_text, require_rows_of_votes
-from ricenet.runtime.files import read_json, write_text
-from ricenet.runtime.tables import require
+from ricenet.runtime.files import write_text
+from ricenet.runtime.records import read_result
 
 
 def main() -> None:
     """Write the ledger as it stands, once it holds every evaluation that work/vote shows."""
     project = Path()
-    votes = read_json(require(project / "work" / "vote" / "vote.json", "vote"))
+    votes = read_result(project / "work" / "vote" / "vote.json", "vote")
     require_rows_of_votes(project, {name: vote["digest"] for name, vote in votes.items()})
     write_text(project / "work" / "ledger.tsv", ledger_text(project))
 

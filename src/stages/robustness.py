@@ -10,16 +10,14 @@ from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import Params, read_params
 from ricenet.display.drawing import save_figure
+from ricenet.evaluation.robustness.cohort_answers import cohort_answers, open_ensembles
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, effects, effects_table
 from ricenet.evaluation.robustness.effects_figure import robustness_figure
 from ricenet.evaluation.robustness.perturbations import perturbations
-from ricenet.evaluation.robustness.perturbed_answers import (
-    Source,
-    cohort_answers,
-    open_ensembles,
-)
+from ricenet.evaluation.robustness.perturbed_answers import Source
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.files import atomic_folder, write_json, write_text
+from ricenet.runtime.store import STORE, Store
 
 logger = logging.getLogger("ricenet.stages.robustness")
 
@@ -55,9 +53,9 @@ def robustness(params: Params) -> Robustness:
         grids={name: ensemble.record.grid for name, ensemble in ensembles.items()},
         seed=seed,
     )
-    ways = perturbations(asked, volumes)
-    answers = cohort_answers(ensembles, splits, source, ways, asked.batch_size)
-    found = effects(answers, ways, splits.labels, seed, params.evidence.resamples)
+    store = Store((STORE / "robustness").absolute())
+    answers = cohort_answers(ensembles, splits, source, asked, params.execution, store)
+    found = effects(answers, perturbations(asked, volumes), splits.labels, seed, params.evidence.resamples)
     return Robustness(seed=seed, volumes=volumes, effects=found)
 
 

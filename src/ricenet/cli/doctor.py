@@ -69,6 +69,7 @@ def observations(project: Path, file: Path) -> list[Observation]:
             ("store", partial(project_health.store, project)),
             ("stages", partial(project_health.running, project)),
             ("pipeline", partial(project_health.pipeline, project)),
+            ("remote", partial(project_health.remote, project)),
             ("last failure", partial(project_health.last_failure, project)),
         ]
     if params is not None:

@@ -54,8 +54,8 @@ def explain(
 
 
 def _has_voted(modality_set: str, digest: str) -> bool:
-    from ricenet.runtime.files import read_json
+    from ricenet.runtime.records import read_result
 
     path = Path("work/vote/vote.json")
-    votes = read_json(path) if path.is_file() else {}
+    votes = read_result(path, "vote") if path.is_file() else {}
     return bool(votes.get(modality_set, {}).get("digest") == digest)

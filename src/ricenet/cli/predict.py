@@ -89,7 +89,7 @@ def predict(
     )
     with mendable_errors():
         params = read_params()
-        registered, predictor = _predictor(params, model)
+        registered, predictor = loaded_predictor(params, model)
         prediction = predictor.case(given)
     for warning in prediction.warnings:
         logger.warning("warning: %s", warning)
@@ -124,7 +124,7 @@ def predict_cohort(
         if output.is_dir():
             raise ResultError(f"{output} is a folder; name the table to write with --output")
         params = read_params()
-        registered, predictor = _predictor(params, model)
+        registered, predictor = loaded_predictor(params, model)
         for reason in predictor.ranges.not_compared:
             logger.warning("warning: %s", reason)
         outcomes = cohort.predict_cohort(folder, predictor, params.execution)
@@ -138,7 +138,7 @@ def predict_cohort(
             raise CohortError(f"{len(failed)} of {len(outcomes)} subjects could not be predicted:\n{lines}")
 
 
-def _predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Predictor]:
+def loaded_predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsemble, Predictor]:
     """The registered version that is asked for, ready to predict."""
     from ricenet.inference.predict_subject import Predictor
     from ricenet.inference.training_ranges import training_ranges

@@ -1,4 +1,4 @@
-"""`ricenet tracking`: looking after where runs and models are recorded."""
+"""`ricenet tracking`: a server for runs and models, its backup, and moving a project's runs there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,111 @@ import typer
 
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
-tracking_app = typer.Typer(no_args_is_help=True, help="Look after where runs and models are recorded.")
+tracking_app = typer.Typer(
+    no_args_is_help=True, help="Run an MLflow server for several people; back it up; move runs to it."
+)
+
+Folder = Annotated[Path, typer.Option(help="The server's folder: databases, files, secrets.")]
+DEFAULT = Path("mlflow/server")
+
+
+@tracking_app.command("start")
+def start(
+    folder: Folder = DEFAULT,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="The address that it listens on.")] = "127.0.0.1",
+    allowed_hosts: Annotated[
+        str | None, typer.Option(help="Names, by commas, by which it may be asked for: mlflow.example.org.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="Of a new server: postgresql or sqlite; by default PostgreSQL where installed."),
+    ] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="Of a new server: s3://BUCKET/PREFIX instead of a folder.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; 2 with PostgreSQL, 1 with sqlite.")] = None,
+    permission: Annotated[
+        str, typer.Option(help="Of users by default: READ, EDIT, MANAGE or NO_PERMISSIONS.")
+    ] = "READ",
+    admin: Annotated[str, typer.Option(help="The administrator's name.")] = "admin",
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Bring an earlier MLflow's database up to date; back up first.")
+    ] = False,
+) -> None:
+    """Start MLflow with sign-in in the foreground; Ctrl-C stops it and its database (docs/server.md).
+
+    The administrator's password comes from RICENET_SERVER_PASSWORD or MLFLOW_TRACKING_PASSWORD.
+    """
+    from pydantic import ValidationError
+
+    from ricenet.runtime.errors import ParamsError
+    from ricenet.tracking.server.server_folder import ServerFolder
+    from ricenet.tracking.server.settings import ServerSettings, admin_password
+    from ricenet.tracking.server.start import serve
+
+    log_to_stderr()
+    with mendable_errors():
+        try:
+            settings = ServerSettings.model_validate(
+                {
+                    "host": host,
+                    "port": port,
+                    "database": database,
+                    "artifacts": artifacts,
+                    "allowed_hosts": tuple(allowed_hosts.split(",")) if allowed_hosts else (),
+                    "workers": workers,
+                    "permission": permission,
+                    "admin": admin,
+                    "upgrade": upgrade,
+                }
+            )
+        except ValidationError as error:
+            # the input is left out: an address may hold a password
+            found = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
+            raise ParamsError("ricenet tracking start", found) from None
+        try:
+            serve(ServerFolder.at(folder), settings, admin_password(), _say_ready)
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+
+
+def _say_ready(address: str) -> None:
+    typer.echo(f"MLflow: {address} (Ctrl-C stops it)")
+
+
+@tracking_app.command("backup")
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    folder: Folder = DEFAULT,
+) -> None:
+    """Write a backup of the server, which may run meanwhile: databases, users, files, a manifest."""
+    from ricenet.tracking.server.backup import back_up
+    from ricenet.tracking.server.server_folder import ServerFolder
+
+    log_to_stderr()
+    with mendable_errors():
+        manifest = back_up(ServerFolder.at(folder), target)
+        size = f"{len(manifest.files)} file(s), {manifest.total_bytes / 1e6:.1f} MB"
+        typer.echo(f"{target}: {manifest.database}, {size}")
+
+
+@tracking_app.command("restore")
+def restore(
+    backup: Annotated[Path, typer.Argument(help="What `ricenet tracking backup` wrote.")],
+    folder: Folder = DEFAULT,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let it take the place of what is in the folder.")
+    ] = False,
+) -> None:
+    """Make a server's folder from a backup, once every file of it agrees with its digest."""
+    from ricenet.tracking.server.restore import restore as restored
+    from ricenet.tracking.server.server_folder import ServerFolder
+
+    log_to_stderr()
+    with mendable_errors():
+        manifest = restored(backup, ServerFolder.at(folder), replace)
+        typer.echo(f"{folder}: as of {manifest.made_utc}; start it with `ricenet tracking start`")
 
 
 @tracking_app.command("migrate")

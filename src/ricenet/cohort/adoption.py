@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from ricenet.runtime.files import atomic_folder, file_digest
 from ricenet.runtime.full_disk import full_disk, is_full
 from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
+from ricenet.runtime.temporary import clear, left_behind
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
     """Make a raw cohort the one that the project uses, as data/<name>.
 
     Everything is checked before anything is written, and the parameter file is written last: after a
-    failure or a kill it is as it was. The same call with data/<name> itself goes on from there, and
-    versions the folder anew where its files have changed.
+    failure or a kill it is as it was. The same call, or one with data/<name> itself, goes on from there;
+    the latter versions the folder anew where its files have changed.
     Raises CohortError: the name, the target or the cohort is refused, it cannot be copied, or DVC
     refuses it. ParamsError: the parameter file is not valid.
     """
@@ -62,6 +64,9 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
         raise CohortError("no folder .dvc here; run the command in the project's folder")
     logger.info("checking every file of the cohort")
     cohort = admit(check_cohort(folder, params.volumes, params.variables), params.cohort.exclude_faulty)
+    # copies of the same size, which killed calls left
+    for path in left_behind(project / DATA):
+        clear(path)
     if not is_in_place:
         logger.info("copying it to %s", root)
         _copy(folder, project / root)
@@ -89,7 +94,7 @@ def _accepted(name: str) -> str:
 def _is_target(folder: Path, target: Path) -> bool:
     """Whether the cohort lies where it should; False where that place is free for it."""
     place = DATA / target.name
-    if target.exists() and folder.exists() and target.samefile(folder):
+    if target.exists() and folder.exists() and (target.samefile(folder) or _is_copy(folder, target)):
         return True
     if target.exists() or target.is_symlink():
         raise CohortError(
@@ -105,6 +110,22 @@ def _is_target(folder: Path, target: Path) -> bool:
             f"{place} lies inside the folder to be added; move the cohort into a folder of its own"
         )
     return False
+
+
+def _is_copy(folder: Path, target: Path) -> bool:
+    """Whether the target is what `_copy` makes of a folder: a call that was killed may have come so far."""
+    names = _names(target)
+    return names == _names(folder) and all(_is_same(str(folder / one), str(target / one)) for one in names)
+
+
+def _names(folder: Path) -> set[Path]:
+    """Every file that is copied, links to folders followed."""
+    found = set[Path]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        left_out = shutil.ignore_patterns(*_NOT_COPIED)(parent, [*folders, *files])
+        folders[:] = [name for name in folders if name not in left_out]
+        found |= {Path(parent, name).relative_to(folder) for name in files if name not in left_out}
+    return found
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -18,6 +18,9 @@ from ricenet.volume import Grid, Volume
 SPACING_MM = 5.0
 """Of the copy on which a head is told from air."""
 
+_PAIRWISE = 8
+"""So many values and more NumPy adds up in another order."""
+
 
 @dataclass(frozen=True)
 class CoarseHead:
@@ -77,15 +80,32 @@ def averaged(volume: Volume, spacing_mm: float) -> Volume:
     first = (shape - counts * sizes) // 2
     kept = tuple(slice(a, a + n * k) for a, n, k in zip(first, counts, sizes, strict=True))
     data = np.asarray(volume.data[kept], dtype=np.float32)
-    # the fastest axis last: the earlier ones leave less of it to read
     for axis in range(3):
-        split = (*data.shape[:axis], counts[axis], sizes[axis], *data.shape[axis + 1 :])
-        data = data.reshape(split).mean(axis=axis + 1, dtype=np.float32)
+        data = _block_means(data, axis, int(sizes[axis]))
     affine = volume.grid.affine.copy()
     affine[:3, 3] = volume.grid.world_mm(first + (sizes - 1) / 2)
     affine[:3, :3] = affine[:3, :3] * sizes
     x, y, z = (int(n) for n in counts)
     return Volume(np.ascontiguousarray(data), Grid((x, y, z), affine))
+
+
+def _block_means(data: NDArray[np.float32], axis: int, size: int) -> NDArray[np.float32]:
+    """Means of `size` neighbours along an axis whose length is a multiple of it.
+
+    As `mean` over a split axis adds up, one after the other, but a whole volume at a time: ten times as fast
+    where the axis is the one whose voxels lie side by side.
+    """
+    split = data.reshape(*data.shape[:axis], -1, size, *data.shape[axis + 1 :])
+    means: NDArray[np.float32]
+    if size >= _PAIRWISE:
+        means = split.mean(axis=axis + 1, dtype=np.float32)
+        return means
+    parts = np.moveaxis(split, axis + 1, 0)
+    total = parts[0].copy(order="K")
+    for part in parts[1:]:
+        total += part
+    means = total / np.float32(size)
+    return means
 
 
 def head_mask(copy: Volume, margin_mm: float = 0.0) -> NDArray[np.bool_]:

@@ -9,7 +9,39 @@ from typing import Any
 from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, PARTICIPANTS_TABLE
 from ricenet.cohort.problems import Finding, json_object
 from ricenet.cohort.tsv import TsvLines, read_tsv
-from ricenet.runtime.errors import CohortError
+from ricenet.runtime.errors import CohortError, FormatError
+from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.formats import FIRST
+
+BIDS_VERSION = "1.10.0"
+
+BIDS_IGNORE = """\
+# what BIDS has no place for: radiotherapy, a synthetic cohort's truth, tables of ricenet
+**/rt
+**/rt/**
+ground_truth
+ground_truth/**
+exclude.tsv
+import.tsv
+"""
+"""Of the file .bidsignore, by which validators know what is no part of BIDS."""
+
+FORMAT = FIRST
+"""Of a raw cohort: names of folders, columns of its tables, keys beside its doses."""
+
+LAYOUT_FORMAT = "RicenetFormat"
+"""Under which a cohort's description states that number; BIDS leaves further keys to whoever writes them."""
+
+_IMPORT_AGAIN = "Import the cohort again, or bring it to the layout of docs/own-cohort.md"
+
+
+def write_description(cohort: Path, content: Mapping[str, Any]) -> None:
+    """Write what a raw cohort says of itself, and what BIDS validators are to leave alone.
+
+    content: as BIDS has it (Name, License, GeneratedBy...), without version and type.
+    """
+    write_json(cohort / DATASET_DESCRIPTION, {"BIDSVersion": BIDS_VERSION, "DatasetType": "raw", **content})
+    write_text(cohort / ".bidsignore", BIDS_IGNORE)
 
 
 def read_description(cohort: Path) -> Mapping[str, Any]:
@@ -49,4 +81,11 @@ def parse_description(cohort: Path) -> Mapping[str, Any] | Finding:
     content = json_object(
         cohort / DATASET_DESCRIPTION, "Write one JSON object in UTF-8, or leave the file out."
     )
-    return {} if content is None else content
+    if content is None or isinstance(content, Finding):
+        return {} if content is None else content
+    try:
+        FORMAT.require(content.get(LAYOUT_FORMAT, 1), "the cohort's layout", _IMPORT_AGAIN)
+    except FormatError as error:
+        found, _, remedy = str(error).partition(". ")
+        return Finding(found, remedy)
+    return content

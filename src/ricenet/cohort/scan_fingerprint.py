@@ -71,21 +71,23 @@ def voxel_digest(values: NDArray[np.float32]) -> str:
     values: any shape. Equal for copies that were compressed again, got another header or data type, were
     flipped, turned by right angles, cropped in or padded with background; and for no two different scans.
     """
-    content = _counted(values)
+    # as they lie in memory: their order does not count
+    flat = values.ravel(order="K")
+    content = _counted(flat)
     if content is None:
-        content = np.sort(values[values != 0], axis=None)
+        content = np.sort(flat[flat != 0])
     return hashlib.sha256(np.ascontiguousarray(content, dtype="<f4").data).hexdigest()
 
 
 def _counted(values: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """All values but zeros, sorted, where they are whole numbers that can be counted."""
+    """All values (N,) but zeros, sorted, where they are whole numbers that can be counted."""
     least, largest = values.min(initial=0), values.max(initial=0)
     if not (least >= 0 and largest <= _MOST_COUNTED):
         return None
     whole = values.astype(np.uint16)
     if not np.array_equal(whole, values):
         return None
-    counts = np.bincount(whole.ravel(), minlength=1)
+    counts = np.bincount(whole, minlength=1)
     return np.repeat(np.arange(1, len(counts), dtype=np.float32), counts[1:])
 
 

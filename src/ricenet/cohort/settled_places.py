@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes, write_json
 from ricenet.runtime.records import Record
-from ricenet.runtime.strict_json import JsonError, decoded, parse_json
+from ricenet.runtime.strict_json import JsonError
 
 PLACES_FILE = Path("models/folds.json")
 
@@ -77,16 +77,14 @@ def read_places(path: Path = PLACES_FILE) -> SettledPlaces | None:
     """Read the record; None where there is none yet.
 
     Raises SplitError: it is not such a record (a link that leads nowhere neither), or has a subject in two
-    places.
+    places. FormatError: of another version.
     """
     if not path.exists() and not path.is_symlink():
         return None
     remedy = f"restore it from git (`git checkout -- {path}`), or delete it to deal everyone anew"
     try:
         content = regular_bytes(path, MOST_TEXT_BYTES)
-        # strictly first, for pydantic takes the last of two values of a key
-        parse_json(content)
-        found = SettledPlaces.model_validate_json(decoded(content))
+        found = SettledPlaces.parse(content, path.name, remedy[0].upper() + remedy[1:])
     except (ValidationError, JsonError, OSError):
         raise SplitError(f"{path} is not a record of who is in which fold; {remedy}") from None
     counts = Counter(subject for place in (*found.folds, found.test) for subject in place)

@@ -17,7 +17,8 @@ from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_te
 from ricenet.cohort.problems import named
 from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.runtime.errors import SplitError
-from ricenet.runtime.files import content_digest, read_json, write_json
+from ricenet.runtime.files import content_digest, write_json
+from ricenet.runtime.records import read_result
 from ricenet.vocabulary import LABELS, Label
 
 logger = logging.getLogger(__name__)
@@ -120,10 +121,11 @@ def read_splits(path: Path) -> Splits:
     """Read a division and check it again.
 
     Raises SplitError: no such file, a subject in two places, or content that does not fit its digest.
+    FormatError: of another version.
     """
     if not path.is_file():
         raise SplitError(f"{path.name} not found in {path.parent}; `dvc repro split` makes it")
-    content = read_json(path)
+    content = read_result(path, "split")
     splits = Splits(content["labels"], tuple(tuple(f) for f in content["folds"]), tuple(content["test"]))
     check_splits(splits)
     if splits.digest != content["digest"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from ricenet.config.training import AugmentationParams, TrainingOverride, Traini
 from ricenet.config.tuning import SEARCHED
 from ricenet.runtime.errors import ParamsError, TrainingError
 from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes
-from ricenet.runtime.strict_json import JsonError, decoded, parse_json
+from ricenet.runtime.formats import FIRST
+from ricenet.runtime.records import write_again
+from ricenet.runtime.strict_json import JsonError, parse_json
 from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 Values = Mapping[str, float | int]
@@ -102,13 +105,15 @@ _FOUND = TypeAdapter(dict[str, _Found])
 def read_tuned(path: Path) -> Tuned:
     """Read what the stage `tune` found. path: work/tuning/best.json, `{}` where nothing is tuned.
 
-    Raises TrainingError: missing, damaged, or with a setting that cannot be tuned.
+    Raises TrainingError: missing, damaged, or with a setting that cannot be tuned. FormatError: of another
+    version.
     """
     try:
-        content = regular_bytes(path, MOST_TEXT_BYTES)
         # strictly first, for pydantic takes the last of two values of a key
-        parse_json(content)
-        found = _FOUND.validate_json(decoded(content))
+        content = FIRST.content(
+            parse_json(regular_bytes(path, MOST_TEXT_BYTES)), path.name, write_again("tune")
+        )
+        found = _FOUND.validate_json(json.dumps(content))
     except JsonError as error:
         raise TrainingError(f"{path} is damaged: it {error}. {_MAKE_AGAIN}") from None
     except FileNotFoundError:

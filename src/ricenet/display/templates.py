@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -52,3 +53,13 @@ def page_templates(package: str) -> Environment:
 def template_text(package: str, name: str) -> str:
     """The text of a file of a package's folder `templates`."""
     return resources.files(package).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def templates_digest(package: str) -> str:
+    """For content keys: SHA-256 over the names and texts of a package's templates and the shared ones."""
+    digest = sha256()
+    for folder in (resources.files(name).joinpath("templates") for name in (package, "ricenet.display")):
+        for file in sorted(folder.iterdir(), key=lambda file: file.name):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -5,6 +5,7 @@ Source: Clopper and Pearson 1934, as scipy computes it.
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import product
 from typing import Annotated, Literal
@@ -62,8 +63,10 @@ def constant(value: float) -> Estimate:
     return Estimate(value=value, low=value, high=value, method="constant")
 
 
+@functools.lru_cache(maxsize=2**14)
 def proportion(hits: int, n: int, level: float = LEVEL) -> Estimate:
     """A share with its exact interval; 0 of 0 is anything from 0 to 1."""
+    # kept: a cohort's rates take few values, and each end is searched for
     from scipy import stats
 
     if n == 0:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ricenet import __version__
 from ricenet.cohort.checks import IMPORTING
-from ricenet.cohort.description import parse_description
+from ricenet.cohort.description import parse_description, write_description
 from ricenet.cohort.layout import DATASET_DESCRIPTION, PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, PARTICIPANT_ID, REQUIRED_COLUMNS
-from ricenet.importing.private_files import file_errors_reported, sole_use
+from ricenet.importing.private_files import file_errors_reported, place_of, sole_use
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import make_folder, write_json, write_text
 from ricenet.runtime.temporary import PARTIAL, clear, left_behind
@@ -90,7 +90,7 @@ def refuse_foreign_folder(output: Path, key: Path) -> None:
 
 def require_apart(source: Path, output: Path) -> None:
     """Raise CohortError where the files to be imported and the cohort's folder lie one inside the other."""
-    read, written = source.resolve(), output.resolve()
+    read, written = place_of(source), place_of(output)
     if written.is_relative_to(read) or read.is_relative_to(written):
         raise CohortError(
             "the cohort's folder and the files to be imported lie one inside the other. "
@@ -100,7 +100,7 @@ def require_apart(source: Path, output: Path) -> None:
 
 def refuse_inside(file: Path, output: Path, what: str) -> None:
     """Raise CohortError where a file that identifies patients lies in the cohort's folder."""
-    if file.resolve().is_relative_to(output.resolve()):
+    if place_of(file).is_relative_to(place_of(output)):
         raise CohortError(
             f"{what} {file.name} identifies patients and would lie inside {output.name}. "
             "Name a place outside the cohort for it"
@@ -154,20 +154,18 @@ def unfinished(output: Path) -> Iterator[None]:
         (output / IMPORTING).unlink(missing_ok=True)
 
 
-def write_description(to: Destination) -> None:
+def describe(to: Destination) -> None:
     """Write dataset_description.json: first of all, for it is what a later call knows the cohort by.
 
     Raises CohortError: the file system refuses it.
     """
     content = {
-        "Name": to.output.resolve().name,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "raw",
+        "Name": place_of(to.output).name,
         **to.description,
         "GeneratedBy": [{"Name": GENERATOR, "Version": __version__}],
     }
     with file_errors_reported(f"{DATASET_DESCRIPTION}: cannot be written"):
-        write_json(to.output / DATASET_DESCRIPTION, content)
+        write_description(to.output, content)
 
 
 def write_tables(to: Destination, outcomes: Sequence[PatientOutcome]) -> None:

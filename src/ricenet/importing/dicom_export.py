@@ -25,7 +25,7 @@ from ricenet.importing.dicom.instances import DicomTree
 from ricenet.importing.dicom.tree import read_tree
 from ricenet.importing.import_cohort import Candidate, import_cohort
 from ricenet.importing.import_subject import FROM_FILES, SubjectWriter
-from ricenet.importing.private_files import file_errors_reported, write_private_table
+from ricenet.importing.private_files import file_errors_reported, place_of, write_private_table
 from ricenet.importing.proposal import progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import read_map, write_map
@@ -63,7 +63,7 @@ class ImportPaths:
         if not is_folder:
             raise CohortError(f"{self.source.name}: no such folder. Name the folder of the DICOM export")
         require_apart(self.source, self.output)
-        if self.map.resolve() == self.key.resolve():
+        if place_of(self.map) == place_of(self.key):
             raise CohortError("the map and the key file are the same file. Name two")
         refuse_inside(self.map, self.output, "the map")
         refuse_foreign_folder(self.output, self.key)

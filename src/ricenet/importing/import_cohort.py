@@ -16,11 +16,11 @@ from ricenet.importing.cohort_folder import (
     IMPORTED,
     Destination,
     PatientOutcome,
+    describe,
     held_folder,
     refuse_foreign_folder,
     refuse_left_behind,
     unfinished,
-    write_description,
     write_tables,
 )
 from ricenet.importing.key_file import KeyEntry, enrolled, held, read_key, write_key
@@ -81,7 +81,7 @@ def import_cohort(
             refuse_left_behind(to.output, to.key, written, wanted)
             write_key(to.key, entries)
             with unfinished(to.output):
-                write_description(to)
+                describe(to)
                 outcomes = _import(candidates, entries, to, execution)
                 write_tables(to, outcomes)
     if not any(outcome.is_imported for outcome in outcomes):

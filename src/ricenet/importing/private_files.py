@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,6 +30,16 @@ def file_errors_reported(failed: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CohortError(f"{failed} ({reason}). Mend the cause, and give the same command again") from None
+
+
+def place_of(path: Path) -> Path:
+    """A path without links. Raises CohortError: its links lead in a circle, or the file system refuses it."""
+    with file_errors_reported(f"{path.name}: cannot be looked for"):
+        try:
+            return path.resolve()
+        except RuntimeError:
+            # Python 3.11 and 3.12 tell of a circle so, later ones leave the link as it is
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
+from ricenet.preprocessing.preprocess_subject import Began
 from ricenet.preprocessing.subject_variables import measured_variables
 from ricenet.runtime.errors import VariableError
 from ricenet.training.brain_box import beyond_box_ml
@@ -30,6 +32,7 @@ from ricenet.vocabulary import VariableValue
 from ricenet.volume import Volume
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
+VOTE_STEP = "vote of the folds"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,15 @@ class Predictor:
         Raises CohortError: files that cannot be used. VariableError: a variable that cannot be used.
         ScanError: as `preprocess`. RegistryError: a model whose preprocessing this version does not know.
         """
+        with self.opened(given) as (raw, variables):
+            return self.subject(raw, variables)
+
+    @contextlib.contextmanager
+    def opened(self, given: CaseFiles) -> Iterator[tuple[RawSubject, SubjectVariables]]:
+        """A new case, checked, as a raw subject with its variables, for as long as the block lasts.
+
+        Raises CohortError, VariableError, RegistryError: as `case`.
+        """
         record = self.ensemble.record
         record.known_preprocessing()
         require_volumes(given, record)
@@ -100,13 +112,21 @@ class Predictor:
             case_files(given, record.volumes, self.seed) as files,
             laid_out(files, record.volumes) as raw,
         ):
-            return self.subject(raw, variables)
+            yield raw, variables
 
-    def subject(self, raw: RawSubject, variables: SubjectVariables) -> Prediction:
+    def subject(
+        self,
+        raw: RawSubject,
+        variables: SubjectVariables,
+        kept: Path | None = None,
+        began: Began = preprocess_subject.untold,
+    ) -> Prediction:
         """Preprocess a raw subject with the model's own settings, and let the folds vote on it.
 
         With the project's seed, a training subject's volumes are those that it was trained on.
-        variables: those that are not measured. Raises ScanError: as `preprocess`. VariableError.
+        variables: those that are not measured. kept: a folder for what preprocessing makes, which is
+        temporary without one. began: told of each step of preprocessing, and of `VOTE_STEP`.
+        Raises ScanError: as `preprocess`. VariableError.
         """
         record = self.ensemble.record
         params = record.known_preprocessing()
@@ -114,10 +134,10 @@ class Predictor:
             # crops that no network sees are no reason to refuse a case
             params = params.model_copy(update={"crop": None})
         require_known_variables({raw.subject: variables}, record)
-        result = preprocess_subject.preprocess(raw, params, self.seed)
+        result = preprocess_subject.preprocess(raw, params, self.seed, began)
+        began(VOTE_STEP)
         names = [spec.name for spec in record.members]
-        with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
-            folder = Path(name)
+        with _folder(kept) as folder:
             # by way of the files: whatever training is fed, a prediction is fed
             preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
             volumes = read_volumes(folder, raw.subject, names, record.grid)
@@ -164,6 +184,15 @@ def require_known_variables(values: Mapping[str, SubjectVariables], record: Ense
     """
     for encoder in record.encoders or (VariableEncoder(),):
         encoder.encode(values)
+
+
+@contextlib.contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="ricenet-volumes-") as name:
+        yield Path(name)
 
 
 def _cut(brain: Volume, box: Box | None) -> Iterator[str]:

@@ -16,7 +16,14 @@ from typing import Any
 from pydantic import PositiveInt
 
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import content_digest, locked, read_json, write_json, write_text
+from ricenet.runtime.files import (
+    MOST_TEXT_BYTES,
+    content_digest,
+    locked,
+    regular_bytes,
+    write_json,
+    write_text,
+)
 from ricenet.runtime.git import home_of
 from ricenet.runtime.records import Record
 from ricenet.runtime.tables import read_lines, table_text
@@ -82,8 +89,10 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     """All evaluations so far, oldest first; none where there is no ledger yet.
 
     Raises ResultError: the table lacks a column, a row is not as it was written, rows are missing, or one of
-    both files is not there, empty, or a link that leads nowhere.
+    both files is not there, empty, or a link that leads nowhere. FormatError: of another version.
     """
+    # first, for it says of which format both files are
+    end = _read_end(path)
     rows = _read_rows(path) if path.exists() or path.is_symlink() else []
     links = _links(rows)
     for number, (row, link) in enumerate(zip(rows, links, strict=True), start=1):
@@ -93,7 +102,6 @@ def read_ledger(path: Path) -> list[LedgerRow]:
                 f"{path}: row {number} ({row.utc}, {row.modality_set}, {row.digest12}) does not follow from "
                 f"those before it: it was changed, or one before it changed or removed. {_RESTORE}"
             )
-    end = _read_end(path)
     # a kill while the first row of a chain is written leaves that row without an end
     if end is None and sum(row.chain != UNKNOWN for row in rows) > 1:
         raise ResultError(f"{_end_path(path)} is missing, which says how the ledger ends. {_RESTORE}")
@@ -192,7 +200,7 @@ def _read_end(ledger: Path) -> LedgerEnd | None:
     if not (path.exists() or path.is_symlink()):
         return None
     try:
-        return LedgerEnd.model_validate(read_json(path))
+        return LedgerEnd.parse(regular_bytes(path, MOST_TEXT_BYTES), path.name, _RESTORE)
     except (OSError, ValueError):
         raise ResultError(f"{path} does not say how the ledger ends. {_RESTORE}") from None
 

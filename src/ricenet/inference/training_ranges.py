@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usab
 from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
+from ricenet.nifti_file import read_nifti_affine
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.records import read_result
 from ricenet.training.ensemble import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
@@ -106,8 +108,9 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     work, words = project / "work", quantities(ensemble.volumes)
     try:
         splits = read_splits(work / "splits" / "splits.json")
+        summary = read_result(work / "preprocessed" / "summary.json", "preprocess")
         at_hand = {
-            "preprocessing_digest": read_json(work / "preprocessed" / "summary.json")["digest"],
+            "preprocessing_digest": summary["digest"],
             "splits_digest": splits.digest,
         }
         if others := [name for name, digest in at_hand.items() if getattr(ensemble, name) != digest]:
@@ -153,14 +156,12 @@ def spacings_mm(raw: RawSubject) -> dict[str, float]:
 
 
 def _extremes_mm(path: Path) -> tuple[float, float]:
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
     try:
-        affine = np.asarray(nib.nifti1.load(path).affine, np.float64)
-    except (OSError, EOFError, ImageFileError, HeaderDataError, WrapStructError):
+        affine = read_nifti_affine(path)
+    except (OSError, EOFError, zlib.error, ValueError, HeaderDataError, WrapStructError):
         # the reader's message may hold the whole path, which is the user's own affair
         raise ValueError(f"{path.name} cannot be read") from None
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

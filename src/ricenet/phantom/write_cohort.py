@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ricenet.cohort.layout import DATASET_DESCRIPTION, GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
+from ricenet.cohort.description import write_description
+from ricenet.cohort.layout import GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
@@ -134,12 +135,10 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
         rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon", second])
     write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
     write_json(folder / "participants.json", {name: {"Description": text} for name, text in COLUMNS.items()})
-    write_json(
-        folder / DATASET_DESCRIPTION,
+    write_description(
+        folder,
         {
             "Name": f"RICE-NET phantom, seed {seed}",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "raw",
             "Synthetic": True,
             "License": "CC0, apart from the MNI152 maps it is made from (docs/phantom.md)",
         },

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.config.inputs import InputGrid
+from ricenet.runtime.arrays import write_array
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import atomic_path
 
 Voxels = NDArray[np.float16]
 
@@ -46,8 +46,7 @@ def write_volume(
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16)
     require_finite(halves, subject, volume_file(name, suffix))
-    with atomic_path(folder / volume_file(name, suffix)) as path:
-        np.save(path, halves, allow_pickle=False)
+    write_array(folder / volume_file(name, suffix), halves)
 
 
 def map_volume(folder: Path, subject: str, name: str, grid: InputGrid) -> Voxels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,9 @@ from ricenet.volume import Affine, Grid, Volume, inverse, save_nifti
 Registrations = Mapping[str, RigidResult]
 """By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
 
+Began = Callable[[str], None]
+"""Called with a step's name, for people who wait, when it begins."""
+
 
 @dataclass(frozen=True)
 class PreprocessedSubject:
@@ -68,15 +71,35 @@ class PreprocessedSubject:
     crops: Mapping[InputName, Crop] = field(default_factory=dict)
 
 
-def preprocess(raw: RawSubject, params: PreprocessingParams, seed: int) -> PreprocessedSubject:
+def untold(step: str) -> None:
+    """Nobody waits to hear which step begins."""
+    del step
+
+
+def preprocess(
+    raw: RawSubject, params: PreprocessingParams, seed: int, began: Began = untold
+) -> PreprocessedSubject:
     """Register, extract the brain, and bring every volume to the cube around it.
 
-    seed: the project's. Raises ScanError: a step failed.
+    seed: the project's. began: told of each of `steps`. Raises ScanError: a step failed.
     Source: RICE-NET 2.1.
     """
-    registrations = {spec.name: register_mri(raw, spec, params.registration, seed) for spec in moving(raw)}
+    *registration_steps, brain_step, cube_step = steps(raw)
+    registrations = dict[str, RigidResult]()
+    for spec, step in zip(moving(raw), registration_steps, strict=True):
+        began(step)
+        registrations[spec.name] = register_mri(raw, spec, params.registration, seed)
     require_registered(registrations, raw)
-    return make_cube(raw, params, registrations, find_brain(raw, params.brain))
+    began(brain_step)
+    found = find_brain(raw, params.brain)
+    began(cube_step)
+    return make_cube(raw, params, registrations, found)
+
+
+def steps(raw: RawSubject) -> list[str]:
+    """What `preprocess` does with a subject, in order, for people."""
+    registrations = [f"registration of {spec.title}" for spec in moving(raw)]
+    return [*registrations, "brain extraction", "resampling onto the cube"]
 
 
 def moving(raw: RawSubject) -> list[VolumeSpec]:

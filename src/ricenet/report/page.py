@@ -17,10 +17,12 @@ from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
+from ricenet.report.in_short import five_sentences
 from ricenet.report.methods import REFERENCES, methods_paragraphs
 from ricenet.report.model_card import SINGLE_NETWORKS
+from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
-from ricenet.report.report_figures import SCORES, draw_pictures, perturbation_rows
+from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import SECTIONS, gate_text, guards_verdict, summary_sentences
 from ricenet.runtime.errors import ResultError
@@ -85,6 +87,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "protocol": protocol,
         "published": paper,
         "sections": SECTIONS,
+        "five_sentences": five_sentences(results),
         "sentences": summary_sentences(results),
         "volumes": results.volumes,
         "set_names": results.ordered(evidence.sets),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, save_figure,
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.record import Bin, Contribution, Evidence
 from ricenet.evaluation.figures import confusion_figure
-from ricenet.evaluation.robustness.effects import Effect, Robustness
+from ricenet.report.in_short import in_short_figure
 from ricenet.report.interval_plots import (
     GRID_COLOUR,
     RULE_COLOUR,
@@ -24,6 +23,7 @@ from ricenet.report.interval_plots import (
     point,
     square,
 )
+from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
 from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.vocabulary import Volumes, volumes_and_recipe
 
@@ -40,7 +40,7 @@ _ERROR: dict[str, Any] = {"capsize": 3, "error_kw": {"elinewidth": 1.0, "ecolor"
 def draw_pictures(results: Results, folder: Path) -> dict[str, Path]:
     """Write every figure as SVG, and figure 2 as PNG too; returns the SVGs by name.
 
-    A figure without content (no robustness, no contribution) is neither written nor returned.
+    A figure without content (no robustness) is neither written nor returned.
     """
     paths = {}
     for name, figure in _figures(results):
@@ -53,6 +53,7 @@ def draw_pictures(results: Results, folder: Path) -> dict[str, Path]:
 
 def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
     evidence, volumes = results.evidence, results.volumes
+    yield "in_short", in_short_figure(results)
     yield "macro_f1", macro_f1_figure(results)
     yield "roc", roc_figure(results)
     yield "confusion", confusion_figure({n: m.confusion for n, m in results.metrics.items()}, volumes)
@@ -257,44 +258,3 @@ def _rules(*grid: Axes) -> None:
         axes.grid(axis="x", color=GRID_COLOUR, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
-
-
-@dataclass(frozen=True)
-class PerturbationRow:
-    """One perturbation at one strength; effects by modality set, where it applies."""
-
-    title: str
-    effects: Mapping[str, Effect]
-
-
-def perturbation_rows(robustness: Robustness) -> list[PerturbationRow]:
-    """A row a perturbation and strength, in the order in which the sets first name them."""
-    rows: dict[tuple[str, float | None], dict[str, Effect]] = {}
-    for name, effects in robustness.effects.items():
-        for effect in effects:
-            rows.setdefault((effect.perturbation, effect.strength), {})[name] = effect
-    return [PerturbationRow(next(iter(row.values())).full_title(), row) for row in rows.values()]
-
-
-def flip_rate_figure(rows: Sequence[PerturbationRow], titles: Mapping[str, str]) -> Figure:
-    """Shaded flip rates in per cent; an empty field where a perturbation does not apply to a set.
-
-    titles: of the modality sets, in order: the columns.
-    """
-    from matplotlib.figure import Figure
-
-    rates = [[row.effects[n].flip_rate.value if n in row.effects else np.nan for n in titles] for row in rows]
-    with style():
-        figure = Figure(figsize=(WIDTH_INCHES + 0.8, 0.3 * len(rows) + 1.0), layout="constrained")
-        axes = figure.add_subplot()
-        axes.imshow(rates, cmap="Blues", vmin=0, vmax=0.5, aspect="auto")
-        for (row, column), rate in np.ndenumerate(np.array(rates)):
-            text = "-" if np.isnan(rate) else f"{rate * 100:.0f}"
-            colour = "white" if rate > 0.3 else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
-        axes.set_yticks(range(len(rows)), [row.title for row in rows])
-        axes.set_xticks(range(len(titles)), list(titles.values()))
-        axes.tick_params(length=0, labeltop=True, labelbottom=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    return figure

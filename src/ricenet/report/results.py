@@ -26,7 +26,7 @@ from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.vocabulary import LABELS, Volumes
 
@@ -182,7 +182,7 @@ def read_results(project: Path, seed: int) -> Results:
     Raises ResultError, CohortError or SplitError: a missing file, with the stage that makes it.
     """
     work = project / "work"
-    metrics = read_json(require(work / "evaluation" / "metrics.json", "evaluate"))
+    metrics = read_result(work / "evaluation" / "metrics.json", "evaluate")
     checked = work / "cohort" / "cohort.json"
     cohort = read_usable_cohort(checked, work / "cohort" / "excluded.json")
     splits = read_splits(work / "splits" / "splits.json")
@@ -191,7 +191,7 @@ def read_results(project: Path, seed: int) -> Results:
     evidence = read_evidence(project / EVIDENCE_FILE)
     volumes = evidence.volumes
     tuned = read_tuned(require(work / "tuning" / "best.json", "tune")).folds_of
-    preprocessed = read_json(require(work / "preprocessed" / "summary.json", "preprocess"))
+    preprocessed = read_result(work / "preprocessed" / "summary.json", "preprocess")
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),
@@ -221,7 +221,7 @@ def read_votes(
 
     Raises ResultError: a file is missing.
     """
-    content = read_json(require(folder / "vote.json", "vote"))
+    content = read_result(folder / "vote.json", "vote")
     evaluations = [row for row in ledger if row.test_set == name_of_test_set(splits)]
     gates = {row.digest12: row.gate for row in evaluations}
     votes = {}

@@ -76,5 +76,9 @@ class ResultError(RicenetError):
     """A stage's result is missing or does not fit the others; says which file and who makes it."""
 
 
+class FormatError(ResultError):
+    """A file is of a format that this version does not read; says which file, both numbers and what to do."""
+
+
 class GuardError(RicenetError):
     """A guard against leaks failed; lists every one, whom it concerns and what to do."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
+from pathlib import Path
 from typing import Literal
 
 Backend = Literal["serial", "processes", "ray"]
@@ -20,6 +22,8 @@ THREAD_VARIABLES = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """Numerical libraries read them when they load, so they are set before a worker starts."""
+
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Settings of glibc's mallopt."""
@@ -83,12 +87,22 @@ def available_bytes() -> int:
 
 def has_bfloat16(device: str) -> bool:
     """Whether a device ("cpu" or "cuda") has instructions for bfloat16, not merely a way to emulate them."""
+    # what torch says of a CPU it reads from there too, and loading it takes seconds
+    if device == "cpu" and "torch" not in sys.modules and (flags := _cpu_flags()):
+        return not _BFLOAT16.isdisjoint(flags)
     import torch
 
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return any(capabilities.get(name) for name in _BFLOAT16)
+
+
+def _cpu_flags() -> list[str]:
+    """Instruction sets, as Linux names them on x86; none elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
 
 
 def keep_freed_memory() -> None:

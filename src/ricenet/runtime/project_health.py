@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 from ricenet.runtime.files import locked, read_json
@@ -14,10 +15,22 @@ from ricenet.runtime.git import has_changes, head_commit
 from ricenet.runtime.last_failure import LAST_FAILURE, LastFailure
 from ricenet.runtime.probe import Answer, place_text, sizes_text
 from ricenet.runtime.store import CONTENTS, STAGE_LOCK, STORE
+from ricenet.runtime.store_share import DVC_CONFIG
 from ricenet.runtime.temporary import PARTIAL, is_held
 
 LEAST_FREE_BYTES = 2e9
 """Below this a stage may end in the middle; the demo writes 5.5 GB in all."""
+
+SECRETS = {
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "password",
+    "token",
+    "sas_token",
+    "account_key",
+}
+"""Options of a remote that belong in .dvc/config.local, which git ignores."""
 
 STORE_SECONDS = 1.0
 """What looking at the store may take; of a large one a part is looked at, and the answer says so."""
@@ -104,6 +117,24 @@ def pipeline(project: Path) -> Answer:
     lacking = [name for name in stages if name not in done]
     text = f"{len(stages) - len(lacking)} of {len(stages)} stages have run"
     return Answer(f"{text}, the next is {lacking[0]}" if lacking else text)
+
+
+def remote(project: Path) -> Answer:
+    """Whether DVC's remotes are set up so that damage is noticed and no secret lies in git."""
+    shared, own = ConfigParser(interpolation=None), ConfigParser(interpolation=None)
+    shared.read(project / DVC_CONFIG)
+    own.read([project / DVC_CONFIG, (project / DVC_CONFIG).with_name("config.local")])
+    remotes = [own[name] for name in own.sections() if name.startswith("'remote ")]
+    if not remotes:
+        return Answer("DVC has no remote", "absent")
+    text = f"{len(remotes)} of DVC"
+    if any(option in SECRETS for name in shared.sections() for option in shared[name]):
+        return Answer(
+            f"{text}; .dvc/config holds a password or key: move it to .dvc/config.local", "attention"
+        )
+    if any(section.get("verify") != "true" for section in remotes):
+        return Answer(f"{text}; damage is not noticed: dvc remote modify NAME verify true", "attention")
+    return Answer(f"{text}, files are verified as they arrive")
 
 
 def last_failure(project: Path) -> Answer:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ricenet.runtime.errors import StoreError
 from ricenet.runtime.files import (
@@ -25,6 +26,7 @@ from ricenet.runtime.files import (
     sync,
     write_json,
 )
+from ricenet.runtime.formats import FIRST
 from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
 from ricenet.runtime.private_modes import file_mode, folder_mode
 from ricenet.runtime.temporary import partial_folder
@@ -33,6 +35,11 @@ logger = logging.getLogger(__name__)
 
 CONTENTS = "contents.json"
 """SHA-256 of every other file of an entry, by its path within."""
+
+FORMAT = FIRST
+"""Of the store: an entry of another is neither used nor replaced."""
+
+_EMPTY = "Move the folder work/store away, and run `dvc repro`: what is needed is made again"
 
 IN_USE = "in_use.json"
 """Keys that the last run of a stage asked for; `ricenet store gc` keeps these."""
@@ -66,10 +73,13 @@ class Store:
         return self.path(key).is_dir()
 
     def is_intact(self, key: str) -> bool:
-        """Whether the result of a key is there, and its files are those that were written."""
+        """Whether the result of a key is there, and its files are those that were written.
+
+        Raises FormatError: another version of ricenet wrote it.
+        """
         folder = self.path(key)
         try:
-            return bool(_digests(folder) == read_json(folder / CONTENTS))
+            return bool(_digests(folder) == _noted(folder))
         except (OSError, ValueError):
             return False
 
@@ -123,6 +133,10 @@ class Store:
             discard(self.path(key))
 
 
+def _noted(folder: Path) -> Any:
+    return FORMAT.content(read_json(folder / CONTENTS), f"{CONTENTS} in work/store", _EMPTY)
+
+
 def _digests(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / CONTENTS)
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
@@ -136,7 +150,7 @@ def seal(folder: Path, names: Iterable[str]) -> None:
 def is_sealed(folder: Path) -> bool:
     """Whether every file is there as it was when the folder was sealed."""
     try:
-        noted = read_json(folder / CONTENTS)
+        noted = _noted(folder)
         return bool(noted) and all(file_digest(folder / name) == found for name, found in noted.items())
     except (OSError, ValueError, AttributeError):
         return False

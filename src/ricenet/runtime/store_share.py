@@ -1,4 +1,6 @@
-"""Holding each large file once: in DVC's cache, with links in the store and in MLflow's local artifacts."""
+"""Holding each large file once: in DVC's cache, with links in the store, in what is laid out from it, and in
+MLflow's local artifacts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ from ricenet.runtime.temporary import partial_folder
 DVC_CONFIG = Path(".dvc") / "config"
 CACHE = Path(".dvc") / "cache" / "files" / "md5"
 ARTIFACTS = Path("mlflow") / "artifacts"
+LAID_OUT = Path("work") / "preprocessed"
+"""Links into the store, which DVC replaces by copies beside a cohort of one's own."""
 LEAST_BYTES = 65536
 """Smaller files are not worth a look."""
 
@@ -26,9 +30,12 @@ def links_are_allowed(project: Path) -> bool:
 
 
 def share_with_cache(project: Path) -> int:
-    """Replace files of the store and of MLflow by links to equal ones of DVC's cache; bytes freed."""
+    """Replace files of the store, of preprocessing and of MLflow by links to equal ones of DVC's cache.
+
+    Returns the bytes freed.
+    """
     cache, store = project / CACHE, project / STORE
-    files = (path for place in (store, project / ARTIFACTS) for path in place.rglob("*"))
+    files = (path for place in (store, project / LAID_OUT, project / ARTIFACTS) for path in place.rglob("*"))
     large = [path for path in files if path.is_file() and path.lstat().st_size >= LEAST_BYTES]
     store.mkdir(parents=True, exist_ok=True)
     return sum(_share(path, cache, store) for path in large)

@@ -17,6 +17,9 @@ DEEPEST = 64
 MOST_DIGITS = 300
 """Of a whole number, which so stays below the largest floating-point number."""
 
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
+"""Strings, and brackets outside of them."""
+
 
 class JsonError(ValueError):
     """Text that is no JSON, or that could be understood in two ways; the message repeats none of it."""
@@ -83,13 +86,13 @@ def _depth(text: str) -> int:
     if text.count("[") + text.count("{") <= DEEPEST:
         return 0
     depth = deepest = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
-        bracket = match[0]
-        if bracket in ("[", "{"):
-            depth += 1
+    # a run of openings or closings at a time: files of coordinates hold little else
+    for run in _BRACKETS.findall(text):
+        if run[0] in "[{":
+            depth += len(run)
             deepest = max(deepest, depth)
-        elif bracket in ("]", "}"):
-            depth -= 1
+        elif run[0] in "]}":
+            depth -= len(run)
     return deepest
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 PARTIAL = ".partial-"
 """What temporary names begin with."""
 
-WRITTEN = ("work", "models", "data")
+WRITTEN = ("work", "models", "data", "mlflow")
 """Folders of a project in which stages and commands write."""
 
 

@@ -86,6 +86,18 @@ def _limit_loaded(threads: int) -> None:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let this process compute on one thread, with libraries that are loaded and those that will be.
+
+    Many small products take a fraction of the time so: threads that wait for each other spin.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with thread_variables(1), threadpool_limits(1):
+        yield
+
+
+@contextlib.contextmanager
 def thread_variables(threads: int) -> Iterator[None]:
     """Environment variables that child processes inherit; this process gets its own back afterwards."""
     limits = thread_limits(threads)

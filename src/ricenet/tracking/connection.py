@@ -20,6 +20,7 @@ from ricenet.runtime.full_disk import MAKE_ROOM, full_disk, is_full, no_room_fou
 from ricenet.runtime.git import home_of
 from ricenet.tracking.address import SQLITE, VARIABLE, address_of, chosen_uri, is_server, redacted
 from ricenet.tracking.moved_project import follow, is_same_place
+from ricenet.tracking.new_database import make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +33,7 @@ EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 REBUILD = (
     "Delete mlflow/mlflow.db and mlflow/artifacts, then run `dvc repro`: runs and models are "
-    "rebuilt from the files, champions have to be promoted again"
+    "rebuilt from the files, with the champions that are at hand"
 )
 
 
@@ -83,6 +84,10 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
     # without a place of its own, a database's experiment keeps its files below the working folder
     artifacts = home / "mlflow" / "artifacts" if address.startswith(SQLITE) else None
     with mlflow_errors(address), locked(home / "mlflow" / "store.lock"):
+        if artifacts is not None and not (database := Path(address.removeprefix(SQLITE))).exists():
+            prepare_mlflow()
+            make_database(database)
+        # which would make a database too, table by table
         client = _client(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -135,7 +140,7 @@ def _refused(uri: str, error: Exception) -> str:
     if status == 403 and "Invalid Host header" in text:
         return (
             "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
-            "let it allow this one: `ricenet server start --allowed-hosts NAME`"
+            "let it allow this one: `ricenet tracking start --allowed-hosts NAME`"
         )
     if status == 403:
         return (

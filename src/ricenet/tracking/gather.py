@@ -10,6 +10,8 @@ from typing import Any
 
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.formats import TOLD
+from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
 from ricenet.tracking.run_content import (
@@ -144,7 +146,7 @@ def read_records(project: Path, ensemble: EnsembleRecord) -> list[dict[str, Any]
     """
     folders = [_fold_folder(project, ensemble, fold) for fold in range(ensemble.folds)]
     with made_by("train"):
-        return [read_json(require(folder / "fold.json", "train")) for folder in folders]
+        return [read_result(folder / "fold.json", "train", TOLD) for folder in folders]
 
 
 def _fold_folder(project: Path, ensemble: EnsembleRecord, fold: int) -> Path:
@@ -193,7 +195,7 @@ def evaluated(work: Path, modality_set: str) -> dict[str, Any]:
     """A set's entry of metrics.json; empty where it is not evaluated yet."""
     path = work / "evaluation" / "metrics.json"
     with made_by("evaluate"):
-        result: dict[str, Any] = read_json(path).get(modality_set, {}) if path.is_file() else {}
+        result: dict[str, Any] = read_result(path, "evaluate").get(modality_set, {}) if path.is_file() else {}
     return result
 
 
@@ -217,7 +219,7 @@ def vote_metrics(macro_f1: float, evaluation: int) -> dict[str, float]:
 
 def _vote(project: Path, modality_set: str, digest: str) -> dict[str, float]:
     path = project / "work" / "vote" / "vote.json"
-    vote = read_json(path).get(modality_set) if path.is_file() else None
+    vote = read_result(path, "vote").get(modality_set) if path.is_file() else None
     if vote is None or vote["digest"] != digest:
         return {}
     return vote_metrics(vote["macro_f1"], vote.get("evaluation", 1))

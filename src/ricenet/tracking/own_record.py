@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from ricenet.runtime.errors import RegistryError
-from ricenet.runtime.files import locked, read_json, write_json
+from ricenet.runtime.files import MOST_TEXT_BYTES, locked, regular_bytes, write_json
 from ricenet.runtime.git import home_of
 from ricenet.runtime.records import Record
 
@@ -42,13 +42,14 @@ def own_record_path(project: Path) -> Path:
 def own_ensembles(project: Path) -> Mapping[str, OwnEnsemble]:
     """What the project registered, by the ensembles' digests; nothing where there is no record yet.
 
-    Raises RegistryError: the record is damaged, or a link that leads nowhere.
+    Raises RegistryError: the record is damaged, or a link that leads nowhere. FormatError: of another
+    version.
     """
     path = own_record_path(project)
     if not (path.exists() or path.is_symlink()):
         return {}
     try:
-        return _OwnRecord.model_validate(read_json(path)).ensembles
+        return _OwnRecord.parse(regular_bytes(path, MOST_TEXT_BYTES), path.name, _RESTORE).ensembles
     except (OSError, ValueError, ValidationError):
         raise RegistryError(f"{path} is no record of registered ensembles. {_RESTORE}") from None
 
@@ -74,8 +75,10 @@ def own_ensemble(project: Path, digest: str, said: str, modality_set: str) -> Ow
     if found is None:
         raise RegistryError(
             f"{said} is not among the ensembles that this project registered (models/registered.json), so "
-            f"whoever may write into MLflow could have exchanged it. {_RESTORE}, take it over from the "
-            f"project that registered it, or promote the version at hand (`ricenet promote {modality_set}`)"
+            "whoever may write into MLflow could have exchanged it. Where a colleague registered it, have "
+            "them commit that file, and fetch it (`git pull`); where it was lost here, restore it (`git "
+            "checkout -- models/registered.json`); or promote the version at hand (`ricenet promote "
+            f"{modality_set}`)"
         )
     if found.modality_set != modality_set:
         raise RegistryError(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
 from ricenet.inference.test_ledger import gate_of_earlier_evaluation, identify_test_set, ledger_path
 from ricenet.runtime.errors import RegistryError, ResultError
-from ricenet.runtime.files import file_digest, read_json
-from ricenet.runtime.tables import require
+from ricenet.runtime.files import file_digest
+from ricenet.runtime.records import read_result
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.evidence_content import GATE_FOLDER, gate_file, gate_of
 from ricenet.tracking.own_record import own_ensemble
@@ -110,7 +111,7 @@ class Gate:
             return present
         with mlflow_errors(self.store.uri):
             known = versions(self.store, model_name(self.prefix, chosen.modality_set))
-        promoted = [v for v in known if PROMOTED in v.tags and not v.is_earlier]
+        promoted = [v for v in known if PROMOTED in v.tags and v.is_readable]
         last = max(promoted, key=lambda v: v.tags[PROMOTED], default=None)
         return None if last is None or last.version == chosen.version else last
 
@@ -133,13 +134,25 @@ def promote_through_gate(
         logger.warning("promoted past the gate: %s", failure)
     # of what an earlier promotion was forced past, this one says what still holds
     tags = {FORCED_PAST: _BETWEEN.join(failure.condition for failure in failures)}
-    tags |= {PROMOTED: datetime.now(UTC).isoformat(timespec="microseconds")}
+    tags |= {PROMOTED: _after_all_others(gate, modality_set)}
     if reason is not None:
         tags |= {REASON: reason[:_REASON_LENGTH]}
     with mlflow_errors(gate.store.uri):
         for name, value in tags.items():
             gate.store.client().set_model_version_tag(chosen.model, chosen.version, name, value)
     return make_champion(gate.store, chosen)
+
+
+def _after_all_others(gate: Gate, modality_set: str) -> str:
+    """The present time; a little after the set's last promotion where the clock was set back since."""
+    with mlflow_errors(gate.store.uri):
+        known = versions(gate.store, model_name(gate.prefix, modality_set))
+    now = datetime.now(UTC)
+    for tag in (version.tags[PROMOTED] for version in known if PROMOTED in version.tags):
+        # whoever reaches MLflow may have written what is no time
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            now = max(now, datetime.fromisoformat(tag) + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
 
 
 def how_it_passed(gate: Gate, champion: RegisteredEnsemble, force: bool = False) -> str:
@@ -177,7 +190,7 @@ def voting_champions(gate: Gate, force: bool) -> list[tuple[RegisteredEnsemble, 
     Raises RegistryError: a champion that is not registered, or does not pass the gate. ResultError: a missing
     file of an earlier stage.
     """
-    digests = read_json(require(gate.project / "work" / "champions.json", "resolve"))
+    digests = read_result(gate.project / "work" / "champions.json", "resolve")
     if not digests:
         logger.info("%s", NO_CHAMPION)
         return []
@@ -236,7 +249,7 @@ def data_at_hand(project: Path) -> dict[str, str]:
 
     Raises ResultError: a missing file of an earlier stage.
     """
-    summary = read_json(require(project / "work" / "preprocessed" / "summary.json", "preprocess"))
+    summary = read_result(project / "work" / "preprocessed" / "summary.json", "preprocess")
     splits = read_splits(project / "work" / "splits" / "splits.json")
     return {"preprocessing_digest": str(summary["digest"]), "splits_digest": splits.digest}
 

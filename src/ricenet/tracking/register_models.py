@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import file_digest, read_json, write_json
+from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_at, mlflow_errors, no_advice
 from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
 from ricenet.tracking.gather import (
@@ -25,21 +27,23 @@ from ricenet.tracking.gather import (
     read_records,
     trained_sets,
 )
-from ricenet.tracking.own_record import OwnEnsemble, note_registered
+from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles
 from ricenet.tracking.publish import publish
 from ricenet.tracking.registry import (
     DEMO_COHORT,
     DIGEST,
     FORMAT,
+    RICENET_VERSION,
     RegisteredEnsemble,
+    make_champion,
     model_name,
     version_with_digest,
     versions,
 )
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
-from ricenet.training import task
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.tracking.unregistered_models import clear_unregistered
+from ricenet.training.ensemble import EnsembleRecord, ensemble_digest
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MODEL = "ensemble"
+"""How a run's model is called."""
 
 REQUIREMENTS = ("mlflow", "monai", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "torch")
 
@@ -63,12 +69,45 @@ def register_ensembles(project: Path, store: TrackingStore, prefix: str) -> dict
         for modality_set in trained_sets(project):
             ensemble = read_ensemble(project, modality_set)
             name, digest = model_name(prefix, modality_set), ensemble.digest
-            if version_at_hand(project, store, prefix, modality_set) is None:
-                number = _register(project, store, name, ensemble)
-                logger.info("MLflow: %s version %s registered", name, number)
+            with store.one_writer():
+                if version_at_hand(project, store, prefix, modality_set) is None:
+                    number = _register(project, store, name, ensemble)
+                    logger.info("MLflow: %s version %s registered", name, number)
             _describe(project, store, version_with_digest(store, prefix, modality_set, digest), ensemble)
             registered[modality_set] = {"model": name, "digest": digest}
     return registered
+
+
+def bring_champions_back(project: Path, store: TrackingStore, prefix: str, former: Mapping[str, str]) -> None:
+    """Register former champions again, alias included, whose models MLflow does not hold at all.
+
+    So it is where the project was cloned, the database deleted, or another server named. A model that MLflow
+    holds speaks for itself: a missing alias was taken away. former: modality set -> the ensemble's digest.
+    Champions that are not at hand, or that the project did not note, are named in a warning each.
+    Raises RegistryError: the store cannot be used.
+    """
+    with mlflow_errors(store.uri):
+        found = store.client().search_registered_models(f"name LIKE '{prefix}-%'", max_results=1000)
+        held = {model.name for model in found}
+    lost = {name: digest for name, digest in former.items() if model_name(prefix, name) not in held}
+    known = own_ensembles(project) if lost else {}
+    for name in [name for name, digest in lost.items() if not _is_ours(project, name, digest, known)]:
+        logger.warning(
+            "MLflow does not hold the former champion of %s (ensemble %s), which models/ensembles or "
+            "models/registered.json lacks: promote a version once it is registered (`ricenet promote %s`)",
+            *(name, lost.pop(name)[:12], name),
+        )
+    if lost:
+        register_ensembles(project, store, prefix)
+    for name, digest in lost.items():
+        champion = make_champion(store, version_with_digest(store, prefix, name, digest))
+        logger.info("MLflow: %s is the champion again, as before", champion)
+
+
+def _is_ours(project: Path, name: str, digest: str, known: Mapping[str, OwnEnsemble]) -> bool:
+    """Whether an ensemble is at hand, and noted in models/registered.json."""
+    noted = digest in known and known[digest].modality_set == name
+    return noted and ensemble_digest(ensemble_folder(project, name)) == digest
 
 
 def version_at_hand(project: Path, store: TrackingStore, prefix: str, modality_set: str) -> int | None:
@@ -131,12 +170,13 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
     key = set_key(modality_set, ensemble.fold_keys)
     run_id = runs_of_set(store, key)[key].info.run_id
+    clear_unregistered(store, run_id, _MODEL)
     logged = _log_model(project, store, ensemble, run_id)
     tags = {
         DIGEST: ensemble.digest,
-        FORMAT: str(task.FORMAT),
+        FORMAT: str(TRAINED.number),
         MODALITY_SET: modality_set,
-        "ricenet.version": ricenet.__version__,
+        RICENET_VERSION: ricenet.__version__,
         **{f"ricenet.{name}": str(getattr(ensemble, name)) for name in DIGESTS},
     }
     # a database's registry looks the model up in the process's own store alone
@@ -185,7 +225,7 @@ def _log_model(project: Path, store: TrackingStore, ensemble: EnsembleRecord, ru
         tempfile.TemporaryDirectory() as folder,
     ):
         logged: ModelInfo = pyfunc.log_model(
-            name="ensemble",
+            name=_MODEL,
             python_model=str(Path(__file__).with_name("ensemble_model.py")),
             artifacts={
                 "ensemble": str(ensemble_folder(project, ensemble.modality_set)),

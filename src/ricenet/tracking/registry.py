@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_errors
 from ricenet.tracking.runs import MODALITY_SET
-from ricenet.training import task
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 DEMO_COHORT = "data/demo"
-DIGEST, FORMAT = "ricenet.digest", "ricenet.format"
-"""Tags of a version: which ensemble it is, and how its files are written."""
+DIGEST, FORMAT, RICENET_VERSION = "ricenet.digest", "ricenet.format", "ricenet.version"
+"""Tags of a version: which ensemble it is, how its files are written, and by which version of ricenet."""
 MODEL_URI = re.compile(r"models:/(?P<model>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
@@ -37,9 +37,15 @@ class RegisteredEnsemble:
     tags: Mapping[str, str]
 
     @property
-    def is_earlier(self) -> bool:
-        """Whether an earlier version of ricenet made it, whose files this one does not read."""
-        return self.tags.get(FORMAT) != str(task.FORMAT)
+    def format(self) -> object:
+        """The number of its files' format, as its tag has it."""
+        tag = self.tags.get(FORMAT, "1")
+        return int(tag) if tag.isdecimal() else tag
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether this version of ricenet reads its files."""
+        return TRAINED.reads(self.format)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} (ensemble {self.digest[:12]})"
@@ -81,7 +87,7 @@ def version_with_digest(
 def champions(store: TrackingStore, prefix: str) -> dict[str, RegisteredEnsemble]:
     """Modality set -> the version that carries the alias `champion`, whoever moved it.
 
-    Versions that another program registered, or an earlier version of ricenet, are named in a warning each.
+    Versions that another program registered, or another version of ricenet, are named in a warning each.
     """
     promoted: dict[str, RegisteredEnsemble] = {}
     with mlflow_errors(store.uri):
@@ -108,8 +114,8 @@ def promotable_version(
 ) -> RegisteredEnsemble:
     """A registered version of a set; None for the newest.
 
-    Raises RegistryError: nothing is registered for the set, no such version, or one of an earlier version
-    of ricenet.
+    Raises RegistryError: nothing is registered for the set, or no such version. FormatError: another version
+    of ricenet made it.
     """
     name = model_name(prefix, modality_set)
     with mlflow_errors(store.uri):
@@ -166,19 +172,21 @@ def find_registered(store: TrackingStore, prefix: str, uri: str | None) -> Regis
 
 
 def require_readable(registered: RegisteredEnsemble) -> None:
-    """Raise RegistryError where an earlier version of ricenet made a version's files."""
-    if registered.is_earlier:
-        raise RegistryError(
-            f"{registered} was made by an earlier version of ricenet, which this one cannot use. "
-            "Train and register it again: `dvc repro`"
-        )
+    """Raise FormatError where another version of ricenet made files that this one does not read."""
+    TRAINED.require(
+        registered.format,
+        str(registered),
+        "Train and register it again: `dvc repro`",
+        registered.tags.get(RICENET_VERSION, ""),
+    )
 
 
 def _made_elsewhere(version: ModelVersion) -> str | None:
-    """By whom a version was made, if not by this version of ricenet."""
+    """By whom a version was made, if not by a version of ricenet whose files this one reads."""
     if DIGEST not in version.tags:
         return f"not registered by this project (no tag {DIGEST})"
-    return "made by an earlier version of ricenet" if _ensemble(version).is_earlier else None
+    registered = _ensemble(version)
+    return None if registered.is_readable else f"made by {TRAINED.whose(registered.format)}"
 
 
 def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnsemble:
@@ -193,7 +201,7 @@ def _only_champion(promoted: Mapping[str, RegisteredEnsemble]) -> RegisteredEnse
 
 
 def _listed(found: list[RegisteredEnsemble]) -> str:
-    return ", ".join(f"{e.version}{' (earlier ricenet)' if e.is_earlier else ''}" for e in found) or "none"
+    return ", ".join(f"{e.version}{'' if e.is_readable else ' (another ricenet)'}" for e in found) or "none"
 
 
 def _ensemble(version: ModelVersion) -> RegisteredEnsemble:

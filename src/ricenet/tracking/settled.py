@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ricenet.config.params import PARAMS_FILE, TrackingParams
 from ricenet.runtime.files import read_known, write_json
+from ricenet.runtime.formats import FIRST
 from ricenet.runtime.git import home_of
 from ricenet.tracking.address import chosen_uri
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 MEMORY = Path("work") / "settled"
 CODE = Path(__file__).parents[1]
 TRIES = 2
+CHAMPIONS = Path("work") / "champions.json"
+"""Modality set -> the digest of its champion, as the stage `resolve` found it."""
 ENSEMBLES = Path("work") / "store" / "ensembles"
 """Ensembles that were fetched, by their digests."""
 NO_CHAMPION = (
@@ -67,9 +70,13 @@ def settled_champions(tracking: TrackingParams) -> dict[str, dict[str, str]]:
 def _champions(tracking: TrackingParams) -> dict[str, dict[str, str]]:
     # they take as long to load as all else that an unchanged project needs
     from ricenet.tracking.connection import open_store
+    from ricenet.tracking.register_models import bring_champions_back
     from ricenet.tracking.registry import champions
 
     store = open_store(Path(), tracking.uri, tracking.experiment)
+    known = read_known(CHAMPIONS, dict) or {}
+    former = FIRST.content(known, CHAMPIONS.name, "Delete it, and run `dvc repro`")
+    bring_champions_back(Path(), store, tracking.model_prefix, former)
     found = champions(store, tracking.model_prefix)
     return {name: {"digest": ensemble.digest, "said": str(ensemble)} for name, ensemble in found.items()}
 

@@ -24,8 +24,9 @@ def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEn
 
     The digest is computed from the files and is the registered one; that of fetched ones was noted by the
     project itself. Nothing that is fetched is executed.
-    Raises RegistryError: the files are missing or others, an earlier version of ricenet made them, the tag is
-    no digest, or none that the project registered, or the tags name other data than the files do.
+    Raises RegistryError: the files are missing or others, the tag is no digest, or none that the project
+    registered, or the tags name other data than the files do. FormatError: another version of ricenet made
+    them.
     """
     folder = _ensemble_files(project, store, registered)
     record = read_record(folder)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
+from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.temporary import clear, left_behind
 from ricenet.training.history import EpochMetrics
-from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, FORMAT, refuse_earlier_version
+from ricenet.training.task import CHECKPOINT, CHECKPOINT_BEFORE, TRAIN_AGAIN
 from ricenet.training.tensors_file import read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class CheckpointFiles:
     def read(self) -> Checkpoint | None:
         """The newest state that is whole; a warning names a damaged one. None where there is none.
 
-        Raises TrainingError: an earlier version wrote it.
+        Raises FormatError: another version wrote it.
         """
         for path in (self._last, self._before):
             if not path.is_file():
@@ -127,14 +128,14 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     text = json.dumps(progress, allow_nan=False)
-    header = {"format": str(FORMAT), "progress": text, "crc32": str(_crc32(text, tensors))}
+    header = {KEY: str(TRAINED.number), "progress": text, "crc32": str(_crc32(text, tensors))}
     write_tensors(tensors, path, header)
 
 
 def _read(path: Path) -> Checkpoint:
     """A state as it was written. Raises ValueError: what is wrong with the file."""
     tensors, header = read_tensors(path)
-    refuse_earlier_version(int(header.get("format", 1)), path)
+    TRAINED.require(int(header.get(KEY, 1)), str(path), TRAIN_AGAIN)
     if header.get("crc32") != str(_crc32(header.get("progress", ""), tensors)):
         raise ValueError("its checksum does not fit")
     progress = json.loads(header["progress"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -62,9 +62,13 @@ class Costs:
     gpus: int = 1
     state_bytes: int = 0
 
-    def of_several(self, networks: int) -> Costs:
-        """The same of a process that trains so many networks in step, one after another in each."""
-        return replace(self, memory_bytes=self.memory_bytes + (networks - 1) * self.state_bytes)
+    def of_several(self, networks: int, further_bytes: int = 0) -> Costs:
+        """The same of a process that trains so many networks in step, one after another in each.
+
+        further_bytes: of volumes that others of them see.
+        """
+        others = (networks - 1) * self.state_bytes + further_bytes
+        return replace(self, memory_bytes=self.memory_bytes + others)
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,22 @@ class Sizing:
     threads: int
 
 
-def sized(execution: ExecutionParams, task: FoldTask, in_step: int = 1) -> ExecutionParams:
+def sized(
+    execution: ExecutionParams, task: FoldTask, groups: Sequence[Sequence[FoldTask]] = ()
+) -> ExecutionParams:
     """The settings with a number for each "auto" that makes most folds an hour on this machine.
 
-    task: the fold that takes most. in_step: how many a process trains in step at most.
+    task: the fold that takes most. groups: those that a process trains in step at most; none: one by one.
     Only processes of one machine are sized; other backends stay as they are.
     Measured once for each kind of network and machine, and kept in the store.
     Raises TrainingError: the trial steps fail.
     """
     if execution.backend != "processes" or "auto" not in (execution.workers, execution.threads_per_worker):
         return execution
-    costs = _known_costs(task).of_several(in_step)
+    volume_bytes = _volume_bytes([task])
+    further_bytes = max((_volume_bytes(group) - volume_bytes for group in groups), default=0)
+    networks = max(map(len, groups), default=1)
+    costs = _known_costs(task).of_several(networks, max(0, further_bytes))
     best = best_sizing(costs, usable_cores(), available_bytes())
     workers = best.workers if execution.workers == "auto" else execution.workers
     own = best.threads if workers == best.workers else max(1, usable_cores() // workers)
@@ -117,14 +126,14 @@ def measure_costs(task: FoldTask) -> Costs:
         hardware = Hardware.choose(task.training.precision)
         step, state_bytes = trial_step(task, hardware)
         if hardware.device.type == "cuda":
-            return _costs_on_gpu(step, hardware.device, _volume_bytes(task))
+            return _costs_on_gpu(step, hardware.device, _volume_bytes([task]))
         seconds: dict[int, float] = {}
         for threads in _thread_counts(usable_cores()):
             with torch_threads(threads):
                 seconds[threads] = _seconds_per_step(step)
             if seconds[threads] > _LONG_S:
                 break
-        memory_bytes = int(hardware.peak_memory_gb * 1e9) + _volume_bytes(task)
+        memory_bytes = int(hardware.peak_memory_gb * 1e9) + _volume_bytes([task])
         return Costs(seconds, memory_bytes, state_bytes=state_bytes)
 
 
@@ -179,11 +188,14 @@ def _seconds_per_step(step: Callable[[], float]) -> float:
     return min(seconds[1:])
 
 
-def _volume_bytes(task: FoldTask) -> int:
-    """Of a fold's volumes, where they wait in the memory that is measured; of a box at most so many."""
+def _volume_bytes(tasks: Sequence[FoldTask]) -> int:
+    """Of the volumes of folds in step, each once, where they wait in the memory that is measured; of a box at
+    most so many.
+    """
+    task, names = tasks[0], {spec.name for each in tasks for spec in each.members}
     if task.training.memory == "streamed":
         return 0
-    return 2 * len(task.subjects) * len(task.members) * task.grid.voxels**3
+    return 2 * len(task.subjects) * len(names) * task.grid.voxels**3
 
 
 def _costs_on_gpu(step: Callable[[], float], device: torch.device, volume_bytes: int) -> Costs:

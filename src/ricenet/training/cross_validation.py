@@ -63,8 +63,7 @@ def _trained(
     largest = max(tasks, key=lambda task: len(task.members))
     # a GPU augments in no time, and the machines of a cluster get a fold each
     together = execution.backend != "ray" and not gpu_names()
-    most = max(map(len, groups_in_step(tasks, len(tasks)))) if together else 1
-    sizing = sized(execution, largest, most)
+    sizing = sized(execution, largest, groups_in_step(tasks, len(tasks)) if together else ())
     description = "training folds"
     if not together:
         alone = run_tasks(

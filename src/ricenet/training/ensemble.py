@@ -8,9 +8,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,12 @@ from pydantic import Field, ValidationError, model_validator
 from ricenet.config.inputs import CROPS, Box, InputGrid, InputName
 from ricenet.config.network_params import Network
 from ricenet.config.preprocessing import PreprocessingParams
-from ricenet.runtime.errors import RegistryError
+from ricenet.runtime.errors import FormatError, RegistryError
 from ricenet.runtime.files import atomic_folder, content_digest, file_digest, read_json, write_json
+from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.records import Record
 from ricenet.training.fusion import FusedFold
 from ricenet.training.input_features import input_features
-from ricenet.training.task import FORMAT
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RECORD = "ensemble.json"
 _BATCH = 8
+_MOST_KEPT = 32
+"""Networks that a process keeps of ensembles that it reads as they are used: a fold of every modality set."""
 
 
 class EnsembleRecord(Record):
@@ -44,7 +46,7 @@ class EnsembleRecord(Record):
     none without fusion.
     """
 
-    format: int = FORMAT
+    format: int = TRAINED.number
     modality_set: str
     folds: int
     network: Network
@@ -96,10 +98,10 @@ class EnsembleRecord(Record):
                 "trained it, or train again"
             ) from None
 
-    def digest_with(self, weights: Sequence[Path]) -> str:
-        """The ensemble's digest. weights: a file a fold."""
+    def digest_with(self, weights: Sequence[str]) -> str:
+        """The ensemble's digest. weights: the SHA-256 of each fold's file."""
         content = self.model_dump(mode="json", exclude={"digest"})
-        return content_digest({**content, "weights": [file_digest(path) for path in weights]})
+        return content_digest({**content, "weights": list(weights)})
 
 
 def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]) -> str:
@@ -107,7 +109,7 @@ def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]
 
     weights: a safetensors file a fold, in the order of folds. Returns the ensemble's digest.
     """
-    digest = record.digest_with(weights)
+    digest = record.digest_with([file_digest(path) for path in weights])
     with atomic_folder(folder) as temporary:
         for fold, path in enumerate(weights):
             shutil.copyfile(path, temporary / _weights_name(fold))
@@ -117,33 +119,33 @@ def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The trained folds of one modality set; `record` is the content of ensemble.json."""
+    """The trained folds of one modality set; `record` is the content of ensemble.json.
+
+    weights: the SHA-256 of each fold's file, of an ensemble that was read.
+    """
 
     record: EnsembleRecord
     networks: Sequence[torch.nn.Module]
+    weights: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an ensemble, onto the GPU where there is one, ready to predict.
 
-        Raises RegistryError: files missing, damaged, not those that ensemble.json describes, or made by an
-        earlier version.
+        Raises RegistryError: files missing, damaged, or not those that ensemble.json describes. FormatError:
+        of another version.
         """
-        from ricenet.training.networks import preferred_device
+        record, weights = _intact(folder)
+        networks = [_load_network(record, folder, fold) for fold in range(record.folds)]
+        return cls(record, networks, weights)
 
-        record = read_record(folder)
-        paths = [folder / _weights_name(fold) for fold in range(record.folds)]
-        if missing := [path.name for path in paths if not path.is_file()]:
-            raise RegistryError(
-                f"{folder}: {', '.join(missing)} not found, ensemble.json names {len(paths)} folds"
-            )
-        if record.digest_with(paths) != record.digest:
-            raise RegistryError(
-                f"{folder}: weights or {RECORD} are not those that were written (digest "
-                f"{record.digest[:12]} does not fit); train or download the ensemble again"
-            )
-        networks = [_load_network(record, fold, path) for fold, path in enumerate(paths)]
-        return cls(record, [network.to(preferred_device()) for network in networks])
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """As `load`, but each network is read when it is first used: it travels between processes, and where
+        no network is asked torch is not imported. The files may not go meanwhile.
+        """
+        record, weights = _intact(folder)
+        return cls(record, _NetworksOnDisk(folder.absolute(), record.digest, record.folds), weights)
 
     @property
     def modality_set(self) -> str:
@@ -164,6 +166,21 @@ class Ensemble:
     def digest(self) -> str:
         """Content address of weights and provenance."""
         return self.record.digest
+
+    def fold_content(self, fold: int) -> dict[str, Any]:
+        """For content keys: what one fold's answers depend on, of an ensemble that was read. No other fold's
+        weights, and not what it was trained on.
+        """
+        record = self.record
+        encoder = record.encoders[fold].model_dump(mode="json") if record.network.uses_variables else None
+        return {
+            "weights": self.weights[fold],
+            "network": record.network.model_dump(mode="json"),
+            "members": [spec.name for spec in self.members],
+            "grid": record.grid.content,
+            "encoder": encoder,
+            "fused": record.fused[fold].model_dump(mode="json") if record.fused else None,
+        }
 
     def predict(
         self,
@@ -243,8 +260,8 @@ def ensemble_digest(folder: Path) -> str | None:
     """An ensemble's digest, computed from its files; None where they are not an ensemble's, or not all."""
     try:
         record = read_record(folder)
-        return record.digest_with([folder / _weights_name(fold) for fold in range(record.folds)])
-    except (RegistryError, OSError):
+        return record.digest_with([file_digest(folder / _weights_name(fold)) for fold in range(record.folds)])
+    except (RegistryError, FormatError, OSError):
         return None
 
 
@@ -268,7 +285,7 @@ def majority_vote(p_rice: NDArray[np.float64]) -> NDArray[np.bool_]:
 def read_record(folder: Path) -> EnsembleRecord:
     """What ensemble.json says, whatever the weights are.
 
-    Raises RegistryError: missing, no description of an ensemble, or made by an earlier version.
+    Raises RegistryError: missing, or no description of an ensemble. FormatError: of another version.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -277,8 +294,8 @@ def read_record(folder: Path) -> EnsembleRecord:
         content = read_json(path)
     except ValueError as error:
         raise RegistryError(f"{path} is not JSON ({error}); train or download the ensemble again") from None
-    if isinstance(content, dict) and "modality_set" in content and content.get("format") != FORMAT:
-        raise RegistryError(f"{path} was made by an earlier version of ricenet; train again")
+    if isinstance(content, dict) and "modality_set" in content:
+        TRAINED.require(content.get(KEY, 1), str(path), "Train again: dvc repro -f train")
     try:
         return EnsembleRecord.model_validate(content)
     except ValidationError as error:
@@ -286,15 +303,59 @@ def read_record(folder: Path) -> EnsembleRecord:
         raise RegistryError(f"{path} does not describe an ensemble ({wrong}); train again") from None
 
 
-def _load_network(record: EnsembleRecord, fold: int, path: Path) -> torch.nn.Module:
-    from ricenet.training.networks import build_network
+def _intact(folder: Path) -> tuple[EnsembleRecord, tuple[str, ...]]:
+    """The record, and the SHA-256 of each fold's weights, once they fit it. Raises RegistryError."""
+    record = read_record(folder)
+    paths = [folder / _weights_name(fold) for fold in range(record.folds)]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise RegistryError(
+            f"{folder}: {', '.join(missing)} not found, ensemble.json names {len(paths)} folds"
+        )
+    weights = tuple(file_digest(path) for path in paths)
+    if record.digest_with(weights) != record.digest:
+        raise RegistryError(
+            f"{folder}: weights or {RECORD} are not those that were written (digest "
+            f"{record.digest[:12]} does not fit); train or download the ensemble again"
+        )
+    return record, weights
+
+
+def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.Module:
+    from ricenet.training.networks import build_network, preferred_device
     from ricenet.training.tensors_file import read_tensors
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
     network = build_network(record.network, len(record.members), variables)
-    weights, _ = read_tensors(path)
+    weights, _ = read_tensors(folder / _weights_name(fold))
     network.load_state_dict(weights)
-    return network.eval()
+    return network.eval().to(preferred_device())
+
+
+@dataclass(frozen=True)
+class _NetworksOnDisk(Sequence["torch.nn.Module"]):
+    """The networks of an ensemble with this digest, each read when it is first asked for."""
+
+    folder: Path
+    digest: str
+    folds: int
+
+    def __len__(self) -> int:
+        return self.folds
+
+    @overload
+    def __getitem__(self, fold: int) -> torch.nn.Module: ...
+    @overload
+    def __getitem__(self, fold: slice) -> Sequence[torch.nn.Module]: ...
+    def __getitem__(self, fold: int | slice) -> torch.nn.Module | Sequence[torch.nn.Module]:
+        if isinstance(fold, slice):
+            return [self[k] for k in range(self.folds)[fold]]
+        return _kept_network(self.folder, self.digest, range(self.folds)[fold])
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _kept_network(folder: Path, digest: str, fold: int) -> torch.nn.Module:
+    del digest  # of the files, which are read once for each
+    return _load_network(read_record(folder), folder, fold)
 
 
 def _weights_name(fold: int) -> str:

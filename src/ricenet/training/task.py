@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ricenet.config.inputs import InputGrid
 from ricenet.config.network_params import NetworkParams
 from ricenet.config.training import AugmentationParams, TrainingParams
-from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.git import has_changes, head_commit
 from ricenet.runtime.store import CONTENTS, is_sealed
 from ricenet.training.history import FoldIdentity
@@ -34,8 +34,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 """The last two states of an unfinished fold."""
 
-FORMAT = 2
-"""Of records, checkpoints and ensembles; what has another number was made by another version."""
+TRAIN_AGAIN = "Move it away and train again"
 
 _WITHOUT_INFLUENCE = {"recipe", "checkpoint_every_epochs", "checkpoint_pause_s", "memory", "overrides"}
 
@@ -52,12 +51,6 @@ class CodeState:
 def code_state(project: Path) -> CodeState:
     """The code of a project's folder, as it was when this process first asked."""
     return CodeState(head_commit(project), has_changes(project, "src", "params.yaml"))
-
-
-def refuse_earlier_version(found: object, path: Path) -> None:
-    """Make sure that a file is of this version. found: its format. Raises TrainingError."""
-    if found != FORMAT:
-        raise TrainingError(f"{path} was made by an earlier version of ricenet; move it away and train again")
 
 
 @dataclass(frozen=True)
@@ -207,7 +200,7 @@ class FoldTask:
         """Delete results that are not as they were written, so that the fold is trained again; or nothing.
 
         Checkpoints stay: a kill may have come before the last step of keeping results.
-        Raises TrainingError: an earlier version wrote them.
+        Raises FormatError: another version wrote them.
         """
         found = [self.folder / name for name in (CONTENTS, RECORD, *RESULTS) if (self.folder / name).exists()]
         if found and self._written_record() is None:
@@ -222,12 +215,12 @@ class FoldTask:
     def record(self) -> dict[str, Any]:
         """What fold.json says about the training; of a finished one, as it was written then.
 
-        Raises TrainingError: an earlier version wrote it.
+        Raises FormatError: another version wrote it.
         """
         if (written := self._written_record()) is not None:
             return written
         return {
-            "format": FORMAT,
+            KEY: TRAINED.number,
             "modality_set": self.modality_set,
             "fold": self.fold,
             "key": self.key,
@@ -249,7 +242,7 @@ class FoldTask:
         except (OSError, ValueError):
             return None
         if isinstance(written, dict):
-            refuse_earlier_version(written.get("format"), path)
+            TRAINED.require(written.get(KEY, 1), str(path), TRAIN_AGAIN)
         return written if self.is_finished else None
 
 

@@ -14,9 +14,8 @@ from ricenet.evaluation.evidence.swap_tests import p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import read_json
-from ricenet.runtime.records import Record
-from ricenet.runtime.tables import require
+from ricenet.runtime.formats import TOLD
+from ricenet.runtime.records import Record, read_result
 from ricenet.screening.guards.result import GuardResult
 from ricenet.training.predictions import Prediction
 
@@ -77,7 +76,7 @@ def gate_record(
     Raises ResultError: a fold's record is missing.
     """
     folders = [training / modality_set / f"fold-{k}" for k in range(ensemble["folds"])]
-    records = [read_json(require(folder / "fold.json", "train")) for folder in folders]
+    records = [read_result(folder / "fold.json", "train", TOLD) for folder in folders]
     held_out = HeldOut.of({modality_set: predictions})
     return GateRecord(
         modality_set=modality_set,

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, read_participants
-from ricenet.cohort.raw_record import records_of
+from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
-from ricenet.evaluation.evidence.lesion_dose import dose_at_lesion
+from ricenet.evaluation.evidence.lesion_dose import LesionDoses
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.runtime.store import Store
+from ricenet.runtime.store import STORE, Store
 from ricenet.runtime.tables import table_text
 
 
@@ -24,30 +24,28 @@ def cohort_scalars(
     subjects: Iterable[str],
     execution: ExecutionParams,
     preprocessing: PreprocessingParams,
-    store: Store | None = None,
+    stores: Path = STORE,
 ) -> dict[str, Scalars]:
     """The scalars of some subjects of a checked and preprocessed cohort; None where one is not known.
 
-    Preprocessing measured them, and the check the masks of lesion and cavity (in `store`; None: where the
-    check keeps its records); only for the dose at the lesion images are read.
-    Raises ResultError, ScanError: a subject is not preprocessed. CohortError: files that became faulty since
-    the check.
+    Preprocessing measured them, and the check the masks of lesion and cavity; only for the dose at the lesion
+    images are read, once for each subject. stores: the folder of the check's records and of these.
+    Raises ResultError: a subject is not preprocessed. CohortError: files that became faulty since the check.
     """
-    root, head = Path(cohort.root), preprocessing.grids["head"]
+    root, subjects, stores = Path(cohort.root), tuple(subjects), stores.absolute()
     table = read_participants(root / PARTICIPANTS_TABLE)
-    records = records_of(cohort, execution, store)
+    records = records_of(cohort, execution, Store(stores / RAW_STORE.name))
+    measuring = LesionDoses(
+        root, cohort.volumes, preprocessed, preprocessing.grids["head"], preprocessing.dose_unit_gy
+    )
+    at_lesion = measuring.of(subjects, execution, Store(stores / "lesion_dose"))
     variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
             **dict.fromkeys(MASKS),
             **records[subject].segmented_ml,
-            **dose_at_lesion(
-                RawSubject(root, subject, cohort.volumes),
-                preprocessed / subject,
-                head,
-                preprocessing.dose_unit_gy,
-            ),
+            **at_lesion[subject],
             **{name: _known(table.cells[subject].get(name)) for name in SITE},
             "days_rt_end_to_event": table.participants[subject].interval_days,
             **variables[subject],

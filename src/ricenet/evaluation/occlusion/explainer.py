@@ -21,28 +21,18 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
-from ricenet.evaluation.anatomy_figure import Anatomy, read_anatomy
 from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
 from ricenet.evaluation.held_out import HeldOut, lacking, read_out_of_fold
-from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, FoldVote, structure_doses
-from ricenet.evaluation.occlusion.map_summary import summarise
-from ricenet.evaluation.occlusion.sensitivity import OcclusionMap, Progress, occlusion_maps
-from ricenet.preprocessing.network_input import read_volumes
+from ricenet.evaluation.occlusion.explained_case import Case
+from ricenet.evaluation.occlusion.sensitivity import Progress
+from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.randomness import seed_for
-from ricenet.training.ensemble import Ensemble, majority_vote
-from ricenet.training.variables import SubjectVariables
+from ricenet.training.ensemble import Ensemble
 from ricenet.vocabulary import LABELS, Volumes
 
 if TYPE_CHECKING:
-    import torch
-
-    from ricenet.config.inputs import InputGrid
     from ricenet.config.params import ExplainParams, Params
-
-_NEVER_QUITE = 1e-6
-"""From 0 and 1, where log-odds end."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +52,12 @@ class Explainer:
 
     @classmethod
     def open(cls, project: Path, modality_set: str, params: Params) -> Self:
-        """The ensemble, subjects and splits of a project folder.
+        """The ensemble, subjects and splits of a project folder; networks are read when they are asked.
 
         Raises RegistryError, SplitError or ResultError: files are missing or do not belong together.
         """
         return cls(
-            Ensemble.load(project / "models" / "ensembles" / modality_set),
+            Ensemble.at(project / "models" / "ensembles" / modality_set),
             read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE),
             read_splits(project / "work" / "splits" / "splits.json"),
             project,
@@ -148,65 +138,32 @@ class Explainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged, or a hidden cube is
         larger than what the networks see.
         """
-        label = self.splits.labels.get(subject, "n/a")
-        grid = self.ensemble.record.grid
-        self._require_cubes_within(grid)
-        whole = read_anatomy(self.preprocessed, self.raw, subject, label, self.volumes, grid.suffix)
-        anatomy = whole.within(grid.part)
-        names = [spec.name for spec in self.ensemble.members]
-        image = read_volumes(self.preprocessed / subject, subject, names, grid).astype(np.float32)
         held = held_out_folds(self.splits, subject)
         used = self.ensemble.record.network.uses_variables
         known = variables_of(self.cohort, self.preprocessed) if used else {}
-        variables: dict[str, SubjectVariables] = {subject: known.get(subject, {})}
-        votes = [
-            FoldVote(fold=fold, p_rice=float(p), held_out=fold in held)
-            for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
-        ]
-        p_rice = [votes[fold].p_rice for fold in held]
-        # without what answers beside them, which is too slow for thousands of cubes
-        networks = [self.ensemble.of_subject(fold, variables) for fold in held]
-        random = [self.ensemble.of_subject(held[0], variables, self._untrained(held[0]))]
-        found = self._occlusions(networks, names, image, anatomy, progress)
-        compared = self._occlusions(random, names, image, anatomy, progress)
-        untrained = {name: m.change for name, m in compared.items()}
-        summaries = {name: summarise(m, untrained[name], anatomy) for name, m in found.items()}
-        explanation = Explanation(
-            modality_set=self.ensemble.modality_set,
-            participant_id=subject,
-            label=label,
-            predicted=LABELS[int(majority_vote(np.array([p_rice]))[0])],
-            p_rice=float(np.mean(p_rice)),
-            interval=interval_of_mean(p_rice),
-            calibrated=self._calibrated(float(np.mean(p_rice)), held),
-            sees=self.ensemble.record.input,
-            fused=bool(self.ensemble.record.fused),
-            votes=tuple(votes),
-            maps=summaries,
-            synthetic=self.synthetic,
-            provenance={
-                **self._provenance(),
-                "against untrained weights": summaries[TOGETHER].untrained.verdict,
-            },
+        made = SubjectExplainer(self.ensemble, self.settings, self.seed, self.synthetic)
+        return made.explain(
+            RawSubject(self.raw, subject, self.volumes),
+            self.preprocessed / subject,
+            self.splits.labels.get(subject, "n/a"),
+            {subject: known.get(subject, {})},
+            held,
+            lambda p_rice: self._calibrated(float(np.mean(p_rice)), held),
+            {"splits": self.splits.digest[:12]},
+            progress,
         )
-        maps = {name: m.change for name, m in found.items()}
-        raw = RawSubject(self.raw, subject, self.volumes)
-        return Case(explanation, anatomy, maps, untrained, structure_doses(raw, self.preprocessed / subject))
-
-    def _require_cubes_within(self, grid: InputGrid) -> None:
-        if self.settings.cube_voxels > min(grid.shape):
-            raise ResultError(
-                f"explain.cube_voxels: {self.settings.cube_voxels} is larger than what the networks of "
-                f"{self.ensemble.modality_set} see, {grid}. Take {min(grid.shape)} or less"
-            )
 
     def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
         """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""
+        return float(recalibrated(np.array([p_rice]), recalibration(*self.calibrated_by(held)))[0])
+
+    def calibrated_by(
+        self, held: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+        """p_rice, truth and fold of the subjects that recalibrate whom these folds held out."""
         known = self._held_out
         used = known.fold != held[0] if len(held) == 1 else np.ones(len(known.fold), bool)
-        answers = known.p_rice[self.ensemble.modality_set]
-        by = recalibration(answers[used], known.is_rice[used], known.fold[used])
-        return float(recalibrated(np.array([p_rice]), by)[0])
+        return known.p_rice[self.ensemble.modality_set][used], known.is_rice[used], known.fold[used]
 
     @cached_property
     def _held_out(self) -> HeldOut:
@@ -216,69 +173,8 @@ class Explainer:
             {name: read_out_of_fold(self.project / "work" / "training", name, self.splits, excluded)}
         )
 
-    def _occlusions(
-        self,
-        networks: Sequence[torch.nn.Module],
-        names: Sequence[str],
-        image: NDArray[np.float32],
-        anatomy: Anatomy,
-        progress: Progress | None,
-    ) -> dict[str, OcclusionMap]:
-        hidden = {TOGETHER: list(range(len(names)))}
-        # of a single volume both are the same
-        if self.settings.each_modality and len(names) > 1:
-            hidden |= {name: [channel] for channel, name in enumerate(names)}
-        return occlusion_maps(networks, image, anatomy.brain, hidden, self.settings, progress)
-
-    def _untrained(self, fold: int) -> torch.nn.Module:
-        """A network like the ensemble's, ready to predict, with random weights that no training started from.
-
-        Batch norm has its initial statistics, so it changes nothing.
-        """
-        from ricenet.training.networks import initial_network, preferred_device
-
-        record = self.ensemble.record
-        # not the seed itself: a trained network still resembles the weights that it started from
-        seed = seed_for("occlusion sanity", self.seed)
-        variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-        network = initial_network(
-            record.network, record.modality_set, fold, seed, len(record.members), variables
-        )
-        return network.eval().to(preferred_device())
-
-    def _provenance(self) -> dict[str, str]:
-        settings, record = self.settings, self.ensemble.record
-        return {
-            "model": f"{self.ensemble.modality_set}, digest {self.ensemble.digest[:12]}",
-            "splits": self.splits.digest[:12],
-            "preprocessing": record.preprocessing_digest[:12],
-            "cube and stride": f"{settings.cube_voxels} and {settings.stride_voxels} voxels",
-            "hidden cubes hold": settings.fill.replace("_", " "),
-            "computed in": settings.precision,
-        }
-
 
 def held_out_folds(splits: Splits, subject: str) -> list[int]:
     """The folds whose networks did not train on a subject: one, or all for a subject of no fold."""
     validated_by = [k for k, fold in enumerate(splits.folds) if subject in fold]
     return validated_by or list(range(len(splits.folds)))
-
-
-def interval_of_mean(p_rice: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of several networks' mean log-odds, as probabilities; None for a single network.
-
-    Student's t over the networks. It says how much the networks differ that another draw of training
-    subjects would give, not how often such a subject has RICE.
-
-    >>> low, high = interval_of_mean([0.5, 0.5, 0.5])
-    >>> round(low, 3), round(high, 3)
-    (0.5, 0.5)
-    """
-    if len(p_rice) < 2:
-        return None
-    from scipy import special, stats
-
-    log_odds = special.logit(np.clip(p_rice, _NEVER_QUITE, 1 - _NEVER_QUITE))
-    margin = stats.t.ppf(0.975, len(p_rice) - 1) * stats.sem(log_odds)
-    low, high = special.expit(log_odds.mean() + np.array([-margin, margin]))
-    return float(low), float(high)

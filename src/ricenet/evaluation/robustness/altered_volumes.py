@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 DEGREE = 3
 """Of the polynomial that a bias field is."""
@@ -21,7 +24,7 @@ def shifted(dose: torch.Tensor, shift_voxels: float, axis: int) -> torch.Tensor:
 
     Trilinear interpolation; 0 comes in from outside.
     """
-    matrix = torch.eye(4, dtype=torch.float64)
+    matrix = np.eye(4)
     matrix[axis, 3] = -shift_voxels
     return _sampled(dose, matrix)
 
@@ -33,21 +36,23 @@ def rotated(dose: torch.Tensor, angle_deg: float, axis: int) -> torch.Tensor:
     """
     first, second = (axis + 1) % 3, (axis + 2) % 3
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    matrix = torch.eye(4, dtype=torch.float64)
+    matrix = np.eye(4)
     # where a voxel's value comes from: the inverse turn
     matrix[first, first], matrix[first, second] = cosine, sine
     matrix[second, first], matrix[second, second] = -sine, cosine
     return _sampled(dose, matrix)
 
 
-def _sampled(dose: torch.Tensor, source_from_target: torch.Tensor) -> torch.Tensor:
+def _sampled(dose: torch.Tensor, source_from_target: NDArray[np.float64]) -> torch.Tensor:
     """Values at affinely mapped positions (4, 4), in voxels from the cube's middle."""
+    import torch
+
     shape = dose.shape
     # grid_sample counts from -1 to 1 between the outer faces, last axis first
-    half_zyx = torch.tensor([n / 2 for n in reversed(shape)], dtype=torch.float64)
-    linear = source_from_target[:3, :3].flip(0, 1) * half_zyx / half_zyx[:, None]
-    offset = source_from_target[:3, 3].flip(0) / half_zyx
-    theta = torch.cat([linear, offset[:, None]], dim=1).to(dose.device, torch.float32)
+    half_zyx = np.array([n / 2 for n in reversed(shape)])
+    linear = source_from_target[2::-1, 2::-1] * half_zyx / half_zyx[:, None]
+    offset = source_from_target[2::-1, 3] / half_zyx
+    theta = torch.from_numpy(np.column_stack([linear, offset])).to(dose.device, torch.float32)
     field = torch.nn.functional.affine_grid(theta[None], [1, 1, *shape], align_corners=False)
     moved = torch.nn.functional.grid_sample(
         dose[None, None], field, mode="bilinear", padding_mode="zeros", align_corners=False
@@ -76,6 +81,8 @@ def with_noise(mri: torch.Tensor, sd: float, generator: np.random.Generator) -> 
     in the background, where it is not Gaussian, the network is given 0.
     Source: Gudbjartsson and Patz, Magn Reson Med 34 (1995) 910-914.
     """
+    import torch
+
     noise = generator.standard_normal(tuple(mri.shape), dtype=np.float32)
     return mri + sd * torch.from_numpy(noise).to(mri.device)
 
@@ -88,6 +95,8 @@ def with_bias_field(
     intensities: from their zero on, in any unit; z-scores have no zero point.
     Source: Van Leemput et al., IEEE TMI 18 (1999) 885-896 (polynomial fields).
     """
+    import torch
+
     field = smooth_field(tuple(intensities.shape), generator)
     deviation = torch.from_numpy(field).to(intensities.device)
     largest = deviation[brain].abs().amax()

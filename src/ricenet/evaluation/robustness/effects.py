@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,49 +85,79 @@ def effects(
     Effects on the same subjects are drawn alike, so that they compare. What could be done to one subject
     alone is excluded.
     """
-    found: dict[str, tuple[Effect, ...]] = {}
-    for name in dict.fromkeys(name for of_subject in answers for name in of_subject.given):
-        asked = [a for a in answers if name in a.given]
-        by_place = {
-            place: [a for a in asked if place in a.perturbed[name]] for place in range(len(perturbations))
-        }
-        found[name] = tuple(
-            _effect(name, place, perturbations[place], of_place, labels, seed, resamples)
-            for place, of_place in by_place.items()
-            if len(of_place) >= LEAST
+    sets = dict.fromkeys(name for of_subject in answers for name in of_subject.given)
+    rows = [
+        row
+        for name in sets
+        for place in range(len(perturbations))
+        if len((row := _Row.of(name, place, answers)).subjects) >= LEAST
+    ]
+    estimates = _estimates(rows, labels, seed, resamples)
+    found: dict[str, list[Effect]] = {name: [] for name in sets}
+    for row, of_row in zip(rows, estimates, strict=True):
+        found[row.modality_set].append(row.effect(perturbations[row.place], *of_row))
+    return {name: tuple(of_set) for name, of_set in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """What one perturbation does to the answers of one modality set: a number a subject, (N,) each."""
+
+    modality_set: str
+    place: int
+    subjects: tuple[str, ...]
+    flips: NDArray[np.float64]
+    change: NDArray[np.float64]
+    absolute_change: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, modality_set: str, place: int, answers: Sequence[SubjectAnswers]) -> Self:
+        asked = [a for a in answers if place in a.perturbed.get(modality_set, {})]
+        subjects, none = tuple(a.subject for a in asked), np.empty(0)
+        if not asked:
+            return cls(modality_set, place, subjects, none, none, none)
+        given = np.array([[a.given[modality_set]] for a in asked])
+        perturbed = np.stack([a.perturbed[modality_set][place] for a in asked])
+        flips = ((perturbed >= THRESHOLD) != (given >= THRESHOLD)).mean(axis=1)
+        change, absolute = (perturbed - given).mean(axis=1), np.abs(perturbed - given).mean(axis=1)
+        return cls(modality_set, place, subjects, flips, change, absolute)
+
+    @property
+    def columns(self) -> tuple[NDArray[np.float64], ...]:
+        """In the order of MEASURES."""
+        return self.flips, self.change, self.absolute_change
+
+    def effect(
+        self, perturbation: Perturbation, flip_rate: Estimate, change: Estimate, absolute_change: Estimate
+    ) -> Effect:
+        return Effect(
+            perturbation=perturbation.name,
+            title=perturbation.title,
+            strength=perturbation.strength,
+            unit=perturbation.unit,
+            subjects=len(self.subjects),
+            trials=perturbation.trials,
+            flip_rate=_exact_where_possible(flip_rate, self.flips, perturbation.trials),
+            change=change,
+            absolute_change=absolute_change,
         )
-    return found
 
 
-def _effect(
-    name: str,
-    place: int,
-    perturbation: Perturbation,
-    answers: Sequence[SubjectAnswers],
-    labels: Mapping[str, Label],
-    seed: int,
-    resamples: int,
-) -> Effect:
-    given = np.array([[a.given[name]] for a in answers])
-    perturbed = np.stack([a.perturbed[name][place] for a in answers])
-    flips = ((perturbed >= THRESHOLD) != (given >= THRESHOLD)).mean(axis=1)
-    rows = (flips, (perturbed - given).mean(axis=1), np.abs(perturbed - given).mean(axis=1))
-    is_rice = np.array([labels[a.subject] == "rice" for a in answers])
-    resampling = Resampling.of(is_rice, seed, resamples)
-    if min(map(len, resampling.strata)) < LEAST:
-        resampling = Resampling((np.arange(len(is_rice)),), seed, resamples)
-    flip_rate, change, absolute_change = resampling.estimates([mean_of(row, is_rice) for row in rows])
-    return Effect(
-        perturbation=perturbation.name,
-        title=perturbation.title,
-        strength=perturbation.strength,
-        unit=perturbation.unit,
-        subjects=len(answers),
-        trials=perturbation.trials,
-        flip_rate=_exact_where_possible(flip_rate, flips, perturbation.trials),
-        change=change,
-        absolute_change=absolute_change,
-    )
+def _estimates(
+    rows: Sequence[_Row], labels: Mapping[str, Label], seed: int, resamples: int
+) -> list[list[Estimate]]:
+    """Of each row's three measures. Rows of the same subjects are drawn together, which is drawn once."""
+    found: dict[int, list[Estimate]] = {}
+    for subjects in dict.fromkeys(row.subjects for row in rows):
+        alike = [i for i, row in enumerate(rows) if row.subjects == subjects]
+        is_rice = np.array([labels[subject] == "rice" for subject in subjects])
+        resampling = Resampling.of(is_rice, seed, resamples)
+        if min(map(len, resampling.strata)) < LEAST:
+            resampling = Resampling((np.arange(len(is_rice)),), seed, resamples)
+        columns = [column for i in alike for column in rows[i].columns]
+        drawn = iter(resampling.estimates([mean_of(column, is_rice) for column in columns]))
+        found |= {i: [next(drawn) for _ in MEASURES] for i in alike}
+    return [found[i] for i in range(len(rows))]
 
 
 def _exact_where_possible(drawn: Estimate, flips: NDArray[np.float64], trials: int) -> Estimate:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from ricenet.config.evidence import RobustnessParams
 from ricenet.evaluation.robustness.altered_volumes import (
@@ -19,6 +17,9 @@ from ricenet.evaluation.robustness.altered_volumes import (
 )
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import Volumes, VolumeSpec
+
+if TYPE_CHECKING:
+    import torch
 
 DonorLabel = Literal["same", "other"]
 """Whether the subject whose dose is taken has the same label."""
@@ -50,7 +51,7 @@ class Given:
     seed: int
 
 
-Change = Callable[[Given, VolumeSpec, int], torch.Tensor]
+Change = Callable[[Given, VolumeSpec, int], "torch.Tensor"]
 """A subject's volume (X, Y, Z), changed for the given trial."""
 
 
@@ -154,6 +155,7 @@ def missing(spec: VolumeSpec) -> Perturbation:
     """A volume that is 0 everywhere."""
 
     def change(given: Given, spec: VolumeSpec, trial: int) -> torch.Tensor:
-        return torch.zeros_like(given.volumes[spec.name])
+        volume = given.volumes[spec.name]
+        return volume.new_zeros(volume.shape)
 
     return Perturbation(f"missing_{spec.name}", f"{spec.title} missing", (spec,), 1, change)

@@ -1,7 +1,7 @@
-"""What networks answer to held-out subjects as they are, and perturbed in every way.
+"""What networks answer to one held-out subject as it is, and perturbed in every way.
 
-Every subject is asked of the networks that did not train on it. A perturbed volume is made once and shown to
-every network that takes it.
+It is asked of the networks that did not train on it. A perturbed volume is made once and shown to every
+network that takes it.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ricenet.cohort.splits import Splits
 from ricenet.config.inputs import InputGrid, Part
 from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import brain_file, read_volumes
-from ricenet.runtime.errors import ResultError
-from ricenet.runtime.machine import keep_freed_memory
-from ricenet.runtime.progress import task_progress
-from ricenet.runtime.randomness import generator_for
+from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.training.ensemble import Ensemble
-from ricenet.training.networks import p_rice, predict_logits, preferred_device
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import LABELS, Volumes
+from ricenet.vocabulary import Volumes
 from ricenet.volume import load_nifti
+
+if TYPE_CHECKING:
+    import torch
+
+ANSWERS = "answers.json"
 
 Trial = tuple[int, int]
 """The perturbation's place in the list, and which of its trials."""
@@ -47,6 +47,24 @@ class SubjectAnswers:
         return SubjectAnswers(
             self.subject, {**self.given, **other.given}, {**self.perturbed, **other.perturbed}
         )
+
+    def write(self, folder: Path) -> None:
+        """Keep them in a folder; to the last bit."""
+        perturbed = {
+            name: [[place, answers.tolist()] for place, answers in by_place.items()]
+            for name, by_place in self.perturbed.items()
+        }
+        write_json(folder / ANSWERS, {"given": dict(self.given), "perturbed": perturbed})
+
+    @classmethod
+    def read(cls, subject: str, folder: Path) -> Self:
+        """Read what `write` wrote."""
+        content = read_json(folder / ANSWERS)
+        perturbed = {
+            name: {place: np.array(answers) for place, answers in by_place}
+            for name, by_place in content["perturbed"].items()
+        }
+        return cls(subject, content["given"], perturbed)
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class Source:
         Raises ScanError: volumes missing, damaged or of another size. ResultError: another preprocessed file
         is missing.
         """
+        import torch
+
         seen = {spec.name for modality_set in sets for spec in self.volumes.members(modality_set)}
         names = [name for name in self.volumes.names if name in seen]
         (grid,) = {self.grids[modality_set].whole for modality_set in sets}
@@ -97,87 +117,34 @@ class Source:
         return dict(zip(names, volumes, strict=True))
 
 
-def open_ensembles(folder: Path, names: Sequence[str], splits: Splits) -> dict[str, Ensemble]:
-    """The ensembles of some modality sets; all stay in memory (0.7 GB a set at the paper's scale).
-
-    Raises RegistryError: missing or damaged. ResultError: trained with other splits, or on different cubes.
-    """
-    ensembles = {name: Ensemble.load(folder / name) for name in names}
-    for name, ensemble in ensembles.items():
-        trained_with = ensemble.record.splits_digest
-        if trained_with != splits.digest:
-            raise ResultError(
-                f"ensemble {name}: trained with splits {trained_with[:12]}, but splits.json is "
-                f"{splits.digest[:12]}; which subjects it held out is not known. Run `dvc repro train`"
-            )
-    grids = {name: ensemble.record.grid for name, ensemble in ensembles.items()}
-    if len(set(grids.values())) > len({grid.name for grid in grids.values()}):
-        listed = "; ".join(f"{name}: {grid}" for name, grid in grids.items())
-        raise ResultError(f"the ensembles were trained on different cubes ({listed}). Run `dvc repro train`")
-    return ensembles
-
-
-def draw_donors(splits: Splits, with_dose: Collection[str], seed: int) -> dict[str, dict[DonorLabel, str]]:
-    """A donor with the same and one with the other label for everyone with a dose outside the test set.
-
-    Donors are of the subject's own fold: its network was trained on all others, and might recognise their
-    doses. Within a label everyone gives to one other (a derangement); a fold's only subject of a label gets
-    no dose of the same label. Between labels everyone gives as equally often as their numbers allow.
-    """
-    donors: dict[str, dict[DonorLabel, str]] = {}
-    for fold, subjects in enumerate(splits.folds):
-        drawn = []
-        for label in LABELS:
-            of_label = sorted(s for s in subjects if s in with_dose and splits.labels[s] == label)
-            order = generator_for("robustness donors", seed, fold, label).permutation(len(of_label))
-            drawn.append([of_label[i] for i in order])
-        for own, other in (drawn, drawn[::-1]):
-            for place, subject in enumerate(own):
-                donors[subject] = {}
-                if len(own) > 1:
-                    donors[subject]["same"] = own[(place + 1) % len(own)]
-                if other:
-                    donors[subject]["other"] = other[place % len(other)]
-    return donors
-
-
-def cohort_answers(
+def held_out_answers(
+    subject: str,
+    fold: int,
     ensembles: Mapping[str, Ensemble],
-    splits: Splits,
+    donors: Mapping[DonorLabel, str],
     source: Source,
     perturbations: Sequence[Perturbation],
     batch_size: int,
-) -> list[SubjectAnswers]:
-    """Answers for everyone outside the test set, in order of fold; one subject's volumes in memory at a time.
+) -> SubjectAnswers:
+    """Ask the networks of the fold that held the subject out, those of one input after the other.
 
-    A subject that lacks a volume is not asked of the networks that need it.
-    Raises ScanError or ResultError: a subject's files are missing or do not belong together.
+    ensembles: of the modality sets whose volumes the subject has.
+    Raises ScanError or ResultError: as `Source.given`. VariableError: a variable that cannot be encoded.
     """
-    keep_freed_memory()
-    dose, device, answers = source.volumes.dose, preferred_device(), []
-    donors = draw_donors(splits, source.having[dose.name] if dose else (), source.seed)
-    with task_progress("perturbing", len(splits.development)) as advance:
-        for fold, subjects in enumerate(splits.folds):
-            for subject in subjects:
-                known = {subject: source.variables.get(subject, {})}
-                networks = {
-                    name: ensemble.answering(fold, known)
-                    for name, ensemble in ensembles.items()
-                    if subject in source.having[name]
-                }
-                found = SubjectAnswers(subject, {}, {})
-                for grid in dict.fromkeys(source.grids[name] for name in networks):
-                    alike = {name: net for name, net in networks.items() if source.grids[name] == grid}
-                    given = source.given(subject, alike, donors.get(subject, {}), device)
-                    found |= subject_answers(
-                        given, source.volumes, alike, perturbations, batch_size, grid.part
-                    )
-                answers += [found] if networks else []
-                advance()
-    return answers
+    from ricenet.training.networks import preferred_device
+
+    known, found = {subject: source.variables.get(subject, {})}, SubjectAnswers(subject, {}, {})
+    for grid in dict.fromkeys(source.grids[name] for name in ensembles):
+        networks = {
+            name: ensemble.answering(fold, known)
+            for name, ensemble in ensembles.items()
+            if source.grids[name] == grid
+        }
+        given = source.given(subject, networks, donors, preferred_device())
+        found |= subject_answers(given, source.volumes, networks, perturbations, batch_size, grid.part)
+    return found
 
 
-@torch.no_grad()
 def subject_answers(
     given: Given,
     volumes: Volumes,
@@ -191,6 +158,8 @@ def subject_answers(
     batch_size: perturbed inputs in memory; it has no influence on the answers. part: of the volumes, that the
     networks see; None: all.
     """
+    import torch
+
     x, y, z = part or (slice(None),) * 3
     members = {name: [spec.name for spec in volumes.members(name)] for name in networks}
     found: dict[str, dict[int, list[float]]] = {name: {} for name in networks}
@@ -230,10 +199,14 @@ def _batches(perturbations: Sequence[Perturbation], given: Given, size: int) -> 
 
 def _inputs(given: Given, names: Sequence[str], changed: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
     """(n, C, X, Y, Z): the set's channels, as they are where they are not changed."""
+    import torch
+
     as_they_are = {name: given.volumes[name].expand(n, *given.brain.shape) for name in names}
     return torch.stack([changed.get(name, as_they_are[name]) for name in names], dim=1)
 
 
 def _ask(network: torch.nn.Module, inputs: torch.Tensor) -> NDArray[np.float64]:
+    from ricenet.training.networks import p_rice, predict_logits
+
     answers: NDArray[np.float64] = p_rice(predict_logits(network, inputs, len(inputs))).numpy()
     return answers

@@ -7,12 +7,14 @@ one.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import numpy as np
 
 from ricenet.runtime.errors import RicenetError
-from ricenet.runtime.machine import has_bfloat16
+from ricenet.runtime.machine import gpu_names, has_bfloat16
 
 
 def choose_device(device: str) -> str:
@@ -20,17 +22,25 @@ def choose_device(device: str) -> str:
 
     Raises RicenetError: "cuda" is asked for and torch sees no GPU.
     """
-    import torch
-
-    available = torch.cuda.is_available()
+    available = _sees_gpu()
     if device == "cuda" and not available:
         raise RicenetError(
-            f"preprocessing.brain.device is cuda, but torch {torch.__version__} sees no CUDA GPU: "
+            f"preprocessing.brain.device is cuda, but torch {version('torch')} sees no CUDA GPU: "
             "install a CUDA build of torch and its driver, or set it to auto or cpu"
         )
     if device == "auto":
         return "cuda" if available else "cpu"
     return device
+
+
+def _sees_gpu() -> bool:
+    """Whether torch sees a GPU. Without one to see, torch is not loaded to say so, which takes seconds."""
+    # NVIDIA's library does not know AMD's GPUs
+    if "torch" not in sys.modules and "rocm" not in version("torch") and not gpu_names():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def use_bfloat16(precision: str, device: str = "auto") -> bool:

@@ -210,8 +210,9 @@ def read_folder(folder: Path) -> Files:
 def write_files(files: Files, folder: Path) -> None:
     """Write files in their order, each atomically."""
     for name, content in files.items():
-        with atomic_path(folder / name) as temporary:
-            content.tofile(temporary)
+        with atomic_path(folder / name, content.nbytes) as temporary:
+            # not by numpy's own writing, which does not say that the disk is full
+            temporary.write_bytes(content.data)
 
 
 def _stamps(folder: Path) -> dict[str, _Stamp]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ricenet.cohort.checked import CheckedCohort, having
 from ricenet.cohort.splits import Splits
-from ricenet.runtime.files import read_json
-from ricenet.runtime.tables import require
+from ricenet.runtime.formats import TOLD
+from ricenet.runtime.records import read_result
 from ricenet.screening.guards.result import GuardResult, listed
 
 RECORD, BEST = "fold.json", "best.json"
@@ -23,7 +23,7 @@ def subject_in_two_places(splits: Path) -> GuardResult:
     first fault.
     Raises ResultError: no such file.
     """
-    content = read_json(require(splits, "split"))
+    content = read_result(splits, "split")
     places = Counter(subject for group in (content["test"], *content["folds"]) for subject in group)
     twice = [subject for subject, count in places.items() if count > 1]
     if not twice:
@@ -57,7 +57,7 @@ def trained_on_validation(
     wrong, silent, subjects = list[str](), 0, set[str]()
     folds = [(modality_set, fold) for modality_set in modality_sets for fold in range(len(splits.folds))]
     for modality_set, fold in folds:
-        record = read_json(require(training / modality_set / f"fold-{fold}" / RECORD, "train"))
+        record = read_result(training / modality_set / f"fold-{fold}" / RECORD, "train", TOLD)
         if "subjects" not in record:
             silent += 1
             continue
@@ -101,7 +101,7 @@ def tuned_on_validation(modality_sets: Sequence[str], tuning: Path) -> GuardResu
     Source: Varma and Simon 2006 (nested cross-validation).
     Raises ResultError: best.json is missing.
     """
-    best: Mapping[str, Any] = read_json(require(tuning / BEST, "tune"))
+    best: Mapping[str, Any] = read_result(tuning / BEST, "tune")
     tuned = [modality_set for modality_set in modality_sets if modality_set in best]
     seen = [modality_set for modality_set in tuned if not best[modality_set].get("nested", False)]
     if seen:

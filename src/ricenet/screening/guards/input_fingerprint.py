@@ -20,9 +20,10 @@ from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import dose_in_units
 from ricenet.preprocessing.network_input import brain_file, map_volume, volume_file
+from ricenet.runtime.arrays import write_array
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import atomic_path, content_digest, file_digest, read_json, write_json
+from ricenet.runtime.files import content_digest, file_digest, read_json, write_json
 from ricenet.runtime.per_subject import per_subject
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
@@ -167,7 +168,6 @@ def _write(
     folder: Path,
 ) -> None:
     found = fingerprint(preprocessed / subject, subject, volumes[subject], dose_unit_gy)
-    with atomic_path(folder / _IMAGES) as path:
-        np.save(path, np.stack(list(found.coarse.values())), allow_pickle=False)
+    write_array(folder / _IMAGES, np.stack(list(found.coarse.values())))
     numbers = {"volumes": list(found.coarse), "spacing_mm": found.spacing_mm, "faults": found.faults}
     write_json(folder / _NUMBERS, numbers)

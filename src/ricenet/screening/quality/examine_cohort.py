@@ -11,11 +11,14 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import BrainParams
+from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.preprocess_cohort import SUMMARY
 from ricenet.preprocessing.step_keys import brain_inputs, tool_versions
 from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.files import content_digest, file_digest
 from ricenet.runtime.per_subject import per_subject
+from ricenet.runtime.records import read_result
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.own_brain import OwnBrain, find_own_brain, quick
@@ -44,11 +47,12 @@ def examine_cohort(
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     ResultError: a file of preprocessing is missing.
     """
-    made = read_json(require(preprocessed / SUMMARY, "preprocess"))["subjects"]
+    made = read_result(preprocessed / SUMMARY, "preprocess")["subjects"]
     root, volumes = Path(cohort.root).absolute(), cohort.volumes
     settings, brains = quick(brain), Store(store / "own_brain")
-    brain_keys = _own_brain_keys(cohort, made, settings)
+    brain_keys = _own_brain_keys(cohort, preprocessed, settings)
     brains.use(brain_keys.values())
+    code, drawn_by = code_digest("ricenet.screening.quality.examination"), version("matplotlib")
     keys = {
         s.participant_id: content_digest(
             {
@@ -56,8 +60,8 @@ def examine_cohort(
                 "preprocessed": made.get(s.participant_id),
                 "planning_ct": s.scans.get("planning_ct"),
                 "own_brain": brain_keys.get(s.participant_id),
-                "matplotlib": version("matplotlib"),
-                "code": code_digest("ricenet.screening.quality.examination"),
+                "matplotlib": drawn_by,
+                "code": code,
             }
         )
         for s in cohort.subjects
@@ -66,9 +70,11 @@ def examine_cohort(
     return per_subject("quality", work, keys, Store(store / "quality"), execution, REMEDY, PRELOAD)
 
 
-def _own_brain_keys(cohort: CheckedCohort, made: Mapping[str, str], settings: BrainParams) -> dict[str, str]:
-    """Keys of every subject's last brain, by the scan and by where it is looked for; nobody's where there is
-    one session. made: keys of what preprocessing made, by subject.
+def _own_brain_keys(cohort: CheckedCohort, preprocessed: Path, settings: BrainParams) -> dict[str, str]:
+    """Keys of every subject's last brain, by the scan and by where it is looked for: the mask and the
+    registration, whatever else preprocessing made of them; nobody's where there is one session.
+
+    Raises ResultError: a file of preprocessing is missing, or of another version.
     """
     last = cohort.volumes.last_session_reference
     if last == cohort.volumes.reference:
@@ -78,7 +84,8 @@ def _own_brain_keys(cohort: CheckedCohort, made: Mapping[str, str], settings: Br
     return {
         s.participant_id: content_digest(
             [
-                made.get(s.participant_id),
+                file_digest(require(preprocessed / s.participant_id / BRAIN_MASK, "preprocess")),
+                Measurements.of_subject(preprocessed / s.participant_id).mris[last.name].world_from_reference,
                 brain_inputs(s.scans, last.name, settings, versions),
                 code,
             ]

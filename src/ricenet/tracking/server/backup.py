@@ -131,7 +131,7 @@ def read_backup(backup: Path) -> Manifest:
     if not path.is_file():
         raise ServerError(
             f"{backup.name} holds no {MANIFEST}: it is no backup, or was copied in part. Name the folder "
-            "that `ricenet server backup` wrote, copied whole"
+            "that `ricenet tracking backup` wrote, copied whole"
         )
     try:
         content = read_json(path)

@@ -70,8 +70,8 @@ def require_schema(folder: ServerFolder, kind: DatabaseKind, upgrade: bool) -> N
         return
     if not upgrade:
         raise ServerError(
-            "the server's database was made by an earlier MLflow. Back it up (`ricenet server backup`), then "
-            "start once with --upgrade"
+            "the server's database was made by an earlier MLflow. Back it up (`ricenet tracking backup`), "
+            "then start once with --upgrade"
         )
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", folder.uri(kind, RUNS)]
     environment = os.environ | {"PGPASSFILE": str(folder.password_file)}
@@ -97,7 +97,8 @@ def _asked(folder: ServerFolder, kind: DatabaseKind, name: str) -> Iterator[Conn
     except sqlalchemy.exc.DatabaseError as error:
         said = " ".join(str(error.orig).split())[:300]
         raise ServerError(
-            f"the server's database {name} cannot be read: {said}. Restore a backup: `ricenet server restore`"
+            f"the server's database {name} cannot be read: {said}. Restore a backup: "
+            "`ricenet tracking restore`"
         ) from error
     finally:
         engine.dispose()

@@ -107,7 +107,7 @@ class ServerFolder:
         except (JsonError, ValidationError):
             raise ServerError(
                 f"{self.record.name} in {self.path.name} is no record of a server. Restore the server from "
-                "a backup: `ricenet server restore`"
+                "a backup: `ricenet tracking restore`"
             ) from None
 
     def make(self, record: ServerRecord) -> None:

@@ -65,7 +65,7 @@ def alone(folder: ServerFolder) -> Iterator[None]:
             yield
     except BlockingIOError:
         raise ServerError(
-            f"the server's folder {folder.path.name} is in use by another `ricenet server` command. Stop "
+            f"the server's folder {folder.path.name} is in use by another `ricenet tracking` command. Stop "
             "that one, or name another folder with --folder"
         ) from None
 
@@ -132,7 +132,7 @@ def _require_empty(folder: ServerFolder) -> None:
     if others and not all(name.startswith(".partial-") for name in others):
         raise ServerError(
             f"the folder {folder.path.name} holds other files ({', '.join(sorted(others)[:3])}) and no "
-            "server.json. Name an empty one with --folder, or restore a backup: `ricenet server restore`"
+            "server.json. Name an empty one with --folder, or restore a backup: `ricenet tracking restore`"
         )
 
 

@@ -1,0 +1,92 @@
+"""`ricenet status` and `ricenet open`: where the project stands, and its pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ricenet.cli.running import mendable_errors
+
+EVERY_TIME = "always changed"
+"""What DVC says of stages that run whatever changed."""
+
+
+def status(
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not ask DVC what is out of date, which takes seconds.")
+    ] = False,
+) -> None:
+    """Show what has run, what is out of date, the result, the champion, the last look at the test set.
+
+    Ends with the command that leads on. Example: ricenet status --fast
+    """
+    from ricenet.report.status import status_lines
+
+    with mendable_errors():
+        changed = None if fast else out_of_date(Path())
+        for what, text in status_lines(Path(), changed):
+            typer.echo(f"{what + ':':<10}{text}")
+
+
+def open_page(
+    page: Annotated[Literal["report", "quality", "explain", "ui"], typer.Argument(help="Which page.")],
+    print_only: Annotated[bool, typer.Option("--print", help="Print where it is; open nothing.")] = False,
+) -> None:
+    """Open the report, the quality pages, the explanations, or MLflow's page, in the browser.
+
+    Example: ricenet open report
+    """
+    from ricenet.cli.ui import ui
+    from ricenet.report.status import PAGES, page_of
+    from ricenet.runtime.errors import ResultError
+
+    if page == "ui":
+        ui()
+        return
+    with mendable_errors():
+        found = page_of(Path(), page)
+        if found is None:
+            raise ResultError(f"{PAGES[page]} is not there yet: `dvc repro {page}` makes it")
+        typer.echo(str(found))
+        if not print_only and not webbrowser.open(found.absolute().as_uri()):
+            typer.echo("no browser was found: open the file yourself", err=True)
+
+
+def out_of_date(project: Path) -> dict[str, list[str]]:
+    """By stage, what changed since it ran, as DVC sees it; without the stages that run every time.
+
+    Raises ResultError: DVC cannot say.
+    """
+    from ricenet.runtime.errors import ResultError
+
+    asked = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(asked, cwd=project, capture_output=True, text=True, check=False)
+    try:
+        found: dict[str, list[Any]] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        why = done.stderr.strip().splitlines()
+        raise ResultError(
+            f"`dvc status` does not answer ({why[-1] if why else 'no message'}). Run it in the project's "
+            "folder, or `ricenet status --fast`"
+        ) from None
+    reasons = {
+        stage: [_words(one) for one in changes if one != EVERY_TIME] for stage, changes in found.items()
+    }
+    return {stage: why for stage, why in reasons.items() if why}
+
+
+def _words(change: Any) -> str:
+    """One change: a sentence, or {"changed deps": {path: how}}.
+
+    >>> _words({"changed deps": {"params.yaml": {"seed": "modified"}, "src/ricenet/cohort": "modified"}})
+    'params.yaml, src/ricenet/cohort'
+    """
+    if not isinstance(change, dict):
+        return str(change)
+    return ", ".join(str(path) for places in change.values() for path in places)

@@ -1,0 +1,114 @@
+"""Where a project stands, in a few lines: what has run, what is out of date, results, champion, test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ricenet.cohort.splits import read_splits
+from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence
+from ricenet.inference.test_ledger import ledger_path, read_ledger
+from ricenet.report.sentences import best_sentence, gate_text
+from ricenet.runtime.files import read_json
+from ricenet.runtime.stage_times import read_stage_times, shown
+
+SPLITS = Path("work/splits/splits.json")
+CHAMPIONS = Path("work/champions.json")
+PAGES = {
+    "report": Path("work/report/index.html"),
+    "quality": Path("work/quality/index.html"),
+    "explain": Path("work/explain"),
+}
+"""Pages for people, by the name that `ricenet open` knows; of the explanations, a folder a modality set."""
+
+
+def status_lines(project: Path, changed: Mapping[str, Sequence[str]] | None) -> list[tuple[str, str]]:
+    """(what, how it is), in the order in which the protocol runs.
+
+    changed: by stage, what changed since it ran; None: not known. Raises ResultError: a record is damaged.
+    """
+    found = [
+        ("cohort", _cohort(project)),
+        ("stages", _stages(project, changed)),
+        ("result", _result(project)),
+        ("champion", _champions(project)),
+        ("test set", _last_evaluation(project)),
+        ("next", next_step(project, changed)),
+    ]
+    return [(what, text) for what, text in found if text]
+
+
+def next_step(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
+    """The command that leads on."""
+    if not _is_file(project, EVIDENCE_FILE):
+        return "`dvc repro` runs the protocol; `ricenet check COHORT` looks at your own cohort first"
+    if changed:
+        return "`dvc repro` brings everything up to date"
+    if not _champion_digests(project):
+        return (
+            "`ricenet open report` and `ricenet open ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
+        )
+    return "`ricenet open report`; `ricenet predict` answers new cases"
+
+
+def page_of(project: Path, name: str) -> Path | None:
+    """The first page of `report`, `quality` or `explain`; None where it was not made yet."""
+    place = project / PAGES[name]
+    if place.is_dir():
+        return next(iter(sorted(place.glob("*/index.html"))), None)
+    return place if place.is_file() else None
+
+
+def _cohort(project: Path) -> str:
+    if not _is_file(project, SPLITS):
+        return "not divided into folds yet"
+    splits = read_splits(project / SPLITS)
+    return (
+        f"{len(splits.development)} subjects in {len(splits.folds)} folds, {len(splits.test)} in the test set"
+    )
+
+
+def _stages(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
+    times = read_stage_times(project / "work" / "stage_times.json")
+    if not times:
+        return "none has run yet"
+    text = f"{len(times)} have run, in {shown(sum(times.values()))}"
+    if not changed:
+        return (
+            f"{text}; {'DVC was not asked what is out of date' if changed is None else 'all are up to date'}"
+        )
+    lines = [f"{name} ({', '.join(why)})" for name, why in changed.items()]
+    return f"{text}; out of date: {'; '.join(lines)}"
+
+
+def _result(project: Path) -> str:
+    if not _is_file(project, EVIDENCE_FILE):
+        return ""
+    return best_sentence(Evidence.read(project / EVIDENCE_FILE, "evidence"))
+
+
+def _champions(project: Path) -> str:
+    digests = _champion_digests(project)
+    if not digests:
+        return "none when `dvc repro` last looked"
+    return ", ".join(f"{name} (digest {digest[:12]})" for name, digest in digests.items())
+
+
+def _champion_digests(project: Path) -> dict[str, str]:
+    digests: dict[str, str] = read_json(project / CHAMPIONS) if _is_file(project, CHAMPIONS) else {}
+    return digests
+
+
+def _last_evaluation(project: Path) -> str:
+    rows = read_ledger(ledger_path(project))
+    if not rows:
+        return "never evaluated"
+    last = rows[-1]
+    return (
+        f"evaluation {last.evaluation} on {last.utc}: {last.modality_set} (digest {last.digest12}), macro-F1 "
+        f"{last.macro_f1} of {last.n} subjects, gate {gate_text(last.gate)}"
+    )
+
+
+def _is_file(project: Path, path: Path) -> bool:
+    return (project / path).is_file()

@@ -1,0 +1,1 @@
+"""The service for single cases: an API, a page, and one worker that predicts."""
