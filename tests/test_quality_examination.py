@@ -208,6 +208,18 @@ def test_scans_without_a_skull_are_compared_by_what_is_not_zero(
     assert "without their skull" in read_examination(tmp_path / "out")["own_brain"]
 
 
+def test_a_given_mask_makes_no_brain_of_a_whole_head(
+    raw: RawSubject, preprocessed: Path, tmp_path: Path
+) -> None:
+    whole = RawSubject(Path(shutil.copytree(raw.cohort, tmp_path / "whole")), SUBJECT, DECLARED)
+    brain = true_brain(raw)
+    save_nifti(Volume(brain.data > 0.5, brain.grid), whole.brain_mask)
+    found = find_own_brain(whole, preprocessed, PARAMS.brain)
+    assert "HD-BET" in found.origin and found.mask is not None
+    volume_ml = found.mask.data.sum() * found.mask.grid.voxel_ml
+    assert volume_ml == pytest.approx(brain.data.sum() * brain.grid.voxel_ml, rel=0.15)
+
+
 def test_what_is_written_is_a_record_and_its_pictures(examined: Path) -> None:
     record = read_examination(examined)
     files = {file for layers in record["pictures"].values() for file in layers.values()}

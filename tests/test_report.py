@@ -14,6 +14,7 @@ from small_report import (
     plain_page,
     protocol,
     table_of,
+    table_rows,
     write_participants,
     write_project,
     write_vote,
@@ -267,6 +268,22 @@ def test_a_run_of_one_set_says_what_it_cannot_tell(project):
         assert text in html
     assert "Every two modality sets" not in html
     assert not (page.parent / "figures/contribution.svg").exists()
+
+
+def test_contributions_of_some_volumes_leave_the_others_cells_empty(project):
+    """All combinations of dose and event T1ce were trained, and none with the post-op T1ce."""
+    made = evidence(read_splits(project / "work/splits/splits.json").digest)
+    of_two = [
+        c.model_copy(update={"modalities": {name: c.modalities[name] for name in ("event", "dose")}})
+        for c in made.contributions
+    ]
+    write_evidence(project, made.model_copy(update={"contributions": tuple(of_two)}))
+    header, *rows = table_rows(
+        next(t for t in re.findall(r"<table.*?</table>", page_of(project), re.S) if "Shapley values (95" in t)
+    )
+    place = header.index("post-op T1ce")
+    assert {row[place] for row in rows} == {"\u2013"}
+    assert all(row[header.index("dose")] != "\u2013" for row in rows)
 
 
 def test_other_declared_volumes_are_reported_by_their_titles(project):

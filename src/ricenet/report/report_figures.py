@@ -238,7 +238,7 @@ def contribution_figure(contributions: Sequence[Contribution], volumes: Volumes)
     with style():
         size = (WIDTH_INCHES + 0.4, len(recipes) * (0.25 * len(volumes) + 1.25))
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(recipes), len(contributions) // len(recipes), squeeze=False, sharey=True)
+        grid = figure.subplots(len(recipes), len(contributions) // len(recipes), squeeze=False, sharey="row")
         for axes, contribution in zip(grid.flat, contributions, strict=True):
             axes.axvline(0, color="black", linewidth=0.8)
             for y, estimate in enumerate(contribution.modalities.values()):

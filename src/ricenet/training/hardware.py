@@ -67,7 +67,9 @@ def repeatability(deterministic: bool) -> Iterator[None]:
         # read by cuBLAS when a GPU is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != before:
+        # the call alone takes a second and more: it imports torch's compiler (2.13.0)
+        torch.use_deterministic_algorithms(deterministic)
     # float32 shall be float32: cuDNN would round to TF32's 10 bits by default
     flags = {
         "enabled": True,
@@ -79,7 +81,8 @@ def repeatability(deterministic: bool) -> Iterator[None]:
         with torch.backends.cudnn.flags(**flags):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        if deterministic != before:
+            torch.use_deterministic_algorithms(before)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,13 @@ from ricenet.cohort.scan_checks import load_scan
 from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK, plausible_brain, read_brain, write_brain
+from ricenet.preprocessing.brain.extraction import (
+    BRAIN_MASK,
+    PLAUSIBLE_BRAIN_ML,
+    plausible_brain,
+    read_brain,
+    write_brain,
+)
 from ricenet.preprocessing.brain.hd_bet import half_size_logits
 from ricenet.preprocessing.brain.image import largest_component
 from ricenet.preprocessing.cube import bounding_box_mm
@@ -59,7 +65,7 @@ class OwnBrain:
 
 def find_own_brain(raw: RawSubject, preprocessed: Path, params: BrainParams) -> OwnBrain:
     """The brain of the last session's reference MRI: what a scan without its skull shows, all that is above 0
-    where the cohort gave a brain mask, else by HD-BET's first network.
+    where the cohort gave a brain mask and that is no more than a brain, else by HD-BET's first network.
 
     preprocessed: the subject's folder there, whose mask and transform say where to look. A brain that lies
     elsewhere is cut off or not found. params: precision and device are taken from it.
@@ -72,10 +78,10 @@ def find_own_brain(raw: RawSubject, preprocessed: Path, params: BrainParams) -> 
         return OwnBrain(
             Volume(stripped, scan.grid), "all that the scan shows: the scans come without their skull"
         )
-    if is_there(raw.brain_mask):
-        return OwnBrain(
-            Volume(scan.data > 0, scan.grid), "all voxels above 0: the scans come without their skull"
-        )
+    shown = Volume(scan.data > 0, scan.grid)
+    # of whole heads with a mask at hand, more than a brain lies above 0
+    if is_there(raw.brain_mask) and _brain_ml(shown) <= PLAUSIBLE_BRAIN_ML[1]:
+        return OwnBrain(shown, "all voxels above 0: the scans come without their skull")
     expected = load_nifti(require(preprocessed / BRAIN_MASK, "preprocess"))
     last_from_reference = Measurements.of_subject(preprocessed).world_from_reference(spec.name)
     view = view_of(Volume(expected.data > 0.5, expected.grid), last_from_reference)
@@ -112,6 +118,10 @@ def _seen(scan: Volume, view: Grid, params: BrainParams) -> Volume:
     affine[:3, 3] = view.world_mm(np.full(3, 0.5))
     brain = resample(Volume(halves, Grid((x, y, z), affine)), view).data > 0
     return Volume(largest_component(brain), view)
+
+
+def _brain_ml(mask: Volume) -> float:
+    return float(np.count_nonzero(mask.data)) * mask.grid.voxel_ml
 
 
 def quick(params: BrainParams) -> BrainParams:
