@@ -16,9 +16,12 @@ PORT ?= 5000
 # a worker a core: threads beside them would wait for each other
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
 
+# strict: where the index does not know a package, that is no clean bill
+AUDIT := python -m pip_audit -r requirements.lock --no-deps --disable-pip --strict --progress-spinner off
+
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test test-durations test-faults real-data check format ui server lock
+.PHONY: help setup viewer repro test test-durations test-faults real-data check audit format ui server lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,11 +69,15 @@ real-data: setup ## Run the commands on real files that you have: DIR=FOLDER (do
 	RICENET_REAL_DATA="$(abspath $(DIR))" RICENET_SAMPLES="$(abspath $(DIR))" python -m pytest -v \
 	  tests/test_real_data.py tests/test_{burdenko,cfb_gbm,dose_placement}.py tests/test_dicom_*.py -k real
 
-check: setup ## Lint, types and import contracts
+check: setup ## Lint, types, import contracts; known vulnerabilities, where the index tells of any
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
+	@$(AUDIT) || echo "audit: nothing is known of the pins, or something is; make audit fails then, make check does not"
+
+audit: setup ## Known vulnerabilities of what is pinned; fails where one is found, or the index tells of none
+	$(AUDIT)
 
 format: setup ## Format the code
 	ruff check --fix .
