@@ -39,6 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name, of_kind in kinds.items():
         for kind, count in sorted(of_kind.items()):
             terminalreporter.write_line(f"{name}\t{kind}\t{count}")
+    failed = terminalreporter.stats.get("failed", []) + terminalreporter.stats.get("error", [])
     for name, count in passed.items():
         goal = GOALS.get(name)
         agreement = "errors name subject and file; what is accepted is read as another program reads it"
@@ -46,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             "name": name,
             "value": count,
             "goal": f">= {goal}" if goal else "all",
-            "met": count >= (goal or 0),
+            "met": count >= (goal or 0) and not failed,
             "agreement": agreement if name == SPOILED else "results, votes, runs and versions as undisturbed",
         }
         terminalreporter.write_line(json.dumps(line))

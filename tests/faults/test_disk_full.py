@@ -118,7 +118,7 @@ def test_a_cohort_is_added_once_there_is_room(
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("pages", [0, 6, 20])
+@pytest.mark.parametrize("pages", [0, 3, 6])
 def test_an_import_goes_on_once_there_is_room(
     disk: Path,
     reference: Reference,
