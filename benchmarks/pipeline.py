@@ -26,7 +26,7 @@ from typing import Any
 from figure import report
 from project_copy import PROJECT, PROMOTE, YAML_FILE, ProjectCopy, ricenet
 
-from ricenet.runtime.files import read_json
+from ricenet.runtime.files import read_json, write_text
 
 BASE = "3bf474d"
 PAPER_SETS = ["post_op", "event", "dose", "post_op+event", "post_op+dose", "event+dose", "post_op+event+dose"]
@@ -142,14 +142,12 @@ def _one_more_subject(present: ProjectCopy, subjects: int) -> None:
     present.command(*ricenet("phantom", str(more), "--subjects", str(subjects + 1)))
     new, cohort = f"sub-{subjects + 1:03d}", present.folder / "data/demo"
     shutil.copytree(more / new, cohort / new)
-    with (cohort / "participants.tsv").open("a") as table:
-        # joins as an unlabelled subject of no subset: folds and trainings stay
-        row = next(
-            line for line in (more / "participants.tsv").read_text().splitlines() if line.startswith(new)
-        )
-        table.write(
-            "\t".join(["n/a" if i in (1, 2, 3) else cell for i, cell in enumerate(row.split("\t"))]) + "\n"
-        )
+    # joins as an unlabelled subject of no subset: folds and trainings stay
+    (row,) = [r for r in (more / "participants.tsv").read_text().splitlines() if r.startswith(new)]
+    cells = ["n/a" if i in (1, 2, 3) else cell for i, cell in enumerate(row.split("\t"))]
+    table = cohort / "participants.tsv"
+    # a new file: the old one may be a link into DVC's cache
+    write_text(table, table.read_text() + "\t".join(cells) + "\n")
     names = [name for name in present.stages() if name not in ("train", "tune", "repeat", PROMOTE)]
     for name in names:
         present.timed(f"one more: {name}", sys.executable, f"src/stages/{name}.py")
