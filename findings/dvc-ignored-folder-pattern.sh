@@ -3,9 +3,9 @@
 #
 # Versions: dvc 3.67.1 with dulwich 1.2.21 (its reader of .gitignore), git 2.39 or later.
 # Seen: with the line `/data/*/`, git ignores folders in data/ and nothing else, and `git check-ignore data` finds
-# nothing. dulwich takes the folder data/ itself for ignored, and DVC does not walk into it: `dvc status` and `dvc push`
-# leave data/cohort.dvc out without a word, and `dvc list` of the repository's stages does not name it. With
-# `/data/[!.]*/`, which means the same to git, DVC sees it.
+# nothing. dulwich takes the folder data/ itself for ignored, and DVC does not walk into it: data/cohort.dvc is not
+# among its stages, so that `dvc status`, `dvc push` and `dvc pull` leave it out without a word. With `/data/[!.]*/`,
+# which means the same to git, DVC sees it.
 # Output seen (stages that DVC knows by `dvc stage list --all`):
 #   /data/*/: none
 #   /data/[!.]*/: data/cohort.dvc
