@@ -60,7 +60,7 @@ test-durations: setup ## Run the tests, and list the slowest twenty
 	$(PYTEST) --durations=20
 
 # a worker a core; a file's tests follow each other. As root also full disks and read-only cohorts
-test-faults: setup ## Kill, fill the disk, stop the server, spoil inputs: some 20 minutes (docs/faults.md)
+test-faults: setup ## Kill, fill the disk, stop the server, spoil inputs: a quarter of an hour (docs/faults.md)
 	OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 2 --dist loadfile -q tests/faults
 
 real-data: setup ## Run the commands on real files that you have: DIR=FOLDER (docs/real-data.md)

@@ -18,6 +18,7 @@ from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.importing.private_files import sole_use, write_private_table
 from ricenet.importing.spreadsheets import Fault, problem_list, read_spreadsheet
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import is_there
 
 COLUMNS = ("patient_id", "participant_id", "salt")
 FORMER_COLUMNS = ("digest",)
@@ -38,7 +39,7 @@ def read_key(path: Path) -> dict[str, KeyEntry]:
 
     Raises CohortError: malformed, all faults listed with their lines.
     """
-    if not (path.exists() or path.is_symlink()):
+    if not is_there(path):
         return {}
     table = read_spreadsheet(path, COLUMNS[:2], (*COLUMNS[2:], *FORMER_COLUMNS))
     faults = list(table.faults)

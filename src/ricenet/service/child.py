@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.full_disk import is_full
+from ricenet.runtime.machine import give_freed_memory_back
 from ricenet.service.case_work import CaseRefusal, CaseRequest
 
 TEMPORARY = "temporary"
@@ -91,6 +92,9 @@ def serve_tasks(pipe: Connection, work: Work, level: int) -> None:
                 _predicted(work, first, pipe) if kind == "predict" else _explained(work, first, second, pipe)
             )
         pipe.send(("done", outcome, None))
+        # once nobody waits for it
+        del outcome
+        give_freed_memory_back()
 
 
 def _predicted(work: Work, request: CaseRequest, pipe: Connection) -> Outcome:
