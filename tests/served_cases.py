@@ -38,7 +38,7 @@ from ricenet.service.served_model import model_answer
 from ricenet.service.server import uvicorn_settings
 from ricenet.service.settings import ServiceSettings
 from ricenet.service.submission import Fields
-from ricenet.training.ensemble import read_record
+from ricenet.training.ensemble_record import read_record
 from ricenet.training.variables import VariableEncoder
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec
 from ricenet.volume import Volume

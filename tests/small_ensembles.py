@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ricenet.config.network_params import NetworkParams, ResNetParams
-from ricenet.training.ensemble import EnsembleRecord, write_ensemble
+from ricenet.training.ensemble_record import EnsembleRecord, write_ensemble
 from ricenet.training.networks import initial_network
 from ricenet.training.tensors_file import write_tensors
 

@@ -33,7 +33,8 @@ from ricenet.runtime.files import read_json
 from ricenet.training.augmentation import augment, draw_augmentation
 from ricenet.training.brain_box import beyond_box_ml, box_around, cohort_box
 from ricenet.training.cross_validation import lay_out_ensembles
-from ricenet.training.ensemble import Ensemble, EnsembleRecord, read_record
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble_record import EnsembleRecord, read_record
 from ricenet.training.fold import train_fold
 from ricenet.training.one_training import OneTraining
 from ricenet.training.task import RECORD, FoldTask

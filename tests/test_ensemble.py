@@ -13,8 +13,8 @@ import torch
 from small_ensembles import NARROW, ensemble_record, untrained, write_untrained
 
 from ricenet.runtime.errors import FormatError, RegistryError
-from ricenet.training.ensemble import RECORD as RECORD_FILE
 from ricenet.training.ensemble import Ensemble, majority_vote
+from ricenet.training.ensemble_record import RECORD as RECORD_FILE
 from ricenet.vocabulary import PAPER_VOLUMES
 
 RECORD = ensemble_record("post_op+dose")

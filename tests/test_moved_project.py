@@ -17,7 +17,7 @@ from ricenet.tracking import moved_project
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import champions, find_registered, versions
 from ricenet.tracking.version_files import ensemble_files
-from ricenet.training.ensemble import RECORD
+from ricenet.training.ensemble_record import RECORD
 
 OTHER = "rice net ü"
 """A place whose name an address has to encode."""

@@ -40,7 +40,8 @@ from ricenet.evaluation.robustness.perturbations import Given, perturbations
 from ricenet.evaluation.robustness.perturbed_answers import Source, SubjectAnswers, held_out_answers
 from ricenet.runtime.errors import CohortError, RegistryError, ResultError, ScanError
 from ricenet.runtime.store import Store
-from ricenet.training.ensemble import Ensemble, write_ensemble
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble_record import write_ensemble
 from ricenet.training.networks import p_rice
 from ricenet.training.tensors_file import write_tensors
 from ricenet.training.variables import SubjectVariables, VariableEncoder

@@ -24,7 +24,7 @@ from ricenet.service.cases import FOLDER
 from ricenet.service.settings import TOKEN
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.tracking.registry import FORMAT, make_champion, promotable_version
-from ricenet.training.ensemble import read_record
+from ricenet.training.ensemble_record import read_record
 
 SMALL = "post_op+dose"
 

@@ -19,7 +19,7 @@ from ricenet.runtime.files import read_json
 from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import read_guards
-from ricenet.training.ensemble import RECORD
+from ricenet.training.ensemble_record import RECORD
 
 logger = logging.getLogger("ricenet.stages.evidence")
 

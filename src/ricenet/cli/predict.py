@@ -144,7 +144,7 @@ def loaded_predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsembl
     from ricenet.inference.training_ranges import training_ranges
     from ricenet.tracking import registry, version_files
     from ricenet.tracking.connection import open_store
-    from ricenet.training.ensemble import read_record
+    from ricenet.training.ensemble_record import read_record
 
     store = open_store(Path(), params.tracking.uri, params.tracking.experiment)
     registered = registry.find_registered(store, params.tracking.model_prefix, uri)

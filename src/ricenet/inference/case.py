@@ -17,7 +17,7 @@ from ricenet.cohort.raw_record import examine
 from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import is_there, write_json
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
 CASE = "case"

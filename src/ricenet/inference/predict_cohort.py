@@ -18,7 +18,7 @@ from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.tables import table_text
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.training.ensemble_record import EnsembleRecord
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from ricenet.preprocessing.preprocess_subject import Began
 from ricenet.preprocessing.subject_variables import measured_variables
 from ricenet.runtime.errors import VariableError
 from ricenet.training.brain_box import beyond_box_ml
-from ricenet.training.ensemble import Ensemble, EnsembleRecord
+from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import VariableValue
 from ricenet.volume import Volume

@@ -18,7 +18,7 @@ from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
 from ricenet.runtime.files import is_there
 from ricenet.runtime.records import read_result
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
 _SIMILARITY = "_similarity"

@@ -9,7 +9,7 @@ from ricenet.service.case_work import CaseWork
 from ricenet.service.settings import ServiceSettings
 from ricenet.service.submission import Fields
 from ricenet.tracking.registry import RegisteredEnsemble
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.training.ensemble_record import EnsembleRecord
 
 
 def case_work(registered: RegisteredEnsemble, predictor: Predictor, explain: ExplainParams) -> CaseWork:

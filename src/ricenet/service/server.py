@@ -14,7 +14,7 @@ from ricenet.runtime.errors import RicenetError
 from ricenet.service.case_work import CaseWork
 from ricenet.service.cases import open_cases
 from ricenet.service.settings import ServiceSettings
-from ricenet.training.ensemble import read_record
+from ricenet.training.ensemble_record import read_record
 
 if TYPE_CHECKING:
     import uvicorn

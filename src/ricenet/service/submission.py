@@ -21,7 +21,7 @@ from ricenet.cohort.table_variables import number_in
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.runtime.errors import RegistryError
 from ricenet.service.case_work import UPLOADS, CaseRequest
-from ricenet.training.ensemble import EnsembleRecord
+from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import VariableSpec
 
 STATED = ("dose_of", "fractions", "prescription")

@@ -26,7 +26,7 @@ from ricenet.tracking.run_content import (
     fold_run_name,
     set_key,
 )
-from ricenet.training.ensemble import RECORD, EnsembleRecord, read_record
+from ricenet.training.ensemble_record import RECORD, EnsembleRecord, read_record
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 

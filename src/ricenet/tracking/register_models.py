@@ -43,7 +43,7 @@ from ricenet.tracking.registry import (
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
 from ricenet.tracking.unregistered_models import clear_unregistered
-from ricenet.training.ensemble import EnsembleRecord, ensemble_digest
+from ricenet.training.ensemble_record import EnsembleRecord, ensemble_digest
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

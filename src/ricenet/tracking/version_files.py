@@ -16,7 +16,7 @@ from ricenet.tracking.gather import DIGESTS, ensemble_folder
 from ricenet.tracking.own_record import own_ensemble
 from ricenet.tracking.registry import DIGEST, RegisteredEnsemble, require_readable
 from ricenet.tracking.settled import ENSEMBLES
-from ricenet.training.ensemble import RECORD, ensemble_digest, read_record
+from ricenet.training.ensemble_record import RECORD, ensemble_digest, read_record
 
 
 def ensemble_files(project: Path, store: TrackingStore, registered: RegisteredEnsemble) -> Path:

@@ -17,7 +17,7 @@ from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.machine import gpu_names, shares
 from ricenet.training.concurrency import sized
-from ricenet.training.ensemble import EnsembleRecord, write_ensemble
+from ricenet.training.ensemble_record import EnsembleRecord, write_ensemble
 from ricenet.training.fusion import Fusion, fuse, inner_tasks
 from ricenet.training.history import EpochObserver, FoldIdentity, read_history
 from ricenet.training.lock_step import groups_in_step
