@@ -33,7 +33,7 @@ SMALL = {
     "network": {"widen_factor": 0.125},
     "training": {"epochs": 8},
     "modality_sets": ["dose", "post_op+dose"],
-    "explain": {"modality_sets": ["dose"], "subjects_per_label": None, "cube_voxels": 8, "stride_voxels": 8},
+    "explain": {"modality_sets": ["dose"], "cube_voxels": 8, "stride_voxels": 8},
     "robustness": {
         "dose_shift_mm": [3],
         "dose_rotation_degrees": [5],
