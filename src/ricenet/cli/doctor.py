@@ -104,7 +104,7 @@ def _params(file: Path) -> tuple[Params | None, Answer]:
 
 
 def _cohort(project: Path, root: str) -> Answer:
-    from ricenet.runtime.files import is_there
+    from ricenet.cohort.layout import is_there
     from ricenet.runtime.probe import Answer
     from ricenet.runtime.project_health import permission
     from ricenet.tracking.registry import DEMO_COHORT

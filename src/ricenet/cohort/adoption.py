@@ -17,7 +17,7 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import atomic_folder, file_digest, is_there
+from ricenet.runtime.files import atomic_folder, file_digest
 from ricenet.runtime.full_disk import full_disk, is_full
 from ricenet.runtime.private_modes import close_folders, file_mode, folder_mode
 from ricenet.runtime.store_share import links_are_allowed
@@ -96,7 +96,7 @@ def _is_target(folder: Path, target: Path) -> bool:
     place = DATA / target.name
     if target.exists() and folder.exists() and (target.samefile(folder) or _is_copy(folder, target)):
         return True
-    if is_there(target):
+    if target.exists() or target.is_symlink():
         raise CohortError(
             f"{place} exists and is another folder; give another --name, or use what lies there: "
             f"ricenet cohort add {place}"

@@ -16,6 +16,7 @@ from ricenet.cohort.layout import (
     SIDE_FILES,
     RawSubject,
     ScanDigests,
+    is_there,
 )
 from ricenet.cohort.lookalikes import lookalike_of
 from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
@@ -25,7 +26,7 @@ from ricenet.cohort.raw_record import examine, raw_records
 from ricenet.cohort.table_variables import read_variables
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import file_digest, is_there, write_json
+from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.machine import usable_cores
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.runtime.files import is_there
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 
 PARTICIPANTS_TABLE = "participants.tsv"
@@ -21,6 +21,11 @@ SIDE_FILES = ("brain_mask", "cavity_mask", "lesion_mask", "dose_sidecar", "plann
 
 ScanDigests = dict[str, str]
 """SHA-256 of a subject's files: of each volume by its name, and of what lies beside (`side_files`)."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether a cohort has a file, be it a link whose content is missing: that is a fault, not an absence."""
+    return os.path.lexists(path)
 
 
 def without_ending(path: Path) -> str:

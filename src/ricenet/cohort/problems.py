@@ -8,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ricenet.runtime.files import is_there, read_json
+from ricenet.cohort.layout import is_there
+from ricenet.runtime.files import read_json
 from ricenet.runtime.strict_json import JsonError
 
 MOST_SUBJECTS_NAMED = 20

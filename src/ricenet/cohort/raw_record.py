@@ -16,14 +16,14 @@ from ricenet.cohort import placement
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.coarse_head import CoarseHead
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject, ScanDigests, uncompressed
+from ricenet.cohort.layout import RawSubject, ScanDigests, is_there, uncompressed
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.scan_checks import RawScan, ScanKind, findings_of, read_scan
 from ricenet.cohort.scan_fingerprint import Property, VoxelSample, file_properties, pair_digest
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import content_digest, is_there, write_json
+from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.per_subject import SubjectTask, run_missing
 from ricenet.runtime.records import Record
 from ricenet.runtime.store import Store

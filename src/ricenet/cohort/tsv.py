@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ricenet.cohort.layout import is_there
 from ricenet.cohort.problems import Finding, Problem, unreadable
-from ricenet.runtime.files import MOST_TEXT_BYTES, is_there, regular_bytes
+from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, is_there
 from ricenet.cohort.lookalikes import lookalike_rows
 from ricenet.cohort.participants import read_participants
 from ricenet.config.params import ExecutionParams
@@ -31,7 +31,6 @@ from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import read_map, write_map
 from ricenet.importing.spreadsheets import problem_list
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import is_there
 from ricenet.vocabulary import Volumes
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class ImportPaths:
     def is_mapped(self) -> bool:
         """Whether there is a map, or a link in its place. Raises CohortError: it cannot be looked for."""
         with file_errors_reported(f"{self.map.name}: cannot be looked for"):
-            return is_there(self.map)
+            return self.map.exists() or self.map.is_symlink()
 
     def refuse_unsafe(self) -> None:
         """Raise CohortError where the paths would mix what identifies patients with what does not."""

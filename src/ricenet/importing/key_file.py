@@ -18,7 +18,6 @@ from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.importing.private_files import sole_use, write_private_table
 from ricenet.importing.spreadsheets import Fault, problem_list, read_spreadsheet
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import is_there
 
 COLUMNS = ("patient_id", "participant_id", "salt")
 FORMER_COLUMNS = ("digest",)
@@ -39,7 +38,7 @@ def read_key(path: Path) -> dict[str, KeyEntry]:
 
     Raises CohortError: malformed, all faults listed with their lines.
     """
-    if not is_there(path):
+    if not (path.exists() or path.is_symlink()):
         return {}
     table = read_spreadsheet(path, COLUMNS[:2], (*COLUMNS[2:], *FORMER_COLUMNS))
     faults = list(table.faults)

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ricenet.cohort.dose_sidecar import DoseSidecar, parse_dose_sidecar
-from ricenet.cohort.layout import RawSubject, without_ending
+from ricenet.cohort.layout import RawSubject, is_there, without_ending
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.raw_record import examine
 from ricenet.importing.dose.statement import NOTHING_STATED, DoseStatement
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import is_there, write_json
+from ricenet.runtime.files import write_json
 from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import Volumes
 

@@ -19,7 +19,6 @@ from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import (
     MOST_TEXT_BYTES,
     content_digest,
-    is_there,
     locked,
     regular_bytes,
     write_json,
@@ -94,7 +93,7 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     """
     # first, for it says of which format both files are
     end = _read_end(path)
-    rows = _read_rows(path) if is_there(path) else []
+    rows = _read_rows(path) if path.exists() or path.is_symlink() else []
     links = _links(rows)
     for number, (row, link) in enumerate(zip(rows, links, strict=True), start=1):
         begun = number > 1 and rows[number - 2].chain != UNKNOWN
@@ -198,7 +197,7 @@ def _end_path(ledger: Path) -> Path:
 
 def _read_end(ledger: Path) -> LedgerEnd | None:
     path = _end_path(ledger)
-    if not is_there(path):
+    if not (path.exists() or path.is_symlink()):
         return None
     try:
         return LedgerEnd.parse(regular_bytes(path, MOST_TEXT_BYTES), path.name, _RESTORE)

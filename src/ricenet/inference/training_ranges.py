@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ricenet.cohort.checked import CHECKED_COHORT_FILE, EXCLUDED_FILE, read_usable_cohort
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
 from ricenet.nifti_file import read_nifti_affine
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
-from ricenet.runtime.files import is_there
 from ricenet.runtime.records import read_result
 from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import Volumes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.coarse_head import averaged
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.preprocessing import PreprocessingParams, RegistrationParams
@@ -44,7 +44,7 @@ from ricenet.preprocessing.measurements import (
 from ricenet.preprocessing.network_input import brain_file, write_volume
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import is_there, write_json
+from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import VolumeSpec
 from ricenet.volume import Affine, Grid, Volume, inverse, save_nifti

@@ -99,11 +99,6 @@ def _named(temporary: Path, path: Path) -> None:
         sync(path.parent)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is anything, be it a link whose content is missing: that is a fault, not an absence."""
-    return os.path.lexists(path)
-
-
 def make_folder(path: Path) -> None:
     """Make a folder and those above it where they are missing, so that they outlast a power cut."""
     if path.is_dir():

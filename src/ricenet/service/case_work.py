@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.config.params import ExplainParams
 from ricenet.evaluation.occlusion.page.case_page import case_page
 from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
@@ -21,7 +21,7 @@ from ricenet.inference.case import CASE, CaseFiles
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.preprocessing.preprocess_subject import Began
 from ricenet.runtime.errors import RicenetError, SourceError
-from ricenet.runtime.files import is_there, write_text
+from ricenet.runtime.files import write_text
 from ricenet.service.archive import unpack
 
 CHECK_STEP, EXPLAIN_STEP = "checks of the files", "occlusion map"

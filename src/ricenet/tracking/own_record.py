@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from ricenet.runtime.errors import RegistryError
-from ricenet.runtime.files import MOST_TEXT_BYTES, is_there, locked, regular_bytes, write_json
+from ricenet.runtime.files import MOST_TEXT_BYTES, locked, regular_bytes, write_json
 from ricenet.runtime.git import home_of
 from ricenet.runtime.records import Record
 
@@ -46,7 +46,7 @@ def own_ensembles(project: Path) -> Mapping[str, OwnEnsemble]:
     version.
     """
     path = own_record_path(project)
-    if not is_there(path):
+    if not (path.exists() or path.is_symlink()):
         return {}
     try:
         return _OwnRecord.parse(regular_bytes(path, MOST_TEXT_BYTES), path.name, _RESTORE).ensembles

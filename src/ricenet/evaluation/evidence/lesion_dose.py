@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
 from ricenet.preprocessing.network_input import map_volume, volume_file
 from ricenet.runtime.code_digest import code_digest
-from ricenet.runtime.files import content_digest, file_digest, is_there, read_json, write_json
+from ricenet.runtime.files import content_digest, file_digest, read_json, write_json
 from ricenet.runtime.per_subject import per_subject
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require

@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.preprocessing import BrainParams
@@ -23,7 +23,7 @@ from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
 from ricenet.preprocessing.brain.hd_bet import brain_probability
 from ricenet.preprocessing.brain.image import largest_component, network_image
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import is_there, read_json, write_json
+from ricenet.runtime.files import read_json, write_json
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
 NETWORKS = {"fast": 1, "accurate": 5}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK
@@ -19,7 +19,7 @@ from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.preprocessing.network_input import brain_file
 from ricenet.preprocessing.preprocess_cohort import PROVENANCE
-from ricenet.runtime.files import atomic_path, is_there, read_json, write_json
+from ricenet.runtime.files import atomic_path, read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.measures import measures_of
 from ricenet.screening.quality.mosaic import (

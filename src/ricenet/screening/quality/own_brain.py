@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from ricenet.cohort.coarse_head import averaged
-from ricenet.cohort.layout import RawSubject
+from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.preprocessing import BrainParams
@@ -26,7 +26,7 @@ from ricenet.preprocessing.brain.image import largest_component
 from ricenet.preprocessing.cube import bounding_box_mm
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import is_there, read_json, write_json
+from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.volume import Affine, Grid, Volume, load_nifti, resample
 
