@@ -32,7 +32,7 @@ def main() -> None:
             logger.warning("guard %s", result)
     write_guards(results, params.guards.tolerated)
     passed = sum(result.outcome == "passed" for result in results)
-    logger.info("guards: %d of %d passed; see work/guards/guards.json", passed, len(results))
+    logger.info("guards before training: %d of %d passed; see work/guards/guards.json", passed, len(results))
 
 
 if __name__ == "__main__":
