@@ -25,7 +25,7 @@ TRAIN = "train"
 SMALL = {
     "phantom": {"spacing_mm": 4.0},
     "preprocessing": {
-        "cube_voxels": 24,
+        "cube_voxels": 26,
         "spacing_mm": 8.0,
         "registration": {"spacing_mm": 6.0},
         "brain": {"spacing_mm": 3.0},
