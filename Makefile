@@ -74,7 +74,7 @@ check: setup ## Lint, types, import contracts; known vulnerabilities, where the 
 	ruff format --check .
 	mypy
 	lint-imports
-	@$(AUDIT) || echo "audit: nothing is known of the pins, or something is; make audit fails then, make check does not"
+	@$(AUDIT) || echo "audit: not clean, or the index tells of no vulnerabilities (see above); make audit fails then, make check does not"
 
 audit: setup ## Known vulnerabilities of what is pinned; fails where one is found, or the index tells of none
 	$(AUDIT)
