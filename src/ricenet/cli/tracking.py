@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.tracking.server.settings import ServerSettings
 
 tracking_app = typer.Typer(
     no_args_is_help=True, help="Run an MLflow server for several people; back it up; move runs to it."
@@ -45,37 +48,42 @@ def start(
 
     The administrator's password comes from RICENET_SERVER_PASSWORD or MLFLOW_TRACKING_PASSWORD.
     """
-    from pydantic import ValidationError
-
-    from ricenet.runtime.errors import ParamsError
     from ricenet.tracking.server.server_folder import ServerFolder
-    from ricenet.tracking.server.settings import ServerSettings, admin_password
+    from ricenet.tracking.server.settings import admin_password
     from ricenet.tracking.server.start import serve
 
     log_to_stderr()
     with mendable_errors():
-        try:
-            settings = ServerSettings.model_validate(
-                {
-                    "host": host,
-                    "port": port,
-                    "database": database,
-                    "artifacts": artifacts,
-                    "allowed_hosts": tuple(allowed_hosts.split(",")) if allowed_hosts else (),
-                    "workers": workers,
-                    "permission": permission,
-                    "admin": admin,
-                    "upgrade": upgrade,
-                }
-            )
-        except ValidationError as error:
-            # the input is left out: an address may hold a password
-            found = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
-            raise ParamsError("ricenet tracking start", found) from None
+        settings = _server_settings(
+            host=host,
+            port=port,
+            database=database,
+            artifacts=artifacts,
+            allowed_hosts=tuple(allowed_hosts.split(",")) if allowed_hosts else (),
+            workers=workers,
+            permission=permission,
+            admin=admin,
+            upgrade=upgrade,
+        )
         try:
             serve(ServerFolder.at(folder), settings, admin_password(), _say_ready)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
+
+
+def _server_settings(**options: object) -> ServerSettings:
+    """The options as settings. Raises ParamsError: those that cannot be."""
+    from pydantic import ValidationError
+
+    from ricenet.runtime.errors import ParamsError
+    from ricenet.tracking.server.settings import ServerSettings
+
+    try:
+        return ServerSettings.model_validate(options)
+    except ValidationError as error:
+        # the input is left out: an address may hold a password
+        found = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
+        raise ParamsError("ricenet tracking start", found) from None
 
 
 def _say_ready(address: str) -> None:

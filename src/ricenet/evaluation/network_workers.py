@@ -1,4 +1,4 @@
-"""How trained networks are asked about several subjects side by side."""
+"""How trained networks are asked about several subjects at once."""
 
 from __future__ import annotations
 

@@ -69,16 +69,14 @@ class SubjectExplainer:
         whole = read_anatomy(folder.parent, raw.cohort, subject, label, raw.volumes, grid.suffix)
         anatomy = whole.within(grid.part)
         image = read_volumes(folder, subject, names, grid).astype(np.float32)
-        votes = [
-            FoldVote(fold=fold, p_rice=float(p), held_out=fold in held)
-            for fold, p in enumerate(self.ensemble.predict(image[None], variables)[0])
-        ]
+        votes = self._votes(image, variables, held)
         p_rice = [votes[fold].p_rice for fold in held]
         # without what answers beside them, which is too slow for thousands of cubes
         networks = [self.ensemble.of_subject(fold, variables) for fold in held]
         random = [self.ensemble.of_subject(held[0], variables, self._untrained(held[0]))]
-        found = self._occlusions(networks, names, image, anatomy, progress)
-        compared = self._occlusions(random, names, image, anatomy, progress)
+        found, compared = (
+            self._occlusions(asked, names, image, anatomy, progress) for asked in (networks, random)
+        )
         untrained = {name: m.change for name, m in compared.items()}
         summaries = {name: summarise(m, untrained[name], anatomy) for name, m in found.items()}
         explanation = Explanation(
@@ -91,7 +89,7 @@ class SubjectExplainer:
             calibrated=calibrated(p_rice),
             sees=record.input,
             fused=bool(record.fused),
-            votes=tuple(votes),
+            votes=votes,
             maps=summaries,
             synthetic=self.synthetic,
             provenance={
@@ -101,6 +99,14 @@ class SubjectExplainer:
         )
         maps = {name: m.change for name, m in found.items()}
         return Case(explanation, anatomy, maps, untrained, structure_doses(raw, folder))
+
+    def _votes(
+        self, image: NDArray[np.float32], variables: Mapping[str, SubjectVariables], held: Sequence[int]
+    ) -> tuple[FoldVote, ...]:
+        answers = self.ensemble.predict(image[None], variables)[0]
+        return tuple(
+            FoldVote(fold=fold, p_rice=float(p), held_out=fold in held) for fold, p in enumerate(answers)
+        )
 
     def _require_cubes_within(self) -> None:
         grid = self.ensemble.record.grid
