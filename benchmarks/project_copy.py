@@ -20,6 +20,7 @@ from ruamel.yaml.comments import CommentedSeq
 PROJECT = Path(__file__).parents[1]
 PROMOTE = "promote"
 VIEWER = "src/ricenet/evaluation/occlusion/page/viewer.js"
+FORMER_VIEWER = "src/ricenet/occlusion/page/viewer.js"
 YAML_FILE = YAML()
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of Linux's prctl(2)."""
@@ -42,7 +43,8 @@ class ProjectCopy:
         ).stdout.strip()
         subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", resolved], check=True)
         if (PROJECT / VIEWER).exists():  # built by `make viewer`, not in git
-            shutil.copy(PROJECT / VIEWER, folder / VIEWER)
+            places = (folder / VIEWER, folder / FORMER_VIEWER)
+            shutil.copy(PROJECT / VIEWER, next(place for place in places if place.parent.is_dir()))
         return cls(folder)
 
     def params(self) -> dict[str, Any]:
