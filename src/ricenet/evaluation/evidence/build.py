@@ -10,6 +10,7 @@ from ricenet.evaluation.evidence.audit import audit, majority_scores
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
 from ricenet.evaluation.evidence.calibration import abstention, calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
+from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
@@ -36,6 +37,7 @@ def build_evidence(
     seed: int,
     resamples: int,
     target_error: float,
+    coverage: float,
     convolutions: Convolutions | None = None,
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
@@ -71,6 +73,10 @@ def build_evidence(
         abstention={
             name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)
             for (name, held), of_set in zip(networks.items(), calibrated.values(), strict=True)
+        },
+        conformal={
+            name: conformal_sets(held.p_rice[name], held.is_rice, held.fold, coverage)
+            for name, held in networks.items()
         },
         repeats=repeats,
         guards=tuple(guards),

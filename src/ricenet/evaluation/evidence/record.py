@@ -183,6 +183,39 @@ class Abstention(Record):
     curve: tuple[tuple[float, float], ...]
 
 
+class ConformalThresholds(Record):
+    """Which labels the set of a new case holds: RICE at this mean p_rice or above, recurrence at this or below.
+
+    coverage: share of each label's patients whose set holds it, as aimed at. None: too few held-out subjects.
+    """
+
+    coverage: float
+    rice_from: float | None
+    recurrence_to: float | None
+
+    @property
+    def known(self) -> bool:
+        """Whether a new case's set is known."""
+        return self.rice_from is not None and self.recurrence_to is not None
+
+
+class ConformalSets(Record):
+    """Sets of labels of held-out subjects, thresholds of each fold from the others; None where these are unknown.
+
+    cases: held-out subjects by label; needed: of each label at least. covered: by label, share whose set holds
+    it. one, both, neither: shares of sets by what they hold; one_right: of sets of one label, share of right ones.
+    """
+
+    thresholds: ConformalThresholds
+    cases: dict[str, int]
+    needed: int
+    covered: dict[str, Estimate] | None = None
+    one: Estimate | None = None
+    one_right: Estimate | None = None
+    both: Estimate | None = None
+    neither: Estimate | None = None
+
+
 class Repeats(Record):
     """Other divisions into folds; none where no repetition is asked for.
 
@@ -216,6 +249,8 @@ class Evidence(Record):
     audit: Audit
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
+    conformal: dict[str, ConformalSets] = Field(default_factory=dict)
+    """By modality set; empty in records of earlier versions."""
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 
