@@ -5,7 +5,7 @@
 80 subjects, 32 with RICE as in the paper, ten features of which one tells the labels apart. In place of a
 network a logistic regression is trained in five folds; its held-out probabilities give the thresholds, and
 2,000 new patients are judged by the mean of the five. Three strengths of regularisation: networks that learn
-little, enough, and by heart. Beside the goal stand the conservative thresholds, which take the next lower rank.
+little, enough, and by heart. Conservative thresholds, which take the next lower rank, stand beside.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from ricenet.evaluation.evidence.record import (
     Bin,
     Calibration,
     Comparison,
+    ConformalSets,
+    ConformalThresholds,
     Contribution,
     Evidence,
     Gain,
@@ -109,6 +111,15 @@ def abstention() -> Abstention:
     )  # fmt: skip
 
 
+def conformal() -> ConformalSets:
+    return ConformalSets(
+        thresholds=ConformalThresholds(coverage=0.75, rice_from=0.9, recurrence_to=0.2),
+        cases={"recurrence": 4, "rice": 4}, needed=3,
+        covered={"recurrence": estimate(0.75), "rice": estimate(1.0)},
+        one=estimate(0.875), one_right=estimate(1.0), both=estimate(0.0), neither=estimate(0.125),
+    )  # fmt: skip
+
+
 def evidence(splits_digest: str) -> Evidence:
     """Evidence with every part but repeats."""
     shapley = {name: estimate(0.2) for name in PAPER_VOLUMES.names}
@@ -137,6 +148,7 @@ def evidence(splits_digest: str) -> Evidence:
         audit=audit(),
         calibration=dict.fromkeys(PAPER_VOLUMES.sets, calibration()),
         abstention=dict.fromkeys(PAPER_VOLUMES.sets, abstention()),
+        conformal=dict.fromkeys(PAPER_VOLUMES.sets, conformal()),
         repeats=None,
         guards=(
             GuardResult(name="same_image", outcome="passed", found="No image occurs twice."),

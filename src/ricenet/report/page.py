@@ -93,6 +93,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "set_names": results.ordered(evidence.sets),
         "calibrated": results.ordered(evidence.calibration),
         "abstaining": results.ordered(evidence.abstention),
+        "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,

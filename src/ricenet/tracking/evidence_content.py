@@ -17,7 +17,7 @@ from ricenet.tracking.run_content import ArtifactGroup
 GATE_FOLDER = "gate"
 CALIBRATION, TEMPERATURE = "ricenet.calibration", "ricenet.temperature"
 CONFIDENCE, CONFORMAL, GATE = "ricenet.least_confidence", "ricenet.conformal", "ricenet.gate"
-"""Tags of a version: its decision threshold, those of its sets of labels, and what its gate said when it was last at hand.
+"""Tags of a version: thresholds of its decisions, and what its gate said when it was last at hand.
 
 Versions of before there was a choice of methods have a temperature alone.
 """

@@ -1,14 +1,15 @@
-"""Sets of labels that hold the true one of nine in ten patients of each label: class-conditional conformal sets.
+"""Class-conditional conformal sets: labels that hold the true one of nine in ten patients of each label.
 
 A label is in the set where its probability is at least as high as that of all but a tenth of the held-out
-subjects who have it. A set of one label is an answer, one of both says that the case could be either, an empty
-one that it is like neither. Equal sets for both labels alike, however rare one is.
+subjects who have it. A set of one label is an answer, one of both says that the case could be either, an
+empty one that it is like neither. Coverage holds for each label by itself, however rare one is.
 
 Source: class-conditional (Mondrian) conformal prediction, Vovk, Gammerman and Shafer 2005, section 4.5;
-cross-conformal prediction, Vovk 2015. Deviations: a new case is judged by the mean of the folds' probabilities,
-while those of held-out subjects come from one fold each, so that coverage is not guaranteed for every
-distribution, and lies above the level as a rule, since a mean errs less; the threshold is interpolated between
-neighbouring subjects, since to take the lower one would cover more again (benchmarks/conformal_coverage.py).
+cross-conformal prediction, Vovk 2015. Deviations: a new case is judged by the mean of the folds'
+probabilities, while those of held-out subjects come from one fold each, so that coverage is not guaranteed
+for every distribution, and lies above the level as a rule, since a mean errs less; the threshold is
+interpolated between neighbouring subjects, since to take the lower one would cover more again
+(benchmarks/conformal_coverage.py).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def label_set(p_rice: float, by: ConformalThresholds) -> tuple[str, ...] | None:
 def conformal_sets(
     p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], coverage: float
 ) -> ConformalSets:
-    """The sets of held-out subjects, each by thresholds of the other folds; and the thresholds of new cases."""
+    """The sets of held-out subjects, each by thresholds of the other folds; and thresholds of new cases."""
     thresholds = conformal_thresholds(p_rice, is_rice, coverage)
     of_label = dict(zip(LABELS, (~is_rice, is_rice), strict=True))
     cases = {label: int(subjects.sum()) for label, subjects in of_label.items()}

@@ -184,7 +184,7 @@ class Abstention(Record):
 
 
 class ConformalThresholds(Record):
-    """Which labels the set of a new case holds: RICE at this mean p_rice or above, recurrence at this or below.
+    """What the set of a new case holds: RICE at this mean p_rice or above, recurrence at this or below.
 
     coverage: share of each label's patients whose set holds it, as aimed at. None: too few held-out subjects.
     """
@@ -200,10 +200,11 @@ class ConformalThresholds(Record):
 
 
 class ConformalSets(Record):
-    """Sets of labels of held-out subjects, thresholds of each fold from the others; None where these are unknown.
+    """Sets of labels of held-out subjects, thresholds of each fold from the others; None: these are unknown.
 
-    cases: held-out subjects by label; needed: of each label at least. covered: by label, share whose set holds
-    it. one, both, neither: shares of sets by what they hold; one_right: of sets of one label, share of right ones.
+    cases: held-out subjects by label; needed: of each label at least. covered: by label, share whose set
+    holds it. one, both, neither: shares of sets by what they hold; one_right: of those of one label, the
+    share of right ones.
     """
 
     thresholds: ConformalThresholds
