@@ -23,9 +23,12 @@ from ricenet.evaluation.evidence.record import (
     ConformalSets,
     ConformalThresholds,
     Contribution,
+    DecisionCurve,
     Evidence,
     Gain,
+    NetBenefit,
     Recalibration,
+    Subgroup,
 )
 from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.intervals import Estimate
@@ -149,6 +152,31 @@ def evidence(splits_digest: str) -> Evidence:
         calibration=dict.fromkeys(PAPER_VOLUMES.sets, calibration()),
         abstention=dict.fromkeys(PAPER_VOLUMES.sets, abstention()),
         conformal=dict.fromkeys(PAPER_VOLUMES.sets, conformal()),
+        subgroups=(
+            Subgroup(
+                variable="site",
+                group="north",
+                n=5,
+                rice=4,
+                sensitivity=estimate(1.0),
+                specificity=estimate(1.0),
+                auc=None,
+            ),
+            Subgroup(
+                variable="site",
+                group="south",
+                n=3,
+                rice=0,
+                sensitivity=None,
+                specificity=estimate(1.0),
+                auc=None,
+            ),
+        ),
+        decision_curve=DecisionCurve(
+            points=tuple(
+                NetBenefit(threshold=t, model=0.5, everyone=0.5 - t, gain=estimate(t)) for t in (0.25, 0.5)
+            )
+        ),
         repeats=None,
         guards=(
             GuardResult(name="same_image", outcome="passed", found="No image occurs twice."),

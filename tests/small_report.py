@@ -165,6 +165,7 @@ PICTURES = (
     "contribution",
     "reliability",
     "coverage_risk",
+    "decision_curve",
     "flip_rates",
 )
 

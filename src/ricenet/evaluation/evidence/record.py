@@ -217,6 +217,39 @@ class ConformalSets(Record):
     neither: Estimate | None = None
 
 
+class Subgroup(Record):
+    """The best set in one group of the held-out subjects. rice: how many of the n have RICE.
+
+    None: no subject of the label; of the AUC, fewer than two of a label.
+    """
+
+    variable: str
+    group: str
+    n: int
+    rice: int
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    auc: Estimate | None
+
+
+class NetBenefit(Record):
+    """At one threshold probability. model, everyone: net benefit of the networks, of calling everyone RICE.
+
+    gain: of the networks, over the better of everyone and nobody.
+    """
+
+    threshold: float
+    model: float
+    everyone: float
+    gain: Estimate
+
+
+class DecisionCurve(Record):
+    """Net benefit of the best set, by rising threshold."""
+
+    points: tuple[NetBenefit, ...] = ()
+
+
 class Repeats(Record):
     """Other divisions into folds; none where no repetition is asked for.
 
@@ -252,6 +285,9 @@ class Evidence(Record):
     abstention: dict[str, Abstention]
     conformal: dict[str, ConformalSets] = Field(default_factory=dict)
     """By modality set; empty in records of earlier versions."""
+    subgroups: tuple[Subgroup, ...] = ()
+    """Of the best set, as the decision curve; both empty in records of earlier versions."""
+    decision_curve: DecisionCurve = DecisionCurve()
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 
