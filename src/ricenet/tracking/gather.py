@@ -13,6 +13,7 @@ from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.formats import TOLD
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
+from ricenet.tracking.descriptions import NOTE, fold_note, score_tags, set_note
 from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
 from ricenet.tracking.run_content import (
     ArtifactGroup,
@@ -27,6 +28,16 @@ from ricenet.tracking.run_content import (
     set_key,
 )
 from ricenet.training.ensemble_record import RECORD, EnsembleRecord, read_record
+
+_OF_RUNS = {
+    "macro_f1_pooled": "macro_f1_pooled",
+    "ci_low": "macro_f1_low",
+    "ci_high": "macro_f1_high",
+    "macro_f1_mean": "macro_f1_mean",
+    "macro_f1_sd": "macro_f1_sd",
+    "n": "n",
+}
+"""Numbers of metrics.json by their names in MLflow, in the order of logging."""
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
 
@@ -74,7 +85,11 @@ def set_content(project: Path, modality_set: str) -> RunContent:
         set_key=set_key(modality_set, ensemble.fold_keys),
         key=set_key(modality_set, ensemble.fold_keys),
         params=params,
-        tags=_tags(ensemble, content_digest(params), records),
+        tags={
+            **_tags(ensemble, content_digest(params), records),
+            **score_tags(work, modality_set, ensemble.digest),
+            NOTE: set_note(work, modality_set, ensemble.digest, vote),
+        },
         metrics={
             **_validation_metrics(work, modality_set),
             **evidence_metrics(work, modality_set, ensemble.digest),
@@ -133,6 +148,8 @@ def quality_content(project: Path) -> RunContent | None:
             tags={
                 "ricenet.data_digest": summary["cohort_digest"],
                 "ricenet.preprocessing_digest": summary["preprocessing_digest"],
+                NOTE: f"Quality control: {summary['subjects']} subjects, {summary['marked']} marked to "
+                f"follow up, {summary['excluded']} excluded. Its pages: `ricenet open quality`.",
             },
             metrics=counts | medians,
             artifacts=(ArtifactGroup.of_folder("quality", folder),),
@@ -166,7 +183,10 @@ def _fold_content(
         set_key=set_key(modality_set, ensemble.fold_keys),
         key=record["key"],
         params=fold_params(record),
-        tags=_tags(ensemble, content_digest(record["parameters"]), [record]),
+        tags={
+            **_tags(ensemble, content_digest(record["parameters"]), [record]),
+            NOTE: fold_note(modality_set, record, metrics),
+        },
         metrics=metrics,
         history=_read_history(folder / "history.csv"),
         artifacts=(
@@ -200,11 +220,12 @@ def evaluated(work: Path, modality_set: str) -> dict[str, Any]:
 
 
 def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
+    """MLflow's page compares runs by the metric that was logged first: so the pooled macro-F1 comes first."""
     found = evaluated(work, modality_set)
     metrics = {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        of_run: float(found[name])
+        for name, of_run in _OF_RUNS.items()
+        if name in found and math.isfinite(found[name])
     }
     if "confusion" in found:
         (tn, fp), (fn, tp) = found["confusion"]
