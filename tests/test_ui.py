@@ -12,6 +12,7 @@ from tracked_project import store_of
 from typer.testing import CliRunner
 
 from ricenet.cli import app
+from ricenet.tracking.scores_view import SHARE_KEY, TAG
 
 Started = list[tuple[str, list[str], dict[str, str]]]
 
@@ -44,7 +45,9 @@ def test_the_page_of_the_local_store_is_started_on_this_computer_only(
     outcome = CliRunner().invoke(app, ["ui", "--port", "5123"])
 
     assert outcome.exit_code == 0
-    assert f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}" in outcome.stdout
+    assert f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}/runs?" in outcome.stdout
+    assert f"&viewStateShareKey={SHARE_KEY} " in outcome.stdout
+    assert TAG in store.client().get_experiment(store.experiment_id).tags
     ((program, command, environment),) = started
     assert program == sys.executable
     assert command[1:4] == ["-m", "mlflow", "ui"]

@@ -79,7 +79,11 @@ def fold_note(modality_set: str, record: Mapping[str, Any], scores: Mapping[str,
 
 def experiment_note(work: Path) -> str:
     """The description of the experiment: what has a run, and what was found."""
-    found = [best_sentence(_evidence(work)), ""] if (work / "evidence" / "evidence.json").is_file() else []
+    found = []
+    if (work / "evidence" / "evidence.json").is_file():
+        best, of = _evidence(work).best_set, _evidence(work).sets
+        found = [f"Best of {len(of)} set(s): {best}, macro-F1 {of[best].macro_f1.text()}", ""]
+        found += [best_sentence(_evidence(work)), ""]
     return "\n".join(
         [
             *found,
