@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ricenet.config.tuned import Searched, read_tuned
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.formats import TOLD
@@ -40,6 +41,10 @@ _OF_RUNS = {
 """Numbers of metrics.json by their names in MLflow, in the order of logging."""
 
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
+
+
+SEARCHED = "ricenet.settings_searched"
+"""Tag of a set's run: how its settings were found (`ricenet.config.tuned.Searched`)."""
 
 
 def trained_sets(project: Path) -> list[str]:
@@ -79,6 +84,7 @@ def set_content(project: Path, modality_set: str) -> RunContent:
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
     vote = _vote(project, modality_set, ensemble.digest)
+    searched = searched_settings(project, modality_set)
     return RunContent(
         kind="set",
         name=modality_set,
@@ -88,6 +94,7 @@ def set_content(project: Path, modality_set: str) -> RunContent:
         tags={
             **_tags(ensemble, content_digest(params), records),
             **score_tags(work, modality_set, ensemble.digest),
+            **({} if searched is None else {SEARCHED: searched}),
             NOTE: set_note(work, modality_set, ensemble.digest, vote),
         },
         metrics={
@@ -110,6 +117,12 @@ def set_params(ensemble: EnsembleRecord, records: Sequence[Mapping[str, Any]]) -
     """The settings of a set's training, as far as its folds share them. records: of fold.json."""
     described = ensemble.model_dump(mode="json", include={"network", "preprocessing"})
     return {**common_params(records), **flat(described), "folds": str(ensemble.folds)}
+
+
+def searched_settings(project: Path, modality_set: str) -> Searched | None:
+    """How the settings of a set were found; None where nothing of a search is at hand."""
+    path = project / "work" / "tuning" / "best.json"
+    return read_tuned(path).searched(modality_set) if path.is_file() else None
 
 
 def fold_contents(project: Path, modality_set: str) -> list[RunContent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ricenet.config.tuned import Searched
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import difference
 from ricenet.evaluation.evidence.comparison import WIDER, compare
@@ -21,6 +22,11 @@ from ricenet.vocabulary import LABELS, Label
 LEAST_OF_A_LABEL = 2
 """Subjects of each label that both must have held out, for intervals by the bootstrap."""
 
+FEWEST_FOR_A_WINNER = 10
+"""Subjects of each label that both must have held out before a side is called better, whatever a test says.
+
+Of fewer, all that differ have to fall to one side; whether they would in others is not known."""
+
 FEW_OF_A_LABEL = 30
 """Below it a caution: 13 % more right answers are found in a third of cohorts with 17 of 40, and in three of
 five with 34 of 80 (benchmarks/statistics_level.py)."""
@@ -31,7 +37,7 @@ class Side:
     """One of the two. name: for people. training: key of the training, equal where nothing was changed.
 
     predictions: by the fold that held each subject out. digests: content addresses of what it was made from,
-    by name. parameters: settings as text, under dotted names.
+    by name. parameters: settings as text, under dotted names. searched: how its settings were found.
     """
 
     name: str
@@ -40,15 +46,17 @@ class Side:
     predictions: tuple[Prediction, ...]
     digests: Mapping[str, str]
     parameters: Mapping[str, str]
+    searched: Searched | None = None
 
 
 class ComparedSide(Record):
-    """A side in numbers. held_out: its subjects; scores: of those in common."""
+    """A side in numbers. held_out: its subjects; scores: of those in common. searched: None: not recorded."""
 
     name: str
     modality_set: str
     held_out: int
     scores: Scores
+    searched: Searched | None
 
 
 class RightAnswers(Record):
@@ -73,7 +81,7 @@ class Paired(Record):
 
     common: subjects of each label that both held out. only_*_held_out: those excluded. same_folds: whether
     the common ones were divided into folds alike. p_values: two-sided, of this one comparison, not corrected
-    for others; by test: macro_f1 and auc (swap tests), mcnemar. caution: empty where there are not few.
+    for others; by test: macro_f1 and auc (swap tests), mcnemar. caution: empty where nothing is to be said.
     """
 
     a: ComparedSide
@@ -124,6 +132,7 @@ def compare_two(a: Side, b: Side, seed: int, resamples: int) -> tuple[Paired, He
             modality_set=side.modality_set,
             held_out=len(side.predictions),
             scores=scores_with_intervals(held_out.p_rice[side.name], is_rice, seed, resamples),
+            searched=side.searched,
         )
         for side in (a, b)
     )
@@ -137,8 +146,10 @@ def compare_two(a: Side, b: Side, seed: int, resamples: int) -> tuple[Paired, He
         differences=_differences(held_out, tested, seed, resamples),
         p_values={"macro_f1": tested.p_macro_f1, "mcnemar": tested.p_mcnemar, "auc": tested.p_auc},
         right=right_answers(held_out, a.name, b.name),
-        verdict=verdict(tested),
-        caution=caution(common),
+        verdict=verdict(tested, held_out.least),
+        caution=" ".join(
+            text for text in (caution(common), *tuning_cautions(a.searched, b.searched)) if text
+        ),
         digests=differing(a.digests, b.digests),
         parameters=differing(a.parameters, b.parameters),
         seed=seed,
@@ -168,19 +179,27 @@ def differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Differing, ..
     return tuple(Differing(name=n, a=a.get(n), b=b.get(n)) for n in names if a.get(n) != b.get(n))
 
 
-def verdict(tested: Comparison) -> str:
-    """What follows, in words. A side counts as better where the swap test of the macro-F1 says so."""
+def verdict(tested: Comparison, least: int) -> str:
+    """What follows, in words. A side counts as better where the swap test of the macro-F1 says so.
+
+    least: subjects of the rarer label; with fewer than FEWEST_FOR_A_WINNER no side is called better.
+    """
     mcnemar = _test_sentence(tested.p_mcnemar, tested.only_a_right - tested.only_b_right)
     areas = _test_sentence(tested.p_auc, tested.auc.value)
     if not tested.auc_can_tell:
         areas = "cannot tell their areas apart, so alike do they rank these subjects"
-    return f"{_better(tested)} McNemar's exact test {mcnemar}; the test of swapped ranks {areas}."
+    return f"{_better(tested, least)} McNemar's exact test {mcnemar}; the test of swapped ranks {areas}."
 
 
-def _better(tested: Comparison) -> str:
+def _better(tested: Comparison, least: int) -> str:
     difference, p = tested.macro_f1, p_said(tested.p_macro_f1)
     alone = tested.only_a_right + tested.only_b_right
     minus = f"A's macro-F1 minus B's is {difference.text(signed=True)}"
+    if tested.differs and least < FEWEST_FOR_A_WINNER:
+        return (
+            f"No side is called better from so few: {minus} ({p}), but only {least} of the {tested.n} "
+            f"subjects have the rarer label, and {FEWEST_FOR_A_WINNER} of each are asked for."
+        )
     if tested.differs:
         better, worse = ("A", "B") if difference.value > 0 else ("B", "A")
         gain = difference.text() if better == "A" else _turned(difference).text()
@@ -210,9 +229,29 @@ def caution(common: Mapping[Label, int]) -> str:
         return ""
     return (
         f"Caution: {common[label]} subjects have {label}. So few show large differences only, and those "
-        "larger than they are: a side that is better here need not be so in others. Nothing in these "
-        "numbers tells whether a side's settings were chosen on these very subjects."
+        "larger than they are: a side that is better here need not be so in others."
     )
+
+
+def tuning_cautions(a: Searched | None, b: Searched | None) -> list[str]:
+    """What has to be said of settings that were chosen on the very subjects that judge them here."""
+    sides = {"A": a, "B": b}
+    tuned = [name for name, searched in sides.items() if searched == "same folds"]
+    unknown = [name for name, searched in sides.items() if searched is None]
+    said = []
+    if tuned:
+        favoured = f" The difference favours {tuned[0]}." if len(tuned) == 1 else ""
+        said.append(
+            f"Tuning: the settings of {' and '.join(tuned)} were searched for on these very subjects, "
+            f"without nesting, so that {'its' if len(tuned) == 1 else 'their'} scores are optimistic.{favoured} "
+            "`tuning.nested: true` gives honest ones."
+        )
+    if unknown:
+        said.append(
+            f"Whether the settings of {' and '.join(unknown)} were chosen on these very subjects is not "
+            "recorded."
+        )
+    return said
 
 
 def _test_sentence(p: float, in_favour_of_a: float) -> str:
