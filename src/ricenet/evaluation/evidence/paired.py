@@ -243,8 +243,8 @@ def tuning_cautions(a: Searched | None, b: Searched | None) -> list[str]:
         favoured = f" The difference favours {tuned[0]}." if len(tuned) == 1 else ""
         said.append(
             f"Tuning: the settings of {' and '.join(tuned)} were searched for on these very subjects, "
-            f"without nesting, so that {'its' if len(tuned) == 1 else 'their'} scores are optimistic.{favoured} "
-            "`tuning.nested: true` gives honest ones."
+            f"without nesting, so that {'its' if len(tuned) == 1 else 'their'} scores are optimistic."
+            f"{favoured} `tuning.nested: true` gives honest ones."
         )
     if unknown:
         said.append(
