@@ -21,7 +21,7 @@ def results(
 ) -> None:
     """Write subjects, cross-validated predictions, votes and a data dictionary as tables.
 
-    Holds the cohort's pseudonyms. Example: ricenet export results results.xlsx
+    Holds the cohort's pseudonyms.
     """
     from ricenet.report.results_tables import results_tables
     from ricenet.report.tables_file import write_csv_folder, write_xlsx

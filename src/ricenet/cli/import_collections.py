@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ KeyFile = Annotated[
         "--key", metavar="FILE", help="Which patient is which subject (default: OUT.key.csv beside OUT)."
     ),
 ]
-ParameterFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 
 
 def burdenko(
@@ -52,7 +52,7 @@ def burdenko(
             help="How far an event's MRI may be from its follow-up's date, if none is on it.",
         ),
     ] = 0,
-    file: ParameterFile = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params
@@ -90,7 +90,7 @@ def cfb_gbm(
             "--weak-labels", help="Write the weak labels as labels; never quote an accuracy on them."
         ),
     ] = False,
-    file: ParameterFile = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ricenet.cli.import_collections import burdenko, cfb_gbm
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def dicom(
     ],
     clinical: ClinicalFile = None,
     key: KeyFile = None,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
     unmatched_ok: UnmatchedOk = False,
 ) -> None:
     """Import MRI and dose from DICOM; the first call proposes the map, the second imports (docs/import.md).

@@ -11,6 +11,7 @@ from ricenet.cli.check import check
 from ricenet.cli.cohort import cohort_app
 from ricenet.cli.compare import compare
 from ricenet.cli.doctor import doctor
+from ricenet.cli.examples import add_examples
 from ricenet.cli.explain import explain
 from ricenet.cli.export import export_app
 from ricenet.cli.imports import import_app
@@ -38,6 +39,7 @@ for command in (check, compare, doctor, explain, phantom, predict_cohort, promot
     app.command()(command)
 app.command("open")(open_page)
 app.command(context_settings=OWN_OPTIONS)(predict)
+add_examples(app)
 
 
 def _show_version(asked: bool) -> None:

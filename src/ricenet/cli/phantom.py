@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 
@@ -23,7 +24,7 @@ def phantom(
         bool,
         typer.Option("--dicom", help="Write an archive's export in DICOM instead, to practise the import."),
     ] = False,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Write a synthetic cohort with a documented cause and its ground truth (docs/phantom.md)."""
     from ricenet.config.params import read_params

@@ -24,7 +24,7 @@ def status(
 ) -> None:
     """Show what has run, what is out of date, the result, the champion, the last look at the test set.
 
-    Ends with the command that leads on. Example: ricenet status --fast
+    Ends with the command that leads on.
     """
     from ricenet.report.status import status_lines
 
@@ -38,10 +38,7 @@ def open_page(
     page: Annotated[Literal["report", "quality", "explain", "ui"], typer.Argument(help="Which page.")],
     print_only: Annotated[bool, typer.Option("--print", help="Print where it is; open nothing.")] = False,
 ) -> None:
-    """Open the report, the quality pages, the explanations, or MLflow's page, in the browser.
-
-    Example: ricenet open report
-    """
+    """Open the report, the quality pages, the explanations, or MLflow's page, in the browser."""
     from ricenet.cli.ui import ui
     from ricenet.report.status import PAGES, page_of
     from ricenet.runtime.errors import ResultError

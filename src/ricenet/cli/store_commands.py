@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import DryRun
 from ricenet.cli.running import mendable_errors
 
 store_app = typer.Typer(no_args_is_help=True, help="Look after the results that are kept between runs.")
@@ -17,7 +18,7 @@ def gc(
     older_than_days: Annotated[
         float, typer.Option(min=0, help="Keep what was made within so many days.")
     ] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete results that no stage's last run used, and what killed runs left behind.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile, Port
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    port: Port = 5000,
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Start MLflow's page on this computer: modality sets by macro-F1, with interval, AUC and gate.
 
