@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,8 @@ def add(
         ignored = root.with_name(".gitignore")
         files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), ".dvc/config", "params.yaml"]
         mend = "  correct what the warnings name\n" if forbidden else ""
-        typer.echo(f"Next:\n{mend}  git add {' '.join(map(str, files))}\n  dvc repro")
+        typer.echo(f"To keep in git:\n  git add {shlex.join(map(str, files))}")
+        typer.echo(f"Next:\n{mend}  dvc repro")
 
 
 @cohort_app.command("summary")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,12 @@ def cfb_gbm(
 def _report(imported: ImportedCollection, output: Path) -> None:
     # a patient whose files cannot be used is reported and no failure: the archive's files are as they are
     typer.echo(imported.text())
-    typer.echo(f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}")
+    typer.echo(cohort_next(output))
+
+
+def cohort_next(output: Path) -> str:
+    """What follows an import: `cohort add` checks all that `check` does, before it changes anything."""
+    return f"Next:\n  {shlex.join(['ricenet', 'cohort', 'add', str(output)])}"
 
 
 def _beside(output: Path) -> Path:

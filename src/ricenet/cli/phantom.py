@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -58,3 +59,13 @@ def phantom(
             workers=params.execution.workers,
         )
         typer.echo(f"{count} synthetic {what} in {folder}")
+        typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
+
+
+def _what_follows(folder: Path, dicom: bool) -> str:
+    """The import of an export, which belongs outside the project as a real one does; else the check."""
+    if not dicom:
+        return shlex.join(["ricenet", "check", str(folder)])
+    table, map_file = folder / "clinical.csv", folder.with_name(f"{folder.name}-map.csv")
+    words = ["ricenet", "import", "dicom", str(folder), "data/mine", "--map", str(map_file)]
+    return shlex.join([*words, "--clinical", str(table)])

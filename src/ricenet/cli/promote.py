@@ -80,4 +80,16 @@ def _promoted(
         # the newest one may be of other settings, to which the project has since turned back
         version = version_at_hand(project, store, prefix, modality_set)
     champion = promotion.promote_through_gate(gate, modality_set, version, reason)
-    return f"{champion} is now the champion; `dvc repro` lets it vote on the test set"
+    return (
+        f"{champion} is now the champion; `dvc repro` lets it vote on the test set\n"
+        f"Next:\n  dvc repro\n  {_prediction(params, modality_set)}"
+    )
+
+
+def _prediction(params: Params, modality_set: str) -> str:
+    """A prediction by its champion, with what a case has to have."""
+    from ricenet.vocabulary import volumes_and_recipe
+
+    members = params.volumes.members(volumes_and_recipe(modality_set)[0])
+    needed = [spec.name for spec in params.volumes if spec.required or spec in members]
+    return " ".join(["ricenet predict", *(f"--volume {name}=FILE" for name in needed)])

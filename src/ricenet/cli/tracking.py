@@ -82,8 +82,12 @@ def _server_settings(**options: object) -> ServerSettings:
         return ServerSettings.model_validate(options)
     except ValidationError as error:
         # the input is left out: an address may hold a password
-        found = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
+        found = [f"{_option(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
         raise ParamsError("ricenet tracking start", found) from None
+
+
+def _option(setting: str) -> str:
+    return "--allowed-host" if setting == "allowed_hosts" else f"--{setting.replace('_', '-')}"
 
 
 def _by_commas(names: str | None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.splits import read_splits
+from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence
 from ricenet.inference.test_ledger import ledger_path, read_ledger
 from ricenet.report.sentences import best_sentence, gate_text
@@ -45,10 +46,17 @@ def next_step(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str
     if changed:
         return "`dvc repro` brings everything up to date"
     if not _champion_digests(project):
-        return (
-            "`ricenet open report` and `ricenet open ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
-        )
+        return _promotion(project)
     return "`ricenet open report`; `ricenet predict` answers new cases"
+
+
+def _promotion(project: Path) -> str:
+    """What to do where nothing is promoted: the best set, unless the gate would refuse it."""
+    best = Evidence.read(project / EVIDENCE_FILE, "evidence").best_set
+    record = project / EVIDENCE_FILE.parent / "gate" / f"{best}.json"
+    if record.is_file() and (failed := failed_conditions(GateRecord.read(record, "evidence"))):
+        return f"`ricenet open report`; the gate would refuse the best set, {best}: {failed[0]}"
+    return f"`ricenet open report`, then `ricenet promote {best}`, or another set of `ricenet open ui`"
 
 
 def page_of(project: Path, name: str) -> Path | None:

@@ -150,7 +150,7 @@ def _refused(uri: str, error: Exception) -> str:
     if status == 403 and "Invalid Host header" in text:
         return (
             "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
-            "let it allow this one: `ricenet tracking start --allowed-hosts NAME`"
+            "let it allow this one: `ricenet tracking start --allowed-host NAME`"
         )
     if status == 403:
         return (
