@@ -47,6 +47,11 @@ def test_what_dvc_would_run_again_is_named_with_its_reason(project: Path) -> Non
     assert told["next"].startswith("`dvc repro`")
 
 
+def test_of_many_stages_that_are_out_of_date_the_first_has_its_reason(project: Path) -> None:
+    told = dict(status_lines(project, {"check_cohort": ["data/mine"], "split": ["work"], "train": ["work"]}))
+    assert "out of date: check_cohort (data/mine), and with it split, train" in told["stages"]
+
+
 def test_nothing_is_called_up_to_date_that_was_not_asked(project: Path) -> None:
     said = ricenet("status", "--fast").output
     assert "up to date" not in said
@@ -99,9 +104,20 @@ def test_a_folder_that_dvc_does_not_know_is_said_to_be_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "work").mkdir()
     answer = ricenet("status")
     assert answer.exit_code == 1
     assert "--fast" in answer.stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--fast"), ("open", "report")])
+def test_outside_a_project_it_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = ricenet(*words)
+    assert answer.exit_code == 1
+    assert "no project here" in answer.stderr
 
 
 def test_pages_are_found_or_said_to_be_missing(project: Path) -> None:

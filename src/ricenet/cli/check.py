@@ -68,10 +68,18 @@ def declared_cohort(
 
     Outside a project, a folder that is given is taken for the paper's volumes.
     """
+    from ricenet.cohort.layout import is_there
     from ricenet.config.params import read_params
+    from ricenet.runtime.errors import CohortError
+    from ricenet.tracking.registry import DEMO_COHORT
     from ricenet.vocabulary import PAPER_VOLUMES
 
     if folder is not None and file == PARAMS and not file.is_file():
         return folder, PAPER_VOLUMES, ()
     params = read_params(file)
+    if folder is None and params.cohort.root == DEMO_COHORT and not is_there(Path(DEMO_COHORT)):
+        raise CohortError(
+            f"{DEMO_COHORT} is not there yet: `dvc repro` makes it. To look at another cohort, name its "
+            "folder"
+        )
     return folder or Path(params.cohort.root), params.volumes, params.variables

@@ -45,7 +45,10 @@ VariableValues = Annotated[
 PrescriptionGy = Annotated[
     float | None,
     typer.Option(
-        "--prescription", metavar="GY", help="Prescribed dose of the course, checked with the dose."
+        "--prescription",
+        min=0.01,
+        metavar="GY",
+        help="Prescribed dose of the course, checked with the dose.",
     ),
 ]
 OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -58,7 +61,7 @@ def predict(
     variable: VariableValues = None,
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
+        typer.Option(min=1, metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
     ] = None,
     dose_of: Annotated[
         Literal["course", "fraction"] | None,

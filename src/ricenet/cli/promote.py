@@ -23,7 +23,7 @@ def promote(
         ),
     ],
     version: Annotated[
-        int | None, typer.Option(help="Version of its registered model; default: the newest.")
+        int | None, typer.Option(min=1, help="Version of its registered model; default: the newest.")
     ] = None,
     if_none: Annotated[
         bool, typer.Option("--if-none", help="Do nothing where any champion fits the data at hand.")

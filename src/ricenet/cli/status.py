@@ -29,6 +29,7 @@ def status(
     from ricenet.report.status import status_lines
 
     with mendable_errors():
+        require_project(Path())
         changed = None if fast else out_of_date(Path())
         for what, text in status_lines(Path(), changed):
             typer.echo(f"{what + ':':<10}{text}")
@@ -47,12 +48,23 @@ def open_page(
         ui()
         return
     with mendable_errors():
+        require_project(Path())
         found = page_of(Path(), page)
         if found is None:
             raise ResultError(f"{PAGES[page]} is not there yet: `dvc repro {page}` makes it")
         typer.echo(str(found))
         if not print_only and not webbrowser.open(found.absolute().as_uri()):
             typer.echo("no browser was found: open the file yourself", err=True)
+
+
+def require_project(folder: Path) -> None:
+    """Raise ResultError where a folder holds neither the project's files nor its results."""
+    from ricenet.runtime.errors import ResultError
+
+    if not any((folder / name).exists() for name in ("params.yaml", "dvc.yaml", "work")):
+        raise ResultError(
+            "no project here: params.yaml, dvc.yaml and work/ are missing. Change into the project's folder"
+        )
 
 
 def out_of_date(project: Path) -> dict[str, list[str]]:

@@ -38,9 +38,11 @@ def gc(
 @store_app.command("share")
 def share() -> None:
     """Hold files that DVC's cache has too once, as hard links: those of the store and of the local MLflow."""
+    from ricenet.cli.status import require_project
     from ricenet.runtime.store_share import share_with_cache
 
     with mendable_errors():
+        require_project(Path())
         typer.echo(f"{share_with_cache(Path()) / 1e6:.1f} MB freed")
 
 

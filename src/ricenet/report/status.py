@@ -42,7 +42,10 @@ def status_lines(project: Path, changed: Mapping[str, Sequence[str]] | None) -> 
 def next_step(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
     """The command that leads on."""
     if not _is_file(project, EVIDENCE_FILE):
-        return "`dvc repro` runs the protocol; `ricenet check COHORT` looks at your own cohort first"
+        return (
+            "`dvc repro` runs the protocol on the cohort of params.yaml; for your own patients first "
+            "`ricenet import dicom`, or `ricenet cohort add COHORT`"
+        )
     if changed:
         return "`dvc repro` brings everything up to date"
     if not _champion_digests(project):
@@ -85,8 +88,9 @@ def _stages(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
         return (
             f"{text}; {'DVC was not asked what is out of date' if changed is None else 'all are up to date'}"
         )
-    lines = [f"{name} ({', '.join(why)})" for name, why in changed.items()]
-    return f"{text}; out of date: {'; '.join(lines)}"
+    first, *others = changed
+    following = f", and with it {', '.join(others)}" if others else ""
+    return f"{text}; out of date: {first} ({', '.join(changed[first])}){following}"
 
 
 def _result(project: Path) -> str:
@@ -114,7 +118,7 @@ def _last_evaluation(project: Path) -> str:
     last = rows[-1]
     return (
         f"evaluation {last.evaluation} on {last.utc}: {last.modality_set} (digest {last.digest12}), macro-F1 "
-        f"{last.macro_f1} of {last.n} subjects, gate {gate_text(last.gate)}"
+        f"{float(last.macro_f1):.2f} of {last.n} subjects, gate {gate_text(last.gate)}"
     )
 
 
