@@ -143,13 +143,13 @@ def test_a_wrong_file_or_folder_is_told_without_a_traceback(
     require_told(said_of(command, make(tmp_path)), command)
 
 
-@pytest.mark.parametrize(
-    "command", [name for name, words in ARGUMENTS.items() if "THERE" not in "".join(words)]
-)
+@pytest.mark.parametrize("command", ["compare", "explain", "export results", "open", "promote", "store gc"])
 @pytest.mark.usefixtures("project")
 def test_a_project_without_results_is_told_what_makes_them(tmp_path: Path, command: str) -> None:
-    if command not in ("status", "doctor", "store times"):
-        require_told(said_of(command, tmp_path), command)
+    result = said_of(command, tmp_path)
+
+    require_told(result, command)
+    assert "dvc repro" in result.output
 
 
 def require_told(result: Result, command: str) -> None:
@@ -190,13 +190,12 @@ VALUES = [
     ("predict --volume dose=x --volume dose=y", "dose is given twice"),
     ("predict --volume dose=x --fractions -1", "--fractions"),
     ("predict --volume dose=x --prescription -60", "--prescription"),
-    ("predict --volume dose=x --prescription nan", "--prescription"),
     ("predict --volume dose=x --model nothing", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
     ("predict-cohort x --output .", "is a folder; name the table"),
     ("tracking start --port -1", "--port"),
     ("tracking start --workers 0", "--workers"),
     ("tracking start --database oracle", "--database"),
-    ("export results x.docx", ""),
+    ("export results x.docx", "splits.json is missing"),
     ("cohort add . --name a/b", "a/b"),
     ("nothing", "No such command"),
     ("compare dose event --nothing", "--nothing"),
