@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from ricenet.cli import app, run_stage
-from ricenet.cli.examples import EXAMPLES
+from ricenet.cli.help_texts import EXAMPLES, PANELS
 from ricenet.cli.options import complete_sets
 from ricenet.config.params import read_params
 
@@ -180,6 +180,25 @@ def test_an_option_of_several_commands_says_the_same_in_each(option: str) -> Non
     of_commands = options()[option].values()
     assert len(of_commands) > 1
     assert len({(param.help, param.metavar) for param in of_commands}) == 1
+
+
+def test_every_argument_has_a_name_in_capitals_and_says_what_it_is() -> None:
+    for words in commands():
+        at: Any = typer.main.get_command(app)
+        for word in words:
+            at = at.commands[word]
+        for param in at.params:
+            if param.param_type_name == "argument":
+                assert param.help and param.metavar and param.metavar.upper() == param.metavar, words
+
+
+def test_the_list_of_commands_is_sorted_by_what_they_are_for() -> None:
+    names = [command[0] for command in commands()]
+    placed = [name for panel in PANELS.values() for name in panel]
+    assert sorted(placed) == sorted(set(names))
+    said = CliRunner().invoke(app, ["--help"]).output
+    assert all(panel in said for panel in PANELS)
+    assert "Further commands" not in said
 
 
 def test_every_option_says_what_it_is() -> None:

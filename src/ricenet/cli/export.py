@@ -16,7 +16,7 @@ export_app = typer.Typer(no_args_is_help=True, help="Write results in the format
 def results(
     output: Annotated[
         Path,
-        typer.Argument(help="A spreadsheet (.xlsx), or a folder for one .csv a table.", metavar="OUTPUT"),
+        typer.Argument(help="A spreadsheet (.xlsx), or a folder for one .csv a table.", metavar="OUT"),
     ],
 ) -> None:
     """Write subjects, cross-validated predictions, votes and a data dictionary as tables.

@@ -27,8 +27,9 @@ def use(
     preset: Annotated[
         str,
         typer.Argument(
+            metavar="PRESET",
             help="demo (minutes on two cores), paper (224 cubed, 800 epochs), or small_cohort (a recipe for "
-            "some dozens of patients)."
+            "some dozens of patients).",
         ),
     ],
     file: ParamsFile = PARAMS,

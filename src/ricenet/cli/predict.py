@@ -23,6 +23,7 @@ ModelUri = Annotated[
     str | None,
     typer.Option(
         "--model",
+        metavar="MODEL",
         help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
@@ -110,7 +111,10 @@ def predict(
 def predict_cohort(
     folder: Annotated[
         Path,
-        typer.Argument(help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables."),
+        typer.Argument(
+            metavar="COHORT",
+            help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables.",
+        ),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The table to write (.tsv).")],
     model: ModelUri = None,

@@ -18,6 +18,7 @@ def promote(
     modality_set: Annotated[
         str,
         typer.Argument(
+            metavar="MODALITY_SET",
             help="Such as post_op+dose; or best: the highest pooled macro-F1, as in the report.",
             autocompletion=lambda incomplete: complete_sets(incomplete, "best"),
         ),

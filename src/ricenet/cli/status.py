@@ -36,7 +36,9 @@ def status(
 
 
 def open_page(
-    page: Annotated[Literal["report", "quality", "explain", "ui"], typer.Argument(help="Which page.")],
+    page: Annotated[
+        Literal["report", "quality", "explain", "ui"], typer.Argument(metavar="PAGE", help="Which page.")
+    ],
     print_only: Annotated[bool, typer.Option("--print", help="Print where it is; open nothing.")] = False,
 ) -> None:
     """Open the report, the quality pages, the explanations, or MLflow's page, in the browser."""

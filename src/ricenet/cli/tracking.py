@@ -101,7 +101,7 @@ def _say_ready(address: str) -> None:
 
 @tracking_app.command("backup")
 def backup(
-    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     folder: Folder = DEFAULT,
 ) -> None:
     """Write a backup of the server, which may run meanwhile: databases, users, files, a manifest."""
@@ -117,7 +117,7 @@ def backup(
 
 @tracking_app.command("restore")
 def restore(
-    backup: Annotated[Path, typer.Argument(help="What `ricenet tracking backup` wrote.")],
+    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `ricenet tracking backup` wrote.")],
     folder: Folder = DEFAULT,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let it take the place of what is in the folder.")

@@ -1,7 +1,8 @@
-"""Examples at the end of each command's help, and all that is missing told at once."""
+"""What every command's help has: examples, a place in the list, and all that is missing told at once."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,7 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ricenet phantom ../export --dicom",
     ),
     "predict": (
-        "ricenet predict --volume dose=dose.nii.gz",
+        "ricenet predict --volume post_op=a.nii.gz --volume event=b.nii.gz --volume dose=rt",
         "ricenet predict --post-op post_op.nii.gz --event event.nii.gz --dose rt --prescription 60",
     ),
     "predict-cohort": ("ricenet predict-cohort data/new --output predictions.tsv",),
@@ -50,6 +51,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ui": ("ricenet ui --port 5001",),
 }
 """By a command's words, what may be typed as it stands."""
+
+
+PANELS = {
+    "Patients": ("import", "check", "cohort", "phantom"),
+    "The project": ("status", "params", "doctor", "store", "tracking"),
+    "Results": ("open", "ui", "compare", "explain", "export"),
+    "Models": ("promote", "predict", "predict-cohort", "serve"),
+}
+"""Commands and groups by the panel of the list in which they stand."""
 
 
 class MissingParameters(typer.BadParameter):
@@ -83,19 +93,32 @@ def _told(missing: list[Any]) -> str:
     return "\n".join(["Missing:", *lines])
 
 
-def add_examples(app: typer.Typer) -> None:
-    """Give every command of an application its examples, and the class that tells all that is missing."""
+def complete_help(app: typer.Typer) -> None:
+    """Give every command of an application its examples, panel and class, and its text unbroken lines."""
     for words, command in _commands(app, ""):
         command.cls = Command
+        command.help = _unbroken(inspect.getdoc(command.callback) or "")
         if words in EXAMPLES:
             title = "Example:" if len(EXAMPLES[words]) == 1 else "Examples:"
             command.epilog = "\n\n".join([title, *EXAMPLES[words]])
 
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
+    for entry in (*app.registered_commands, *app.registered_groups):
+        entry.rich_help_panel = panels.get(_name(entry), "Further commands")
+
+
+def _unbroken(text: str) -> str:
+    """Paragraphs of one line each, for a screen of any width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _name(entry: Any) -> str:
+    return str(entry.name or entry.callback.__name__.replace("_", "-"))
+
 
 def _commands(app: typer.Typer, above: str) -> Iterator[tuple[str, Any]]:
     for command in app.registered_commands:
-        name = command.name or str(getattr(command.callback, "__name__", "")).replace("_", "-")
-        yield f"{above}{name}", command
+        yield f"{above}{_name(command)}", command
     for group in app.registered_groups:
         if group.typer_instance is not None:
             yield from _commands(group.typer_instance, f"{above}{group.name} ")
