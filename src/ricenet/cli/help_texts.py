@@ -103,7 +103,8 @@ def complete_help(app: typer.Typer) -> None:
             command.epilog = "\n\n".join([title, *EXAMPLES[words]])
 
     panels = {name: panel for panel, names in PANELS.items() for name in names}
-    for entry in (*app.registered_commands, *app.registered_groups):
+    entries: list[Any] = [*app.registered_commands, *app.registered_groups]
+    for entry in entries:
         entry.rich_help_panel = panels.get(_name(entry), "Further commands")
 
 

@@ -41,7 +41,7 @@ def open_page(
     ],
     print_only: Annotated[bool, typer.Option("--print", help="Print where it is; open nothing.")] = False,
 ) -> None:
-    """Open the report, the quality pages, the explanations, or MLflow's page, in the browser."""
+    """Open the report, the quality pages or the explanations in the browser; `ui` starts MLflow's page."""
     from ricenet.cli.ui import ui
     from ricenet.report.status import PAGES, page_of
     from ricenet.runtime.errors import ResultError

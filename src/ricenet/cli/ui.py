@@ -25,14 +25,16 @@ def ui(
     from ricenet.tracking.address import chosen_uri, is_server
     from ricenet.tracking.connection import mlflow_errors, open_store
     from ricenet.tracking.scores_view import page_of, share_view
+    from ricenet.tracking.server.start import require_port
 
     log_to_stderr()
     with mendable_errors():
         params = read_params(file).tracking
         uri = chosen_uri(params.uri)
-        if is_server(uri):
+        if uri is not None and is_server(uri):
             typer.echo(f"MLflow UI: {_page_of_server(uri, params.experiment)}")
             return
+        require_port("127.0.0.1", port)
         store = open_store(Path(), params.uri, params.experiment)
         with mlflow_errors(store.uri):
             share_view(store)
