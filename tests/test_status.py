@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from registered_project import Registered
 from small_report import write_ledger, write_project, write_vote
 from typer.testing import CliRunner, Result
 
@@ -65,6 +66,26 @@ def test_without_a_champion_promotion_is_next_and_with_one_prediction(project: P
     assert "ricenet predict" in next_step(project, {})
 
 
+def test_a_promotion_since_the_last_run_is_told(project: Path) -> None:
+    write_json(project / "work/champions.json", {})
+    told = dict(status_lines(project, {}, {"dose": "ab" * 32}))
+    assert told["champion"] == "dose (digest abababababab)"
+    assert told["next"].startswith("`dvc repro` lets the new champion vote")
+
+
+def test_champions_are_those_of_the_store(registered: Registered) -> None:
+    assert command.promoted_now() == {}
+    registered.move_alias(2)
+    assert command.promoted_now() == {"dose": registered.versions("dose")[1].digest}
+
+
+def test_without_a_store_no_champion_is_known(project: Path) -> None:
+    assert command.promoted_now() is None
+    write_text(project / "params.yaml", (Path(__file__).parents[1] / "params.yaml").read_text())
+    assert command.promoted_now() is None
+    assert not (project / "mlflow").exists()
+
+
 def test_the_last_look_at_the_test_set_is_told(project: Path) -> None:
     write_vote(project)
     write_ledger(project)
@@ -98,6 +119,16 @@ def test_dvcs_answer_is_read_as_stages_and_places(
     done = subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: done)
     assert command.out_of_date(Path()) == expected
+
+
+def test_stages_that_are_out_of_date_come_in_the_pipelines_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "dvc.yaml", "stages:\n  split:\n    cmd: a\n  train:\n    cmd: b\n")
+    answer = '{"train": ["a"], "split": ["b"], "data.dvc": ["c"]}'
+    done = subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: done)
+    assert list(command.out_of_date(tmp_path)) == ["data.dvc", "split", "train"]
 
 
 def test_a_folder_that_dvc_does_not_know_is_said_to_be_one(

@@ -120,5 +120,5 @@ def test_a_set_that_the_gate_refuses_is_not_told_to_be_promoted(
 
     said = next_step(copy, {})
 
-    assert "the gate would refuse the best set" in said and "chance" in said
+    assert "the gate refuses the best set" in said and "chance" in said
     assert "ricenet promote" not in said

@@ -31,7 +31,8 @@ def status(
     with mendable_errors():
         require_project(Path())
         changed = None if fast else out_of_date(Path())
-        for what, text in status_lines(Path(), changed):
+        promoted = None if fast else promoted_now()
+        for what, text in status_lines(Path(), changed, promoted):
             typer.echo(f"{what + ':':<10}{text}")
 
 
@@ -70,13 +71,15 @@ def require_project(folder: Path) -> None:
 
 
 def out_of_date(project: Path) -> dict[str, list[str]]:
-    """By stage, what changed since it ran, as DVC sees it; without the stages that run every time.
+    """By stage, in the pipeline's order, what changed since it ran; without the stages that run every time.
 
     Raises ResultError: DVC cannot say.
     """
     from ricenet.runtime.errors import ResultError
+    from ricenet.runtime.project_health import stages_of
 
-    asked = [sys.executable, "-m", "dvc", "status", "--json"]
+    # what `dvc repro` looks at, not the demo's cohort where the project uses another
+    asked = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", "dvc.yaml"]
     done = subprocess.run(asked, cwd=project, capture_output=True, text=True, check=False)
     try:
         found: dict[str, list[Any]] = json.loads(done.stdout)
@@ -89,7 +92,32 @@ def out_of_date(project: Path) -> dict[str, list[str]]:
     reasons = {
         stage: [_words(one) for one in changes if one != EVERY_TIME] for stage, changes in found.items()
     }
-    return {stage: why for stage, why in reasons.items() if why}
+    order = {stage: place for place, stage in enumerate(stages_of(project / "dvc.yaml"))}
+    changed = sorted((stage for stage, why in reasons.items() if why), key=lambda one: order.get(one, -1))
+    return {stage: reasons[stage] for stage in changed}
+
+
+def promoted_now() -> dict[str, str] | None:
+    """Modality set -> the champion's digest as MLflow has it; None where it has no store, or no answer."""
+    from ricenet.config.params import PARAMS_FILE, read_params
+    from ricenet.runtime.errors import RegistryError
+    from ricenet.tracking.address import chosen_uri
+
+    if not PARAMS_FILE.is_file():
+        return None
+    tracking = read_params().tracking
+    if chosen_uri(tracking.uri) is None and not Path("mlflow/mlflow.db").is_file():
+        return None
+    from ricenet.tracking.connection import open_store
+    from ricenet.tracking.registry import champions
+
+    try:
+        store = open_store(Path(), tracking.uri, tracking.experiment)
+        found = champions(store, tracking.model_prefix)
+    except RegistryError as error:
+        typer.echo(f"note: {error}", err=True)
+        return None
+    return {name: champion.digest for name, champion in found.items()}
 
 
 def _words(change: Any) -> str:
