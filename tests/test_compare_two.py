@@ -10,8 +10,9 @@ import pytest
 from ricenet.cli.comparison_text import aligned, parts, plain
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.evidence.comparison_figure import comparison_figure
-from ricenet.evaluation.evidence.paired import Side, caution, compare_two, verdict
+from ricenet.evaluation.evidence.paired import Side, compare_two
 from ricenet.evaluation.evidence.record import Comparison
+from ricenet.evaluation.evidence.verdict import caution, verdict
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction

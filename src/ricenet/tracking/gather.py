@@ -10,7 +10,7 @@ from typing import Any
 
 from ricenet.config.tuned import Searched, read_tuned
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.files import content_digest
 from ricenet.runtime.formats import TOLD
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
@@ -137,36 +137,6 @@ def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
             _fold_content(project, ensemble, record, {"macro_f1": scores[k]} if k < len(scores) else {})
             for k, record in enumerate(read_records(project, ensemble))
         ]
-
-
-def quality_content(project: Path) -> RunContent | None:
-    """The run of quality control: its pages and tables, the group's medians; None where there is none yet.
-
-    Other measures or other limits make another run; pages that only look different do not.
-    """
-    folder = project / "work" / "quality"
-    if not (folder / "summary.json").is_file():
-        return None
-    with made_by("quality"):
-        summary = read_json(folder / "summary.json")
-        key = content_digest({"quality": summary["digest"]})
-        counts = {name: float(summary[name]) for name in ("subjects", "marked", "excluded")}
-        medians = {f"median_{name}": float(value) for name, value in summary["medians"].items()}
-        return RunContent(
-            kind="quality",
-            name="quality",
-            set_key=key,
-            key=key,
-            params=flat(summary["limits"]),
-            tags={
-                "ricenet.data_digest": summary["cohort_digest"],
-                "ricenet.preprocessing_digest": summary["preprocessing_digest"],
-                NOTE: f"Quality control: {summary['subjects']} subjects, {summary['marked']} marked to "
-                f"follow up, {summary['excluded']} excluded. Its pages: `ricenet open quality`.",
-            },
-            metrics=counts | medians,
-            artifacts=(ArtifactGroup.of_folder("quality", folder),),
-        )
 
 
 def read_records(project: Path, ensemble: EnsembleRecord) -> list[dict[str, Any]]:

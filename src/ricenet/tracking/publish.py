@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
 from ricenet.tracking.descriptions import NOTE, experiment_note
-from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets, vote_metrics
+from ricenet.tracking.gather import fold_contents, set_content, trained_sets, vote_metrics
+from ricenet.tracking.quality_run import quality_content
 from ricenet.tracking.run_content import RunContent
 from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
 from ricenet.tracking.scores_view import set_experiment_tag, share_view
