@@ -13,6 +13,7 @@ from ricenet.cli.compare import compare
 from ricenet.cli.doctor import doctor
 from ricenet.cli.explain import explain
 from ricenet.cli.export import export_app
+from ricenet.cli.help_texts import complete_help
 from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
@@ -26,6 +27,7 @@ from ricenet.cli.ui import ui
 
 app = typer.Typer(
     no_args_is_help=True,
+    epilog="`ricenet status` says where the project stands and what comes next.",
     pretty_exceptions_enable=False,
 )
 app.add_typer(params_app, name="params")
@@ -38,6 +40,7 @@ for command in (check, compare, doctor, explain, phantom, predict_cohort, promot
     app.command()(command)
 app.command("open")(open_page)
 app.command(context_settings=OWN_OPTIONS)(predict)
+complete_help(app)
 
 
 def _show_version(asked: bool) -> None:

@@ -23,6 +23,7 @@ ModelUri = Annotated[
     str | None,
     typer.Option(
         "--model",
+        metavar="MODEL",
         help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
@@ -45,7 +46,10 @@ VariableValues = Annotated[
 PrescriptionGy = Annotated[
     float | None,
     typer.Option(
-        "--prescription", metavar="GY", help="Prescribed dose of the course, checked with the dose."
+        "--prescription",
+        min=0.01,
+        metavar="GY",
+        help="Prescribed dose of the course, checked with the dose.",
     ),
 ]
 OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -58,7 +62,7 @@ def predict(
     variable: VariableValues = None,
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
+        typer.Option(min=1, metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
     ] = None,
     dose_of: Annotated[
         Literal["course", "fraction"] | None,
@@ -107,7 +111,10 @@ def predict(
 def predict_cohort(
     folder: Annotated[
         Path,
-        typer.Argument(help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables."),
+        typer.Argument(
+            metavar="COHORT",
+            help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables.",
+        ),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The table to write (.tsv).")],
     model: ModelUri = None,
