@@ -128,9 +128,10 @@ class HeldObjects:
         ]
         if not level:
             return multipart(*(content for _, content in held))
-        groups: dict[str, list[Dataset]] = {}
-        for one, _ in held:
-            groups.setdefault(one[keys[level]].value, []).append(one)
+        groups: dict[object, list[Dataset]] = {}
+        for number, (one, _) in enumerate(held):
+            # an object that is there twice is listed twice
+            groups.setdefault(number if level == "instances" else one[keys[level]].value, []).append(one)
         start = int(query.get("offset", 0)) if self.takes_offset else 0
         return found(*[self._listed(level, group) for group in groups.values()][start : start + self.page])
 

@@ -85,10 +85,7 @@ def _listed(pacs: Pacs, patient: ListedPatient) -> PatientListing:
             if series.modality and series.modality not in NEEDED:
                 listing.left_out[series.modality] += 1
                 continue
-            sop_uids = objects_of(pacs, series)
-            listing.series.append(
-                WantedSeries(series, sop_uids, max(0, (series.objects or 0) - len(sop_uids)))
-            )
+            listing.series.append(WantedSeries(series, *objects_of(pacs, series)))
     there = {one.series.modality for one in listing.series}
     if "" not in there:
         listing.remarks += [

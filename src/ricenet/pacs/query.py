@@ -60,7 +60,7 @@ def studies_of(pacs: Pacs, patient_id: str) -> tuple[ListedStudy, ...]:
 
     return tuple(
         ListedStudy(uid, _text(one, _PATIENT_ID), _day(one), _count(one, _SERIES_IN_STUDY))
-        for uid, one in _found(pacs, search, _STUDY_UID, None).items()
+        for uid, one in _found(pacs, search, _STUDY_UID, None)[0].items()
     )
 
 
@@ -73,37 +73,43 @@ def series_of(pacs: Pacs, study: ListedStudy) -> tuple[ListedSeries, ...]:
 
     return tuple(
         ListedSeries(study.uid, uid, _text(one, _MODALITY).upper(), _count(one, _OBJECTS_IN_SERIES))
-        for uid, one in _found(pacs, search, _SERIES_UID, study.series).items()
+        for uid, one in _found(pacs, search, _SERIES_UID, study.series)[0].items()
     )
 
 
-def objects_of(pacs: Pacs, series: ListedSeries) -> tuple[str, ...]:
-    """SOPInstanceUIDs of a series, each once. Raises PacsError: as `studies_of`."""
+def objects_of(pacs: Pacs, series: ListedSeries) -> tuple[tuple[str, ...], int]:
+    """SOPInstanceUIDs of a series, each once; and how many more objects the PACS counts than it lists.
+
+    Raises PacsError: as `studies_of`.
+    """
 
     def search(offset: int | None) -> Sequence[Dataset]:
         return pacs.client.search_for_instances(series.study_uid, series.uid, offset=offset)
 
-    return tuple(_found(pacs, search, _SOP_UID, series.objects))
+    found, listed = _found(pacs, search, _SOP_UID, series.objects)
+    return tuple(found), max(0, (series.objects or 0) - listed)
 
 
 def _found(
     pacs: Pacs, search: Callable[[int | None], Sequence[Dataset]], uid_tag: str, expected: int | None
-) -> dict[str, Dataset]:
-    """All results by UID, page by page.
+) -> tuple[dict[str, Dataset], int]:
+    """All results by UID, page by page; and how many there are, those included that are listed twice.
 
     expected: how many there are, if that is known; else it is asked until nothing new comes, since a server
     may give fewer than it finds, and may take no notice of the offset.
     """
     found: dict[str, Dataset] = {}
-    received = 0
+    listed = 0
     while True:
         with pacs.answers():
-            page = search(received or None)
-        new = {_uid(pacs, one, uid_tag): one for one in page}.keys() - found.keys()
-        found |= {uid: one for one in page if (uid := _uid(pacs, one, uid_tag)) in new}
-        received += len(page)
-        if not new or (expected is not None and len(found) >= expected):
-            return found
+            page = list(search(listed or None))
+        results = {_uid(pacs, one, uid_tag): one for one in page}
+        if not results.keys() - found.keys():
+            return found, listed
+        found = results | found
+        listed += len(page)
+        if expected is not None and len(found) >= expected:
+            return found, listed
 
 
 def _uid(pacs: Pacs, dataset: Any, tag: str) -> str:

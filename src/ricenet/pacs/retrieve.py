@@ -73,7 +73,7 @@ class SeriesFetch:
         the like.
         """
         wanted = [uid for uid in sop_uids if not self._folder.has(self._series, uid)]
-        if len(wanted) == len(sop_uids) > 1:
+        if len(wanted) == len(sop_uids):
             yield from self._as_a_whole(frozenset(wanted))
         refused = 0
         for uid in wanted:
