@@ -137,8 +137,8 @@ def scripted_pacs(*answers: Answer, certificate: Path | None = None) -> Iterator
 class HeldObjects:
     """Answers as a PACS that holds DICOM files, unless `change` says otherwise.
 
-    change: takes a request and what would be answered. count: added to what is said of a series' objects.
-    page: results at most at once; takes_offset: whether it goes on from one.
+    change: takes a request and what would be answered. count: added to the number that is said to be in a
+    study or series. page: results at most at once; takes_offset: whether it goes on from one.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -178,6 +178,9 @@ class HeldObjects:
         listed = {f"{group[0][name].tag:08X}": group[0][name].to_json_dict(None, 0) for name in keywords}
         if level == "series":
             listed["00201209"] = {"vr": "IS", "Value": [len(group) + self.count]}
+        if level == "studies":
+            series = {one.SeriesInstanceUID for one in group}
+            listed["00201206"] = {"vr": "IS", "Value": [len(series) + self.count]}
         return listed
 
 
