@@ -189,6 +189,23 @@ def test_names_in_other_characters_change_nothing(
     assert {str(dcmread(path).PatientName) for path in folder.rglob("*.dcm")} == {name}
 
 
+@pytest.mark.parametrize("patient_id", ["ANON 17", "ANON+17&x=1/%41;'", "ANON-MÜNCHEN-17", "00/17"])
+def test_an_identifier_of_any_signs_finds_its_patient(
+    patient_id: str,
+    orthanc: Orthanc,
+    two_exports: tuple[TinyExport, TinyExport],
+    tmp_path: Path,
+    fetch: Fetch,
+) -> None:
+    for source in (two_exports[0].dose_file, two_exports[1].dose_file):
+        path = tmp_path / "dose.dcm"
+        shutil.copy(source, path)
+        if source == two_exports[0].dose_file:
+            edit(path, PatientID=patient_id, SpecificCharacterSet="ISO_IR 100")
+        orthanc.store([path])
+    assert "1 object(s) fetched" in fetch(orthanc.dicomweb, listed(tmp_path, patient_id)).output
+
+
 def test_series_that_the_import_does_not_read_stay_where_they_are(
     filled: Orthanc, one_folder: Path, patients: Path, fetch: Fetch, folder: Path, tmp_path: Path
 ) -> None:
@@ -233,6 +250,7 @@ def test_a_patient_without_a_dose_is_told(
     ("content", "said"),
     [
         ("patient_id,name\nANON-17,Sibylle\n", "column 2 is not known"),
+        ("patient_id,birth_date\nANON-17,19570917\n", "names and birth dates are not needed"),
         ("ANON-17\nANON-18\n", "column patient_id is missing"),
         ("patient_id\n", "names no patient"),
         ("patient_id\nANON-*\n", "line 2: patient_id holds *"),

@@ -41,7 +41,11 @@ def read_patient_list(path: Path) -> tuple[ListedPatient, ...]:
     Raises CohortError: unreadable, without a patient, with other columns than patient_id, from_date and
     to_date (no name or birth date is needed), or rows that mean nobody or several people; all are listed.
     """
-    table = read_spreadsheet(path, [PATIENT_ID], [FROM, TO])
+    try:
+        table = read_spreadsheet(path, [PATIENT_ID], [FROM, TO])
+    except CohortError as error:
+        needed = f"{PATIENT_ID}, and {FROM} and {TO} if wanted; names and birth dates are not needed"
+        raise CohortError(f"{error}\nThe list needs {needed}") from None
     faults = list(table.faults)
     for row in table.rows:
         faults += [Fault((row.line,), text) for text in _faults(row)]

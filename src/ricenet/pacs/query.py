@@ -21,6 +21,9 @@ _STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
 _PATIENT_ID, _STUDY_DATE, _MODALITY = "00100020", "00080020", "00080060"
 _SERIES_IN_STUDY, _OBJECTS_IN_SERIES = "00201206", "00201209"
 
+_ENCODED, _LEAST_PLAIN = re.compile(r"[^A-Za-z0-9._~-]+"), 3
+"""What an address holds in another form; and how many other characters tell a PatientID from most."""
+
 _UID = re.compile(r"[0-9][0-9.]{0,127}")
 """Also those that break the standard's rules on length and zeros, as some scanners' do; never a path."""
 
@@ -48,13 +51,23 @@ class ListedSeries:
 def studies_of(pacs: Pacs, patient_id: str) -> tuple[ListedStudy, ...]:
     """Studies that a PACS finds by a PatientID; some find what differs in case, or under any at all.
 
+    Some servers (Orthanc's DICOMweb plug-in 1.7) compare with what stands in the address, not decoded, and
+    find nobody whose PatientID holds blanks, slashes or umlauts: they are asked with wildcards in their place.
     Raises PacsError: it does not answer, refuses, or answers something else.
     """
+    found = _studies_like(pacs, patient_id)
+    pattern = _ENCODED.sub("*", patient_id)
+    if any(study.patient_id == patient_id for study in found) or pattern == patient_id:
+        return found
+    # of fewer plain characters, everybody would be found
+    return _studies_like(pacs, pattern) if len(pattern.replace("*", "")) >= _LEAST_PLAIN else found
 
+
+def _studies_like(pacs: Pacs, pattern: str) -> tuple[ListedStudy, ...]:
     def search(offset: int | None) -> Sequence[Dataset]:
         return pacs.client.search_for_studies(
             fields=["PatientID", "StudyDate", "NumberOfStudyRelatedSeries"],
-            search_filters={"PatientID": patient_id},
+            search_filters={"PatientID": pattern},
             offset=offset,
         )
 

@@ -53,6 +53,8 @@ class PacsSession(requests.Session):
         """Send a request, again where that may help. Raises PacsError: no answer, or a refusal."""
         # dicomweb-client leaves the port out of it
         request.headers.pop("Host", None)
+        # a wildcard may stand as it is (RFC 3986, 3.4), and servers that decode nothing know it so alone
+        request.url = (request.url or "").replace("%2A", "*")
         kwargs["timeout"] = (self._limits.connect_s, self._limits.silent_s)
         for attempt in itertools.count(1):
             self._keep_rate()
