@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
@@ -139,12 +140,14 @@ class HeldObjects:
 
     change: takes a request and what would be answered. count: added to the number that is said to be in a
     study or series. page: results at most at once; takes_offset: whether it goes on from one.
+    decodes: whether it reads what stands encoded in an address.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
         self.objects = [(dcmread(path, stop_before_pixels=True), path.read_bytes()) for path in files]
         self.change: Callable[[Asked, Answer], Answer] = lambda _, answer: answer
         self.count, self.page, self.takes_offset, self.takes_filter = 0, 1000, True, True
+        self.decodes = True
 
     def __call__(self, asked: Asked) -> Answer:
         return self.change(asked, self._answer(asked))
@@ -153,6 +156,8 @@ class HeldObjects:
         url = urlsplit(asked.path)
         words = url.path.removeprefix("/dicom-web/").split("/")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if not self.decodes:
+            query = dict(pair.split("=", 1) for pair in url.query.split("&"))
         named = dict(zip(words[::2], words[1::2], strict=False))
         level = words[-1] if len(words) % 2 else ""
         keys = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
@@ -160,7 +165,7 @@ class HeldObjects:
             (one, content)
             for one, content in self.objects
             if all(one[keys[name]].value == uid for name, uid in named.items())
-            and (not self.takes_filter or one.PatientID == query.get("PatientID", one.PatientID))
+            and (not self.takes_filter or fnmatchcase(one.PatientID, query.get("PatientID", "*")))
         ]
         if not level:
             return multipart(*(content for _, content in held))

@@ -466,6 +466,20 @@ def test_a_pacs_that_finds_everybody_gives_the_listed_ones(
     assert proposed(folder) == proposed(one_folder)
 
 
+def test_a_pacs_that_decodes_no_address_finds_its_patients(
+    held: HeldObjects, pacs: ScriptedPacs, patients: Path, fetch: Fetch
+) -> None:
+    held.decodes = False
+    for dataset, _ in held.objects:
+        dataset.PatientID = "ANÖN / 17"
+    assert "44 object(s) fetched" in fetch(pacs.url, listed(patients.parent, "ANÖN / 17")).output
+    assert "PatientID=AN*N*17" in pacs.asked[1].path
+    # everybody would be found
+    before = len(pacs.asked)
+    assert "no study" in fetch(pacs.url, listed(patients.parent, "Ö/17")).output
+    assert len(pacs.asked) == before + 1
+
+
 def test_one_patient_whom_the_pacs_cannot_list_does_not_stop_the_others(
     held: HeldObjects, pacs: ScriptedPacs, tmp_path: Path, fetch: Fetch
 ) -> None:

@@ -52,7 +52,7 @@ def studies_of(pacs: Pacs, patient_id: str) -> tuple[ListedStudy, ...]:
     """Studies that a PACS finds by a PatientID; some find what differs in case, or under any at all.
 
     Some servers (Orthanc's DICOMweb plug-in 1.7) compare with what stands in the address, not decoded, and
-    find nobody whose PatientID holds blanks, slashes or umlauts: they are asked with wildcards in their place.
+    find nobody whose PatientID holds blanks, slashes or umlauts: they are asked with wildcards instead.
     Raises PacsError: it does not answer, refuses, or answers something else.
     """
     found = _studies_like(pacs, patient_id)
