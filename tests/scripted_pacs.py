@@ -157,7 +157,7 @@ class HeldObjects:
         words = url.path.removeprefix("/dicom-web/").split("/")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if not self.decodes:
-            query = dict(pair.split("=", 1) for pair in url.query.split("&"))
+            query = dict(pair.split("=", 1) for pair in url.query.split("&") if pair)
         named = dict(zip(words[::2], words[1::2], strict=False))
         level = words[-1] if len(words) % 2 else ""
         keys = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}

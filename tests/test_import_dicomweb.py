@@ -427,6 +427,16 @@ def test_a_series_that_is_too_large_comes_object_by_object(
     assert proposed(folder) == proposed(one_folder)
 
 
+def test_a_pacs_that_cannot_send_as_stored_sends_uncompressed(
+    held: HeldObjects, pacs: ScriptedPacs, patients: Path, one_folder: Path, fetch: Fetch, folder: Path
+) -> None:
+    held.change = lambda asked, answer: Answer(406) if "syntax=*" in asked.headers["Accept"] else answer
+    assert fetch(pacs.url, patients).exit_code == 0
+    next(folder.rglob("*.dcm")).unlink()
+    assert "1 object(s) fetched" in fetch(pacs.url, patients).output
+    assert proposed(folder) == proposed(one_folder)
+
+
 def test_what_arrives_damaged_is_not_kept(
     held: HeldObjects, pacs: ScriptedPacs, patients: Path, fetch: Fetch, folder: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Objects as a PACS holds them, byte by byte (WADO-RS).
 
-They are asked for in the transfer syntax that they are stored in, so nothing is decompressed on the way.
+They are asked for in the transfer syntax that they are stored in, so that nothing is decompressed on the way;
+uncompressed where the server refuses that.
 Source: DICOM PS3.18, 10.4 (retrieve), 8.7.3.5.2 (transfer syntax *).
 """
 
@@ -16,7 +17,12 @@ from ricenet.pacs.fetched_folder import FetchedFolder
 from ricenet.pacs.query import ListedSeries
 from ricenet.runtime.errors import PacsAwayError, PacsError, SourceError
 
-_AS_STORED = (("application/dicom", "*"),)
+_MediaTypes = tuple[str | tuple[str, str], ...]
+"""With the transfer syntax, or without."""
+
+_AS_STORED: _MediaTypes = (("application/dicom", "*"),)
+_UNCOMPRESSED: _MediaTypes = ("application/dicom",)
+_NOT_SO = 406
 _MOST_REFUSED = 3
 """Objects of a series in succession, after which no more of it are asked for."""
 
@@ -43,16 +49,34 @@ def objects_of_series(pacs: Pacs, series: ListedSeries) -> Iterator[tuple[str, b
 
     Raises PacsError. SourceError: something that is no DICOM object.
     """
-    with faults_as("no DICOM object"), pacs.answers(), quietly():
-        for dataset in pacs.client.iter_series(series.study_uid, series.uid, media_types=_AS_STORED):
-            # as it came: written anew, one that was cut short would look whole
-            yield str(dataset.get("SOPInstanceUID", "")), dataset.buffer.getvalue()
+    for media_types in (_AS_STORED, _UNCOMPRESSED):
+        try:
+            with faults_as("no DICOM object"), pacs.answers(), quietly():
+                for dataset in pacs.client.iter_series(series.study_uid, series.uid, media_types=media_types):
+                    # as it came: written anew, one that was cut short would look whole
+                    yield str(dataset.get("SOPInstanceUID", "")), dataset.buffer.getvalue()
+            return
+        except PacsError as error:
+            # a server may be unable to send them as they are
+            if error.status != _NOT_SO or media_types == _UNCOMPRESSED:
+                raise
 
 
 def one_object(pacs: Pacs, series: ListedSeries, sop_uid: str) -> bytes:
     """The content of one object. Raises as `objects_of_series`."""
+    try:
+        return _one_object(pacs, series, sop_uid, _AS_STORED)
+    except PacsError as error:
+        if error.status != _NOT_SO:
+            raise
+        return _one_object(pacs, series, sop_uid, _UNCOMPRESSED)
+
+
+def _one_object(pacs: Pacs, series: ListedSeries, sop_uid: str, media_types: _MediaTypes) -> bytes:
     with faults_as("no DICOM object"), pacs.answers(), quietly():
-        dataset = pacs.client.retrieve_instance(series.study_uid, series.uid, sop_uid, media_types=_AS_STORED)
+        dataset = pacs.client.retrieve_instance(
+            series.study_uid, series.uid, sop_uid, media_types=media_types
+        )
         content: bytes = dataset.buffer.getvalue()
         return content
 
