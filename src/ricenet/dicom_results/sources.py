@@ -1,0 +1,180 @@
+"""What results refer to: the images of the reference MRI, whose patient, study and space they share, and the rest.
+
+Identity is taken from the files and goes into the results, which return to where the files came from. It
+stays in memory: no error or log repeats any of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ricenet.importing.dicom.datasets import Elements, faults_as, quietly, read_file
+from ricenet.importing.dicom.frames import planes_of
+from ricenet.importing.dicom.geometry import Plane, stack
+from ricenet.importing.dicom.instances import Instance
+from ricenet.importing.sources import PatientSource
+from ricenet.runtime.errors import SourceError
+from ricenet.volume import Grid
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+UTF_8 = "ISO_IR 192"
+"""Character set of every result, whatever that of the source: names keep their characters in it."""
+
+_REQUIRED = ("StudyInstanceUID", "FrameOfReferenceUID")
+_MAY_BE_EMPTY = (
+    *("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+    "ReferringPhysicianName",
+)
+"""Elements that every object has, empty where nothing is known (type 2)."""
+
+_REFERRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_RESULTS_NEED = "Export the scan again from the system that it comes from, or predict without --dicom-out"
+
+
+@dataclass(frozen=True)
+class SourceImages:
+    """Headers, without pixels, of the files that a case was predicted from.
+
+    heads: of the reference MRI, a file each. order: which of its images is slice k of `grid`, where images are
+    counted in the order of the heads and of their frames. others: of every other object that was used.
+    """
+
+    heads: tuple[Dataset, ...]
+    order: tuple[int, ...]
+    grid: Grid
+    others: tuple[Dataset, ...]
+
+    @classmethod
+    def read(cls, source: PatientSource) -> SourceImages:
+        """Read the headers, and see that a new object can carry what they say of patient and study.
+
+        Raises SourceError: the reference MRI is no one series of one study with a frame of reference, its
+        slices are no volume, or its identity is not what DICOM allows.
+        """
+        reference = source.reference
+        planes = {one.sop_instance_uid: planes_of(one) for one in reference.instances}
+        instances = _without_copies(reference.instances, planes)
+        order, grid = stack([plane for one in instances for plane in planes[one.sop_instance_uid]])
+        used = {one.sop_instance_uid for one in instances}
+        others = {
+            one.sop_instance_uid: one
+            for chosen in source.chosen
+            for one in (chosen, *chosen.planes)
+            if one.sop_instance_uid not in used
+        }
+        with silently():
+            heads = tuple(_head(one) for one in instances)
+            _require_one_space(heads)
+            _require_carried(heads[0])
+            rest = [read_file(others[uid].path, _REFERRED) for uid in sorted(others)]
+        # what states no study cannot be referred to
+        stated = (file.dataset for file in rest if all(file.text(keyword) for keyword in _REFERRED))
+        return cls(heads, tuple(order), grid, tuple(stated))
+
+    @property
+    def frame_uid(self) -> str:
+        """The frame of reference of the reference MRI."""
+        return str(self.heads[0].FrameOfReferenceUID)
+
+    @property
+    def uids(self) -> list[str]:
+        """SOP instance UIDs of all that was used, sorted."""
+        return sorted(str(one.SOPInstanceUID) for one in (*self.heads, *self.others))
+
+    def images_of(self, data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask (X, Y, Z) on `grid` as images (N, rows, columns), in the order of the source's images."""
+        images = np.empty((len(self.order), data.shape[1], data.shape[0]), dtype=data.dtype)
+        images[list(self.order)] = data.transpose(2, 1, 0)
+        return images
+
+
+@contextlib.contextmanager
+def silently() -> Iterator[None]:
+    """Keep what pydicom and highdicom remark off stderr and logs: it quotes names and UIDs."""
+    remarks = logging.getLogger("highdicom")
+    before = remarks.level
+    remarks.setLevel(logging.CRITICAL + 1)
+    with quietly():
+        try:
+            yield
+        finally:
+            remarks.setLevel(before)
+
+
+def _without_copies(instances: Iterable[Instance], planes: dict[str, list[Plane]]) -> list[Instance]:
+    """Files whose images lie where no other file's do, of several one, as the import takes them."""
+    first = {tuple(planes[one.sop_instance_uid]): one for one in reversed(list(instances))}
+    return sorted(first.values(), key=lambda one: one.path)
+
+
+def _head(instance: Instance) -> Dataset:
+    """A header with every element that results take over; what DICOM does not allow there is empty."""
+    file = read_file(instance.path)
+    file.dataset.decode()
+    for keyword in _MAY_BE_EMPTY:
+        if not _allowed(file, keyword):
+            setattr(file.dataset, keyword, "")
+    return file.dataset
+
+
+def _allowed(file: Elements, keyword: str) -> bool:
+    from pydicom.valuerep import DA, TM
+
+    text = file.text(keyword) if file.has(keyword) else ""
+    if keyword == "PatientSex":
+        return text in ("M", "F", "O")
+    with contextlib.suppress(ValueError, TypeError):
+        # a date or time that cannot be read is none
+        reads = {"Date": DA, "Time": TM}.get(keyword[-4:])
+        return bool(text) if reads is None else reads(text) is not None
+    return False
+
+
+def _require_one_space(heads: tuple[Dataset, ...]) -> None:
+    files = [Elements(head) for head in heads]
+    if missing := [keyword for keyword in _REQUIRED if not files[0].text(keyword)]:
+        raise SourceError(
+            f"the reference MRI has no {' and no '.join(missing)}, so results cannot lie in its space and study",
+            _RESULTS_NEED,
+        )
+    for keyword, what in (("StudyInstanceUID", "studies"), ("SeriesInstanceUID", "series")):
+        found = len(list(groupby(sorted(file.text(keyword) for file in files))))
+        if found > 1:
+            raise SourceError(
+                f"the slices of the reference MRI are of {found} {what}, and results refer to one", _RESULTS_NEED
+            )
+
+
+def _require_carried(head: Dataset) -> None:
+    """Make and write an empty object of the same patient and study. Raises SourceError."""
+    from highdicom.base import SOPClass
+    from pydicom.uid import EncapsulatedPDFStorage, generate_uid
+
+    found = "what the reference MRI says of its patient and study cannot be written into a new object"
+    with faults_as(found, "Correct it in the system that it comes from, or predict without --dicom-out"):
+        probe = SOPClass(
+            study_instance_uid=head.StudyInstanceUID,
+            series_instance_uid=generate_uid(),
+            series_number=1,
+            sop_instance_uid=generate_uid(),
+            sop_class_uid=EncapsulatedPDFStorage,
+            instance_number=1,
+            modality="DOC",
+            patient_name=head.PatientName,
+            patient_birth_date=head.PatientBirthDate,
+            patient_sex=head.PatientSex,
+            specific_character_set=UTF_8,
+        )
+        probe.copy_patient_and_study_information(head)
+        probe.save_as(io.BytesIO(), enforce_file_format=True)
