@@ -68,6 +68,13 @@ def predict(
     ] = None,
     prescription: PrescriptionGy = None,
     model: ModelUri = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write report, brain mask, occlusion maps and case page as DICOM, of the patient's study.",
+        ),
+    ] = None,
 ) -> None:
     """Predict a new case from NIfTI files or DICOM folders; JSON on stdout. Research use only.
 
@@ -90,18 +97,25 @@ def predict(
     with mendable_errors():
         params = read_params()
         registered, predictor = loaded_predictor(params, model)
-        prediction = predictor.case(given)
+        origin = {
+            "notice": NOTICE,
+            "model": registered.model,
+            "version": registered.version,
+            "digest": registered.digest,
+            "modality_set": registered.modality_set,
+            "seed": params.seed,
+        }
+        if dicom_out is None:
+            prediction, written = predictor.case(given), {}
+        else:
+            from ricenet.dicom_results.case_results import predict_with_results
+
+            prediction, results = predict_with_results(predictor, given, origin, params.explain)
+            files = results.write(dicom_out)
+            written = {"dicom": {"folder": files[0].parent.name, "files": [file.name for file in files]}}
     for warning in prediction.warnings:
         logger.warning("warning: %s", warning)
-    origin = {
-        "notice": NOTICE,
-        "model": registered.model,
-        "version": registered.version,
-        "digest": registered.digest,
-        "modality_set": registered.modality_set,
-        "seed": params.seed,
-    }
-    typer.echo(json.dumps(origin | prediction.as_json(), indent=2, allow_nan=False))
+    typer.echo(json.dumps({**origin, **prediction.as_json(), **written}, indent=2, allow_nan=False))
 
 
 def predict_cohort(

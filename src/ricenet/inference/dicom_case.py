@@ -27,14 +27,17 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def case_files(given: CaseFiles, volumes: Volumes, seed: int) -> Iterator[CaseFiles]:
+def case_files(
+    given: CaseFiles, volumes: Volumes, seed: int, source: PatientSource | None = None
+) -> Iterator[CaseFiles]:
     """The case's NIfTI files for as long as the block lasts: those given, or made from DICOM folders.
 
     Folders of MRIs hold one MR series each, that of the dose the RTDOSE with its RTPLAN, and the planning CT
     where the dose lies in its space. What is stated of the dose counts before its plan.
+    source: what `case_source` found, where it was asked before.
     Raises CohortError: files and folders mixed, or what the folders hold cannot be used.
     """
-    source = case_source(given, volumes)
+    source = source or case_source(given, volumes)
     if source is None:
         yield given
         return
