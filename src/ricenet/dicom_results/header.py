@@ -74,6 +74,6 @@ def private_code(value: str, meaning: str) -> CodedConcept:
 
 def private_scheme() -> list[Any]:
     """Whose the private codes are."""
-    from highdicom import CodingSchemeIdentificationItem
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return [CodingSchemeIdentificationItem(SCHEME, name="RICE-NET", responsible_organization="RICE-NET")]

@@ -14,6 +14,7 @@ from ricenet.volume import Volume
 if TYPE_CHECKING:
     from highdicom.pm import ParametricMap
     from highdicom.volume import Volume as DicomVolume
+    from pydicom.dataset import Dataset
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _AXIAL = "HPL"
@@ -48,10 +49,10 @@ def occlusion_map(
         intercept=0.0,
         quantity_definition=codes.DCM.Saliency,
     )
-    # of the exact kind alone may be narrower than 1
-    window = VOILUTTransformation(0.0, 2 * limit, explanation, "LINEAR_EXACT")
+    # of the exact kind alone may be narrower than 1; lists, since highdicom stores a text letter by letter
+    window = VOILUTTransformation([0.0], [2 * limit], [explanation], "LINEAR_EXACT")
     with silently():
-        return ParametricMap(
+        made = ParametricMap(
             source_images=sources.heads,
             pixel_array=axial_volume(values, change.grid.affine, sources.frame_uid),
             contains_recognizable_visual_features=False,
@@ -61,6 +62,8 @@ def occlusion_map(
             content_description=f"Hidden: {title}. {RESEARCH_USE}"[:64],
             **header.series("map", number),
         )
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_whole_brain()]
+    return made
 
 
 def axial_volume(
@@ -72,6 +75,18 @@ def axial_volume(
     """
     from highdicom.volume import Volume as DicomVolume
 
-    lps = _LPS_FROM_RAS @ affine
+    lps = _LPS_FROM_RAS @ affine + 0.0  # no negative zeros
     placed = DicomVolume(values.transpose(2, 1, 0), lps[:, [2, 1, 0, 3]], "PATIENT", frame_uid)
     return placed.to_patient_orientation(_AXIAL)
+
+
+def _whole_brain() -> Dataset:
+    """That the frames show an organ without a left or right of its own (PS3.3, C.7.6.16.2.8)."""
+    from highdicom.sr import CodedConcept
+    from pydicom.dataset import Dataset
+    from pydicom.sr.codedict import codes
+
+    shown = Dataset()
+    shown.FrameLaterality = "U"
+    shown.AnatomicRegionSequence = [CodedConcept.from_code(codes.SCT.Brain)]
+    return shown

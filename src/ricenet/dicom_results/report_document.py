@@ -54,7 +54,7 @@ def report_document(
     group[0].ContentSequence.extend(_results(maps, pages))
     report = sr.MeasurementReport(
         observation_context=context,
-        procedure_reported=codes.SCT.MRIUnspecifiedBodyRegion,
+        procedure_reported=codes.cid100.MRIUnspecifiedBodyRegion,
         imaging_measurements=[group, _brain(brain_ml, segmentation, sources, header)],
     )
     # before the measurements, where readers begin
@@ -104,9 +104,6 @@ def _prediction(answer: Mapping[str, Any], sources: SourceImages, header: Result
         finding_sites=[sr.FindingSite(codes.SCT.Brain)],
         measurements=numbers,
         qualitative_evaluations=[three_way],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(one.SOPClassUID, one.SOPInstanceUID) for one in images
-        ],
     )
     folds = ", ".join(str(p) for p in answer["p_rice_folds"])
     group[0].ContentSequence.extend(
@@ -114,6 +111,7 @@ def _prediction(answer: Mapping[str, Any], sources: SourceImages, header: Result
             _text(private_code("why", "Reason of the three-way answer"), answer["three_way_why"]),
             _text(private_code("p_rice_folds", "p_rice of each fold"), folds),
             *(_text(private_code("warning", "Warning"), warning) for warning in answer["warnings"]),
+            *(sr.SourceImageForMeasurementGroup(one.SOPClassUID, one.SOPInstanceUID) for one in images),
         ]
     )
     return group

@@ -75,7 +75,7 @@ class SourceImages:
         }
         with silently():
             heads = tuple(_head(one) for one in instances)
-            _require_one_space(heads)
+            require_one_space(heads)
             _require_carried(heads[0])
             rest = [read_file(others[uid].path, _REFERRED) for uid in sorted(others)]
         # what states no study cannot be referred to
@@ -141,7 +141,11 @@ def _allowed(file: Elements, keyword: str) -> bool:
     return False
 
 
-def _require_one_space(heads: tuple[Dataset, ...]) -> None:
+def require_one_space(heads: tuple[Dataset, ...]) -> None:
+    """Refuse headers of several studies or series, or without a study or frame of reference.
+
+    Raises SourceError.
+    """
     files = [Elements(head) for head in heads]
     if missing := [keyword for keyword in _REQUIRED if not files[0].text(keyword)]:
         raise SourceError(
