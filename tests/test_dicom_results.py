@@ -33,7 +33,7 @@ from explained_cases import case
 
 from ricenet.dicom_results.sources import SourceImages, require_one_space
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.phantom.dicom.image_writers import write_image_series
+from ricenet.phantom.dicom.image_writers import ENHANCED_MR_IMAGE, write_image_series
 from ricenet.runtime.errors import SourceError
 from ricenet.volume import Grid, Volume
 
@@ -270,13 +270,14 @@ def test_every_voxel_of_a_map_lies_where_it_was_computed(written: dict[str, Path
 
 
 def test_simpleitk_places_a_maps_voxels_likewise(written: dict[str, Path], tmp_path: Path) -> None:
-    # it reads no floating-point pixels; so numbers of the voxels stand for their values
+    # it reads no Parametric Map: numbers of the voxels stand for their values, in another kind of object
     read = pydicom.dcmread(written["map-together.dcm"])
     values = np.frombuffer(read.FloatPixelData, np.float32)
     del read.FloatPixelData
-    read.PixelData = np.arange(values.size, dtype=np.uint16).tobytes()
+    read.add_new("PixelData", "OW", np.arange(values.size, dtype=np.uint16).tobytes())
     read.BitsAllocated = read.BitsStored = 16
     read.HighBit, read.PixelRepresentation = 15, 0
+    read.SOPClassUID = read.file_meta.MediaStorageSOPClassUID = ENHANCED_MR_IMAGE
     read.save_as(tmp_path / "numbers.dcm")
     numbers = voxels_lps(SimpleITK.ReadImage(tmp_path / "numbers.dcm"))
     made = case()

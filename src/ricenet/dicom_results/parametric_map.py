@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _AXIAL = "HPL"
-"""Slices towards the head, rows of a slice to the back, columns to the left: as axial images are shown."""
+"""Rows of a slice to the back, columns to the left, as axial images are shown; highdicom orders the slices."""
 
 _LEAST_WINDOW = 1e-6
 """Of a map without any change."""
