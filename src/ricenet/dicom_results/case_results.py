@@ -65,7 +65,11 @@ class CaseResults:
         declared, sees = self.case.anatomy.declared, self.case.explanation.modality_set
         maps = {
             f"map-{name}.dcm": occlusion_map(
-                Volume(change, self.case.anatomy.grid), map_title(name, sees, declared), number, sources, header
+                Volume(change, self.case.anatomy.grid),
+                map_title(name, sees, declared),
+                number,
+                sources,
+                header,
             )
             for number, (name, change) in enumerate(self.case.maps.items(), start=1)
         }
@@ -118,9 +122,9 @@ def predict_with_results(
     source = case_source(given, record.volumes)
     if source is None:
         raise CohortError(
-            f"{CASE}: results become DICOM objects of the patient and study, and lie in the frame of reference, "
-            "of the scan that they are of, and NIfTI files know none of these. Name the DICOM folders, or leave "
-            "--dicom-out and --store out"
+            f"{CASE}: DICOM results are of the patient and study, and in the frame of reference, of the scan "
+            "that they come from, and NIfTI files know none of these. Name the DICOM folders, or leave "
+            "--dicom-out out"
         )
     try:
         sources = SourceImages.read(source)

@@ -1,4 +1,4 @@
-"""The case page as an Encapsulated PDF. highdicom has no class for it, but all that objects have in common."""
+"""The case page as an Encapsulated PDF; highdicom has no class of these, but what all objects share."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _AXIAL = "HPL"
-"""Rows of a slice to the back, columns to the left, as axial images are shown; highdicom orders the slices."""
+"""Rows of a slice to the back, columns to the left, as axial images are shown.
+
+highdicom orders the slices itself."""
 
 _LEAST_WINDOW = 1e-6
 """Of a map without any change."""
@@ -30,7 +32,7 @@ def occlusion_map(
     """A map in 32-bit floating point, nothing rounded and nothing resampled.
 
     change: (X, Y, Z) change of p_rice by hiding a voxel, on the cube, which lies along the axes of the
-    reference MRI's world, however oblique that scan is. title: what was hidden. number: of the map in its series.
+    reference MRI's world, however oblique that scan is. title: what was hidden. number: in the maps' series.
     Source: DICOM PS3.3, A.75.
     """
     from highdicom import VOILUTTransformation
@@ -66,9 +68,7 @@ def occlusion_map(
     return made
 
 
-def axial_volume(
-    values: NDArray[np.float32], affine: NDArray[np.float64], frame_uid: str
-) -> DicomVolume:
+def axial_volume(values: NDArray[np.float32], affine: NDArray[np.float64], frame_uid: str) -> DicomVolume:
     """Values (X, Y, Z) with their affine in RAS as a volume of axial slices in DICOM's coordinates (LPS).
 
     Axes are exchanged and turned around, never interpolated.

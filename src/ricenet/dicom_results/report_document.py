@@ -47,9 +47,7 @@ def report_document(
     observer = sr.DeviceObserverIdentifyingAttributes(
         header.uid("device"), name="ricenet", manufacturer_name=MANUFACTURER, model_name=header.model
     )
-    context = sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(codes.DCM.Device, observer)
-    )
+    context = sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, observer))
     group = _prediction(answer, sources, header)
     group[0].ContentSequence.extend(_results(maps, pages))
     report = sr.MeasurementReport(
@@ -174,4 +172,3 @@ def _text(name: Any, value: str) -> Any:
     from highdicom.sr import TextContentItem
 
     return TextContentItem(name, value, "CONTAINS")
-

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def on_scan(mask: Volume, sources: SourceImages) -> Volume:
-    """A mask, which may lie on a finer or coarser grid, on the voxels of the reference MRI: those half full."""
+    """A mask, of a finer or coarser grid, on the voxels of the reference MRI: those that it half fills."""
     return Volume(on_cube(mask, sources.grid, 1) >= 0.5, sources.grid)
 
 

@@ -1,4 +1,4 @@
-"""What results refer to: the images of the reference MRI, whose patient, study and space they share, and the rest.
+"""What results refer to: images of the reference MRI, whose patient, study and space they share, and others.
 
 Identity is taken from the files and goes into the results, which return to where the files came from. It
 stays in memory: no error or log repeats any of it.
@@ -33,7 +33,15 @@ UTF_8 = "ISO_IR 192"
 
 _REQUIRED = ("StudyInstanceUID", "FrameOfReferenceUID")
 _MAY_BE_EMPTY = (
-    *("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+    *(
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+    ),
     "ReferringPhysicianName",
 )
 """Elements that every object has, empty where nothing is known (type 2)."""
@@ -46,7 +54,7 @@ _RESULTS_NEED = "Export the scan again from the system that it comes from, or pr
 class SourceImages:
     """Headers, without pixels, of the files that a case was predicted from.
 
-    heads: of the reference MRI, a file each. order: which of its images is slice k of `grid`, where images are
+    heads: of the reference MRI, a file each. order: which of its images is slice k of `grid`, with images
     counted in the order of the heads and of their frames. others: of every other object that was used.
     """
 
@@ -149,14 +157,15 @@ def require_one_space(heads: tuple[Dataset, ...]) -> None:
     files = [Elements(head) for head in heads]
     if missing := [keyword for keyword in _REQUIRED if not files[0].text(keyword)]:
         raise SourceError(
-            f"the reference MRI has no {' and no '.join(missing)}, so results cannot lie in its space and study",
+            f"the reference MRI has no {' and no '.join(missing)}, and results need its space and study",
             _RESULTS_NEED,
         )
     for keyword, what in (("StudyInstanceUID", "studies"), ("SeriesInstanceUID", "series")):
         found = len(list(groupby(sorted(file.text(keyword) for file in files))))
         if found > 1:
             raise SourceError(
-                f"the slices of the reference MRI are of {found} {what}, and results refer to one", _RESULTS_NEED
+                f"the slices of the reference MRI are of {found} {what}, and results refer to one",
+                _RESULTS_NEED,
             )
 
 
