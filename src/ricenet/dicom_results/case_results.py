@@ -24,7 +24,8 @@ from ricenet.dicom_results.segmentation import brain_segmentation, on_scan
 from ricenet.dicom_results.sources import SourceImages
 from ricenet.display.pdf import page_as_pdf, require_weasyprint
 from ricenet.evaluation.occlusion.explained_case import Case
-from ricenet.evaluation.occlusion.page.case_page import map_title, printed_page
+from ricenet.evaluation.occlusion.page.case_page import map_title
+from ricenet.evaluation.occlusion.page.printed_page import printed_page
 from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
 from ricenet.inference.case import CASE, CaseFiles, require_volumes
 from ricenet.inference.dicom_case import case_source
@@ -138,12 +139,12 @@ def predict_with_results(
         answer = {**origin, **prediction.as_json()}
         case = _explained(predictor, raw, kept, answer, settings)
         brain, found_by = load_nifti(kept / BRAIN_MASK), Measurements.of_subject(kept).brain_source
-    tool = (f"scan {found_by}", __version__)
+    tool = ("surroundings of a scan without its skull", __version__)
     if found_by == "hd_bet":
         name, _, version = brain_tools(record.known_preprocessing().brain)["brain_engine"].partition(" ")
         tool = (name, version)
     mask = on_scan(Volume(brain.data > 0.5, brain.grid), sources)
-    page = page_as_pdf(printed_page(case), _NO_PAGE, _GO_WITHOUT) if prints else None
+    page = page_as_pdf(printed_page(case, answer["warnings"]), _NO_PAGE, _GO_WITHOUT) if prints else None
     return prediction, CaseResults(answer, sources, mask, tool, case, page)
 
 

@@ -34,7 +34,7 @@ _CLASSES: Mapping[int, str] = {
 
 
 def store_files(pacs: Pacs, files: Sequence[Path]) -> int:
-    """Store DICOM files in a PACS, in their order; returns how many. Those that it has already stay as they are.
+    """Store DICOM files in a PACS, in their order; returns how many. Those that it has already stay there.
 
     Raises PacsError: one is refused, or the PACS cannot be reached; the files before it are stored.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -17,7 +16,6 @@ from ricenet.display.drawing import ISODOSE_COLOURS, MAP_COLOURS, OUTLINE_COLOUR
 from ricenet.display.templates import render
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, strongest_voxel
-from ricenet.evaluation.occlusion.figure import occlusion_figure
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.occlusion.page.embedded_volume import embedded_anatomy, embedded_map
 from ricenet.evaluation.occlusion.page.gallery import PACKAGE, pictured, thumbnail
@@ -33,7 +31,6 @@ MARGIN_MM = 6.0
 _OTHER_OUTLINE = "#ff9ec4"
 _VOTE_ROW = 26.0
 _HISTOGRAM_POINTS = 161
-_PRINTED_DPI = 150
 
 
 def case_page(case: Case) -> str:
@@ -42,19 +39,8 @@ def case_page(case: Case) -> str:
     Volumes are rounded (MRI to 0.01 SD, dose to 0.02 Gy, maps to 1/4000 of their strongest change).
     Raises ResultError: the viewer was not built. ValueError: the grid does not lie along the world axes.
     """
-    anatomy = case.anatomy
-    maps = {f"map-{name}": embedded_map(change, anatomy.grid) for name, change in case.maps.items()}
-    return _page(case, figures=(), volumes=embedded_anatomy(anatomy) | maps, script=viewer_script())
-
-
-def printed_page(case: Case) -> str:
-    """The same page for paper, as HTML text: with a figure of each map in place of the viewer."""
-    return _page(case, figures=[_png(case, name) for name in case.maps], volumes={}, script="")
-
-
-def _page(case: Case, **shown: Any) -> str:
-    """figures: PNG as text, instead of a viewer. volumes, script: what the viewer needs."""
     anatomy, explanation = case.anatomy, case.explanation
+    maps = {f"map-{name}": embedded_map(change, anatomy.grid) for name, change in case.maps.items()}
     return render(
         PACKAGE,
         "case.html",
@@ -67,6 +53,7 @@ def _page(case: Case, **shown: Any) -> str:
         pictured=[spec.title for spec in pictured(anatomy)],
         picture=base64.b64encode(thumbnail(case)).decode("ascii"),
         description=viewer_description(case),
+        volumes=embedded_anatomy(anatomy) | maps,
         gradient=css_gradient(),
         not_reached=_not_reached(anatomy),
         summaries=[
@@ -77,15 +64,8 @@ def _page(case: Case, **shown: Any) -> str:
         vote_labels=[predicted_label(vote.p_rice) for vote in explanation.votes],
         dose_volume=dose_volume(case.doses),
         frame=charts.FRAME,
-        **shown,
+        script=viewer_script(),
     )
-
-
-def _png(case: Case, name: str) -> str:
-    """The figure of a map, as text."""
-    file = io.BytesIO()
-    occlusion_figure(case, name).savefig(file, format="png", dpi=_PRINTED_DPI, metadata={"Software": None})
-    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def viewer_script() -> str:
