@@ -70,12 +70,13 @@ class Scan:
     patient: TinyPatient
 
 
-def write_scan(folder: Path, *, multi_frame: bool = False) -> Scan:
+def write_scan(folder: Path, *, multi_frame: bool = False, shared_orientation: bool = True) -> Scan:
     patient, grid = TinyPatient("ANON-17"), oblique_grid()
     values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     scan, header = Volume(values, grid), patient.mri("post_op", date(2020, 3, 1))
     if multi_frame:
-        return Scan(scan, [write_enhanced_mr(scan, folder / "all.dcm", header)], patient)
+        file = write_enhanced_mr(scan, folder / "all.dcm", header, shared_orientation=shared_orientation)
+        return Scan(scan, [file], patient)
     return Scan(scan, write_image_series(scan, folder, header), patient)
 
 

@@ -305,9 +305,11 @@ def test_simpleitk_finds_the_brain_on_the_voxels_of_the_oblique_scan(written: di
     assert {at: float(value > 0) for at, value in found.items()} == placed(brain_mask().data, oblique_grid())
 
 
-@pytest.mark.parametrize("multi_frame", [False, True])
-def test_each_frame_of_the_brain_lies_over_the_image_of_its_slice(multi_frame: bool, tmp_path: Path) -> None:
-    scan = write_scan(tmp_path / "scan", multi_frame=multi_frame)
+@pytest.mark.parametrize(("multi_frame", "shared"), [(False, True), (True, True), (True, False)])
+def test_each_frame_of_the_brain_lies_over_the_image_of_its_slice(
+    multi_frame: bool, shared: bool, tmp_path: Path
+) -> None:
+    scan = write_scan(tmp_path / "scan", multi_frame=multi_frame, shared_orientation=shared)
     made = results_of(tmp_path / "scan").objects()["brain.dcm"]
     pixels, mask = made.pixel_array, brain_mask().data
     assert len(pixels) == SHAPE[2]
@@ -325,6 +327,24 @@ def test_each_frame_of_the_brain_lies_over_the_image_of_its_slice(multi_frame: b
         # to the last digit, since viewers compare them
         assert groups.PlanePositionSequence[0].ImagePositionPatient == position.ImagePositionPatient
         assert (frame.astype(bool) == mask[:, :, k].T).all()
+
+
+@pytest.mark.parametrize("thickness", [None, "", "2.5"])
+def test_slices_that_agree_as_far_as_the_import_wants_carry_results(
+    scan: Scan, tmp_path: Path, thickness: str | None
+) -> None:
+    folder = tmp_path / "scan"
+    shutil.copytree(scan.files[0].parent, folder)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        orientation = [float(part) for part in pydicom.dcmread(file).ImageOrientationPatient]
+        orientation[0] += 1e-5 * number
+        edit(file, ImageOrientationPatient=[f"{part:.6f}" for part in orientation])
+        edit(file, SpacingBetweenSlices="0.7", SliceThickness="1")
+        edit(file, SliceThickness=thickness)
+    made = results_of(folder).objects()["brain.dcm"]
+    (measures,) = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert float(measures.SliceThickness) == (2.5 if thickness == "2.5" else 13.0)
+    assert float(measures.SpacingBetweenSlices) == pytest.approx(13.0, abs=1e-3)
 
 
 def test_copies_of_slices_are_left_out_as_in_the_import(scan: Scan, tmp_path: Path) -> None:

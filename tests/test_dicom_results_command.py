@@ -6,6 +6,7 @@ import builtins
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,6 +119,13 @@ def test_the_map_lies_on_the_cube_and_the_brain_on_the_scan(predicted: Predicted
     assert (frames[np.argsort(positions)] == mask.transpose(2, 1, 0)).all()
 
 
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
+def test_every_result_of_the_command_is_valid_dicom(predicted: Predicted) -> None:
+    for file in predicted.files:
+        said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False)
+        assert "Error" not in said.stderr + said.stdout, f"{file.name}: {said.stderr}"
+
+
 def test_the_page_is_a_pdf_that_names_nobody(predicted: Predicted) -> None:
     page = pydicom.dcmread(predicted.folder / "page.dcm")
     assert page.EncapsulatedDocument.startswith(b"%PDF-")
@@ -166,6 +174,27 @@ def test_a_scan_that_cannot_carry_results_is_refused_before_the_work(
     monkeypatch.setattr("ricenet.preprocessing.preprocess_subject.preprocess", None)
     outcome = run("predict", *folders(export), "--dicom-out", tmp_path / "results")
     assert outcome.exit_code == 1 and "the reference MRI has no StudyInstanceUID" in outcome.stderr
+
+
+def test_a_place_for_results_that_is_none_is_refused_before_the_work(
+    predicted: Predicted, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    outcome = run("predict", *folders(predicted.export), "--dicom-out", tmp_path / "taken" / "results")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert outcome.stderr == "error: taken: is a file. Name a folder for the results with --dicom-out\n"
+
+
+def test_an_unforeseen_error_repeats_nothing_of_the_headers(
+    predicted: Predicted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weasyprint: None
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("Secret^Sibylle of ANON-17")
+
+    monkeypatch.setattr("ricenet.dicom_results.case_results.report_document", fail)
+    outcome = run("predict", *folders(predicted.export), "--dicom-out", tmp_path)
+    assert outcome.exit_code == 1 and "an unforeseen ValueError" in outcome.stderr
+    assert not [secret for secret in SECRETS if secret in outcome.stderr]
 
 
 def test_what_is_stored_has_to_stay_as_files(predicted: Predicted) -> None:

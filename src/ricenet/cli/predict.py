@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ricenet.cli.running import log_to_stderr, mendable_errors
+from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 from ricenet.cli.send import CaFile
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def predict(
     A JSON beside it, or the RTDOSE and RTPLAN say what it is; options must not contradict them.
     """
     from ricenet.config.params import read_params
-    from ricenet.dicom_results.case_results import predict_with_results
+    from ricenet.dicom_results.case_results import predict_with_results, require_place
     from ricenet.importing.dose.statement import DoseStatement
     from ricenet.inference.case import CaseFiles
     from ricenet.pacs.connection import connect
@@ -114,8 +114,11 @@ def predict(
         if dicom_out is None:
             prediction = predictor.case(given)
         else:
-            prediction, results = predict_with_results(predictor, given, origin, params.explain)
-            files = results.write(dicom_out)
+            require_place(dicom_out)
+            # what the headers hold is in the objects that are made, so in what may fail
+            with PrivateErrors():
+                prediction, results = predict_with_results(predictor, given, origin, params.explain)
+                files = results.write(dicom_out)
         for warning in prediction.warnings:
             logger.warning("warning: %s", warning)
         answer = {**origin, **prediction.as_json()}

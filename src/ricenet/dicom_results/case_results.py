@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -107,6 +108,17 @@ class CaseResults:
             "software": __version__,
         }
         return ResultHeader(content_digest(content), answer["model"], answer["version"], answer["digest"])
+
+
+def require_place(folder: Path) -> None:
+    """See before the work that results can be written into a folder, which is made where it is missing.
+
+    Raises ResultError: it is a file, or it or what it would lie in may not be written to.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        found = "may not be written to" if there.is_dir() else "is a file"
+        raise ResultError(f"{there.name}: {found}. Name a folder for the results with --dicom-out")
 
 
 def predict_with_results(

@@ -81,9 +81,12 @@ class SourceImages:
             for one in (chosen, *chosen.planes)
             if one.sop_instance_uid not in used
         }
+        first = planes[instances[0].sop_instance_uid][0]
         with silently():
             heads = tuple(_head(one) for one in instances)
             require_one_space(heads)
+            for head in heads:
+                _state_geometry(head, first, grid)
             _require_carried(heads[0])
             rest = [read_file(others[uid].path, _REFERRED) for uid in sorted(others)]
         # what states no study cannot be referred to
@@ -129,7 +132,8 @@ def _without_copies(instances: Iterable[Instance], planes: dict[str, list[Plane]
 def _head(instance: Instance) -> Dataset:
     """A header with every element that results take over; what DICOM does not allow there is empty."""
     file = read_file(instance.path)
-    file.dataset.decode()
+    with faults_as("texts of the reference MRI's header cannot be decoded", _RESULTS_NEED):
+        file.dataset.decode()
     for keyword in _MAY_BE_EMPTY:
         if not _allowed(file, keyword):
             setattr(file.dataset, keyword, "")
@@ -147,6 +151,26 @@ def _allowed(file: Elements, keyword: str) -> bool:
         reads = {"Date": DA, "Time": TM}.get(keyword[-4:])
         return bool(text) if reads is None else reads(text) is not None
     return False
+
+
+def _state_geometry(head: Dataset, first: Plane, grid: Grid) -> None:
+    """State orientation and spacing in a header as one for all images, in the one place that highdicom reads.
+
+    Slices may differ by what `stack` allows, and scanners leave out, or mistake, what lies between them.
+    """
+    from pydicom.dataset import Dataset
+    from pydicom.valuerep import format_number_as_ds
+
+    images = Elements(head).items("PerFrameFunctionalGroupsSequence")
+    orientation = measures = head
+    if images:
+        orientation, measures, shared = Dataset(), Dataset(), Dataset()
+        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+        head.SharedFunctionalGroupsSequence = [shared]
+    orientation.ImageOrientationPatient = [format_number_as_ds(part) for part in first.orientation]
+    measures.PixelSpacing = [format_number_as_ds(mm) for mm in first.spacing_mm]
+    measures.SpacingBetweenSlices = format_number_as_ds(grid.spacing_mm[2])
+    measures.SliceThickness = head.get("SliceThickness") or measures.SpacingBetweenSlices
 
 
 def require_one_space(heads: tuple[Dataset, ...]) -> None:
