@@ -189,7 +189,7 @@ def test_an_unforeseen_error_repeats_nothing_of_the_headers(
     predicted: Predicted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weasyprint: None
 ) -> None:
     def fail(*_: object) -> None:
-        raise ValueError("Secret^Sibylle of ANON-17")
+        raise ValueError(" ".join(SECRETS))
 
     monkeypatch.setattr("ricenet.dicom_results.case_results.report_document", fail)
     outcome = run("predict", *folders(predicted.export), "--dicom-out", tmp_path)
