@@ -120,7 +120,7 @@ def label_code(label: str) -> CodedConcept:
     from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
 
-    known = {"recurrence": codes.SCT.RecurrentTumor, INDETERMINATE: codes.SCT.Indeterminate}
+    known: dict[str, Any] = {"recurrence": codes.SCT.RecurrentTumor, INDETERMINATE: codes.SCT.Indeterminate}
     if label == "rice":
         # no standard scheme has it: radiation necrosis is one of its forms alone
         return private_code("rice", "Radiation-induced contrast enhancement")
