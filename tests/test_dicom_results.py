@@ -194,12 +194,14 @@ def test_names_keep_their_characters(changed: Callable[..., Path], character_set
 
 
 def test_elements_that_are_missing_or_not_allowed_become_empty(changed: Callable[..., Path]) -> None:
-    wrong = {"PatientSex": "U", "StudyTime": "noon", "PatientBirthDate": "17.9.57"}
+    # as scanners and anonymisers write them
+    wrong = {"PatientSex": "U", "StudyTime": "noon", "PatientBirthDate": "17.9.57", "PatientAge": "42"}
     with pytest.warns(UserWarning):
         folder = changed(AccessionNumber=None, StudyID=None, ReferringPhysicianName=None, **wrong)
     made = results_of(folder).objects()
     for one in made.values():
         assert (one.PatientSex, one.AccessionNumber, one.StudyID) == ("", "", "")
+        assert not one.StudyTime and not one.PatientBirthDate and "PatientAge" not in one
         assert (one.PatientID, str(one.PatientName)) == ("ANON-17", "Secret^Sibylle")
 
 

@@ -144,7 +144,10 @@ def predict_with_results(
     except SourceError as error:
         raise CohortError(f"{CASE}: {error}") from None
     prints = _can_print()
-    with predictor.opened(given, source) as (raw, variables), tempfile.TemporaryDirectory(prefix="ricenet-results-") as folder:
+    with (
+        predictor.opened(given, source) as (raw, variables),
+        tempfile.TemporaryDirectory(prefix="ricenet-results-") as folder,
+    ):
         kept = Path(folder, CASE)
         kept.mkdir()
         prediction = predictor.subject(raw, variables, kept)

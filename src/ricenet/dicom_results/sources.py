@@ -27,6 +27,7 @@ from ricenet.volume import Grid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 UTF_8 = "ISO_IR 192"
 """Character set of every result, whatever that of the source: names keep their characters in it."""
@@ -46,8 +47,27 @@ _MAY_BE_EMPTY = (
 )
 """Elements that every object has, empty where nothing is known (type 2)."""
 
+_DESCRIBING = frozenset({0x0008, 0x0010, 0x0012, 0x0032, 0x0038, 0x0040})
+"""Groups of elements that say of whom, when and what for; those of the images' place are in others."""
+
+_CHECKED = ("AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM")
+_PATIENT_ID = 0x00100020
+
 _REFERRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _RESULTS_NEED = "Export the scan again from the system that it comes from, or predict without --dicom-out"
+
+
+@contextlib.contextmanager
+def silently() -> Iterator[None]:
+    """Keep what pydicom and highdicom remark off stderr and logs: it quotes names and UIDs."""
+    remarks = logging.getLogger("highdicom")
+    before = remarks.level
+    remarks.setLevel(logging.CRITICAL + 1)
+    with quietly():
+        try:
+            yield
+        finally:
+            remarks.setLevel(before)
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,7 @@ class SourceImages:
     others: tuple[Dataset, ...]
 
     @classmethod
+    @silently()
     def read(cls, source: PatientSource) -> SourceImages:
         """Read the headers, and see that a new object can carry what they say of patient and study.
 
@@ -82,13 +103,12 @@ class SourceImages:
             if one.sop_instance_uid not in used
         }
         first = planes[instances[0].sop_instance_uid][0]
-        with silently():
-            heads = tuple(_head(one) for one in instances)
-            require_one_space(heads)
-            for head in heads:
-                _state_geometry(head, first, grid)
-            _require_carried(heads[0])
-            rest = [read_file(others[uid].path, _REFERRED) for uid in sorted(others)]
+        heads = tuple(_head(one) for one in instances)
+        require_one_space(heads)
+        for head in heads:
+            _state_geometry(head, first, grid)
+        _require_carried(heads[0])
+        rest = [read_file(others[uid].path, _REFERRED) for uid in sorted(others)]
         # what states no study cannot be referred to
         stated = (file.dataset for file in rest if all(file.text(keyword) for keyword in _REFERRED))
         return cls(heads, tuple(order), grid, tuple(stated))
@@ -110,19 +130,6 @@ class SourceImages:
         return images
 
 
-@contextlib.contextmanager
-def silently() -> Iterator[None]:
-    """Keep what pydicom and highdicom remark off stderr and logs: it quotes names and UIDs."""
-    remarks = logging.getLogger("highdicom")
-    before = remarks.level
-    remarks.setLevel(logging.CRITICAL + 1)
-    with quietly():
-        try:
-            yield
-        finally:
-            remarks.setLevel(before)
-
-
 def _without_copies(instances: Iterable[Instance], planes: dict[str, list[Plane]]) -> list[Instance]:
     """Files whose images lie where no other file's do, of several one, as the import takes them."""
     first = {tuple(planes[one.sop_instance_uid]): one for one in reversed(list(instances))}
@@ -130,27 +137,37 @@ def _without_copies(instances: Iterable[Instance], planes: dict[str, list[Plane]
 
 
 def _head(instance: Instance) -> Dataset:
-    """A header with every element that results take over; what DICOM does not allow there is empty."""
+    """A header with every element that results take over; what DICOM does not allow there is left out."""
     file = read_file(instance.path)
+    head = file.dataset
+    # the keys alone: iterating reads every value, also those that cannot be read
+    for tag in [tag for tag in tuple(head.keys()) if tag.group in _DESCRIBING]:
+        if not _is_well_formed(head, tag):
+            del head[tag]
     with faults_as("texts of the reference MRI's header cannot be decoded", _RESULTS_NEED):
-        file.dataset.decode()
+        head.decode()
+    if file.text("PatientSex") not in ("M", "F", "O"):
+        head.PatientSex = ""
     for keyword in _MAY_BE_EMPTY:
-        if not _allowed(file, keyword):
-            setattr(file.dataset, keyword, "")
-    return file.dataset
+        if keyword not in head:
+            setattr(head, keyword, "")
+    return head
 
 
-def _allowed(file: Elements, keyword: str) -> bool:
-    from pydicom.valuerep import DA, TM
+def _is_well_formed(dataset: Dataset, tag: BaseTag) -> bool:
+    """Whether a value is what its representation (VR) allows; identifiers and names are taken as they are."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
 
-    text = file.text(keyword) if file.has(keyword) else ""
-    if keyword == "PatientSex":
-        return text in ("M", "F", "O")
-    with contextlib.suppress(ValueError, TypeError):
-        # a date or time that cannot be read is none
-        reads = {"Date": DA, "Time": TM}.get(keyword[-4:])
-        return bool(text) if reads is None else reads(text) is not None
-    return False
+    try:
+        element = dataset[tag]
+        values = element.value if element.VM > 1 else [element.value]
+        if element.VR in _CHECKED and tag != _PATIENT_ID:
+            for value in values:
+                validate_value(element.VR, value, RAISE)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return False
+    return True
 
 
 def _state_geometry(head: Dataset, first: Plane, grid: Grid) -> None:
