@@ -283,6 +283,24 @@ def test_an_object_that_the_pacs_has_already_is_stored(predicted: Predicted, sta
         assert len(pacs.asked) == 6
 
 
+def test_what_is_sent_is_what_lies_in_the_folder_and_the_report_comes_last(predicted: Predicted) -> None:
+    with scripted_pacs(Answer(200)) as pacs:
+        assert run("send", predicted.folder, pacs.url).exit_code == 0
+        sent = zip(predicted.files, pacs.asked, strict=True)
+        assert all(file.read_bytes() in asked.content for file, asked in sent)
+    assert predicted.files[-1].name == "report.dcm"
+
+
+def test_a_large_object_is_sent_with_its_length(predicted: Predicted, tmp_path: Path) -> None:
+    page = pydicom.dcmread(predicted.folder / "page.dcm")
+    page.EncapsulatedDocument += bytes(10**6)
+    page.save_as(tmp_path / "page.dcm")
+    with scripted_pacs(Answer(503, headers={"Retry-After": "0"}), Answer(200)) as pacs:
+        assert run("send", tmp_path, pacs.url).exit_code == 0
+        first, again = pacs.asked
+    assert int(first.headers["Content-Length"]) > 10**6 and first.content == again.content
+
+
 def test_a_try_that_breaks_off_says_how_much_is_stored(predicted: Predicted) -> None:
     with scripted_pacs(Answer(200), Answer(200), Answer(507)) as pacs:
         outcome = run("send", predicted.folder, pacs.url)

@@ -15,6 +15,9 @@ from ricenet.runtime.errors import PacsError, SourceError
 
 logger = logging.getLogger(__name__)
 
+_IN_ONE_PIECE = 2**31
+"""Bytes of an object that is sent with its length: a proxy refuses it at once, and it can be sent again."""
+
 ALREADY_STORED = 0x0111
 """Failure reason of a PACS that has an object of this UID: it is where it should be."""
 
@@ -38,6 +41,7 @@ def store_files(pacs: Pacs, files: Sequence[Path]) -> int:
 
     Raises PacsError: one is refused, or the PACS cannot be reached; the files before it are stored.
     """
+    pacs.client.set_chunk_size(_IN_ONE_PIECE)
     for number, file in enumerate(files):
         try:
             _store(pacs, file)
