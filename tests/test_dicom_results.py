@@ -368,6 +368,16 @@ def test_a_map_without_any_change_is_written_too(scan: Scan) -> None:
     )
 
 
+def test_an_export_that_holds_results_is_read_as_before(scan: Scan, written: dict[str, Path]) -> None:
+    folder = written["report.dcm"].parents[1]
+    for file in scan.files:
+        shutil.copy(file, folder)
+    tree = read_tree(folder)
+    assert not tree.unusable
+    assert [series.slices for series in tree.series if series.kind == "MR"] == [SHAPE[2]]
+    assert {series.kind for series in tree.series} == {"MR", "other"}
+
+
 # --- what the report says ---
 
 

@@ -5,11 +5,11 @@ Tests follow each other: each finds what those before it left.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,25 +56,24 @@ class Walk:
         return sorted(self.results.glob("*/*.dcm"))
 
 
-def predict(project: Path, folders: dict[str, str], results: Path, url: str) -> tuple[str, str]:
-    options = [part for name, path in folders.items() for part in (f"--{name.replace('_', '-')}", path)]
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ricenet"),
-            "predict",
-            *options,
-            "--dicom-out",
-            results,
-            "--store",
-            url,
-        ],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def ricenet(project: Path, *words: object) -> tuple[str, str]:
+    """What a command says on stdout and stderr."""
+    command = [str(word) for word in (RICENET, *words)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout, done.stderr
+
+
+def from_the_pacs(project: Path, folder: Path, images: Path, url: str) -> Path:
+    """The patient's objects as the PACS gives them, where there is a command that fetches; else the export."""
+    if importlib.util.find_spec("ricenet.cli.import_dicomweb") is None:
+        return images
+    patients = folder / "patients.csv"
+    patients.write_text(f"patient_id\n{PATIENT}\n")
+    patients.chmod(0o600)
+    fast = ("--requests-per-s", 1000)
+    ricenet(project, "import", "dicomweb", url, "--patients", patients, "--export", folder / "fetched", *fast)
+    return folder / "fetched"
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +91,13 @@ def walk(tmp_path_factory: pytest.TempPathFactory, orthanc_once: Orthanc) -> Wal
     images = export / "images"
     tree = read_tree(images)
     orthanc_once.store(one.path for series in tree.of_patient(PATIENT) for one in series.instances)
-    folders = folders_of(tree, PATIENT, folder / "case")
-    said = predict(project, folders, folder / "results", orthanc_once.dicomweb)
+    found = from_the_pacs(project, folder, images, orthanc_once.dicomweb)
+    folders = folders_of(read_tree(found), PATIENT, folder / "case")
+    volumes = [part for name, path in folders.items() for part in ("--volume", f"{name}={path}")]
+    said = ricenet(
+        *(project, "predict", *volumes, "--dicom-out", folder / "results"),
+        *("--store", orthanc_once.dicomweb),
+    )
     return Walk(orthanc_once, images, folders, folder / "results", said)
 
 
