@@ -34,6 +34,7 @@ from ricenet.tracking.registry import make_champion, promotable_version
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENT = "PHANTOM-0001"
+RICENET = Path(sys.executable).with_name("ricenet")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def ricenet(project: Path, *words: object) -> tuple[str, str]:
 
 
 def from_the_pacs(project: Path, folder: Path, images: Path, url: str) -> Path:
-    """The patient's objects as the PACS gives them, where there is a command that fetches; else the export."""
+    """The patient's objects as the PACS gives them, where a command fetches them; else the export."""
     if importlib.util.find_spec("ricenet.cli.import_dicomweb") is None:
         return images
     patients = folder / "patients.csv"
