@@ -387,7 +387,7 @@ def test_the_report_says_what_predict_answers(written: dict[str, Path]) -> None:
     group = next(g for g in prediction if g.tracking_identifier == "RICE-NET prediction")
     numbers = {m.name.value: float(m.value) for m in group.get_measurements()}
     assert numbers == {
-        "p_rice": 0.9912, "p_rice_calibrated": 0.7312, "confidence": 0.7312, "least_confidence": 0.7904,
+        "p_rice": 0.9912, "p_calibrated": 0.7312, "confidence": 0.7312, "least_confidence": 0.7904,
         "votes_rice": 5.0, "folds": 5.0,
     }  # fmt: skip
     assert group.finding_type.meaning == "Radiation-induced contrast enhancement"
@@ -414,3 +414,10 @@ def test_a_recurrence_has_the_standards_code(scan: Scan) -> None:
     answer = ANSWER | {"label": "recurrence", "three_way": "recurrence"}
     text = str(results_of(scan.files[0].parent, answer=answer).objects()["report.dcm"])
     assert text.count("'25173007'") == 2
+
+
+def test_private_codes_are_as_short_as_code_values_have_to_be(written: dict[str, Path]) -> None:
+    report = pydicom.dcmread(written["report.dcm"])
+    assert not [element for element in report.iterall() if element.keyword == "LongCodeValue"]
+    (scheme,) = report.CodingSchemeIdentificationSequence
+    assert (scheme.CodingSchemeDesignator, scheme.CodingSchemeName) == ("99RICENET", "RICE-NET")

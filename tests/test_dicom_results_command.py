@@ -185,6 +185,20 @@ def test_a_place_for_results_that_is_none_is_refused_before_the_work(
     assert outcome.stderr == "error: taken: is a file. Name a folder for the results with --dicom-out\n"
 
 
+def test_a_cube_larger_than_what_the_networks_see_is_refused_before_the_work(
+    predicted: Predicted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ricenet.preprocessing.preprocess_subject.preprocess", None)
+    params = predicted.project / "params.yaml"
+    before = params.read_text()
+    try:
+        params.write_text(before.replace("  cube_voxels: 6\n", "  cube_voxels: 9\n"))
+        outcome = run("predict", *folders(predicted.export), "--dicom-out", tmp_path)
+    finally:
+        params.write_text(before)
+    assert outcome.exit_code == 1 and "explain.cube_voxels: 9 is larger" in outcome.stderr
+
+
 def test_an_unforeseen_error_repeats_nothing_of_the_headers(
     predicted: Predicted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_weasyprint: None
 ) -> None:

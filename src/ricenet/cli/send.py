@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.running import log_to_stderr, mendable_errors
+from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def send(
     from ricenet.runtime.errors import ResultError
 
     log_to_stderr()
-    with mendable_errors():
+    with mendable_errors(), PrivateErrors():
         files = sorted(folder.glob("*.dcm"))
         if not files:
             raise ResultError(

@@ -129,6 +129,7 @@ def predict_with_results(
     origin: which model it is, beside the answer. settings: of the occlusion maps. Without WeasyPrint there is
     no page, which is said at once.
     Raises CohortError: also where the case is of NIfTI files, or its reference MRI can carry no results.
+    ResultError: a hidden cube is larger than what the networks see.
     """
     record = predictor.ensemble.record
     require_volumes(given, record)
@@ -143,6 +144,8 @@ def predict_with_results(
         sources = SourceImages.read(source)
     except SourceError as error:
         raise CohortError(f"{CASE}: {error}") from None
+    explainer = SubjectExplainer(predictor.ensemble, settings, predictor.seed, synthetic=False)
+    explainer.require_cubes_within()
     prints = _can_print()
     with (
         predictor.opened(given, source) as (raw, variables),
@@ -152,7 +155,7 @@ def predict_with_results(
         kept.mkdir()
         prediction = predictor.subject(raw, variables, kept)
         answer = {**origin, **prediction.as_json()}
-        case = _explained(predictor, raw, kept, answer, settings)
+        case = _explained(explainer, raw, kept, answer)
         brain, found_by = load_nifti(kept / BRAIN_MASK), Measurements.of_subject(kept).brain_source
     tool = ("surroundings of a scan without its skull", __version__)
     if found_by == "hd_bet":
@@ -172,16 +175,13 @@ def _can_print() -> bool:
     return True
 
 
-def _explained(
-    predictor: Predictor, raw: RawSubject, kept: Path, answer: Mapping[str, Any], settings: ExplainParams
-) -> Case:
-    explainer = SubjectExplainer(predictor.ensemble, settings, predictor.seed, synthetic=False)
+def _explained(explainer: SubjectExplainer, raw: RawSubject, kept: Path, answer: Mapping[str, Any]) -> Case:
     return explainer.explain(
         raw,
         kept,
         "n/a",
         {CASE: answer["variables"]},
-        range(predictor.ensemble.record.folds),
+        range(explainer.ensemble.record.folds),
         lambda _: answer["p_rice_calibrated"],
         {
             "version": f"{answer['model']} version {answer['version']}",

@@ -61,7 +61,7 @@ def occlusion_map(
             real_world_value_mappings=[mapping],
             voi_lut_transformations=[window],
             content_label="OCCLUSION",
-            content_description=f"Hidden: {title}. {RESEARCH_USE}"[:64],
+            content_description=f"{RESEARCH_USE}. Hidden: {title}"[:64],
             **header.series("map", number),
         )
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_whole_brain()]

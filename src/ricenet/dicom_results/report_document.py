@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 NUMBERS = {
-    "p_rice": "p_rice, mean of the folds",
-    "p_rice_calibrated": "p_rice, calibrated",
-    "confidence": "Confidence of the likelier label",
-    "least_confidence": "Confidence needed for an answer",
-    "votes_rice": "Folds that vote for rice",
-    "folds": "Folds",
+    "p_rice": ("p_rice", "p_rice, mean of the folds"),
+    "p_rice_calibrated": ("p_calibrated", "p_rice, calibrated"),
+    "confidence": ("confidence", "Confidence of the likelier label"),
+    "least_confidence": ("least_confidence", "Confidence needed for an answer"),
+    "votes_rice": ("votes_rice", "Folds that vote for rice"),
+    "folds": ("folds", "Folds"),
 }
-"""Entries of an answer that are numbers without a unit, and what they are called in the report."""
+"""Entries of an answer that are numbers without a unit: their codes and meanings in the report."""
 
 
 def report_document(
@@ -87,8 +87,8 @@ def _prediction(answer: Mapping[str, Any], sources: SourceImages, header: Result
         manufacturer=MANUFACTURER,
     )
     numbers = [
-        sr.Measurement(private_code(name, meaning), answer[name], codes.UCUM.NoUnits)
-        for name, meaning in NUMBERS.items()
+        sr.Measurement(private_code(*code), answer[name], codes.UCUM.NoUnits)
+        for name, code in NUMBERS.items()
         if answer[name] is not None
     ]
     three_way = sr.QualitativeEvaluation(
