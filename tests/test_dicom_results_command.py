@@ -32,7 +32,7 @@ from ricenet.tracking.registry import make_champion, promotable_version
 from ricenet.vocabulary import PAPER_VOLUMES
 
 FILES = ["brain.dcm", "map-dose.dcm", "map-post_op.dcm", "map-together.dcm", "page.dcm", "report.dcm"]
-SECRETS = ("ANON-17", "Sibylle", "1957", "2.25.", "1.2.826")
+SECRETS = ("ANON-17", "Sibylle", "19570917", "2.25.", "1.2.826")
 
 
 @dataclass(frozen=True)
