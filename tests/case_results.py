@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -46,6 +47,15 @@ ANSWER = {
     "warnings": ["brain volume of 1 ml lies outside", "rt_modality Röntgen"],
     "measurements": {},
 }
+
+
+def can_print() -> bool:
+    """Whether WeasyPrint is here, with the system library that it draws text with."""
+    try:
+        importlib.import_module("weasyprint")
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def oblique_grid() -> Grid:

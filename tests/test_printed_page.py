@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import re
 from html import unescape
 
 import pytest
+from case_results import can_print
 from explained_cases import blob, case, summary
 
 from ricenet.display.pdf import page_as_pdf
@@ -51,10 +51,8 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_a_printed_case_is_the_same_twice_and_prints_without_a_remark(
     page: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    try:
-        importlib.import_module("weasyprint")
-    except (ImportError, OSError) as error:
-        pytest.skip(f"WeasyPrint cannot be used here: {error}")
+    if not can_print():
+        pytest.skip("WeasyPrint cannot be used here")
     with caplog.at_level(logging.WARNING):
         first, second = (page_as_pdf(page, "wanted", "do without") for _ in range(2))
     assert first.startswith(b"%PDF-") and first == second
