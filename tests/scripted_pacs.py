@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from pydicom import Dataset, dcmread
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,69 @@ def scripted_pacs(*answers: Answer) -> Iterator[ScriptedPacs]:
     """One answer after the other, the last of them to all further requests."""
     waiting = list(answers)
     pacs = ScriptedPacs(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    try:
+        yield pacs
+    finally:
+        pacs.close()
+
+
+class HeldObjects:
+    """Answers as a PACS that holds DICOM files, unless `change` says otherwise.
+
+    change: takes a request and what would be answered. count: added to what is said of a series' objects.
+    page: results at most at once; takes_offset: whether it goes on from one.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.objects = [(dcmread(path, stop_before_pixels=True), path.read_bytes()) for path in files]
+        self.change: Callable[[Asked, Answer], Answer] = lambda _, answer: answer
+        self.count, self.page, self.takes_offset, self.takes_filter = 0, 1000, True, True
+
+    def __call__(self, asked: Asked) -> Answer:
+        return self.change(asked, self._answer(asked))
+
+    def _answer(self, asked: Asked) -> Answer:
+        url = urlsplit(asked.path)
+        words = url.path.removeprefix("/dicom-web/").split("/")
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        named = dict(zip(words[::2], words[1::2], strict=False))
+        level = words[-1] if len(words) % 2 else ""
+        keys = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
+        held = [
+            (one, content)
+            for one, content in self.objects
+            if all(one[keys[name]].value == uid for name, uid in named.items())
+            and (not self.takes_filter or one.PatientID == query.get("PatientID", one.PatientID))
+        ]
+        if not level:
+            return multipart(*(content for _, content in held))
+        groups: dict[object, list[Dataset]] = {}
+        for number, (one, _) in enumerate(held):
+            # an object that is there twice is listed twice
+            groups.setdefault(number if level == "instances" else one[keys[level]].value, []).append(one)
+        start = int(query.get("offset", 0)) if self.takes_offset else 0
+        return found(*[self._listed(level, group) for group in groups.values()][start : start + self.page])
+
+    def _listed(self, level: str, group: list[Dataset]) -> dict[str, Any]:
+        keywords = ["PatientID", "StudyInstanceUID", "StudyDate"]
+        keywords += ["SeriesInstanceUID", "Modality"] if level != "studies" else []
+        keywords += ["SOPInstanceUID"] if level == "instances" else []
+        listed = {f"{group[0][name].tag:08X}": group[0][name].to_json_dict(None, 0) for name in keywords}
+        if level == "series":
+            listed["00201209"] = {"vr": "IS", "Value": [len(group) + self.count]}
+        return listed
+
+
+def multipart(*objects: bytes) -> Answer:
+    """What WADO delivers."""
+    parts = [b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n" for content in objects]
+    kind = 'multipart/related; type="application/dicom"; boundary=edge'
+    return Answer(content=b"".join(parts) + b"--edge--\r\n", kind=kind)
+
+
+@contextmanager
+def pacs_with(held: HeldObjects) -> Iterator[ScriptedPacs]:
+    pacs = ScriptedPacs(held)
     try:
         yield pacs
     finally:

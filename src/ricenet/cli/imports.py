@@ -1,4 +1,4 @@
-"""`ricenet import`: raw cohorts from what hospitals and archives have on disk."""
+"""`ricenet import`: raw cohorts from what hospitals and archives have on disk or in a PACS."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ricenet.cli.import_collections import burdenko, cfb_gbm
+from ricenet.cli.import_dicomweb import dicomweb
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from ricenet.vocabulary import Volumes
 
 import_app = typer.Typer(
-    no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk."
+    no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk or a PACS."
 )
 
 import_app.command("burdenko")(burdenko)
 import_app.command("cfb-gbm")(cfb_gbm)
+import_app.command("dicomweb")(dicomweb)
 
 
 ClinicalFile = Annotated[

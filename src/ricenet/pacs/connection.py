@@ -67,7 +67,8 @@ def connect(url: str, ca_file: Path | None = None, limits: Limits | None = None)
     # they log whole addresses, and Python prints warnings of loggers that nobody has set up
     for name in ("urllib3", "dicomweb_client", "retrying"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    client = DICOMwebClient(address, session=session)
+    # UIDs that break the standard's rules are in use
+    client = DICOMwebClient(address, session=session, permissive_uid=True)
     # which would repeat whatever fails, a refusal and a used-up body too
     client.set_http_retry_params(retry=False)
     return Pacs(address, client, session)

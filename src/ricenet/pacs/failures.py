@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import ReadTimeoutError
 
-from ricenet.runtime.errors import PacsError
+from ricenet.runtime.errors import PacsAwayError, PacsError
 
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Status codes of what passes: too many requests, a restart, a proxy without its server."""
@@ -76,30 +76,31 @@ def refuse_leading_elsewhere(server: str, response: requests.Response, target: s
 
 
 def failure(server: str, error: Exception, silent_s: float) -> PacsError:
-    """What went wrong where there is no answer, or one that cannot be read.
+    """What went wrong where there is no answer (PacsAwayError), or one that cannot be read.
 
     silent_s: seconds without a byte until the server is slow.
     """
     is_silent = isinstance(error, requests.exceptions.ReadTimeout)
     # in the middle of an answer, requests calls that a connection error
     if is_silent or any(isinstance(of, ReadTimeoutError) for of in error.args):
-        found = f" was silent for {silent_s:g} s. Try again when it is less busy; what has arrived is kept"
-    elif isinstance(error, requests.exceptions.SSLError):
-        found = (
-            ": its certificate cannot be trusted. Give the file of the hospital's certificate authority "
-            "(--ca-file), or the name that the certificate is for"
+        return PacsAwayError(
+            f"{server} was silent for {silent_s:g} s. Try again when it is less busy; what has arrived is "
+            "kept"
         )
-    elif isinstance(error, requests.JSONDecodeError):
-        found = f" does not answer in DICOM JSON. {_OTHER_ADDRESS}"
-    elif isinstance(
-        error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError
-    ):
-        found = " broke off in the middle of an answer. Try again; what has arrived is kept"
-    elif isinstance(error, requests.Timeout | requests.ConnectionError):
-        found = (
-            " cannot be reached. Check that it is running, that its address is right, and that the network "
-            "lets you through to it"
+    if isinstance(error, requests.exceptions.SSLError):
+        return PacsAwayError(
+            f"{server}: its certificate cannot be trusted. Give the file of the hospital's certificate "
+            "authority (--ca-file), or the name that the certificate is for"
         )
-    else:
-        found = f" does not answer as DICOMweb does ({type(error).__name__}). {_OTHER_ADDRESS}"
-    return PacsError(server + found)
+    if isinstance(error, requests.JSONDecodeError):
+        return PacsError(f"{server} does not answer in DICOM JSON. {_OTHER_ADDRESS}")
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
+        return PacsError(
+            f"{server} broke off in the middle of an answer. Try again; what has arrived is kept"
+        )
+    if isinstance(error, requests.Timeout | requests.ConnectionError):
+        return PacsAwayError(
+            f"{server} cannot be reached. Check that it is running, that its address is right, and that the "
+            "network lets you through to it"
+        )
+    return PacsError(f"{server} does not answer as DICOMweb does ({type(error).__name__}). {_OTHER_ADDRESS}")

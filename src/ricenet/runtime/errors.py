@@ -94,3 +94,7 @@ class PacsError(RicenetError):
     def __init__(self, found: str, status: int | None = None, answer: bytes = b"") -> None:
         self.status, self.answer = status, answer
         super().__init__(found)
+
+
+class PacsAwayError(PacsError):
+    """A PACS gives no answer at all: whatever else is asked of it now will fail too."""
