@@ -5,7 +5,6 @@ Tests follow each other: each finds what those before it left.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -67,16 +66,14 @@ def ricenet(project: Path, *words: object) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def from_the_pacs(project: Path, folder: Path, images: Path, url: str) -> Path:
-    """The patient's objects as the PACS gives them, where a command fetches them; else the export."""
-    if importlib.util.find_spec("ricenet.cli.import_dicomweb") is None:
-        return images
-    patients = folder / "patients.csv"
+def from_the_pacs(project: Path, folder: Path, url: str) -> Path:
+    """The patient's objects as the PACS gives them."""
+    patients, fetched = folder / "patients.csv", folder / "fetched"
     patients.write_text(f"patient_id\n{PATIENT}\n")
     patients.chmod(0o600)
     fast = ("--requests-per-s", 1000)
-    ricenet(project, "import", "dicomweb", url, "--patients", patients, "--export", folder / "fetched", *fast)
-    return folder / "fetched"
+    ricenet(project, "import", "dicomweb", url, "--patients", patients, "--export", fetched, *fast)
+    return fetched
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +91,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory, orthanc_once: Orthanc) -> Wal
     images = export / "images"
     tree = read_tree(images)
     orthanc_once.store(one.path for series in tree.of_patient(PATIENT) for one in series.instances)
-    found = from_the_pacs(project, folder, images, orthanc_once.dicomweb)
+    found = from_the_pacs(project, folder, orthanc_once.dicomweb)
     folders = folders_of(read_tree(found), PATIENT, folder / "case")
     volumes = [part for name, path in folders.items() for part in ("--volume", f"{name}={path}")]
     said = ricenet(
