@@ -166,6 +166,14 @@ def test_equal_results_have_equal_uids_and_others_have_others(scan: Scan) -> Non
     assert without.items() <= first.items()
 
 
+def test_what_names_a_patient_is_its_owners_alone_whatever_is_set(
+    scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RICENET_UMASK", "022")
+    files = results_of(scan.files[0].parent).write(tmp_path)
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 def test_what_is_written_already_is_never_changed(scan: Scan, tmp_path: Path) -> None:
     results = results_of(scan.files[0].parent)
     before = {file: file.read_bytes() for file in results.write(tmp_path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import tempfile
@@ -28,13 +29,14 @@ from ricenet.evaluation.occlusion.explained_case import Case
 from ricenet.evaluation.occlusion.page.case_page import map_title
 from ricenet.evaluation.occlusion.page.printed_page import printed_page
 from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
+from ricenet.importing.private_files import private_path
 from ricenet.inference.case import CASE, CaseFiles, require_volumes
 from ricenet.inference.dicom_case import case_source
 from ricenet.inference.predict_subject import Prediction, Predictor
 from ricenet.preprocessing.brain.extraction import BRAIN_MASK, brain_tools
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SourceError
-from ricenet.runtime.files import atomic_folder, atomic_path, content_digest
+from ricenet.runtime.files import atomic_folder, content_digest
 from ricenet.volume import Volume, load_nifti
 
 if TYPE_CHECKING:
@@ -94,8 +96,11 @@ class CaseResults:
         if not own.is_dir():
             with atomic_folder(own) as temporary:
                 for name, made in self.objects().items():
-                    with atomic_path(temporary / name) as path:
-                        made.save_as(path, enforce_file_format=True)
+                    encoded = io.BytesIO()
+                    made.save_as(encoded, enforce_file_format=True)
+                    # they name a patient, so no setting lets others read them
+                    with private_path(temporary / name, encoded.tell()) as path:
+                        path.write_bytes(encoded.getbuffer())
         return sorted(own.iterdir())
 
     def _header(self) -> ResultHeader:
