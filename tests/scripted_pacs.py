@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydicom import Dataset, dcmread
 
 
@@ -44,8 +50,9 @@ class Asked:
 class ScriptedPacs:
     """answer: what is answered to a request; may be replaced at any time. asked: all requests so far."""
 
-    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+    def __init__(self, answer: Callable[[Asked], Answer], certificate: Path | None = None) -> None:
         self.answer, self.asked = answer, list[Asked]()
+        self._scheme = "http" if certificate is None else "https"
         pacs = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,22 +83,51 @@ class ScriptedPacs:
                 """Whoever asked has gone, as some tests want."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/dicom-web"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}/dicom-web"
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
 
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, valid for a day: with its key, and alone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a hospital's own authority")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    public = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "server.pem").write_bytes(private + public)
+    (folder / "authority.pem").write_bytes(public)
+    return folder / "server.pem", folder / "authority.pem"
+
+
 @contextmanager
-def scripted_pacs(*answers: Answer) -> Iterator[ScriptedPacs]:
-    """One answer after the other, the last of them to all further requests."""
+def scripted_pacs(*answers: Answer, certificate: Path | None = None) -> Iterator[ScriptedPacs]:
+    """One answer after the other, the last of them to all further requests.
+
+    certificate: with its key (PEM), for https.
+    """
     waiting = list(answers)
-    pacs = ScriptedPacs(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    pacs = ScriptedPacs(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0], certificate)
     try:
         yield pacs
     finally:
@@ -101,8 +137,8 @@ def scripted_pacs(*answers: Answer) -> Iterator[ScriptedPacs]:
 class HeldObjects:
     """Answers as a PACS that holds DICOM files, unless `change` says otherwise.
 
-    change: takes a request and what would be answered. count: added to what is said of a series' objects.
-    page: results at most at once; takes_offset: whether it goes on from one.
+    change: takes a request and what would be answered. count: added to the number that is said to be in a
+    study or series. page: results at most at once; takes_offset: whether it goes on from one.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -142,6 +178,9 @@ class HeldObjects:
         listed = {f"{group[0][name].tag:08X}": group[0][name].to_json_dict(None, 0) for name in keywords}
         if level == "series":
             listed["00201209"] = {"vr": "IS", "Value": [len(group) + self.count]}
+        if level == "studies":
+            series = {one.SeriesInstanceUID for one in group}
+            listed["00201206"] = {"vr": "IS", "Value": [len(series) + self.count]}
         return listed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from orthanc_server import Orthanc
-from scripted_pacs import Answer, found, scripted_pacs
+from scripted_pacs import Answer, found, scripted_pacs, write_certificate
 from tracking_servers import free_port
 
 from ricenet.pacs.connection import Pacs, connect
@@ -158,6 +158,18 @@ def test_a_file_without_a_certificate_is_refused(tmp_path: Path) -> None:
     for name, said in (("ca.pem", "no certificate in PEM"), ("lost.pem", "No such file")):
         with pytest.raises(PacsError, match=f"{name}.*{said}"):
             connect("https://pacs.example.org", tmp_path / name)
+
+
+def test_a_certificate_is_verified_by_the_authority_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, authority = write_certificate(tmp_path)
+    with scripted_pacs(found(STUDY), certificate=server) as pacs:
+        assert search(connect(pacs.url, authority, HASTY)) == [STUDY]
+        assert "certificate cannot be trusted" in str(refusal(pacs.url))
+        # which requests would put in the place of a named one
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+        assert search(connect(pacs.url, authority, HASTY)) == [STUDY]
 
 
 def test_plain_http_across_the_network_is_told(caplog: pytest.LogCaptureFixture) -> None:

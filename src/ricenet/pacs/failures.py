@@ -43,12 +43,13 @@ def refusal(server: str, response: requests.Response) -> PacsError | None:
             return None
         found = "answers with a web page, such as a viewer or a form to sign in"
         return PacsError(f"{server} {found}. {_OTHER_ADDRESS}", status)
-    if status in _REFUSALS:
-        found = _REFUSALS[status]
-    elif status in PASSING:
-        found = f"is busy or restarting ({status}). Try again later; what is done is kept"
-    else:
-        found = f"answers with an error ({status}). Ask its administrator what its log says"
+    if status in PASSING:
+        return PacsAwayError(
+            f"{server} is busy or restarting ({status}). Try again later; what is done is kept", status
+        )
+    found = _REFUSALS.get(
+        status, f"answers with an error ({status}). Ask its administrator what its log says"
+    )
     return PacsError(
         f"{server} {found}", status, response.content if response.request.method == "POST" else b""
     )

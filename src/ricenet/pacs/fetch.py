@@ -48,9 +48,8 @@ def fetch_patients(pacs: Pacs, patient_list: Path, folder: Path) -> Fetched:
     with opened(folder) as kept:
         with task_progress("asking the PACS", len(patients)) as advance:
             listings = list_patients(pacs, patients, advance)
-        wanted = {(one.series, uid) for listing in listings for one in listing.series for uid in one.sop_uids}
-        missing = sum(not kept.has(series, uid) for series, uid in wanted)
-        logger.info("%d object(s) to fetch; %d are there already", missing, len(wanted) - missing)
+        missing, there_before = _missing(kept, listings)
+        logger.info("%d object(s) to fetch; %d are there already", missing, there_before)
         with task_progress("fetching", missing) as advance:
             delivered = [_fetched(pacs, kept, listing, advance) for listing in listings]
     return Fetched(
@@ -58,12 +57,24 @@ def fetch_patients(pacs: Pacs, patient_list: Path, folder: Path) -> Fetched:
         whole=sum(not listing.failures for listing in listings),
         series=sum(len(listing.series) for listing in listings),
         objects=sum(len(one.sop_uids) for of_patient in delivered for one in of_patient),
-        there_before=len(wanted) - missing,
+        there_before=there_before,
         size_bytes=sum(one.size_bytes for of_patient in delivered for one in of_patient),
         left_out=sum((listing.left_out for listing in listings), Counter[str]()),
         failures=_by_line(patient_list, listings, lambda listing: listing.failures),
         remarks=_by_line(patient_list, listings, lambda listing: listing.remarks),
     )
+
+
+def _missing(kept: FetchedFolder, listings: list[PatientListing]) -> tuple[int, int]:
+    """How many objects are to be fetched, and how many are there; every series that lacks some says so."""
+    missing = there = 0
+    for one in (one for listing in listings for one in listing.series):
+        lacking = sum(not kept.has(one.series, uid) for uid in one.sop_uids)
+        if lacking:
+            # whoever imports after a kill is not to take a part for the whole
+            kept.note_unsettled(one.series)
+        missing, there = missing + lacking, there + len(one.sop_uids) - lacking
+    return missing, there
 
 
 def _fetched(

@@ -1,7 +1,7 @@
 """The folder that fetched objects are kept in: STUDY/SERIES/OBJECT.dcm, for its owner alone.
 
 An object is there whole or not at all. In place of one that the PACS lists and does not deliver lies an empty
-file, by which the import knows that the series is incomplete.
+file, by which the import knows that the series is incomplete; and one in each series that is not settled yet.
 """
 
 from __future__ import annotations
@@ -56,20 +56,25 @@ class FetchedFolder:
                     raise SourceError("no DICOM object", EXPORT_AGAIN)
         return instance
 
+    def note_unsettled(self, series: ListedSeries) -> None:
+        """Put one empty file into a series, until `note_lacking` says what it lacks."""
+        self.note_lacking(series, [], 1)
+
     def note_lacking(self, series: ListedSeries, sop_uids: list[str], unlisted: int) -> None:
         """Put an empty file in place of each object that does not come, of counted and unlisted ones too."""
         folder = self._path(series, "").parent
+        paths = [self._path(series, uid) for uid in sop_uids]
+        paths += [folder / f"{_UNLISTED}{number}.dcm" for number in range(1, unlisted + 1)]
         with self._writing():
-            for path in folder.glob(f"{_UNLISTED}*.dcm"):
-                path.unlink()
-            paths = [self._path(series, uid) for uid in sop_uids]
-            paths += [folder / f"{_UNLISTED}{number}.dcm" for number in range(1, unlisted + 1)]
             if paths:
                 make_private_folder(folder.parent)
                 make_private_folder(folder)
             for path in paths:
                 with private_path(path, 0):
                     pass
+            # last, so that a kill leaves one too many rather than none
+            for path in set(folder.glob(f"{_UNLISTED}*.dcm")).difference(paths):
+                path.unlink()
 
     def _path(self, series: ListedSeries, sop_uid: str) -> Path:
         return self.root / series.study_uid / series.uid / f"{sop_uid}.dcm"

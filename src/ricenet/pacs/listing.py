@@ -81,7 +81,10 @@ def _listed(pacs: Pacs, patient: ListedPatient) -> PatientListing:
     if undated := sum(study.date is None for study in wanted) if patient.first or patient.last else 0:
         listing.remarks.append(f"{undated} study or studies without a date are taken too")
     for study in wanted:
-        for series in series_of(pacs, study):
+        of_study = series_of(pacs, study)
+        if (unlisted := (study.series or 0) - len(of_study)) > 0:
+            listing.remarks.append(f"{unlisted} series of a study are counted by the PACS and not listed")
+        for series in of_study:
             if series.modality and series.modality not in NEEDED:
                 listing.left_out[series.modality] += 1
                 continue
