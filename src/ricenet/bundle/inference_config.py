@@ -176,8 +176,8 @@ def _answer(recalibration: Recalibration | None) -> dict[str, Any]:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                {"_target_": "CastToTyped", "keys": "pred", "dtype": "$torch.float64"},
-                {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+                # MONAI's own Activationsd computes in float32, whatever it is given
+                {"_target_": "Lambdad", "keys": "pred", "func": "$lambda p: torch.softmax(p.double(), 0)"},
                 {"_target_": "CopyItemsd", "keys": "pred", "names": "answer"},
                 {"_target_": "Lambdad", "keys": "answer", "func": f"$lambda p: @row(p[{_RICE}])"},
             ],

@@ -89,7 +89,7 @@ def metadata(exported: Exported) -> dict[str, Any]:
             "Configuration: the RICE-NET developers, Apache-2.0. Weights: whoever trained them "
             "(docs/data_license.txt)"
         ),
-        "data_source": f"Not part of the bundle. {exported.trained_on.capitalize()}",
+        "data_source": f"Not part of the bundle. Trained on {exported.trained_on}",
         "data_type": "nibabel",
         "image_classes": "; ".join(_channels(record).values()),
         "pred_classes": f"{' (0), '.join(LABELS)} (1)",

@@ -27,7 +27,7 @@ def readme(exported: Exported) -> str:
     record = exported.record
     title = record.volumes.set_title(record.modality_set, ", ")
     sections = (
-        ("Run it", _how_to_run(exported)),
+        ("Run it", _RUN),
         ("Input", _input(exported)),
         ("Output", _output(exported)),
         ("Files", _FILES),
@@ -57,18 +57,6 @@ def data_license(exported: Exported) -> str:
         "No data are in this bundle, and no licence of the training data is known to it. Whether the weights "
         "may be passed on,\nand under which terms, is for whoever is responsible for those data to say: ask "
         "before you do.\n"
-    )
-
-
-def _how_to_run(exported: Exported) -> str:
-    packages = " ".join(["monai", "nibabel", "safetensors", *RUN_BY])
-    return (
-        f"Needs {packages}, in the versions of configs/metadata.json or later ones; ricenet is not needed. "
-        "From the bundle's folder:\n\n```\n"
-        "python -m monai.bundle run --config_file configs/inference.json \\\n"
-        "    --dataset_dir INPUT --output_dir OUTPUT\n```\n\n"
-        "A config of MONAI is code that is run: run bundles of people whom you trust. From elsewhere, add "
-        "`--bundle_root FOLDER`. A GPU is used where torch sees one."
     )
 
 
@@ -116,11 +104,20 @@ _NO_EVIDENCE = (
     "## Scores\n\nNot stated: the evidence of this version was not at hand when the bundle was written.\n"
 )
 
+_RUN = (
+    "ricenet is not needed. From the bundle's folder, with the versions of configs/metadata.json or later "
+    f"ones:\n\n```\npip install {' '.join(['monai', 'nibabel', 'safetensors', *RUN_BY])}\n"
+    "python -m monai.bundle run --config_file configs/inference.json \\\n"
+    "    --dataset_dir INPUT --output_dir OUTPUT\n```\n\n"
+    "A config of MONAI is code that is run: run bundles of people whom you trust. From elsewhere, add "
+    "`--bundle_root FOLDER`. A GPU is used where torch sees one."
+)
+
 _FILES = (
     "`configs/inference.json` and `configs/metadata.json`; `models/fold-<k>.safetensors`, byte for byte "
     "those of the registered ensemble. There is no `models/model.pt`, which MONAI's specification asks for: "
-    "it would be a pickle, which may run code when it is read. Tools that read weights from there alone do not "
-    "work with this bundle."
+    "it would be a pickle, which may run code when it is read. Tools that read weights from there alone do "
+    "not work with this bundle."
 )
 
 _REFERENCES = (
