@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli import completion
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,12 @@ logger = logging.getLogger(__name__)
 
 def explain(
     subjects: Annotated[
-        list[str] | None, typer.Argument(metavar="SUBJECT...", help="Such as sub-001; one or several.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SUBJECT...",
+            autocompletion=completion.subjects,
+            help="Such as sub-001; one or several.",
+        ),
     ] = None,
     cohort: Annotated[
         bool, typer.Option("--cohort", help="Everyone outside the test set, instead of single subjects.")
@@ -23,7 +29,10 @@ def explain(
     modality_set: Annotated[
         str | None,
         typer.Option(
-            "--set", metavar="NAME", help="Such as event+dose (default: the first of explain.modality_sets)."
+            "--set",
+            metavar="NAME",
+            autocompletion=completion.modality_sets,
+            help="Such as event+dose (default: the first of explain.modality_sets).",
         ),
     ] = None,
     output: Annotated[

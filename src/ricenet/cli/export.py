@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli import completion
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
-export_app = typer.Typer(no_args_is_help=True, help="Write results in the formats of other programs.")
+EXAMPLES = """\
+Write results, or a model, in the formats of other programs.
+
+\b
+Examples:
+  ricenet export results results.xlsx     one spreadsheet
+  ricenet export results tables           a folder with a .csv file a table
+  ricenet export bundle dose rice_net     its champion as a MONAI bundle
+  ricenet export bundle dose rice_net --version 2
+"""
+
+export_app = typer.Typer(no_args_is_help=True, help=EXAMPLES)
 
 
 @export_app.command("results")
@@ -43,7 +55,10 @@ def results(
 
 @export_app.command("bundle")
 def bundle(
-    modality_set: Annotated[str, typer.Argument(metavar="SET", help="Such as post_op+dose.")],
+    modality_set: Annotated[
+        str,
+        typer.Argument(metavar="SET", autocompletion=completion.modality_sets, help="Such as post_op+dose."),
+    ],
     output: Annotated[Path, typer.Argument(help="The bundle's folder: new, or empty.", metavar="FOLDER")],
     version: Annotated[
         int | None, typer.Option(help="Version of its registered model (default: the champion).")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli import completion
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 def promote(
     modality_set: Annotated[
-        str, typer.Argument(help="e.g. post_op+dose; or best: the highest pooled macro-F1, as in the report.")
+        str,
+        typer.Argument(
+            autocompletion=completion.modality_sets_or_best,
+            help="e.g. post_op+dose; or best: the highest pooled macro-F1, as in the report.",
+        ),
     ],
     version: Annotated[
         int | None, typer.Option(help="Version of its registered model; default: the newest.")
