@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from ricenet.runtime.errors import ParamsError
 
 PARAMS = Path("params.yaml")
@@ -29,11 +31,8 @@ def modality_sets_or_best(incomplete: str) -> list[str]:
     return [*modality_sets(incomplete), *best]
 
 
-def subjects(args: list[str], incomplete: str) -> list[str]:
-    """The subjects that have a folder in the project's cohort, by name; not those that are there already.
-
-    args: the words before.
-    """
+def subjects(context: typer.Context, incomplete: str) -> list[str]:
+    """The subjects that have a folder in the project's cohort, by name; not those named already."""
     cohort = _project().get("cohort")
     root = cohort.get("root") if isinstance(cohort, dict) else None
     try:
@@ -41,7 +40,7 @@ def subjects(args: list[str], incomplete: str) -> list[str]:
     except OSError:
         return []
     known = [name for name in names if name.startswith(incomplete) and _PSEUDONYM.fullmatch(name)]
-    return sorted(set(known) - set(args))
+    return sorted(set(known) - set(context.params.get("subjects") or ()))
 
 
 def _project() -> Mapping[str, Any]:
