@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from ricenet.cli import app, run_stage
 from ricenet.cli.help_texts import EXAMPLES, PANELS
-from ricenet.cli.options import complete_sets
 from ricenet.config.params import read_params
 
 PROJECT = Path(__file__).parents[1]
@@ -221,11 +220,3 @@ def test_all_that_is_missing_is_told_at_once_with_its_meaning() -> None:
     assert "OUT The cohort's folder" in said
     assert "--map FILE Which series are used for what" in said
     assert "Invalid value" not in said
-
-
-def test_sets_of_the_project_complete(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(params.parent)
-    assert complete_sets("post_op+d")[0] == "post_op+dose"
-    assert complete_sets("be", "best") == ["best"]
-    params.write_text("epohs: 1")
-    assert complete_sets("post") == []

@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "compare": ("dose", "post_op+dose"),
     "doctor": (),
     "explain": ("sub-001",),
+    "export bundle": ("dose", "THERE"),
     "export results": ("results.xlsx",),
     "import burdenko": ("THERE", "THERE", "out"),
     "import cfb-gbm": ("THERE", "THERE", "out"),

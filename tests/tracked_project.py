@@ -108,7 +108,12 @@ def train(project: Path, modality_set: str, seed: int) -> str:
         data_digest="d" * 64,
         preprocessing_digest="p" * 64,
         splits_digest=read_json(project / "work/splits/splits.json")["digest"],
-        preprocessing={"cube_voxels": CUBE_VOXELS, "spacing_mm": 8.0, "brain": {"mode": "fast"}},
+        preprocessing={
+            "cube_voxels": CUBE_VOXELS,
+            "spacing_mm": 8.0,
+            "dose_unit_gy": 60.0,
+            "brain": {"mode": "fast"},
+        },
     )
     digest = write_untrained(project / "models/ensembles" / modality_set, record, seed)
     made = evidence(read_json(project / "work/splits/splits.json")["digest"])

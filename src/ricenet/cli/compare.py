@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli import completion
 from ricenet.cli.options import AsJson
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
@@ -27,11 +28,19 @@ def compare(
         str,
         typer.Argument(
             metavar="A",
+            autocompletion=completion.modality_sets,
             help="A modality set at hand (e.g. post_op+dose), models:/NAME@ALIAS, models:/NAME/VERSION, or "
             "an MLflow run: its id, 8 or more of its first digits, or its name.",
         ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named likewise.")],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="B",
+            autocompletion=completion.modality_sets,
+            help="What to compare it with, named likewise.",
+        ),
+    ],
     as_json: AsJson = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw it, as FILE.png or FILE.svg.")

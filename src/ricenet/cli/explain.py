@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.options import complete_sets
+from ricenet.cli import completion
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,12 @@ logger = logging.getLogger(__name__)
 
 def explain(
     subjects: Annotated[
-        list[str] | None, typer.Argument(metavar="SUBJECT...", help="Such as sub-001; one or several.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SUBJECT...",
+            autocompletion=completion.subjects,
+            help="Such as sub-001; one or several.",
+        ),
     ] = None,
     cohort: Annotated[
         bool, typer.Option("--cohort", help="Everyone outside the test set, instead of single subjects.")
@@ -26,7 +31,7 @@ def explain(
         typer.Option(
             "--set",
             metavar="MODALITY_SET",
-            autocompletion=complete_sets,
+            autocompletion=completion.modality_sets,
             help="Such as event+dose (default: the first of explain.modality_sets).",
         ),
     ] = None,

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.running import mendable_errors
+from ricenet.cli import completion
+from ricenet.cli.running import log_to_stderr, mendable_errors
 
-export_app = typer.Typer(no_args_is_help=True, help="Write results in the formats of other programs.")
+export_app = typer.Typer(
+    no_args_is_help=True, help="Write results, or a model, in the formats of other programs."
+)
 
 
 @export_app.command("results")
@@ -39,3 +42,36 @@ def results(
             write_csv_folder(tables, output, Path())
         counts = ", ".join(f"{len(table.rows)} {table.name}" for table in tables[:-1])
         typer.echo(f"{output}: {counts}")
+
+
+@export_app.command("bundle")
+def bundle(
+    modality_set: Annotated[
+        str,
+        typer.Argument(metavar="SET", autocompletion=completion.modality_sets, help="Such as post_op+dose."),
+    ],
+    output: Annotated[Path, typer.Argument(help="The bundle's folder: new, or empty.", metavar="FOLDER")],
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Version of its registered model (default: the champion)."),
+    ] = None,
+) -> None:
+    """Write a set's champion as a MONAI bundle, which runs without ricenet. Research use only.
+
+    Not every network can be one (docs/bundle.md).
+    """
+    from ricenet.bundle.write_bundle import write_bundle
+    from ricenet.config.params import read_params
+    from ricenet.tracking.connection import open_store
+    from ricenet.tracking.exported_version import champion_or_version, exported_version
+
+    log_to_stderr()
+    with mendable_errors():
+        tracking = read_params().tracking
+        store = open_store(Path(), tracking.uri, tracking.experiment)
+        chosen = champion_or_version(store, tracking.model_prefix, modality_set, version)
+        exported, files = exported_version(Path(), store, chosen)
+        write_bundle(output, files, exported)
+        typer.echo(
+            f"{output}: {chosen}, {exported.record.folds} folds; its docs/README.md says how to run it"
+        )

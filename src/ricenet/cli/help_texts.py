@@ -19,6 +19,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "doctor": ("ricenet doctor",),
     "explain": ("ricenet explain sub-001 sub-002 --set post_op+dose", "ricenet explain --cohort"),
+    "export bundle": (
+        "ricenet export bundle dose rice_net",
+        "ricenet export bundle dose rice_net --version 2",
+    ),
     "export results": ("ricenet export results results.xlsx", "ricenet export results tables"),
     "import burdenko": ("ricenet import burdenko ../burdenko ../burdenko/clinical.csv data/burdenko",),
     "import cfb-gbm": ("ricenet import cfb-gbm ../cfb-gbm ../cfb-gbm/tables data/cfb-gbm",),

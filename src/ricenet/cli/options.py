@@ -39,15 +39,3 @@ CaFile = Annotated[
         metavar="FILE", help="Certificate authority (PEM) of the PACS, in place of the public ones."
     ),
 ]
-
-
-def complete_sets(incomplete: str, *others: str) -> list[str]:
-    """Modality sets of params.yaml and others that begin so, for the shell; none where it cannot be read."""
-    from ricenet.config.params import read_params
-    from ricenet.runtime.errors import RicenetError
-
-    try:
-        names = read_params().modality_sets
-    except (OSError, RicenetError):
-        return []
-    return [name for name in (*others, *names) if name.startswith(incomplete)]

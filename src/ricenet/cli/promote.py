@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ricenet.cli.options import complete_sets
+from ricenet.cli import completion
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def promote(
         str,
         typer.Argument(
             metavar="MODALITY_SET",
+            autocompletion=completion.modality_sets_or_best,
             help="Such as post_op+dose; or best: the highest pooled macro-F1, as in the report.",
-            autocompletion=lambda incomplete: complete_sets(incomplete, "best"),
         ),
     ],
     version: Annotated[

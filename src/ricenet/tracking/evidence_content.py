@@ -12,6 +12,7 @@ from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibratio
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.inference.three_way import DecisionThreshold
+from ricenet.report.model_card import model_card_sections
 from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
@@ -65,6 +66,19 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
         found |= {"three_way_error": error}
     metrics = {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
     return metrics | {"calibration_p": weak.p} | _flip_rates(work, modality_set)
+
+
+def card_sections(work: Path, modality_set: str, digest: str, synthetic: bool) -> str:
+    """What the evidence says of an ensemble, as sections of a model card; "" where it is another's.
+
+    synthetic: trained on phantoms.
+    """
+    if gate_of(work, modality_set, digest) is None:
+        return ""
+    path = work / "robustness" / "robustness.json"
+    effects = read_robustness(path) if path.is_file() else None
+    evidence = read_evidence(work / "evidence" / "evidence.json")
+    return model_card_sections(evidence, modality_set, effects, synthetic)
 
 
 def version_tags(record: GateRecord | None) -> dict[str, str]:

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import ricenet
 from ricenet.cohort.description import is_synthetic
-from ricenet.evaluation.evidence.record import read_evidence
-from ricenet.evaluation.robustness.effects import read_robustness
-from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import file_digest, read_json, write_json
 from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_at, mlflow_errors, no_advice
 from ricenet.tracking.descriptions import headline
-from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
+from ricenet.tracking.evidence_content import (
+    card_sections,
+    decision_tags,
+    gate_of,
+    gate_path,
+    threshold_of,
+    version_tags,
+)
 from ricenet.tracking.gather import (
     DIGESTS,
     ensemble_folder,
@@ -199,11 +203,8 @@ def _describe(
     # the registry's list shows the first line as it stands
     card = headline(work, modality_set, version.digest) + "\n\n"
     card += model_card(ensemble, evaluated(work, modality_set), cohort, synthetic)
-    if gate is not None:
-        evidence = read_evidence(work / "evidence" / "evidence.json")
-        robustness = work / "robustness" / "robustness.json"
-        effects = read_robustness(robustness) if robustness.is_file() else None
-        card += "\n" + model_card_sections(evidence, modality_set, effects, synthetic)
+    if sections := card_sections(work, modality_set, version.digest, synthetic):
+        card += f"\n{sections}"
     client = store.client()
     if client.get_model_version(version.model, version.version).description != card:
         client.update_model_version(version.model, version.version, card)

@@ -1,0 +1,1 @@
+"""A registered ensemble as a MONAI bundle, which runs where ricenet is not installed."""
