@@ -229,7 +229,7 @@ def test_a_real_cohort_has_no_outlines_and_no_legend_for_them(tmp_path):
 
 
 def test_missing_preprocessed_volume_names_the_stage(tmp_path):
-    with pytest.raises(ResultError, match=r"sub-001/post_op\.nii\.gz is missing\. The stage `preprocess`"):
+    with pytest.raises(ResultError, match=r"ses-postop.*T1w\.nii\.gz is missing\. The stage `preprocess`"):
         read_anatomy(tmp_path, tmp_path, "sub-001", "rice", PAPER_VOLUMES)
 
 

@@ -120,8 +120,11 @@ def test_every_subject_is_laid_out_once_with_its_provenance(bench: Workbench) ->
 def test_files_are_links_into_the_store(bench: Workbench) -> None:
     bench.run()
     key = read_json(bench.output / "summary.json")["subjects"]["sub-001"]
-    for path in (bench.output / "sub-001").iterdir():
-        assert path.stat().st_ino == (bench.store.path(key) / path.name).stat().st_ino
+    laid_out = bench.output / "sub-001"
+    files = [path.relative_to(laid_out) for path in laid_out.rglob("*") if path.is_file()]
+    assert Path("dose.npy") in files
+    for file in files:
+        assert (laid_out / file).stat().st_ino == (bench.store.path(key) / file).stat().st_ino
 
 
 def test_adding_a_subject_works_on_that_subject_alone(bench: Workbench, tmp_path: Path) -> None:
