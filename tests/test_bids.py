@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bids_validation import errors
 from five_volumes import FIVE_VOLUMES, write_five_volume_cohort
 
 from ricenet.cohort.description import write_description
@@ -22,19 +20,10 @@ from ricenet.preprocessing.preprocess_subject import make_cube, write_subject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.files import read_json, write_text
 
-VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing
 EQD2 = PARAMS.model_copy(update={"eqd2_alpha_beta_gy": 3.0})
 UNMOVED = RigidResult(np.eye(4), similarity=1.5, similarity_before=1.2)
 OTHER_MRIS = ("event", "event_flair", "event_adc")
-
-
-def errors(dataset: Path) -> list[tuple[str, str]]:
-    """Code and place of every error that the validator finds."""
-    asked = [str(VALIDATOR), str(dataset), "--format", "json"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout)["issues"]["issues"]
-    return [(issue["code"], issue["location"]) for issue in found if issue["severity"] == "error"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.check import CohortFolder, counted, declared_cohort
+from ricenet.cli.check import CohortFolder, MappingFile, counted, declared_cohort
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or count the subjects of one.")
@@ -20,6 +20,7 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="It becomes data/NAME (default: the folder's own name).")
     ] = None,
+    mapping: MappingFile = None,
 ) -> None:
     """Check a cohort, copy it to data/NAME, version it with DVC, and let params.yaml name it.
 
@@ -29,7 +30,7 @@ def add(
 
     log_to_stderr()
     with mendable_errors():
-        adoption = adopt_cohort(folder, name or folder.absolute().name)
+        adoption = adopt_cohort(folder, name or folder.absolute().name, mapping=mapping)
         root, excluded = adoption.root, len(adoption.cohort.excluded)
         typer.echo(adoption.cohort.summary())
         if adoption.exclude_faulty:

@@ -18,7 +18,7 @@ BIDS_VERSION = "1.10.0"
 
 BIDS_IGNORE_FILE = ".bidsignore"
 BIDS_IGNORE = """\
-# what BIDS has no place for among raw files: radiotherapy, masks, a synthetic cohort's truth, tables of ricenet
+# what BIDS has no place for: radiotherapy, masks of raw scans, a synthetic cohort's truth, tables of ricenet
 **/rt
 **/rt/**
 **/*_mask.*
