@@ -207,8 +207,8 @@ def _unknown(mapping: FileMapping, volumes: Volumes, subjects: Iterable[str]) ->
     """Names in the mapping that are none of the cohort's."""
     of_files = (*volumes.names, *RawSubject(_NOWHERE, "", volumes).side_files)
     known = {"sessions": volumes.sessions, "files": of_files}
-    named: dict[str | None, SubjectNames] = {None: mapping, **mapping.subjects}
-    for subject, names in named.items():
+    named: list[tuple[str | None, SubjectNames]] = [(None, mapping), *mapping.subjects.items()]
+    for subject, names in named:
         if subject is not None and subject not in subjects:
             # another name may be a person's
             shown = subject if PARTICIPANT_ID.fullmatch(subject) else "a name without sub- before it"

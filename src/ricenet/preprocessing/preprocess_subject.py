@@ -294,8 +294,8 @@ def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, do
 
     Raises ScanError: a value that float16 cannot hold.
     """
-    given = result.measurements.brain_source == "given"
-    alpha_beta_gy = result.measurements.dose and result.measurements.dose.eqd2_alpha_beta_gy
+    given, dose = result.measurements.brain_source == "given", result.measurements.dose
+    alpha_beta_gy = None if dose is None else dose.eqd2_alpha_beta_gy
     crops = {f".{name}": (crop.volumes, crop.brain) for name, crop in result.crops.items()}
     masks = {brain_mask_file(raw.subject): result.brain_mask}
     for suffix, (volumes, brain) in {"": (result.volumes, result.brain), **crops}.items():
