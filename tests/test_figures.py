@@ -249,7 +249,7 @@ def test_declared_mris_are_drawn_as_far_as_the_subject_has_them_and_no_dose_is_n
     write_preprocessed(tmp_path, "sub-001")
     folder = tmp_path / "work/preprocessed/sub-001"
     event = image_of(folder, "event")
-    shutil.copy(event, event.parent / Path(image_file("sub-001", flair)).name)
+    shutil.copy(event, folder / image_file("sub-001", flair))
     anatomy = anatomy_of(tmp_path, known=True, volumes=Volumes([*PAPER_VOLUMES.mris, flair, adc]))
     assert anatomy.dose_gy is None
     figure = volumes_figure(anatomy)
