@@ -49,6 +49,7 @@ from ricenet.volume import load_nifti
 NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
 SMALL_CNN = SmallCnnParams(widths=[2, 2, 2])
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+TWO_WORKERS = ExecutionParams(backend="processes", workers=2, threads_per_worker="auto")
 SEX = VariableSpec(name="sex", kind="category")
 
 
@@ -269,14 +270,15 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     assert "sub-003: event.npy" in (out / "index.html").read_text()
 
 
-def kept(found, store, subjects=("sub-001", "sub-005")):
+def kept(found, store, subjects=("sub-001", "sub-005"), execution=SERIAL):
     """Each subject's key in the store."""
-    return kept_explanations({"event+dose": found}, {"event+dose": subjects}, SERIAL, store)["event+dose"]
+    return kept_explanations({"event+dose": found}, {"event+dose": subjects}, execution, store)["event+dose"]
 
 
-def test_kept_explanations_are_those_of_the_command_and_made_once(project, tmp_path, caplog):
+def test_two_workers_keep_what_the_command_makes_alone_to_the_last_bit_and_once(project, tmp_path, caplog):
     found, store = explainer(project, each_modality=False), Store(tmp_path / "store")
-    keys = kept(found, store)
+    keys = kept(found, store, execution=TWO_WORKERS)
+    assert all(load_nifti(store.path(key) / "occlusion.nii.gz").data.any() for key in keys.values())
     explain_subjects(found, ["sub-001", "sub-005"], tmp_path / "command")
     for subject, key in keys.items():
         files = {path.name: path.read_bytes() for path in (tmp_path / "command" / subject).iterdir()}
