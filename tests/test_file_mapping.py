@@ -91,6 +91,7 @@ def refused(dataset: Path, content: object, volumes: Volumes = PAPER_VOLUMES) ->
 
 
 def test_each_file_is_found_under_its_own_name(dataset: Path, standard: Path) -> None:
+    (dataset / "sub-notes.txt").write_text("of somebody's own")
     before = files_in(dataset)
     with mapped_cohort(dataset, written(dataset), PAPER_VOLUMES) as mapped:
         found, own = files_in(mapped.folder), files_in(standard)
@@ -148,6 +149,7 @@ REFUSED: dict[str, tuple[object, str]] = {
         changed(files={"dose": "ses-01/../../sub-003/*.nii.gz"}),
         "files.dose: leaves the subject's folder; write it from there",
     ),
+    "no name of a file": (changed(files={"dose": "a\0b"}), "files.dose: is no pattern of files"),
     "any depth": (changed(files={"dose": "**/*.nii.gz"}), "files.dose: is no pattern of files"),
     "an unknown volume": (
         changed(files={"flair": "x*"}),

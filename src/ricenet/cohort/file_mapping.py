@@ -36,7 +36,7 @@ def _within(pattern: str) -> str:
     path = PurePosixPath(pattern)
     if path.is_absolute() or ".." in path.parts or "\\" in pattern:
         raise ValueError("leaves the subject's folder; write it from there, such as ses-01/anat/*_T1w.nii.gz")
-    if "**" in pattern or not path.parts:
+    if "**" in pattern or "\0" in pattern or not path.parts:
         raise ValueError("is no pattern of files; name the folders, with * for what differs")
     return pattern
 

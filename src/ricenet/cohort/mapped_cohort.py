@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ricenet.cohort.checks import CheckReport
+from ricenet.cohort.checks import IMPORTING, CheckReport
 from ricenet.cohort.description import BIDS_IGNORE, write_ignored
 from ricenet.cohort.file_mapping import mapped_subjects, read_mapping
 from ricenet.cohort.layout import (
@@ -27,7 +27,14 @@ MAPPING_FILE = "mapping.json"
 """A copy of the mapping in the cohort that was made by it."""
 
 _TAKEN = {
-    *(DATASET_DESCRIPTION, PARTICIPANTS_TABLE, "participants.json", QUARANTINE_TABLE, GROUND_TRUTH),
+    *(
+        DATASET_DESCRIPTION,
+        PARTICIPANTS_TABLE,
+        "participants.json",
+        QUARANTINE_TABLE,
+        GROUND_TRUTH,
+        IMPORTING,
+    ),
     *("LICENSE", "CITATION.cff", "CHANGES", "README", "README.md", "README.rst", "README.txt"),
 }
 """Of a dataset, beside its subjects' files."""
@@ -71,7 +78,7 @@ def mapped_cohort(folder: Path, mapping: Path | None, volumes: Volumes) -> Itera
         for one in subjects:
             sources |= _links(RawSubject(view, one.subject, volumes), one.sources)
         # folders without files too: the check counts and names them
-        for path in folder.glob("sub-*"):
+        for path in filter(Path.is_dir, folder.glob("sub-*")):
             (view / path.name).mkdir(parents=True)
         beside = {view / name: folder / name for name in _TAKEN if is_there(folder / name)}
         for link, source in (sources | beside | {view / MAPPING_FILE: mapping}).items():

@@ -68,6 +68,7 @@ def _description(output: Path, cohort: Path) -> dict[str, Any]:
                 "Description": "Registration (ANTs), brain extraction (HD-BET), a cube around the brain",
             }
         ],
+        "ReferencesAndLinks": ["https://arxiv.org/abs/2603.11827"],
         "SourceDatasets": [{"URL": place}],
         "DatasetLinks": {RAW_DATASET: place},
     }
