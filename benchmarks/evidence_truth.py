@@ -77,7 +77,8 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
         phantom.cohort, phantom.preprocessed, subjects, params.execution, params.preprocessing
     )
     declared = (phantom.splits, params.volumes, params.variables)
-    given = (params.seed, params.evidence.resamples, params.evidence.target_error)
+    settings = params.evidence
+    given = (params.seed, settings.resamples, settings.target_error, settings.conformal_coverage)
     return build_evidence(predictions, scalars, (), None, *declared, *given)
 
 

@@ -21,6 +21,7 @@ from ricenet.phantom.anatomy import Anatomy
 from ricenet.runtime.files import atomic_folder, atomic_path, locked
 
 if TYPE_CHECKING:
+    from orthanc_server import Orthanc
     from registered_project import Registered
 
 
@@ -47,6 +48,31 @@ def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Registered:
     from registered_project import Registered
 
     return Registered(tmp_path_factory.mktemp("registered") / "project")
+
+
+@pytest.fixture(scope="session")
+def orthanc_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A PACS without sign-in; tests use `orthanc`."""
+    from orthanc_server import orthanc_server
+
+    with orthanc_server(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def closed_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A PACS with sign-in."""
+    from orthanc_server import orthanc_server
+
+    with orthanc_server(tmp_path_factory.mktemp("closed-orthanc"), signed_in=True) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_once: Orthanc) -> Orthanc:
+    """A PACS without sign-in that is empty."""
+    orthanc_once.clear()
+    return orthanc_once
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,15 @@ from ricenet.evaluation.evidence.record import (
     Bin,
     Calibration,
     Comparison,
+    ConformalSets,
+    ConformalThresholds,
     Contribution,
+    DecisionCurve,
     Evidence,
     Gain,
+    NetBenefit,
     Recalibration,
+    Subgroup,
 )
 from ricenet.evaluation.evidence.weak_calibration import WeakCalibration
 from ricenet.evaluation.intervals import Estimate
@@ -109,6 +114,15 @@ def abstention() -> Abstention:
     )  # fmt: skip
 
 
+def conformal() -> ConformalSets:
+    return ConformalSets(
+        thresholds=ConformalThresholds(coverage=0.75, rice_from=0.9, recurrence_to=0.2),
+        cases={"recurrence": 4, "rice": 4}, needed=3,
+        covered={"recurrence": estimate(0.75), "rice": estimate(1.0)},
+        one=estimate(0.875), one_right=estimate(1.0), both=estimate(0.0), neither=estimate(0.125),
+    )  # fmt: skip
+
+
 def evidence(splits_digest: str) -> Evidence:
     """Evidence with every part but repeats."""
     shapley = {name: estimate(0.2) for name in PAPER_VOLUMES.names}
@@ -137,6 +151,32 @@ def evidence(splits_digest: str) -> Evidence:
         audit=audit(),
         calibration=dict.fromkeys(PAPER_VOLUMES.sets, calibration()),
         abstention=dict.fromkeys(PAPER_VOLUMES.sets, abstention()),
+        conformal=dict.fromkeys(PAPER_VOLUMES.sets, conformal()),
+        subgroups=(
+            Subgroup(
+                variable="site",
+                group="north",
+                n=5,
+                rice=4,
+                sensitivity=estimate(1.0),
+                specificity=estimate(1.0),
+                auc=None,
+            ),
+            Subgroup(
+                variable="site",
+                group="south",
+                n=3,
+                rice=0,
+                sensitivity=None,
+                specificity=estimate(1.0),
+                auc=None,
+            ),
+        ),
+        decision_curve=DecisionCurve(
+            points=tuple(
+                NetBenefit(threshold=t, model=0.5, everyone=0.5 - t, gain=estimate(t)) for t in (0.25, 0.5)
+            )
+        ),
         repeats=None,
         guards=(
             GuardResult(name="same_image", outcome="passed", found="No image occurs twice."),

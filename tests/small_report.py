@@ -166,6 +166,7 @@ PICTURES = (
     "contribution",
     "reliability",
     "coverage_risk",
+    "decision_curve",
     "flip_rates",
 )
 

@@ -10,8 +10,9 @@ import pytest
 from ricenet.cli.comparison_text import aligned, parts, plain
 from ricenet.display.drawing import save_figure
 from ricenet.evaluation.evidence.comparison_figure import comparison_figure
-from ricenet.evaluation.evidence.paired import Side, caution, compare_two, verdict
+from ricenet.evaluation.evidence.paired import Side, compare_two
 from ricenet.evaluation.evidence.record import Comparison
+from ricenet.evaluation.evidence.verdict import caution, verdict
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.errors import ResultError
 from ricenet.training.predictions import Prediction
@@ -125,7 +126,7 @@ def test_the_test_decides_where_the_interval_leaves_out_0():
         macro_f1_can_tell=True, auc_can_tell=False,
     )  # fmt: skip
     assert not undecided.differs
-    said = verdict(undecided)
+    said = verdict(undecided, 20)
     assert said.startswith(
         "No difference is shown: A's macro-F1 minus B's is +0.20 (+0.02 to +0.40), but swapping their "
         "answers gives as much by chance (p = 0.070)."
@@ -133,7 +134,7 @@ def test_the_test_decides_where_the_interval_leaves_out_0():
     assert said.endswith("the test of swapped ranks cannot tell their areas apart, so alike do they rank "
                          "these subjects.")  # fmt: skip
     shown = undecided.model_copy(update={"p_macro_f1": 0.04})
-    assert verdict(shown).startswith("A is better than B on these 40 subjects")
+    assert verdict(shown, 20).startswith("A is better than B on these 40 subjects")
 
 
 def test_six_subjects_get_a_caution_and_no_winner_and_thirty_of_each_label_get_none():
@@ -143,6 +144,33 @@ def test_six_subjects_get_a_caution_and_no_winner_and_thirty_of_each_label_get_n
     assert found.caution.startswith("Caution: 3 subjects have r")
     assert found.caution in plain(found)
     assert caution({"recurrence": 30, "rice": 30}) == ""
+
+
+def test_six_subjects_have_no_winner_even_where_the_test_sees_one():
+    six = {s: LABELS[s] for s in list(LABELS)[:6]}
+    found = compare(side("first", labels=six), side("second", wrong=(1, 2, 3, 4, 5, 6), labels=six))
+    # all six to one side: p = 2 / 2^6 / 2
+    assert found.p_values["macro_f1"] == pytest.approx(1 / 64)
+    assert found.verdict.startswith("No side is called better from so few: A's macro-F1 minus B's is +1.00 (")
+    assert "only 3 of the 6 subjects have the rarer label, and 10 of each are asked for" in found.verdict
+    assert "A is better" not in plain(found)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("not searched", "nested", []),
+        ("same folds", "not searched", ["the settings of A were searched for on these very subjects",
+                                        "its scores are optimistic. The difference favours A."]),
+        ("same folds", "same folds", ["the settings of A and B were", "their scores are optimistic."]),
+        (None, "nested", ["Whether the settings of A were chosen on these very subjects is not recorded."]),
+    ],
+)  # fmt: skip
+def test_settings_chosen_on_these_subjects_are_told(a, b, said):
+    many = {f"sub-{i}": ("rice" if i % 2 else "recurrence") for i in range(1, 61)}
+    found = compare(side("first", (1,), many, searched=a), side("second", (2, 3), many, searched=b))
+    assert all(text in found.caution for text in said)
+    assert bool(found.caution) == bool(said)
 
 
 def test_what_differs_is_named_with_both_values():

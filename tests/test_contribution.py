@@ -113,7 +113,7 @@ def test_a_run_of_all_sets_keeps_their_contributions_with_its_evidence(tmp_path)
     folds = tuple(tuple(np.array(case.subjects)[case.fold == k]) for k in range(2))
     splits = Splits({p.participant_id: p.label for p in of_sets["dose"]}, folds, ())
     scalars = {subject: {"dose_max_gy": float(i)} for i, subject in enumerate(case.subjects)}
-    made = build_evidence(of_sets, scalars, (), None, splits, PAPER_VOLUMES, (), 7, 100, 0.1)
+    made = build_evidence(of_sets, scalars, (), None, splits, PAPER_VOLUMES, (), 7, 100, 0.1, 0.9)
     assert made.contributions == contributions(case, PAPER_VOLUMES, 7, 100) and len(made.contributions) == 3
     assert len(made.comparisons) == 7 * 6 / 2
     write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")

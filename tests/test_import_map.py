@@ -249,15 +249,21 @@ NO_TREATMENT = (
 )
 MORE_PLANS = "a further RTPLAN of the patient has no RTDOSE: is the course complete? Keep as dose what was"
 SEVERAL_PLANS = "?: doses of several plans: keep those of the course as dose, and write the same course"
-LATEST = "?: 2 contrast-enhanced T1 on the latest day, 9 day(s) before the planning: keep one as post_op"
-SEVERAL = "?: several contrast-enhanced T1 after the planning: keep as event that of the visit at which"
+LATEST = (
+    "?: 2 contrast-enhanced T1 on the latest day, 9 day(s) before the planning of 2020-03-10: keep one as "
+    "post_op"
+)
+SEVERAL = (
+    "?: several contrast-enhanced T1 after the planning of 2020-03-10: keep as event that of the visit at "
+    "which"
+)
 TWO_CTS = "?: 2 CTs may be the dose's: keep the one that it was planned on as planning_ct"
 APART = {"shared_frame": False, "with_ct": True}
 
 PROPOSED = {
     "a plain export": case(
-        post_op="post_op: the latest contrast-enhanced T1, 9 day(s) before the planning",
-        event="event: the only contrast-enhanced T1 after the planning",
+        post_op="post_op: the latest contrast-enhanced T1, 9 day(s) before the planning of 2020-03-10",
+        event="event: the only contrast-enhanced T1 after the planning of 2020-03-10",
         dose="dose: PLAN dose, the only one",
     ),
     "a scan on the day of the plan": case(options={"post_op_date": PLANNED}, post_op="post_op"),
@@ -268,31 +274,37 @@ PROPOSED = {
     "several visits": case(mr("later", LATER), later=SEVERAL, event=SEVERAL, post_op="post_op"),
     # signs
     "the signs are named": case(
-        post_op="post_op: the latest contrast-enhanced T1, 9 day(s) before the planning; signs: description, "
+        post_op="post_op: the latest contrast-enhanced T1, 9 day(s) before the planning of "
+        "2020-03-10; signs: description, "
         "contrast agent, echo time, order of dates",
     ),
     "a description alone and the dates": case(
         mri_says(ContrastBolusAgent=None, EchoTime=None, SeriesDescription="T1 KM"),
-        event="event: the only contrast-enhanced T1 after the planning; signs: description, order of dates",
+        event="event: the only contrast-enhanced T1 after the planning of "
+        "2020-03-10; signs: description, order of dates",
     ),
     "no agent by its tag": case(
         mri_says(ContrastBolusAgent="NONE", SeriesDescription="T1 KM"),
-        event="?: the only contrast-enhanced T1 after the planning; signs: description, echo time, order of "
+        event="?: the only contrast-enhanced T1 after the planning of "
+        "2020-03-10; signs: description, echo time, order of "
         "dates; against it: the contrast agent's tag says that none was given: look at it, and write event",
     ),
     "a T2 called T1": case(
         mri_says(EchoTime=98),
-        event="?: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, "
+        event="?: the only contrast-enhanced T1 after the planning of "
+        "2020-03-10; signs: description, contrast agent, "
         "order of dates; against it: an echo time of 98 ms",
     ),
     "a series date before the planning": case(
         mri_says(SeriesDate="20200302", AcquisitionDate="20200302"),
-        event="?: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, echo "
+        event="?: the only contrast-enhanced T1 after the planning of "
+        "2020-03-10; signs: description, contrast agent, echo "
         "time; against it: study and series date lie on two sides of the planning",
     ),
     "a series date of another day": case(
         mri_says(SeriesDate="20200905", AcquisitionDate="20200905"), post_op="post_op",
-        event="event: the only contrast-enhanced T1 after the planning; signs: description, contrast agent, "
+        event="event: the only contrast-enhanced T1 after the planning of "
+        "2020-03-10; signs: description, contrast agent, "
         "echo time, order of dates; its series date lies 4 day(s) after its study date",
     ),
     **{
@@ -437,7 +449,8 @@ def test_a_row_says_to_people_what_a_series_is(tmp_path: Path) -> None:
     rows = {row.uid: row for row in propose_map(read_tree(tmp_path), PAPER_VOLUMES)}
     assert rows[export.patient.uid("post_op")] == ProposedRow(
         "ANON-17", "post_op", "2020-03-01", "MR", "T1 MPRAGE ANON-17", 12, export.patient.uid("post_op"),
-        "the latest contrast-enhanced T1, 9 day(s) before the planning; signs: description, contrast agent, "
+        "the latest contrast-enhanced T1, 9 day(s) before the planning of "
+        "2020-03-10; signs: description, contrast agent, "
         "echo time, order of dates", planned_on="2020-03-10", from_planning="9 day(s) before",
     )  # fmt: skip
     told = {uid: (row.date, row.planned_on, row.from_planning) for uid, row in rows.items()}

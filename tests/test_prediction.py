@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from cohorts import SIDECAR, change_header, change_voxels, one_voxel, write_tiny_cohort, write_tiny_subject
 from heads import copy_head
+from predicting_project import DEMO, HEAD, SMALL, TINY, WHOLE, replace_tools, write_trained
 from preprocessed_subjects import DOSE, MEASUREMENTS, REGISTRATION, save_measurements, saved_volumes
 from small_ensembles import ensemble_record, write_untrained
-from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, train, write_gate
+from tracked_project import CUBE_VOXELS, PREFIX, make_project, store_of, write_gate
 from typer.testing import CliRunner, Result
 
 from ricenet.cli import app
@@ -26,16 +27,13 @@ from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Finding
 from ricenet.config.inputs import Box
-from ricenet.config.params import read_params
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles, course_of, laid_out, option, sidecar_of
 from ricenet.inference.predict_subject import Prediction, Predictor
 from ricenet.inference.training_ranges import TrainingRanges, quantities, training_ranges, unknown_ranges
 from ricenet.preprocessing import preprocess_subject
-from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.preprocess_subject import Began, PreprocessedSubject
-from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
@@ -45,28 +43,9 @@ from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
 
-DEMO = read_params(Path(__file__).parents[1] / "params.yaml")
-TINY = DEMO.preprocessing.model_copy(update={"cube_voxels": CUBE_VOXELS, "spacing_mm": 12.0, "crop": None})
-COARSE = {
-    "cube_voxels": 24,
-    "spacing_mm": 8.0,
-    "registration": DEMO.preprocessing.registration.model_copy(update={"spacing_mm": 4.0}),
-    "brain": DEMO.preprocessing.brain.model_copy(update={"spacing_mm": 3.0}),
-}
-HEAD = DEMO.preprocessing.model_copy(update=COARSE)
-SMALL, WHOLE = "post_op+dose", "post_op+event+dose"
 NO_RANGES = unknown_ranges("a test", PAPER_VOLUMES)
 SIMILARITY = "event_similarity"
 WORDS = quantities(PAPER_VOLUMES)
-
-
-def write_trained(project: Path, modality_set: str, preprocessing: PreprocessingParams) -> None:
-    """What training leaves of a set: random weights, but settings of preprocessing that are really used."""
-    train(project, modality_set, seed=7)
-    folder = project / "models/ensembles" / modality_set
-    record = Ensemble.load(folder).record
-    changed = record.model_copy(update={"preprocessing": preprocessing.model_dump()})
-    write_untrained(folder, changed, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +89,8 @@ def small(project: Path) -> Predictor:
 
 @pytest.fixture
 def quick_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ANTs and HD-BET replaced: both scans lie as they are, and the brain is a 96 mm block in the middle.
-
-    It has 216 voxels of 16 mm, 884.736 ml.
-    """
-
-    def brain(t1: Volume, *_: object) -> Volume:
-        mask = np.zeros(t1.grid.shape, bool)
-        mask[3:9, 3:9, 3:9] = True
-        return Volume(mask, t1.grid)
-
-    monkeypatch.setattr(extraction, "extract_brain", brain)
-    registered = RigidResult(np.eye(4), 1.25, 1.2)
-    monkeypatch.setattr(preprocess_subject, "register_rigid", lambda *_, **__: registered)
+    """The brain of `replace_tools` has 216 voxels of 16 mm, 884.736 ml."""
+    replace_tools(monkeypatch)
 
 
 @pytest.fixture

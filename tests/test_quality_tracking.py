@@ -12,8 +12,8 @@ from tracked_project import store_of
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.tracking.connection import TrackingStore
-from ricenet.tracking.gather import quality_content
 from ricenet.tracking.publish import publish
+from ricenet.tracking.quality_run import quality_content
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from small_results import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import CohortParams
-from ricenet.evaluation.evidence.record import Repeats
+from ricenet.evaluation.evidence.record import ConformalSets, ConformalThresholds, Repeats, read_evidence
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.protocol import described_commit, package_versions, printed_params
@@ -58,7 +58,7 @@ def test_page_holds_everything_and_loads_nothing(project):
     write_text(project / "work/explain" / ALL_THREE / "index.html", "gallery")
     html = page_of(project)
     sources = re.findall(r'src\s*=\s*"([^"]*)"', html)
-    assert len(sources) == 12
+    assert len(sources) == 13
     assert all(
         source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources
     )
@@ -70,7 +70,7 @@ def test_page_holds_everything_and_loads_nothing(project):
 def test_every_picture_has_words_and_a_caption_that_names_the_interval():
     html = plain_page()
     figures = re.findall(r"<figure>.*?</figure>", html, re.S)
-    assert len(figures) == 13
+    assert len(figures) == 14
     for figure in figures:
         assert re.search(r'(alt|aria-label)="[^"]{40,}"', figure)
         caption = re.search(r"<figcaption>(.*?)</figcaption>", figure, re.S)[1]
@@ -340,3 +340,27 @@ def test_the_printed_parameters_are_all_but_the_cohorts_place():
 def test_a_comparison_that_cannot_tell_says_so_instead_of_a_p_value():
     html = html_unescaped(plain_page())
     assert html.count('<td class="number">cannot tell</td>') == 2 * 21
+
+
+def test_the_page_shows_sets_of_labels_subgroups_and_the_decision_curve(project):
+    html = page_of(project)
+    sets = table_of(html, "Sets of held-out subjects")
+    assert sets["dose"][-1] == "RICE from 0.90, recurrence to 0.20"
+    assert "2 groups are shown and none is tested" in html
+    groups = re.findall(r"<td>(north|south)</td>(.*?)</tr>", html)
+    assert [(name, cells.count("none")) for name, cells in groups] == [("north", 2), ("south", 2)]
+    assert "Decision curve of the best set" in html
+
+
+def test_too_few_subjects_for_sets_of_labels_are_said(project):
+    made = read_evidence(project / "work/evidence/evidence.json")
+    few = ConformalSets(
+        thresholds=ConformalThresholds(coverage=0.9, rice_from=None, recurrence_to=None),
+        cases={"recurrence": 4, "rice": 4},
+        needed=9,
+    )
+    changed = made.model_copy(update={"conformal": {"dose": few}})
+    write_json(project / "work/evidence/evidence.json", changed.model_dump(mode="json"))
+    assert "9 subjects of each label are needed outside of every fold, of 4 with recurrence" in page_of(
+        project
+    )

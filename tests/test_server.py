@@ -117,7 +117,7 @@ def test_a_name_that_the_server_does_not_allow_is_told_how_it_may(
         "getaddrinfo",
         lambda host, *rest, **more: known("127.0.0.1" if host == "mlflow.test" else host, *rest, **more),
     )
-    with pytest.raises(RegistryError, match=r"403, invalid host header.*--allowed-hosts NAME"):
+    with pytest.raises(RegistryError, match=r"403, invalid host header.*--allowed-host NAME"):
         open_store(tmp_path, f"http://mlflow.test:{server.port}", "rice-net")
 
 

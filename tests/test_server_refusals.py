@@ -113,7 +113,7 @@ REFUSED: list[tuple[Callable[[Path], Any], tuple[str, ...], str]] = [
     (made, ("--artifacts", "s3://bucket"), "the server in server was made with its folder"),
     (made, (), "neither RICENET_SERVER_PASSWORD nor MLFLOW_TRACKING_PASSWORD is set"),
     (made, ("--artifacts", "s3://key:secret@bucket"), "--artifacts: String should match pattern"),
-    (made, ("--allowed-hosts", "a.example.org,b example"), "--allowed-hosts"),
+    (made, ("--allowed-host", "a.example.org", "--allowed-host", "b example"), "--allowed-host"),
     (made, ("--permission", "ALL"), "--permission"),
     (made, ("--host", "203.0.113.7"), "on 203.0.113.7 cannot be used: Cannot assign requested address"),
 ]  # fmt: skip

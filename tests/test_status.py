@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from registered_project import Registered
 from small_report import write_ledger, write_project, write_vote
 from typer.testing import CliRunner, Result
 
@@ -47,6 +48,11 @@ def test_what_dvc_would_run_again_is_named_with_its_reason(project: Path) -> Non
     assert told["next"].startswith("`dvc repro`")
 
 
+def test_of_many_stages_that_are_out_of_date_the_first_has_its_reason(project: Path) -> None:
+    told = dict(status_lines(project, {"check_cohort": ["data/mine"], "split": ["work"], "train": ["work"]}))
+    assert "out of date: check_cohort (data/mine), and with it split, train" in told["stages"]
+
+
 def test_nothing_is_called_up_to_date_that_was_not_asked(project: Path) -> None:
     said = ricenet("status", "--fast").output
     assert "up to date" not in said
@@ -58,6 +64,26 @@ def test_without_a_champion_promotion_is_next_and_with_one_prediction(project: P
     assert "ricenet promote" in next_step(project, {})
     write_json(project / "work/champions.json", {"dose": "ab" * 32})
     assert "ricenet predict" in next_step(project, {})
+
+
+def test_a_promotion_since_the_last_run_is_told(project: Path) -> None:
+    write_json(project / "work/champions.json", {})
+    told = dict(status_lines(project, {}, {"dose": "ab" * 32}))
+    assert told["champion"] == "dose (digest abababababab)"
+    assert told["next"].startswith("`dvc repro` lets the new champion vote")
+
+
+def test_champions_are_those_of_the_store(registered: Registered) -> None:
+    assert command.promoted_now() == {}
+    registered.move_alias(2)
+    assert command.promoted_now() == {"dose": registered.versions("dose")[1].digest}
+
+
+def test_without_a_store_no_champion_is_known(project: Path) -> None:
+    assert command.promoted_now() is None
+    write_text(project / "params.yaml", (Path(__file__).parents[1] / "params.yaml").read_text())
+    assert command.promoted_now() is None
+    assert not (project / "mlflow").exists()
 
 
 def test_the_last_look_at_the_test_set_is_told(project: Path) -> None:
@@ -95,13 +121,34 @@ def test_dvcs_answer_is_read_as_stages_and_places(
     assert command.out_of_date(Path()) == expected
 
 
+def test_stages_that_are_out_of_date_come_in_the_pipelines_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "dvc.yaml", "stages:\n  split:\n    cmd: a\n  train:\n    cmd: b\n")
+    answer = '{"train": ["a"], "split": ["b"], "data.dvc": ["c"]}'
+    done = subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: done)
+    assert list(command.out_of_date(tmp_path)) == ["data.dvc", "split", "train"]
+
+
 def test_a_folder_that_dvc_does_not_know_is_said_to_be_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "work").mkdir()
     answer = ricenet("status")
     assert answer.exit_code == 1
     assert "--fast" in answer.stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--fast"), ("open", "report")])
+def test_outside_a_project_it_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = ricenet(*words)
+    assert answer.exit_code == 1
+    assert "no project here" in answer.stderr
 
 
 def test_pages_are_found_or_said_to_be_missing(project: Path) -> None:

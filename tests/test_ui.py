@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tracked_project import store_of
 from typer.testing import CliRunner
 
 from ricenet.cli import app
+from ricenet.tracking import connection
+from ricenet.tracking.scores_view import SHARE_KEY, TAG
 
 Started = list[tuple[str, list[str], dict[str, str]]]
 
@@ -44,7 +48,9 @@ def test_the_page_of_the_local_store_is_started_on_this_computer_only(
     outcome = CliRunner().invoke(app, ["ui", "--port", "5123"])
 
     assert outcome.exit_code == 0
-    assert f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}" in outcome.stdout
+    assert f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}/runs?" in outcome.stdout
+    assert f"&viewStateShareKey={SHARE_KEY} " in outcome.stdout
+    assert TAG in store.client().get_experiment(store.experiment_id).tags
     ((program, command, environment),) = started
     assert program == sys.executable
     assert command[1:4] == ["-m", "mlflow", "ui"]
@@ -74,3 +80,30 @@ def test_a_server_address_with_a_password_is_not_printed(project: Path, started:
     assert "MLFLOW_TRACKING_PASSWORD" in outcome.stderr
     assert "secret" not in outcome.output
     assert started == []
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(project: Path, started: Started) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        outcome = CliRunner().invoke(app, ["ui", "--port", str(port)])
+
+    assert outcome.exit_code == 1
+    assert f"port {port} on 127.0.0.1 cannot be used: Address already in use" in outcome.stderr
+    assert started == [] and outcome.stdout == ""
+
+
+def test_a_server_that_holds_the_view_opens_on_it(
+    project: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track_at(project, "https://mlflow.example.org/")
+    held = SimpleNamespace(experiment_id="12", tags={TAG: "{}"})
+    monkeypatch.setattr(connection, "experiment_at", lambda uri, name: held)
+
+    outcome = CliRunner().invoke(app, ["ui"])
+
+    runs = "https://mlflow.example.org/#/experiments/12/runs?workflowType=machine_learning"
+    assert outcome.stdout == f"MLflow UI: {runs}&viewStateShareKey={SHARE_KEY}\n"
+    held.tags.clear()
+    assert "viewStateShareKey" not in CliRunner().invoke(app, ["ui"]).stdout

@@ -68,6 +68,7 @@ def write() -> None:
         params.seed,
         params.evidence.resamples,
         params.evidence.target_error,
+        params.evidence.conformal_coverage,
         convolutions,
     )
     gates = [

@@ -5,13 +5,17 @@ Runs whenever the pipeline does, since only MLflow knows what MLflow holds.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.config.params import PARAMS_FILE, TrackingParams, read_params
+from ricenet.report.status import next_step
 from ricenet.runtime.files import write_json
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.settled import settled_champions, unless_unchanged
+
+logger = logging.getLogger("ricenet.register")
 
 PUBLISHED = ("cohort", "evaluation", "evidence", "explain", "guards", "quality", "report", "robustness",
              "training", "tuning", "vote")  # fmt: skip
@@ -35,6 +39,8 @@ def main() -> None:
     write_json(Path("work/registered.json"), found)
     # the store may have changed: the next run's `resolve` need not ask it again
     settled_champions(tracking)
+    # the last stage: what it says is the last line of `dvc repro`
+    logger.info("next: %s", next_step(Path(), {}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 CohortFolder = Annotated[
     Path | None,
-    typer.Argument(help="A folder with participants.tsv; by default cohort.root of params.yaml."),
+    typer.Argument(
+        metavar="COHORT", help="A folder with participants.tsv; by default cohort.root of params.yaml."
+    ),
 ]
 
 MappingFile = Annotated[
@@ -25,17 +28,17 @@ MappingFile = Annotated[
 ]
 
 
-def check(folder: CohortFolder = None, mapping: MappingFile = None) -> None:
+def check(folder: CohortFolder = None, mapping: MappingFile = None, file: ParamsFile = PARAMS) -> None:
     """Report every problem of a raw cohort; exit status 1 if there is one."""
     from ricenet.cohort.checks import admit, check_cohort
     from ricenet.cohort.mapped_cohort import mapped_cohort
 
     log_to_stderr()
     with mendable_errors():
-        root, volumes, variables = declared_cohort(folder)
+        root, volumes, variables = declared_cohort(folder, file)
         with mapped_cohort(root, mapping, volumes) as given:
             report = given.in_own_names(check_cohort(given.folder, volumes, variables))
-        forbidden, doubtful = counted(report.subjects, required=folder is None)
+        forbidden, doubtful = counted(report.subjects, file, required=folder is None)
         if report.problems:
             typer.echo(report.text())
         else:
@@ -50,29 +53,41 @@ def check(folder: CohortFolder = None, mapping: MappingFile = None) -> None:
             raise typer.Exit(1)
 
 
-def counted(subjects: Sequence[CheckedSubject], *, required: bool) -> tuple[list[str], list[str]]:
-    """What the numbers of subjects forbid, and what they make doubtful, as params.yaml has it.
+def counted(
+    subjects: Sequence[CheckedSubject], file: Path = PARAMS, *, required: bool
+) -> tuple[list[str], list[str]]:
+    """What the numbers of subjects forbid, and what they make doubtful, as the parameter file has it.
 
     required: False where a cohort without any label may be one to predict, which needs no numbers.
     """
     from ricenet.cohort.counts import Demands, doubtful_by_counts, forbidden_by_counts
-    from ricenet.config.params import PARAMS_FILE, read_params
+    from ricenet.config.params import read_params
 
     is_labelled = any(subject.label is not None for subject in subjects)
-    if not PARAMS_FILE.is_file() or not (required or is_labelled) or not subjects:
+    if not file.is_file() or not (required or is_labelled) or not subjects:
         return [], []
-    return forbidden_by_counts(subjects, Demands.of(read_params())), doubtful_by_counts(subjects)
+    return forbidden_by_counts(subjects, Demands.of(read_params(file))), doubtful_by_counts(subjects)
 
 
-def declared_cohort(folder: Path | None) -> tuple[Path, Volumes, tuple[VariableSpec, ...]]:
-    """A cohort's folder, and the volumes and variables that params.yaml declares.
+def declared_cohort(
+    folder: Path | None, file: Path = PARAMS
+) -> tuple[Path, Volumes, tuple[VariableSpec, ...]]:
+    """A cohort's folder, and the volumes and variables that the parameter file declares.
 
     Outside a project, a folder that is given is taken for the paper's volumes.
     """
-    from ricenet.config.params import PARAMS_FILE, read_params
+    from ricenet.cohort.layout import is_there
+    from ricenet.config.params import read_params
+    from ricenet.runtime.errors import CohortError
+    from ricenet.tracking.registry import DEMO_COHORT
     from ricenet.vocabulary import PAPER_VOLUMES
 
-    if folder is not None and not PARAMS_FILE.is_file():
+    if folder is not None and file == PARAMS and not file.is_file():
         return folder, PAPER_VOLUMES, ()
-    params = read_params()
+    params = read_params(file)
+    if folder is None and params.cohort.root == DEMO_COHORT and not is_there(Path(DEMO_COHORT)):
+        raise CohortError(
+            f"{DEMO_COHORT} is not there yet: `dvc repro` makes it. To look at another cohort, name its "
+            "folder"
+        )
     return folder or Path(params.cohort.root), params.volumes, params.variables

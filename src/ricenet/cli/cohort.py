@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ricenet.cli.check import CohortFolder, MappingFile, counted, declared_cohort
+from ricenet.cli.options import PARAMS, AsJson, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or count the subjects of one.")
@@ -16,7 +18,9 @@ cohort_app = typer.Typer(no_args_is_help=True, help="Add your own cohort, or cou
 
 @cohort_app.command("add")
 def add(
-    folder: Annotated[Path, typer.Argument(help="A raw cohort (docs/own-cohort.md), anywhere.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="COHORT", help="A raw cohort (docs/own-cohort.md), anywhere.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="It becomes data/NAME (default: the folder's own name).")
     ] = None,
@@ -43,13 +47,15 @@ def add(
         ignored = root.with_name(".gitignore")
         files = [adoption.dvc_file, *([ignored] if ignored.exists() else []), ".dvc/config", "params.yaml"]
         mend = "  correct what the warnings name\n" if forbidden else ""
-        typer.echo(f"Next:\n{mend}  git add {' '.join(map(str, files))}\n  dvc repro")
+        typer.echo(f"To keep in git:\n  git add {shlex.join(map(str, files))}")
+        typer.echo(f"Next:\n{mend}  dvc repro")
 
 
 @cohort_app.command("summary")
 def summary(
     folder: CohortFolder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Count subjects by label, subset, source and site, with missing data, dose and intervals.
 
@@ -59,6 +65,6 @@ def summary(
 
     log_to_stderr()
     with mendable_errors():
-        summarised = summarise_cohort(*declared_cohort(folder)[:2])
+        summarised = summarise_cohort(*declared_cohort(folder, file)[:2])
         as_text = json.dumps(summarised.as_json(), indent=2, allow_nan=False) if as_json else None
         typer.echo(as_text or summary_table(summarised))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import AsJson
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def compare(
         ),
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named likewise.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw it, as FILE.png or FILE.svg.")
     ] = None,

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from ricenet.cli.options import PARAMS, AsJson, ParamsFile
 
 if TYPE_CHECKING:
     from ricenet.config.params import Params
@@ -20,8 +22,8 @@ WRITTEN = ("work", "models", "mlflow")
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    as_json: AsJson = False,
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Look at the installation and the project; exit status 1 if something needs attention.
 

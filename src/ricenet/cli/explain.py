@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import complete_sets
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,10 @@ def explain(
     modality_set: Annotated[
         str | None,
         typer.Option(
-            "--set", metavar="NAME", help="Such as event+dose (default: the first of explain.modality_sets)."
+            "--set",
+            metavar="MODALITY_SET",
+            autocompletion=complete_sets,
+            help="Such as event+dose (default: the first of explain.modality_sets).",
         ),
     ] = None,
     output: Annotated[

@@ -16,12 +16,12 @@ export_app = typer.Typer(no_args_is_help=True, help="Write results in the format
 def results(
     output: Annotated[
         Path,
-        typer.Argument(help="A spreadsheet (.xlsx), or a folder for one .csv a table.", metavar="OUTPUT"),
+        typer.Argument(help="A spreadsheet (.xlsx), or a folder for one .csv a table.", metavar="OUT"),
     ],
 ) -> None:
     """Write subjects, cross-validated predictions, votes and a data dictionary as tables.
 
-    Holds the cohort's pseudonyms. Example: ricenet export results results.xlsx
+    Holds the cohort's pseudonyms.
     """
     from ricenet.report.results_tables import results_tables
     from ricenet.report.tables_file import write_csv_folder, write_xlsx

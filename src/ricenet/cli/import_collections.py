@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ KeyFile = Annotated[
         "--key", metavar="FILE", help="Which patient is which subject (default: OUT.key.csv beside OUT)."
     ),
 ]
-ParameterFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 
 
 def burdenko(
@@ -52,7 +53,7 @@ def burdenko(
             help="How far an event's MRI may be from its follow-up's date, if none is on it.",
         ),
     ] = 0,
-    file: ParameterFile = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params
@@ -90,7 +91,7 @@ def cfb_gbm(
             "--weak-labels", help="Write the weak labels as labels; never quote an accuracy on them."
         ),
     ] = False,
-    file: ParameterFile = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
     from ricenet.config.params import read_params
@@ -108,7 +109,12 @@ def cfb_gbm(
 def _report(imported: ImportedCollection, output: Path) -> None:
     # a patient whose files cannot be used is reported and no failure: the archive's files are as they are
     typer.echo(imported.text())
-    typer.echo(f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}")
+    typer.echo(cohort_next(output))
+
+
+def cohort_next(output: Path) -> str:
+    """What follows an import: `cohort add` checks all that `check` does, before it changes anything."""
+    return f"Next:\n  {shlex.join(['ricenet', 'cohort', 'add', str(output)])}"
 
 
 def _beside(output: Path) -> Path:

@@ -1,7 +1,8 @@
-"""`ricenet import`: raw cohorts from what hospitals and archives have on disk."""
+"""`ricenet import`: raw cohorts from what hospitals and archives have on disk or in a PACS."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ricenet.cli.import_collections import burdenko, cfb_gbm
+from ricenet.cli.import_collections import burdenko, cfb_gbm, cohort_next
+from ricenet.cli.import_dicomweb import dicomweb
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -17,11 +20,12 @@ if TYPE_CHECKING:
     from ricenet.vocabulary import Volumes
 
 import_app = typer.Typer(
-    no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk."
+    no_args_is_help=True, help="Make a raw cohort, without identifiers, from files on disk or a PACS."
 )
 
 import_app.command("burdenko")(burdenko)
 import_app.command("cfb-gbm")(cfb_gbm)
+import_app.command("dicomweb")(dicomweb)
 
 
 ClinicalFile = Annotated[
@@ -54,7 +58,7 @@ def dicom(
     ],
     clinical: ClinicalFile = None,
     key: KeyFile = None,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
     unmatched_ok: UnmatchedOk = False,
 ) -> None:
     """Import MRI and dose from DICOM; the first call proposes the map, the second imports (docs/import.md).
@@ -73,7 +77,13 @@ def dicom(
         params = read_params(file)
         paths = ImportPaths(source, map_file, key or map_file.with_name(f"{map_file.stem}.key.csv"), output)
         if not paths.is_mapped:
+            again = ["--map", str(map_file)]
+            again += [] if clinical is None else ["--clinical", str(clinical)]
+            again += [] if key is None else ["--key", str(key)]
+            again += [] if file == PARAMS else ["--params", str(file)]
+            again += ["--unmatched-ok"] if unmatched_ok else []
             typer.echo(_proposed(propose(paths, params.volumes), map_file, params.volumes))
+            typer.echo(_second_call([str(source), str(output), *again], clinical is not None))
             return
         outcomes = import_export(paths, clinical, params.volumes, params.seed, params.execution, unmatched_ok)
         typer.echo(_imported(outcomes, output))
@@ -92,13 +102,22 @@ def _proposed(progress: Counter[str], map_file: Path, volumes: Volumes) -> str:
         f"  {progress['complete']} complete: {needed} are proposed\n"
         f"  {progress['undecided']} undecided: rows with the role ? wait for your decision\n"
         f"  {progress['incomplete']} incomplete: not every one of {needed} has a candidate\n"
-        f"Look over every row, correct the column role ({', '.join(volumes.names)}, planning_ct,\n"
-        "or nothing), and give the same command again."
+        f"Look over every row, and correct the column role ({', '.join(volumes.names)}, planning_ct,\n"
+        "or nothing)."
     )
+
+
+def _second_call(words: Sequence[str], is_labelled: bool) -> str:
+    """The call that imports, as it is typed. words: the arguments of this one."""
+    unlabelled = (
+        ""
+        if is_labelled
+        else "Without --clinical FILE (patient_id, label, rt_end_date) nobody has a label.\n"
+    )
+    return f"{unlabelled}Next:\n  {shlex.join(['ricenet', 'import', 'dicom', *words])}"
 
 
 def _imported(outcomes: Sequence[PatientOutcome], output: Path) -> str:
     counts = Counter(outcome.status for outcome in outcomes)
     listed = ", ".join(f"{counts[status]} {status}" for status in ("imported", "excluded", "failed"))
-    steps = f"Next:\n  ricenet check {output}\n  ricenet cohort add {output}"
-    return f"{len(outcomes)} patient(s): {listed}\n{steps}"
+    return f"{len(outcomes)} patient(s): {listed}\n{cohort_next(output)}"

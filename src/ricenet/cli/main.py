@@ -13,11 +13,13 @@ from ricenet.cli.compare import compare
 from ricenet.cli.doctor import doctor
 from ricenet.cli.explain import explain
 from ricenet.cli.export import export_app
+from ricenet.cli.help_texts import complete_help
 from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
 from ricenet.cli.promote import promote
+from ricenet.cli.send import send
 from ricenet.cli.serve import serve
 from ricenet.cli.status import open_page, status
 from ricenet.cli.store_commands import store_app
@@ -26,6 +28,7 @@ from ricenet.cli.ui import ui
 
 app = typer.Typer(
     no_args_is_help=True,
+    epilog="`ricenet status` says where the project stands and what comes next.",
     pretty_exceptions_enable=False,
 )
 app.add_typer(params_app, name="params")
@@ -34,10 +37,11 @@ app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 app.add_typer(tracking_app, name="tracking")
-for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, serve, status, ui):
+for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, send, serve, status, ui):
     app.command()(command)
 app.command("open")(open_page)
 app.command(context_settings=OWN_OPTIONS)(predict)
+complete_help(app)
 
 
 def _show_version(asked: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 
@@ -23,7 +25,7 @@ def phantom(
         bool,
         typer.Option("--dicom", help="Write an archive's export in DICOM instead, to practise the import."),
     ] = False,
-    file: Annotated[Path, typer.Option("--params", help="The parameter file.")] = Path("params.yaml"),
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Write a synthetic cohort with a documented cause and its ground truth (docs/phantom.md)."""
     from ricenet.config.params import read_params
@@ -57,3 +59,13 @@ def phantom(
             workers=params.execution.workers,
         )
         typer.echo(f"{count} synthetic {what} in {folder}")
+        typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
+
+
+def _what_follows(folder: Path, dicom: bool) -> str:
+    """The import of an export, which belongs outside the project as a real one does; else the check."""
+    if not dicom:
+        return shlex.join(["ricenet", "check", str(folder)])
+    table, map_file = folder / "clinical.csv", folder.with_name(f"{folder.name}-map.csv")
+    words = ["ricenet", "import", "dicom", str(folder), "data/mine", "--map", str(map_file)]
+    return shlex.join([*words, "--clinical", str(table)])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ricenet.cli.running import log_to_stderr, mendable_errors
+from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
+from ricenet.cli.send import CaFile
 
 if TYPE_CHECKING:
     from ricenet.config.params import Params
@@ -23,6 +24,7 @@ ModelUri = Annotated[
     str | None,
     typer.Option(
         "--model",
+        metavar="MODEL",
         help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the champion, where one set has one).",
     ),
 ]
@@ -45,7 +47,10 @@ VariableValues = Annotated[
 PrescriptionGy = Annotated[
     float | None,
     typer.Option(
-        "--prescription", metavar="GY", help="Prescribed dose of the course, checked with the dose."
+        "--prescription",
+        min=0.01,
+        metavar="GY",
+        help="Prescribed dose of the course, checked with the dose.",
     ),
 ]
 OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -58,7 +63,7 @@ def predict(
     variable: VariableValues = None,
     fractions: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
+        typer.Option(min=1, metavar="N", help="The dose is that of one of N fractions (see --dose-of)."),
     ] = None,
     dose_of: Annotated[
         Literal["course", "fraction"] | None,
@@ -68,6 +73,18 @@ def predict(
     ] = None,
     prescription: PrescriptionGy = None,
     model: ModelUri = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write report, brain mask, occlusion maps and case page as DICOM, of the patient's study.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Store what --dicom-out writes in a PACS, by its DICOMweb service."),
+    ] = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Predict a new case from NIfTI files or DICOM folders; JSON on stdout. Research use only.
 
@@ -76,10 +93,14 @@ def predict(
     A JSON beside it, or the RTDOSE and RTPLAN say what it is; options must not contradict them.
     """
     from ricenet.config.params import read_params
+    from ricenet.dicom_results.case_results import predict_with_results, require_place
     from ricenet.importing.dose.statement import DoseStatement
     from ricenet.inference.case import CaseFiles
-    from ricenet.inference.predict_subject import NOTICE
+    from ricenet.pacs.connection import connect
+    from ricenet.pacs.storing import store_files
 
+    if store is not None and dicom_out is None:
+        raise typer.BadParameter("--store needs --dicom-out FOLDER, where what is stored stays as files")
     log_to_stderr()
     named = [*(volume or ()), *_own_options(context.args)]
     given = CaseFiles(
@@ -88,26 +109,38 @@ def predict(
         DoseStatement(None, dose_of, fractions, prescription),
     )
     with mendable_errors():
+        # an address that cannot be is found out before minutes of work
+        pacs = None if store is None else connect(store, ca_file)
         params = read_params()
         registered, predictor = loaded_predictor(params, model)
-        prediction = predictor.case(given)
-    for warning in prediction.warnings:
-        logger.warning("warning: %s", warning)
-    origin = {
-        "notice": NOTICE,
-        "model": registered.model,
-        "version": registered.version,
-        "digest": registered.digest,
-        "modality_set": registered.modality_set,
-        "seed": params.seed,
-    }
-    typer.echo(json.dumps(origin | prediction.as_json(), indent=2, allow_nan=False))
+        origin = _origin(registered, params.seed)
+        files: list[Path] = []
+        if dicom_out is None:
+            prediction = predictor.case(given)
+        else:
+            require_place(dicom_out)
+            # what the headers hold is in the objects that are made, so in what may fail
+            with PrivateErrors():
+                prediction, results = predict_with_results(predictor, given, origin, params.explain)
+                files = results.write(dicom_out)
+        for warning in prediction.warnings:
+            logger.warning("warning: %s", warning)
+        answer = {**origin, **prediction.as_json()}
+        if files:
+            answer["dicom"] = {"folder": files[0].parent.name, "files": [file.name for file in files]}
+        typer.echo(json.dumps(answer, indent=2, allow_nan=False))
+        if pacs is not None:
+            # once the answer is out: what a PACS does cannot take it back
+            logger.info("%d DICOM object(s) are stored", store_files(pacs, files))
 
 
 def predict_cohort(
     folder: Annotated[
         Path,
-        typer.Argument(help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables."),
+        typer.Argument(
+            metavar="COHORT",
+            help="Subjects in the layout of docs/own-cohort.md; a table is needed for variables.",
+        ),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The table to write (.tsv).")],
     model: ModelUri = None,
@@ -155,6 +188,20 @@ def loaded_predictor(params: Params, uri: str | None) -> tuple[RegisteredEnsembl
     return registered, Predictor(
         files, params.seed, ranges, version_files.decision_threshold(Path(), registered)
     )
+
+
+def _origin(registered: RegisteredEnsemble, seed: int) -> dict[str, object]:
+    """What stands before an answer: of which model it is."""
+    from ricenet.inference.predict_subject import NOTICE
+
+    return {
+        "notice": NOTICE,
+        "model": registered.model,
+        "version": registered.version,
+        "digest": registered.digest,
+        "modality_set": registered.modality_set,
+        "seed": seed,
+    }
 
 
 def _own_options(arguments: Sequence[str]) -> list[str]:

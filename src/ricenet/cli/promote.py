@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import complete_sets
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 def promote(
     modality_set: Annotated[
-        str, typer.Argument(help="e.g. post_op+dose; or best: the highest pooled macro-F1, as in the report.")
+        str,
+        typer.Argument(
+            metavar="MODALITY_SET",
+            help="Such as post_op+dose; or best: the highest pooled macro-F1, as in the report.",
+            autocompletion=lambda incomplete: complete_sets(incomplete, "best"),
+        ),
     ],
     version: Annotated[
-        int | None, typer.Option(help="Version of its registered model; default: the newest.")
+        int | None, typer.Option(min=1, help="Version of its registered model; default: the newest.")
     ] = None,
     if_none: Annotated[
         bool, typer.Option("--if-none", help="Do nothing where any champion fits the data at hand.")
@@ -75,4 +81,16 @@ def _promoted(
         # the newest one may be of other settings, to which the project has since turned back
         version = version_at_hand(project, store, prefix, modality_set)
     champion = promotion.promote_through_gate(gate, modality_set, version, reason)
-    return f"{champion} is now the champion; `dvc repro` lets it vote on the test set"
+    return (
+        f"{champion} is now the champion; `dvc repro` lets it vote on the test set\n"
+        f"Next:\n  dvc repro\n  {_prediction(params, modality_set)}"
+    )
+
+
+def _prediction(params: Params, modality_set: str) -> str:
+    """A prediction by its champion, with what a case has to have."""
+    from ricenet.vocabulary import volumes_and_recipe
+
+    members = params.volumes.members(volumes_and_recipe(modality_set)[0])
+    needed = [spec.name for spec in params.volumes if spec.required or spec in members]
+    return " ".join(["ricenet predict", *(f"--volume {name}=FILE" for name in needed)])

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import AllowedHosts, Host, Port
 from ricenet.cli.predict import ModelUri, loaded_predictor
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
@@ -22,14 +23,9 @@ _OVER_THE_NETWORK = (
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at; not this machine alone: behind TLS.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8741,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A name by which clients may address it, beside localhost."),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8741,
+    allowed_host: AllowedHosts = None,
     waiting: Annotated[int, typer.Option(min=0, max=1000, help="Cases that may wait; more are refused.")] = 8,
     upload_mb: Annotated[float, typer.Option(min=0.001, max=16384, help="Most of one request.")] = 1024,
     case_minutes: Annotated[

@@ -24,24 +24,25 @@ def status(
 ) -> None:
     """Show what has run, what is out of date, the result, the champion, the last look at the test set.
 
-    Ends with the command that leads on. Example: ricenet status --fast
+    Ends with the command that leads on.
     """
     from ricenet.report.status import status_lines
 
     with mendable_errors():
+        require_project(Path())
         changed = None if fast else out_of_date(Path())
-        for what, text in status_lines(Path(), changed):
+        promoted = None if fast else promoted_now()
+        for what, text in status_lines(Path(), changed, promoted):
             typer.echo(f"{what + ':':<10}{text}")
 
 
 def open_page(
-    page: Annotated[Literal["report", "quality", "explain", "ui"], typer.Argument(help="Which page.")],
+    page: Annotated[
+        Literal["report", "quality", "explain", "ui"], typer.Argument(metavar="PAGE", help="Which page.")
+    ],
     print_only: Annotated[bool, typer.Option("--print", help="Print where it is; open nothing.")] = False,
 ) -> None:
-    """Open the report, the quality pages, the explanations, or MLflow's page, in the browser.
-
-    Example: ricenet open report
-    """
+    """Open the report, the quality pages or the explanations in the browser; `ui` starts MLflow's page."""
     from ricenet.cli.ui import ui
     from ricenet.report.status import PAGES, page_of
     from ricenet.runtime.errors import ResultError
@@ -50,6 +51,7 @@ def open_page(
         ui()
         return
     with mendable_errors():
+        require_project(Path())
         found = page_of(Path(), page)
         if found is None:
             raise ResultError(f"{PAGES[page]} is not there yet: `dvc repro {page}` makes it")
@@ -58,14 +60,26 @@ def open_page(
             typer.echo("no browser was found: open the file yourself", err=True)
 
 
+def require_project(folder: Path) -> None:
+    """Raise ResultError where a folder holds neither the project's files nor its results."""
+    from ricenet.runtime.errors import ResultError
+
+    if not any((folder / name).exists() for name in ("params.yaml", "dvc.yaml", "work")):
+        raise ResultError(
+            "no project here: params.yaml, dvc.yaml and work/ are missing. Change into the project's folder"
+        )
+
+
 def out_of_date(project: Path) -> dict[str, list[str]]:
-    """By stage, what changed since it ran, as DVC sees it; without the stages that run every time.
+    """By stage, in the pipeline's order, what changed since it ran; without the stages that run every time.
 
     Raises ResultError: DVC cannot say.
     """
     from ricenet.runtime.errors import ResultError
+    from ricenet.runtime.project_health import stages_of
 
-    asked = [sys.executable, "-m", "dvc", "status", "--json"]
+    # what `dvc repro` looks at, not the demo's cohort where the project uses another
+    asked = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", "dvc.yaml"]
     done = subprocess.run(asked, cwd=project, capture_output=True, text=True, check=False)
     try:
         found: dict[str, list[Any]] = json.loads(done.stdout)
@@ -78,7 +92,32 @@ def out_of_date(project: Path) -> dict[str, list[str]]:
     reasons = {
         stage: [_words(one) for one in changes if one != EVERY_TIME] for stage, changes in found.items()
     }
-    return {stage: why for stage, why in reasons.items() if why}
+    order = {stage: place for place, stage in enumerate(stages_of(project / "dvc.yaml"))}
+    changed = sorted((stage for stage, why in reasons.items() if why), key=lambda one: order.get(one, -1))
+    return {stage: reasons[stage] for stage in changed}
+
+
+def promoted_now() -> dict[str, str] | None:
+    """Modality set -> the champion's digest as MLflow has it; None where it has no store, or no answer."""
+    from ricenet.config.params import PARAMS_FILE, read_params
+    from ricenet.runtime.errors import RegistryError
+    from ricenet.tracking.address import chosen_uri
+
+    if not PARAMS_FILE.is_file():
+        return None
+    tracking = read_params().tracking
+    if chosen_uri(tracking.uri) is None and not Path("mlflow/mlflow.db").is_file():
+        return None
+    from ricenet.tracking.connection import open_store
+    from ricenet.tracking.registry import champions
+
+    try:
+        store = open_store(Path(), tracking.uri, tracking.experiment)
+        found = champions(store, tracking.model_prefix)
+    except RegistryError as error:
+        typer.echo(f"note: {error}", err=True)
+        return None
+    return {name: champion.digest for name, champion in found.items()}
 
 
 def _words(change: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import DryRun
 from ricenet.cli.running import mendable_errors
 
 store_app = typer.Typer(no_args_is_help=True, help="Look after the results that are kept between runs.")
@@ -17,7 +18,7 @@ def gc(
     older_than_days: Annotated[
         float, typer.Option(min=0, help="Keep what was made within so many days.")
     ] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete results that no stage's last run used, and what killed runs left behind.
 
@@ -37,9 +38,11 @@ def gc(
 @store_app.command("share")
 def share() -> None:
     """Hold files that DVC's cache has too once, as hard links: those of the store and of the local MLflow."""
+    from ricenet.cli.status import require_project
     from ricenet.runtime.store_share import share_with_cache
 
     with mendable_errors():
+        require_project(Path())
         typer.echo(f"{share_with_cache(Path()) / 1e6:.1f} MB freed")
 
 

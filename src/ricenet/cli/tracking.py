@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import PARAMS, AllowedHosts, DryRun, Host, ParamsFile, Port
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ DEFAULT = Path("mlflow/server")
 @tracking_app.command("start")
 def start(
     folder: Folder = DEFAULT,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
-    host: Annotated[str, typer.Option(help="The address that it listens on.")] = "127.0.0.1",
-    allowed_hosts: Annotated[
-        str | None, typer.Option(help="Names, by commas, by which it may be asked for: mlflow.example.org.")
-    ] = None,
+    port: Port = 5000,
+    host: Host = "127.0.0.1",
+    allowed_host: AllowedHosts = None,
+    former_allowed_hosts: Annotated[str | None, typer.Option("--allowed-hosts", hidden=True)] = None,
     database: Annotated[
         str | None,
         typer.Option(help="Of a new server: postgresql or sqlite; by default PostgreSQL where installed."),
@@ -59,7 +59,7 @@ def start(
             port=port,
             database=database,
             artifacts=artifacts,
-            allowed_hosts=tuple(allowed_hosts.split(",")) if allowed_hosts else (),
+            allowed_hosts=(*(allowed_host or ()), *_by_commas(former_allowed_hosts)),
             workers=workers,
             permission=permission,
             admin=admin,
@@ -82,8 +82,17 @@ def _server_settings(**options: object) -> ServerSettings:
         return ServerSettings.model_validate(options)
     except ValidationError as error:
         # the input is left out: an address may hold a password
-        found = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
+        found = [f"{_option(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
         raise ParamsError("ricenet tracking start", found) from None
+
+
+def _option(setting: str) -> str:
+    return "--allowed-host" if setting == "allowed_hosts" else f"--{setting.replace('_', '-')}"
+
+
+def _by_commas(names: str | None) -> list[str]:
+    """Names as an earlier spelling of the option took them."""
+    return names.split(",") if names else []
 
 
 def _say_ready(address: str) -> None:
@@ -92,7 +101,7 @@ def _say_ready(address: str) -> None:
 
 @tracking_app.command("backup")
 def backup(
-    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     folder: Folder = DEFAULT,
 ) -> None:
     """Write a backup of the server, which may run meanwhile: databases, users, files, a manifest."""
@@ -108,7 +117,7 @@ def backup(
 
 @tracking_app.command("restore")
 def restore(
-    backup: Annotated[Path, typer.Argument(help="What `ricenet tracking backup` wrote.")],
+    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `ricenet tracking backup` wrote.")],
     folder: Folder = DEFAULT,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let it take the place of what is in the folder.")
@@ -126,7 +135,8 @@ def restore(
 
 @tracking_app.command("migrate")
 def migrate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; write nothing there.")] = False,
+    dry_run: DryRun = False,
+    file: ParamsFile = PARAMS,
 ) -> None:
     """Copy runs, models, versions and aliases of mlflow/mlflow.db to the server of tracking.uri.
 
@@ -138,7 +148,7 @@ def migrate(
 
     log_to_stderr()
     with mendable_errors():
-        params = read_params().tracking
+        params = read_params(file).tracking
         uri = chosen_uri(params.uri)
         done = migrated(
             Path(), uri, params.experiment, dry_run, lambda name: typer.echo(f"copying {name}", err=True)

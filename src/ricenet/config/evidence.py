@@ -35,12 +35,14 @@ class EvidenceParams(Section):
     """Statistics of the cross-validation.
 
     resamples: of every bootstrap. target_error: share of wrong answers that the three-way vote aims at.
+    conformal_coverage: of sets of labels, of each label (`ricenet.evaluation.evidence.conformal`).
     repeat_fold_seeds: each divides the subjects into other folds, which are trained as well; repeat_sets:
     for these modality sets.
     """
 
     resamples: Annotated[int, Field(ge=200)]
     target_error: Annotated[float, Field(gt=0, lt=0.5)]
+    conformal_coverage: Annotated[float, Field(ge=0.5, lt=1)]
     repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
     repeat_sets: ModalitySets
 

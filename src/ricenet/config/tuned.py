@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
@@ -22,6 +22,11 @@ from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 Values = Mapping[str, float | int]
 """Dotted name -> value, such as training.learning_rate or augmentation.probability.noise."""
+
+
+Searched = Literal["not searched", "nested", "same folds"]
+"""How a set's settings were found: taken from the parameter file, by a search within each fold's training
+subjects, or on the folds that judge them, which makes their scores optimistic."""
 
 
 def _searched(name: str) -> str:
@@ -71,6 +76,12 @@ class Tuned:
         """Dotted names of the settings that a nested search gave each fold of its own."""
         folds = self.folds_of.get(modality_set, ())
         return frozenset(n for n in self.names(modality_set) if len({values.get(n) for values in folds}) > 1)
+
+    def searched(self, modality_set: str) -> Searched:
+        """How the settings of a set were found."""
+        if modality_set not in self.folds_of:
+            return "not searched"
+        return "nested" if self.differing(modality_set) else "same folds"
 
     def names(self, modality_set: str) -> frozenset[str]:
         """Dotted names of the settings that were tuned for a set."""

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from ricenet.importing.spreadsheets import guarded
 from ricenet.runtime.errors import CohortError
-from ricenet.runtime.files import locked, make_folder, put_in_place
+from ricenet.runtime.files import locked, make_folder, put_in_place, sync
 from ricenet.runtime.full_disk import told_if_full
 from ricenet.runtime.temporary import partial_file
 
-_PRIVATE = 0o600
+_PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
 
 
 @contextlib.contextmanager
@@ -67,10 +67,29 @@ def write_private(path: Path, text: str, encoding: str = "utf-8") -> None:
     with file_errors_reported(f"{path.name}: cannot be written"):
         content = text.encode(encoding)
         make_folder(path.parent)
-        # not atomic_path, for no setting lets others read this
-        with told_if_full(path, len(content)), partial_file(path.parent, "") as temporary:
+        with private_path(path, len(content)) as temporary:
             temporary.write_bytes(content)
-            put_in_place(temporary, path, _PRIVATE)
+
+
+@contextlib.contextmanager
+def private_path(path: Path, needed_bytes: int) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to `path` when the block ends well; mode 0600 throughout.
+
+    needed_bytes: what will be written. Raises OSError: of a full disk, with that.
+    """
+    # not atomic_path, for no setting lets others read this
+    with told_if_full(path, needed_bytes), partial_file(path.parent, "") as temporary:
+        yield temporary
+        put_in_place(temporary, path, _PRIVATE)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder with mode 0700, those above it as others are made. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(mode=_PRIVATE_FOLDER)
+    sync(path.parent)
 
 
 def write_private_table(

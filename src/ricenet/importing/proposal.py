@@ -64,7 +64,7 @@ def propose_scans(series: Sequence[Series], planned: tuple[date, date] | None, v
         before = {uid: day for uid, day in days.items() if day is not None and day <= planned[0]}
         proposals |= _latest(before, planned[0], first)
         after = [one for uid, one in candidates.items() if uid not in before]
-        proposals |= _only(after, last, " after the planning")
+        proposals |= _only(after, last, f" after the planning of {planned[0]}")
         proposals |= _unsure(candidates, proposals, planned[0], volumes)
     return proposals | _beside(scans, proposals, volumes)
 
@@ -138,7 +138,7 @@ def _latest(days: Mapping[str, date], planned: date, spec: VolumeSpec) -> Propos
     latest = max(days.values())
     chosen = [uid for uid, day in days.items() if day == latest]
     earlier: Proposals = dict.fromkeys(days, (NOT_USED, "there is a later one before radiotherapy"))
-    distance = f"{(planned - latest).days} day(s) before the planning"
+    distance = f"{(planned - latest).days} day(s) before the planning of {planned}"
     if len(chosen) == 1:
         return earlier | {chosen[0]: (spec.name, f"the latest {sequence_of(spec)}, {distance}")}
     note = f"{len(chosen)} {sequence_of(spec)} on the latest day, {distance}: keep one as {spec.name}"

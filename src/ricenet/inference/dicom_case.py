@@ -27,17 +27,38 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def case_files(given: CaseFiles, volumes: Volumes, seed: int) -> Iterator[CaseFiles]:
+def case_files(
+    given: CaseFiles, volumes: Volumes, seed: int, source: PatientSource | None = None
+) -> Iterator[CaseFiles]:
     """The case's NIfTI files for as long as the block lasts: those given, or made from DICOM folders.
 
     Folders of MRIs hold one MR series each, that of the dose the RTDOSE with its RTPLAN, and the planning CT
     where the dose lies in its space. What is stated of the dose counts before its plan.
+    source: what `case_source` found, where it was asked before.
     Raises CohortError: files and folders mixed, or what the folders hold cannot be used.
+    """
+    source = source or case_source(given, volumes)
+    if source is None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="ricenet-dicom-") as folder:
+        raw = RawSubject(Path(folder), CASE, volumes)
+        try:
+            SubjectWriter(source, seed)(raw)
+        except SourceError as error:
+            raise CohortError(f"{CASE}: {error}") from None
+        _report_corrections(raw)
+        yield replace(given, volumes={name: raw.scan(name) for name in given.volumes}, stated=NOTHING_STATED)
+
+
+def case_source(given: CaseFiles, volumes: Volumes) -> PatientSource | None:
+    """The objects that a case's DICOM folders hold, by their headers; None of NIfTI files.
+
+    Raises CohortError: as `case_files`.
     """
     folders = [name for name, path in given.volumes.items() if path.is_dir()]
     if not folders:
-        yield given
-        return
+        return None
     if missing := [option(name) for name, path in given.volumes.items() if not path.exists()]:
         raise CohortError(f"{CASE}: {', '.join(missing)}: no such file or folder. Correct the path")
     if len(folders) < len(given.volumes):
@@ -45,14 +66,10 @@ def case_files(given: CaseFiles, volumes: Volumes, seed: int) -> Iterator[CaseFi
             f"{CASE}: {', '.join(map(option, folders))} is a folder (DICOM), the others are files. Give "
             "folders or NIfTI files alone: positions in a DICOM export and in a converted file need not agree"
         )
-    with tempfile.TemporaryDirectory(prefix="ricenet-dicom-") as folder:
-        raw = RawSubject(Path(folder), CASE, volumes)
-        try:
-            SubjectWriter(_source(given, volumes), seed)(raw)
-        except SourceError as error:
-            raise CohortError(f"{CASE}: {error}") from None
-        _report_corrections(raw)
-        yield replace(given, volumes={name: raw.scan(name) for name in given.volumes}, stated=NOTHING_STATED)
+    try:
+        return _source(given, volumes)
+    except SourceError as error:
+        raise CohortError(f"{CASE}: {error}") from None
 
 
 def _report_corrections(raw: RawSubject) -> None:

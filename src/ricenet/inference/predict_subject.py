@@ -15,6 +15,7 @@ import numpy as np
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.table_variables import number_in
 from ricenet.config.inputs import CROPS, Box
+from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
 from ricenet.inference.test_vote import SubjectVote, count_votes
@@ -61,6 +62,8 @@ class Prediction:
             "p_rice": _rounded(self.vote.p_rice),
             "confidence": _rounded(decision.confidence),
             "least_confidence": _rounded(decision.least_confidence),
+            "label_set": None if decision.labels is None else list(decision.labels),
+            "label_set_coverage": decision.labels_coverage,
             "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
@@ -100,9 +103,12 @@ class Predictor:
             return self.subject(raw, variables)
 
     @contextlib.contextmanager
-    def opened(self, given: CaseFiles) -> Iterator[tuple[RawSubject, SubjectVariables]]:
+    def opened(
+        self, given: CaseFiles, source: PatientSource | None = None
+    ) -> Iterator[tuple[RawSubject, SubjectVariables]]:
         """A new case, checked, as a raw subject with its variables, for as long as the block lasts.
 
+        source: as `case_files` takes it.
         Raises CohortError, VariableError, RegistryError: as `case`.
         """
         record = self.ensemble.record
@@ -110,7 +116,7 @@ class Predictor:
         require_volumes(given, record)
         variables = parsed_variables(given.variables, record)
         with (
-            case_files(given, record.volumes, self.seed) as files,
+            case_files(given, record.volumes, self.seed, source) as files,
             laid_out(files, record.volumes) as raw,
         ):
             yield raw, variables

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ricenet.evaluation.evidence.calibration import INDETERMINATE, confidence, recalibrated, three_way_vote
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.conformal import label_set
+from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibration
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.runtime.records import Record
 from ricenet.training.predictions import THRESHOLD
@@ -17,17 +19,19 @@ from ricenet.vocabulary import LABELS
 class DecisionThreshold(Record):
     """Of the three-way vote: below least_confidence it abstains; None where it always does.
 
-    recalibration: of each fold's p_rice before.
+    recalibration: of each fold's p_rice before. conformal: of sets of labels, in versions that have them.
     """
 
     recalibration: Recalibration
     least_confidence: float | None
+    conformal: ConformalThresholds | None = None
 
 
 class ThreeWayAnswer(Record):
     """rice, recurrence or indeterminate, and why; n/a where no threshold is known.
 
     p_rice: the mean of the folds' recalibrated probabilities. confidence: 0.5 to 1, of the likelier label.
+    labels: the set that holds the true label of a share of each label's patients; None where it is not known.
     """
 
     answer: str
@@ -35,6 +39,8 @@ class ThreeWayAnswer(Record):
     p_rice: float | None = None
     confidence: float | None = None
     least_confidence: float | None = None
+    labels: tuple[str, ...] | None = None
+    labels_coverage: float | None = None
 
 
 NO_EVIDENCE = ThreeWayAnswer(
@@ -58,7 +64,14 @@ def three_way_answer(p_rice_folds: Sequence[float], threshold: DecisionThreshold
         p_rice=p_rice,
         confidence=sure,
         least_confidence=least,
+        **_labels(float(folds.mean()), threshold.conformal),
     )
+
+
+def _labels(p_rice: float, by: ConformalThresholds | None) -> dict[str, Any]:
+    if by is None or (found := label_set(p_rice, by)) is None:
+        return {}
+    return {"labels": found, "labels_coverage": by.coverage}
 
 
 def _why(answer: str, says_rice: Sequence[bool], p_rice: float, sure: float, by: DecisionThreshold) -> str:

@@ -237,7 +237,9 @@ def _trust(settings: EvidenceParams, calibrated: bool) -> Iterator[str]:
             "around no change, whichever had the lower cross-fitted log-loss; choice and parameters come "
             "from the other folds' predictions. The threshold of confidence under which a case is called "
             "indeterminate was set in the same way, "
-            f"aiming at an error of {settings.target_error * 100:g} %."
+            f"aiming at an error of {settings.target_error * 100:g} %. Sets of labels are class-conditional "
+            f"conformal sets for a coverage of {settings.conformal_coverage * 100:g} % of each label, "
+            "with thresholds from the other folds' predictions."
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ricenet.display.pdf import page_as_pdf
 from ricenet.display.templates import render
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.contribution import contribution_sentence
@@ -26,14 +27,12 @@ from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import SECTIONS, gate_text, guards_verdict, summary_sentences
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import atomic_path, write_text
+from ricenet.runtime.files import write_bytes, write_text
 from ricenet.runtime.stage_times import shown
 from ricenet.runtime.tables import require
 
 FIGURES = "figures"
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
-_BASE = "urn:ricenet:report"
-"""Links to other pages stay relative to it; against a folder they would spell out where the project lies."""
 
 
 def write_report(results: Results, folder: Path, protocol: Protocol) -> Path:
@@ -93,6 +92,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "set_names": results.ordered(evidence.sets),
         "calibrated": results.ordered(evidence.calibration),
         "abstaining": results.ordered(evidence.abstention),
+        "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
@@ -136,23 +136,8 @@ def _data_uri(picture: Path) -> str:
 
 
 def write_pdf(html: str, path: Path) -> None:
-    """Write a page that loads nothing as a PDF on A4, by WeasyPrint.
+    """Write a page that loads nothing as a PDF on A4.
 
-    Raises ResultError: WeasyPrint, or the system library Pango that it draws text with, is not installed.
+    Raises ResultError: as `page_as_pdf`.
     """
-    try:
-        import weasyprint
-    except ImportError:
-        raise ResultError(
-            "report.pdf is true, but WeasyPrint is not installed. Install it with "
-            '`pip install "ricenet[pdf]"`, or set report.pdf to false'
-        ) from None
-    except OSError:
-        # it loads Pango as it is imported
-        raise ResultError(
-            "report.pdf is true, but WeasyPrint does not find the system library Pango. Install it "
-            "(Debian, Ubuntu: apt install libpango-1.0-0 libpangoft2-1.0-0; macOS: brew install pango), "
-            "or set report.pdf to false"
-        ) from None
-    with atomic_path(path) as temporary:
-        weasyprint.HTML(string=html, base_url=_BASE).write_pdf(temporary)
+    write_bytes(path, page_as_pdf(html, "report.pdf is true", "set report.pdf to false"))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, save_figure, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.evidence.record import Bin, Contribution, Evidence
+from ricenet.evaluation.evidence.record import Bin, Contribution, DecisionCurve, Evidence
 from ricenet.evaluation.figures import confusion_figure
 from ricenet.report.in_short import in_short_figure
 from ricenet.report.interval_plots import (
@@ -64,6 +64,8 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
         yield "reliability", reliability_figure(results)
     if evidence.abstention:
         yield "coverage_risk", coverage_risk_figure(results)
+    if evidence.decision_curve.points:
+        yield "decision_curve", decision_curve_figure(evidence.decision_curve)
     if rows := perturbation_rows(results.robustness):
         perturbed = results.ordered(results.robustness.effects)
         yield "flip_rates", flip_rate_figure(rows, results.titles(perturbed, "\n+ "))
@@ -196,6 +198,32 @@ def coverage_risk_figure(results: Results) -> Figure:
 
     titles = results.titles(results.ordered(abstention))
     return panels(titles, draw, "share of the subjects that get an answer", "error among them", 1.9)
+
+
+def decision_curve_figure(curve: DecisionCurve) -> Figure:
+    """Net benefit by threshold: of the networks, with the interval of their gain, of all and none as RICE."""
+    from matplotlib.figure import Figure
+
+    at = [point.threshold for point in curve.points]
+    best = [max(point.everyone, 0.0) for point in curve.points]
+    low, high = (
+        [base + getattr(point.gain, end) for base, point in zip(best, curve.points, strict=True)]
+        for end in ("low", "high")
+    )
+    with style():
+        figure = Figure(figsize=(WIDTH_INCHES, 2.8), layout="constrained")
+        axes = figure.subplots()
+        axes.fill_between(at, low, high, color=VALIDATION_COLOUR, alpha=0.18, linewidth=0)
+        axes.plot(at, [p.model for p in curve.points], color=VALIDATION_COLOUR, label="networks")
+        axes.plot(
+            at, [p.everyone for p in curve.points], color=TEST_COLOUR, linestyle="--", label="all as RICE"
+        )
+        axes.axhline(0, color=RULE_COLOUR, linewidth=1, label="none as RICE")
+        axes.set_ylim(min(-0.1, *low), max(0.05, *high) + 0.05)
+        axes.set_xlabel("threshold probability of RICE")
+        axes.set_ylabel("net benefit a subject")
+        legend_above(figure, axes, columns=3)
+    return figure
 
 
 def audit_figure(evidence: Evidence, names: Sequence[str]) -> Figure:

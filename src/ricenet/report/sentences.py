@@ -20,6 +20,7 @@ SECTIONS = {
     "audit": "Shortcut audit",
     "guards": "Guards against leaks",
     "calibration": "Calibration and abstention",
+    "subgroups": "Subgroups and decisions",
     "robustness": "Robustness",
     "test": "Test set",
     "occlusion": "Occlusion",

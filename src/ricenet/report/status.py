@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.splits import read_splits
+from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence
 from ricenet.inference.test_ledger import ledger_path, read_ledger
 from ricenet.report.sentences import best_sentence, gate_text
@@ -22,33 +23,51 @@ PAGES = {
 """Pages for people, by the name that `ricenet open` knows; of the explanations, a folder a modality set."""
 
 
-def status_lines(project: Path, changed: Mapping[str, Sequence[str]] | None) -> list[tuple[str, str]]:
+def status_lines(
+    project: Path, changed: Mapping[str, Sequence[str]] | None, promoted: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """(what, how it is), in the order in which the protocol runs.
 
-    changed: by stage, what changed since it ran; None: not known. Raises ResultError: a record is damaged.
+    changed: by stage, what changed since it ran. promoted: modality set -> the champion's digest as MLflow
+    has it. None: not known. Raises ResultError: a record is damaged.
     """
     found = [
         ("cohort", _cohort(project)),
         ("stages", _stages(project, changed)),
         ("result", _result(project)),
-        ("champion", _champions(project)),
+        ("champion", _champions(project, promoted)),
         ("test set", _last_evaluation(project)),
-        ("next", next_step(project, changed)),
+        ("next", next_step(project, changed, promoted)),
     ]
     return [(what, text) for what, text in found if text]
 
 
-def next_step(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
-    """The command that leads on."""
+def next_step(
+    project: Path, changed: Mapping[str, Sequence[str]] | None, promoted: Mapping[str, str] | None = None
+) -> str:
+    """The command that leads on. changed, promoted: as of `status_lines`."""
     if not _is_file(project, EVIDENCE_FILE):
-        return "`dvc repro` runs the protocol; `ricenet check COHORT` looks at your own cohort first"
+        return (
+            "`dvc repro` runs the protocol on the cohort of params.yaml; for your own patients first "
+            "`ricenet import dicom`, or `ricenet cohort add COHORT`"
+        )
     if changed:
         return "`dvc repro` brings everything up to date"
-    if not _champion_digests(project):
-        return (
-            "`ricenet open report` and `ricenet open ui`, then `ricenet promote MODALITY_SET` and `dvc repro`"
-        )
+    known = _champion_digests(project)
+    if promoted and dict(promoted) != known:
+        return "`dvc repro` lets the new champion vote on the test set; `ricenet predict` answers new cases"
+    if not (known if promoted is None else promoted):
+        return _promotion(project)
     return "`ricenet open report`; `ricenet predict` answers new cases"
+
+
+def _promotion(project: Path) -> str:
+    """What to do where nothing is promoted: the best set, unless the gate would refuse it."""
+    best = Evidence.read(project / EVIDENCE_FILE, "evidence").best_set
+    record = project / EVIDENCE_FILE.parent / "gate" / f"{best}.json"
+    if record.is_file() and (failed := failed_conditions(GateRecord.read(record, "evidence"))):
+        return f"`ricenet open report`; the gate refuses the best set, {best}, since {failed[0].found}"
+    return f"`ricenet open report`, then `ricenet promote {best}`, or another set of `ricenet open ui`"
 
 
 def page_of(project: Path, name: str) -> Path | None:
@@ -77,8 +96,9 @@ def _stages(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
         return (
             f"{text}; {'DVC was not asked what is out of date' if changed is None else 'all are up to date'}"
         )
-    lines = [f"{name} ({', '.join(why)})" for name, why in changed.items()]
-    return f"{text}; out of date: {'; '.join(lines)}"
+    first, *others = changed
+    following = f", and with it {', '.join(others)}" if others else ""
+    return f"{text}; out of date: {first} ({', '.join(changed[first])}){following}"
 
 
 def _result(project: Path) -> str:
@@ -87,10 +107,10 @@ def _result(project: Path) -> str:
     return best_sentence(Evidence.read(project / EVIDENCE_FILE, "evidence"))
 
 
-def _champions(project: Path) -> str:
-    digests = _champion_digests(project)
+def _champions(project: Path, promoted: Mapping[str, str] | None) -> str:
+    digests = _champion_digests(project) if promoted is None else promoted
     if not digests:
-        return "none when `dvc repro` last looked"
+        return "none when `dvc repro` last looked" if promoted is None else "none"
     return ", ".join(f"{name} (digest {digest[:12]})" for name, digest in digests.items())
 
 
@@ -106,7 +126,7 @@ def _last_evaluation(project: Path) -> str:
     last = rows[-1]
     return (
         f"evaluation {last.evaluation} on {last.utc}: {last.modality_set} (digest {last.digest12}), macro-F1 "
-        f"{last.macro_f1} of {last.n} subjects, gate {gate_text(last.gate)}"
+        f"{float(last.macro_f1):.2f} of {last.n} subjects, gate {gate_text(last.gate)}"
     )
 
 

@@ -82,3 +82,19 @@ class FormatError(ResultError):
 
 class GuardError(RicenetError):
     """A guard against leaks failed; lists every one, whom it concerns and what to do."""
+
+
+class PacsError(RicenetError):
+    """A PACS cannot be reached, refuses, or does not answer as DICOMweb does.
+
+    status: of its answer; None without one. answer: what it said to a request to store; never to be shown,
+    since it may name patients.
+    """
+
+    def __init__(self, found: str, status: int | None = None, answer: bytes = b"") -> None:
+        self.status, self.answer = status, answer
+        super().__init__(found)
+
+
+class PacsAwayError(PacsError):
+    """A PACS gives no answer at all: whatever else is asked of it now will fail too."""

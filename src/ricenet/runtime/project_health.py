@@ -113,7 +113,7 @@ def pipeline(project: Path) -> Answer:
         return Answer("no dvc.yaml here", "absent")
     if not (project / ".dvc").is_dir():
         return Answer("dvc.yaml, but no folder .dvc: git clone brings it, or dvc init", "attention")
-    stages, done = _stages(project / "dvc.yaml"), _stages(project / "dvc.lock")
+    stages, done = stages_of(project / "dvc.yaml"), stages_of(project / "dvc.lock")
     lacking = [name for name in stages if name not in done]
     text = f"{len(stages) - len(lacking)} of {len(stages)} stages have run"
     return Answer(f"{text}, the next is {lacking[0]}" if lacking else text)
@@ -164,8 +164,11 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _stages(path: Path) -> list[str]:
-    """Names of stages in dvc.yaml or dvc.lock, whose two first levels are plain."""
+def stages_of(path: Path) -> list[str]:
+    """Names of stages in dvc.yaml or dvc.lock, in its order; none where it is missing.
+
+    Read as text, for its two first levels are plain.
+    """
     if not path.is_file():
         return []
     _, _, text = path.read_text(encoding="utf-8").partition("stages:\n")

@@ -27,6 +27,8 @@ PREDICTION: dict[str, Any] = {
     "p_rice": 0.9912,
     "confidence": 0.7312,
     "least_confidence": 0.7904,
+    "label_set": ["recurrence", "rice"],
+    "label_set_coverage": 0.9,
     "p_rice_folds": [0.99, 0.98, 0.995, 0.993, 0.998],
     "votes_rice": 5,
     "folds": 5,
@@ -78,6 +80,8 @@ class PredictionAnswer(Record):
     p_rice: _Probability
     confidence: _Probability | None
     least_confidence: _Probability | None
+    label_set: list[Literal["recurrence", "rice"]] | None
+    label_set_coverage: _Probability | None
     p_rice_folds: list[_Probability]
     votes_rice: Annotated[int, Field(ge=0)]
     folds: Annotated[int, Field(ge=1)]

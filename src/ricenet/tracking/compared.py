@@ -7,14 +7,22 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ricenet.cohort.splits import read_splits
+from ricenet.config.tuned import Searched
 from ricenet.evaluation.evidence.paired import Side
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
-from ricenet.tracking.gather import DIGESTS, read_ensemble, read_records, set_params
+from ricenet.tracking.gather import (
+    DIGESTS,
+    SEARCHED,
+    read_ensemble,
+    read_records,
+    searched_settings,
+    set_params,
+)
 from ricenet.tracking.registry import find_registered
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, SET_KEY, runs_of_set, search_runs
@@ -69,6 +77,7 @@ def set_at_hand(project: Path, modality_set: str) -> Side:
         predictions=tuple(predictions),
         digests={**{name: getattr(ensemble, name) for name in DIGESTS}, **_commit(code_tags(records))},
         parameters=set_params(ensemble, records),
+        searched=searched_settings(project, modality_set),
     )
 
 
@@ -132,7 +141,13 @@ def _of_run(store: TrackingStore, run: Run, title: str) -> Side:
         predictions=tuple(predictions),
         digests={**known, **_commit(tags)},
         parameters=dict(run.data.params),
+        searched=_searched(tags),
     )
+
+
+def _searched(tags: Mapping[str, str]) -> Searched | None:
+    """How a run says that its settings were found; None in runs of earlier versions."""
+    return next((found for found in get_args(Searched) if tags.get(SEARCHED) == found), None)
 
 
 def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[Prediction]:

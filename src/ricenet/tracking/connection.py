@@ -104,6 +104,16 @@ def open_store(project: Path, uri: str | None, experiment: str) -> TrackingStore
         return TrackingStore(address, found.experiment_id)
 
 
+def experiment_at(uri: str, experiment: str) -> Experiment | None:
+    """A server's experiment, asked once; None where it has none of this name. Nothing is made.
+
+    Raises RegistryError: the server cannot be reached, or refuses.
+    """
+    with mlflow_errors(uri):
+        found: Experiment | None = _client(uri).get_experiment_by_name(experiment)
+    return found
+
+
 def mlflow_failures() -> tuple[type[Exception], ...]:
     """What MLflow raises where it refuses, or where its database, server or files cannot be reached."""
     prepare_mlflow()
@@ -140,7 +150,7 @@ def _refused(uri: str, error: Exception) -> str:
     if status == 403 and "Invalid Host header" in text:
         return (
             "does not take requests by this name (403, invalid host header). Use a name that it allows, or "
-            "let it allow this one: `ricenet tracking start --allowed-hosts NAME`"
+            "let it allow this one: `ricenet tracking start --allowed-host NAME`"
         )
     if status == 403:
         return (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import Recalibration, read_evidence
+from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibration, read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.inference.three_way import DecisionThreshold
@@ -16,8 +16,8 @@ from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
 CALIBRATION, TEMPERATURE = "ricenet.calibration", "ricenet.temperature"
-CONFIDENCE, GATE = "ricenet.least_confidence", "ricenet.gate"
-"""Tags of a version: its decision threshold, and what its gate said when it was last at hand.
+CONFIDENCE, CONFORMAL, GATE = "ricenet.least_confidence", "ricenet.conformal", "ricenet.gate"
+"""Tags of a version: thresholds of its decisions, and what its gate said when it was last at hand.
 
 Versions of before there was a choice of methods have a temperature alone.
 """
@@ -76,13 +76,14 @@ def version_tags(record: GateRecord | None) -> dict[str, str]:
     return {
         **_recalibration_tag(record),
         CONFIDENCE: threshold,
+        **({} if record.conformal is None else {CONFORMAL: record.conformal.model_dump_json()}),
         GATE: f"failed: {', '.join(failed)}" if failed else "passed",
     }
 
 
 def decision_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of a version's tags that say how its votes are decided."""
-    return {name: tags[name] for name in (CALIBRATION, TEMPERATURE, CONFIDENCE) if name in tags}
+    return {name: tags[name] for name in (CALIBRATION, TEMPERATURE, CONFIDENCE, CONFORMAL) if name in tags}
 
 
 def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
@@ -102,9 +103,13 @@ def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | None:
         return None
     try:
         least_confidence = None if least == "none" else float(str(least))
+        said = tags.get(CONFORMAL)
+        conformal = None if said is None else ConformalThresholds.model_validate_json(said)
     except ValueError:
         return None
-    return DecisionThreshold(recalibration=recalibration, least_confidence=least_confidence)
+    return DecisionThreshold(
+        recalibration=recalibration, least_confidence=least_confidence, conformal=conformal
+    )
 
 
 def _recalibration_tag(record: GateRecord) -> dict[str, str]:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ricenet.config.tuned import Searched, read_tuned
 from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import content_digest, read_json
+from ricenet.runtime.files import content_digest
 from ricenet.runtime.formats import TOLD
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
+from ricenet.tracking.descriptions import NOTE, fold_note, score_tags, set_note
 from ricenet.tracking.evidence_content import evidence_artifacts, evidence_metrics
 from ricenet.tracking.run_content import (
     ArtifactGroup,
@@ -28,7 +30,21 @@ from ricenet.tracking.run_content import (
 )
 from ricenet.training.ensemble_record import RECORD, EnsembleRecord, read_record
 
+_OF_RUNS = {
+    "macro_f1_pooled": "macro_f1_pooled",
+    "ci_low": "macro_f1_low",
+    "ci_high": "macro_f1_high",
+    "macro_f1_mean": "macro_f1_mean",
+    "macro_f1_sd": "macro_f1_sd",
+    "n": "n",
+}
+"""Numbers of metrics.json by their names in MLflow, in the order of logging."""
+
 DIGESTS = ("data_digest", "preprocessing_digest", "splits_digest")
+
+
+SEARCHED = "ricenet.settings_searched"
+"""Tag of a set's run: how its settings were found (`ricenet.config.tuned.Searched`)."""
 
 
 def trained_sets(project: Path) -> list[str]:
@@ -68,13 +84,19 @@ def set_content(project: Path, modality_set: str) -> RunContent:
     work = project / "work"
     vote_table = work / "vote" / f"{modality_set}.tsv"
     vote = _vote(project, modality_set, ensemble.digest)
+    searched = searched_settings(project, modality_set)
     return RunContent(
         kind="set",
         name=modality_set,
         set_key=set_key(modality_set, ensemble.fold_keys),
         key=set_key(modality_set, ensemble.fold_keys),
         params=params,
-        tags=_tags(ensemble, content_digest(params), records),
+        tags={
+            **_tags(ensemble, content_digest(params), records),
+            **score_tags(work, modality_set, ensemble.digest),
+            **({} if searched is None else {SEARCHED: searched}),
+            NOTE: set_note(work, modality_set, ensemble.digest, vote),
+        },
         metrics={
             **_validation_metrics(work, modality_set),
             **evidence_metrics(work, modality_set, ensemble.digest),
@@ -97,6 +119,12 @@ def set_params(ensemble: EnsembleRecord, records: Sequence[Mapping[str, Any]]) -
     return {**common_params(records), **flat(described), "folds": str(ensemble.folds)}
 
 
+def searched_settings(project: Path, modality_set: str) -> Searched | None:
+    """How the settings of a set were found; None where nothing of a search is at hand."""
+    path = project / "work" / "tuning" / "best.json"
+    return read_tuned(path).searched(modality_set) if path.is_file() else None
+
+
 def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
     """The child runs of a modality set: every fold's settings, epochs, weights and predictions.
 
@@ -109,34 +137,6 @@ def fold_contents(project: Path, modality_set: str) -> list[RunContent]:
             _fold_content(project, ensemble, record, {"macro_f1": scores[k]} if k < len(scores) else {})
             for k, record in enumerate(read_records(project, ensemble))
         ]
-
-
-def quality_content(project: Path) -> RunContent | None:
-    """The run of quality control: its pages and tables, the group's medians; None where there is none yet.
-
-    Other measures or other limits make another run; pages that only look different do not.
-    """
-    folder = project / "work" / "quality"
-    if not (folder / "summary.json").is_file():
-        return None
-    with made_by("quality"):
-        summary = read_json(folder / "summary.json")
-        key = content_digest({"quality": summary["digest"]})
-        counts = {name: float(summary[name]) for name in ("subjects", "marked", "excluded")}
-        medians = {f"median_{name}": float(value) for name, value in summary["medians"].items()}
-        return RunContent(
-            kind="quality",
-            name="quality",
-            set_key=key,
-            key=key,
-            params=flat(summary["limits"]),
-            tags={
-                "ricenet.data_digest": summary["cohort_digest"],
-                "ricenet.preprocessing_digest": summary["preprocessing_digest"],
-            },
-            metrics=counts | medians,
-            artifacts=(ArtifactGroup.of_folder("quality", folder),),
-        )
 
 
 def read_records(project: Path, ensemble: EnsembleRecord) -> list[dict[str, Any]]:
@@ -166,7 +166,10 @@ def _fold_content(
         set_key=set_key(modality_set, ensemble.fold_keys),
         key=record["key"],
         params=fold_params(record),
-        tags=_tags(ensemble, content_digest(record["parameters"]), [record]),
+        tags={
+            **_tags(ensemble, content_digest(record["parameters"]), [record]),
+            NOTE: fold_note(modality_set, record, metrics),
+        },
         metrics=metrics,
         history=_read_history(folder / "history.csv"),
         artifacts=(
@@ -200,11 +203,12 @@ def evaluated(work: Path, modality_set: str) -> dict[str, Any]:
 
 
 def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
+    """MLflow's page compares runs by the metric that was logged first: so the pooled macro-F1 comes first."""
     found = evaluated(work, modality_set)
     metrics = {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        of_run: float(found[name])
+        for name, of_run in _OF_RUNS.items()
+        if name in found and math.isfinite(found[name])
     }
     if "confusion" in found:
         (tn, fp), (fn, tp) = found["confusion"]

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures, one_line
-from ricenet.tracking.gather import fold_contents, quality_content, set_content, trained_sets, vote_metrics
+from ricenet.tracking.descriptions import NOTE, experiment_note
+from ricenet.tracking.gather import fold_contents, set_content, trained_sets, vote_metrics
+from ricenet.tracking.quality_run import quality_content
 from ricenet.tracking.run_content import RunContent
 from ricenet.tracking.runs import PARENT, PUBLISHED, contradicts, create_run, fill_run, runs_of_set
+from ricenet.tracking.scores_view import set_experiment_tag, share_view
 from ricenet.tracking.tuning_runs import tuning_contents
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def publish(project: Path, store: TrackingStore) -> Published:
     """Record every trained modality set that lies under `models/ensembles`, and all that is known of it.
 
     Quality control of the subjects is a run of its own, and so is each search for settings, with a child
-    run per trial.
+    run per trial. The experiment's description and its view of scores follow.
     Raises RegistryError: the store cannot be used. ResultError: a trained fold's files are missing.
     """
     of_quality = quality_content(project)
@@ -47,6 +50,8 @@ def publish(project: Path, store: TrackingStore) -> Published:
         *((set_content(project, name), fold_contents(project, name)) for name in trained_sets(project)),
     ]
     with mlflow_errors(store.uri):
+        share_view(store)
+        set_experiment_tag(store, NOTE, experiment_note(project / "work"))
         outcomes = [outcome for content in contents for outcome in _publish_set(store, *content)]
     created, completed = (
         tuple(name for name, outcome in outcomes if outcome == wanted) for wanted in ("created", "completed")

@@ -17,6 +17,7 @@ from ricenet.report.model_card import model_card_sections
 from ricenet.runtime.files import file_digest, read_json, write_json
 from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_at, mlflow_errors, no_advice
+from ricenet.tracking.descriptions import headline
 from ricenet.tracking.evidence_content import decision_tags, gate_of, gate_path, threshold_of, version_tags
 from ricenet.tracking.gather import (
     DIGESTS,
@@ -195,7 +196,9 @@ def _describe(
     cohort = _cohort_root(work / "cohort" / "cohort.json")
     synthetic = cohort is not None and (Path(cohort) == Path(DEMO_COHORT) or is_synthetic(project / cohort))
     gate = gate_of(work, modality_set, version.digest)
-    card = model_card(ensemble, evaluated(work, modality_set), cohort, synthetic)
+    # the registry's list shows the first line as it stands
+    card = headline(work, modality_set, version.digest) + "\n\n"
+    card += model_card(ensemble, evaluated(work, modality_set), cohort, synthetic)
     if gate is not None:
         evidence = read_evidence(work / "evidence" / "evidence.json")
         robustness = work / "robustness" / "robustness.json"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.runtime.files import content_digest
 from ricenet.tracking.connection import TrackingStore, mlflow_failures, one_line
+from ricenet.tracking.descriptions import NOTE
 from ricenet.tracking.gather import made_by
 from ricenet.tracking.run_content import ArtifactGroup, RunContent
 from ricenet.tracking.runs import fill_run, find_or_create, runs_of_set
@@ -59,10 +60,20 @@ def study_content(project: Path, study: StudyRecord) -> RunContent:
         set_key=study.key,
         key=study.key,
         params={"folds": str(study.folds), "training.epochs": str(study.epochs), **where, **ranges},
-        tags={"ricenet.modality_set": study.modality_set, "ricenet.pruner": study.pruner},
+        tags={
+            "ricenet.modality_set": study.modality_set,
+            "ricenet.pruner": study.pruner,
+            NOTE: _note(study, metrics),
+        },
         metrics=metrics,
         artifacts=(ArtifactGroup.of_files("tuning", files),),
     )
+
+
+def _note(study: StudyRecord, best: Mapping[str, float]) -> str:
+    of_fold = "" if study.outer_fold is None else f", inside fold {study.outer_fold}"
+    found = f"best macro-F1 {best['best_macro_f1']:.2f} in trial {best['best_trial']:.0f}" if best else "open"
+    return f"Search for settings of {study.modality_set}{of_fold}: {found}. Each trial is a run below it."
 
 
 def trial_content(study: StudyRecord, trial: TrialRecord) -> RunContent:

@@ -8,15 +8,19 @@ from pathlib import Path
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.audit import audit, majority_scores
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
-from ricenet.evaluation.evidence.calibration import abstention, calibration
+from ricenet.evaluation.evidence.calibration import abstention, calibration, recalibrated_held_out
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
+from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
+from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
+from ricenet.evaluation.evidence.subgroups import subgroup_scores
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.metrics import best_set
 from ricenet.evaluation.scores import SCORES, scores_with_intervals
 from ricenet.runtime.files import atomic_folder, write_json, write_text
 from ricenet.runtime.tables import table_text
@@ -36,6 +40,7 @@ def build_evidence(
     seed: int,
     resamples: int,
     target_error: float,
+    coverage: float,
     convolutions: Convolutions | None = None,
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
@@ -53,6 +58,8 @@ def build_evidence(
         name: calibration(held.p_rice[name], held.is_rice, held.fold, seed, resamples)
         for name, held in networks.items()
     }
+    best = best_set({name: found.macro_f1.value for name, found in scores.items()})
+    of_best = networks[best]
     plain = scalar_models(volumes, variables)
     models = (*plain, *group_models(plain, volumes.names if convolutions else ()))
     return Evidence(
@@ -72,6 +79,17 @@ def build_evidence(
             name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)
             for (name, held), of_set in zip(networks.items(), calibrated.values(), strict=True)
         },
+        conformal={
+            name: conformal_sets(held.p_rice[name], held.is_rice, held.fold, coverage)
+            for name, held in networks.items()
+        },
+        subgroups=subgroup_scores(of_best, best, scalars, variables, seed, resamples),
+        decision_curve=decision_curve(
+            recalibrated_held_out(of_best.p_rice[best], of_best.is_rice, of_best.fold),
+            of_best.is_rice,
+            seed,
+            resamples,
+        ),
         repeats=repeats,
         guards=tuple(guards),
     )

@@ -159,6 +159,11 @@ def fold_recalibrations(
     return {k: recalibration(p_rice[others], is_rice[others], fold[others]) for k, others in folds}
 
 
+def recalibrated_held_out(p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64]) -> Probabilities:
+    """Held-out probabilities (N,) as their fold's recalibration makes them."""
+    return _by_fold(p_rice, fold, fold_recalibrations(p_rice, is_rice, fold))
+
+
 def calibration(
     p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], seed: int, draws: int
 ) -> Calibration:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ricenet.evaluation.evidence.audit import majority_scores
 from ricenet.evaluation.evidence.comparison import compare
-from ricenet.evaluation.evidence.record import Evidence, Recalibration
+from ricenet.evaluation.evidence.record import ConformalThresholds, Evidence, Recalibration
 from ricenet.evaluation.evidence.swap_tests import p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
@@ -37,7 +37,7 @@ class GateRecord(Record):
 
     chance_macro_f1: of guessing or of the more frequent label, whichever is higher. recalibration,
     threshold: of the three-way vote (`ricenet.evaluation.evidence.calibration`). temperature: instead of a
-    recalibration in records of earlier versions.
+    recalibration in records of earlier versions, which lack conformal: thresholds of sets of labels.
     """
 
     modality_set: str
@@ -49,6 +49,7 @@ class GateRecord(Record):
     temperature: float | None = None
     recalibration: Recalibration | None = None
     threshold: float | None
+    conformal: ConformalThresholds | None = None
     predictions: tuple[Prediction, ...]
 
 
@@ -87,6 +88,7 @@ def gate_record(
         chance_macro_f1=max(held_out.chance_macro_f1, majority_scores(held_out).macro_f1.value),
         recalibration=of.calibration[modality_set].recalibration,
         threshold=of.abstention[modality_set].threshold,
+        conformal=of.conformal[modality_set].thresholds,
         predictions=tuple(predictions),
     )
 

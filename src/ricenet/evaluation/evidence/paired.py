@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ricenet.config.tuned import Searched
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import difference
 from ricenet.evaluation.evidence.comparison import WIDER, compare
 from ricenet.evaluation.evidence.record import Comparison
-from ricenet.evaluation.evidence.swap_tests import LEVEL, p_said
+from ricenet.evaluation.evidence.verdict import caution, tuning_cautions, verdict
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate, difference_or_bound, exact_bounds
 from ricenet.evaluation.scores import Scores, scores_with_intervals
@@ -21,17 +22,13 @@ from ricenet.vocabulary import LABELS, Label
 LEAST_OF_A_LABEL = 2
 """Subjects of each label that both must have held out, for intervals by the bootstrap."""
 
-FEW_OF_A_LABEL = 30
-"""Below it a caution: 13 % more right answers are found in a third of cohorts with 17 of 40, and in three of
-five with 34 of 80 (benchmarks/statistics_level.py)."""
-
 
 @dataclass(frozen=True)
 class Side:
     """One of the two. name: for people. training: key of the training, equal where nothing was changed.
 
     predictions: by the fold that held each subject out. digests: content addresses of what it was made from,
-    by name. parameters: settings as text, under dotted names.
+    by name. parameters: settings as text, under dotted names. searched: how its settings were found.
     """
 
     name: str
@@ -40,15 +37,17 @@ class Side:
     predictions: tuple[Prediction, ...]
     digests: Mapping[str, str]
     parameters: Mapping[str, str]
+    searched: Searched | None = None
 
 
 class ComparedSide(Record):
-    """A side in numbers. held_out: its subjects; scores: of those in common."""
+    """A side in numbers. held_out: its subjects; scores: of those in common. searched: None: not recorded."""
 
     name: str
     modality_set: str
     held_out: int
     scores: Scores
+    searched: Searched | None
 
 
 class RightAnswers(Record):
@@ -73,7 +72,7 @@ class Paired(Record):
 
     common: subjects of each label that both held out. only_*_held_out: those excluded. same_folds: whether
     the common ones were divided into folds alike. p_values: two-sided, of this one comparison, not corrected
-    for others; by test: macro_f1 and auc (swap tests), mcnemar. caution: empty where there are not few.
+    for others; by test: macro_f1 and auc (swap tests), mcnemar. caution: empty where nothing is to be said.
     """
 
     a: ComparedSide
@@ -124,6 +123,7 @@ def compare_two(a: Side, b: Side, seed: int, resamples: int) -> tuple[Paired, He
             modality_set=side.modality_set,
             held_out=len(side.predictions),
             scores=scores_with_intervals(held_out.p_rice[side.name], is_rice, seed, resamples),
+            searched=side.searched,
         )
         for side in (a, b)
     )
@@ -137,8 +137,10 @@ def compare_two(a: Side, b: Side, seed: int, resamples: int) -> tuple[Paired, He
         differences=_differences(held_out, tested, seed, resamples),
         p_values={"macro_f1": tested.p_macro_f1, "mcnemar": tested.p_mcnemar, "auc": tested.p_auc},
         right=right_answers(held_out, a.name, b.name),
-        verdict=verdict(tested),
-        caution=caution(common),
+        verdict=verdict(tested, held_out.least),
+        caution=" ".join(
+            text for text in (caution(common), *tuning_cautions(a.searched, b.searched)) if text
+        ),
         digests=differing(a.digests, b.digests),
         parameters=differing(a.parameters, b.parameters),
         seed=seed,
@@ -166,64 +168,6 @@ def differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Differing, ..
     """The names under which two descriptions differ, in alphabetical order."""
     names = sorted(a.keys() | b.keys())
     return tuple(Differing(name=n, a=a.get(n), b=b.get(n)) for n in names if a.get(n) != b.get(n))
-
-
-def verdict(tested: Comparison) -> str:
-    """What follows, in words. A side counts as better where the swap test of the macro-F1 says so."""
-    mcnemar = _test_sentence(tested.p_mcnemar, tested.only_a_right - tested.only_b_right)
-    areas = _test_sentence(tested.p_auc, tested.auc.value)
-    if not tested.auc_can_tell:
-        areas = "cannot tell their areas apart, so alike do they rank these subjects"
-    return f"{_better(tested)} McNemar's exact test {mcnemar}; the test of swapped ranks {areas}."
-
-
-def _better(tested: Comparison) -> str:
-    difference, p = tested.macro_f1, p_said(tested.p_macro_f1)
-    alone = tested.only_a_right + tested.only_b_right
-    minus = f"A's macro-F1 minus B's is {difference.text(signed=True)}"
-    if tested.differs:
-        better, worse = ("A", "B") if difference.value > 0 else ("B", "A")
-        gain = difference.text() if better == "A" else _turned(difference).text()
-        return (
-            f"{better} is better than {worse} on these {tested.n} subjects: its macro-F1 is higher by "
-            f"{gain}, {p}."
-        )
-    if not alone:
-        return f"A and B are right on the same of the {tested.n} subjects."
-    if not tested.macro_f1_can_tell:
-        return (
-            f"Which is better cannot be told here: {minus}, but one alone is right on {alone} of the "
-            f"{tested.n} subjects, too few to show a difference whichever it is."
-        )
-    if difference.low > 0 or difference.high < 0:
-        return f"No difference is shown: {minus}, but swapping their answers gives as much by chance ({p})."
-    return (
-        f"No difference is shown: {minus} ({p}), so that A may be better by up to {difference.high:.2f} or "
-        f"worse by up to {-difference.low:.2f}."
-    )
-
-
-def caution(common: Mapping[Label, int]) -> str:
-    """What has to be said beside the verdict where a label has few subjects; else nothing."""
-    label = min(common, key=lambda name: common[name])
-    if common[label] >= FEW_OF_A_LABEL:
-        return ""
-    return (
-        f"Caution: {common[label]} subjects have {label}. So few show large differences only, and those "
-        "larger than they are: a side that is better here need not be so in others. Nothing in these "
-        "numbers tells whether a side's settings were chosen on these very subjects."
-    )
-
-
-def _test_sentence(p: float, in_favour_of_a: float) -> str:
-    if p > LEVEL:
-        return f"does not separate them ({p_said(p)})"
-    return f"separates them in favour of {'A' if in_favour_of_a > 0 else 'B'} ({p_said(p)})"
-
-
-def _turned(estimate: Estimate) -> Estimate:
-    ends = {"value": -estimate.value, "low": -estimate.high, "high": -estimate.low}
-    return estimate.model_copy(update=ends)
 
 
 def _differences(held_out: HeldOut, tested: Comparison, seed: int, resamples: int) -> dict[str, Estimate]:

@@ -183,6 +183,73 @@ class Abstention(Record):
     curve: tuple[tuple[float, float], ...]
 
 
+class ConformalThresholds(Record):
+    """What the set of a new case holds: RICE at this mean p_rice or above, recurrence at this or below.
+
+    coverage: share of each label's patients whose set holds it, as aimed at. None: too few held-out subjects.
+    """
+
+    coverage: float
+    rice_from: float | None
+    recurrence_to: float | None
+
+    @property
+    def known(self) -> bool:
+        """Whether a new case's set is known."""
+        return self.rice_from is not None and self.recurrence_to is not None
+
+
+class ConformalSets(Record):
+    """Sets of labels of held-out subjects, thresholds of each fold from the others; None: these are unknown.
+
+    cases: held-out subjects by label; needed: of each label at least. covered: by label, share whose set
+    holds it. one, both, neither: shares of sets by what they hold; one_right: of those of one label, the
+    share of right ones.
+    """
+
+    thresholds: ConformalThresholds
+    cases: dict[str, int]
+    needed: int
+    covered: dict[str, Estimate] | None = None
+    one: Estimate | None = None
+    one_right: Estimate | None = None
+    both: Estimate | None = None
+    neither: Estimate | None = None
+
+
+class Subgroup(Record):
+    """The best set in one group of the held-out subjects. rice: how many of the n have RICE.
+
+    None: no subject of the label; of the AUC, fewer than two of a label.
+    """
+
+    variable: str
+    group: str
+    n: int
+    rice: int
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    auc: Estimate | None
+
+
+class NetBenefit(Record):
+    """At one threshold probability. model, everyone: net benefit of the networks, of calling everyone RICE.
+
+    gain: of the networks, over the better of everyone and nobody.
+    """
+
+    threshold: float
+    model: float
+    everyone: float
+    gain: Estimate
+
+
+class DecisionCurve(Record):
+    """Net benefit of the best set, by rising threshold."""
+
+    points: tuple[NetBenefit, ...] = ()
+
+
 class Repeats(Record):
     """Other divisions into folds; none where no repetition is asked for.
 
@@ -216,6 +283,11 @@ class Evidence(Record):
     audit: Audit
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
+    conformal: dict[str, ConformalSets] = Field(default_factory=dict)
+    """By modality set; empty in records of earlier versions."""
+    subgroups: tuple[Subgroup, ...] = ()
+    """Of the best set, as the decision curve; both empty in records of earlier versions."""
+    decision_curve: DecisionCurve = DecisionCurve()
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 

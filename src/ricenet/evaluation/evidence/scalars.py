@@ -47,6 +47,8 @@ def cohort_scalars(
             **records[subject].segmented_ml,
             **at_lesion[subject],
             **{name: _known(table.cells[subject].get(name)) for name in SITE},
+            "sex": table.participants[subject].sex,
+            "age_years": table.participants[subject].age_years,
             "days_rt_end_to_event": table.participants[subject].interval_days,
             **variables[subject],
         }

@@ -63,7 +63,7 @@ class SubjectExplainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged, or a hidden cube is
         larger than what the networks see.
         """
-        self._require_cubes_within()
+        self.require_cubes_within()
         record, subject = self.ensemble.record, raw.subject
         grid, names = record.grid, [spec.name for spec in self.ensemble.members]
         whole = read_anatomy(folder.parent, raw.cohort, subject, label, raw.volumes, grid.suffix)
@@ -108,7 +108,8 @@ class SubjectExplainer:
             FoldVote(fold=fold, p_rice=float(p), held_out=fold in held) for fold, p in enumerate(answers)
         )
 
-    def _require_cubes_within(self) -> None:
+    def require_cubes_within(self) -> None:
+        """Raise ResultError where a hidden cube is larger than what the networks see."""
         grid = self.ensemble.record.grid
         if self.settings.cube_voxels > min(grid.shape):
             raise ResultError(

@@ -21,12 +21,15 @@ from ricenet.runtime.errors import SourceError
 
 _SHARED = "SharedFunctionalGroupsSequence"
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_PLACE_KEYWORDS = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("Rows", "Columns", "NumberOfFrames", _SHARED, _PER_FRAME),
+)
 _KEYWORDS = (
     *VARIANT_KEYWORDS,
     *PIXEL_KEYWORDS,
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *_PLACE_KEYWORDS,
     *("RescaleIntercept", "RescaleSlope", "ModalityLUTSequence"),
-    *(_SHARED, _PER_FRAME),
 )
 
 
@@ -60,6 +63,15 @@ def frames_of(instance: Instance) -> list[Frame]:
     if len(groups) != len(images):
         raise SourceError(f"{len(images)} images are stored, {len(groups)} are described", EXPORT_AGAIN)
     return [_frame(file, sources, instance, image) for sources, image in zip(groups, images, strict=True)]
+
+
+def planes_of(instance: Instance) -> list[Plane]:
+    """Where the images of an MR or CT file lie, by its header alone.
+
+    Raises SourceError: without position, orientation, spacing or functional groups.
+    """
+    file = read_file(instance.path, _PLACE_KEYWORDS)
+    return [_plane(file, sources) for sources in _groups_by_frame(file, instance)]
 
 
 def _groups_by_frame(file: DicomFile, instance: Instance) -> list[list[Elements]]:

@@ -40,7 +40,7 @@ def serve(
     Raises ServerError: the port is taken, the folder cannot be used, the password is missing, PostgreSQL is
     absent, the databases do not fit the installed MLflow, or MLflow stops by itself.
     """
-    _require_port(settings)
+    require_port(settings.host, settings.port)
     with alone(folder), ended_by_signals():
         record = _made(folder, settings)
         cluster = cluster_of(folder, record)
@@ -75,18 +75,19 @@ def cluster_of(folder: ServerFolder, record: ServerRecord) -> Cluster | None:
     return None if record.database == "sqlite" else require_postgresql(folder.cluster, folder.password_file)
 
 
-def _require_port(settings: ServerSettings) -> None:
+def require_port(host: str, port: int) -> None:
+    """Raise ServerError where nobody can listen at a port: it is taken, or the host is another computer's."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
     except OSError as error:
         raise ServerError(
-            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}. Stop what uses it, "
-            "or choose another with --port (make server PORT=...); a host has to be one of this computer's"
+            f"port {port} on {host} cannot be used: {error.strerror}. Stop what uses it, "
+            "or choose another with --port (PORT=... of make); a host has to be one of this computer's"
         ) from None
 
 

@@ -1,0 +1,1 @@
+"""A hospital's PACS, reached by DICOMweb: what is fetched from it, and how it is asked."""
