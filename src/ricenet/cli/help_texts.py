@@ -26,6 +26,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ricenet import dicom ../export data/mine --map ../private/map.csv",
         "ricenet import dicom ../export data/mine --map ../map.csv --clinical ../clinical.csv",
     ),
+    "import dicomweb": (
+        "ricenet import dicomweb https://pacs.example.org/dicom-web --patients ../private/patients.csv",
+    ),
     "open": ("ricenet open report", "ricenet open ui"),
     "params show": ("ricenet params show",),
     "params use": ("ricenet params use small_cohort",),
@@ -36,9 +39,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (
         "ricenet predict --volume post_op=a.nii.gz --volume event=b.nii.gz --volume dose=rt",
         "ricenet predict --post-op post_op.nii.gz --event event.nii.gz --dose rt --prescription 60",
+        "ricenet predict --post-op post_op --event event --dose rt --dicom-out ../results",
     ),
     "predict-cohort": ("ricenet predict-cohort data/new --output predictions.tsv",),
     "promote": ("ricenet promote best", "ricenet promote post_op+dose --version 2"),
+    "send": ("ricenet send ../results/5f2c0e https://pacs.example.org/dicom-web",),
     "serve": ("ricenet serve --port 8741",),
     "status": ("ricenet status", "ricenet status --fast"),
     "store gc": ("ricenet store gc --dry-run",),
@@ -57,7 +62,7 @@ PANELS = {
     "Patients": ("import", "check", "cohort", "phantom"),
     "The project": ("status", "params", "doctor", "store", "tracking"),
     "Results": ("open", "ui", "compare", "explain", "export"),
-    "Models": ("promote", "predict", "predict-cohort", "serve"),
+    "Models": ("promote", "predict", "predict-cohort", "send", "serve"),
 }
 """Commands and groups by the panel of the list in which they stand."""
 

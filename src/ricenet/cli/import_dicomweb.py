@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ricenet.cli.options import CaFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ def dicomweb(
             help="Where the objects are kept (default: beside the list, its name with .dicom).",
         ),
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The hospital's certificate authority (PEM).")
-    ] = None,
+    ca_file: CaFile = None,
     silent_s: Annotated[
         float, typer.Option(min=1, help="Seconds without a byte after which the PACS is too slow.")
     ] = 60.0,

@@ -33,6 +33,13 @@ AllowedHosts = Annotated[
     ),
 ]
 
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Certificate authority (PEM) of the PACS, in place of the public ones."
+    ),
+]
+
 
 def complete_sets(incomplete: str, *others: str) -> list[str]:
     """Modality sets of params.yaml and others that begin so, for the shell; none where it cannot be read."""

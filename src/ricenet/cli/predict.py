@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ricenet.cli.options import CaFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
-from ricenet.cli.send import CaFile
 
 if TYPE_CHECKING:
     from ricenet.config.params import Params

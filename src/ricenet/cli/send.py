@@ -8,20 +8,14 @@ from typing import Annotated
 
 import typer
 
+from ricenet.cli.options import CaFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 logger = logging.getLogger(__name__)
 
-CaFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Certificate authority (PEM) of the PACS, in place of the public ones."
-    ),
-]
-
 
 def send(
-    folder: Annotated[Path, typer.Argument(help="A folder of DICOM files (.dcm).")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of DICOM files (.dcm).")],
     url: Annotated[str, typer.Argument(metavar="URL", help="Of the PACS's DICOMweb service.")],
     ca_file: CaFile = None,
 ) -> None:
