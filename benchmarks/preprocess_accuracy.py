@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
+from ricenet.preprocessing.derivative_files import brain_mask_file, image_file
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.files import read_json
 from ricenet.volume import Volume, dice, inverse, load_nifti, resample
@@ -72,13 +73,16 @@ def errors_of(cohort: Path, preprocessed: Path, subject: str) -> Errors:
     measured = Measurements.of_subject(made)
     found = measured.world_from_reference("event")
     true = np.array(read_json(truth / "truth.json")["event_world_from_post_op_world"])
-    raw_dose, written = load_nifti(raw.scan("dose")), load_nifti(made / "dose.nii.gz")
+    raw_dose, written = (
+        load_nifti(raw.scan("dose")),
+        load_nifti(made / image_file(subject, raw.volumes["dose"])),
+    )
     cube_dose = Volume(written.data, measured.cube(written.grid.shape[0]))
     in_brain, in_lesion = points_of(brain)[::7], points_of(lesion)
     seen = values_at(cube_dose, moved(in_lesion, inverse(found) @ true), order=0)
     expected = factor * values_at(raw_dose, in_lesion)
     of_brain = factor * values_at(raw_dose, in_brain)
-    mask = resample(load_nifti(made / "brain_mask.nii.gz"), brain.grid).data > 0.5
+    mask = resample(load_nifti(made / brain_mask_file(subject)), brain.grid).data > 0.5
     return Errors(
         target_mm=float(np.linalg.norm(moved(in_brain, found) - moved(in_brain, true), axis=1).mean()),
         brain_dice=dice(mask, brain.data > 0.5),

@@ -20,8 +20,8 @@ import numpy as np
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
 from ricenet.preprocessing.registration.image_comparison import SimilarityAtPoints
 from ricenet.runtime.files import read_json, write_json
@@ -66,7 +66,7 @@ def misregistered(raw: RawSubject, folder: Path, kind: str, amount: float) -> tu
     """
     reference, last = raw.volumes.reference.name, raw.volumes.last_session_reference.name
     to_last = Measurements.of_subject(folder).world_from_reference(last)
-    mask = load_nifti(folder / BRAIN_MASK)
+    mask = load_nifti(folder / brain_mask_file(folder.name))
     brain = Volume(mask.data > 0.5, mask.grid)
     low, high = bounding_box_mm(brain)
     direction = generator_for("misregistered", raw.subject, kind, amount).normal(size=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from cohorts import write_tiny_cohort
 from numpy.typing import NDArray
-from preprocessed_subjects import NAMES, save_volumes
+from preprocessed_subjects import NAMES, image_of, save_summary, save_volumes
 from small_quality import checked
 
 from ricenet.cohort.checked import CheckedCohort, write_checked_cohort, write_excluded
@@ -16,7 +16,6 @@ from ricenet.cohort.splits import make_splits, write_splits
 from ricenet.config.params import ExecutionParams
 from ricenet.preprocessing.intensity import scaling_in_brain
 from ricenet.preprocessing.intensity import standardised as in_sds
-from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.result import GuardResult
@@ -78,8 +77,8 @@ def write_volumes(
     event = head(subject, "event") if event is None else event
     dose_gy = plan_gy(subject) if dose_gy is None else dose_gy
     save_volumes(folder, np.stack([post_op, event, dose_gy / np.float32(DOSE_UNIT_GY)]).astype(np.float16))
-    save_nifti(Volume(BRAIN, GRID), folder / "brain.nii.gz")
-    save_nifti(Volume(dose_gy, GRID), folder / "dose.nii.gz")
+    save_nifti(Volume(BRAIN, GRID), image_of(folder, "brain"))
+    save_nifti(Volume(dose_gy, GRID), image_of(folder, "dose"))
 
 
 def overwrite_channel(project: Path, subject: str, channel: int, image: Image) -> None:
@@ -113,5 +112,5 @@ def write_checked(project: Path) -> CheckedCohort:
     cohort = checked(Path("data"))
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
     write_excluded([], project / "work/cohort/excluded.json")
-    write_json(project / "work/preprocessed/summary.json", {"digest": "d", "subjects": {}})
+    save_summary(project / "work/preprocessed")
     return cohort

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.config.inputs import InputGrid
+from ricenet.preprocessing.derivative_dataset import FORMAT, SUMMARY
+from ricenet.preprocessing.derivative_files import brain_file, brain_mask_file, image_file
 from ricenet.preprocessing.measurements import (
     MEASUREMENTS_FILE,
     DoseMeasurements,
@@ -95,3 +97,24 @@ def save_measurements(folder: Path, measured: Measurements | Mapping[str, Any] =
     """Write the measurements of a subject."""
     content = measured.model_dump(mode="json") if isinstance(measured, Measurements) else dict(measured)
     write_json(folder / MEASUREMENTS_FILE, content)
+
+
+def save_summary(
+    preprocessed: Path, digest: str = "d" * 64, subjects: Mapping[str, str] | None = None
+) -> None:
+    """Write which subjects preprocessing left. subjects: their content keys."""
+    content = {"format": FORMAT.number, "digest": digest, "subjects": dict(subjects or {})}
+    write_json(preprocessed / SUMMARY, content)
+
+
+def image_of(folder: Path, name: str, suffix: str = "") -> Path:
+    """A volume's NIfTI file, or `brain` on the cube. folder: of the subject, under its name."""
+    subject = folder.name
+    return folder / (
+        brain_file(subject, suffix) if name == "brain" else image_file(subject, PAPER_VOLUMES[name], suffix)
+    )
+
+
+def mask_of(folder: Path) -> Path:
+    """The brain mask as it was found. folder: of the subject, under its name."""
+    return folder / brain_mask_file(folder.name)

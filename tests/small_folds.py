@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from preprocessed_subjects import save_summary
 
 from ricenet.cohort.checked import CheckedCohort, CheckedSubject, write_checked_cohort, write_excluded
 from ricenet.cohort.splits import Splits
@@ -105,8 +106,7 @@ def write_project(project: Path, **sections: Any) -> CheckedCohort:
     cohort = CheckedCohort.of("data/demo", subjects)
     write_checked_cohort(cohort, project / "work/cohort/cohort.json")
     write_excluded([], project / "work/cohort/excluded.json")
-    keys = {"digest": "volumes", "subjects": dict.fromkeys(labels, "key")}
-    write_json(project / "work/preprocessed/summary.json", keys)
+    save_summary(project / "work/preprocessed", "volumes", dict.fromkeys(labels, "key"))
     params = read_params(PROJECT / "params.yaml").model_dump()
     params["preprocessing"] |= {"cube_voxels": CUBE}
     params["explain"] |= {"cube_voxels": 4, "stride_voxels": 2, "modality_sets": ["dose"]}

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from explained_cases import case, summary
+from preprocessed_subjects import save_summary
 from small_evidence import write_evidence, write_robustness
 from small_results import (
     LABELS,
@@ -130,7 +131,7 @@ def _finished() -> Path:
     write_cohort(folder)
     write_evaluation(folder)
     write_explanation(folder)
-    write_json(folder / "work/preprocessed/summary.json", {"digest": "9" * 64, "subjects": {}})
+    save_summary(folder / "work/preprocessed", "9" * 64)
     write_json(folder / "work/vote/vote.json", {})
     write_json(folder / "work/tuning/best.json", {})
     write_evidence(folder)

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from preprocessed_subjects import save_measurements, save_volumes
+from preprocessed_subjects import image_of, mask_of, save_measurements, save_volumes
 
 from ricenet.cohort import splits
 from ricenet.cohort.layout import RawSubject
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.tables import table_text
 from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, load_nifti, save_nifti
@@ -72,7 +71,7 @@ def write_preprocessed(project: Path, subject: str) -> None:
     distance = np.sqrt(sum((np.indices(brain.shape)[a] - c) ** 2 for a, c in enumerate((13, 12, 11))))
     dose_gy = np.where(plateau, 60, 60 * np.exp(-np.maximum(distance - 3, 0) / 3)).astype(np.float32)
     for name, data in (("post_op", mri), ("event", mri), ("dose", dose_gy), ("brain", brain)):
-        save_nifti(Volume(data, GRID), folder / f"{name}.nii.gz")
+        save_nifti(Volume(data, GRID), image_of(folder, name))
     volumes = np.stack([mri, mri, dose_gy / 60]).astype(np.float16)
     save_volumes(folder, volumes)
     save_measurements(folder)
@@ -81,8 +80,8 @@ def write_preprocessed(project: Path, subject: str) -> None:
 def write_raw_dose(project: Path, cohort: Path, subject: str) -> None:
     """The raw dose and the brain mask from which `write_preprocessed` could have been made."""
     raw, folder = RawSubject(cohort, subject), project / "work/preprocessed" / subject
-    save_nifti(load_nifti(folder / "dose.nii.gz"), raw.scan("dose"))
-    save_nifti(load_nifti(folder / "brain.nii.gz"), folder / BRAIN_MASK)
+    save_nifti(load_nifti(image_of(folder, "dose")), raw.scan("dose"))
+    save_nifti(load_nifti(image_of(folder, "brain")), mask_of(folder))
     write_json(raw.dose_sidecar, {"DoseUnits": "GY", "DoseSummationType": "PLAN", "NumberOfFractions": 30})
 
 

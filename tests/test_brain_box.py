@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from preprocessed_subjects import image_of
 from pydantic import ValidationError
 from small_ensembles import ensemble_record, write_untrained
 from small_folds import (
@@ -51,7 +52,7 @@ def save_brain(folder: Path, low: tuple[int, int, int], high: tuple[int, int, in
     """A brain that is a block from one voxel to another, both of them in it."""
     mask = np.zeros((CUBE,) * 3, bool)
     mask[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
-    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 20.0, CUBE)), folder / "brain.nii.gz")
+    save_nifti(Volume(mask, Grid.cube(np.zeros(3), 20.0, CUBE)), image_of(folder, "brain"))
 
 
 def write_cohort(folder: Path) -> Splits:
@@ -118,12 +119,16 @@ def test_what_of_a_brain_lies_beyond_the_box_is_counted_in_ml() -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (Path.unlink, ResultError, "brain.nii.gz"),
-        (lambda path: save_brain(path.parent, (1, 1, 1), (0, 0, 0)), ScanError, "the brain mask is empty"),
+        (Path.unlink, ResultError, "sub-003_space-individual_res-head_desc-brain_mask.nii.gz"),
+        (
+            lambda path: save_brain(path.parents[1], (1, 1, 1), (0, 0, 0)),
+            ScanError,
+            "the brain mask is empty",
+        ),
         (
             lambda path: save_nifti(Volume(np.ones((4, 4, 4), bool), Grid((4, 4, 4), np.eye(4))), path),
             ScanError,
-            r"sub-003: brain.nii.gz: shape \(4, 4, 4\), expected \(12, 12, 12\)",
+            r"sub-003: .*desc-brain_mask.nii.gz: shape \(4, 4, 4\), expected \(12, 12, 12\)",
         ),
     ],
 )
@@ -131,7 +136,7 @@ def test_a_mask_that_cannot_be_used_is_named(
     tmp_path: Path, spoil: Callable[[Path], object], error: type[Exception], message: str
 ) -> None:
     splits = write_cohort(tmp_path)
-    spoil(tmp_path / "sub-003/brain.nii.gz")
+    spoil(image_of(tmp_path / "sub-003", "brain"))
     with pytest.raises(error, match=message):
         cohort_box(tmp_path, splits.development, HEAD)
 

@@ -13,8 +13,9 @@ from ricenet.config.params import read_params
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.crops import place_of_change
+from ricenet.preprocessing.derivative_files import image_file
 from ricenet.preprocessing.dose_cube import high_dose_regions
-from ricenet.preprocessing.network_input import brain_file, read_volumes, volume_file
+from ricenet.preprocessing.network_input import read_volumes, volume_file
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, make_cube, write_subject
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.errors import ScanError
@@ -114,12 +115,10 @@ def test_crops_lie_beside_the_whole_head_and_are_read_by_their_grid(tmp_path: Pa
     write_subject(subject, folder, RawSubject(tmp_path, "sub-001", PAPER_VOLUMES), dose_unit_gy=60.0)
     grid = PARAMS.grids["crop"]
     assert grid == InputGrid("crop", 8, 4.0)
-    assert (
-        volume_file("dose", grid.suffix) == "dose.crop.npy" and brain_file(grid.suffix) == "brain.crop.nii.gz"
-    )
+    assert volume_file("dose", grid.suffix) == "dose.crop.npy"
     values = read_volumes(folder, "sub-001", ["dose"], grid)
     assert values.shape == (1, 8, 8, 8) and float(values[0, 4, 4, 4]) == pytest.approx(1.0)
-    shown = load_nifti(folder / "dose.crop.nii.gz")
+    shown = load_nifti(folder / image_file("sub-001", PAPER_VOLUMES["dose"], grid.suffix))
     np.testing.assert_allclose(shown.grid.affine, subject.crops["crop"].brain.grid.affine, atol=1e-5)
     with pytest.raises(ScanError, match=r"dose\.crop\.npy: shape \(8, 8, 8\) .* expected \(9, 9, 9\)"):
         read_volumes(folder, "sub-001", ["dose"], InputGrid("crop", 9, 4.0))

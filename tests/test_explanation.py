@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from explained_cases import settings
-from preprocessed_subjects import MEASUREMENTS, save_measurements
+from preprocessed_subjects import MEASUREMENTS, image_of, mask_of, save_measurements
 from scipy.special import logit
 from small_ensembles import ensemble_record
 from small_results import (
@@ -37,7 +37,6 @@ from ricenet.evaluation.occlusion.explained_case import Explanation, structure_d
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds
 from ricenet.evaluation.occlusion.kept_explanations import kept_explanations
 from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer, interval_of_mean
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.runtime.errors import CohortError, ResultError
 from ricenet.runtime.store import Store
 from ricenet.training.ensemble import Ensemble
@@ -50,6 +49,7 @@ from ricenet.volume import load_nifti
 NETWORK = ResNetParams(widen_factor=1 / 32, stem_stride=2)
 SMALL_CNN = SmallCnnParams(widths=[2, 2, 2])
 SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+TWO_WORKERS = ExecutionParams(backend="processes", workers=2, threads_per_worker="auto")
 SEX = VariableSpec(name="sex", kind="category")
 
 
@@ -105,7 +105,7 @@ def test_a_case_has_the_doses_of_its_brain_and_its_known_masks_in_the_doses_own_
     raw, folder = RawSubject(project / "data", "sub-005"), project / "work/preprocessed/sub-005"
     doses = structure_doses(raw, folder)
     assert list(doses) == ["brain", "cavity", "lesion"]
-    dose_gy, brain = (load_nifti(folder / name).data for name in ("dose.nii.gz", BRAIN_MASK))
+    dose_gy, brain = (load_nifti(path).data for path in (image_of(folder, "dose"), mask_of(folder)))
     for level in (0, 20, 57):
         counted = ((brain > 0) & (dose_gy >= level)).sum() * 0.512  # 8 mm a side
         assert doses["brain"].volume_ml(level) == pytest.approx(counted, rel=0.02)
@@ -191,7 +191,7 @@ def test_maps_of_the_box_around_the_brains_lie_where_the_box_lies(project, tmp_p
     np.testing.assert_allclose(saved.grid.world_mm(np.zeros(3)), corner, atol=1e-4)
     assert saved.grid.spacing_mm == pytest.approx((8.0, 8.0, 8.0))
     # hiding the corner that holds the dose's maximum, (13, 12, 11) of the cube, changes what it did there
-    dose = load_nifti(project / "work/preprocessed/sub-005/dose.nii.gz").data
+    dose = load_nifti(image_of(project / "work/preprocessed/sub-005", "dose")).data
     np.testing.assert_allclose(found.anatomy.images["dose"], dose[4:20, 2:20, 0:20])
     assert found.anatomy.brain.shape == found.anatomy.known_masks["lesion"].shape == (16, 18, 20)
     of_box = torch.from_numpy((dose[4:20, 2:20, 0:20] / 60).astype(np.float16).astype(np.float32))[None, None]
@@ -270,14 +270,15 @@ def test_a_subject_that_fails_is_named_and_the_others_are_written(project):
     assert "sub-003: event.npy" in (out / "index.html").read_text()
 
 
-def kept(found, store, subjects=("sub-001", "sub-005")):
+def kept(found, store, subjects=("sub-001", "sub-005"), execution=SERIAL):
     """Each subject's key in the store."""
-    return kept_explanations({"event+dose": found}, {"event+dose": subjects}, SERIAL, store)["event+dose"]
+    return kept_explanations({"event+dose": found}, {"event+dose": subjects}, execution, store)["event+dose"]
 
 
-def test_kept_explanations_are_those_of_the_command_and_made_once(project, tmp_path, caplog):
+def test_two_workers_keep_what_the_command_makes_alone_to_the_last_bit_and_once(project, tmp_path, caplog):
     found, store = explainer(project, each_modality=False), Store(tmp_path / "store")
-    keys = kept(found, store)
+    keys = kept(found, store, execution=TWO_WORKERS)
+    assert all(load_nifti(store.path(key) / "occlusion.nii.gz").data.any() for key in keys.values())
     explain_subjects(found, ["sub-001", "sub-005"], tmp_path / "command")
     for subject, key in keys.items():
         files = {path.name: path.read_bytes() for path in (tmp_path / "command" / subject).iterdir()}

@@ -6,6 +6,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from preprocessed_subjects import image_of
 from small_results import (
     FOLDS,
     GRID,
@@ -28,6 +29,7 @@ from ricenet.evaluation.figures import (
     read_histories,
 )
 from ricenet.evaluation.metrics import SetMetrics
+from ricenet.preprocessing.derivative_files import image_file
 from ricenet.preprocessing.dose_cube import isocentre_voxel
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
@@ -229,7 +231,7 @@ def test_a_real_cohort_has_no_outlines_and_no_legend_for_them(tmp_path):
 
 
 def test_missing_preprocessed_volume_names_the_stage(tmp_path):
-    with pytest.raises(ResultError, match=r"sub-001/post_op\.nii\.gz is missing\. The stage `preprocess`"):
+    with pytest.raises(ResultError, match=r"ses-postop.*T1w\.nii\.gz is missing\. The stage `preprocess`"):
         read_anatomy(tmp_path, tmp_path, "sub-001", "rice", PAPER_VOLUMES)
 
 
@@ -246,7 +248,8 @@ def test_declared_mris_are_drawn_as_far_as_the_subject_has_them_and_no_dose_is_n
     )
     write_preprocessed(tmp_path, "sub-001")
     folder = tmp_path / "work/preprocessed/sub-001"
-    shutil.copy(folder / "event.nii.gz", folder / "flair.nii.gz")
+    event = image_of(folder, "event")
+    shutil.copy(event, folder / image_file("sub-001", flair))
     anatomy = anatomy_of(tmp_path, known=True, volumes=Volumes([*PAPER_VOLUMES.mris, flair, adc]))
     assert anatomy.dose_gy is None
     figure = volumes_figure(anatomy)

@@ -29,6 +29,7 @@ from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.record import Repeats, read_evidence, read_repeats
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.inference.test_ledger import LedgerRow, ledger_path, read_ledger, record_evaluation
+from ricenet.preprocessing.derivative_dataset import FORMAT as LAID_OUT
 from ricenet.runtime import store as store_module
 from ricenet.runtime.errors import FormatError
 from ricenet.runtime.files import read_json, write_json
@@ -82,7 +83,7 @@ FILES: dict[str, tuple[Format, Read]] = {
         lambda p: read_usable_cohort(p / "work/cohort/cohort.json", p / "work/cohort/excluded.json"),
     ),
     "work/splits/splits.json": (FIRST, lambda p: read_splits(p / "work/splits/splits.json")),
-    "work/preprocessed/summary.json": (FIRST, data_at_hand),
+    "work/preprocessed/summary.json": (LAID_OUT, data_at_hand),
     "work/guards/guards.json": (FIRST, lambda p: read_guards(p / "work/guards/guards.json")),
     "work/tuning/best.json": (FIRST, lambda p: read_tuned(p / "work/tuning/best.json")),
     "work/repeats/repeats.json": (FIRST, lambda p: read_repeats(p / "work/repeats")),

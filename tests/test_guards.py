@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from guarded_cohorts import guards_of, overwrite_channel, write_checked, write_volumes
+from preprocessed_subjects import image_of
 from ruamel.yaml import YAML
 
 from ricenet.runtime.errors import CohortError, GuardError, ResultError
@@ -134,7 +135,7 @@ def test_subjects_that_cannot_be_read_are_all_named(guarded: Path, tmp_path: Pat
 
 def test_a_missing_preprocessed_file_names_the_stage(guarded: Path, tmp_path: Path) -> None:
     project = copied(guarded, tmp_path)
-    (project / "work/preprocessed/sub-004/dose.nii.gz").unlink()
+    image_of(project / "work/preprocessed/sub-004", "dose").unlink()
     with pytest.raises(ResultError, match=r"dose.nii.gz is missing. The stage `preprocess`"):
         guards_of(project)
 

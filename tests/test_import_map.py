@@ -19,7 +19,7 @@ from ricenet.importing.clinical import read_clinical
 from ricenet.importing.dicom.contrast import agent_given
 from ricenet.importing.dicom.instances import DicomTree, Instance, Series
 from ricenet.importing.dicom.tree import read_tree
-from ricenet.importing.proposal import progress, propose_map
+from ricenet.importing.proposal import beside_planning, progress, propose_map
 from ricenet.importing.selection import Selection, select
 from ricenet.importing.sequences import says_adc, says_contrast_t1, says_flair
 from ricenet.importing.series_map import COLUMNS, MapRow, ProposedRow, SeriesMap, read_map, write_map
@@ -451,8 +451,25 @@ def test_a_row_says_to_people_what_a_series_is(tmp_path: Path) -> None:
         "ANON-17", "post_op", "2020-03-01", "MR", "T1 MPRAGE ANON-17", 12, export.patient.uid("post_op"),
         "the latest contrast-enhanced T1, 9 day(s) before the planning of "
         "2020-03-10; signs: description, contrast agent, "
-        "echo time, order of dates",
+        "echo time, order of dates", planned_on="2020-03-10", from_planning="9 day(s) before",
     )  # fmt: skip
+    told = {uid: (row.date, row.planned_on, row.from_planning) for uid, row in rows.items()}
+    assert told[export.patient.uid("event")] == ("2020-09-01", "2020-03-10", "175 day(s) after")
+    assert {planned_on for _, planned_on, _ in told.values()} == {"2020-03-10"}
+
+
+@pytest.mark.parametrize(
+    ("day", "first", "last", "told"),
+    [
+        ("2020-03-10", "2020-03-10", "2020-03-10", ("2020-03-10", "same day")),
+        ("2020-03-12", "2020-03-10", "2020-03-14", ("2020-03-10 to 2020-03-14", "2 day(s) after")),
+        ("", "2020-03-10", "2020-03-10", ("2020-03-10", "")),
+    ],
+)
+def test_a_row_stands_beside_the_planning(day: str, first: str, last: str, told: tuple[str, str]) -> None:
+    row = ProposedRow("ANON-17", "", day, "MR", "", 12, "1.2", "")
+    found = beside_planning(row, date.fromisoformat(first), date.fromisoformat(last))
+    assert (found.planned_on, found.from_planning) == told
 
 
 def row_named(export: TinyExport, uid: str) -> ProposedRow:
@@ -793,7 +810,7 @@ def test_all_problems_of_a_map_are_listed_together_in_the_order_of_lines(
     assert said[0] == "map.csv: 4 problem(s)"
     assert said[1] == "  - lines 3, 9: the same uid. Keep one of the rows"
     assert [line.split(":")[0] for line in said[2:]] == ["  - line 5", "  - line 8", "  - line 10"]
-    assert "2 cell(s) under 14 column(s)" in said[-1]
+    assert f"2 cell(s) under {len(COLUMNS)} column(s)" in said[-1]
 
 
 @pytest.mark.parametrize(

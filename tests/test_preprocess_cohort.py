@@ -22,11 +22,12 @@ from ricenet.config.preprocessing import BrainParams, PreprocessingParams, Regis
 from ricenet.preprocessing import preprocess_subject, step_keys
 from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.brain.extraction import FoundBrain
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, Registrations
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
-from ricenet.runtime.errors import CohortError, ScanError
-from ricenet.runtime.files import read_json
+from ricenet.runtime.errors import CohortError, FormatError, ScanError
+from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume
@@ -120,8 +121,35 @@ def test_every_subject_is_laid_out_once_with_its_provenance(bench: Workbench) ->
 def test_files_are_links_into_the_store(bench: Workbench) -> None:
     bench.run()
     key = read_json(bench.output / "summary.json")["subjects"]["sub-001"]
-    for path in (bench.output / "sub-001").iterdir():
-        assert path.stat().st_ino == (bench.store.path(key) / path.name).stat().st_ino
+    laid_out = bench.output / "sub-001"
+    files = [path.relative_to(laid_out) for path in laid_out.rglob("*") if path.is_file()]
+    assert Path("dose.npy") in files
+    for file in files:
+        assert (laid_out / file).stat().st_ino == (bench.store.path(key) / file).stat().st_ino
+
+
+def test_the_folder_says_where_its_cohort_lies_and_moves_with_it(bench: Workbench, tmp_path: Path) -> None:
+    bench.run()
+    links = read_json(bench.output / "dataset_description.json")["DatasetLinks"]
+    assert links == {"raw": "../cohort"} and (bench.output / links["raw"]).samefile(bench.root)
+    assert read_summary(bench.output)["subjects"].keys() == set(EVERYBODY)
+
+
+def test_what_an_earlier_version_laid_out_is_named_with_the_command(bench: Workbench) -> None:
+    bench.run()
+    summary = read_json(bench.output / "summary.json")
+    write_json(bench.output / "summary.json", {k: v for k, v in summary.items() if k != "format"})
+    with pytest.raises(FormatError, match=r"is of format 1.*reads 2: .*dvc repro -f preprocess"):
+        read_summary(bench.output)
+
+
+def test_files_that_would_be_called_otherwise_are_made_again(bench: Workbench) -> None:
+    """Session and suffix are in the names of files and sources, so they are in the cube's key."""
+    flair = PAPER_VOLUMES["event"].model_copy(update={"suffix": "FLAIR"})
+    other = Volumes([PAPER_VOLUMES["post_op"], flair, PAPER_VOLUMES["dose"]])
+    subject = bench.cohort().subjects[0]
+    one, two = (step_keys.step_keys(subject, v, PARAMS, 7, VERSIONS) for v in (PAPER_VOLUMES, other))
+    assert one.cube != two.cube and (one.registrations, one.brain) == (two.registrations, two.brain)
 
 
 def test_adding_a_subject_works_on_that_subject_alone(bench: Workbench, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.preset import change_settings
 from ricenet.phantom.write_cohort import write_phantom
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.files import read_json
 from ricenet.volume import Affine, Grid, dice, load_nifti, resample
@@ -191,6 +192,6 @@ def test_a_very_fine_scan_and_one_of_thick_slices_stay_within_memory_and_come_ou
     points = brain.grid.world_mm(np.argwhere(brain.data > 0).astype(np.float64))
     error = points @ (found - true)[:3, :3].T + (found - true)[:3, 3]
     assert np.linalg.norm(error, axis=1).mean() < 1.0
-    mask = resample(load_nifti(out / "brain_mask.nii.gz"), brain.grid).data > 0.5
+    mask = resample(load_nifti(out / brain_mask_file("sub-001")), brain.grid).data > 0.5
     inside = brain.data > 0.5
     assert dice(mask, inside) > 0.95

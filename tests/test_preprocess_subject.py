@@ -14,6 +14,7 @@ from ricenet.config.params import read_params
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.brain import extraction
 from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
+from ricenet.preprocessing.derivative_files import brain_file, image_file
 from ricenet.preprocessing.measurements import SHAPE, Measurements
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, preprocess, write_subject
@@ -180,10 +181,10 @@ def test_files_come_back_as_they_were_made(
         unit = 60.0 if name == "dose" else 1.0
         np.testing.assert_array_equal(values, (made.volumes[name].data / np.float32(unit)).astype(np.float16))
         np.testing.assert_array_equal(
-            load_nifti(tmp_path / "out" / f"{name}.nii.gz").data, made.volumes[name].data
+            load_nifti(tmp_path / "out" / image_file("sub-001", DECLARED[name])).data, made.volumes[name].data
         )
     assert Measurements.of_subject(tmp_path / "out") == made.measurements
-    assert (load_nifti(tmp_path / "out/brain.nii.gz").data > 0.5).sum() == 18**3
+    assert (load_nifti(tmp_path / "out" / brain_file("sub-001")).data > 0.5).sum() == 18**3
 
 
 def test_a_volume_that_is_optional_and_missing_has_no_file(raw: RawSubject, tmp_path: Path) -> None:

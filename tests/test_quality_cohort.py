@@ -9,16 +9,14 @@ from typing import Literal
 import numpy as np
 import pytest
 from cohorts import write_tiny_cohort
-from preprocessed_subjects import MEASUREMENTS, save_measurements
+from preprocessed_subjects import MEASUREMENTS, mask_of, save_measurements, save_summary
 from small_quality import PARAMS, checked, write_examination
 
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import BrainParams
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, ScanError
-from ricenet.runtime.files import write_json
 from ricenet.screening.quality import examination, examine_cohort
 from ricenet.screening.quality.own_brain import OwnBrain
 from ricenet.screening.quality.pages import write_pages
@@ -50,7 +48,7 @@ class Workbench:
         """Lay out a mask that begins at a voxel, and where the scans lie."""
         mask = np.zeros((4, 4, 4), bool)
         mask[least:] = True
-        save_nifti(Volume(mask, Grid((4, 4, 4), np.eye(4))), self.preprocessed / subject / BRAIN_MASK)
+        save_nifti(Volume(mask, Grid((4, 4, 4), np.eye(4))), mask_of(self.preprocessed / subject))
         save_measurements(self.preprocessed / subject, measured)
 
     def find(self, raw: RawSubject, preprocessed: Path, params: BrainParams) -> OwnBrain:
@@ -71,7 +69,7 @@ class Workbench:
     def run(self, precision: Literal["float32", "bfloat16"] = "float32") -> list[str]:
         """Examine and write the pages; returns who was examined."""
         self.examined, self.extracted = [], []
-        write_json(self.preprocessed / "summary.json", {"digest": "d" * 64, "subjects": self.keys})
+        save_summary(self.preprocessed, subjects=self.keys)
         cohort = checked(self.root)
         brain = BrainParams(mode="accurate", mirroring=True, precision=precision)
         examined = examine_cohort.examine_cohort(cohort, self.preprocessed, brain, SERIAL, self.stores)

@@ -15,7 +15,7 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
 from ricenet.config.preprocessing import BrainParams, PreprocessingParams, RegistrationParams
 from ricenet.phantom.anatomy import rigid
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
 from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
 from ricenet.runtime.errors import ResultError
@@ -118,7 +118,7 @@ def test_the_measures_agree_with_what_the_phantoms_maker_knows(raw: RawSubject, 
 def misregistered(preprocessed: Path, folder: Path, turn_deg: list[float], shift_mm: list[float]) -> Path:
     """A copy of what preprocessing made, whose event scan is turned about the brain's middle and moved."""
     wrong = Path(shutil.copytree(preprocessed, folder / SUBJECT))
-    mask = load_nifti(wrong / BRAIN_MASK)
+    mask = load_nifti(wrong / brain_mask_file(SUBJECT))
     middle = mask.grid.world_mm(np.argwhere(mask.data > 0.5).mean(axis=0))
     content = read_json(wrong / MEASUREMENTS_FILE)
     right = Measurements.of_subject(wrong).world_from_reference("event")
@@ -150,14 +150,14 @@ def test_a_mask_that_is_wrong_is_marked_by_the_brains(
     raw: RawSubject, preprocessed: Path, tmp_path: Path, fault: str
 ) -> None:
     wrong = Path(shutil.copytree(preprocessed, tmp_path / SUBJECT))
-    mask = load_nifti(wrong / BRAIN_MASK)
+    mask = load_nifti(wrong / brain_mask_file(SUBJECT))
     data = mask.data > 0.5
     voxels = round(8 / mask.grid.spacing_mm[0])
     if fault == "grown":
         data = ndimage.binary_dilation(data, iterations=voxels)
     else:
         data[:, data.any(axis=(0, 2)).nonzero()[0][-1] - 6 * voxels :] = False
-    save_nifti(Volume(data, mask.grid), wrong / BRAIN_MASK)
+    save_nifti(Volume(data, mask.grid), wrong / brain_mask_file(SUBJECT))
     examine(raw, wrong, find_own_brain(raw, wrong, PARAMS.brain), tmp_path / "out")
     assert [mark.measure for mark in marks_of(quality(tmp_path / "out"), LIMITS)] == ["brain_overlap"]
 

@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from preprocessed_subjects import MEASUREMENTS, head_of, save_measurements, save_volumes, saved_volumes
+from preprocessed_subjects import (
+    MEASUREMENTS,
+    head_of,
+    image_of,
+    save_measurements,
+    save_volumes,
+    saved_volumes,
+)
 from small_ensembles import ensemble_record, untrained, write_untrained
 from small_results import GRID, LABELS, ball, write_splits
 
@@ -65,7 +72,7 @@ def write_subject(project: Path, subject: str) -> None:
     rng = np.random.default_rng(int(subject[-3:]))
     brain, folder = ball((9.5, 9.5, 9.5), 8.5), project / "work/preprocessed" / subject
     mris = np.where(brain, rng.normal(size=(2, *GRID.shape)), 0)
-    save_nifti(Volume(brain, GRID), folder / "brain.nii.gz")
+    save_nifti(Volume(brain, GRID), image_of(folder, "brain"))
     save_volumes(folder, np.stack([*mris, rng.random(GRID.shape)]).astype(np.float16))
     scales = {"post_op": 5.0, "event": 4.0}
     measured = {n: MEASUREMENTS.mris[n].model_copy(update={"mean_in_sds": sd}) for n, sd in scales.items()}

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from preprocessed_subjects import save_volumes
+from preprocessed_subjects import save_summary, save_volumes
 from small_ensembles import ensemble_record, write_untrained
 from small_evidence import evidence, scores, write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
@@ -68,7 +68,7 @@ ENCODER = VariableEncoder.fitted(
 def make_project(project: Path) -> Path:
     """Everything that the stages up to `explain` leave behind."""
     write_splits(project)
-    write_json(project / "work/preprocessed/summary.json", {"digest": "p" * 64, "subjects": {}})
+    save_summary(project / "work/preprocessed", "p" * 64)
     cohort = {"root": "data/demo", "digest": "d" * 64, "subjects": [], "excluded": []}
     write_json(project / "work/cohort/cohort.json", cohort)
     write_json(project / "work/cohort/excluded.json", {"subjects": []})

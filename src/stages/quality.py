@@ -8,7 +8,7 @@ from pathlib import Path
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
-from ricenet.runtime.records import read_result
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.screening.quality.examine_cohort import examine_cohort
 from ricenet.screening.quality.pages import write_pages
 
@@ -21,7 +21,7 @@ def main() -> None:
     """Examine every subject of the checked cohort, and write the pages."""
     params = read_params()
     cohort = read_usable_cohort()
-    digest = read_result(PREPROCESSED / "summary.json", "preprocess")["digest"]
+    digest = read_summary(PREPROCESSED)["digest"]
     stores = Path("work/store").absolute()
     examined = examine_cohort(cohort, PREPROCESSED, params.preprocessing.brain, params.execution, stores)
     marks = write_pages(examined, cohort, params.quality, digest, Path("work/quality"))

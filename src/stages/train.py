@@ -9,7 +9,7 @@ from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
 from ricenet.config.tuned import read_tuned
-from ricenet.runtime.records import read_result
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.store import Store
 from ricenet.tracking.connection import open_store
 from ricenet.tracking.live import LiveObserver
@@ -37,7 +37,7 @@ def main() -> None:
         tasks,
         Path("models/ensembles"),
         read_usable_cohort().digest,
-        read_result(Path("work/preprocessed/summary.json"), "preprocess")["digest"],
+        read_summary(Path("work/preprocessed"))["digest"],
         setup.splits.digest,
         params.preprocessing,
         fusions,

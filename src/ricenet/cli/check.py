@@ -22,14 +22,22 @@ CohortFolder = Annotated[
     ),
 ]
 
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(help="JSON: how a BIDS dataset calls its files otherwise (docs/own-cohort.md)."),
+]
 
-def check(folder: CohortFolder = None, file: ParamsFile = PARAMS) -> None:
+
+def check(folder: CohortFolder = None, mapping: MappingFile = None, file: ParamsFile = PARAMS) -> None:
     """Report every problem of a raw cohort; exit status 1 if there is one."""
     from ricenet.cohort.checks import admit, check_cohort
+    from ricenet.cohort.mapped_cohort import mapped_cohort
 
     log_to_stderr()
     with mendable_errors():
-        report = check_cohort(*declared_cohort(folder, file))
+        root, volumes, variables = declared_cohort(folder, file)
+        with mapped_cohort(root, mapping, volumes) as given:
+            report = given.in_own_names(check_cohort(given.folder, volumes, variables))
         forbidden, doubtful = counted(report.subjects, file, required=folder is None)
         if report.problems:
             typer.echo(report.text())

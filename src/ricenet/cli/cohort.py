@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.check import CohortFolder, counted, declared_cohort
+from ricenet.cli.check import CohortFolder, MappingFile, counted, declared_cohort
 from ricenet.cli.options import PARAMS, AsJson, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
@@ -24,6 +24,7 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="It becomes data/NAME (default: the folder's own name).")
     ] = None,
+    mapping: MappingFile = None,
 ) -> None:
     """Check a cohort, copy it to data/NAME, version it with DVC, and let params.yaml name it.
 
@@ -33,7 +34,7 @@ def add(
 
     log_to_stderr()
     with mendable_errors():
-        adoption = adopt_cohort(folder, name or folder.absolute().name)
+        adoption = adopt_cohort(folder, name or folder.absolute().name, mapping=mapping)
         root, excluded = adoption.root, len(adoption.cohort.excluded)
         typer.echo(adoption.cohort.summary())
         if adoption.exclude_faulty:

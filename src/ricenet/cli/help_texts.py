@@ -11,7 +11,11 @@ from typer.core import TyperCommand
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "check": ("ricenet check data/mine",),
-    "cohort add": ("ricenet cohort add data/mine", "ricenet cohort add ../scans/site-a --name mine"),
+    "cohort add": (
+        "ricenet cohort add data/mine",
+        "ricenet cohort add ../scans/site-a --name mine",
+        "ricenet cohort add ../scans/site-b --name mine --mapping mapping.json",
+    ),
     "cohort summary": ("ricenet cohort summary data/mine --json",),
     "compare": (
         "ricenet compare dose post_op+dose",

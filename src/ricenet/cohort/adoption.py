@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.checks import admit, check_cohort
+from ricenet.cohort.mapped_cohort import mapped_cohort
 from ricenet.config.params import PARAMS_FILE, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
@@ -48,28 +49,31 @@ class Adoption:
         return self.root.with_name(f"{self.root.name}.dvc")
 
 
-def adopt_cohort(folder: Path, name: str, project: Path = Path()) -> Adoption:
+def adopt_cohort(folder: Path, name: str, project: Path = Path(), mapping: Path | None = None) -> Adoption:
     """Make a raw cohort the one that the project uses, as data/<name>.
 
     Everything is checked before anything is written, and the parameter file is written last: after a
     failure or a kill it is as it was. The same call, or one with data/<name> itself, goes on from there;
     the latter versions the folder anew where its files have changed.
+    mapping: says where a dataset with other names keeps its files; the copy has those of the layout.
     Raises CohortError: the name, the target or the cohort is refused, it cannot be copied, or DVC
     refuses it. ParamsError: the parameter file is not valid.
     """
     params = read_params(project / PARAMS_FILE)
     root = DATA / _accepted(name)
-    is_in_place = _is_target(folder, project / root)
     if not (project / ".dvc").is_dir():
         raise CohortError("no folder .dvc here; run the command in the project's folder")
-    logger.info("checking every file of the cohort")
-    cohort = admit(check_cohort(folder, params.volumes, params.variables), params.cohort.exclude_faulty)
-    # copies of the same size, which killed calls left
-    for path in left_behind(project / DATA):
-        clear(path)
-    if not is_in_place:
-        logger.info("copying it to %s", root)
-        _copy(folder, project / root)
+    with mapped_cohort(folder, mapping, params.volumes) as given:
+        is_in_place = _is_target(given.folder, project / root)
+        logger.info("checking every file of the cohort")
+        report = given.in_own_names(check_cohort(given.folder, params.volumes, params.variables))
+        cohort = admit(report, params.cohort.exclude_faulty)
+        # copies of the same size, which killed calls left
+        for path in left_behind(project / DATA):
+            clear(path)
+        if not is_in_place:
+            logger.info("copying it to %s", root)
+            _copy(given.folder, project / root)
     logger.info("versioning it: dvc add %s", root)
     if links_are_allowed(project):
         # a cohort that is corrected by hand must not be links into DVC's cache

@@ -12,19 +12,31 @@ from ricenet.cohort.tsv import TsvLines, read_tsv
 from ricenet.runtime.errors import CohortError, FormatError
 from ricenet.runtime.files import write_json, write_text
 from ricenet.runtime.formats import FIRST
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes
 
 BIDS_VERSION = "1.10.0"
 
+BIDS_IGNORE_FILE = ".bidsignore"
 BIDS_IGNORE = """\
-# what BIDS has no place for: radiotherapy, a synthetic cohort's truth, tables of ricenet
+# what BIDS has no place for: radiotherapy, masks of raw scans, a synthetic cohort's truth, tables of ricenet
 **/rt
 **/rt/**
+**/*_mask.*
 ground_truth
 ground_truth/**
 exclude.tsv
 import.tsv
 """
 """Of the file .bidsignore, by which validators know what is no part of BIDS."""
+
+ANATOMICAL = frozenset(
+    (
+        *("T1w", "T2w", "PDw", "T2starw", "FLAIR", "inplaneT1", "inplaneT2", "PDT2", "angio", "UNIT1"),
+        *("T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap", "PDT2map", "S0map", "M0map"),
+        *("MTRmap", "MTsat", "MTVmap", "MWFmap", "T1rho", "Chimap"),
+    )
+)
+"""What BIDS 1.10 lets a file in `anat` be."""
 
 FORMAT = FIRST
 """Of a raw cohort: names of folders, columns of its tables, keys beside its doses."""
@@ -35,13 +47,19 @@ LAYOUT_FORMAT = "RicenetFormat"
 _IMPORT_AGAIN = "Import the cohort again, or bring it to the layout of docs/own-cohort.md"
 
 
-def write_description(cohort: Path, content: Mapping[str, Any]) -> None:
+def write_description(cohort: Path, content: Mapping[str, Any], volumes: Volumes = PAPER_VOLUMES) -> None:
     """Write what a raw cohort says of itself, and what BIDS validators are to leave alone.
 
     content: as BIDS has it (Name, License, GeneratedBy...), without version and type.
     """
     write_json(cohort / DATASET_DESCRIPTION, {"BIDSVersion": BIDS_VERSION, "DatasetType": "raw", **content})
-    write_text(cohort / ".bidsignore", BIDS_IGNORE)
+    write_ignored(cohort, BIDS_IGNORE, volumes)
+
+
+def write_ignored(dataset: Path, ignored: str, volumes: Volumes) -> None:
+    """Write .bidsignore: some lines, and the MRIs of `anat` that BIDS has no place for there, such as ADC."""
+    kinds = {spec.suffix.split("_")[-1] for spec in volumes.mris} - ANATOMICAL
+    write_text(dataset / BIDS_IGNORE_FILE, ignored + "".join(f"**/*_{kind}.*\n" for kind in sorted(kinds)))
 
 
 def read_description(cohort: Path) -> Mapping[str, Any]:

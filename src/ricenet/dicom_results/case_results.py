@@ -33,7 +33,8 @@ from ricenet.importing.private_files import private_path
 from ricenet.inference.case import CASE, CaseFiles, require_volumes
 from ricenet.inference.dicom_case import case_source
 from ricenet.inference.predict_subject import Prediction, Predictor
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK, brain_tools
+from ricenet.preprocessing.brain.extraction import brain_tools
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SourceError
 from ricenet.runtime.files import atomic_folder, content_digest
@@ -161,7 +162,8 @@ def predict_with_results(
         prediction = predictor.subject(raw, variables, kept)
         answer = {**origin, **prediction.as_json()}
         case = _explained(explainer, raw, kept, answer)
-        brain, found_by = load_nifti(kept / BRAIN_MASK), Measurements.of_subject(kept).brain_source
+        brain = load_nifti(kept / brain_mask_file(CASE))
+        found_by = Measurements.of_subject(kept).brain_source
     tool = ("surroundings of a scan without its skull", __version__)
     if found_by == "hd_bet":
         name, _, version = brain_tools(record.known_preprocessing().brain)["brain_engine"].partition(" ")

@@ -25,8 +25,8 @@ from ricenet.display.drawing import (
     slice_of,
     style,
 )
+from ricenet.preprocessing.derivative_files import brain_file, image_file
 from ricenet.preprocessing.dose_cube import isocentre_voxel, plateau_gy
-from ricenet.preprocessing.network_input import brain_file
 from ricenet.runtime.tables import require
 from ricenet.vocabulary import Volumes, VolumeSpec
 from ricenet.volume import Grid, Volume, load_nifti, resample, supersampling_for
@@ -124,9 +124,9 @@ def read_anatomy(
 
     Raises ResultError: a preprocessed volume is missing that every subject needs.
     """
-    files = {spec.name: preprocessed / subject / f"{spec.name}{suffix}.nii.gz" for spec in declared}
+    files = {spec.name: preprocessed / subject / image_file(subject, spec, suffix) for spec in declared}
     needed = [files[spec.name] for spec in declared.required]
-    for path in (*needed, brain_path := preprocessed / subject / brain_file(suffix)):
+    for path in (*needed, brain_path := preprocessed / subject / brain_file(subject, suffix)):
         require(path, "preprocess")
     brain = load_nifti(brain_path)
     return Anatomy(

@@ -165,7 +165,7 @@ def describe(to: Destination) -> None:
         "GeneratedBy": [{"Name": GENERATOR, "Version": __version__}],
     }
     with file_errors_reported(f"{DATASET_DESCRIPTION}: cannot be written"):
-        write_description(to.output, content)
+        write_description(to.output, content, to.volumes)
 
 
 def write_tables(to: Destination, outcomes: Sequence[PatientOutcome]) -> None:

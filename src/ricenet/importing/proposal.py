@@ -91,7 +91,8 @@ def _with_dates(signs: Signs, one: Series, planned: date) -> Signs:
 
 def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[ProposedRow]:
     treatment = Treatment.of_series(series)
-    proposals = propose_scans(series, reference_dates(series, treatment), volumes)
+    planned = reference_dates(series, treatment)
+    proposals = propose_scans(series, planned, volumes)
     if volumes.dose is not None:
         frames = {one.first.frame_of_reference_uid for one in series if one.kind in ("MR", "CT")} - {""}
         doses = propose_doses(treatment, volumes.dose.name, frames)
@@ -104,7 +105,17 @@ def _propose_patient(series: Sequence[Series], volumes: Volumes) -> list[Propose
         proposals |= doses | propose_planning_ct(series, needed, treatment, mris)
     rows = [row for one in series for row in _rows(one, proposals)]
     offered = offered_plans(treatment)
-    return [replace(row, plan_uid=offered.get(row.uid, "")) for row in rows]
+    rows = [replace(row, plan_uid=offered.get(row.uid, "")) for row in rows]
+    return rows if planned is None else [beside_planning(row, *planned) for row in rows]
+
+
+def beside_planning(row: ProposedRow, first: date, last: date) -> ProposedRow:
+    """With the dates of the planning and the days from it, for people: the map lies where dates may stand."""
+    planned_on = first.isoformat() if first == last else f"{first} to {last}"
+    days = (date.fromisoformat(row.date) - first).days if row.date else None
+    where = "before" if days is not None and days < 0 else "after"
+    told = {None: "", 0: "same day"}.get(days, f"{abs(days or 0)} day(s) {where}")
+    return replace(row, planned_on=planned_on, from_planning=told)
 
 
 def _undatable(

@@ -27,7 +27,7 @@ LOCALIZER = "localizer"
 REQUIRED = ("patient_id", "role", "uid")
 COLUMNS = (
     *("patient_id", "role", *STATEMENTS, "leave_out"),
-    *("date", "modality", "description", "slices", "uid", "note"),
+    *("date", "planned_on", "from_planning", "modality", "description", "slices", "uid", "note"),
 )
 """Date to slices and the note are for people, and are not read back."""
 
@@ -42,8 +42,9 @@ Proposals = dict[str, tuple[str, str]]
 class ProposedRow:
     """One MR or CT series, or one RTDOSE instance, with the proposed role and the reason for it.
 
-    uid: SeriesInstanceUID of images, SOPInstanceUID of an RTDOSE. plan_uid, leave_out: offered, for the user
-    to confirm.
+    uid: SeriesInstanceUID of images, SOPInstanceUID of an RTDOSE. planned_on: the day, or the first and last,
+    on which the patient's radiotherapy was planned. from_planning: days between it (the first) and `date`.
+    plan_uid, leave_out: offered, for the user to confirm.
     """
 
     patient_id: str
@@ -56,6 +57,8 @@ class ProposedRow:
     note: str
     plan_uid: str = ""
     leave_out: str = ""
+    planned_on: str = ""
+    from_planning: str = ""
 
 
 @dataclass(frozen=True)

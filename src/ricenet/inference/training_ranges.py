@@ -14,9 +14,9 @@ from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import QualityParams
 from ricenet.nifti_file import read_nifti_affine
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import CohortError, ResultError, SplitError
-from ricenet.runtime.records import read_result
 from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.vocabulary import Volumes
 
@@ -108,7 +108,7 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
     work, words = project / "work", quantities(ensemble.volumes)
     try:
         splits = read_splits(work / "splits" / "splits.json")
-        summary = read_result(work / "preprocessed" / "summary.json", "preprocess")
+        summary = read_summary(work / "preprocessed")
         at_hand = {
             "preprocessing_digest": summary["digest"],
             "splits_digest": splits.digest,

@@ -62,7 +62,7 @@ def write_phantom(
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
         write_mechanism(temporary, mechanism)
-        _write_tables(temporary, causes, test, seed)
+        _write_tables(temporary, causes, test, seed, volumes)
 
 
 def write_mechanism(folder: Path, mechanism: Mechanism) -> None:
@@ -124,7 +124,7 @@ def _write_one(
     write_subject(folder, read_template(template), cause, seed, single_fraction_share, volumes)
 
 
-def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int) -> None:
+def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int, volumes: Volumes) -> None:
     rows = []
     for cause in causes:
         rng = cause.stream(seed, "table")
@@ -142,4 +142,5 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
             "Synthetic": True,
             "License": "CC0, apart from the MNI152 maps it is made from (docs/phantom.md)",
         },
+        volumes,
     )

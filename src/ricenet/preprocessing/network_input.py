@@ -31,11 +31,6 @@ def volume_file(name: str, suffix: str = "") -> str:
     return f"{name}{suffix}.npy"
 
 
-def brain_file(suffix: str = "") -> str:
-    """The name of the brain mask on a grid. suffix: that of the grid."""
-    return f"brain{suffix}.nii.gz"
-
-
 def write_volume(
     values: NDArray[np.float32], folder: Path, subject: str, name: str, suffix: str = ""
 ) -> None:

@@ -12,9 +12,10 @@ from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
+from ricenet.preprocessing.derivative_dataset import PROVENANCE, write_dataset
 from ricenet.preprocessing.step_keys import StepKeys, step_keys
 from ricenet.runtime.errors import CohortError, ScanError
-from ricenet.runtime.files import atomic_folder, content_digest, write_json
+from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.per_subject import SubjectTask, run_missing
 from ricenet.runtime.store import Store
 from ricenet.vocabulary import Volumes
@@ -26,8 +27,6 @@ PRELOAD = (
     *("scipy.spatial.transform", "skimage.filters"),
 )
 """What every worker needs, but ANTs: it loads pandas, which starts a thread."""
-
-SUMMARY, PROVENANCE = "summary.json", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def preprocess_cohort(
     outcomes = run_missing("preprocessing", work, cubes, store, execution, PRELOAD)
     refused = {o.task.subject: o.result.reason for o in outcomes if o.result is not None}
     broken = {o.task.subject: o.error for o in outcomes if o.error is not None}
-    _lay_out({s: key for s, key in cubes.items() if s not in refused and s not in broken}, store, output)
+    made = {s: key for s, key in cubes.items() if s not in refused and s not in broken}
+    _lay_out(made, store, output, work.root, cohort.volumes)
     _report(refused, broken, len(keys), exclude_faulty)
     return [ExcludedSubject(participant_id=name, problems=(why,)) for name, why in refused.items()]
 
@@ -135,9 +135,9 @@ class _SubjectWork:
         return None
 
 
-def _lay_out(cubes: Mapping[str, str], store: Store, output: Path) -> None:
-    """A folder of links into the store for every subject, and a list of them."""
+def _lay_out(cubes: Mapping[str, str], store: Store, output: Path, root: Path, volumes: Volumes) -> None:
+    """A folder of links into the store for every subject, and what is said of them together."""
     with atomic_folder(output) as folder:
         for subject, key in cubes.items():
             store.lay_out(key, folder / subject)
-        write_json(folder / SUMMARY, {"digest": content_digest(dict(cubes)), "subjects": dict(cubes)})
+        write_dataset(folder, output.absolute(), root, volumes, cubes)

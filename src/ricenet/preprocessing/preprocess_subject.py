@@ -15,7 +15,7 @@ from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.config.inputs import InputName
 from ricenet.config.preprocessing import PreprocessingParams, RegistrationParams
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK, FoundBrain, find_brain
+from ricenet.preprocessing.brain.extraction import FoundBrain, find_brain
 from ricenet.preprocessing.crops import Crop, HeadCube, make_crops
 from ricenet.preprocessing.cube import (
     INTERPOLATION_ORDER,
@@ -25,6 +25,14 @@ from ricenet.preprocessing.cube import (
     on_cube,
     require_coverage,
     shown,
+)
+from ricenet.preprocessing.derivative_files import (
+    brain_file,
+    brain_mask_file,
+    image_file,
+    image_sidecar,
+    mask_sidecar,
+    sidecar_file,
 )
 from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
 from ricenet.preprocessing.dose_volumes import StructureDose
@@ -41,7 +49,7 @@ from ricenet.preprocessing.measurements import (
     raw_intensities,
     share_outside,
 )
-from ricenet.preprocessing.network_input import brain_file, write_volume
+from ricenet.preprocessing.network_input import write_volume
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import write_json
@@ -282,18 +290,28 @@ class _CubeMaker:
 
 
 def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float) -> None:
-    """Write the network's arrays, NIfTI files for people, and what was measured.
+    """Write the network's arrays, NIfTI files for people with what BIDS says of them, and what was measured.
 
     Raises ScanError: a value that float16 cannot hold.
     """
+    given, dose = result.measurements.brain_source == "given", result.measurements.dose
+    alpha_beta_gy = None if dose is None else dose.eqd2_alpha_beta_gy
     crops = {f".{name}": (crop.volumes, crop.brain) for name, crop in result.crops.items()}
+    masks = {brain_mask_file(raw.subject): result.brain_mask}
     for suffix, (volumes, brain) in {"": (result.volumes, result.brain), **crops}.items():
         for name, volume in volumes.items():
-            values = np.asarray(volume.data, dtype=np.float32)
-            if raw.volumes[name].kind == "dose":
+            spec, values = raw.volumes[name], np.asarray(volume.data, dtype=np.float32)
+            if spec.kind == "dose":
                 values = dose_in_units(values, dose_unit_gy)
             write_volume(values, folder, raw.subject, name, suffix)
-            save_nifti(volume, folder / f"{name}{suffix}.nii.gz")
-        save_nifti(brain, folder / brain_file(suffix))
-    save_nifti(result.brain_mask, folder / BRAIN_MASK)
+            sidecar = image_sidecar(raw, spec, volume.grid, alpha_beta_gy)
+            _write_image(volume, folder, image_file(raw.subject, spec, suffix), sidecar)
+        masks[brain_file(raw.subject, suffix)] = brain
+    for file, mask in masks.items():
+        _write_image(mask, folder, file, mask_sidecar(raw, mask.grid, given=given))
     write_json(folder / MEASUREMENTS_FILE, result.measurements.model_dump(mode="json"))
+
+
+def _write_image(volume: Volume, folder: Path, file: str, sidecar: Mapping[str, object]) -> None:
+    save_nifti(volume, folder / file)
+    write_json(folder / sidecar_file(file), sidecar)

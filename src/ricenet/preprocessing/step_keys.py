@@ -76,7 +76,8 @@ def step_keys(
     cube = content_digest(
         {
             "subject": subject.participant_id,
-            "volumes": [[v.name, v.kind, v.session, v.scale] for v in volumes if v.name in scans],
+            # files are called by session and suffix
+            "volumes": [[v.name, v.kind, v.session, v.suffix, v.scale] for v in volumes if v.name in scans],
             "registrations": registrations,
             "brain": brain,
             "scans": {name: scans[name] for name in (*volumes.names, "dose_sidecar") if name in scans},

@@ -25,6 +25,7 @@ from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
@@ -191,7 +192,7 @@ def read_results(project: Path, seed: int) -> Results:
     evidence = read_evidence(project / EVIDENCE_FILE)
     volumes = evidence.volumes
     tuned = read_tuned(require(work / "tuning" / "best.json", "tune")).folds_of
-    preprocessed = read_result(work / "preprocessed" / "summary.json", "preprocess")
+    preprocessed = read_summary(work / "preprocessed")
     return Results(
         cohort=cohort,
         synthetic=is_synthetic(project / cohort.root),

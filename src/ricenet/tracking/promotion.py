@@ -13,6 +13,7 @@ from pathlib import Path
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import Failure, GateRecord, failed_conditions, refusal, worse_than
 from ricenet.inference.test_ledger import gate_of_earlier_evaluation, identify_test_set, ledger_path
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import file_digest
 from ricenet.runtime.records import read_result
@@ -249,7 +250,7 @@ def data_at_hand(project: Path) -> dict[str, str]:
 
     Raises ResultError: a missing file of an earlier stage.
     """
-    summary = read_result(project / "work" / "preprocessed" / "summary.json", "preprocess")
+    summary = read_summary(project / "work" / "preprocessed")
     splits = read_splits(project / "work" / "splits" / "splits.json")
     return {"preprocessing_digest": str(summary["digest"]), "splits_digest": splits.digest}
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.config.inputs import Box, InputGrid
-from ricenet.preprocessing.network_input import brain_file
+from ricenet.preprocessing.derivative_files import brain_file
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.tables import require
 from ricenet.volume import Volume, load_nifti
@@ -65,7 +65,7 @@ def beyond_box_ml(brain: Volume, box: Box) -> float:
 
 
 def _mask(folder: Path, subject: str, head: InputGrid) -> NDArray[np.bool_]:
-    path = require(folder / brain_file(head.suffix), "preprocess")
+    path = require(folder / brain_file(subject, head.suffix), "preprocess")
     mask = load_nifti(path).data > 0.5
     if mask.shape != head.shape:
         found = f"shape {mask.shape}, expected {head.shape}"
@@ -77,5 +77,5 @@ def _ends(mask: NDArray[np.bool_], subject: str) -> tuple[NDArray[np.int64], NDA
     """First and last voxel (3,) of a mask along each axis."""
     along = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not len(along[0]):
-        raise ScanError(subject, brain_file(), "the brain mask is empty", _REMEDY)
+        raise ScanError(subject, Path(brain_file(subject)).name, "the brain mask is empty", _REMEDY)
     return np.array([found[0] for found in along]), np.array([found[-1] for found in along])

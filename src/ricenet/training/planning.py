@@ -17,11 +17,11 @@ from ricenet.config.params import Params
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.config.recipes import Recipe
 from ricenet.config.tuned import Tuned, refuse_overridden
+from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ParamsError, ScanError, SplitError
 from ricenet.runtime.files import content_digest
-from ricenet.runtime.records import read_result
 from ricenet.training.brain_box import cohort_box
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import FoldTask
@@ -64,7 +64,7 @@ class TrainingSetup:
         optional = {spec.name for spec in params.volumes if not spec.required}
         return cls(
             read_splits(Path("work/splits/splits.json")),
-            read_result(preprocessed / "summary.json", "preprocess")["subjects"],
+            read_summary(preprocessed)["subjects"],
             params.seed,
             params.preprocessing,
             params.by_recipe,

@@ -14,7 +14,7 @@ from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import InputName
 from ricenet.evaluation.anatomy_figure import Anatomy, read_known_masks
 from ricenet.evaluation.occlusion.map_summary import MapSummary
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.dose_cube import dose_source
 from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.measurements import Measurements
@@ -100,7 +100,7 @@ def structure_doses(raw: RawSubject, folder: Path) -> dict[str, StructureDose]:
     given = load_nifti(raw.scan(spec.name))
     source, factor = dose_source(given, sidecar, measured.dose.eqd2_alpha_beta_gy, raw.subject)
     dose_gy, from_dose = source.times(factor), inverse(measured.world_of(spec, raw.volumes))
-    brain = load_nifti(require(folder / BRAIN_MASK, "preprocess"))
+    brain = load_nifti(require(folder / brain_mask_file(raw.subject), "preprocess"))
     structures = {"brain": brain, **read_known_masks(raw.cohort, raw.subject)}
     return {name: StructureDose.of(dose_gy, mask, from_dose) for name, mask in structures.items()}
 

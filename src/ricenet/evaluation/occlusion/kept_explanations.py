@@ -22,9 +22,9 @@ from ricenet.evaluation.occlusion.explain_cohort import write_explanation
 from ricenet.evaluation.occlusion.explainer import Explainer, held_out_folds
 from ricenet.evaluation.occlusion.page.case_page import BUNDLE, viewer_script
 from ricenet.evaluation.occlusion.page.gallery import PACKAGE
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.derivative_files import brain_file, brain_mask_file, image_file
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE
-from ricenet.preprocessing.network_input import brain_file, volume_file
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.files import content_digest, file_digest
@@ -116,9 +116,9 @@ def _content(explainer: Explainer, subject: str) -> dict[str, Any]:
 def _read_files(explainer: Explainer, subject: str) -> list[Path]:
     """A subject's preprocessed files that its explanation reads. Raises ResultError: one is missing."""
     folder, suffix = explainer.preprocessed / subject, explainer.ensemble.record.grid.suffix
-    shown = (folder / f"{spec.name}{suffix}.nii.gz" for spec in explainer.volumes)
+    shown = (folder / image_file(subject, spec, suffix) for spec in explainer.volumes)
     asked = (volume_file(spec.name, suffix) for spec in explainer.ensemble.members)
-    needed = (*asked, brain_file(suffix), BRAIN_MASK, MEASUREMENTS_FILE)
+    needed = (*asked, brain_file(subject, suffix), brain_mask_file(subject), MEASUREMENTS_FILE)
     return [
         *(path for path in shown if path.is_file()),
         *(require(folder / name, "preprocess") for name in needed),

@@ -22,8 +22,9 @@ from ricenet.evaluation.network_workers import PRELOAD, asking_bytes, network_wo
 from ricenet.evaluation.robustness.donors import draw_donors
 from ricenet.evaluation.robustness.perturbations import DonorLabel, perturbations
 from ricenet.evaluation.robustness.perturbed_answers import Source, SubjectAnswers, held_out_answers
+from ricenet.preprocessing.derivative_files import brain_file
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.network_input import brain_file, volume_file
+from ricenet.preprocessing.network_input import volume_file
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import content_digest, file_digest
@@ -149,7 +150,10 @@ class _Keys:
             seen.setdefault(grid, set()).update(spec.name for spec in volumes.members(name))
         found: dict[str, Any] = {}
         for grid, names in seen.items():
-            files = [brain_file(grid.suffix), *(volume_file(name, grid.suffix) for name in sorted(names))]
+            files = [
+                brain_file(subject, grid.suffix),
+                *(volume_file(name, grid.suffix) for name in sorted(names)),
+            ]
             donors = asked.donors if dose is not None and dose.name in names else {}
             found[grid.name] = {
                 "files": {file: self._digest(subject, file) for file in files},

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ricenet.config.inputs import InputGrid, Part
 from ricenet.evaluation.robustness.perturbations import DonorLabel, Given, Perturbation
+from ricenet.preprocessing.derivative_files import brain_file
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.network_input import brain_file, read_volumes
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.training.ensemble import Ensemble
@@ -96,7 +97,9 @@ class Source:
         names = [name for name in self.volumes.names if name in seen]
         (grid,) = {self.grids[modality_set].whole for modality_set in sets}
         dose = self.volumes.dose.name if self.volumes.dose else None
-        brain = load_nifti(require(self.preprocessed / subject / brain_file(grid.suffix), "preprocess"))
+        brain = load_nifti(
+            require(self.preprocessed / subject / brain_file(subject, grid.suffix), "preprocess")
+        )
         volumes = self._read(subject, names, grid)
         mris = Measurements.of_subject(self.preprocessed / subject).mris
         doses = (

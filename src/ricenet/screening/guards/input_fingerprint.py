@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.config.inputs import InputGrid
 from ricenet.config.params import ExecutionParams
+from ricenet.preprocessing.derivative_files import brain_file, image_file
 from ricenet.preprocessing.intensity import dose_in_units
-from ricenet.preprocessing.network_input import brain_file, map_volume, volume_file
+from ricenet.preprocessing.network_input import map_volume, volume_file
 from ricenet.runtime.arrays import write_array
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.errors import ScanError
@@ -37,7 +38,6 @@ COARSE_MM = 6.0
 TOLERANCE = 0.002
 """Of an MRI's mean and SD, in SDs; rounding to float16 leaves a hundredth of it (docs/guards.md)."""
 
-BRAIN = brain_file()
 _IMAGES, _NUMBERS = "coarse.npy", "normalisation.json"
 
 
@@ -79,7 +79,12 @@ def input_fingerprints(
     code = code_digest("ricenet.screening.guards.input_fingerprint")
     keys = {
         subject: content_digest(
-            [_digests(preprocessed / subject, specs), [s.model_dump() for s in specs], dose_unit_gy, code]
+            [
+                _digests(preprocessed / subject, subject, specs),
+                [s.model_dump() for s in specs],
+                dose_unit_gy,
+                code,
+            ]
         )
         for subject, specs in volumes.items()
     }
@@ -96,10 +101,11 @@ def fingerprint(
 
     Raises ScanError: they have another shape than the brain, or the brain is empty.
     """
-    brain = load_nifti(folder / BRAIN)
+    brain_path = folder / brain_file(subject)
+    brain = load_nifti(brain_path)
     inside = brain.data >= 0.5
     if not inside.any():
-        raise ScanError(subject, BRAIN, "an empty brain", "Run `dvc repro -f preprocess`.")
+        raise ScanError(subject, brain_path.name, "an empty brain", "Run `dvc repro -f preprocess`.")
     head = InputGrid("head", inside.shape[0], brain.grid.spacing_mm[0])
     factor = max(1, int(COARSE_MM // head.spacing_mm))
     coarse, faults = dict[str, NDArray[np.float16]](), list[str]()
@@ -107,7 +113,7 @@ def fingerprint(
         values = map_volume(folder, subject, spec.name, head)
         coarse[spec.name] = block_means(values, factor)
         if spec.kind == "dose":
-            faults += _dose_faults(values, folder / f"{spec.name}.nii.gz", dose_unit_gy)
+            faults += _dose_faults(values, folder / image_file(subject, spec), dose_unit_gy)
         else:
             faults += _mri_faults(spec, values, inside)
     return InputFingerprint(coarse, head.spacing_mm * factor, tuple(faults))
@@ -153,11 +159,13 @@ def _dose_faults(values: NDArray[np.float16], dose_gy: Path, unit_gy: float) -> 
     return [f"dose differs by up to {error:.4f} units from {dose_gy.name} / dose_unit_gy"] if error else []
 
 
-def _digests(folder: Path, volumes: Sequence[VolumeSpec]) -> list[str]:
+def _digests(folder: Path, subject: str, volumes: Sequence[VolumeSpec]) -> list[str]:
     """Of the files themselves: what preprocessing says it wrote may have been changed since."""
-    doses = [f"{spec.name}.nii.gz" for spec in volumes if spec.kind == "dose"]
+    doses = [image_file(subject, spec) for spec in volumes if spec.kind == "dose"]
     inputs = [volume_file(spec.name) for spec in volumes]
-    return [file_digest(require(folder / name, "preprocess")) for name in (*inputs, BRAIN, *doses)]
+    return [
+        file_digest(require(folder / name, "preprocess")) for name in (*inputs, brain_file(subject), *doses)
+    ]
 
 
 def _write(

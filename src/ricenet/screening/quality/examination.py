@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from ricenet.cohort.layout import RawSubject, is_there
 from ricenet.cohort.scan_checks import load_scan
 from ricenet.display.drawing import ISODOSE_COLOURS, PLANES, Plane
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
 from ricenet.preprocessing.cube import bounding_box_mm, dose_on_cube
+from ricenet.preprocessing.derivative_dataset import PROVENANCE
+from ricenet.preprocessing.derivative_files import brain_file, brain_mask_file, image_file
 from ricenet.preprocessing.dose_cube import isocentre_voxel
 from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.network_input import brain_file
-from ricenet.preprocessing.preprocess_cohort import PROVENANCE
 from ricenet.runtime.files import atomic_path, read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.measures import measures_of
@@ -73,7 +72,7 @@ def examine(raw: RawSubject, preprocessed: Path, own_brain: OwnBrain | None, fol
         "pictures": subject.draw(sheets, brains["head"] > 0.5, folder),
         "outlines": {name: subject.outlines(sheet, name, brains[name]) for name, sheet in sheets.items()},
         "histograms": {
-            spec.name: histogram(load_nifti(preprocessed / f"{spec.name}.nii.gz").data[inside])
+            spec.name: histogram(load_nifti(preprocessed / image_file(raw.subject, spec)).data[inside])
             for spec in subject.mris
         },
         "measurements": subject.measured.model_dump(mode="json"),
@@ -111,7 +110,8 @@ class _Subject:
 
     @classmethod
     def read(cls, raw: RawSubject, folder: Path, own_brain: OwnBrain | None) -> _Subject:
-        masks = [load_nifti(require(folder / name, "preprocess")) for name in (BRAIN_MASK, brain_file())]
+        files = brain_mask_file(raw.subject), brain_file(raw.subject)
+        masks = [load_nifti(require(folder / name, "preprocess")) for name in files]
         brain_mask, brain = (Volume(mask.data > 0.5, mask.grid) for mask in masks)
         measured, dose = Measurements.of_subject(folder), None
         if measured.dose is not None and (spec := raw.volumes.dose) is not None:

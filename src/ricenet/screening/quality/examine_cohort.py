@@ -11,14 +11,13 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import BrainParams
-from ricenet.preprocessing.brain.extraction import BRAIN_MASK
+from ricenet.preprocessing.derivative_dataset import read_summary
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
-from ricenet.preprocessing.preprocess_cohort import SUMMARY
 from ricenet.preprocessing.step_keys import brain_inputs, tool_versions
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.files import content_digest, file_digest
 from ricenet.runtime.per_subject import per_subject
-from ricenet.runtime.records import read_result
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
 from ricenet.screening.quality.own_brain import OwnBrain, find_own_brain, quick
@@ -47,7 +46,7 @@ def examine_cohort(
     Raises CohortError: some subjects failed; all of them are named, the others stay in the store.
     ResultError: a file of preprocessing is missing.
     """
-    made = read_result(preprocessed / SUMMARY, "preprocess")["subjects"]
+    made = read_summary(preprocessed)["subjects"]
     root, volumes = Path(cohort.root).absolute(), cohort.volumes
     settings, brains = quick(brain), Store(store / "own_brain")
     brain_keys = _own_brain_keys(cohort, preprocessed, settings)
@@ -81,10 +80,12 @@ def _own_brain_keys(cohort: CheckedCohort, preprocessed: Path, settings: BrainPa
         return {}
     versions = tool_versions(settings)
     code = code_digest("ricenet.screening.quality.own_brain")
+    named = {s.participant_id: brain_mask_file(s.participant_id) for s in cohort.subjects}
+    masks = {subject: preprocessed / subject / file for subject, file in named.items()}
     return {
         s.participant_id: content_digest(
             [
-                file_digest(require(preprocessed / s.participant_id / BRAIN_MASK, "preprocess")),
+                file_digest(require(masks[s.participant_id], "preprocess")),
                 Measurements.of_subject(preprocessed / s.participant_id).mris[last.name].world_from_reference,
                 brain_inputs(s.scans, last.name, settings, versions),
                 code,

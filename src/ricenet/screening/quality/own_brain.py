@@ -15,7 +15,6 @@ from ricenet.cohort.stripped import brain_of_stripped
 from ricenet.config.preprocessing import BrainParams
 from ricenet.preprocessing.brain.device import choose_device, use_bfloat16
 from ricenet.preprocessing.brain.extraction import (
-    BRAIN_MASK,
     PLAUSIBLE_BRAIN_ML,
     plausible_brain,
     read_brain,
@@ -24,6 +23,7 @@ from ricenet.preprocessing.brain.extraction import (
 from ricenet.preprocessing.brain.hd_bet import half_size_logits
 from ricenet.preprocessing.brain.image import largest_component
 from ricenet.preprocessing.cube import bounding_box_mm
+from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import read_json, write_json
@@ -82,7 +82,7 @@ def find_own_brain(raw: RawSubject, preprocessed: Path, params: BrainParams) -> 
     # of whole heads with a mask at hand, more than a brain lies above 0
     if is_there(raw.brain_mask) and _brain_ml(shown) <= PLAUSIBLE_BRAIN_ML[1]:
         return OwnBrain(shown, "all voxels above 0: the scans come without their skull")
-    expected = load_nifti(require(preprocessed / BRAIN_MASK, "preprocess"))
+    expected = load_nifti(require(preprocessed / brain_mask_file(raw.subject), "preprocess"))
     last_from_reference = Measurements.of_subject(preprocessed).world_from_reference(spec.name)
     view = view_of(Volume(expected.data > 0.5, expected.grid), last_from_reference)
     remedy = "Look at the scan and at its registration."
