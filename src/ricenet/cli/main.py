@@ -17,6 +17,7 @@ from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
+from ricenet.cli.project import init, upgrade
 from ricenet.cli.promote import promote
 from ricenet.cli.serve import serve
 from ricenet.cli.status import open_page, status
@@ -34,7 +35,7 @@ app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 app.add_typer(tracking_app, name="tracking")
-for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, serve, status, ui):
+for command in (check, compare, doctor, explain, init, phantom, predict_cohort, promote, serve, status, ui, upgrade):
     app.command()(command)
 app.command("open")(open_page)
 app.command(context_settings=OWN_OPTIONS)(predict)
