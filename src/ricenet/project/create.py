@@ -115,4 +115,6 @@ def _run(folder: Path, *command: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    # the project's own setting is not there yet when DVC begins
+    return kept | {"DVC_NO_ANALYTICS": "true"}
