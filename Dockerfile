@@ -37,7 +37,7 @@ RUN pip install --no-cache-dir --constraint /tmp/requirements.lock \
 COPY --from=wheel /wheels/ /tmp/wheels/
 RUN pip install --no-cache-dir --constraint /tmp/requirements.lock "$(ls /tmp/wheels/*.whl)[$EXTRAS]"
 # whoever runs it with --user may write there too
-ENV HOME=/home/ricenet
+ENV HOME=/home/ricenet USER=ricenet
 RUN chmod 1777 /home/ricenet
 USER ricenet
 WORKDIR /projects

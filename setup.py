@@ -1,4 +1,4 @@
-"""What the build adds to pyproject.toml: the files of a project go into the wheel (ricenet/project/carried.py)."""
+"""What the build adds to pyproject.toml: a project's files go into the wheel (ricenet/project/carried.py)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ class BuildWithProject(build_py):
     """Copies the project's files; an editable installation reads them where they lie."""
 
     def run(self) -> None:
+        """Build the package, then copy. Raises SetupError: the viewer is missing."""
         super().run()
         if self.editable_mode:
             return
         if not Path(carried["VIEWER"]).is_file():
             raise SetupError(
-                f"{carried['VIEWER']} is missing, and without it the stage `explain` stops: a wheel would not "
-                "run the pipeline. Build it (`make viewer`: Node.js from PyPI, packages from npm), then repeat"
+                f"{carried['VIEWER']} is missing, and without it the stage `explain` stops: such a wheel "
+                "would not run the pipeline. Build it with `make viewer` (Node.js from PyPI, packages from "
+                "npm), then repeat"
             )
         packed = Path(self.build_lib, "ricenet", "project", carried["FOLDER"])
         # what an earlier build left would go along

@@ -1,4 +1,4 @@
-"""The wheel alone, away from the repository: `ricenet init`, the first stages, by a dvc whose environment no path names."""
+"""The wheel alone, away from the repository: `ricenet init`, and the first stages in what that makes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ HOOK = "from setuptools import build_meta; import sys; print(build_meta.{}(sys.a
 DVC = "import sys\nfrom dvc.cli import main\nsys.exit(main())\n"
 
 
-def run(*words: str | Path, at: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str | Path, at: Path, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     # neither this process's path of modules nor its environment's programs
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [str(word) for word in words], cwd=at, env=kept | environment, capture_output=True, text=True, check=False
-    )
+    command, env = [str(word) for word in words], kept | environment
+    done = subprocess.run(command, cwd=at, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0 or not check, f"{words}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done
 
@@ -47,7 +48,7 @@ def build(kind: str, source: Path, target: Path, check: bool = True) -> subproce
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository's files as git has them, with the viewer, unpacked from a source distribution of them."""
+    """A source distribution of what git has, with the viewer; unpacked."""
     if not (REPOSITORY / VIEWER).is_file():
         pytest.skip("viewer.js is not built (make viewer)")
     folder = tmp_path_factory.mktemp("wheel")
@@ -76,8 +77,9 @@ def environment(wheel: Path) -> Path:
     folder = wheel.parents[1] / "environment"
     venv.create(folder, with_pip=False)
     python = folder / "bin/python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel, at=folder)
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", at=folder).stdout.strip())
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, at=folder)
+    (site,) = folder.glob("lib/python*/site-packages")
     others = [path for path in sys.path if path.endswith("site-packages")]
     # of a folder that is named here, no .pth file is read: so the editable ricenet is not found
     (site / "others.pth").write_text("\n".join(others) + "\n")
@@ -89,7 +91,8 @@ def environment(wheel: Path) -> Path:
 
 def test_the_wheel_holds_every_file_that_the_package_reads(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    listed = run("git", "ls-files", "-co", "--exclude-standard", "src/ricenet", at=REPOSITORY).stdout.splitlines()
+    asked = ("git", "ls-files", "-co", "--exclude-standard", "src/ricenet")
+    listed = run(*asked, at=REPOSITORY).stdout.splitlines()
     package = {
         name.removeprefix("src/")
         for name in (*listed, VIEWER)
@@ -104,8 +107,12 @@ def test_the_wheel_holds_every_file_that_the_package_reads(wheel: Path) -> None:
         assert packed == (REPOSITORY / name).read_bytes()
 
 
-def test_without_the_viewer_no_wheel_is_built_and_the_build_says_what_to_do(sources: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(sources, tmp_path / "sources", ignore=shutil.ignore_patterns("build", "viewer.js")))
+def test_without_the_viewer_no_wheel_is_built_and_the_build_says_what_to_do(
+    sources: Path, tmp_path: Path
+) -> None:
+    copy = Path(
+        shutil.copytree(sources, tmp_path / "sources", ignore=shutil.ignore_patterns("build", "viewer.js"))
+    )
     done = build("wheel", copy, tmp_path / "wheels", check=False)
     assert done.returncode != 0 and "viewer.js is missing" in done.stderr and "`make viewer`" in done.stderr
     assert list((tmp_path / "wheels").glob("*.whl")) == []
@@ -125,8 +132,9 @@ def test_a_project_of_the_wheel_runs_by_a_dvc_whose_environment_no_path_names(
     params = yaml.load(project / "params.yaml")
     merge(params, TINY)
     yaml.dump(params, project / "params.yaml")
-    place = run(environment / "bin/python", "-c", "import ricenet; print(ricenet.__file__)", at=project, **private)
-    assert Path(place.stdout.strip()).is_relative_to(environment)
+    ask = "import ricenet; print(ricenet.__file__)"
+    place = run(environment / "bin/python", "-c", ask, at=project, **private).stdout.strip()
+    assert Path(place).is_relative_to(environment)
     done = run(environment / "bin/dvc", "repro", "check_cohort", at=project, check=False, **private)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"phantom", "check_cohort"} <= stages_run(done.stdout)

@@ -35,9 +35,10 @@ app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 app.add_typer(tracking_app, name="tracking")
-for command in (check, compare, doctor, explain, init, phantom, predict_cohort, promote, serve, status, ui, upgrade):
+for command in (check, compare, doctor, explain, init, phantom, predict_cohort, promote, serve, status, ui):
     app.command()(command)
 app.command("open")(open_page)
+app.command()(upgrade)
 app.command(context_settings=OWN_OPTIONS)(predict)
 
 

@@ -30,8 +30,10 @@ def init(
         typer.echo(f"{name}: a project of ricenet {__version__}, with git and DVC")
         if not_committed:
             typer.echo(f"no first commit: {not_committed}", err=True)
-        commit = f"  git commit -m 'A project of ricenet {__version__}'\n" if not_committed else ""
-        typer.echo(f"Next:\n  cd {name}\n{commit}  dvc repro        # the demo; your own patients: docs/own-cohort.md")
+        typer.echo(f"Next:\n  cd {name}")
+        if not_committed:
+            typer.echo(f"  git commit -m 'A project of ricenet {__version__}'")
+        typer.echo("  dvc repro        # the demo; your own patients: docs/own-cohort.md")
 
 
 def upgrade(
@@ -82,5 +84,6 @@ def _what_next(changes: Sequence[Change], written: bool) -> str:
     if not written:
         return "nothing is written yet: `ricenet upgrade --yes` does so"
     return (
-        "written. Next: look at `git diff`, take over what you want of *.new and delete them, commit, `dvc repro`"
+        "written. Next: look at `git diff`, take over what you want of *.new and delete them, commit, "
+        "`dvc repro`"
     )

@@ -13,11 +13,12 @@ from ricenet import __version__
 from ricenet.project.record import WRITTEN, ProjectRecord
 from ricenet.project.template import project_files
 from ricenet.runtime.errors import ProjectError
-from ricenet.runtime.files import atomic_folder, make_folder, write_bytes, write_text
-from ricenet.runtime.temporary import PARTIAL, clear
+from ricenet.runtime.files import make_folder, put_folder_in_place, write_bytes, write_text
+from ricenet.runtime.private_modes import folder_mode
+from ricenet.runtime.temporary import PARTIAL, clear, partial_folder
 
 PYTHON = Path(".ricenet/python")
-"""Git-ignored: the python with ricenet on this machine, for `dvc repro` without an environment on the path."""
+"""Git-ignored: this machine's python with ricenet, for `dvc repro` without an environment on the path."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
@@ -37,12 +38,18 @@ def create_project(name: str, parent: Path = Path()) -> str | None:
         raise ProjectError("git was not found. Install it (Debian: apt install git), then repeat the command")
     for path in parent.glob(f"{PARTIAL}{name}-*"):
         clear(path)
-    with atomic_folder(parent / name) as folder:
+    with partial_folder(parent, name) as folder:
         _run(folder, "git", "init", "--quiet")
         _run(folder, sys.executable, "-m", "dvc", "init", "--quiet")
         write_project(folder, name)
         _run(folder, "git", "add", "--all")
-        return _commit(folder)
+        not_committed = _commit(folder)
+        folder.chmod(folder_mode())
+        # somebody may have put something there meanwhile
+        _require_free(name, parent / name)
+        # takes the place of an empty folder, and of no other
+        put_folder_in_place(folder, parent / name)
+    return not_committed
 
 
 def write_project(folder: Path, name: str) -> None:
@@ -63,8 +70,8 @@ def note_python(project: Path) -> None:
 def _require_free(name: str, folder: Path) -> None:
     if not _NAME.fullmatch(name):
         raise ProjectError(
-            f"the name {name!r} cannot be a project's: expected up to 64 letters, digits, dots, _ and -, a letter "
-            "or digit first. The folder is made in the current one, so change to where it belongs"
+            f"the name {name!r} cannot be a project's: expected up to 64 letters, digits, dots, _ and -, a "
+            "letter or digit first. The folder is made in the current one, so change to where it belongs"
         )
     if (folder / WRITTEN).is_file():
         raise ProjectError(
@@ -74,8 +81,8 @@ def _require_free(name: str, folder: Path) -> None:
         raise ProjectError(f"{name} exists and is a file or a link. Choose another name, or move it away")
     if folder.is_dir() and (held := len(list(folder.iterdir()))):
         raise ProjectError(
-            f"{name} exists and holds {held} file(s) or folder(s), which stay as they are. Choose another name, "
-            "or an empty folder"
+            f"{name} exists and holds {held} file(s) or folder(s), which stay as they are. Choose another "
+            "name, or an empty folder"
         )
 
 

@@ -1,7 +1,7 @@
 """What a project knows of the library's code, which lies outside its folder: a digest a module.
 
-DVC compares files of the project. So a stage depends on .ricenet/code/MODULE, which `ricenet init` and `ricenet
-upgrade` write, and no stage runs with other code than that.
+DVC compares files of the project. So a stage depends on .ricenet/code/MODULE, which `ricenet init` and
+`ricenet upgrade` write, and no stage runs with other code than that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CODE = Path(".ricenet/code")
 
 
 def installed_digest(module: str) -> str | None:
-    """SHA-256 of a file or folder of the installed library, compiled files apart; None where there is none."""
+    """SHA-256 of a file or folder of the library, compiled files apart; None where there is none."""
     path = SOURCE / module
     if path.is_file():
         return file_digest(path)

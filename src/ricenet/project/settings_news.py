@@ -32,7 +32,9 @@ def settings_news(file: Path) -> list[str]:
     return news + [f"this version refuses it: {problem}" for problem in problems]
 
 
-def _lacking(content: Mapping[str, Any], ours: Mapping[str, Any], at: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def _lacking(
+    content: Mapping[str, Any], ours: Mapping[str, Any], at: KeyPath = ()
+) -> Iterator[tuple[KeyPath, Any]]:
     """Keys, and their values, that the one has and the other lacks; of a whole section its name alone."""
     for key, value in ours.items():
         if key not in content:

@@ -1,4 +1,4 @@
-"""`ricenet upgrade`: what the installed version would write otherwise, and writing it where the user has not."""
+"""`ricenet upgrade`: what the installed version writes otherwise, and writing it where the user has not."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def require_project(project: Path) -> ProjectRecord:
     record = ProjectRecord.found(project)
     if record is None:
         raise ProjectError(
-            f"no project of `ricenet init` here: {WRITTEN.as_posix()} is not there. Change to the project's folder; "
-            "a clone of the repository is brought to another version by `git pull` and `make setup`"
+            f"no project of `ricenet init` here: {WRITTEN.as_posix()} is not there. Change to the project's "
+            "folder; a clone of the repository is brought to another version by `git pull` and `make setup`"
         )
     if record.is_newer:
         raise ProjectError(
-            f"this project is at ricenet {record.version}, which is later than the installed {__version__}; nothing "
-            f"is changed. Install ricenet {record.version} or a later one"
+            f"this project is at ricenet {record.version}, which is later than the installed {__version__}; "
+            f"nothing is changed. Install ricenet {record.version} or a later one"
         )
     return record
 
