@@ -1,4 +1,4 @@
-"""The images: what they copy is there and reaches the engine, what is private does not, pins are the lock's."""
+"""The images: what they copy exists and reaches the engine, what is private does not, pins are the lock's."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 CODE = ("src", "stages", ".ricenet")
-"""Where code lies: the repository's in src; in a project of `ricenet init` stages, and digests of the library."""
+"""Where code lies: the repository's in src; of `ricenet init` a project's stages, digests of the library."""
 
 
 def head_commit(project: Path) -> str | None:
