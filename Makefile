@@ -1,6 +1,4 @@
 # `make repro` and `make test` set up everything they need; `make` alone lists the targets.
-SHELL := /bin/bash
-.DEFAULT_GOAL := help
 # the first of these that the machine has and that runs; PYTHON=... for another
 SUPPORTED := 3.11 3.12 3.13
 PYTHON ?= $(firstword $(foreach version,$(SUPPORTED),$(shell python$(version) -c "" 2>/dev/null && \
@@ -9,9 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # stages and hooks find python, ricenet and dvc of this environment first
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export DVC_NO_ANALYTICS := true
-export MLFLOW_DISABLE_TELEMETRY := true
-PORT ?= 5000
+
+# help, repro, ui, server: what a project of `ricenet init` runs too
+include pipeline.mk
 
 # a worker a core: threads beside them would wait for each other
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
@@ -21,10 +19,7 @@ AUDIT := python -m pip_audit -r requirements.lock --no-deps --disable-pip --stri
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test test-durations test-faults real-data check audit format ui server lock
-
-help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+.PHONY: setup viewer test test-durations test-faults real-data check audit format lock
 
 setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only when the pins change
 
@@ -45,13 +40,6 @@ viewer: $(VIEWER) ## Bundle the case pages' viewer from npm packages, with Node.
 $(VIEWER): $(wildcard viewer/*.json viewer/*.mjs viewer/src/* viewer/licences/*) | $(VENV)/.installed
 	npm ci --prefix viewer --ignore-scripts --no-audit --no-fund --silent
 	node viewer/build.mjs
-
-repro: setup ## Run the protocol; on the demo cohort, promote the best set and vote
-	dvc repro
-	ricenet promote best --demo-only --if-none
-	ricenet store share
-	dvc repro
-	ricenet store times
 
 test: setup ## Run the tests, in parallel
 	$(PYTEST)
@@ -82,12 +70,6 @@ audit: setup ## Known vulnerabilities of what is pinned; fails where one is foun
 format: setup ## Format the code
 	ruff check --fix .
 	ruff format .
-
-ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another than 5000)
-	ricenet ui --port $(PORT)
-
-server: setup ## Run an MLflow server for several people on 127.0.0.1 (PORT=..., docs/server.md)
-	ricenet tracking start --port $(PORT)
 
 lock: setup ## Write requirements.lock from what is installed
 	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock

@@ -15,7 +15,7 @@ TOOLS = ("make", "bash", "sh", "grep", "sed", "expand", "test", "echo", "touch")
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The Makefile with what it depends on, in a folder whose bin/ is the whole path."""
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+    for name in ("Makefile", "pipeline.mk", "pyproject.toml", "requirements.lock"):
         shutil.copy(PROJECT / name, tmp_path)
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:

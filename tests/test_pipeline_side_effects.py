@@ -159,6 +159,15 @@ def test_without_one_it_starts_with_that_of_the_projects_environment(tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("copy", ["", ".dvc/tmp/exps/tmp1"])
+def test_or_with_the_one_that_made_the_project(tmp_path: Path, copy: str) -> None:
+    home = tmp_path / "project"
+    (home / ".ricenet").mkdir(parents=True)
+    (home / ".ricenet/python").write_text(f"{add_python(tmp_path / 'its environment')}/python\n")
+    done = launch(home / copy, add_python(tmp_path / "bin", has_ricenet=False))
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_any_it_says_which_to_use_and_shows_no_traceback(tmp_path: Path) -> None:
     done = launch(tmp_path / "project", add_python(tmp_path / "bin", has_ricenet=False))
     assert done.returncode == 1 and done.stdout == ""

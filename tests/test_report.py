@@ -240,7 +240,7 @@ def test_commit_of_a_folder_and_of_changed_parameters(tmp_path):
     git("commit", "-m", "first")
     assert re.fullmatch(r"[0-9a-f]{40}", described_commit(tmp_path))
     (tmp_path / "params.yaml").write_text("seed: 2\n")
-    assert described_commit(tmp_path).endswith(", with uncommitted changes in src or params.yaml")
+    assert described_commit(tmp_path).endswith(", with uncommitted changes in code or params.yaml")
 
 
 def test_versions_are_those_installed():

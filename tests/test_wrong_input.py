@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "import cfb-gbm": ("THERE", "THERE", "out"),
     "import dicom": ("THERE", "out", "--map", "map.csv", "--clinical", "THERE"),
     "import dicomweb": ("http://127.0.0.1:9/dicom-web", "--patients", "THERE"),
+    "init": ("THERE",),
     "open": ("report",),
     "params show": ("--params", "THERE"),
     "params use": ("demo", "--params", "THERE"),
@@ -44,6 +45,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "tracking migrate": ("--params", "THERE"),
     "tracking restore": ("THERE", "--folder", "restored"),
     "tracking start": ("--folder", "THERE"),
+    "upgrade": (),
     "ui": ("--params", "THERE"),
 }
 """Of each command, with THERE in the place of what is wrong."""

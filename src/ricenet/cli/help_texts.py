@@ -37,6 +37,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "import dicomweb": (
         "ricenet import dicomweb https://pacs.example.org/dicom-web --patients ../private/patients.csv",
     ),
+    "init": ("ricenet init rice-study",),
     "open": ("ricenet open report", "ricenet open ui"),
     "params show": ("ricenet params show",),
     "params use": ("ricenet params use small_cohort",),
@@ -61,6 +62,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tracking migrate": ("ricenet tracking migrate --dry-run",),
     "tracking restore": ("ricenet tracking restore ../backups/today",),
     "tracking start": ("ricenet tracking start --allowed-host mlflow.example.org",),
+    "upgrade": ("ricenet upgrade", "ricenet upgrade --yes"),
     "ui": ("ricenet ui --port 5001",),
 }
 """By a command's words, what may be typed as it stands."""
@@ -68,7 +70,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 PANELS = {
     "Patients": ("import", "check", "cohort", "phantom"),
-    "The project": ("status", "params", "doctor", "store", "tracking"),
+    "The project": ("init", "upgrade", "status", "params", "doctor", "store", "tracking"),
     "Results": ("open", "ui", "compare", "explain", "export"),
     "Models": ("promote", "predict", "predict-cohort", "send", "serve"),
 }

@@ -18,6 +18,7 @@ from ricenet.cli.imports import import_app
 from ricenet.cli.params_commands import params_app
 from ricenet.cli.phantom import phantom
 from ricenet.cli.predict import OWN_OPTIONS, predict, predict_cohort
+from ricenet.cli.project import init, upgrade
 from ricenet.cli.promote import promote
 from ricenet.cli.send import send
 from ricenet.cli.serve import serve
@@ -37,7 +38,9 @@ app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 app.add_typer(tracking_app, name="tracking")
-for command in (check, compare, doctor, explain, phantom, predict_cohort, promote, send, serve, status, ui):
+for command in (
+    check, compare, doctor, explain, init, phantom, predict_cohort, promote, send, serve, status, ui, upgrade,
+):  # fmt: skip
     app.command()(command)
 app.command("open")(open_page)
 app.command(context_settings=OWN_OPTIONS)(predict)

@@ -32,9 +32,12 @@ def phantom(
     from ricenet.phantom.dicom.export import write_dicom_phantom
     from ricenet.phantom.mechanism import mechanism_named
     from ricenet.phantom.write_cohort import with_rice_share, write_phantom
+    from ricenet.project.installed_code import require_recorded_code
 
     log_to_stderr()
     with mendable_errors():
+        # in a project this is a stage too
+        require_recorded_code(Path())
         params = read_params(file)
         settings = params.phantom
         count = settings.subjects if subjects is None else subjects

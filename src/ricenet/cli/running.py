@@ -12,6 +12,7 @@ from types import TracebackType
 
 import typer
 
+from ricenet.project.installed_code import require_recorded_code
 from ricenet.runtime.errors import RicenetError
 from ricenet.runtime.files import locked
 from ricenet.runtime.full_disk import MAKE_ROOM, NO_ROOM, no_room_found
@@ -122,6 +123,7 @@ def run_stage(main: Callable[[], None]) -> None:
             locked(STORE / STAGE_LOCK, shared=True),
             timed(stage),
         ):
+            require_recorded_code(Path())
             close_folders(Path())
             _clear_left_behind()
             main()

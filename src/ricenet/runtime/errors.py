@@ -68,6 +68,10 @@ class RegistryError(RicenetError):
     """A registered model, version or alias is missing or does not fit the data at hand."""
 
 
+class ProjectError(RicenetError):
+    """A project cannot be made, or is not at the version that is installed."""
+
+
 class ServerError(RicenetError):
     """The project's MLflow server cannot be started, backed up or restored."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+CODE = ("src", "stages", ".ricenet")
+"""Where code lies: the repository's in src; of `ricenet init` a project's stages, digests of the library."""
+
 
 def head_commit(project: Path) -> str | None:
     """The commit that is checked out in the project's folder; None without git or a commit."""

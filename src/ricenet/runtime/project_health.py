@@ -11,7 +11,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from ricenet.runtime.files import locked, read_json
-from ricenet.runtime.git import has_changes, head_commit
+from ricenet.runtime.git import CODE, has_changes, head_commit
 from ricenet.runtime.last_failure import LAST_FAILURE, LastFailure
 from ricenet.runtime.probe import Answer, place_text, sizes_text
 from ricenet.runtime.store import CONTENTS, STAGE_LOCK, STORE
@@ -41,8 +41,8 @@ def commit(project: Path) -> Answer:
     head = head_commit(project)
     if head is None:
         return Answer("no git repository here", "absent")
-    changed = has_changes(project, "src", "params.yaml", "dvc.yaml")
-    return Answer(head[:12] + (", with changes in src, params.yaml or dvc.yaml" if changed else ""))
+    changed = has_changes(project, *CODE, "params.yaml", "dvc.yaml")
+    return Answer(head[:12] + (", with changes in code, params.yaml or dvc.yaml" if changed else ""))
 
 
 def disk(project: Path) -> Answer:

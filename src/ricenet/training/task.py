@@ -14,7 +14,7 @@ from ricenet.config.network_params import NetworkParams
 from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.runtime.files import content_digest, read_json
 from ricenet.runtime.formats import KEY, TRAINED
-from ricenet.runtime.git import has_changes, head_commit
+from ricenet.runtime.git import CODE, has_changes, head_commit
 from ricenet.runtime.store import CONTENTS, is_sealed
 from ricenet.training.history import FoldIdentity
 from ricenet.training.variables import SubjectVariables, VariableEncoder
@@ -41,7 +41,7 @@ _WITHOUT_INFLUENCE = {"recipe", "checkpoint_every_epochs", "checkpoint_pause_s",
 
 @dataclass(frozen=True)
 class CodeState:
-    """The code that trains. uncommitted_changes: whether src or params.yaml differ from the commit."""
+    """The code that trains. uncommitted_changes: whether code or params.yaml differ from the commit."""
 
     commit: str | None
     uncommitted_changes: bool
@@ -50,7 +50,7 @@ class CodeState:
 @cache
 def code_state(project: Path) -> CodeState:
     """The code of a project's folder, as it was when this process first asked."""
-    return CodeState(head_commit(project), has_changes(project, "src", "params.yaml"))
+    return CodeState(head_commit(project), has_changes(project, *CODE, "params.yaml"))
 
 
 @dataclass(frozen=True)
