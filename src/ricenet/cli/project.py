@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 
 def init(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The project's new folder, in the current one.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new folder, in the current one.")],
 ) -> None:
-    """Make a project: pipeline, settings, git and DVC, with the synthetic demo cohort (docs/own-project.md)."""
+    """Make a project: pipeline, settings, git and DVC, with the demo cohort (docs/own-project.md)."""
     from ricenet import __version__
     from ricenet.project.create import create_project
 
