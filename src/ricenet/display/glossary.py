@@ -1,7 +1,7 @@
 """What the pages' terms mean, and the buttons that open a meaning where its term stands.
 
-A meaning is a popover of HTML: no script opens it, so it works offline, by keyboard (Tab, Enter, Escape), in a
-sandboxed frame and under a content security policy. On paper the meanings are a list at the end.
+A meaning is a popover of HTML: no script opens it, so it works offline, by keyboard (Tab, Enter, Escape), in
+a sandboxed frame and under a content security policy. On paper the meanings are a list at the end.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ TERMS: dict[str, Term] = {
     "rice": Term(
         "RICE",
         "RICE",
-        "Radiation-induced contrast enhancement: a lesion that takes up contrast because radiotherapy damaged the "
-        "tissue, not because tumour grows. It is the positive label here.",
+        "Radiation-induced contrast enhancement: a lesion that takes up contrast because radiotherapy "
+        "damaged the tissue, not because tumour grows. It is the positive label here.",
     ),
     "p-rice": Term(
         "p_rice",
         "p_rice",
-        "The probability of RICE that a network gives, from 0 (recurrence) to 1 (RICE). Raw, it only ranks cases; "
-        "calibrated, 0.8 means RICE in about four of five.",
+        "The probability of RICE that a network gives, from 0 (recurrence) to 1 (RICE). Raw, it only "
+        "ranks cases; calibrated, 0.8 means RICE in about four of five.",
     ),
     "macro-f1": Term(
         "macro-F1",
         "[Mm]acro-F1",
-        "The mean of two F1 scores, one for each label; F1 is the harmonic mean of how many of the named are right "
-        "and how many of the right are named. 1: every answer is right. Unlike accuracy it is no better for "
-        "always naming the commoner label.",
+        "The mean of two F1 scores, one for each label; F1 is the harmonic mean of precision (the share "
+        "of those named that are right) and recall (the share of those with the label that are named). "
+        "1: every answer is right. Unlike accuracy it is no better for always naming the commoner label.",
     ),
     "auc": Term(
         "AUC",
         "AUC",
-        "Area under the ROC curve: how often, of one subject with RICE and one with recurrence, the one with RICE "
-        "has the higher p_rice. 0.5: by chance, 1: always. It depends on no threshold.",
+        "Area under the ROC curve: how often, of one subject with RICE and one with recurrence, the one "
+        "with RICE has the higher p_rice. 0.5: by chance, 1: always. It depends on no threshold.",
     ),
     "interval": Term(
         "confidence interval",
         "(?:(?:95 % |[Cc]onfidence )[Ii]ntervals?)",
-        "A range that would hold the true value in 95 of 100 repetitions with other subjects of the same kind. It "
-        "covers the choice of subjects, not faults of the data, nor another hospital.",
+        "A range that would hold the true value in 95 of 100 repetitions with other subjects of the same "
+        "kind. It covers the choice of subjects, not faults of the data, nor another hospital.",
     ),
     "chance": Term(
         "chance level",
@@ -63,7 +63,9 @@ TERMS: dict[str, Term] = {
         "Of the subjects with RICE, the share that is called RICE.",
     ),
     "specificity": Term(
-        "specificity", "[Ss]pecificity", "Of the subjects with recurrence, the share that is called recurrence."
+        "specificity",
+        "[Ss]pecificity",
+        "Of the subjects with recurrence, the share that is called recurrence.",
     ),
     "balanced-accuracy": Term(
         "balanced accuracy", "[Bb]alanced accuracy", "The mean of sensitivity and specificity; 0.5 by chance."
@@ -71,14 +73,14 @@ TERMS: dict[str, Term] = {
     "brier": Term(
         "Brier score",
         "Brier score",
-        "The mean squared distance of p_rice from 1 (RICE) or 0 (recurrence). 0 is perfect, 0.25 is always saying "
-        "one half.",
+        "The mean squared distance of p_rice from 1 (RICE) or 0 (recurrence). 0 is perfect, 0.25 is "
+        "always saying one half.",
     ),
     "log-loss": Term(
         "log-loss",
         "[Ll]og-loss",
-        "The mean of the negative logarithm of the probability given to the true label, in nats. Sure and wrong "
-        "answers cost most; always saying one half costs 0.69.",
+        "The mean of the negative logarithm of the probability given to the true label, in nats. Sure and"
+        " wrong answers cost most; always saying one half costs 0.69.",
     ),
     "calibration": Term(
         "calibration",
@@ -89,68 +91,69 @@ TERMS: dict[str, Term] = {
     "temperature": Term(
         "temperature",
         "[Tt]emperature(?: scaling)?",
-        "One number that makes all probabilities less sure (above 1) or surer (below 1): their logits are divided "
-        "by it. At 2, 0.90 becomes 0.75; at 20 everything lies near 0.5, so nothing was left to trust.",
+        "One number that makes all probabilities less sure (above 1) or surer (below 1): their logits are"
+        " divided by it. At 2, 0.90 becomes 0.75; at 20 everything lies near 0.5, so nothing was left to "
+        "trust.",
     ),
     "platt": Term(
         "Platt scaling",
         "Platt(?: scaling)?",
-        "Recalibration by two numbers, a slope and an intercept of the logits. Slope 0: every case gets the share "
-        "of RICE.",
+        "Recalibration by two numbers, a slope and an intercept of the logits. Slope 0: every case gets "
+        "the share of RICE.",
     ),
     "out-of-fold": Term(
         "out-of-fold",
         "[Oo]ut-of-fold|[Hh]eld[ -]out",
-        "Predicted by a network that did not train on the subject: in a cross-validation each subject is held out "
-        "once.",
+        "Predicted by a network that did not train on the subject: in a cross-validation each subject is "
+        "held out once.",
     ),
     "cross-validation": Term(
         "cross-validation",
         "[Cc]ross-validation|[Cc]ross-validated",
-        "The subjects are divided into folds. Each fold is predicted by a network that was trained on the others, "
-        "so that every subject is predicted once by a network that does not know it.",
+        "The subjects are divided into folds. Each fold is predicted by a network that was trained on the"
+        " others, so that every subject is predicted once by a network that does not know it.",
     ),
     "test-set": Term(
         "test set",
         "(?:independent )?[Tt]est set",
-        "Subjects set aside from the start. Nothing is chosen by them; each evaluation is counted, since a number "
-        "that was looked at often means less.",
+        "Subjects set aside from the start. Nothing is chosen by them; each evaluation is counted, since "
+        "a number that was looked at often means less.",
     ),
     "guard": Term(
         "guard",
         "[Gg]uards?",
-        "A check for leakage: the same image or subject on both sides of a division, a label that can be read from "
-        "file properties, normalisation by other subjects. A failed guard stops the training.",
+        "A check for leakage: the same image or subject on both sides of a division, a label that can be "
+        "read from file properties, normalisation by other subjects. A failed guard stops the training.",
     ),
     "gate": Term(
         "gate",
         "gate",
-        "The conditions before a model is promoted or votes on the test set: no failed guard, better than chance, "
-        "not worse than the present champion. Whoever passes it by force is named.",
+        "The conditions before a model is promoted or votes on the test set: no failed guard, better than"
+        " chance, not worse than the present champion. Whoever passes it by force is named.",
     ),
     "baseline": Term(
         "baseline",
         "[Bb]aselines?|table of scalars",
-        "A logistic regression on a few plain numbers, such as mean dose or age, in the same folds. If it does as "
-        "well as the network, no image was needed.",
+        "A logistic regression on a few plain numbers, such as mean dose or age, in the same folds. If it"
+        " does as well as the network, no image was needed.",
     ),
     "shapley": Term(
         "Shapley value",
         "Shapley values?",
-        "What one volume adds to a score, averaged over all orders in which volumes could be added. The values sum "
-        "to the score of all volumes less that of none.",
+        "What one volume adds to a score, averaged over all orders in which volumes could be added. The "
+        "values sum to the score of all volumes less that of none.",
     ),
     "occlusion": Term(
         "occlusion map",
         "[Oo]cclusion(?: maps?)?",
-        "A small cube of the input is hidden at one place after the other; the map shows by how much p_rice changes. "
-        "It tells what the network reacts to, not what causes the enhancement.",
+        "A small cube of the input is hidden at one place after the other; the map shows by how much "
+        "p_rice changes. It tells what the network reacts to, not what causes the enhancement.",
     ),
     "three-way": Term(
         "three-way vote",
         "[Tt]hree-way vote|indeterminate",
-        "RICE, recurrence or indeterminate: a case whose calibrated probability is not sure enough gets no answer. "
-        "The threshold is set for an allowed share of wrong answers.",
+        "RICE, recurrence or indeterminate: a case whose calibrated probability is not sure enough gets "
+        "no answer. The threshold is set for an allowed share of wrong answers.",
     ),
     "flip-rate": Term(
         "flip rate", "[Ff]lip rate", "The share of subjects whose answer changes when the input is perturbed."
@@ -158,8 +161,8 @@ TERMS: dict[str, Term] = {
     "holm": Term(
         "Holm's method",
         "Holm's method",
-        "Raises p-values because several questions are asked at once, so that one false finding among all stays as "
-        "rare as with one question.",
+        "Raises p-values because several questions are asked at once, so that one false finding among all"
+        " stays as rare as with one question.",
     ),
     "isodose": Term(
         "isodose line",
@@ -179,15 +182,15 @@ TERMS: dict[str, Term] = {
     "similarity": Term(
         "similarity",
         "[Ss]imilarity",
-        "Normalised mutual information of two registered scans: how well one predicts the other. Higher is better; "
-        "it depends on the scanners and contrasts.",
+        "Normalised mutual information of two registered scans: how well one predicts the other. Higher "
+        "is better; it depends on the scanners and contrasts.",
     ),
     "digest": Term(
         "digest",
         "[Dd]igest",
         "A fingerprint of content (SHA-256): equal digests mean equal bytes.",
     ),
-}  # fmt: skip
+}
 """By the name that is part of an anchor."""
 
 PLACE = "<!-- meanings -->"

@@ -161,8 +161,10 @@ def _on_grid(mask: Volume, grid: Grid) -> Image:
 
 
 def scanned_anatomy(raw: RawSubject, preprocessed: Path, label: str) -> Anatomy:
-    """A subject's volumes as they were scanned, not as the network sees them: on a grid around the brain along
-    the axes of the reference MRI's world, as fine as that scan, but no finer than LEAST_SPACING_MM.
+    """A subject's volumes as they were scanned, not as the network sees them.
+
+    The grid lies around the brain along the axes of the reference MRI's world, as fine as that scan,
+    but no finer than LEAST_SPACING_MM.
 
     preprocessed: the subject's folder there. MRI in scanner units, the dose in Gy of the course as given.
     Raises ResultError: a file of preprocessing is missing. ScanError: a scan cannot be read.
@@ -197,7 +199,7 @@ def scanned_anatomy(raw: RawSubject, preprocessed: Path, label: str) -> Anatomy:
 
 
 class Drawn(NamedTuple):
-    """The picture of a slice, for a colour bar, and the lines that lie on it: what each is, and its colour."""
+    """The picture of a slice, for a colour bar, and the lines on it: what each is, and its colour."""
 
     picture: AxesImage
     lines: Mapping[str, str]
@@ -222,7 +224,7 @@ def draw_volume(
 
 
 def legend_below(figure: Figure, drawn: Sequence[Drawn], mark: Mapping[str, Any] | None) -> None:
-    """What marks and lines mean, of those that the slices show. mark: the look of one more, with its label."""
+    """What marks and lines mean that the slices show. mark: the look of one more, with its label."""
     from matplotlib.lines import Line2D
 
     shown = {title: colour for of_slice in drawn for title, colour in of_slice.lines.items()}
@@ -252,7 +254,7 @@ def volumes_figure(anatomy: Anatomy) -> Figure:
     drawn = list[Drawn]()
     with style():
         high_by_wide = anatomy.grid.shape[1] / anatomy.grid.shape[0]
-        size = (3.0 * len(anatomy.volumes) + 0.6, 2.9 * high_by_wide + 1.15)
+        size = (2.3 * len(anatomy.volumes) + 0.6, 2.25 * high_by_wide + 1.15)
         figure = Figure(figsize=size, layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(anatomy.volumes), squeeze=False)[0]
         for axes, spec in zip(panels, anatomy.volumes, strict=True):

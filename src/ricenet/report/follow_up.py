@@ -29,8 +29,9 @@ class FollowUp:
 
 @dataclass(frozen=True)
 class FollowUps:
-    """wrong: the surest first. unsure: right or wrong, whom the three-way vote gives no answer; the least sure
-    first. n: of all that are predicted.
+    """wrong: the surest first. unsure: whom the three-way vote gives no answer, the least sure first.
+
+    n: of all that are predicted.
     """
 
     wrong: tuple[FollowUp, ...]

@@ -101,7 +101,8 @@ class Results:
     truth_known: the cohort holds its maker's ground truth. checked_out: how many of the excluded subjects,
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
-    maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one. tuned: the settings of each fold, of sets that were searched for.
+    maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
+    tuned: the settings of each fold, of sets that were searched for.
     """
 
     cohort: CheckedCohort

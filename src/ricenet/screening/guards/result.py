@@ -77,7 +77,7 @@ def counted(guards: Sequence[GuardResult]) -> str:
 
 
 def guards_verdict(guards: Sequence[GuardResult]) -> str:
-    """As `counted`, before training and on the trained folds apart: so that the stage's log and the page agree."""
+    """As `counted`, before training and on the trained folds apart: alike in the log and on the page."""
     parts = {
         "before training": [guard for guard in guards if guard.name not in OF_TRAINED_FOLDS],
         "on the trained folds": [guard for guard in guards if guard.name in OF_TRAINED_FOLDS],

@@ -59,8 +59,8 @@ def gallery_page(
 ) -> str:
     """The page as HTML text; those without a page apart.
 
-    tiles: in this order. failed: why there is no page, by subject. labels: of subjects, where known. title: of the modality set.
-    synthetic: made by the phantom. pages: further ones, their address by title.
+    tiles: in this order. failed: why there is no page, by subject. labels: of subjects, where known.
+    title: of the modality set. synthetic: made by the phantom. pages: further ones, their address by title.
     """
     shown = {tile.explanation.label for tile in tiles}
     return render(
