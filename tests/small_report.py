@@ -170,7 +170,7 @@ PICTURES = (
 
 
 def page_of(project, buttons=False):
-    """The page with stand-ins for the figures, which take seconds to draw; buttons: those of its terms too."""
+    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too."""
     drawn = {name: project / f"{name}.svg" for name in PICTURES}
     for name, path in drawn.items():
         path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
