@@ -15,10 +15,10 @@ from small_report import (
     protocol,
     table_of,
     table_rows,
+    without_buttons,
     write_participants,
     write_project,
     write_vote,
-    without_buttons,
 )
 from small_results import (
     FOLDS,
