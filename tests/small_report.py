@@ -171,12 +171,18 @@ PICTURES = (
 )
 
 
-def page_of(project):
-    """The page with stand-ins for the figures, which take seconds to draw."""
+def page_of(project, buttons=False):
+    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too."""
     drawn = {name: project / f"{name}.svg" for name in PICTURES}
     for name, path in drawn.items():
         path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
-    return report_page(read_results(project, seed=7), drawn, protocol())
+    page = report_page(read_results(project, seed=7), drawn, protocol())
+    return page if buttons else without_buttons(page)
+
+
+def without_buttons(html):
+    """A page without the buttons that open the meaning of a term, their text kept."""
+    return re.sub(r'<button type="button" class="term"[^>]*>(.*?)</button>', r"\1", html)
 
 
 def table_of(html, caption):

@@ -41,7 +41,7 @@ from ricenet.evaluation.occlusion.page.embedded_volume import (
     embedded_anatomy,
     embedded_map,
 )
-from ricenet.evaluation.occlusion.page.gallery import SIDE_PIXELS, Tile, gallery_page, thumbnail
+from ricenet.evaluation.occlusion.page.gallery import SIDE_PIXELS, Tile, gallery_page, in_order, thumbnail
 from ricenet.preprocessing.dose_volumes import StructureDose
 from ricenet.runtime.errors import ResultError
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -363,7 +363,7 @@ def tile(subject: str, p_rice: float, label: str = "rice") -> Tile:
 
 def gallery(*tiles: Tile, failed: dict[str, str] | None = None, **changes: Any) -> str:
     values: dict[str, Any] = {"labels": {"sub-009": "rice"}, "title": "post-op + dose", "synthetic": False}
-    return gallery_page(tiles, failed or {}, **(values | changes))
+    return gallery_page(in_order(tiles), failed or {}, **(values | changes))
 
 
 def test_the_gallery_is_sorted_by_p_rice_and_marks_the_wrong() -> None:

@@ -12,7 +12,8 @@ from ricenet.report.checklists import AUTHORS, checklists
 from ricenet.report.model_card import SINGLE_NETWORKS, model_card_sections
 from ricenet.report.page import estimate_text
 from ricenet.report.perturbation_table import perturbation_rows
-from ricenet.report.sentences import SECTIONS, abstention_sentence, guards_verdict
+from ricenet.report.sentences import SECTIONS, abstention_sentence
+from ricenet.screening.guards.result import guards_verdict
 from ricenet.tracking.promotion import FORCED_PAST, REASON
 
 PROJECT = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def test_every_file_that_a_checklist_names_exists():
 
 
 def test_guards_are_counted_with_the_worst_first():
-    assert guards_verdict(evidence("x").guards) == "1 warning, 1 passed"
+    assert guards_verdict(evidence("x").guards) == "before training 1 of 2 passed, 1 warning"
 
 
 def test_a_vote_that_answers_nobody_is_said():
@@ -74,7 +75,7 @@ def test_the_model_card_tells_use_scores_verdict_and_limits():
     for text in (
         "Research only; not a medical device", "synthetic phantoms", "8 subjects in cross-validation",
         "abababababab", "| macro-F1 | 0.75 (0.45 to 0.95) |", VERDICT,
-        "Calibration of new cases: temperature 0.50.",
+        "Calibration of new cases: temperature 0.50: 0.10 becomes 0.01, 0.90 becomes 0.99.",
         "an answer from a confidence of 0.80", "noise on the MRI, 0.1 SD, a share of 0.12",
         "- label leakage: warning", "no outside cohort was tested",
         "The chance level of the macro-F1 is 0.50; always naming the commoner label gives 0.33",

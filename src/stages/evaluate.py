@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
+from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.display.drawing import save_figure
-from ricenet.evaluation.anatomy_figure import read_anatomy, subject_to_show, volumes_figure
+from ricenet.evaluation.anatomy_figure import scanned_anatomy, subject_to_show, volumes_figure
 from ricenet.evaluation.figures import (
     confusion_figure,
     curves_table,
@@ -52,8 +53,8 @@ def main() -> None:
     write_text(OUTPUT / "curves.csv", curves_table(histories))
 
     subject = subject_to_show(splits)
-    cohort, label = Path(params.cohort.root), splits.labels[subject]
-    anatomy = read_anatomy(WORK / "preprocessed", cohort, subject, label, volumes)
+    raw = RawSubject(Path(params.cohort.root), subject, volumes)
+    anatomy = scanned_anatomy(raw, WORK / "preprocessed" / subject, splits.labels[subject])
     for stem, figure in {
         "macro_f1": macro_f1_figure(metrics, {}, volumes),
         "confusion": confusion_figure({name: m.confusion for name, m in metrics.items()}, volumes),

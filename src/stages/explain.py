@@ -9,6 +9,7 @@ from ricenet.config.params import read_params
 from ricenet.evaluation.occlusion.explain_cohort import write_gallery
 from ricenet.evaluation.occlusion.explainer import Explainer
 from ricenet.evaluation.occlusion.kept_explanations import kept_explanations
+from ricenet.evaluation.occlusion.page.ways import IN_PROJECT
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import STORE, Store
 
@@ -23,7 +24,7 @@ def main() -> None:
         for name, keys in kept.items():
             for subject, key in keys.items():
                 store.lay_out(key, folder / name / subject)
-            write_gallery(explainers[name], subjects[name], {}, folder / name)
+            write_gallery(explainers[name], subjects[name], {}, folder / name, IN_PROJECT)
         write_json(folder / "subjects.json", subjects)
 
 

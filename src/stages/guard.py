@@ -9,7 +9,7 @@ from ricenet.cli import run_stage
 from ricenet.cohort.checked import read_usable_cohort
 from ricenet.config.params import read_params
 from ricenet.runtime.store import STORE
-from ricenet.screening.guards.result import write_guards
+from ricenet.screening.guards.result import guards_verdict, write_guards
 from ricenet.screening.guards.run_guards import guards_of_cohort
 
 logger = logging.getLogger("ricenet.stages.guard")
@@ -31,8 +31,7 @@ def main() -> None:
         if result.outcome == "warning":
             logger.warning("guard %s", result)
     write_guards(results, params.guards.tolerated)
-    passed = sum(result.outcome == "passed" for result in results)
-    logger.info("guards before training: %d of %d passed; see work/guards/guards.json", passed, len(results))
+    logger.info("guards %s; see work/guards/guards.json", guards_verdict(results))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def explain(
     from ricenet.evaluation.occlusion.explain_cohort import explain_subjects
     from ricenet.evaluation.occlusion.explainer import Explainer
     from ricenet.evaluation.occlusion.page.gallery import PAGE
+    from ricenet.evaluation.occlusion.page.ways import ProjectPages
 
     if bool(subjects) == cohort:
         raise typer.BadParameter("name subjects, or give --cohort for all: one of the two")
@@ -58,7 +59,8 @@ def explain(
         chosen = list(dict.fromkeys(subjects or explainer.subjects(None)))
         voted = _has_voted(name, explainer.ensemble.digest)
         explainer.require_explainable(chosen, voted)
-        explain_subjects(explainer, chosen, output / name)
+        pages = ProjectPages.seen_from(output / name, Path("work"))
+        explain_subjects(explainer, chosen, output / name, pages)
     logger.info("%s: %d subject(s)", output / name / PAGE, len(chosen))
 
 

@@ -30,7 +30,9 @@ VALIDATION_COLOUR, TEST_COLOUR, TRAINING_COLOUR = "#0072B2", "#E69F00", "#595959
 """From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
 
 ISODOSE_COLOURS: Mapping[float, str] = {20.0: "#35b779", 40.0: "#7ad98a", 50.0: "#b9f2a1", 60.0: "#f0ffd0"}
-"""Isodose lines wherever a dose is shown: Gy and colour."""
+"""Isodose lines wherever a dose is shown, in every figure and page: Gy and colour."""
+LINES_GROUND = "#22262b"
+"""Behind a line in a legend: they are made to be seen on dark slices."""
 OUTLINE_COLOURS: Mapping[str, str] = {"brain": "#c9ced3", "cavity": "#b6a2ff", "lesion": "#ff5cdb"}
 """Of masks, by name; none of them is a colour of occlusion maps."""
 
@@ -120,8 +122,8 @@ def show_slice(
 
 def draw_lines(
     axes: Axes, in_slice: NDArray[Any], colours: Mapping[float, str], grid: Grid, plane: Plane, width: float
-) -> None:
-    """Contour lines of a slice (rows, columns) at the levels that it crosses, where `show_slice` draws it."""
+) -> list[float]:
+    """Contour lines of a slice (rows, columns) where `show_slice` draws it; returns the levels it crosses."""
     levels = [level for level in colours if in_slice.min() < level < in_slice.max()]
     if levels:
         # with an origin, values belong to the middles of pixels; without one, to the extent's edges
@@ -129,6 +131,7 @@ def draw_lines(
             in_slice, levels, origin="lower", extent=extent_mm(grid, plane),
             colors=[colours[level] for level in levels], linewidths=width,
         )  # fmt: skip
+    return levels
 
 
 def reached_isodoses(dose_gy: NDArray[np.floating]) -> dict[float, str]:

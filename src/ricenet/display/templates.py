@@ -8,6 +8,8 @@ from hashlib import sha256
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from ricenet.display.glossary import with_meanings
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -16,20 +18,26 @@ def render(
     package: str,
     template: str,
     style: str,
-    filters: Mapping[str, Callable[..., str]] | None = None,
+    filters: Mapping[str, Callable[..., object]] | None = None,
     **values: object,
 ) -> str:
     """A page as HTML text. template, style: files in a package's folder `templates`; the style is `css`.
 
-    filters: of this page, by name.
+    filters: of this page, by name. Terms get their meanings where the template has the glossary's PLACE.
     """
     templates = page_templates(package)
     if filters:
         # an overlay compiles every template anew, which takes longer than most pages
         templates = templates.overlay()
         templates.filters = {**templates.filters, **filters}
-    page: str = templates.get_template(template).render(css=template_text(package, style), **values)
-    return page
+    page: str = templates.get_template(template).render(css=style_text(package, style), **values)
+    return with_meanings(page)
+
+
+@functools.cache
+def style_text(package: str, name: str) -> str:
+    """A page's style, with that of the terms whose meaning opens."""
+    return template_text(package, name) + template_text("ricenet.display", "terms.css")
 
 
 @functools.cache

@@ -8,12 +8,14 @@ from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, style
 from ricenet.evaluation.evidence.record import Baseline, Evidence
 from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.intervals import Estimate
-from ricenet.report.interval_plots import GRID_COLOUR, RULE_COLOUR, WIDTH_INCHES, point
+from ricenet.report.interval_plots import GRID_COLOUR, RULE_COLOUR, point
 from ricenet.report.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_NARROW_INCHES = 4.6
+"""Of the picture: as wide as a phone, where figures of other widths are scrolled."""
 FEW_SUBJECTS = 50
 """Of a test set; with fewer, an interval of the macro-F1 is a quarter wide or more."""
 
@@ -35,24 +37,23 @@ def in_short_figure(results: Results) -> Figure:
 
     rows = _rows(results)
     with style():
-        figure = Figure(figsize=(WIDTH_INCHES, 0.9 + 0.42 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(_NARROW_INCHES, 0.8 + 0.55 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for at, (_, estimate, colour) in enumerate(rows):
-            point(axes, estimate, at, color=colour)
-            axes.annotate(
-                f"{estimate.value:.2f}", (estimate.value, at), (0, 5), textcoords="offset points",
-                ha="center", va="bottom", fontsize=8.5,
-            )  # fmt: skip
+        for at, (title, estimate, colour) in enumerate(rows):
+            point(axes, estimate, at + 0.1, color=colour)
+            # over its row: a phone is too narrow for titles beside the axis
+            axes.text(0, at - 0.22, f"{title}: {estimate.value:.2f}", ha="left", va="center", fontsize=8.5)
         chance = results.evidence.chance_macro_f1
         axes.axvline(chance, color=RULE_COLOUR, linestyle=(0, (2, 3)), linewidth=1)
         axes.annotate(
-            f"guessing {chance:.2f}", (chance, -0.5), (4, 0), textcoords="offset points", fontsize=8.5,
-            va="bottom",
+            f"guessing: {chance:.2f}", (chance, len(rows) - 0.5), (4, 2), textcoords="offset points",
+            fontsize=8.5, va="bottom",
         )  # fmt: skip
-        axes.set_yticks(range(len(rows)), [title for title, _, _ in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.6)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(len(rows) - 0.4, -0.5)
         axes.set_xlim(0, 1.01)
-        axes.set_xlabel("macro-F1 (1: every answer right), with the 95 % interval by subject")
+        axes.set_xlabel("macro-F1 (1: every answer right), with its 95 % interval")
         axes.grid(axis="x", color=GRID_COLOUR, linewidth=0.6)
         axes.set_axisbelow(True)
     return figure

@@ -6,6 +6,7 @@ Nothing is loaded from elsewhere, so that it shows offline, in a sandboxed frame
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
+from ricenet.report.follow_up import case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
 from ricenet.report.methods import REFERENCES, methods_paragraphs
 from ricenet.report.model_card import SINGLE_NETWORKS
@@ -25,11 +27,12 @@ from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
-from ricenet.report.sentences import SECTIONS, gate_text, guards_verdict, summary_sentences
+from ricenet.report.sentences import SECTIONS, gate_text, summary_sentences
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import write_bytes, write_text
 from ricenet.runtime.stage_times import shown
 from ricenet.runtime.tables import require
+from ricenet.screening.guards.result import guards_verdict
 
 FIGURES = "figures"
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -62,7 +65,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
     earlier = {
         stem: require(results.figures / f"{stem}.png", "evaluate") for stem in ("volumes", "learning_curves")
     }
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., object]] = {
         "set_title": results.volumes.set_title,
         "seconds": shown,
         "picture": _data_uri,
@@ -72,6 +75,8 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
         "evaluations_text": evaluations_text,
         "gate_text": gate_text,
         "calibrated_text": results.calibrated_text,
+        "case_pages": functools.partial(case_pages, results),
+        "quality_page": functools.partial(quality_page, results),
     }
     figures = {**earlier, **drawn}
     values = _derived(results, protocol)
@@ -102,6 +107,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "table": cohort_table(results.cohort, results.splits, results.participants, results.measures),
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
+        "follow_ups": follow_ups(results),
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),
         "methods": methods_paragraphs(results, protocol),

@@ -149,7 +149,7 @@ def roc_figure(results: Results) -> Figure:
 
     def draw(axes: Axes, name: str) -> None:
         square(axes, "chance")
-        false_alarms, sensitivity, _ = roc_curve(*results.out_of_fold[name], drop_intermediate=False)
+        false_alarms, sensitivity, _ = roc_curve(*results.out_of_fold[name][:2], drop_intermediate=False)
         axes.plot(false_alarms, sensitivity, color=VALIDATION_COLOUR, linewidth=1.6, label="out-of-fold")
         auc = results.evidence.sets[name].auc.text()
         axes.text(0.97, 0.05, f"AUC {auc}", ha="right", va="bottom", fontsize=7.5)

@@ -35,10 +35,11 @@ GALLERY = "index.html"
 
 
 class Scored(NamedTuple):
-    """Of every subject outside the test set: whether it has RICE, and its p_rice."""
+    """Of every subject outside the test set: whether it has RICE, its p_rice, and who it is."""
 
     is_rice: tuple[bool, ...]
     p_rice: tuple[float, ...]
+    subjects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class Results:
     truth_known: the cohort holds its maker's ground truth. checked_out: how many of the excluded subjects,
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
-    maps. tuned: the settings of each fold, of sets that were searched for.
+    maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
+    tuned: the settings of each fold, of sets that were searched for.
     """
 
     cohort: CheckedCohort
@@ -119,6 +121,8 @@ class Results:
     robustness: Robustness
     explanations: tuple[ExplainedSubject, ...]
     galleries: tuple[str, ...]
+    case_pages: Mapping[str, frozenset[str]]
+    quality_pages: frozenset[str]
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
@@ -209,6 +213,11 @@ def read_results(project: Path, seed: int) -> Results:
         robustness=read_robustness(project / ROBUSTNESS_FILE),
         explanations=_explanations(explain, volumes),
         galleries=tuple(volumes.in_order({path.parent.name for path in explain.glob(f"*/{GALLERY}")})),
+        case_pages={
+            name: frozenset(path.parent.name for path in explain.glob(f"{name}/*/{GALLERY}"))
+            for name in volumes.in_order({path.name for path in explain.iterdir() if path.is_dir()})
+        },
+        quality_pages=frozenset(path.stem for path in (work / "quality").glob("*.html")) - {"index"},
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
@@ -270,6 +279,7 @@ def _out_of_fold(path: Path, volumes: Volumes) -> dict[str, Scored]:
         name: Scored(
             tuple(row["label"] == "rice" for row in by_set[name]),
             tuple(float(row["p_rice"]) for row in by_set[name]),
+            tuple(row["participant_id"] for row in by_set[name]),
         )
         for name in volumes.in_order(by_set)
     }

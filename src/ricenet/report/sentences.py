@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.report.results import PromotedVote, Results, evaluations_text
-from ricenet.screening.guards.result import GuardResult, Outcome
+from ricenet.screening.guards.result import GuardResult, guards_verdict
 
 SECTIONS = {
     "summary": "Summary",
@@ -24,13 +22,13 @@ SECTIONS = {
     "robustness": "Robustness",
     "test": "Test set",
     "occlusion": "Occlusion",
+    "subjects": "Subjects to look at",
     "methods": "Methods",
     "checklists": "Checklists",
     "protocol": "Protocol",
 }
 """Titles of the page's sections by anchor, in order."""
 
-_OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "passed", "not applicable")
 _GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
 
 
@@ -48,12 +46,6 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
         ("test", results.no_vote),
     ]
     return [(anchor, sentence) for anchor, sentence in sentences if sentence]
-
-
-def guards_verdict(guards: tuple[GuardResult, ...]) -> str:
-    """How many guards found what, as "6 passed, 1 warning"."""
-    counts = Counter(guard.outcome for guard in guards)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _OUTCOMES if counts[outcome])
 
 
 def gate_text(gate: str) -> str:

@@ -6,7 +6,7 @@ import base64
 import functools
 import hashlib
 
-from ricenet.display.templates import render, template_text
+from ricenet.display.templates import render, style_text, template_text
 from ricenet.evaluation.occlusion.page.case_page import viewer_script
 
 PACKAGE = "ricenet.service"
@@ -21,7 +21,7 @@ def page_text() -> str:
 @functools.cache
 def page_policy() -> str:
     """The page's content security policy."""
-    script, style = template_text(PACKAGE, "page.js"), template_text(PACKAGE, "page.css")
+    script, style = template_text(PACKAGE, "page.js"), style_text(PACKAGE, "page.css")
     return (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -232,6 +232,28 @@ def threshold_for(p_rice: Probabilities, is_rice: Truth, target_error: float) ->
     return float(sure[enough[-1]]) if len(enough) else None
 
 
+def answered(
+    p_rice: Probabilities,
+    is_rice: Truth,
+    fold: NDArray[np.int64],
+    by_fold: Mapping[int, Recalibration],
+    target_error: float,
+) -> NDArray[np.bool_]:
+    """Which held-out subjects the three-way vote answers (N,), each by its fold's recalibration and by a
+    threshold from the other folds.
+    """
+    rescaled = _by_fold(p_rice, fold, by_fold)
+    agrees = (rescaled >= THRESHOLD) == (p_rice >= THRESHOLD)
+    found = np.zeros(len(fold), dtype=np.bool_)
+    for k, of_fold in by_fold.items():
+        others = fold != k
+        own_side = _on_given_side(recalibrated(p_rice[others], of_fold), p_rice[others])
+        threshold = threshold_for(own_side, is_rice[others], target_error)
+        if threshold is not None:
+            found |= ~others & agrees & (confidence(rescaled) >= threshold)
+    return found
+
+
 def abstention(
     p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], by: Recalibration, target_error: float
 ) -> Abstention:
@@ -242,21 +264,14 @@ def abstention(
     """
     by_fold = fold_recalibrations(p_rice, is_rice, fold)
     rescaled = _by_fold(p_rice, fold, by_fold)
-    agrees = (rescaled >= THRESHOLD) == (p_rice >= THRESHOLD)
-    answered = np.zeros(len(fold), dtype=np.bool_)
-    for k, of_fold in by_fold.items():
-        others = fold != k
-        own_side = _on_given_side(recalibrated(p_rice[others], of_fold), p_rice[others])
-        threshold = threshold_for(own_side, is_rice[others], target_error)
-        if threshold is not None:
-            answered |= ~others & agrees & (confidence(rescaled) >= threshold)
+    has_answer = answered(p_rice, is_rice, fold, by_fold, target_error)
     wrong = (p_rice >= THRESHOLD) != is_rice
     _, shares, errors = coverage_risk(_on_given_side(rescaled, p_rice), is_rice)
     return Abstention(
         target_error=target_error,
         threshold=threshold_for(_on_given_side(recalibrated(p_rice, by), p_rice), is_rice, target_error),
-        coverage=share_of(answered),
-        error=share_of(wrong[answered]) if answered.any() else None,
+        coverage=share_of(has_answer),
+        error=share_of(wrong[has_answer]) if has_answer.any() else None,
         curve=tuple((float(share), float(error)) for share, error in zip(shares, errors, strict=True)),
     )
 

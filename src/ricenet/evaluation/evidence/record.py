@@ -23,6 +23,9 @@ from ricenet.vocabulary import Volumes
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
 REPEATS_FILE = "repeats.json"
 
+_NEXT_TO_NOTHING = 0.2
+"""Between what 0.1 and 0.9 become: of the range of 0.8 a quarter."""
+
 
 class Comparison(Record):
     """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs.
@@ -130,8 +133,21 @@ class Recalibration(Record):
                 f"the share of RICE, {1 / (1 + math.exp(-self.intercept)):.2f}, for everyone (Platt, slope 0)"
             )
         if self.method == "temperature":
-            return f"temperature {1 / self.slope:.2f}"
-        return f"Platt, slope {self.slope:.2f}, intercept {self.intercept:+.2f}"
+            return f"temperature {1 / self.slope:.2f}: {self._examples}"
+        return f"Platt, slope {self.slope:.2f}, intercept {self.intercept:+.2f}: {self._examples}"
+
+    @property
+    def _examples(self) -> str:
+        """What becomes of two probabilities, so that nobody has to know what a temperature or a slope is."""
+        becomes = {
+            p: 1 / (1 + math.exp(-self.slope * math.log(p / (1 - p)) - self.intercept)) for p in (0.1, 0.9)
+        }
+        text = ", ".join(f"{p:.2f} becomes {recalibrated:.2f}" for p, recalibrated in becomes.items())
+        if becomes[0.9] - becomes[0.1] < _NEXT_TO_NOTHING:
+            text += (
+                "; next to nothing of them is left, since they hardly go with the labels of held-out subjects"
+            )
+        return text
 
     @property
     def sentence(self) -> str:

@@ -15,7 +15,8 @@ from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanat
 from ricenet.evaluation.occlusion.explainer import Explainer
 from ricenet.evaluation.occlusion.figure import occlusion_figure
 from ricenet.evaluation.occlusion.page.case_page import case_page, viewer_script
-from ricenet.evaluation.occlusion.page.gallery import PAGE, Tile, gallery_page, thumbnail
+from ricenet.evaluation.occlusion.page.gallery import PAGE, Tile, gallery_page, in_order, thumbnail
+from ricenet.evaluation.occlusion.page.ways import NO_FURTHER_PAGES, ProjectPages, write_ways
 from ricenet.evaluation.occlusion.sensitivity import Progress
 from ricenet.evaluation.occlusion.truth import RegionFound, cohort_truth, subject_truth, truth_markdown
 from ricenet.phantom.mechanism import Mechanism
@@ -32,9 +33,12 @@ SUMMARY, THUMBNAIL, TRUTH = "summary.json", "thumbnail.png", "truth.json"
 _PULSE_S = 30.0
 
 
-def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path) -> None:
+def explain_subjects(
+    explainer: Explainer, subjects: Sequence[str], folder: Path, pages: ProjectPages = NO_FURTHER_PAGES
+) -> None:
     """Write a folder a subject, and a gallery of those that succeeded, into a folder.
 
+    pages: others of the project, to which links lead.
     Of a synthetic cohort, whose cause is known, truth.json and truth.md say besides whether maps point at it.
     Raises ResultError: subjects that could not be explained, each with the reason; the others are written.
     """
@@ -49,7 +53,8 @@ def explain_subjects(explainer: Explainer, subjects: Sequence[str], folder: Path
             except RicenetError as error:
                 failed[subject] = str(error)
             advance()
-    write_gallery(explainer, [subject for subject in subjects if subject not in failed], failed, folder)
+    explained = [subject for subject in subjects if subject not in failed]
+    write_gallery(explainer, explained, failed, folder, pages)
     if failed:
         lines = "\n".join(f"  - {problem}" for problem in failed.values())
         raise ResultError(f"{len(failed)} of {len(subjects)} subjects could not be explained:\n{lines}")
@@ -71,19 +76,26 @@ def write_explanation(explainer: Explainer, subject: str, folder: Path) -> None:
 
 
 def write_gallery(
-    explainer: Explainer, subjects: Sequence[str], failed: Mapping[str, str], folder: Path
+    explainer: Explainer,
+    subjects: Sequence[str],
+    failed: Mapping[str, str],
+    folder: Path,
+    pages: ProjectPages = NO_FURTHER_PAGES,
 ) -> None:
-    """Write the page that lists subjects whose folders are there, and what holds over all of them.
+    """Write the page that lists subjects whose folders are there, the ways between all these pages, and what
+    holds over all of them.
 
-    failed: why there is no page, by subject.
+    failed: why there is no page, by subject. pages: others of the project, to which links lead.
     """
     modality_set = explainer.ensemble.modality_set
     title, labels = explainer.volumes.set_title(modality_set), explainer.splits.labels
-    tiles = [
+    tiles = in_order(
         Tile(Explanation.read(of_subject / SUMMARY, "explain"), (of_subject / THUMBNAIL).read_bytes())
         for of_subject in (folder / subject for subject in subjects)
-    ]
-    write_text(folder / PAGE, gallery_page(tiles, failed, labels, title, explainer.synthetic))
+    )
+    ways = pages.of_gallery()
+    write_text(folder / PAGE, gallery_page(tiles, failed, labels, title, explainer.synthetic, ways))
+    write_ways(folder, [tile.explanation.participant_id for tile in tiles], pages)
     paths = (folder / subject / TRUTH for subject in subjects)
     truths = [RegionFound(**row) for path in paths if path.is_file() for row in read_json(path)]
     if (mechanism := _mechanism(explainer)) is not None and truths:

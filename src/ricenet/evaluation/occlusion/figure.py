@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.display.drawing import MAP_COLOURS, PLANES, Plane, mark_sides, show_slice, slice_of, style
-from ricenet.evaluation.anatomy_figure import Anatomy, draw_volume, legend_below
+from ricenet.evaluation.anatomy_figure import Anatomy, Drawn, draw_volume, legend_below
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, strongest_voxel
 from ricenet.vocabulary import VolumeSpec
 
@@ -37,7 +37,7 @@ def occlusion_figure(case: Case, map_name: str = TOGETHER) -> Figure:
     change, anatomy = case.maps[map_name], case.anatomy
     strongest = strongest_voxel(change)
     limit = max(float(np.abs(change).max()), _LEAST_LIMIT)
-    box, rows = _shown_mm(anatomy), len(anatomy.volumes)
+    box, rows, drawn = _shown_mm(anatomy), len(anatomy.volumes), list[Drawn]()
     with style():
         room = (0.01, 0.005, 0.98, 0.985)
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01, rect=room)
@@ -45,7 +45,7 @@ def occlusion_figure(case: Case, map_name: str = TOGETHER) -> Figure:
         grid = figure.subplots(rows, 3, squeeze=False)
         for row, spec in zip(grid, anatomy.volumes, strict=True):
             for axes, plane, index in zip(row, PLANES, strongest, strict=True):
-                draw_volume(axes, anatomy, spec, plane, index)
+                drawn.append(draw_volume(axes, anatomy, spec, plane, index))
                 axes.set_facecolor("black")
                 strength = np.abs(slice_of(change, plane, index)) / limit
                 colours = {"cmap": MAP_COLOURS, "vmin": -limit, "vmax": limit, "interpolation": "bilinear"}
@@ -56,7 +56,7 @@ def occlusion_figure(case: Case, map_name: str = TOGETHER) -> Figure:
         for axes, plane in zip(grid[0], PLANES, strict=True):
             axes.set_title(plane)
         _colour_bar(figure, grid, limit)
-        legend_below(figure, anatomy, {"color": _CROSS_COLOUR, "linewidth": 1.6, "label": "strongest voxel"})
+        legend_below(figure, drawn, {"color": _CROSS_COLOUR, "linewidth": 1.6, "label": "strongest voxel"})
         figure.suptitle(_title(case, map_name))
     return figure
 

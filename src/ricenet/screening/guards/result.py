@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -17,6 +18,10 @@ Outcome = Literal["passed", "warning", "failed", "not applicable"]
 GUARDS_FILE = Path("work/guards/guards.json")
 VERDICT_FILE = Path("work/guards/verdict.json")
 
+OF_TRAINED_FOLDS: frozenset[GuardName] = frozenset({"trained_on_validation", "tuned_on_validation"})
+"""Guards that only training gives something to look at; all others run before it."""
+
+_OTHER_OUTCOMES: tuple[Outcome, ...] = ("failed", "warning", "not applicable")
 _MOST_LISTED = 10
 
 
@@ -57,6 +62,27 @@ def listed(findings: Sequence[str]) -> str:
     """Findings in one sentence; of many, the first and how many more there are."""
     more = len(findings) - _MOST_LISTED
     return "; ".join([*findings[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def counted(guards: Sequence[GuardResult]) -> str:
+    """How many guards passed, of how many, and what the others found.
+
+    >>> passed, warned = (GuardResult.of("same_image", how, "x") for how in ("passed", "warning"))
+    >>> counted([passed, passed]), counted([passed, warned])
+    ('2 of 2 passed', '1 of 2 passed, 1 warning')
+    """
+    found = Counter(guard.outcome for guard in guards)
+    others = (f", {found[outcome]} {outcome}" for outcome in _OTHER_OUTCOMES if found[outcome])
+    return f"{found['passed']} of {len(guards)} passed{''.join(others)}"
+
+
+def guards_verdict(guards: Sequence[GuardResult]) -> str:
+    """As `counted`, before training and on the trained folds apart: alike in the log and on the page."""
+    parts = {
+        "before training": [guard for guard in guards if guard.name not in OF_TRAINED_FOLDS],
+        "on the trained folds": [guard for guard in guards if guard.name in OF_TRAINED_FOLDS],
+    }
+    return "; ".join(f"{when} {counted(found)}" for when, found in parts.items() if found)
 
 
 def write_guards(

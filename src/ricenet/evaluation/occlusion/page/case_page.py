@@ -16,7 +16,7 @@ from ricenet.display.drawing import ISODOSE_COLOURS, MAP_COLOURS, OUTLINE_COLOUR
 from ricenet.display.templates import render
 from ricenet.evaluation.anatomy_figure import Anatomy
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Case, Explanation, strongest_voxel
-from ricenet.evaluation.occlusion.map_summary import MapSummary
+from ricenet.evaluation.occlusion.map_summary import OUTSIDE_BRAIN, MapSummary
 from ricenet.evaluation.occlusion.page.embedded_volume import embedded_anatomy, embedded_map
 from ricenet.evaluation.occlusion.page.gallery import PACKAGE, pictured, thumbnail
 from ricenet.preprocessing.dose_volumes import StructureDose
@@ -57,7 +57,13 @@ def case_page(case: Case) -> str:
         gradient=css_gradient(),
         not_reached=_not_reached(anatomy),
         summaries=[
-            (name, map_title(name, explanation.modality_set, anatomy.declared), _groups(summary), summary)
+            (
+                name,
+                map_title(name, explanation.modality_set, anatomy.declared),
+                _groups(summary),
+                next((share for share in summary.isodoses if share.name == OUTSIDE_BRAIN), None),
+                summary,
+            )
             for name, summary in explanation.maps.items()
         ],
         votes=vote_positions(explanation),
@@ -222,7 +228,8 @@ def _not_reached(anatomy: Anatomy) -> list[str]:
 
 
 def _groups(summary: MapSummary) -> list[tuple[str, Sequence[Any]]]:
-    groups = (("by dose", summary.isodoses), ("by region", summary.regions))
+    bands = [share for share in summary.isodoses if share.name != OUTSIDE_BRAIN]
+    groups = (("by dose", bands), ("by region", summary.regions))
     return [(title, shares) for title, shares in groups if shares]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,13 +44,23 @@ class Tile(NamedTuple):
         return base64.b64encode(self.thumbnail).decode("ascii")
 
 
-def gallery_page(
-    tiles: Sequence[Tile], failed: Mapping[str, str], labels: Mapping[str, str], title: str, synthetic: bool
-) -> str:
-    """The page as HTML text; cases by p_rice, the highest first, those without a page apart.
+def in_order(tiles: Iterable[Tile]) -> list[Tile]:
+    """By p_rice, the highest first."""
+    return sorted(tiles, key=lambda t: (-t.explanation.p_rice, t.explanation.participant_id))
 
-    failed: why there is no page, by subject. labels: of subjects, where known. title: of the modality set.
-    synthetic: made by the phantom.
+
+def gallery_page(
+    tiles: Sequence[Tile],
+    failed: Mapping[str, str],
+    labels: Mapping[str, str],
+    title: str,
+    synthetic: bool,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """The page as HTML text; those without a page apart.
+
+    tiles: in this order. failed: why there is no page, by subject. labels: of subjects, where known.
+    title: of the modality set. synthetic: made by the phantom. pages: further ones, their address by title.
     """
     shown = {tile.explanation.label for tile in tiles}
     return render(
@@ -59,7 +69,8 @@ def gallery_page(
         "pages.css",
         set_title=title,
         synthetic=synthetic,
-        tiles=sorted(tiles, key=lambda t: (-t.explanation.p_rice, t.explanation.participant_id)),
+        pages=pages or {},
+        tiles=tiles,
         failed=[(subject, labels.get(subject, "n/a"), why) for subject, why in sorted(failed.items())],
         labels=[*LABELS, *(["n/a"] if "n/a" in shown else [])],
         wrong=sum(tile.explanation.wrong for tile in tiles),
