@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ricenet.config.params import parse_params, read_yaml
+from ricenet.config.params import parse_params
+from ricenet.config.yaml_file import read_yaml
 from ricenet.project.carried import source_folder
 from ricenet.runtime.errors import ParamsError
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.record import Evidence, read_evidence
-from ricenet.report.sentences import best_sentence, guards_verdict
+from ricenet.report.sentences import best_sentence
+from ricenet.screening.guards.result import guards_verdict
 from ricenet.tracking.evidence_content import GATE, gate_of, version_tags
 from ricenet.vocabulary import volumes_and_recipe
 
