@@ -8,7 +8,7 @@ from hashlib import sha256
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from ricenet.display.glossary import with_meanings
+from ricenet.display.glossary import PLACE, with_meanings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +30,12 @@ def render(
         # an overlay compiles every template anew, which takes longer than most pages
         templates = templates.overlay()
         templates.filters = {**templates.filters, **filters}
-    page: str = templates.get_template(template).render(css=style_text(package, style), **values)
+    styles = (
+        style_text(package, style)
+        if PLACE in template_text(package, template)
+        else template_text(package, style)
+    )
+    page: str = templates.get_template(template).render(css=styles, **values)
     return with_meanings(page)
 
 
