@@ -21,7 +21,7 @@ AUDIT := python -m pip_audit -r requirements.lock --no-deps --disable-pip --stri
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: help setup viewer repro test test-durations test-faults real-data check audit format ui server lock
+.PHONY: help setup viewer repro test test-durations test-faults real-data check audit format docs ui server lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -82,6 +82,10 @@ audit: setup ## Known vulnerabilities of what is pinned; fails where one is foun
 format: setup ## Format the code
 	ruff check --fix .
 	ruff format .
+
+docs: setup ## Build the website of the docs into site/, with every link checked
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "open site/index.html; it needs no server"
 
 ui: setup ## Compare runs in the MLflow UI on 127.0.0.1 (PORT=... for another than 5000)
 	ricenet ui --port $(PORT)
