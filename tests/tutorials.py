@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from io import StringIO
+from pathlib import Path
 
 from cloned_project import PROJECT, Clone
 from ruamel.yaml import YAML
+from tracking_servers import free_port, wait_until
 
 BLOCK = re.compile(r"^```(sh|yaml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -29,28 +35,61 @@ SCALE: dict[str, object] = {
     "robustness": {"dose_shift_mm": [3], "dose_rotation_degrees": [], "noise_sd": [], "bias_field": []},
     "execution": {"backend": "serial", "workers": 1},
 }
-"""What the tests make smaller; no command of a tutorial is another than a reader's, but for numbers in SIZES."""
-SIZES = {"--subjects 24": "--subjects 8"}
+"""Settings that the tests make smaller; of the commands, only the numbers in SIZES and the ports are."""
+SIZES = {"--subjects 24": "--subjects 6", "trials: 10": "trials: 2"}
+PORTS = ("5000", "8741")
+TERMINAL = "# a terminal of its own\n"
+READY = "(Ctrl-C stops it)"
 
 
-@dataclass
 class Tutorial:
-    """The blocks of a page: `sh` is run, `yaml` is written into params.yaml; others show what is seen."""
+    """A page's blocks: `sh` is run, `yaml` is written into params.yaml; the others show what is seen.
 
-    page: str
-    clone: Clone
-    sizes: Mapping[str, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    A block that begins with TERMINAL goes on until the page ends. Ports are others, since those may be taken.
+    """
 
-    def follow(self) -> None:
-        """All of it, in the page's order; the first command that fails is the end."""
-        text = (PROJECT / "docs" / self.page).read_text()
-        for size, smaller in self.sizes.items():
-            assert size in text
+    def __init__(self, page: str, clone: Clone) -> None:
+        self._clone, self._folder = clone, clone.folder.parent / page.removesuffix(".md")
+        self._folder.mkdir()
+        text = (PROJECT / "docs" / page).read_text()
+        for size, smaller in (SIZES | {port: str(free_port()) for port in PORTS}).items():
             text = text.replace(size, smaller)
-        for language, content in BLOCK.findall(text):
-            if language == "yaml":
-                self.clone.set(YAML(typ="safe").load(StringIO(content)))
-            else:
-                done = self.clone.run("bash", "-euo", "pipefail", "-c", content)
-                self.said.append(done.stdout + done.stderr)
+        self.blocks = [(str(language), str(content)) for language, content in BLOCK.findall(text)]
+        self.said: list[str] = []
+
+    def follow(self) -> Tutorial:
+        """All of it, in the page's order; the first command that fails is the end."""
+        with ExitStack() as terminals:
+            for language, content in self.blocks:
+                if language == "yaml":
+                    self._clone.set(YAML(typ="safe").load(StringIO(content)))
+                elif content.startswith(TERMINAL):
+                    terminals.enter_context(self._terminal(content, len(self.said)))
+                else:
+                    # what one block exports, the next ones find
+                    kept = self._folder / "exported.sh"
+                    script = f"[ ! -f {kept} ] || . {kept}\nset -euo pipefail\n{content}\nexport -p > {kept}"
+                    done = self._clone.run("bash", "-c", script)
+                    self.said.append(done.stdout + done.stderr)
+        return self
+
+    @contextmanager
+    def _terminal(self, content: str, number: int) -> Iterator[None]:
+        log = self._folder / f"terminal-{number}.log"
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                ["bash", "-euc", content.rstrip().replace("\nricenet", "\nexec ricenet")],
+                cwd=self._clone.folder,
+                env=environment,
+                stdout=stream,
+                stderr=stream,
+            )
+        try:
+            wait_until(lambda: process.poll() is not None or READY in log.read_text(), 200)
+            assert process.poll() is None, log.read_text()
+            yield
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.wait(60)
