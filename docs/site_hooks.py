@@ -35,7 +35,7 @@ addresses: set[str] = set()
 class ListsAsOnGitHub(Extension):
     """Two spaces make a level of a list, where Python-Markdown asks for four."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802, the name is Python-Markdown's
+    def extendMarkdown(self, md: Markdown) -> None:
         """Before other extensions: the processors of blocks read the length when they are made."""
         md.tab_length = 2
         md.build_parser()
@@ -46,7 +46,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     addresses.clear()
     config.markdown_extensions.insert(0, ListsAsOnGitHub())  # type: ignore[arg-type]
     named = dict(_titles(config.nav))
-    pages = sorted(path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md"))
+    pages = sorted(
+        path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md")
+    )
     if config.nav is not None and (more := [page for page in pages if page not in named]):
         config.nav.append({"More": more})
     return config
@@ -91,8 +93,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
                     lines.append("")
                 blank = False
             blank = blank or not line.strip()
-            line = LINK.sub(linked, line)
-        lines.append(line)
+        lines.append(line if fenced else LINK.sub(linked, line))
     return "\n".join(lines)
 
 

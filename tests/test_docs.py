@@ -1,4 +1,4 @@
-"""The documentation: links of its files as GitHub follows them, and the website that `make docs` builds of it."""
+"""The documentation: links of its files as GitHub follows them, and the website that `make docs` builds."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ PAGES = sorted(
 )
 LOADS = ("script", "img", "link", "iframe", "source", "video", "audio", "object", "embed")
 """Elements whose address a browser asks for by itself."""
+SKIPPED = {"pre", "code", "script", "style", "nav", "h1", "h2", "h3", "h4"}
 
 
 def without_code(text: str) -> str:
@@ -49,7 +50,9 @@ def dead_links(folder: Path, page: str) -> list[str]:
         target, _, anchor = link.partition("#")
         if re.match(r"[a-z]+:", link):
             continue
-        path = folder / posixpath.normpath(posixpath.join(posixpath.dirname(page), target)) if target else None
+        path = (
+            folder / posixpath.normpath(posixpath.join(posixpath.dirname(page), target)) if target else None
+        )
         path = path or folder / page
         if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
             dead.append(link)
@@ -62,7 +65,8 @@ def test_no_link_of_a_file_is_dead(page: str) -> None:
 
 
 def test_anchors_are_those_of_github() -> None:
-    text = "# `ricenet doctor`, in short\n## A & B\n```\n# no heading\n```\n## A & B\n### [The](x.md) dose: Gy?\n"
+    text = "# `ricenet doctor`, in short\n## A & B\n```\n# no heading\n```\n## A & B\n"
+    text += "### [The](x.md) dose: Gy?\n"
     assert anchors(text) == {"ricenet-doctor-in-short", "a--b", "a--b-1", "the-dose-gy"}
 
 
@@ -88,27 +92,27 @@ def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 
 class Read(HTMLParser):
-    """A page's ids, links, what it loads, and its text outside code."""
+    """A page's ids, links, what it loads, and its text outside code, headings and menus."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.ids, self.links, self.loads = set[str](), list[str](), list[str]()
-        self.text, self._code = "", 0
+        self.text, self._skipped = "", 0
         self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         of = dict(attributes)
-        self._code += tag in {"pre", "code", "script", "style"}
+        self._skipped += tag in SKIPPED
         if name := of.get("id"):
             self.ids.add(name)
         if (address := of.get("href") or of.get("src") or of.get("data")) is not None:
             (self.loads if tag in LOADS else self.links).append(address)
 
     def handle_endtag(self, tag: str) -> None:
-        self._code -= tag in {"pre", "code", "script", "style"}
+        self._skipped -= tag in SKIPPED
 
     def handle_data(self, data: str) -> None:
-        self.text += "" if self._code else data
+        self.text += "" if self._skipped else data
 
 
 @functools.cache
@@ -183,12 +187,13 @@ def small(tmp_path: Path) -> Path:
     content = settings.load(PROJECT / "mkdocs.yml")
     content["nav"] = [{"Start": ["README.md"]}]
     settings.dump(content, tmp_path / "mkdocs.yml")
-    (tmp_path / "docs/README.md").write_text(
-        "# Start\nSteps:\n1. one\n   - below\n2. two\n\n   more\n3. three\n\n[a part of\n it](../part/notes.md#one)\n"
-    )
+    steps = "Steps:\n1. one\n   - below\n2. two\n\n   more\n3. three\n"
+    (tmp_path / "docs/README.md").write_text(f"# Start\n{steps}\n[a part of\n it](../part/notes.md#one)\n")
     (tmp_path / "docs/unnamed.md").write_text("# Not named\n")
     (tmp_path / "part").mkdir()
-    (tmp_path / "part/notes.md").write_text("# Notes\n## One\n[licence](../LICENSE), [start](../docs/README.md)\n")
+    (tmp_path / "part/notes.md").write_text(
+        "# Notes\n## One\n[licence](../LICENSE), [start](../docs/README.md)\n"
+    )
     (tmp_path / "LICENSE").write_text("Apache-2.0\n")
     return tmp_path
 
@@ -209,7 +214,7 @@ def test_a_dead_link_fails_the_build(small: Path, link: str) -> None:
     (small / "docs/unnamed.md").write_text(f"# Not named\n[x]({link})\n")
     done = build(small, small / "site")
     assert done.returncode != 0
-    assert link.split("#")[-1].removeprefix("../") in done.stderr
+    assert link.rsplit("#", maxsplit=1)[-1].removeprefix("../") in done.stderr
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -17,32 +17,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return Clone(tmp_path_factory.mktemp("tutorials") / "project", SCALE)
-
-
-@pytest.fixture(autouse=True)
-def _author(monkeypatch: pytest.MonkeyPatch) -> None:
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "a reader")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "reader@example.org")
+    clone = Clone(tmp_path_factory.mktemp("tutorials") / "project", SCALE)
+    clone.run("git", "config", "user.name", "a reader")
+    clone.run("git", "config", "user.email", "reader@example.org")
+    return clone
 
 
 @pytest.fixture(scope="module")
 def first(clone: Clone) -> Tutorial:
-    with pytest.MonkeyPatch.context() as patched:
-        for who in ("AUTHOR", "COMMITTER"):
-            patched.setenv(f"GIT_{who}_NAME", "a reader")
-            patched.setenv(f"GIT_{who}_EMAIL", "reader@example.org")
-        return Tutorial("tutorial-first-result.md", clone).follow()
+    return Tutorial("tutorial-first-result.md", clone).follow()
 
 
 @pytest.fixture(scope="module")
 def second(first: Tutorial, clone: Clone) -> Tutorial:
-    with pytest.MonkeyPatch.context() as patched:
-        for who in ("AUTHOR", "COMMITTER"):
-            patched.setenv(f"GIT_{who}_NAME", "a reader")
-            patched.setenv(f"GIT_{who}_EMAIL", "reader@example.org")
-        return Tutorial("tutorial-tuning.md", clone).follow()
+    return Tutorial("tutorial-tuning.md", clone).follow()
 
 
 def test_an_export_becomes_a_report(first: Tutorial, clone: Clone) -> None:
