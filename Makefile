@@ -19,7 +19,7 @@ AUDIT := python -m pip_audit -r requirements.lock --no-deps --disable-pip --stri
 
 VIEWER := src/ricenet/evaluation/occlusion/page/viewer.js
 
-.PHONY: setup viewer test test-durations test-faults real-data check audit format lock
+.PHONY: setup viewer test test-durations test-faults real-data check audit format docs lock
 
 setup: $(VENV)/.installed $(VIEWER) ## Install everything into .venv; again only when the pins change
 
@@ -70,6 +70,10 @@ audit: setup ## Known vulnerabilities of what is pinned; fails where one is foun
 format: setup ## Format the code
 	ruff check --fix .
 	ruff format .
+
+docs: setup ## Build the website of the docs into site/, with every link checked
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "open site/index.html; it needs no server"
 
 lock: setup ## Write requirements.lock from what is installed
 	pip freeze --exclude-editable | grep -vE '^(pip|setuptools)==' | sed 's/+cpu$$//' > requirements.lock
