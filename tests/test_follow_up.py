@@ -1,0 +1,85 @@
+"""Which subjects to look at, and the ways to their pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_report import ALL_THREE, write_project
+from small_results import write_text
+
+from ricenet.display.glossary import PLACE, TERMS, with_meanings
+from ricenet.evaluation.occlusion.page.ways import PLACE as WAYS
+from ricenet.evaluation.occlusion.page.ways import ProjectPages, write_ways
+from ricenet.report.follow_up import follow_ups
+from ricenet.report.results import Results, Scored, read_results
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """The best set with two wrong answers: a sure one for the first with RICE, an unsure one for another."""
+    project = write_project(tmp_path)
+    write_text(project / "work/explain" / ALL_THREE / "sub-001/index.html", "case")
+    write_text(project / "work/quality/sub-001.html", "quality")
+    write_text(project / "work/quality/index.html", "all")
+    found = read_results(project, seed=7)
+    best = found.evidence.best_set
+    scored = found.out_of_fold[best]
+    p_rice = list(scored.p_rice)
+    recurrence = scored.is_rice.index(False)
+    p_rice[scored.subjects.index("sub-001")] = 0.02
+    p_rice[recurrence] = 0.55
+    changed = Scored(scored.is_rice, tuple(p_rice), scored.subjects)
+    return replace(found, out_of_fold={**found.out_of_fold, best: changed})
+
+
+def test_the_surest_error_comes_first_with_its_pages(results: Results) -> None:
+    found = follow_ups(results)
+    assert [wrong.p_rice for wrong in found.wrong] == [0.02, 0.55]
+    first, second = found.wrong
+    assert (first.subject, first.label, first.predicted) == ("sub-001", "rice", "recurrence")
+    assert list(first.cases.values()) == [f"../explain/{ALL_THREE}/sub-001/index.html"]
+    assert first.quality == "../quality/sub-001.html"
+    assert (second.cases, second.quality) == ({}, None), "no link to a page that there is not"
+    assert found.n == 8
+
+
+def test_whom_the_vote_gives_no_answer_is_listed_the_least_sure_first(results: Results) -> None:
+    sure = [max(one.p_rice, 1 - one.p_rice) for one in follow_ups(results).unsure]
+    assert sure == sorted(sure)
+    assert (
+        follow_ups(replace(results, evidence=results.evidence.model_copy(update={"abstention": {}}))).unsure
+        == ()
+    )
+
+
+def test_a_case_page_leads_to_its_neighbours_and_to_what_the_project_has(tmp_path: Path) -> None:
+    gallery = tmp_path / "work/explain/dose"
+    for subject in ("sub-1", "sub-2", "sub-3"):
+        write_text(gallery / subject / "index.html", f"<body>{WAYS}</body>")
+    (tmp_path / "work/quality").mkdir()
+    pages = ProjectPages.seen_from(gallery, tmp_path / "work")
+    assert pages == ProjectPages(quality="../../quality", report=None), "there is no report yet"
+    write_ways(gallery, ["sub-1", "sub-2", "sub-3"], pages)
+    first, middle, last = ((gallery / s / "index.html").read_text() for s in ("sub-1", "sub-2", "sub-3"))
+    assert "../sub-1/index.html" in middle and "../sub-3/index.html" in middle
+    assert "../../../quality/sub-2.html" in middle
+    assert "../sub-2/index.html" in first and "sub-3" not in first
+    assert "../sub-2/index.html" in last and "sub-1/" not in last
+    assert all("../index.html" in page for page in (first, middle, last)), "to the gallery"
+
+
+def test_a_term_opens_once_under_each_heading_and_means_the_same_everywhere() -> None:
+    page = f"<h2>Scores</h2><p>The AUC and the AUC.</p><h2>More</h2><p>An AUC.</p>{PLACE}"
+    made = with_meanings(page)
+    assert made.count('popovertarget="term-auc"') == 2
+    assert made.count('id="term-auc"') == 1
+    assert made.count('id="term-') == 1, "no meaning of a term that the page does not name"
+
+
+def test_no_term_opens_within_links_headings_or_code_nor_on_a_page_without_a_place() -> None:
+    page = f"<h2>AUC</h2><a href='x'>AUC</a><code>AUC</code><p title='AUC'>.</p>{PLACE}"
+    assert "popovertarget" not in with_meanings(page)
+    assert with_meanings("<p>The AUC.</p>") == "<p>The AUC.</p>"
+    assert "auc" in TERMS
