@@ -35,11 +35,13 @@ from ricenet.bundle.write_bundle import write_bundle
 from ricenet.config.network_params import SmallCnnParams
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.inference.test_vote import votes_for_rice
+from ricenet.preprocessing.derivative_files import image_file
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import file_digest
 from ricenet.training.ensemble import majority_vote
 from ricenet.training.fusion import FusedFold
+from ricenet.vocabulary import PAPER_VOLUMES
 from ricenet.volume import Grid, Volume, save_nifti
 
 BY_PARTS = """
@@ -192,7 +194,9 @@ def messages(error: BaseException) -> str:
 def test_volumes_on_another_grid_stop_the_run(
     bundles: dict[str, Bundled], tmp_path: Path, grid: Grid
 ) -> None:
-    save_nifti(Volume(np.ones(grid.shape, np.float32), grid), tmp_path / "sub-001" / "dose.nii.gz")
+    dose = tmp_path / "sub-001" / image_file("sub-001", PAPER_VOLUMES["dose"])
+    dose.parent.mkdir(parents=True)
+    save_nifti(Volume(np.ones(grid.shape, np.float32), grid), dose)
     with pytest.raises(RuntimeError) as stopped:
         dataset_of(bundles["brain"], tmp_path)[0]
     assert "volumes on another grid; expected 32 voxels of 6 mm" in messages(stopped.value)
@@ -202,7 +206,7 @@ def test_a_subject_without_a_volume_stops_the_run(bundles: dict[str, Bundled], t
     (tmp_path / "sub-001").mkdir()
     with pytest.raises(RuntimeError) as stopped:
         dataset_of(bundles["brain"], tmp_path)[0]
-    assert "dose.nii.gz" in messages(stopped.value)
+    assert image_file("sub-001", PAPER_VOLUMES["dose"]) in messages(stopped.value)
 
 
 def test_a_folder_without_subjects_stops_the_run(bundles: dict[str, Bundled], tmp_path: Path) -> None:

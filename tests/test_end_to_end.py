@@ -101,7 +101,9 @@ def test_the_first_run_makes_everything_and_says_how_to_go_on(walk: Walk) -> Non
     assert len(list((project / "models/ensembles").rglob("*.safetensors"))) == len(SETS) * FOLDS
     assert len(list((project / "work/explain").rglob("occlusion.nii.gz"))) == 2
     gallery = (project / f"work/explain/{SMALL_COHORT}/index.html").read_text()
-    assert gallery.count('/index.html"') == 2
+    assert gallery.count('<a href="sub-') == 2
+    for page in re.findall(r'<a href="(\.\./\.\./[^"]+)"', gallery):
+        assert (project / "work/explain" / SMALL_COHORT / page).is_file()
     assert not list(project.glob("work/store/**/.partial*"))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from ricenet.config.inputs import InputGrid
 from ricenet.config.network_params import DenseNetParams, NetworkParams, ResNetParams
 from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.preprocessing.derivative_files import image_file
 from ricenet.training.ensemble_record import EnsembleRecord, weights_name
 from ricenet.training.networks import STEM_VOXELS
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, VolumeSpec
 
 SUBJECT_FOLDERS = "sub-*"
 """Of the folder that is predicted: a subject each."""
@@ -37,9 +38,9 @@ def needs_ricenet(record: EnsembleRecord) -> list[str]:
     return found
 
 
-def volume_name(name: str, grid: InputGrid) -> str:
-    """The file of a volume in a subject's folder, as preprocessing writes it."""
-    return f"{name}{grid.suffix}.nii.gz"
+def volume_file(spec: VolumeSpec, grid: InputGrid) -> str:
+    """The file of a volume in a subject's folder, as preprocessing writes it, with {subject} for its name."""
+    return image_file("{subject}", spec, grid.suffix)
 
 
 def table_columns(folds: int, recalibrated: bool) -> list[str]:
@@ -70,15 +71,17 @@ def _dataset(record: EnsembleRecord) -> dict[str, Any]:
     names = [spec.name for spec in record.members]
     folder = "'no folder sub-* in dataset_dir'"
     return {
-        "volumes": {name: volume_name(name, record.grid) for name in names},
-        "subjects": f"$sorted(glob.glob(os.path.join(@dataset_dir, '{SUBJECT_FOLDERS}', '')))",
+        "volumes": {spec.name: volume_file(spec, record.grid) for spec in record.members},
+        "subjects": "$sorted(os.path.basename(os.path.dirname(folder)) for folder in "
+        f"glob.glob(os.path.join(@dataset_dir, '{SUBJECT_FOLDERS}', '')))",
         "preprocessing": {"_target_": "Compose", "transforms": _transforms(record, names)},
         "dataset": {
             "_target_": "Dataset",
             "data": f"$(torch._assert(len(@subjects) > 0, {folder}), [{{"
-            "'subject': os.path.basename(os.path.dirname(folder)), "
-            "**{name: os.path.join(folder, file) for name, file in @volumes.items()}"
-            "} for folder in @subjects])[1]",
+            "'subject': subject, "
+            "**{name: os.path.join(@dataset_dir, subject, file.format(subject=subject)) "
+            "for name, file in @volumes.items()}"
+            "} for subject in @subjects])[1]",
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},

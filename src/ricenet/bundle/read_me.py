@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import ricenet
-from ricenet.bundle.inference_config import SUBJECT_FOLDERS, TABLE, table_columns, volume_name
+from ricenet.bundle.inference_config import SUBJECT_FOLDERS, TABLE, table_columns, volume_file
 from ricenet.bundle.metadata import RUN_BY, Exported, channel_of_file
 from ricenet.config.inputs import CROPS
 from ricenet.evaluation.paper import CITATION
@@ -63,8 +63,7 @@ def data_license(exported: Exported) -> str:
 def _input(exported: Exported) -> str:
     record = exported.record
     rows = [
-        f"| `{volume_name(spec.name, record.grid)}` | {channel_of_file(spec, record)} |"
-        for spec in record.members
+        f"| `{volume_file(spec, record.grid)}` | {channel_of_file(spec, record)} |" for spec in record.members
     ]
     where = "a crop as ricenet places it" if record.input in CROPS else "the cube around the brain"
     seen = "" if record.box is None else f" The networks see {record.grid}, which the config cuts out."
