@@ -147,10 +147,10 @@ def comparisons_table(evidence: Evidence) -> str:
     columns = [column for test in TESTS for column in (test, f"{test}_holm")]
     header = ["a", "b", "n", "macro_f1", "macro_f1_low", "macro_f1_high", "auc", "auc_low", "auc_high"]
     return table_text(
-        [*header, "only_a_right", "only_b_right", *columns],
+        [*header, "only_a_right", "only_b_right", "p_false_claim", *columns],
         [
             [c.a, c.b, c.n, *_numbers(c.macro_f1), *_numbers(c.auc), c.only_a_right, c.only_b_right]
-            + [f"{getattr(c, column):.6f}" for column in columns]
+            + [f"{number:.6f}" for number in (c.false_claim, *(getattr(c, column) for column in columns))]
             for c in evidence.comparisons
         ],
         ",",

@@ -27,6 +27,22 @@ _NEXT_TO_NOTHING = 0.2
 """Between what 0.1 and 0.9 become: of the range of 0.8 a quarter."""
 
 
+def false_claim_probability(only_a_right: int, only_b_right: int) -> float:
+    """How probable it is that the side that is alone right more often is not the better one.
+
+    The probability that a flat Beta prior, updated by who is right where only one is, leaves below a half.
+    Source: Christodoulou et al. 2025 (false outperformance claims), for paired answers. Deviation: subjects
+    on whom both sides agree say nothing of which is better, and have no part in it.
+
+    >>> false_claim_probability(3, 0)
+    0.0625
+    """
+    from scipy import stats
+
+    more, fewer = max(only_a_right, only_b_right), min(only_a_right, only_b_right)
+    return float(stats.beta.cdf(0.5, more + 1, fewer + 1))
+
+
 class Comparison(Record):
     """Two modality sets on n subjects in common. Differences: a minus b. *_holm: corrected over all pairs.
 
@@ -48,6 +64,11 @@ class Comparison(Record):
     p_auc_holm: float
     macro_f1_can_tell: bool
     auc_can_tell: bool
+
+    @property
+    def false_claim(self) -> float:
+        """How probable it is that the side with more right answers is not right more often in others."""
+        return false_claim_probability(self.only_a_right, self.only_b_right)
 
     @property
     def differs(self) -> bool:
