@@ -1,6 +1,6 @@
 # RICE-NET with its pipeline and report, built with the repository as context (docs/own-project.md):
 #   docker build -t ricenet .
-#   docker build -t ricenet --build-arg TORCH_INDEX=URL .    torch's wheel from an index that offers another build
+#   docker build -t ricenet --build-arg PIP_EXTRA_INDEX_URL=URL .    torch's wheel from an index that offers another build
 ARG PYTHON=3.11.13
 
 # what a project needs of the system; the development container is built of this alone
@@ -28,12 +28,12 @@ COPY src/ src/
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM system
-ARG TORCH_INDEX=
+# read by pip itself
+ARG PIP_EXTRA_INDEX_URL=
 ARG EXTRAS=pdf,postgres,s3
 COPY requirements.lock /tmp/
 # a layer of its own, since it is the largest and changes least
-RUN pip install --no-cache-dir --constraint /tmp/requirements.lock \
-      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
+RUN pip install --no-cache-dir --constraint /tmp/requirements.lock torch
 COPY --from=wheel /wheels/ /tmp/wheels/
 RUN pip install --no-cache-dir --constraint /tmp/requirements.lock "$(ls /tmp/wheels/*.whl)[$EXTRAS]"
 # whoever runs it with --user may write there too

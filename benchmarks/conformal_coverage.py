@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds
 from ricenet.evaluation.evidence.conformal import conformal_thresholds, label_sets
-from ricenet.evaluation.evidence.record import ConformalThresholds
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import LABELS
 

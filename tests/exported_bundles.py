@@ -19,12 +19,13 @@ from ricenet.bundle.write_bundle import write_bundle
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.inputs import Box
 from ricenet.config.network_params import DenseNetParams, ResNetParams
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.preprocessing.crops import Crop
 from ricenet.preprocessing.measurements import CropMeasurements
 from ricenet.preprocessing.network_input import read_volumes
-from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, write_subject
+from ricenet.preprocessing.preprocess_subject import PreprocessedSubject
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.ensemble_record import EnsembleRecord, read_record, write_ensemble
 from ricenet.training.tensors_file import write_tensors

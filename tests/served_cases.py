@@ -23,7 +23,7 @@ from small_ensembles import ensemble_record, write_untrained
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import read_params
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.inference.predict_subject import NOTICE, Predictor
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import unknown_ranges

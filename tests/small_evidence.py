@@ -12,22 +12,24 @@ from pathlib import Path
 from small_results import write_text
 
 from ricenet.cohort.splits import read_splits
-from ricenet.evaluation.evidence.record import (
-    EVIDENCE_FILE,
+from ricenet.evaluation.evidence.calibration_record import (
     Abstention,
-    Audit,
-    Baseline,
     Bin,
     Calibration,
-    Comparison,
     ConformalSets,
     ConformalThresholds,
+    Recalibration,
+)
+from ricenet.evaluation.evidence.record import (
+    EVIDENCE_FILE,
+    Audit,
+    Baseline,
+    Comparison,
     Contribution,
     DecisionCurve,
     Evidence,
     Gain,
     NetBenefit,
-    Recalibration,
     Subgroup,
 )
 from ricenet.evaluation.evidence.weak_calibration import WeakCalibration

@@ -8,10 +8,9 @@ from held_out_cases import drawn
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from ricenet.evaluation.evidence.abstention import abstention, coverage_risk, three_way_vote, threshold_for
 from ricenet.evaluation.evidence.calibration import (
-    abstention,
     calibration,
-    coverage_risk,
     fit_platt,
     fit_recalibration,
     fit_temperature,
@@ -20,10 +19,8 @@ from ricenet.evaluation.evidence.calibration import (
     recalibration,
     reliability,
     scaled,
-    three_way_vote,
-    threshold_for,
 )
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.evaluation.scores import log_losses
 
 AS_GIVEN = Recalibration(method="temperature", slope=1.0, intercept=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
 from ricenet.evaluation.evidence.conformal import (
     conformal_sets,
     conformal_thresholds,
@@ -12,7 +13,6 @@ from ricenet.evaluation.evidence.conformal import (
     label_sets,
     least_calibration_cases,
 )
-from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibration
 from ricenet.inference.three_way import DecisionThreshold, three_way_answer
 
 AS_GIVEN = Recalibration(method="temperature", slope=1.0, intercept=0.0)

@@ -16,8 +16,9 @@ from ricenet.preprocessing.crops import place_of_change
 from ricenet.preprocessing.derivative_files import image_file
 from ricenet.preprocessing.dose_cube import high_dose_regions
 from ricenet.preprocessing.network_input import read_volumes, volume_file
-from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, make_cube, write_subject
+from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, make_cube
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.runtime.errors import ScanError
 from ricenet.runtime.files import write_json
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes

@@ -34,6 +34,7 @@ from ricenet.inference.predict_subject import Prediction, Predictor
 from ricenet.inference.training_ranges import TrainingRanges, quantities, training_ranges, unknown_ranges
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.preprocess_subject import Began, PreprocessedSubject
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.runtime.errors import CohortError, RegistryError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
@@ -285,7 +286,7 @@ def test_a_case_is_fed_as_a_training_subject_of_its_name_would_be(
         shutil.copy(path, raw.scan(name))
     write_json(raw.dose_sidecar, SIDECAR | {"DoseSummationType": "FRACTION", "NumberOfFractions": 2})
     result = preprocess_subject.preprocess(raw, TINY, 7)
-    preprocess_subject.write_subject(result, tmp_path / "out", raw, TINY.dose_unit_gy)
+    write_subject(result, tmp_path / "out", raw, TINY.dose_unit_gy)
     volumes = saved_volumes(tmp_path / "out", ("post_op", "dose"))[np.newaxis]
     assert prediction.vote.p_rice_folds == tuple(small.ensemble.predict(volumes)[0])
     assert prediction.measurements["dose_factor"] == 2.0
@@ -575,7 +576,7 @@ def test_a_real_head_is_predicted_as_the_training_pipeline_would_feed_it(
 ) -> None:
     raw = copy_head(phantom_head, tmp_path / "phantom", CASE)
     result = preprocess_subject.preprocess(raw, HEAD, 7)
-    preprocess_subject.write_subject(result, tmp_path / "out", raw, HEAD.dose_unit_gy)
+    write_subject(result, tmp_path / "out", raw, HEAD.dose_unit_gy)
     volumes = saved_volumes(tmp_path / "out")
     expected = Ensemble.load(project / "models/ensembles" / WHOLE).predict(volumes[np.newaxis])
 

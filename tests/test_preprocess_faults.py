@@ -134,7 +134,8 @@ import json, resource, sys
 from pathlib import Path
 from ricenet.cohort.layout import RawSubject
 from ricenet.config.params import read_params
-from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
+from ricenet.preprocessing.preprocess_subject import preprocess
+from ricenet.preprocessing.subject_files import write_subject
 
 raw = RawSubject(Path(sys.argv[1]), "sub-001")
 write_subject(preprocess(raw, read_params(Path(sys.argv[2])).preprocessing, 7), Path(sys.argv[3]), raw, 60.0)

@@ -17,8 +17,9 @@ from ricenet.preprocessing.cube import INTERPOLATION_ORDER, on_cube
 from ricenet.preprocessing.derivative_files import brain_file, image_file
 from ricenet.preprocessing.measurements import SHAPE, Measurements
 from ricenet.preprocessing.network_input import read_volumes
-from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, preprocess, write_subject
+from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, preprocess
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.runtime.errors import ResultError, ScanError
 from ricenet.runtime.files import write_json
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec

@@ -17,7 +17,8 @@ from ricenet.config.preprocessing import BrainParams, PreprocessingParams, Regis
 from ricenet.phantom.anatomy import rigid
 from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import MEASUREMENTS_FILE, Measurements
-from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
+from ricenet.preprocessing.preprocess_subject import preprocess
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.screening.quality import own_brain

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from small_ensembles import ensemble_record
 from tracked_project import COMMIT, EVALUATION, PREFIX, SETS, VARIABLES, make_project, store_of, train
 
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.runtime.errors import FormatError, RegistryError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore

@@ -32,7 +32,8 @@ from small_results import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import CohortParams
-from ricenet.evaluation.evidence.record import ConformalSets, ConformalThresholds, Repeats, read_evidence
+from ricenet.evaluation.evidence.calibration_record import ConformalSets, ConformalThresholds
+from ricenet.evaluation.evidence.record import Repeats, read_evidence
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.protocol import described_commit, package_versions, printed_params

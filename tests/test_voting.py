@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.inference.test_ledger import (
     LedgerRow,
     gate_of_earlier_evaluation,

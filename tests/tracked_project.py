@@ -14,8 +14,8 @@ from small_evidence import evidence, scores, write_evidence
 from small_results import FOLDS, LABELS, p_rice_of, write_fold, write_json, write_splits, write_text
 
 from ricenet.config.network_params import ResNetParams
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.evaluation.evidence.gate import SHARED, GateFold, GateRecord
-from ricenet.evaluation.evidence.record import Recalibration
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore, open_store

@@ -10,7 +10,7 @@ from typing import Any
 
 from ricenet.config.inputs import InputGrid
 from ricenet.config.network_params import DenseNetParams, NetworkParams, ResNetParams
-from ricenet.evaluation.evidence.record import Recalibration
+from ricenet.evaluation.evidence.calibration_record import Recalibration
 from ricenet.preprocessing.derivative_files import image_file
 from ricenet.training.ensemble_record import EnsembleRecord, weights_name
 from ricenet.training.networks import STEM_VOXELS

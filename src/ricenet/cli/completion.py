@@ -12,9 +12,8 @@ from typing import Any
 
 import typer
 
+from ricenet.cli.options import PARAMS
 from ricenet.runtime.errors import ParamsError
-
-PARAMS = Path("params.yaml")
 
 _PSEUDONYM = re.compile(r"sub-[A-Za-z0-9]+")
 """Other names may be patients'. As in `cohort.participants`, which takes too long to import here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +14,9 @@ from ricenet.cli.options import CaFile
 from ricenet.cli.running import PrivateErrors, log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
-    from ricenet.config.params import Params
-    from ricenet.inference.predict_subject import Predictor
+    from ricenet.config.params import ExplainParams, Params
+    from ricenet.inference.case import CaseFiles
+    from ricenet.inference.predict_subject import Prediction, Predictor
     from ricenet.tracking.registry import RegisteredEnsemble
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,6 @@ def predict(
     A JSON beside it, or the RTDOSE and RTPLAN say what it is; options must not contradict them.
     """
     from ricenet.config.params import read_params
-    from ricenet.dicom_results.case_results import predict_with_results, require_place
     from ricenet.importing.dose.statement import DoseStatement
     from ricenet.inference.case import CaseFiles
     from ricenet.pacs.connection import connect
@@ -114,15 +114,7 @@ def predict(
         params = read_params()
         registered, predictor = loaded_predictor(params, model)
         origin = _origin(registered, params.seed)
-        files: list[Path] = []
-        if dicom_out is None:
-            prediction = predictor.case(given)
-        else:
-            require_place(dicom_out)
-            # what the headers hold is in the objects that are made, so in what may fail
-            with PrivateErrors():
-                prediction, results = predict_with_results(predictor, given, origin, params.explain)
-                files = results.write(dicom_out)
+        prediction, files = _predicted(predictor, given, origin, params.explain, dicom_out)
         for warning in prediction.warnings:
             logger.warning("warning: %s", warning)
         answer = {**origin, **prediction.as_json()}
@@ -132,6 +124,25 @@ def predict(
         if pacs is not None:
             # once the answer is out: what a PACS does cannot take it back
             logger.info("%d DICOM object(s) are stored", store_files(pacs, files))
+
+
+def _predicted(
+    predictor: Predictor,
+    given: CaseFiles,
+    origin: Mapping[str, object],
+    explain: ExplainParams,
+    out: Path | None,
+) -> tuple[Prediction, list[Path]]:
+    """The prediction, and the DICOM files of its results where they are asked for. out: their folder."""
+    from ricenet.dicom_results.case_results import predict_with_results, require_place
+
+    if out is None:
+        return predictor.case(given), []
+    require_place(out)
+    # what the headers hold is in the objects that are made, so in what may fail
+    with PrivateErrors():
+        prediction, results = predict_with_results(predictor, given, origin, explain)
+        return prediction, results.write(out)
 
 
 def predict_cohort(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ricenet.dicom_results.header import MANUFACTURER, ResultHeader, private_code, private_scheme
 from ricenet.dicom_results.sources import SourceImages, silently
-from ricenet.evaluation.evidence.calibration import INDETERMINATE
+from ricenet.evaluation.evidence.abstention import INDETERMINATE
 from ricenet.importing.dicom.instances import kind_of
 
 if TYPE_CHECKING:

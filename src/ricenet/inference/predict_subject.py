@@ -24,6 +24,7 @@ from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quant
 from ricenet.preprocessing import preprocess_subject
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_subject import Began
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.preprocessing.subject_variables import measured_variables
 from ricenet.runtime.errors import VariableError
 from ricenet.training.brain_box import beyond_box_ml
@@ -146,7 +147,7 @@ class Predictor:
         names = [spec.name for spec in record.members]
         with _folder(kept) as folder:
             # by way of the files: whatever training is fed, a prediction is fed
-            preprocess_subject.write_subject(result, folder, raw, params.dose_unit_gy)
+            write_subject(result, folder, raw, params.dose_unit_gy)
             volumes = read_volumes(folder, raw.subject, names, record.grid)
         measured = measured_variables(result.measurements, raw.volumes, record.variables)
         known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ricenet.evaluation.evidence.calibration import INDETERMINATE, confidence, recalibrated, three_way_vote
+from ricenet.evaluation.evidence.abstention import INDETERMINATE, confidence, three_way_vote
+from ricenet.evaluation.evidence.calibration import recalibrated
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
 from ricenet.evaluation.evidence.conformal import label_set
-from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibration
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.runtime.records import Record
 from ricenet.training.predictions import THRESHOLD

@@ -104,6 +104,7 @@ class _SubjectWork:
         from ricenet.preprocessing import preprocess_subject
         from ricenet.preprocessing.brain import extraction
         from ricenet.preprocessing.registration.rigid_registration import RigidResult
+        from ricenet.preprocessing.subject_files import write_subject
 
         raw = RawSubject(self.root, task.subject, self.volumes)
         keys, params = self.keys[task.subject], self.params
@@ -117,7 +118,7 @@ class _SubjectWork:
 
         def crop(folder: Path) -> None:
             made = preprocess_subject.make_cube(raw, params, registrations, brain)
-            preprocess_subject.write_subject(made, folder, raw, params.dose_unit_gy)
+            write_subject(made, folder, raw, params.dose_unit_gy)
             provenance = {"key": keys.cube, "subject": task.subject, "seed": self.seed}
             settings = {"versions": dict(self.versions), "parameters": params.model_dump()}
             write_json(folder / PROVENANCE, provenance | settings)

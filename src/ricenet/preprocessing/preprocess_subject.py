@@ -1,10 +1,9 @@
-"""One subject from raw files to the network's cube: the steps, and what is written of the result."""
+"""One subject from raw files to the network's cube: the steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +25,10 @@ from ricenet.preprocessing.cube import (
     require_coverage,
     shown,
 )
-from ricenet.preprocessing.derivative_files import (
-    brain_file,
-    brain_mask_file,
-    image_file,
-    image_sidecar,
-    mask_sidecar,
-    sidecar_file,
-)
 from ricenet.preprocessing.dose_cube import dose_source, require_dose_in_brain, target
 from ricenet.preprocessing.dose_volumes import StructureDose
-from ricenet.preprocessing.intensity import dose_in_units, scaling_in_brain, standardised
+from ricenet.preprocessing.intensity import scaling_in_brain, standardised
 from ricenet.preprocessing.measurements import (
-    MEASUREMENTS_FILE,
     DoseMeasurements,
     Measurements,
     MriMeasurements,
@@ -49,13 +39,11 @@ from ricenet.preprocessing.measurements import (
     raw_intensities,
     share_outside,
 )
-from ricenet.preprocessing.network_input import write_volume
 from ricenet.preprocessing.registration.rigid_registration import RigidResult, register_rigid
 from ricenet.runtime.errors import ScanError
-from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import seed_for
 from ricenet.vocabulary import VolumeSpec
-from ricenet.volume import Affine, Grid, Volume, inverse, save_nifti
+from ricenet.volume import Affine, Grid, Volume, inverse
 
 Registrations = Mapping[str, RigidResult]
 """By name of the moving MRI: to the reference of its session, and a session's reference to `reference`."""
@@ -287,31 +275,3 @@ class _CubeMaker:
         middle = self.cube.world_mm(np.argwhere(self.brain).mean(axis=0))
         middle = to_fixed[:3, :3] @ middle + to_fixed[:3, 3]
         return RegistrationMeasurements.of(fixed.name, self.registrations[spec.name], middle, share)
-
-
-def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float) -> None:
-    """Write the network's arrays, NIfTI files for people with what BIDS says of them, and what was measured.
-
-    Raises ScanError: a value that float16 cannot hold.
-    """
-    given, dose = result.measurements.brain_source == "given", result.measurements.dose
-    alpha_beta_gy = None if dose is None else dose.eqd2_alpha_beta_gy
-    crops = {f".{name}": (crop.volumes, crop.brain) for name, crop in result.crops.items()}
-    masks = {brain_mask_file(raw.subject): result.brain_mask}
-    for suffix, (volumes, brain) in {"": (result.volumes, result.brain), **crops}.items():
-        for name, volume in volumes.items():
-            spec, values = raw.volumes[name], np.asarray(volume.data, dtype=np.float32)
-            if spec.kind == "dose":
-                values = dose_in_units(values, dose_unit_gy)
-            write_volume(values, folder, raw.subject, name, suffix)
-            sidecar = image_sidecar(raw, spec, volume.grid, alpha_beta_gy)
-            _write_image(volume, folder, image_file(raw.subject, spec, suffix), sidecar)
-        masks[brain_file(raw.subject, suffix)] = brain
-    for file, mask in masks.items():
-        _write_image(mask, folder, file, mask_sidecar(raw, mask.grid, given=given))
-    write_json(folder / MEASUREMENTS_FILE, result.measurements.model_dump(mode="json"))
-
-
-def _write_image(volume: Volume, folder: Path, file: str, sidecar: Mapping[str, object]) -> None:
-    save_nifti(volume, folder / file)
-    write_json(folder / sidecar_file(file), sidecar)

@@ -83,7 +83,7 @@ def step_keys(
             "scans": {name: scans[name] for name in (*volumes.names, "dose_sidecar") if name in scans},
             "params": params.model_dump(exclude={"registration", "brain"}),
             "versions": _of(versions, ARRAYS),
-            "code": code_digest("ricenet.preprocessing.preprocess_subject"),
+            "code": code_digest("ricenet.preprocessing.subject_files"),
         }
     )
     return StepKeys(registrations, brain, cube)

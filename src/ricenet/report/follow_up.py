@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ricenet.evaluation.evidence.calibration import answered, confidence, fold_recalibrations
+from ricenet.evaluation.evidence.abstention import answered, confidence
 from ricenet.report.results import GALLERY, Results, Scored
 from ricenet.training.predictions import THRESHOLD, predicted_label
 
@@ -65,13 +65,15 @@ def quality_page(results: Results, subject: str) -> str | None:
 
 def _answered(results: Results, scored: Scored) -> np.ndarray:
     """Whom the three-way vote answers (N,), as in the evidence; all where it was not examined."""
-    found = results.evidence.abstention.get(results.evidence.best_set)
-    if found is None:
+    best = results.evidence.best_set
+    found, calibrated = results.evidence.abstention.get(best), results.evidence.calibration.get(best)
+    if found is None or calibrated is None:
         return np.ones(len(scored.p_rice), dtype=np.bool_)
     of_fold = {subject: k for k, fold in enumerate(results.splits.folds) for subject in fold}
     p_rice, is_rice = np.array(scored.p_rice), np.array(scored.is_rice)
     fold = np.array([of_fold[subject] for subject in scored.subjects])
-    return answered(p_rice, is_rice, fold, fold_recalibrations(p_rice, is_rice, fold), found.target_error)
+    by_fold = calibrated.by_fold(sorted(set(fold.tolist())))
+    return answered(p_rice, is_rice, fold, by_fold, found.target_error)
 
 
 def _of(results: Results, scored: Scored, index: int) -> FollowUp:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ricenet.evaluation.evidence.record import Calibration, Evidence
+from ricenet.evaluation.evidence.calibration_record import Calibration
+from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.robustness.effects import Effect, Robustness
 from ricenet.evaluation.scores import Scores
 from ricenet.vocabulary import Volumes

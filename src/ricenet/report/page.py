@@ -21,13 +21,14 @@ from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.follow_up import case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
-from ricenet.report.methods import REFERENCES, methods_paragraphs
+from ricenet.report.methods import methods_paragraphs
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import SECTIONS, gate_text, summary_sentences
+from ricenet.report.statistics_methods import REFERENCES
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import write_bytes, write_text
 from ricenet.runtime.stage_times import shown

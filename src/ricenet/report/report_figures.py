@@ -10,7 +10,8 @@ import numpy as np
 
 from ricenet.display.drawing import TEST_COLOUR, VALIDATION_COLOUR, save_figure, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.evidence.record import Bin, Contribution, DecisionCurve, Evidence
+from ricenet.evaluation.evidence.calibration_record import Bin
+from ricenet.evaluation.evidence.record import Contribution, DecisionCurve, Evidence
 from ricenet.evaluation.figures import confusion_figure
 from ricenet.report.in_short import in_short_figure
 from ricenet.report.interval_plots import (

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import ConformalThresholds, Recalibration, read_evidence
+from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
 from ricenet.inference.three_way import DecisionThreshold

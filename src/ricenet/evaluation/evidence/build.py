@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.abstention import abstention
 from ricenet.evaluation.evidence.audit import audit, majority_scores
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
-from ricenet.evaluation.evidence.calibration import abstention, calibration, recalibrated_held_out
+from ricenet.evaluation.evidence.calibration import calibration, recalibrated_by_fold
+from ricenet.evaluation.evidence.calibration_record import Calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
 from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
 from ricenet.evaluation.evidence.net_benefit import decision_curve
-from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, Repeats
+from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.evidence.subgroups import subgroup_scores
 from ricenet.evaluation.held_out import HeldOut
@@ -59,7 +61,6 @@ def build_evidence(
         for name, held in networks.items()
     }
     best = best_set({name: found.macro_f1.value for name, found in scores.items()})
-    of_best = networks[best]
     plain = scalar_models(volumes, variables)
     models = (*plain, *group_models(plain, volumes.names if convolutions else ()))
     return Evidence(
@@ -83,16 +84,16 @@ def build_evidence(
             name: conformal_sets(held.p_rice[name], held.is_rice, held.fold, coverage)
             for name, held in networks.items()
         },
-        subgroups=subgroup_scores(of_best, best, scalars, variables, seed, resamples),
-        decision_curve=decision_curve(
-            recalibrated_held_out(of_best.p_rice[best], of_best.is_rice, of_best.fold),
-            of_best.is_rice,
-            seed,
-            resamples,
-        ),
+        subgroups=subgroup_scores(networks[best], best, scalars, variables, seed, resamples),
+        decision_curve=_decision_curve(networks[best], best, calibrated[best], seed, resamples),
         repeats=repeats,
         guards=tuple(guards),
     )
+
+
+def _decision_curve(held: HeldOut, name: str, by: Calibration, seed: int, resamples: int) -> DecisionCurve:
+    p_rice = recalibrated_by_fold(held.p_rice[name], held.fold, by.by_fold(held.folds))
+    return decision_curve(p_rice, held.is_rice, seed, resamples)
 
 
 def _everyone(predictions: Mapping[str, Sequence[Prediction]]) -> HeldOut:

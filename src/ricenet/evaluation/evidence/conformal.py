@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.evidence.record import ConformalSets, ConformalThresholds
+from ricenet.evaluation.evidence.calibration_record import ConformalSets, ConformalThresholds
 from ricenet.evaluation.intervals import Probabilities, Truth, share_of
 from ricenet.vocabulary import LABELS
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.evaluation.evidence.audit import majority_scores
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
 from ricenet.evaluation.evidence.comparison import compare
-from ricenet.evaluation.evidence.record import ConformalThresholds, Evidence, Recalibration
+from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.evidence.swap_tests import p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
@@ -36,7 +37,7 @@ class GateRecord(Record):
     """All that the gate judges, of one ensemble; it stays with the ensemble's run.
 
     chance_macro_f1: of guessing or of the more frequent label, whichever is higher. recalibration,
-    threshold: of the three-way vote (`ricenet.evaluation.evidence.calibration`). temperature: instead of a
+    threshold: of the three-way vote (`ricenet.evaluation.evidence.abstention`). temperature: instead of a
     recalibration in records of earlier versions, which lack conformal: thresholds of sets of labels.
     """
 
