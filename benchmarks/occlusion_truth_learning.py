@@ -23,8 +23,9 @@ from occlusion_truth import measure, opened, report_learned
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
+from ricenet.evaluation.occlusion.causal_regions import read_mechanism
 from ricenet.evaluation.occlusion.explainer import Explainer
-from ricenet.evaluation.occlusion.truth import cohort_truth, read_mechanism, truth_markdown
+from ricenet.evaluation.occlusion.truth import cohort_truth, truth_markdown
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.mechanism import mechanism_named
 from ricenet.phantom.phantom_subject import Cause, draw_cause, make_subject

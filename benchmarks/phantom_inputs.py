@@ -18,7 +18,7 @@ from ricenet.cohort.layout import GROUND_TRUTH, RawSubject
 from ricenet.config.params import Params
 from ricenet.phantom.anatomy import shared_template
 from ricenet.phantom.phantom_subject import Cause, write_subject
-from ricenet.preprocessing import preprocess_subject
+from ricenet.preprocessing import preprocess_subject, subject_files
 from ricenet.preprocessing.brain.extraction import FoundBrain
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
 from ricenet.runtime.execution import run_tasks
@@ -62,4 +62,4 @@ def _make_input(folder: Path, params: Params, seed: int, cause: Cause) -> None:
             raw, params.preprocessing, registrations, FoundBrain(brain, "given")
         )
         with atomic_folder(folder / cause.subject) as temporary:
-            preprocess_subject.write_subject(made, temporary, raw, params.preprocessing.dose_unit_gy)
+            subject_files.write_subject(made, temporary, raw, params.preprocessing.dose_unit_gy)

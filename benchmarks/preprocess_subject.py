@@ -72,7 +72,8 @@ def ours(raw: Path, output: Path) -> float:
     import ants  # noqa: F401
     import torch  # noqa: F401
 
-    from ricenet.preprocessing.preprocess_subject import preprocess, write_subject
+    from ricenet.preprocessing.preprocess_subject import preprocess
+    from ricenet.preprocessing.subject_files import write_subject
 
     begun, subject = time.perf_counter(), RawSubject(raw, SUBJECT)
     made = preprocess(subject, PARAMS, SEED)

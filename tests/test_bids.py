@@ -16,8 +16,9 @@ from ricenet.config.params import read_params
 from ricenet.preprocessing.brain.extraction import find_brain
 from ricenet.preprocessing.derivative_dataset import write_dataset
 from ricenet.preprocessing.derivative_files import brain_file, brain_mask_file, image_file, sidecar_file
-from ricenet.preprocessing.preprocess_subject import make_cube, write_subject
+from ricenet.preprocessing.preprocess_subject import make_cube
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
+from ricenet.preprocessing.subject_files import write_subject
 from ricenet.runtime.files import read_json, write_text
 
 PARAMS = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing

@@ -26,6 +26,7 @@ from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject, Registrations
 from ricenet.preprocessing.registration.rigid_registration import RigidResult
+from ricenet.runtime.code_digest import SOURCE, import_closure, module_file
 from ricenet.runtime.errors import CohortError, FormatError, ScanError
 from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.store import Store
@@ -221,7 +222,7 @@ def test_another_version_of_a_tool_redoes_what_it_made(tool: str, redone: set[st
 @pytest.mark.parametrize(
     ("module", "redone"),
     [
-        ("preprocess_subject", {"cube"}),
+        ("subject_files", {"cube"}),
         ("registration.rigid_registration", {"registration", "cube"}),
         ("brain.extraction", {"brain", "cube"}),
     ],
@@ -238,6 +239,13 @@ def test_a_changed_step_of_the_code_redoes_it(
     monkeypatch.setattr(step_keys, "code_digest", digest)
     bench.run()
     assert {step for step, _ in bench.steps} == redone
+
+
+def test_the_cubes_code_is_that_of_its_steps_and_of_its_files() -> None:
+    reached = import_closure(frozenset({module_file("ricenet.preprocessing.subject_files")}))
+    names = {path.relative_to(SOURCE).as_posix() for path in reached}
+    steps = ("subject_files", "preprocess_subject", "cube", "dose_cube")
+    assert {f"preprocessing/{step}.py" for step in steps} <= names
 
 
 FLAIR = VolumeSpec(name="flair", kind="mri", session="event", suffix="FLAIR", title="FLAIR", required=False)
