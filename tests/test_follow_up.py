@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from small_report import ALL_THREE, write_project
 from small_results import write_text
 
+import ricenet
 from ricenet.display.glossary import PLACE, TERMS, with_meanings
+from ricenet.display.templates import template_text
 from ricenet.evaluation.occlusion.page.ways import PLACE as WAYS
 from ricenet.evaluation.occlusion.page.ways import ProjectPages, write_ways
 from ricenet.report.follow_up import follow_ups
@@ -83,3 +86,16 @@ def test_no_term_opens_within_links_headings_or_code_nor_on_a_page_without_a_pla
     assert "popovertarget" not in with_meanings(page)
     assert with_meanings("<p>The AUC.</p>") == "<p>The AUC.</p>"
     assert "auc" in TERMS
+
+
+def test_the_style_of_terms_touches_nothing_else_on_any_page() -> None:
+    terms = template_text("ricenet.display", "terms.css")
+    classes = set(re.findall(r"\.([a-z][\w-]*)(?=[\s{:,])", terms))
+    assert classes == {"term", "term-meaning"}
+    package = Path(ricenet.__file__).parent
+    for page in package.rglob("templates/*"):
+        if page.suffix in (".html", ".css") and page.name != "terms.css":
+            own = page.read_text()
+            used = set(" ".join(re.findall(r'class="([^"{]*)', own)).split())
+            used |= set(re.findall(r"\.([a-z][\w-]*)(?=[\s{:,])", own)) if page.suffix == ".css" else set()
+            assert not classes & used, page.name

@@ -218,7 +218,7 @@ def with_meanings(html: str) -> str:
     used: dict[str, None] = {}
     page = "".join(_with_buttons(html, used))
     found = (
-        f'<div popover id="term-{name}" class="meaning">{_meaning(name)}</div>'
+        f'<div popover id="term-{name}" class="term-meaning">{_meaning(name)}</div>'
         for name in TERMS
         if name in used
     )
