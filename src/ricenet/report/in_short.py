@@ -133,6 +133,8 @@ def _not_to_believe(results: Results) -> str:
         "anything about patients: this cohort is synthetic"
         if results.synthetic
         else "that it holds in another hospital, which was not tested"
+        if not results.validations
+        else "that it holds in hospitals other than those under External validation"
     )
     return f"{'; '.join(doubts)}."
 

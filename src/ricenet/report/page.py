@@ -18,6 +18,7 @@ from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
+from ricenet.report.external_validation import COLUMNS, external_rows, later_rows
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.follow_up import case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
@@ -116,6 +117,9 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "checklists": checklists(),
         "gallery": GALLERY,
         "single_networks": SINGLE_NETWORKS,
+        "external": external_rows(results.studies, results.validations),
+        "external_columns": list(COLUMNS.values()),
+        "external_later": list(later_rows(results.validations)),
     }
 
 

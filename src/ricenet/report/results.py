@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
+from ricenet.study.accepted import SealedStudy, Validation, accepted_validations, sealed_studies
 from ricenet.vocabulary import LABELS, Volumes
 
 GALLERY = "index.html"
@@ -103,7 +104,8 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for.
+    tuned: the settings of each fold, of sets that were searched for. studies: packages that were sealed here,
+    by seal; validations: what other hospitals found of them.
     """
 
     cohort: CheckedCohort
@@ -126,6 +128,8 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    studies: Mapping[str, SealedStudy] = field(default_factory=dict)
+    validations: tuple[Validation, ...] = ()
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -221,6 +225,8 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        studies=sealed_studies(project),
+        validations=accepted_validations(project),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.inference.test_ledger import UNKNOWN
+from ricenet.report.external_validation import external_sentences
 from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.screening.guards.result import GuardResult, guards_verdict
 
@@ -21,6 +22,7 @@ SECTIONS = {
     "subgroups": "Subgroups and decisions",
     "robustness": "Robustness",
     "test": "Test set",
+    "external": "External validation",
     "occlusion": "Occlusion",
     "subjects": "Subjects to look at",
     "methods": "Methods",
@@ -44,6 +46,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
         ("robustness", _robustness_sentence(results, best)),
         *(("test", _vote_sentence(results, name, vote)) for name, vote in results.votes.items()),
         ("test", results.no_vote),
+        *(("external", sentence) for sentence in external_sentences(results.validations)),
     ]
     return [(anchor, sentence) for anchor, sentence in sentences if sentence]
 

@@ -21,11 +21,8 @@ from ricenet.evaluation.scores import SCORES, Scores, scores_with_intervals
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.study.answers import CohortAnswers
 from ricenet.study.plan import AnalysisPlan, MetricName
-from ricenet.study.result import ResultNumber
+from ricenet.study.result import AS_GIVEN, PERFORMANCE, RECALIBRATED, SETS, THREE_WAY, ResultNumber
 from ricenet.vocabulary import LABELS
-
-PERFORMANCE, AS_GIVEN, RECALIBRATED = "performance", "calibration as given", "calibration once recalibrated"
-THREE_WAY, SETS = "three-way vote", "sets of labels"
 
 MOST_ROC_STEPS = 10
 

@@ -1,7 +1,8 @@
-"""What a study package holds: its description with the digests of all members, and one digest of the whole."""
+"""What a study package holds: its description, the digests of all members, and one digest of the whole."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Self
 
 from pydantic import Field
@@ -55,7 +56,7 @@ class HomeResults(Record):
 
 
 class SealedRanges(Record):
-    """The ranges of the training subjects, widened to two digits: an exact end would be one subject's value."""
+    """The training subjects' ranges, widened to two digits: an exact end would be one subject's value."""
 
     words: dict[str, str]
     limits: dict[str, tuple[float, float]]
@@ -131,8 +132,6 @@ def _rounded(value: float, towards: int) -> float:
     >>> _rounded(1043.0, -1), _rounded(0.4688, 1), _rounded(-0.4688, -1)
     (1000.0, 0.47, -0.47)
     """
-    import math
-
     if value == 0:
         return 0.0
     step = math.floor(math.log10(abs(value))) - 1

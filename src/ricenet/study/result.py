@@ -21,6 +21,10 @@ from ricenet.study.package_record import Digest
 
 PLANNED, LATER = "in the sealed plan", "decided after the package was sealed"
 
+PERFORMANCE, AS_GIVEN, RECALIBRATED = "performance", "calibration as given", "calibration once recalibrated"
+THREE_WAY, SETS = "three-way vote", "sets of labels"
+"""Parts of an analysis."""
+
 OVERLAP = (
     "not examined: to find subjects of both hospitals, the package would have to hold fingerprints of "
     "training scans, by which whoever has a scan could tell whether that patient was trained on"

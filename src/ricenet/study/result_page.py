@@ -7,7 +7,7 @@ from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.scores import SCORES
 from ricenet.study.package_record import HomeResults
 from ricenet.study.plan import AnalysisPlan
-from ricenet.study.result import ResultNumber, StudyResult
+from ricenet.study.result import AS_GIVEN, PERFORMANCE, SETS, THREE_WAY, ResultNumber, StudyResult
 
 TITLES = {**SCORES, "auc": "AUC"}
 
@@ -35,15 +35,15 @@ def home_numbers(home: HomeResults | None) -> dict[tuple[str, str], Estimate]:
     """The numbers of home that have a counterpart in a result, by part and name."""
     if home is None:
         return {}
-    found = {("performance", name): getattr(home.scores, name) for name in SCORES}
+    found = {(PERFORMANCE, name): getattr(home.scores, name) for name in SCORES}
     found |= {
-        ("calibration as given", "slope"): home.calibration.slope,
-        ("calibration as given", "intercept"): home.calibration.intercept,
-        ("three-way vote", "answered"): home.answered,
-        ("three-way vote", "wrong among the answered"): home.wrong_among_answered,
+        (AS_GIVEN, "slope"): home.calibration.slope,
+        (AS_GIVEN, "intercept"): home.calibration.intercept,
+        (THREE_WAY, "answered"): home.answered,
+        (THREE_WAY, "wrong among the answered"): home.wrong_among_answered,
     }
     for label, covered in (home.covered or {}).items():
-        found["sets of labels", f"true label in the set, {label}"] = covered
+        found[SETS, f"true label in the set, {label}"] = covered
     return {place: estimate for place, estimate in found.items() if estimate is not None}
 
 

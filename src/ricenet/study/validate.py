@@ -23,10 +23,11 @@ from ricenet.study.subgroups import subgroup_results
 
 RESULT, PAGE, PREDICTIONS = "result.json", "result.html", "predictions.tsv"
 
-_README = """\ PRIVATE: this folder stays in the hospital. It holds predictions of single patients
-(predictions.tsv), what each of them was given (store), and the list of evaluations with its secret salt
-(ledger.json). Nothing of it is part of a result, and nothing here is to be sent. Keep it: with it the next
-evaluation takes seconds and is counted.
+_README = """\
+PRIVATE: this folder stays in the hospital. It holds predictions of single patients (predictions.tsv), what
+the networks said of each (store), and the list of evaluations with its secret salt (ledger.json). Nothing of
+it is part of a result, and nothing here is to be sent. Keep it: with it the next evaluation takes seconds,
+and is counted.
 """
 
 

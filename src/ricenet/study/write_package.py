@@ -1,5 +1,4 @@
-"""A study package: one ZIP archive, uncompressed and with fixed times, so that equal content gives equal
-bytes.
+"""A study package: one ZIP archive, uncompressed, its times fixed, so that equal content gives equal bytes.
 
 Nothing of a single subject goes into it, no path and no code: weights as safetensors, all else as JSON.
 """
@@ -88,6 +87,7 @@ def write_package(path: Path, content: StudyContent, sealed_before: Mapping[str,
     if path.exists() or path.is_symlink():
         raise StudyError(f"{path.name} is there already. Name a new file for the package")
     ensemble, weights = intact_record(content.files)
+    ensemble.known_preprocessing()
     require_known_columns(content.plan.subgroups, ensemble.variables)
     texts = _texts(content)
     files = {name: sha256(text).hexdigest() for name, text in texts.items()}

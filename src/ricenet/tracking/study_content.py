@@ -1,4 +1,4 @@
-"""A registered version as it goes into a study package: its files, what home says of it, the gate's answer."""
+"""A registered version as it goes into a study package: its files, home's results, the gate's answer."""
 
 from __future__ import annotations
 
