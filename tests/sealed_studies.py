@@ -26,11 +26,13 @@ from ricenet.tracking.registry import make_champion, promotable_version
 from ricenet.training.ensemble_record import read_record, write_ensemble
 from ricenet.training.tensors_file import write_tensors
 
-SUBJECTS = 24
+SUBJECTS = 16
 PLAN: dict[str, Any] = {
     "subgroups": [{"column": "sex", "groups": ["F", "M"]}, {"column": "age_years", "cuts": [60]}],
     "resamples": 300,
     "seed": 11,
+    "least_subjects": 12,
+    "smallest_cell": 3,
 }
 CONFORMAL = ConformalThresholds(coverage=0.75, rice_from=0.45, recurrence_to=0.55)
 

@@ -21,9 +21,8 @@ def main() -> None:
     votes = read_result(project / "work" / "vote" / "vote.json", "vote")
     require_rows_of_votes(project, {name: vote["digest"] for name, vote in votes.items()})
     write_text(project / "work" / "ledger.tsv", ledger_text(project))
-    write_json(
-        project / "work" / "validations.json", [one.result.digest for one in accepted_validations(project)]
-    )
+    external = {one.name: one.result.digest for one in accepted_validations(project)}
+    write_json(project / "work" / "validations.json", external)
 
 
 if __name__ == "__main__":

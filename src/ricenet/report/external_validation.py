@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ricenet.study.accepted import SealedStudy, Validation
 from ricenet.study.result import AS_GIVEN, PERFORMANCE, THREE_WAY, StudyResult
 from ricenet.study.result_page import TITLES, estimate_text, home_numbers
+from ricenet.vocabulary import LABELS
 
 COLUMNS = {
     (PERFORMANCE, "macro_f1"): "macro-F1",
@@ -82,7 +83,11 @@ def external_sentences(validations: Sequence[Validation]) -> Iterator[str]:
 def _home(study: SealedStudy) -> ExternalRow:
     known = home_numbers(study.home)
     cells = (estimate_text(known[place]) if place in known else "not recorded" for place in COLUMNS)
-    n = ("–", "–") if study.home is None else tuple(str(n) for n in study.home.n.values())
+    n = (
+        ("not recorded",) * len(LABELS)
+        if study.home is None
+        else tuple(str(n) for n in study.home.n.values())
+    )
     return ExternalRow(study.modality_set, "home, held-out subjects", n, tuple(cells), "as sealed")
 
 

@@ -78,7 +78,8 @@ def cohort_answers(
     variables = {name: checked[name].variables for name in subjects}
     root = Path(cohort.checked.root).absolute()
     make = functools.partial(_answer_into, root, package.predictor, variables)
-    folders = per_subject("validation", make, keys, store, execution)
+    remedy = "Correct their files, or list them in exclude.tsv, and run again"
+    folders = per_subject("validation", make, keys, store, execution, remedy)
     answers = [_Answer.read(folders[name] / _FILE, "validate") for name in subjects]
     folds = np.array([answer.p_rice_folds for answer in answers], np.float64)
     decision = package.decision
