@@ -1,4 +1,4 @@
-"""From the sealed package to the report: another process, without the project, validates; aggregates return."""
+"""From the sealed package to the report: another process, without the project, validates."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def test_its_digest_is_that_of_what_it_says_not_of_its_layout(tmp_path: Path) ->
     one = read_plan(written(tmp_path, '{"seed": 7,  "resamples": 9999}'))
     assert one.digest == AnalysisPlan().digest
     assert read_plan(written(tmp_path, {"seed": 8})).digest != one.digest
+
+
+def test_the_plan_in_the_documentation_is_the_default_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/external-validation.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.S)
+    assert read_plan(written(tmp_path, shown)) == AnalysisPlan()
+    assert set(json.loads(shown)) == set(AnalysisPlan.model_fields)
 
 
 REFUSED: list[tuple[Any, str]] = [
