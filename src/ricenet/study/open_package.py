@@ -148,7 +148,7 @@ def _require_bounded(member: zipfile.ZipInfo, file: str) -> None:
 
 def _record(content: bytes, file: str) -> PackageRecord:
     try:
-        record = PackageRecord.parse(content, f"{file} ({STUDY})", "Have it sealed again by a newer ricenet")
+        record = PackageRecord.parse(content, f"{file} ({STUDY})", "Have it sealed again with this version")
     except (JsonError, ValidationError):
         raise StudyError(f"{file}: {STUDY} does not describe a study package. {_AGAIN}") from None
     if not record.is_intact:
