@@ -37,7 +37,7 @@ def count_text(n: int, limit: int) -> Count:
 def hidden_groups(counts: Mapping[str, tuple[int, ...]], limit: int) -> Hidden:
     """Which groups are hidden. counts: by group, the subjects of each label; groups divide the cohort.
 
-    >>> hidden_groups({"F": (9, 9), "M": (9, 9), "other": (1, 0)}, 5).marks
+    >>> hidden_groups({"F": (20, 20), "M": (9, 9), "other": (1, 0)}, 5).marks
     {'F': 'withheld', 'M': '', 'other': '<5'}
     """
     small = [group for group, n in counts.items() if sum(n) and min(n) < limit]
