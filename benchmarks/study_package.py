@@ -42,7 +42,7 @@ from ricenet.inference.test_vote import SubjectVote, count_votes
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import unknown_ranges
 from ricenet.phantom.mechanism import mechanism_named
-from ricenet.phantom.write_cohort import write_phantom
+from ricenet.phantom.write_cohort import with_rice_share, write_phantom
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_cohort import preprocess_cohort
 from ricenet.preprocessing.step_keys import tool_versions
@@ -114,9 +114,18 @@ def numbers_at_home(votes: list[SubjectVote], plan: AnalysisPlan) -> dict[tuple[
 
 def largest_difference(home: Mapping[tuple[str, str], Estimate], result: Mapping[str, Any]) -> float:
     """Of all numbers and the ends of their intervals."""
-    there = {(n["part"], n["name"]): n["estimate"] for n in result["numbers"]}
-    ends = ("value", "low", "high")
-    return max(abs(there[place][end] - getattr(one, end)) for place, one in home.items() for end in ends)
+    there = {
+        (n["part"], n["name"]): Estimate.model_validate(n["estimate"])
+        for n in result["numbers"]
+        if n["estimate"] is not None
+    }
+    pairs = [
+        (getattr(there[place], end), getattr(one, end))
+        for place, one in home.items()
+        for end in ("value", "low", "high")
+    ]
+    # an open end is infinite on both sides
+    return max(0.0 if a == b else abs(a - b) for a, b in pairs)
 
 
 def found_of_single_subjects(text: str, cohort: Path, votes: list[SubjectVote]) -> Iterator[str]:
@@ -156,7 +165,7 @@ def main() -> None:
         folder = Path(name)
         cohort, there = folder / "theirs", folder / "empty"
         there.mkdir()
-        mechanism = mechanism_named("dose_height")
+        mechanism = with_rice_share(mechanism_named("dose_height"), 0.5, arguments.subjects, COHORT_SEED)
         kind = {"test_fraction": 0.0, "spacing_mm": 3.0, "single_fraction_share": 0.0}
         write_phantom(cohort, arguments.subjects, COHORT_SEED, mechanism, **kind)
         checked = admit(check_cohort(cohort), exclude_faulty=False)
