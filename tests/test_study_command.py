@@ -321,6 +321,35 @@ def test_a_folder_in_use_and_a_result_for_a_package_are_told(private: Study) -> 
     assert done.exit_code == 1 and "A result goes to `ricenet validation add`" in done.output
 
 
+def test_what_is_private_and_what_is_sent_lie_apart(private: Study) -> None:
+    for out in (private.there / "ricenet-private/out", private.there / "ricenet-private"):
+        done = run("validate", private.package, private.cohort, "--out", out, "--private", out.parent)
+        assert done.exit_code == 1 and not (private.there / "ricenet-private/out").exists()
+    (private.there / "ricenet-private").chmod(0o755)
+    done = private.validate(private.cohort, "out")
+    assert done.exit_code == 1 and "may be opened by others (mode 755)" in done.output
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"metrics": ["f7"]}, "metrics.0: Input should be 'macro_f1'"),
+        (
+            {"subgroups": [{"column": "hospital", "groups": ["a"]}]},
+            "hospital is no column that divides subjects",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_is_not_sealed(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(study.home)
+    before = sealed_studies(study.home)
+    done = export(study.home, tmp_path / "study.zip", plan)
+    assert done.exit_code == 1 and said in done.output
+    assert not (tmp_path / "study.zip").exists() and sealed_studies(study.home) == before
+
+
 # --- back at home ---
 
 

@@ -67,6 +67,7 @@ def validate(
     with mendable_errors(), opened_package(package) as opened:
         folder = out or Path(f"validation-{opened.record.seal[:12]}")
         study.require_new(folder)
+        study.require_apart(folder, private)
         found = study.validate(
             opened, cohort, private, execution, package_versions(), also or (), exclude_faulty
         )

@@ -6,6 +6,7 @@ the private folder begins anew: the count is what the hospital says of itself.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ricenet.importing.private_files import write_private
 from ricenet.runtime.errors import StudyError
-from ricenet.runtime.files import MOST_TEXT_BYTES, content_digest, locked, regular_bytes, write_json
+from ricenet.runtime.files import MOST_TEXT_BYTES, content_digest, locked, regular_bytes
 from ricenet.runtime.records import Record
 from ricenet.runtime.strict_json import JsonError
 from ricenet.study.result import Evaluation
@@ -59,7 +61,7 @@ def record_evaluation(
         )
         entry = entry.model_copy(update={"chain": _chain(known.entries, entry)})
         ledger = known.model_copy(update={"entries": (*known.entries, entry)})
-        write_json(path, ledger.model_dump(mode="json"))
+        write_private(path, json.dumps(ledger.model_dump(mode="json"), indent=2) + "\n")
     of_package = tuple(
         Evaluation(utc=one.utc, same_cohort=one.cohort == cohort, also=one.also)
         for one in ledger.entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -106,3 +107,21 @@ def require_new(folder: Path) -> None:
     """Refuse a folder in use. Raises StudyError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder.name} is not an empty folder. Name a new one for the result (--out)")
+
+
+def require_apart(folder: Path, private: Path) -> None:
+    """Refuse a result that would lie with what is private, and a private folder that others may open.
+
+    Raises StudyError.
+    """
+    one, other = folder.absolute(), private.absolute()
+    if one == other or one in other.parents or other in one.parents:
+        raise StudyError(
+            f"{folder.name} and {private.name}: one lies in the other, so that predictions of single patients "
+            "could be sent along with the result. Name folders apart (--out, --private)"
+        )
+    if private.is_dir() and (mode := stat.S_IMODE(private.stat().st_mode)) & 0o077:
+        raise StudyError(
+            f"{private.name} may be opened by others (mode {mode:o}). Close it (`chmod 700`), or name another "
+            "(--private)"
+        )
