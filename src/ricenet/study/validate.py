@@ -117,11 +117,11 @@ def require_apart(folder: Path, private: Path) -> None:
     one, other = folder.absolute(), private.absolute()
     if one == other or one in other.parents or other in one.parents:
         raise StudyError(
-            f"{folder.name} and {private.name}: one lies in the other, so that predictions of single patients "
-            "could be sent along with the result. Name folders apart (--out, --private)"
+            f"{folder.name} and {private.name}: one lies in the other, so that predictions of single patients"
+            " could be sent along with the result. Name folders apart (--out, --private)"
         )
     if private.is_dir() and (mode := stat.S_IMODE(private.stat().st_mode)) & 0o077:
         raise StudyError(
-            f"{private.name} may be opened by others (mode {mode:o}). Close it (`chmod 700`), or name another "
-            "(--private)"
+            f"{private.name} may be opened by others (mode {mode:o}). Close it (`chmod 700`), or name "
+            "another (--private)"
         )
