@@ -20,7 +20,7 @@ from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.facts import SINGLE_NETWORKS, study_facts
 from ricenet.report.flow import draw_flow, flow_of
-from ricenet.report.follow_up import case_pages, follow_ups, quality_page
+from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.perturbation_table import perturbation_rows
@@ -111,6 +111,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "follow_ups": follow_ups(results),
+        "surest": SUREST,
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),
         "methods": methods_paragraphs(results, protocol),
