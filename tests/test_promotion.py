@@ -294,7 +294,7 @@ def test_a_champion_that_votes_is_a_row_in_the_ledger_and_a_metric_of_its_run(
     assert (metrics["test_macro_f1"], metrics["test_evaluations"]) == (vote["macro_f1"], 1)
     header, *rows = (project / "work/vote/post_op+dose.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in rows] == ["sub-009", "sub-010"]
-    assert header.endswith("\tthree_way")
+    assert header.endswith("\tthree_way\tlabel_set")
     assert {line.rsplit("\t", 1)[1] for line in rows} <= {"rice", "recurrence", "indeterminate"}
 
 

@@ -162,7 +162,10 @@ def test_a_reader_is_a_short_code(tmp_path: Path, reader: str) -> None:
 @pytest.mark.parametrize(
     ("column", "cell", "words"),
     [
-        *(("reference_reader", cell, "is no reader's code") for cell in ("Mueller", "a", "Dr A", "HM", "A123", "A+")),
+        *(
+            ("reference_reader", cell, "is no reader's code")
+            for cell in ("Mueller", "a", "Dr A", "HM", "A123", "A+")
+        ),
         ("reference_days_after_event", "-3", "is no whole number of days, 0 or more"),
         ("reference_days_after_event", "2024-01-01", "is no whole number of days, 0 or more"),
         ("label_certainty", "sure", "is none of definite, probable, possible, n/a"),

@@ -39,7 +39,7 @@ def read_variables(
         if column is None or not table.columns:
             continue
         if column in ("label", *REFERENCE_STANDARD):
-            found = f"column {column} says what or how the label is known, and params.yaml takes from it {spec.name}"
+            found = f"column {column} says how the label is known, and params.yaml takes {spec.name} from it"
             problems.append(Problem(None, PARTICIPANTS_TABLE, found, "Remove the variable."))
             continue
         if column not in table.columns and column not in Participant.model_fields:

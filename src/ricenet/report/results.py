@@ -24,6 +24,7 @@ from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, 
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.inference.test_label_sets import SetsOnTest
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.errors import CohortError
@@ -61,7 +62,8 @@ class PromotedVote:
     """A promoted model's majority vote on the test set.
 
     macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
-    this one included. gate: how the model came to vote, as in the ledger.
+    this one included. gate: how the model came to vote, as in the ledger. label_sets: of its sets of labels;
+    None in votes of earlier versions.
     """
 
     macro_f1: Estimate
@@ -70,6 +72,7 @@ class PromotedVote:
     digest: str
     evaluations: int
     gate: str
+    label_sets: SetsOnTest | None = None
 
     @property
     def forced(self) -> bool:
@@ -253,6 +256,7 @@ def read_votes(
             # the vote itself is an evaluation, also where its row is kept elsewhere
             evaluations=max(len(evaluations), 1),
             gate=gates.get(digest[:12], UNKNOWN),
+            label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
         )
     return votes
 

@@ -62,6 +62,17 @@ def label_set(p_rice: float, by: ConformalThresholds) -> tuple[str, ...] | None:
     return tuple(label for label, held in zip(LABELS, holds, strict=True) if held)
 
 
+def why_no_set(by: ConformalThresholds) -> str:
+    """Which labels have too few held-out subjects for a threshold, as a sentence without its full stop."""
+    thresholds = {LABELS[0]: by.recurrence_to, LABELS[1]: by.rice_from}
+    few = " and ".join(label for label, threshold in thresholds.items() if threshold is None)
+    needed = least_calibration_cases(by.coverage)
+    return (
+        f"fewer than {needed} held-out subjects have {few}, and a set that holds the true label of "
+        f"{by.coverage * 100:g} % of each label's patients takes that many of each"
+    )
+
+
 def conformal_sets(
     p_rice: Probabilities, is_rice: Truth, fold: NDArray[np.int64], coverage: float
 ) -> ConformalSets:
