@@ -1,6 +1,6 @@
 """Do the sets of labels cover nine in ten patients of each label? Cohorts drawn again and again.
 
-    python benchmarks/conformal_coverage.py [--cohorts 500]
+    python benchmarks/conformal_coverage.py [--cohorts 500] [--first 0]
 
 80 subjects, 32 with RICE as in the paper, ten features of which one tells the labels apart. In place of a
 network a logistic regression is trained in five folds; its held-out probabilities give the thresholds, and
@@ -38,9 +38,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cohorts", type=int, default=500)
-    cohorts = parser.parse_args().cohorts
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first cohort: others are drawn anew"
+    )
+    arguments = parser.parse_args()
+    cohorts, first = arguments.cohorts, arguments.first
     for learner, strength in LEARNERS.items():
-        drawn = [_cohort(learner, strength, i) for i in range(cohorts)]
+        drawn = [_cohort(learner, strength, i) for i in range(first, first + cohorts)]
         single = np.mean([one for _, one in drawn], axis=0)
         for way in WAYS:
             for i, label in enumerate(LABELS):

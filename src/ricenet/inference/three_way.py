@@ -10,7 +10,7 @@ import numpy as np
 from ricenet.evaluation.evidence.abstention import INDETERMINATE, confidence, three_way_vote
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
-from ricenet.evaluation.evidence.conformal import label_set, why_no_set
+from ricenet.evaluation.evidence.conformal import label_set, set_said, why_no_set
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.runtime.records import Record
 from ricenet.training.predictions import THRESHOLD
@@ -75,9 +75,7 @@ def label_set_said(answer: Mapping[str, Any]) -> str:
     """The set of labels in words. answer: as `ricenet predict` prints it."""
     if answer["label_set"] is None:
         return f"not known: {answer['label_set_why']}"
-    held = " or ".join(answer["label_set"]) or "none, since the case is like neither label"
-    share = f"{answer['label_set_coverage'] * 100:g} %"
-    return f"{held} (such sets hold the true label of {share} of each label's patients)"
+    return set_said(answer["label_set"], answer["label_set_coverage"])
 
 
 def _labels(p_rice: float, by: ConformalThresholds | None) -> dict[str, Any]:
