@@ -142,6 +142,13 @@ def test_the_test_sets_coverage_is_counted_by_label_with_exact_intervals():
     assert rows == ["label_set", "rice", "rice", "recurrence+rice", *["recurrence"] * 3, "rice"]
 
 
+def test_every_size_of_a_set_is_counted_also_where_none_has_it():
+    by = ConformalThresholds(coverage=0.9, rice_from=0.6, recurrence_to=0.4)
+    threshold = DecisionThreshold(recalibration=AS_GIVEN, least_confidence=0.6, conformal=by)
+    answers = [three_way_answer([p] * 5, threshold) for p in (0.5, 0.9, 0.8)]
+    assert sets_on_test(["rice"] * 3, answers).sizes == (1, 2, 0)
+
+
 def test_a_version_without_sets_has_no_coverage_but_a_reason():
     (vote,) = count_votes(["sub-1"], ["rice"], np.array([[0.8, 0.9]]))
     found = sets_on_test(["rice"], [vote.decision])

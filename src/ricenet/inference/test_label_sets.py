@@ -13,6 +13,7 @@ from typing import Any
 
 from ricenet.evaluation.intervals import proportion
 from ricenet.inference.three_way import ThreeWayAnswer
+from ricenet.vocabulary import LABELS
 
 EMPTY, SEPARATOR = "none", "+"
 """Of a set without a label, and between the labels of one, in tables."""
@@ -33,7 +34,7 @@ class LabelCoverage:
 class SetsOnTest:
     """aimed_at: coverage of each label; None where no set is known. why: what was found of the first case.
 
-    covered: by label, of those that occur. sizes: how many sets hold so many labels, from 0 on.
+    covered: by label, of those that occur. sizes: how many sets hold so many labels, from none to all.
     """
 
     aimed_at: float | None
@@ -65,7 +66,7 @@ def sets_on_test(labels: Sequence[str], answers: Sequence[ThreeWayAnswer]) -> Se
         aimed_at=answers[0].labels_coverage,
         why="",
         covered={label: _coverage(sum(hits), len(hits)) for label, hits in covered.items()},
-        sizes=tuple(counts[size] for size in range(max(counts) + 1)),
+        sizes=tuple(counts[size] for size in range(max(*counts, len(LABELS)) + 1)),
     )
 
 

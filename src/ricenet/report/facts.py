@@ -35,8 +35,7 @@ def model_facts(evidence: Evidence, modality_set: str, robustness: Robustness | 
         "development": f"{scores.n} subjects in cross-validation; splits `{evidence.splits_digest[:12]}`",
         "scores": f"held out: macro-F1 {scores.macro_f1.text()}, AUC {scores.auc.text()}",
         "rates": (
-            f"held out: sensitivity for RICE {scores.sensitivity.text()}, specificity "
-            f"{scores.specificity.text()}"
+            f"sensitivity for RICE {scores.sensitivity.text()}, specificity {scores.specificity.text()}"
         ),
         "chance": (
             f"The chance level of the macro-F1 is {evidence.chance_macro_f1:.2f}; always naming the commoner "
