@@ -15,6 +15,7 @@ from ricenet.config.params import ExecutionParams
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.inference.predict_subject import Predictor
 from ricenet.inference.test_vote import SubjectVote, count_votes, vote_table
+from ricenet.preprocessing.step_keys import tool_versions
 from ricenet.runtime.code_digest import code_digest
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.per_subject import per_subject
@@ -68,6 +69,7 @@ def cohort_answers(
     settings = [
         package.record.ensemble,
         package.record.seed,
+        tool_versions(package.ensemble.known_preprocessing().brain),
         code_digest("ricenet.inference.predict_subject"),
     ]
     ranges = package.ranges.model_dump(mode="json")
