@@ -21,6 +21,7 @@ from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.follow_up import case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
+from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.perturbation_table import perturbation_rows
@@ -73,6 +74,8 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
         "as_printed": paper.as_printed,
         "p_value": p_value,
         "estimate": estimate_text,
+        "curve_rows": curve_rows,
+        "curve_sentences": curve_sentences,
         "evaluations_text": evaluations_text,
         "gate_text": gate_text,
         "calibrated_text": results.calibrated_text,
@@ -100,6 +103,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "abstaining": results.ordered(evidence.abstention),
         "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
+        "curved": results.ordered(evidence.learning_curves),
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
         "main_recipe": protocol.params.training.recipe,
