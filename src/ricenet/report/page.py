@@ -103,6 +103,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "abstaining": results.ordered(evidence.abstention),
         "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
+        "beyond_time": results.ordered(evidence.beyond_time),
         "curved": results.ordered(evidence.learning_curves),
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,

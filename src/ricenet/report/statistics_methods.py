@@ -64,10 +64,17 @@ def audit(results: Results, protocol: Protocol) -> str:
     if not baselines:
         return ""
     titles = ", ".join(baseline.title for baseline in baselines)
+    beyond = (
+        " The networks' held-out logits were added to a logistic regression on the days since radiotherapy "
+        "and tested by likelihood ratio."
+        if results.evidence.beyond_time
+        else ""
+    )
     return (
         f"In the same folds, {len(baselines)} baseline{'' if len(baselines) == 1 else 's'} without an image "
         f"network ({titles}) were fitted and "
         "compared with the networks on the same subjects, to tell whether a network beats what a table knows."
+        f"{beyond}"
     )
 
 

@@ -9,6 +9,7 @@ from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.abstention import abstention
 from ricenet.evaluation.evidence.audit import audit, majority_scores
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
+from ricenet.evaluation.evidence.beyond_time import beyond_time
 from ricenet.evaluation.evidence.calibration import calibration, recalibrated_by_fold
 from ricenet.evaluation.evidence.calibration_record import Calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
@@ -80,6 +81,11 @@ def build_evidence(
         comparisons=compare_pairs(predictions, seed, resamples),
         contributions=contributions(HeldOut.of(predictions), volumes, seed, resamples),
         audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions),
+        beyond_time={
+            name: found
+            for name, held in networks.items()
+            if (found := beyond_time(held, scalars, seed, resamples)) is not None
+        },
         calibration=calibrated,
         abstention={
             name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.beyond_time import BeyondTime
 from ricenet.evaluation.evidence.calibration_record import Abstention, Calibration, ConformalSets
 from ricenet.evaluation.evidence.learning_curve import LearningCurve
 from ricenet.evaluation.evidence.swap_tests import LEVEL
@@ -182,6 +183,8 @@ class Evidence(Record):
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]
     audit: Audit
+    beyond_time: dict[str, BeyondTime] = Field(default_factory=dict)
+    """By modality set; without those of too few subjects with a known time, and in records of earlier versions."""
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
     conformal: dict[str, ConformalSets] = Field(default_factory=dict)
