@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=30)
     parser.add_argument("--first", type=int, default=FIRST)
     parser.add_argument("--subjects", type=int, nargs="+", default=[80])
-    parser.add_argument("--mechanisms", nargs="+", default=["clinical", "post_op_only"])
+    parser.add_argument("--mechanisms", nargs="+", default=["clinical", "post_op_only", "none"])
     arguments = parser.parse_args()
     asked = read_params().evidence.learning_curve
     for mechanism in arguments.mechanisms:
@@ -171,6 +171,14 @@ def report_forecasts(name: str, found: Sequence[Found], growth: Sequence[float])
     """How often intervals hold the truth, how wide they are, and how often a forecast is refused."""
     for score in CURVE_SCORES:
         curves = [(getattr(curve, score), truth) for curve, truth in found]
+        refused = 1 - np.mean([not curve.refusal for curve, _ in curves])
+        flat = "/none/" in name
+        report(
+            f"{name}/{score}/refused", refused, ">= 0.8" if flat else "none",
+            f"share of {len(curves)} curves without a forecast; mean scores by size "
+            + ", ".join(f"{np.mean(of):.3f}" for of in zip(*([p.score.value for p in c.points] for c, _ in curves), strict=True)),
+            bool(refused >= 0.8 or not flat),
+        )  # fmt: skip
         given = [(curve, truth) for curve, truth in curves if not curve.refusal]
         for place, times in enumerate(growth):
             pairs = [(curve.forecasts[place].score, truth[times][score]) for curve, truth in given]

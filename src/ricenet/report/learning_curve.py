@@ -87,7 +87,7 @@ def learning_curve_figure(curves: Mapping[str, LearningCurve], titles: Mapping[s
             _finish(axes, curve, titles[name])
         for axes in grid.flat[len(curves) :]:
             axes.remove()
-        figure.supxlabel("subjects that are learned from in turn, logarithmic", fontsize=9)
+        figure.supxlabel("subjects in the cohort, of whom each network learns from the other folds'; logarithmic", fontsize=9)
         figure.supylabel("score", fontsize=9)
         legend_above(figure, *grid.flat[: len(curves)], columns=3)
     return figure

@@ -39,6 +39,10 @@ FEWEST_SIZES = 3
 FEWEST_OF_A_LABEL = 10
 """Judged: with fewer, one answer moves the score by more than a curve rises."""
 
+_DOUBT = 0.1
+"""Largest share of simulated worlds in which a curve does not rise, that still carries a forecast. A smaller
+one would refuse half of the curves that rise slowly, and flatter those that are left."""
+
 _TAIL = 0.025
 _LEAST_SD = 0.005
 """Of a size's score: sizes that chance made alike are not known exactly."""
@@ -219,15 +223,15 @@ def _score_curve(measured: _Measured, refusal: str, now: Estimate, growth: Seque
 
 
 def _not_rising(measured: _Measured) -> str:
-    """Why a curve that is not shown to rise carries no forecast; "" where it rises in 95 % of the worlds."""
+    """Why a curve that is not shown to rise carries no forecast; "" where it rises in nearly all worlds."""
     weights = measured.sds**-2.0
     log_size = np.log(measured.subjects)
     centred = weights * (log_size - (weights @ log_size) / weights.sum())
     slopes = (measured.mean - measured.luck) @ centred
-    if (slopes <= 0).mean() <= 2 * _TAIL:
+    if (slopes <= 0).mean() <= _DOUBT:
         return ""
     first, last = measured.mean[0], measured.mean[-1]
-    direction = "falls" if (slopes >= 0).mean() <= 2 * _TAIL else "is not shown to rise"
+    direction = "falls" if (slopes >= 0).mean() <= _DOUBT else "is not shown to rise"
     return (
         f"the score {direction} between {measured.subjects[0]:g} and {measured.subjects[-1]:g} subjects "
         f"({first:.2f} and {last:.2f}), so what more of them would give is not known"
