@@ -52,6 +52,7 @@ class People(NamedTuple):
     is_rice: NDArray[np.bool_]
 
     def rows(self, chosen: NDArray[np.intp]) -> People:
+        """Some of them."""
         return People(tuple(g.rows(chosen) for g in self.groups), self.is_rice[chosen])
 
 
@@ -91,7 +92,9 @@ def folds_of(is_rice: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
     return found
 
 
-def curve_of(cohort: People, seed: int, shares: Sequence[float], draws: int, growth: Sequence[float]) -> LearningCurve:
+def curve_of(
+    cohort: People, seed: int, shares: Sequence[float], draws: int, growth: Sequence[float]
+) -> LearningCurve:
     """As the product makes it."""
     n, fold = len(cohort.is_rice), folds_of(cohort.is_rice, seed)
     labels = {str(i): LABELS[int(rice)] for i, rice in enumerate(cohort.is_rice)}
@@ -111,7 +114,10 @@ def curve_of(cohort: People, seed: int, shares: Sequence[float], draws: int, gro
     answers = CurveAnswers(
         cohort.is_rice,
         (*(len(of_draws[0]) for of_draws in of_shares), n),
-        (*(np.array([held_out(kept) for kept in of_draws]) for of_draws in of_shares), held_out(np.arange(n))[np.newaxis]),
+        (
+            *(np.array([held_out(kept) for kept in of_draws]) for of_draws in of_shares),
+            held_out(np.arange(n))[np.newaxis],
+        ),
     )
     now = scores_with_intervals(answers.p_rice[-1][0], cohort.is_rice, seed, 999)
     return learning_curve(answers, now, growth, seed)
@@ -125,7 +131,8 @@ def truth_of(cohort: People, judged: People, seed: int) -> dict[str, float]:
         inside = np.flatnonzero(of_judged == k)
         p_rice[inside] = answered(cohort.rows(np.flatnonzero(fold != k)), judged.rows(inside))
     return {
-        name: score_of(statistic(p_rice, judged.is_rice), len(p_rice)) for name, statistic in CURVE_SCORES.items()
+        name: score_of(statistic(p_rice, judged.is_rice), len(p_rice))
+        for name, statistic in CURVE_SCORES.items()
     }
 
 
@@ -157,7 +164,9 @@ def main() -> None:
 Found = tuple[LearningCurve, dict[float, dict[str, float]]]
 
 
-def one(seed: int, n: int, mechanism: str, shares: Sequence[float], draws: int, growth: Sequence[float]) -> Found:
+def one(
+    seed: int, n: int, mechanism: str, shares: Sequence[float], draws: int, growth: Sequence[float]
+) -> Found:
     """A cohort's curve, and the truth by growth."""
     cohort, judged = people(seed, "cohort", n, mechanism), people(seed, "judged", JUDGED, mechanism)
     truth = {
@@ -171,14 +180,12 @@ def report_forecasts(name: str, found: Sequence[Found], growth: Sequence[float])
     """How often intervals hold the truth, how wide they are, and how often a forecast is refused."""
     for score in CURVE_SCORES:
         curves = [(getattr(curve, score), truth) for curve, truth in found]
-        refused = 1 - np.mean([not curve.refusal for curve, _ in curves])
+        refused = float(1 - np.mean([not curve.refusal for curve, _ in curves]))
         flat = "/none/" in name
-        report(
-            f"{name}/{score}/refused", refused, ">= 0.8" if flat else "none",
-            f"share of {len(curves)} curves without a forecast; mean scores by size "
-            + ", ".join(f"{np.mean(of):.3f}" for of in zip(*([p.score.value for p in c.points] for c, _ in curves), strict=True)),
-            bool(refused >= 0.8 or not flat),
-        )  # fmt: skip
+        sizes = np.mean([[point.score.value for point in curve.points] for curve, _ in curves], axis=0)
+        said = f"of {len(curves)} curves; mean scores by size {', '.join(f'{mean:.3f}' for mean in sizes)}"
+        met = refused >= 0.8 or not flat
+        report(f"{name}/{score}/without a forecast", refused, ">= 0.8" if flat else "none", said, met)
         given = [(curve, truth) for curve, truth in curves if not curve.refusal]
         for place, times in enumerate(growth):
             pairs = [(curve.forecasts[place].score, truth[times][score]) for curve, truth in given]

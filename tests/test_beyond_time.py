@@ -69,9 +69,11 @@ def test_the_level_is_kept_where_time_is_all():
 
 
 def test_subjects_without_a_known_time_do_not_count():
-    time, is_rice, noise = cohort()
+    _, is_rice, noise = cohort()
     held = held_out(is_rice, {"event": 1 / (1 + np.exp(-noise))})
-    scalars = {s: {"days_rt_end_to_event": 100 + 10 * i if i < 70 else None} for i, s in enumerate(held.subjects)}
+    scalars = {
+        s: {"days_rt_end_to_event": 100 + 10 * i if i < 70 else None} for i, s in enumerate(held.subjects)
+    }
     assert beyond_time(held, scalars, 7, 300).n == 70
     for days in (None, 90.0):
         alike = {s: {"days_rt_end_to_event": days} for s in held.subjects}

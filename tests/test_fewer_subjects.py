@@ -53,7 +53,9 @@ def test_a_draw_follows_from_seed_and_names_alone() -> None:
 
 def test_fewer_of_a_label_than_folds_are_refused() -> None:
     # an eighth of 32 is 4
-    with pytest.raises(SplitError, match=r"0\.125 of 32 subjects with rice are 4, and 5 folds need at least 5"):
+    with pytest.raises(
+        SplitError, match=r"0\.125 of 32 subjects with rice are 4, and 5 folds need at least 5"
+    ):
         subset(0.125)
 
 
@@ -120,7 +122,9 @@ def test_a_second_run_trains_nothing_again_and_another_draw_trains_that_alone(
     monkeypatch.chdir(project)
 
     def kept() -> dict[str, int]:
-        return {p.parent.name: p.stat().st_mtime_ns for p in Path("work/store/learning_curve").glob("*/fold.json")}
+        return {
+            p.parent.name: p.stat().st_mtime_ns for p in Path("work/store/learning_curve").glob("*/fold.json")
+        }
 
     before = kept()
     assert len(before) == 4
@@ -148,5 +152,7 @@ def test_where_no_curve_is_asked_for_there_is_none(tmp_path: Path) -> None:
     splits = Splits(LABELS, (tuple(LABELS),), ())
     assert read_curve_answers(tmp_path, {}, splits, {}) == {}
     write_json(tmp_path / "learning_curve.json", {"curves": []})
-    with pytest.raises(ResultError, match=r"learning_curve\.json is not of this version.*dvc repro -f learning_curve"):
+    with pytest.raises(
+        ResultError, match=r"learning_curve\.json is not of this version.*dvc repro -f learning_curve"
+    ):
         read_curve_answers(tmp_path, {}, splits, {})

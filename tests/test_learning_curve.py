@@ -123,7 +123,9 @@ def test_equal_arguments_give_equal_curves():
 
 def test_draws_that_differ_more_widen_the_forecast():
     alike = answers_of(RISING)
-    calm = CurveAnswers(alike.is_rice, alike.subjects, tuple(np.repeat(p[:1], len(p), 0) for p in alike.p_rice))
+    calm = CurveAnswers(
+        alike.is_rice, alike.subjects, tuple(np.repeat(p[:1], len(p), 0) for p in alike.p_rice)
+    )
     wide, narrow = (curve_of(a)[0].auc.forecasts[-1].score for a in (alike, calm))
     assert wide.high - wide.low > narrow.high - narrow.low
 

@@ -1,4 +1,4 @@
-"""Stage `learning_curve`: the same folds trained on fewer subjects -> work/learning_curve; none by default."""
+"""Stage `learning_curve`: folds trained on fewer subjects -> work/learning_curve; none by default."""
 
 from __future__ import annotations
 

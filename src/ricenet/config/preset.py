@@ -55,7 +55,9 @@ def _remove_sets(content: Any, recipe: str) -> None:
     """Remove the modality sets of a recipe wherever they are listed."""
     of_recipe = RECIPE_MARK + recipe
     for section, key in SET_LISTS:
-        of_section = functools.reduce(lambda found, part: found[part], filter(None, section.split(".")), content)
+        of_section = functools.reduce(
+            lambda found, part: found[part], filter(None, section.split(".")), content
+        )
         names = of_section.get(key) or []
         for place in reversed(range(len(names))):
             if names[place].endswith(of_recipe):

@@ -37,8 +37,8 @@ def _sentence(title: str, curve: ScoreCurve) -> str:
         return f"{seen}. No forecast: {curve.refusal}."
     ahead = "; ".join(
         f"from {forecast.growth:g} times the subjects ({forecast.subjects}) it is expected between "
-        f"{forecast.score.low:.2f} and {forecast.score.high:.2f}, and judging that many would give an interval "
-        f"{forecast.interval_width:.2f} wide"
+        f"{forecast.score.low:.2f} and {forecast.score.high:.2f}, and judging that many would give an "
+        f"interval {forecast.interval_width:.2f} wide"
         for forecast in curve.forecasts
     )
     told = f"A curve from {first.subjects} to {last.subjects} subjects cannot tell more."
@@ -87,7 +87,10 @@ def learning_curve_figure(curves: Mapping[str, LearningCurve], titles: Mapping[s
             _finish(axes, curve, titles[name])
         for axes in grid.flat[len(curves) :]:
             axes.remove()
-        figure.supxlabel("subjects in the cohort, of whom each network learns from the other folds'; logarithmic", fontsize=9)
+        figure.supxlabel(
+            "subjects in the cohort, of whom each network learns from the other folds'; logarithmic",
+            fontsize=9,
+        )
         figure.supylabel("score", fontsize=9)
         legend_above(figure, *grid.flat[: len(curves)], columns=3)
     return figure
@@ -109,7 +112,14 @@ def _draw(axes: Axes, title: str, curve: ScoreCurve, colour: str, form: str) -> 
     for forecast in curve.forecasts:
         x = forecast.subjects * aside
         label = f"{title}, expected" if forecast is curve.forecasts[0] else None
-        axes.plot([x, x], [forecast.score.low, forecast.score.high], color=colour, linewidth=5, alpha=0.35, label=label)
+        axes.plot(
+            [x, x],
+            [forecast.score.low, forecast.score.high],
+            color=colour,
+            linewidth=5,
+            alpha=0.35,
+            label=label,
+        )
 
 
 def _finish(axes: Axes, curve: LearningCurve, title: str) -> None:

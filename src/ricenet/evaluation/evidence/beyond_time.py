@@ -9,6 +9,7 @@ this test, rather than one of the areas, is the one of added value).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from ricenet.evaluation.evidence.weak_calibration import logits_of
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.runtime.records import Record
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FEWEST_OF_A_LABEL = 10
 """With a known time; fewer carry no regression on three numbers."""
@@ -53,12 +57,14 @@ class BeyondTime(Record):
         """In words; begins with a verb."""
         adds = "adds to" if self.is_shown else "is not shown to add to"
         return (
-            f"{adds} the days since radiotherapy ({p_said(self.p)}): on {self.n} subjects time alone has an AUC "
-            f"of {self.time:.2f}, and both together {self.gain.text(signed=True)} more"
+            f"{adds} the days since radiotherapy ({p_said(self.p)}): on {self.n} subjects time alone has an "
+            f"AUC of {self.time:.2f}, and both together {self.gain.text(signed=True)} more"
         )
 
 
-def beyond_time(held: HeldOut, scalars: Mapping[str, Scalars], seed: int, resamples: int) -> BeyondTime | None:
+def beyond_time(
+    held: HeldOut, scalars: Mapping[str, Scalars], seed: int, resamples: int
+) -> BeyondTime | None:
     """What a network's held-out answers add. held: of one network. scalars: of each of its subjects.
 
     None where too few subjects have a known time, or all the same.
@@ -85,7 +91,10 @@ def beyond_time(held: HeldOut, scalars: Mapping[str, Scalars], seed: int, resamp
 
 
 def added_p_value(less: Floats, more: Floats, is_rice: NDArray[np.bool_]) -> float:
-    """p of the last column of `more` (N, F + 1), given those of `less` (N, F); 1 where its weight is below 0."""
+    """p of the last column of `more` (N, F + 1), given those of `less` (N, F).
+
+    1 where its weight points the wrong way.
+    """
     from scipy import stats
 
     (_, before), (weights, after) = _likelihood(less, is_rice), _likelihood(more, is_rice)
@@ -110,7 +119,7 @@ def _out_of_fold(features: Floats, is_rice: NDArray[np.bool_], fold: NDArray[np.
     return p_rice
 
 
-def _regression():  # type: ignore[no-untyped-def]
+def _regression() -> Pipeline:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

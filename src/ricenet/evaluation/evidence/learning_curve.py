@@ -92,7 +92,10 @@ class LearningCurve(Record):
 
 
 def learning_curve(answers: CurveAnswers, now: Scores, growth: Sequence[float], seed: int) -> LearningCurve:
-    """Points and forecasts of both scores. now: of the networks trained on all. growth: multiples, above 1."""
+    """Points and forecasts of both scores.
+
+    now: of the networks trained on all. growth: numbers of subjects, in multiples of today's, above 1.
+    """
     found = {
         name: _score_curve(
             _Measured.of(answers, statistic, growth, generator_for("learning curve", seed, name)),
@@ -162,7 +165,8 @@ class _Measured:
     @property
     def sds(self) -> Floats:
         """By which luck moves each size's score (P,)."""
-        return np.maximum(self.luck.std(axis=0), _LEAST_SD)
+        found: Floats = np.maximum(self.luck.std(axis=0), _LEAST_SD)
+        return found
 
 
 def _judged(is_rice: Truth, rng: np.random.Generator) -> Floats:
@@ -207,7 +211,9 @@ def _score_curve(measured: _Measured, refusal: str, now: Estimate, growth: Seque
     if refused := refusal or _not_rising(measured):
         return ScoreCurve(points=points, law=None, forecasts=(), refusal=refused)
     sizes, sds = measured.subjects, measured.sds
-    law = fit_power_laws(sizes, measured.mean[np.newaxis], sds, np.array([EXPONENT.log_mean]), EXPONENT.log_sd)
+    law = fit_power_laws(
+        sizes, measured.mean[np.newaxis], sds, np.array([EXPONENT.log_mean]), EXPONENT.log_sd
+    )
     worlds = np.clip(measured.mean - measured.luck, 0, 1)
     laws = fit_power_laws(sizes, worlds, sds, measured.prior, EXPONENT.log_sd)
     forecasts = tuple(

@@ -63,10 +63,12 @@ class PowerLaw(Record):
 
     def score(self, n: float) -> float:
         """At n subjects."""
-        return self.asymptote - self.gap * (n / self.whole) ** -self.exponent
+        return float(self.asymptote - self.gap * (n / self.whole) ** -self.exponent)
 
 
-def fit_power_laws(sizes: Floats, scores: Floats, sds: Floats, log_exponents: Floats, log_sd: float) -> PowerLaws:
+def fit_power_laws(
+    sizes: Floats, scores: Floats, sds: Floats, log_exponents: Floats, log_sd: float
+) -> PowerLaws:
     """The most probable law of each curve, with 0 <= asymptote <= 1 and gap >= 0.
 
     sizes: rising numbers of subjects (P,), the last of them the whole cohort. scores: (B, P), none below 0.
@@ -93,8 +95,14 @@ def _solve(power: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floa
     perfect = (np.ones_like(mean), np.maximum(0, (1 - scores) @ (share * power) / (share @ power**2)))
     # the problem is convex: where the free solution is out of bounds, the best one lies on a bound
     inside = (free[0] >= 0) & (free[0] <= 1) & (free[1] >= 0)
-    loss = [((a[:, np.newaxis] - b[:, np.newaxis] * power - scores) ** 2) @ weights for a, b in (free, flat, perfect)]
+    loss = [
+        ((a[:, np.newaxis] - b[:, np.newaxis] * power - scores) ** 2) @ weights
+        for a, b in (free, flat, perfect)
+    ]
     chosen = np.where(inside, 0, 1 + np.argmin(loss[1:], axis=0))
     rows = np.arange(len(scores))
-    a, b, losses = (np.array(of)[chosen, rows] for of in ([free[0], flat[0], perfect[0]], [free[1], flat[1], perfect[1]], loss))
+    a, b, losses = (
+        np.array(of)[chosen, rows]
+        for of in ([free[0], flat[0], perfect[0]], [free[1], flat[1], perfect[1]], loss)
+    )
     return a, b, losses

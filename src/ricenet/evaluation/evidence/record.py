@@ -184,7 +184,7 @@ class Evidence(Record):
     contributions: tuple[Contribution, ...]
     audit: Audit
     beyond_time: dict[str, BeyondTime] = Field(default_factory=dict)
-    """By modality set; without those of too few subjects with a known time, and in records of earlier versions."""
+    """By modality set; none where few subjects have a known time, nor in records of earlier versions."""
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
     conformal: dict[str, ConformalSets] = Field(default_factory=dict)
