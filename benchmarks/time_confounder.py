@@ -173,7 +173,7 @@ def report_world(name: str, found: Sequence[Judged]) -> None:
         gain = np.mean([f.gain.auc.value for f in found])
         report(
             f"time_confounder/{name}/{way}", share, goal,
-            f"of {cohorts} cohorts; AUC of time {time:.2f}, the learner's is higher by {gain:+.3f} on average",
+            f"of {cohorts} cohorts; AUC of time {time:.2f}, the learner's higher by {gain:+.3f} on average",
             met,
         )  # fmt: skip
 

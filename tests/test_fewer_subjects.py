@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from small_folds import plan, run_stage, write_project, write_subjects
+from small_folds import PROJECT, TRAINING, plan, run_stage, setup_of, write_project, write_subjects
 
 from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.evidence import LearningCurveParams
 from ricenet.evaluation.evidence.curve_points import CurveTrainings, read_curve_answers
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import ResultError, SplitError
@@ -16,6 +19,7 @@ from ricenet.runtime.files import read_json, write_json
 from ricenet.training.fewer_subjects import nested_subset, on_fewer
 from ricenet.training.fusion import inner_tasks
 
+STAGE = PROJECT / "src/stages/learning_curve.py"
 LABELS = {f"sub-{i:03d}": ("rice" if i % 5 < 2 else "recurrence") for i in range(80)}
 """32 with rice, 48 with recurrence."""
 
@@ -73,8 +77,6 @@ def test_folds_on_fewer_subjects_judge_the_same_ones_and_learn_from_none_of_them
 
 
 def test_what_fusion_trains_within_a_subset_stays_within_it(tmp_path: Path) -> None:
-    from small_folds import TRAINING
-
     splits = Splits(LABELS, tuple(tuple(s for s in LABELS if FOLD_OF[s] == k) for k in range(5)), ())
     fitted = TRAINING.model_copy(update={"fusion": "fitted"})
     fewer = on_fewer(plan(tmp_path, splits, training=fitted), 0.5, 0)
@@ -134,6 +136,14 @@ def test_a_second_run_trains_nothing_again_and_another_draw_trains_that_alone(
     run_stage("learning_curve")
     after = kept()
     assert len(after) == 6 and before.items() <= after.items()
+
+
+@pytest.mark.parametrize(("shares", "said"), [([0.95], "0.95 and 1 of"), ([0.5, 0.55], "0.55 and 0.5 of")])
+def test_shares_of_as_many_subjects_are_refused(shares: list[float], said: str, tmp_path: Path) -> None:
+    asked = LearningCurveParams(sets=["dose"], shares=shares, draws=2, growth=[2])
+    setup = setup_of(tmp_path, write_subjects(tmp_path / "preprocessed", 12))
+    with pytest.raises(SplitError, match=rf"^dose: {re.escape(said)} the subjects are (6|12) both"):
+        runpy.run_path(str(STAGE))["plan"](setup, asked)
 
 
 def test_a_missing_fold_is_named(project: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from held_out_cases import predictions_of
 from scipy.optimize import least_squares
 from sklearn.metrics import f1_score
 
+from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence import learning_curve as module
+from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.curve_points import CurveAnswers
 from ricenet.evaluation.evidence.learning_curve import learning_curve
 from ricenet.evaluation.evidence.power_law import EXPONENT, PowerLaw, fit_power_laws
+from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.scores import scores_with_intervals
 from ricenet.report.learning_curve import curve_rows, curve_sentences
+from ricenet.vocabulary import PAPER_VOLUMES
 
 SIZES = np.array([20.0, 40.0, 60.0, 80.0])
 
@@ -188,3 +193,18 @@ def test_the_sentence_and_the_table_say_what_is_expected():
     assert [row.subjects for row in rows] == [20, 40, 60, 80, 120, 160]
     assert rows[0].seen == "seen, 3 draws" and rows[-1].seen == "expected"
     assert rows[-1].scores[1] == (far.score, far.interval_width)
+
+
+def test_a_run_keeps_its_curves_with_its_evidence(tmp_path):
+    answers = answers_of(RISING)
+    of_sets = predictions_of(answers.is_rice, {"dose": answers.p_rice[-1][0]})
+    rows = of_sets["dose"]
+    folds = tuple(tuple(p.participant_id for p in rows if p.fold == k) for k in range(5))
+    splits = Splits({p.participant_id: p.label for p in rows}, folds, ())
+    scalars = {p.participant_id: {"days_rt_end_to_event": 50.0 + i} for i, p in enumerate(rows)}
+    rest = (splits, PAPER_VOLUMES, (), 7, 300, 0.1, 0.9)
+    made = build_evidence(of_sets, scalars, (), None, *rest, curves={"dose": answers}, growth=(1.5, 2))
+    assert made.learning_curves == {"dose": curve_of(answers)[0]}
+    assert made.beyond_time.keys() == {"dose"}
+    write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")
+    assert read_evidence(tmp_path / "evidence/evidence.json") == made

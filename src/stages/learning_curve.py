@@ -9,6 +9,7 @@ from ricenet.config.evidence import LearningCurveParams
 from ricenet.config.params import read_params
 from ricenet.config.tuned import read_tuned
 from ricenet.evaluation.evidence.curve_points import TRAININGS_FILE, CurveTraining, CurveTrainings
+from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import atomic_folder, write_json
 from ricenet.runtime.store import Store
 from ricenet.training.cross_validation import lay_out_training, train_folds
@@ -39,17 +40,31 @@ def main() -> None:
 
 
 def plan(setup: TrainingSetup, asked: LearningCurveParams) -> dict[CurveTraining, list[FoldTask]]:
-    """The folds of every draw of every share below 1, of every set. Raises SplitError: too few of a label."""
+    """The folds of every draw of every share below 1, of every set.
+
+    Raises SplitError: a share with too few subjects of a label, or with as many subjects as another.
+    """
     planned = {}
     for name in asked.sets:
         tasks = plan_folds(setup, [name])
+        sizes = {sum(len(task.validation_subjects) for task in tasks): 1.0}
         for share in sorted(share for share in asked.shares if share < 1):
             for draw in range(asked.draws):
                 fewer = on_fewer(tasks, share, draw)
                 kept = len({subject for task in fewer for subject in task.training_subjects})
+                require_own_size(name, share, kept, sizes)
                 training = CurveTraining(modality_set=name, share=share, draw=draw, subjects=kept)
                 planned[training] = fewer
     return planned
+
+
+def require_own_size(modality_set: str, share: float, subjects: int, sizes: dict[int, float]) -> None:
+    """Make sure that no other share has as many subjects. sizes: shares by number. Raises SplitError."""
+    if (other := sizes.setdefault(subjects, share)) != share:
+        raise SplitError(
+            f"{modality_set}: {share:g} and {other:g} of the subjects are {subjects} both; write shares that "
+            "are further apart into evidence.learning_curve"
+        )
 
 
 if __name__ == "__main__":

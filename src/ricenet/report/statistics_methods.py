@@ -36,8 +36,8 @@ def statistics(results: Results, protocol: Protocol) -> str:
     if evidence.learning_curves:
         parts.append(
             "Learning curves: the same folds were trained on nested subsets of their subjects, stratified "
-            "by label, and judged on the same subjects; a power law with a prior on its exponent was fitted, and "
-            "its intervals cover who was judged, who was learned from, and the exponent."
+            "by label, and judged on the same subjects; a power law with a prior on its exponent was fitted, "
+            "and its intervals cover who was judged, who was learned from, and the exponent."
         )
     return " ".join([*parts, *_trust(protocol.params.evidence, bool(evidence.calibration))])
 
