@@ -1,13 +1,12 @@
 """Is a network that sees time taken for one that sees more? Labels that follow the days since radiotherapy.
 
-    python benchmarks/time_confounder.py             # some minutes on one core
-    python benchmarks/time_confounder.py --network   # one draw with networks on images, half an hour
+    python benchmarks/time_confounder.py    # some minutes on one core
 
 Three worlds of phantoms. In two of them the label follows the days since radiotherapy alone, and the images
 show something that goes with the days: exactly, or with noise. In the third the label also follows the
 residual tumour, which the images show and the days do not. In each cohort the audit compares held-out answers
 with a regression on the days, and the answers are added to it. The learner is the product's group-wise
-regression on noisy views of what the images show; with --network it is a small network on the images.
+regression on noisy views of what the images show.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -138,11 +136,9 @@ def judged(held: HeldOut, days: NDArray[np.float64], seed: int) -> Judged:
 def main() -> None:
     """Every world, then the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--cohorts", type=int, default=100)
+    parser.add_argument("--cohorts", type=int, default=60)
     parser.add_argument("--first", type=int, default=FIRST)
     parser.add_argument("--subjects", type=int, default=80)
-    parser.add_argument("--network", action="store_true")
-    parser.add_argument("--work", type=Path, default=Path("work/time_confounder"))
     arguments = parser.parse_args()
     for name, world in WORLDS.items():
         found = []

@@ -7,6 +7,8 @@ import pytest
 from held_out_cases import predictions_of
 from scipy.optimize import least_squares
 from sklearn.metrics import f1_score
+from small_evidence import evidence, write_robustness
+from small_evidence import write_evidence as write_evidence_of
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence import learning_curve as module
@@ -17,6 +19,7 @@ from ricenet.evaluation.evidence.power_law import EXPONENT, PowerLaw, fit_power_
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.scores import scores_with_intervals
 from ricenet.report.learning_curve import curve_rows, curve_sentences
+from ricenet.tracking import evidence_content
 from ricenet.vocabulary import PAPER_VOLUMES
 
 SIZES = np.array([20.0, 40.0, 60.0, 80.0])
@@ -166,18 +169,15 @@ def test_the_luck_of_subsets_is_that_of_means_of_their_subjects():
     given = (np.array([0.5, -0.5]) * np.sqrt(2 * 0.125), np.zeros(1))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "REPLICATES", 40_000)
-        calm = np.random.default_rng(2)
-        patched.setattr(calm := _Calm(calm), "freedom", 1.0)
-        fast = np.cov(module._learned_from(subjects, given, [2.0], calm).T)
+        fast = np.cov(module._learned_from(subjects, given, [2.0], _Sure(np.random.default_rng(2))).T)
     assert fast == pytest.approx(slow, abs=0.006)
 
 
-class _Calm:
+class _Sure:
     """A generator whose chi-square is its mean, so that the variance is taken as known."""
 
     def __init__(self, rng):
         self.normal = rng.normal
-        self.freedom = 0.0
 
     def chisquare(self, freedom, size):
         return np.full(size, freedom)
@@ -208,3 +208,17 @@ def test_a_run_keeps_its_curves_with_its_evidence(tmp_path):
     assert made.beyond_time.keys() == {"dose"}
     write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")
     assert read_evidence(tmp_path / "evidence/evidence.json") == made
+
+
+def test_forecasts_are_metrics_of_the_sets_run(tmp_path, monkeypatch):
+    curve, _ = curve_of(answers_of(RISING))
+    write_evidence_of(tmp_path, evidence("digest").model_copy(update={"learning_curves": {"dose": curve}}))
+    write_robustness(tmp_path)
+    monkeypatch.setattr(evidence_content, "gate_of", lambda *_: "passed")
+    metrics = evidence_content.evidence_metrics(tmp_path / "work", "dose", "digest")
+    far = curve.auc.forecasts[-1].score
+    names = ("auc_at_160_subjects", "auc_at_160_subjects_low", "auc_at_160_subjects_high")
+    assert [metrics[name] for name in names] == [far.value, far.low, far.high]
+    assert "auc_at_160_subjects" not in evidence_content.evidence_metrics(
+        tmp_path / "work", "event", "digest"
+    )
