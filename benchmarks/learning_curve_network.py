@@ -3,8 +3,8 @@
     python benchmarks/learning_curve_network.py   # an hour on one core; a stopped run goes on
 
 A cohort of n phantoms of the mechanism `clinical` is trained on its dose by the recipe for small cohorts,
-with fewer steps and without its regression, at the product's shares and draws. The truth: the cohort and as many
-new phantoms, trained in the same way, on phantoms that nobody learned from.
+with fewer steps and without its regression, at the product's shares and draws. The truth: the cohort and as
+many new phantoms, trained in the same way, on phantoms that nobody learned from.
 """
 
 from __future__ import annotations

@@ -12,10 +12,13 @@ from small_folds import PROJECT, TRAINING, plan, run_stage, setup_of, write_proj
 
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.evidence import LearningCurveParams
+from ricenet.evaluation.evidence import group_baselines, scalars
 from ricenet.evaluation.evidence.curve_points import CurveTrainings, read_curve_answers
+from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.runtime.errors import ResultError, SplitError
 from ricenet.runtime.files import read_json, write_json
+from ricenet.screening.guards.result import write_guards
 from ricenet.training.fewer_subjects import nested_subset, on_fewer
 from ricenet.training.fusion import inner_tasks
 
@@ -91,11 +94,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve subjects in two folds, trained on all and on two halves."""
     folder = tmp_path_factory.mktemp("curve")
     curve = {"sets": ["dose"], "shares": [0.5, 1], "draws": 2, "growth": [2]}
-    write_project(folder, split={"folds": 2, "test_fraction": 0}, evidence={"learning_curve": curve})
+    write_project(
+        folder, split={"folds": 2, "test_fraction": 0}, evidence={"learning_curve": curve, "resamples": 200}
+    )
     write_json(folder / "work/tuning/best.json", {})
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        for stage in ("split", "train", "learning_curve"):
+        for stage in ("split", "train", "repeat", "learning_curve"):
             run_stage(stage)
     return folder
 
@@ -116,6 +121,20 @@ def test_the_stage_trains_every_draw_of_every_share_below_the_whole(project: Pat
         ("dose", 0.5, 0, 6),
         ("dose", 0.5, 1, 6),
     ]
+
+
+def test_the_evidence_takes_the_curve_or_says_why_it_carries_no_forecast(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    # twelve subjects of random voxels have no participants.tsv
+    monkeypatch.setattr(scalars, "cohort_scalars", lambda *asked: {s: {"ptv_ml": 1.0} for s in asked[2]})
+    monkeypatch.setattr(group_baselines, "cohort_convolutions", lambda *_: {})
+    write_guards([], [], Path("work/guards/guards.json"), Path("work/guards/verdict.json"))
+    run_stage("evidence")
+    curve = read_evidence(Path("work/evidence/evidence.json")).learning_curves["dose"]
+    assert [(p.subjects, len(p.draws)) for p in curve.macro_f1.points] == [(6, 2), (12, 1)]
+    assert curve.macro_f1.refusal == "a curve of 2 sizes could bend in any way; 3 are asked for"
 
 
 def test_a_second_run_trains_nothing_again_and_another_draw_trains_that_alone(
