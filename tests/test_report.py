@@ -37,7 +37,7 @@ from ricenet.evaluation.evidence.calibration_record import ConformalSets, Confor
 from ricenet.evaluation.evidence.learning_curve import CurvePoint, Forecast, LearningCurve, ScoreCurve
 from ricenet.evaluation.evidence.power_law import PowerLaw
 from ricenet.evaluation.evidence.record import Repeats, read_evidence
-from ricenet.report.model_card import SINGLE_NETWORKS
+from ricenet.report.facts import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.protocol import described_commit, package_versions, printed_params
 from ricenet.report.report_figures import macro_f1_figure
