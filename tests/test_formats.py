@@ -25,6 +25,7 @@ from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.settled_places import PLACES_FILE, SettledPlaces, read_places
 from ricenet.cohort.splits import read_splits
 from ricenet.config.tuned import read_tuned
+from ricenet.evaluation.evidence.curve_points import CurveTrainings
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.record import Repeats, read_evidence, read_repeats
 from ricenet.evaluation.robustness.effects import read_robustness
@@ -63,6 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_guards([], [], project / "work/guards/guards.json", project / "work/guards/verdict.json")
     write_robustness(project)
     write_json(project / "work/repeats/repeats.json", Repeats().model_dump(mode="json"))
+    write_json(project / "work/learning_curve/learning_curve.json", CurveTrainings().model_dump(mode="json"))
     write_json(project / "work/tuning/best.json", {})
     write_json(project / "work/vote/vote.json", {})
     splits = read_splits(project / "work/splits/splits.json")
@@ -95,6 +97,10 @@ FILES: dict[str, tuple[Format, Read]] = {
     "work/guards/guards.json": (FIRST, lambda p: read_guards(p / "work/guards/guards.json")),
     "work/tuning/best.json": (FIRST, lambda p: read_tuned(p / "work/tuning/best.json")),
     "work/repeats/repeats.json": (FIRST, lambda p: read_repeats(p / "work/repeats")),
+    "work/learning_curve/learning_curve.json": (
+        FIRST,
+        lambda p: CurveTrainings.read(p / "work/learning_curve/learning_curve.json", "learning_curve"),
+    ),
     "work/evaluation/metrics.json": (FIRST, lambda p: evaluated(p / "work", "dose")),
     "work/evidence/evidence.json": (FIRST, lambda p: read_evidence(p / "work/evidence/evidence.json")),
     "work/evidence/gate/dose.json": (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ricenet.config.types import Count, ModalitySets, Positive, Section, Seed
-from ricenet.config.validation import distinct
+from ricenet.config.validation import distinct, shares_of_a_whole
 
 GuardName = Literal[
     "subject_in_two_places",
@@ -31,6 +31,20 @@ class GuardParams(Section):
     similar_correlation: Annotated[float, Field(gt=0, lt=1)]
 
 
+class LearningCurveParams(Section):
+    """The score at growing numbers of training subjects, and its forecast.
+
+    sets: modality sets that are trained on fewer as well; none: no curve. shares: of the training subjects;
+    all of them are in the curve anyway. draws: subsets of every share. growth: numbers of subjects of the
+    forecast, in multiples of today's; a curve tells nothing of what lies far beyond it.
+    """
+
+    sets: ModalitySets
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], AfterValidator(shares_of_a_whole)]
+    draws: Annotated[int, Field(ge=2, le=20)]
+    growth: list[Annotated[float, Field(gt=1, le=4)]]
+
+
 class EvidenceParams(Section):
     """Statistics of the cross-validation.
 
@@ -45,6 +59,7 @@ class EvidenceParams(Section):
     conformal_coverage: Annotated[float, Field(ge=0.5, lt=1)]
     repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
     repeat_sets: ModalitySets
+    learning_curve: LearningCurveParams
 
 
 class RobustnessParams(Section):

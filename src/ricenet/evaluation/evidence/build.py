@@ -9,13 +9,16 @@ from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.abstention import abstention
 from ricenet.evaluation.evidence.audit import audit, majority_scores
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
+from ricenet.evaluation.evidence.beyond_time import beyond_time
 from ricenet.evaluation.evidence.calibration import calibration, recalibrated_by_fold
 from ricenet.evaluation.evidence.calibration_record import Calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
 from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
+from ricenet.evaluation.evidence.curve_points import CurveAnswers
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
+from ricenet.evaluation.evidence.learning_curve import learning_curve
 from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
@@ -44,11 +47,14 @@ def build_evidence(
     target_error: float,
     coverage: float,
     convolutions: Convolutions | None = None,
+    curves: Mapping[str, CurveAnswers] | None = None,
+    growth: Sequence[float] = (),
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
 
     predictions: held out, by modality set. scalars: of every subject outside the test set.
     convolutions: of their volumes, likewise; without them no regression sees volumes.
+    curves: answers of trainings on fewer subjects, by modality set; growth: of the forecasts.
     """
     everyone = _everyone(predictions)
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
@@ -75,6 +81,11 @@ def build_evidence(
         comparisons=compare_pairs(predictions, seed, resamples),
         contributions=contributions(HeldOut.of(predictions), volumes, seed, resamples),
         audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions),
+        beyond_time={
+            name: found
+            for name, held in networks.items()
+            if (found := beyond_time(held, scalars, seed, resamples)) is not None
+        },
         calibration=calibrated,
         abstention={
             name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)
@@ -87,6 +98,10 @@ def build_evidence(
         subgroups=subgroup_scores(networks[best], best, scalars, variables, seed, resamples),
         decision_curve=_decision_curve(networks[best], best, calibrated[best], seed, resamples),
         repeats=repeats,
+        learning_curves={
+            name: learning_curve(answers, scores[name], growth, seed)
+            for name, answers in (curves or {}).items()
+        },
         guards=tuple(guards),
     )
 
