@@ -16,6 +16,7 @@ from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
     Count,
+    DivideBy,
     Limits,
     MechanismName,
     ModalitySets,
@@ -92,8 +93,12 @@ class QualityParams(Section):
 
 
 class SplitParams(Section):
-    """Folds of the cross-validation and the independent test set."""
+    """Folds of the cross-validation and the independent test set.
 
+    by: what a fold holds. folds: how many, where that is by subject; by site there are as many as sites.
+    """
+
+    by: DivideBy = "subject"
     folds: Annotated[int, Field(ge=2)]
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
 
