@@ -181,5 +181,5 @@ def test_other_divisions_are_not_asked_for_where_there_is_one_alone() -> None:
     with pytest.raises(ParamsError, match=r"evidence.repeat_fold_seeds: \[1, 2\] asks .* split.by: site"):
         parse_params(content, "params.yaml")
     content["evidence"]["repeat_fold_seeds"], content["split"]["by"] = [], "hospital"
-    with pytest.raises(ParamsError, match="split.by: Input should be 'subject' or 'site'"):
+    with pytest.raises(ParamsError, match=r"split\.by: Input should be 'subject' or 'site'"):
         parse_params(content, "params.yaml")

@@ -64,9 +64,7 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     many of each label, give or take one.
     """
     try:
-        splits = make_splits(
-            subjects, demands.folds, demands.test_fraction, demands.seed, by=demands.by
-        )
+        splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed, by=demands.by)
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}

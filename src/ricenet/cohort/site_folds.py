@@ -1,8 +1,8 @@
 """Folds of leave-one-site-out: each fold's validation subjects are all labelled subjects of one site.
 
-A division by subjects puts a hospital's subjects on both sides, so that a network which recognises the hospital
-is rewarded for it. Here every site is judged by networks that saw none of it, which is what a new hospital meets.
-Nothing is drawn: the site alone decides, so that whoever joins, joins the site's fold and moves nobody.
+A division by subjects puts a hospital's subjects on both sides, so that a network which recognises the
+hospital is rewarded for it. Here every site is judged by networks that saw none of it, which is what a new
+hospital meets. Nothing is drawn: the site alone decides, so that whoever joins moves nobody.
 
 Source: internal-external cross-validation, Steyerberg and Harrell 2016.
 """
@@ -86,9 +86,9 @@ def _problems(members: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -
         if lacking := [label for label in LABELS if not found[label]]:
             counts = " and ".join(f"{found[label]} {label}" for label in LABELS)
             yield (
-                f"{_site_of(members[site])} has {counts}, and a fold without {' and '.join(lacking)} cannot be "
-                f"judged; give alike sites that are too small one common name in {COLUMN}, put this site's "
-                f"subjects into the subset test, {OTHERWISE}"
+                f"{_site_of(members[site])} has {counts}, and a fold without {' and '.join(lacking)} cannot "
+                f"be judged; give alike sites that are too small one common name in {COLUMN}, put this "
+                f"site's subjects into the subset test, {OTHERWISE}"
             )
 
 

@@ -86,7 +86,9 @@ def make_splits(
     if by == "site":
         divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept)
     else:
-        divided = _stratified_folds(rest, folds, seed, kept if former and len(former.folds) == folds else NOBODY)
+        divided = _stratified_folds(
+            rest, folds, seed, kept if former and len(former.folds) == folds else NOBODY
+        )
     splits = Splits(labels, divided, test)
     check_splits(splits)
     return splits

@@ -21,6 +21,10 @@ GuardName = Literal[
 """In the order in which they are reported."""
 
 
+Harmonisation = Literal["none", "combat"]
+"""Of the sites' intensities (docs/sites.md)."""
+
+
 class GuardParams(Section):
     """Guards against leaks. tolerated: guards whose failure does not stop the pipeline (but a promotion).
 
@@ -37,7 +41,7 @@ class EvidenceParams(Section):
     resamples: of every bootstrap. target_error: share of wrong answers that the three-way vote aims at.
     conformal_coverage: of sets of labels, of each label (`ricenet.evaluation.evidence.conformal`).
     repeat_fold_seeds: each divides the subjects into other folds, which are trained as well; repeat_sets:
-    for these modality sets.
+    for these modality sets. harmonisation: by site, of the intensities that baselines see.
     """
 
     resamples: Annotated[int, Field(ge=200)]
@@ -45,6 +49,7 @@ class EvidenceParams(Section):
     conformal_coverage: Annotated[float, Field(ge=0.5, lt=1)]
     repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
     repeat_sets: ModalitySets
+    harmonisation: Harmonisation = "none"
 
 
 class RobustnessParams(Section):

@@ -124,8 +124,8 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
         by, seeds = content["split"].get("by"), content["evidence"]["repeat_fold_seeds"]
         if by == "site" and seeds:
             problems.append(
-                f"evidence.repeat_fold_seeds: {seeds} asks for other divisions into folds, and split.by: site "
-                "has one alone; write []"
+                f"evidence.repeat_fold_seeds: {seeds} asks for other divisions into folds, and split.by: "
+                "site has one alone; write []"
             )
     problems += _misfit_sets(content, accepted)
     if all(

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.calibration_record import Abstention, Calibration, ConformalSets
+from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
@@ -115,6 +116,10 @@ class Audit(Record):
     network: str
     """The modality set with the highest cross-validated macro-F1."""
     verdict: str
+    harmonised: tuple[str, ...] = ()
+    """Features that baselines saw harmonised by site; convolutions with them."""
+    unharmonised: int = 0
+    """Subjects whose site is not in the folds that judge them, and who kept their features as they are."""
 
 
 class Subgroup(Record):
@@ -188,6 +193,8 @@ class Evidence(Record):
     subgroups: tuple[Subgroup, ...] = ()
     """Of the best set, as the decision curve; both empty in records of earlier versions."""
     decision_curve: DecisionCurve = DecisionCurve()
+    sites: Sites | None = None
+    """Of the best set; None where fewer than two sites are known, and in records of earlier versions."""
     repeats: Repeats | None
     guards: tuple[GuardResult, ...]
 
