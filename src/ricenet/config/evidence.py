@@ -14,6 +14,7 @@ GuardName = Literal[
     "same_image",
     "similar_image",
     "label_leakage",
+    "site_shortcut",
     "foreign_normalisation",
     "trained_on_validation",
     "tuned_on_validation",

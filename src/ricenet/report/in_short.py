@@ -132,9 +132,15 @@ def _not_to_believe(results: Results) -> str:
     doubts.append(
         "anything about patients: this cohort is synthetic"
         if results.synthetic
-        else "that it holds in another hospital, which was not tested"
+        else _another_hospital(evidence)
     )
     return f"{'; '.join(doubts)}."
+
+
+def _another_hospital(evidence: Evidence) -> str:
+    if evidence.sites is not None and evidence.sites.folds_are_sites:
+        return f"that it holds in hospitals unlike the {len(evidence.sites.rows)} that were left out in turn"
+    return "that it holds in another hospital, which was not tested"
 
 
 def _next(results: Results) -> str:

@@ -1,13 +1,13 @@
 """ComBat: each feature's mean and spread at every site brought to those of all training subjects together.
 
-What a scanner adds is estimated on training subjects alone, without their labels: a fit that sees those
-who are judged, or that keeps the labels' difference while it removes the sites', puts the labels into the features
-(Nygaard et al. 2016; benchmarks/site_shortcut.py). Whoever comes from a site that training did not see keeps
-the features as they are, since nothing is known of that scanner.
+What a scanner adds is estimated on training subjects alone, without their labels: a fit that sees those who
+are judged, or that keeps the labels' difference while it removes the sites', puts the labels into the
+features (Nygaard et al. 2016; benchmarks/site_shortcut.py). Whoever comes from a site that training did not
+see keeps the features as they are, since nothing is known of that scanner.
 
-Source: Johnson et al. 2007 (empirical Bayes: the sites' shifts and spreads are shrunk towards their mean over
-features), Fortin et al. 2018 (of MRI). Deviations: no covariate is kept; missing values are passed over; of
-one feature nothing is shrunk, since the priors come from several.
+Source: Johnson et al. 2007 (empirical Bayes: the sites' shifts and spreads are shrunk towards their mean
+over features), Fortin et al. 2018 (of MRI). Deviations: no covariate is kept; missing values are passed
+over; of one feature nothing is shrunk, since the priors come from several.
 """
 
 from __future__ import annotations
