@@ -7,8 +7,8 @@
 # by either of its methods "johnson" and "fortin".
 # Output seen:
 #   neuroCombat: 0.00 SD between the sites
-#   combatlearn johnson: 0.15 SD between the sites
-#   combatlearn fortin: 0.15 SD between the sites
+#   combatlearn johnson: 0.17 SD between the sites
+#   combatlearn fortin: 0.17 SD between the sites
 # Right: Johnson et al. 2007, section 3.2: the prior of a batch's shift has the mean and the variance of that batch's
 # shifts over genes, and that of its spread likewise. combatlearn takes both over batches, feature by feature
 # (`gamma_hat.mean(axis=0)` of an array of batches by features), so that with few sites a shift that all features

@@ -13,6 +13,7 @@ from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.sites import (
     area_within_sites,
     folds_are_sites,
+    gap_of_areas,
     judging_sites,
     site_evidence,
     verdict,
@@ -133,17 +134,57 @@ def estimate(value: float, low: float) -> Estimate:
 
 
 @pytest.mark.parametrize(
-    ("pooled", "within", "are_sites", "said"),
+    ("pooled", "within", "gap", "are_sites", "said"),
     [
-        (0.8, 0.7, False, "within sites too"),
-        (0.8, 0.4, False, "may be the site. Judge it with every site left out (split.by: site)."),
-        (0.8, 0.4, True, "may be the site."),
-        (0.4, 0.4, False, "not shown to know more than chance"),
+        (
+            0.7,
+            0.6,
+            -0.1,
+            False,
+            "0.60 (0.60 to 1.00) over pairs from one site: it tells labels apart within sites too.",
+        ),
+        (
+            0.7,
+            0.6,
+            0.1,
+            True,
+            "within sites too. The difference, +0.10 (+0.10 to +1.00), is what it knows of the site.",
+        ),
+        (
+            0.7,
+            0.4,
+            0.1,
+            False,
+            "what it knows is the site. Judge it with every site left out (split.by: site).",
+        ),
+        (0.7, 0.4, 0.1, True, "what it knows is the site."),
+        (0.7, 0.4, -0.1, False, "are too few to tell whether it knows more than the site."),
+        (0.4, 0.4, -0.1, False, "it is not shown to know more than chance, in sites or across them."),
     ],
 )
-def test_the_verdict_says_what_follows(pooled: float, within: float, are_sites: bool, said: str) -> None:
-    text = verdict(estimate(0.8, pooled), estimate(0.6, within), are_sites)
-    assert text.endswith(f"{said}") or said in text
+def test_the_verdict_says_what_follows(
+    pooled: float, within: float, gap: float, are_sites: bool, said: str
+) -> None:
+    text = verdict(*(estimate(low, low) for low in (pooled, within, gap)), are_sites)
+    assert text.endswith(said)
+
+
+def test_the_gap_is_that_of_both_areas_and_counts_sites_of_one_label_among_all_pairs() -> None:
+    found = gap_of_areas(P_RICE, IS_RICE, SITE, 7, 300)
+    # of all 24 pairs: 0.9, 0.8 beat all; 0.6, 0.6, 0.5, 0.4 lose to 0.7
+    assert found is not None and found.value == pytest.approx(20 / 24 - 7 / 8)
+    assert found.low < found.value < found.high
+
+
+def test_who_tells_the_sites_alone_has_a_gap_above_nothing() -> None:
+    rng = np.random.default_rng(8)
+    site = np.repeat(["A", "B"], 40)
+    is_rice = rng.uniform(size=80) < np.where(site == "A", 0.15, 0.75)
+    by_site = np.where(site == "A", 0.2, 0.7) + 0.05 * rng.normal(size=80)
+    by_truth = 0.5 + 0.3 * (is_rice - 0.5) + 0.2 * rng.normal(size=80)
+    shortcut, honest = (gap_of_areas(p, is_rice, site, 7, 500) for p in (by_site, by_truth))
+    assert shortcut is not None and shortcut.low > 0
+    assert honest is not None and honest.low < 0 < honest.high
 
 
 def test_site_scanner_and_radiation_alone_are_told_where_no_other_model_is_the_same() -> None:

@@ -40,6 +40,7 @@ class Sites(Record):
     unknown: held-out subjects without a site; they have no part in any of this. folds_are_sites: whether each
     fold held one site out. pooled, within: area under the ROC curve of all pairs, and of pairs from one site
     alone, over the `judging` sites with two subjects of each label; None where there is no such site.
+    gap: the first minus the second, of the same resamples.
     why_not_left_out: why baselines are not shown with sites left out; "" where they are.
     """
 
@@ -48,6 +49,7 @@ class Sites(Record):
     rows: tuple[SiteScores, ...]
     pooled: Estimate | None
     within: Estimate | None
+    gap: Estimate | None
     judging: int
     baselines: tuple[LeftOutBaseline, ...] = ()
     why_not_left_out: str = ""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic
+from ricenet.evaluation.bootstrap import Counts, Resampling, Statistic, difference
 from ricenet.evaluation.evidence.baselines import ScalarModel, Scalars
 from ricenet.evaluation.evidence.site_record import LeftOutBaseline, Sites, SiteScores
 from ricenet.evaluation.held_out import HeldOut
@@ -57,6 +57,7 @@ def site_evidence(
     judging = judging_sites(sites, is_rice)
     pooled = area_under_curve(p_rice, is_rice, seed, resamples)
     within = area_within_sites(p_rice, is_rice, sites, seed, resamples)
+    gap = gap_of_areas(p_rice, is_rice, sites, seed, resamples)
     are_sites = folds_are_sites(known.fold, sites)
     left_out, why = _left_out(everyone, scalars, models, answers, seed, resamples, are_sites)
     return Sites(
@@ -65,10 +66,11 @@ def site_evidence(
         rows=rows,
         pooled=pooled,
         within=within,
+        gap=gap,
         judging=len(judging),
         baselines=left_out,
         why_not_left_out=why,
-        verdict=verdict(pooled, within, are_sites),
+        verdict=verdict(pooled, within, gap, are_sites),
     )
 
 
@@ -115,6 +117,33 @@ def area_within_sites(
     return or_bound(found, exact_bounds(p_rice, is_rice)["auc"]) if found.value in (0, 1) else found
 
 
+def gap_of_areas(
+    p_rice: Probabilities, is_rice: Truth, sites: NDArray[np.str_], seed: int, resamples: int
+) -> Estimate | None:
+    """The area over all pairs minus that over pairs from one site; None where no site has any.
+
+    Subjects of sites that have too few of a label are drawn within labels, all together.
+    """
+    judging = judging_sites(sites, is_rice)
+    if not judging:
+        return None
+    site = np.where(np.isin(sites, judging), sites, "")
+    strata = [
+        np.flatnonzero((site == name) & of_label)
+        for name in [*judging, ""]
+        for of_label in (~is_rice, is_rice)
+    ]
+    drawn = [stratum for stratum in strata if len(stratum) >= FEWEST_OF_A_LABEL]
+    chosen = np.sort(np.concatenate(drawn))
+    p_rice, is_rice, site = p_rice[chosen], is_rice[chosen], site[chosen]
+    where = [np.searchsorted(chosen, stratum) for stratum in drawn]
+    # those of no judging site are of as many sites as there are of them
+    alone = np.where(site == "", np.array([f" {i}" for i in range(len(site))]), site)
+    gap = difference(auc(p_rice, is_rice), within_sites(p_rice, is_rice, alone))
+    (found,) = Resampling(tuple(where), seed, resamples).estimates([gap])
+    return found
+
+
 def within_sites(p_rice: Probabilities, is_rice: Truth, sites: NDArray[np.str_]) -> Statistic:
     """How often RICE has the higher p_rice among two subjects of one site; ties count half."""
     alike = (sites[is_rice][:, np.newaxis] == sites[~is_rice]).astype(np.float64)
@@ -130,19 +159,25 @@ def within_sites(p_rice: Probabilities, is_rice: Truth, sites: NDArray[np.str_])
     return score
 
 
-def verdict(pooled: Estimate | None, within: Estimate | None, are_sites: bool) -> str:
-    """In words, whether the best set tells labels apart within sites."""
-    if pooled is None or within is None:
+def verdict(pooled: Estimate | None, within: Estimate | None, gap: Estimate | None, are_sites: bool) -> str:
+    """In words, whether the best set tells labels apart within sites, or tells the sites.
+
+    gap: pooled minus within.
+    """
+    if pooled is None or within is None or gap is None:
         return (
-            "No site has two subjects of each label, so that nothing tells what the best set knows from "
-            "where a subject comes from."
+            "No site has two subjects of each label, so that nothing tells what the best set knows from the "
+            "site that a subject comes from."
         )
     said = f"Its AUC is {pooled.text()} over all pairs and {within.text()} over pairs from one site"
+    told = "" if are_sites else " Judge it with every site left out (split.by: site)."
     if within.low > 0.5:
-        return f"{said}: it tells labels apart within sites too."
+        less = f" The difference, {gap.text(signed=True)}, is what it knows of the site.{told}"
+        return f"{said}: it tells labels apart within sites too.{less if gap.low > 0 else ''}"
+    if gap.low > 0:
+        return f"{said}, which is not shown to be above 0.5 and is less: what it knows is the site.{told}"
     if pooled.low > 0.5:
-        told = "" if are_sites else " Judge it with every site left out (split.by: site)."
-        return f"{said}, which is not shown to be above 0.5: what it knows may be the site.{told}"
+        return f"{said}: pairs from one site are too few to tell whether it knows more than the site."
     return f"{said}: it is not shown to know more than chance, in sites or across them."
 
 
