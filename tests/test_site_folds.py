@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import runpy
+import shutil
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+from cohorts import read_table, write_participants, write_tiny_cohort
+from typer.testing import CliRunner
 
-from ricenet.cohort.checked import CheckedSubject
+from ricenet.cli import app
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject, write_checked_cohort, write_excluded
 from ricenet.cohort.counts import Demands, doubtful_by_counts, forbidden_by_counts
 from ricenet.cohort.participants import Subset, read_participants
 from ricenet.cohort.settled_places import Changes, SettledPlaces, read_places
-from ricenet.cohort.splits import make_splits
+from ricenet.cohort.splits import make_splits, read_splits
 from ricenet.config.params import parse_params, read_yaml
+from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import ParamsError, SplitError
 from ricenet.vocabulary import Label
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+REPOSITORY = Path(__file__).parents[1]
+PARAMS = REPOSITORY / "params.yaml"
 
 
 def of_site(
@@ -183,3 +190,43 @@ def test_other_divisions_are_not_asked_for_where_there_is_one_alone() -> None:
     content["evidence"]["repeat_fold_seeds"], content["split"]["by"] = [], "hospital"
     with pytest.raises(ParamsError, match=r"split\.by: Input should be 'subject' or 'site'"):
         parse_params(content, "params.yaml")
+
+
+# --- from the command line ---
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(PARAMS, tmp_path)
+    changes = {"execution": {"backend": "serial"}, "split": {"by": "site"}}
+    change_settings(tmp_path / "params.yaml", changes)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_check_says_which_site_cannot_be_judged_before_anything_is_computed(project: Path) -> None:
+    root = write_tiny_cohort(project / "data/mine", subjects=8)
+    sites = {"recurrence": "A", "rice": "B"}
+    write_participants(root, [row | {"site": sites[row["label"]]} for row in read_table(root)])
+    result = CliRunner().invoke(app, ["check", "data/mine"])
+    assert result.exit_code == 1
+    assert "the site of sub-001 and 2 more has 3 recurrence and 0 rice" in result.output
+    write_participants(root, [r | {"site": "AABBAABB"[i]} for i, r in enumerate(read_table(root))])
+    result = CliRunner().invoke(app, ["check", "data/mine"])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_stage_makes_a_fold_of_each_site_and_keeps_their_numbers(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = str(REPOSITORY / "src/stages/split.py")
+    for cohort in ([*PAU, *ULM], COHORT):
+        write_checked_cohort(CheckedCohort.of("data/mine", cohort), project / "work/cohort/cohort.json")
+        write_excluded([], project / "work/cohort/excluded.json")
+        runpy.run_path(stage, run_name="__main__")
+    said = capsys.readouterr().err
+    assert "13 subjects in 3 folds, one a site, 0 in the test set" in said
+    assert "4 joined, 0 left, 0 moved" in said
+    assert read_splits(project / "work/splits/splits.json").folds == (names(PAU), names(ULM), names(OSLO))
+    places = read_places(project / "models/folds.json")
+    assert places is not None and places.by == "site"
