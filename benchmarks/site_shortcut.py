@@ -258,8 +258,7 @@ def report_harmonisation(areas: dict[str, list[float]]) -> None:
 
 def network_draw(params: Params, work: Path) -> None:
     """Small networks on the cubes of one planted cohort, folds by subject and by site."""
-    from phantom_inputs import make_inputs
-
+    from ricenet.preprocessing.network_input import write_volume
     from ricenet.training.cross_validation import train_folds
     from ricenet.training.planning import TrainingSetup, plan_folds
     from ricenet.training.predictions import read_predictions
@@ -267,7 +266,10 @@ def network_draw(params: Params, work: Path) -> None:
 
     causes = drawn("none", SHARES, NETWORK_SEED)
     cohort = Cohort(causes, (), np.empty((0, 0)))
-    make_inputs(work / "inputs", params, causes, NETWORK_SEED)
+    for cause in causes:
+        volumes, _ = cubes_of(cause, NETWORK_SEED)
+        for name, values in zip(("post_op", "event"), volumes, strict=True):
+            write_volume(values, work / "inputs" / cause.subject, cause.subject, name)
     sites = np.array([cohort.sites[name] for name in cohort.names])
     for by, folds in {
         "subject": stratified(cohort, NETWORK_SEED),
@@ -315,11 +317,15 @@ def main() -> None:
     given = parser.parse_args()
     if given.network:
         params = read_params()
-        small = params.recipes["small_cohort"]
+        small, cube = params.recipes["small_cohort"], {"cube_voxels": CUBE_VOXELS, "spacing_mm": CUBE_MM}
         training = small.training.model_copy(update={"steps": given.steps, "fusion": "none"})
-        recipes = {"small_cohort": small.model_copy(update={"training": training, "input": "head"})}
+        changes = {
+            "recipes": {"small_cohort": small.model_copy(update={"training": training, "input": "head"})},
+            "preprocessing": params.preprocessing.model_copy(update=cube),
+            "execution": params.execution.model_copy(update={"backend": "serial"}),
+        }
         with tempfile.TemporaryDirectory() as folder:
-            network_draw(params.model_copy(update={"recipes": recipes}), Path(folder))
+            network_draw(params.model_copy(update=changes), Path(folder))
         return
     few = 2 if given.quick else None
     planted_seeds = given.seeds or list(PLANTED_SEEDS)[:few]

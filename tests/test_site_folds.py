@@ -180,6 +180,17 @@ def test_a_site_larger_than_all_others_together_is_told() -> None:
     assert doubtful_by_counts(large) == [] and doubtful_by_counts(COHORT, "site") == []
 
 
+def test_harmonisation_by_site_needs_two_sites() -> None:
+    asked = demands("subject", by_site=True)
+    (problem,) = forbidden_by_counts(ULM, asked)
+    assert (
+        "names 1 among the subjects of the folds" in problem
+        and "set evidence.harmonisation to none" in problem
+    )
+    assert forbidden_by_counts(COHORT, asked) == []
+    assert forbidden_by_counts(ULM, demands("subject")) == []
+
+
 def test_other_divisions_are_not_asked_for_where_there_is_one_alone() -> None:
     content = read_yaml(PARAMS)
     content["split"]["by"] = "site"

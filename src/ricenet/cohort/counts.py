@@ -22,7 +22,7 @@ class Demands:
     """What is asked of a cohort's numbers.
 
     volumes: names of those that each modality set needs. fitted: sets whose fusion holds two folds out at
-    once. nested: sets that are tuned within each fold.
+    once. nested: sets that are tuned within each fold. by_site: whether intensities are harmonised by site.
     """
 
     folds: int
@@ -32,6 +32,7 @@ class Demands:
     fitted: Collection[str] = ()
     nested: Collection[str] = ()
     by: DivideBy = "subject"
+    by_site: bool = False
 
     @property
     def of_folds(self) -> str:
@@ -54,6 +55,7 @@ class Demands:
             [name for name, rule in rules.items() if rule == "fitted"],
             params.tuning.modality_sets if params.tuning.nested else (),
             params.split.by,
+            params.evidence.harmonisation != "none",
         )
 
 
@@ -68,6 +70,23 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}
+    sites = {s.site for s in subjects if s.participant_id in splits.development} - {None}
+    return [
+        *(_too_few_sites(len(sites)) if demands.by_site and len(sites) < 2 else ()),
+        *_of_sets(splits, held, demands),
+    ]
+
+
+def _too_few_sites(known: int) -> list[str]:
+    return [
+        "evidence.harmonisation: combat brings sites to one another, and the column site of "
+        f"participants.tsv names {known} among the subjects of the folds; fill it, or set "
+        "evidence.harmonisation to none"
+    ]
+
+
+def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demands) -> list[str]:
+    """held: names of the volumes of each subject."""
     return [
         problem
         for name, needed in sorted(demands.volumes.items())

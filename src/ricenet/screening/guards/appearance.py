@@ -6,7 +6,6 @@ the brain) does not count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -39,7 +38,7 @@ def appearance(values: NDArray[Any], brain: NDArray[np.bool_]) -> dict[str, floa
     return found | _roughness(values.astype(np.float64), brain, sd)
 
 
-def _roughness(values: NDArray[np.float64], brain: NDArray[np.bool_], sd: float) -> Mapping[str, float]:
+def _roughness(values: NDArray[np.float64], brain: NDArray[np.bool_], sd: float) -> dict[str, float]:
     """In SDs of the brain; 0 where no two, or no three, voxels of it lie in a row."""
     steps, bends = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
     for axis in range(3):

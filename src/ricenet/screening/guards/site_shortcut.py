@@ -92,12 +92,12 @@ def site_shortcut(
         found = f"participants.tsv names no two of any of {', '.join(SOURCES)}, or there is one label only"
         return GuardResult.of("site_shortcut", "not applicable", found)
     tested = [dependence(source, of_subject, labels, len(sources)) for source, of_subject in sources.items()]
-    found = [of_source for of_source in tested if of_source.p <= LEAST_P]
-    if not found:
+    dependent = [of_source for of_source in tested if of_source.p <= LEAST_P]
+    if not dependent:
         least = min(of_source.p for of_source in tested)
         said = f"the label is not shown to depend on {' or '.join(sources)} (p {least:.2g})"
         return GuardResult.of("site_shortcut", "passed", said)
-    worst = min(found, key=lambda of_source: of_source.p)
+    worst = min(dependent, key=lambda of_source: of_source.p)
     seen = readability(sources[worst.source], labels, read, volumes)
     if seen is None:
         told = f"too few subjects to tell whether images show the {worst.source}"
@@ -108,7 +108,7 @@ def site_shortcut(
         )
     else:
         told = f"the images are not shown to tell the {worst.source} (p {seen.p:.2g})"
-    joined = "; ".join(map(str, found))
+    joined = "; ".join(map(str, dependent))
     return GuardResult.of("site_shortcut", "warning", f"{joined}; {told}", f"{_REMEDY}.")
 
 
