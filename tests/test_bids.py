@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_every_source_that_a_sidecar_names_is_there(derivative: Path) -> None:
     links = read_json(derivative / "dataset_description.json")["DatasetLinks"]
     named = set[str]()
     for image in derivative.rglob("*.nii.gz"):
-        content = read_json(image.with_name(f"{image.name.removesuffix('.nii.gz')}.json"))
+        content = read_json(Path(sidecar_file(str(image))))
         named |= {*content["Sources"], content["SpatialReference"]}
     for uri in named:
         _, dataset, file = uri.split(":")
@@ -94,12 +95,14 @@ def test_every_source_that_a_sidecar_names_is_there(derivative: Path) -> None:
 
 
 def test_a_sidecar_says_how_a_volume_came_about(derivative: Path) -> None:
-    def said(subject: str, file: str) -> dict[str, object]:
+    def said(subject: str, file: str) -> dict[str, Any]:
         return dict(read_json(derivative / subject / sidecar_file(file)))
 
     post_op = "sub-001/ses-postop/anat/sub-001_ses-postop_ce-gadolinium_T1w.nii.gz"
     event = "sub-001/ses-event/anat/sub-001_ses-event_ce-gadolinium_T1w.nii.gz"
     mask = f"bids::sub-001/{brain_mask_file('sub-001')}"
+    crop = "4 x 4 x 4 mm, 24 x 24 x 24 voxels"
+    on_cubes = {"head": "6 x 6 x 6 mm, 32 x 32 x 32 voxels", "crop": crop, "cropbychange": crop}
     adc = said("sub-001", image_file("sub-001", FIVE_VOLUMES["event_adc"], ".crop_by_change"))
     assert adc == {
         "Description": "value / 1000; 0 outside the brain",
@@ -110,10 +113,11 @@ def test_a_sidecar_says_how_a_volume_came_about(derivative: Path) -> None:
             *(f"bids:raw:{event}", f"bids:raw:{post_op}", mask),
         ],
         "SpatialReference": f"bids:raw:{post_op}",
-        "Resolution": "4 x 4 x 4 mm, 24 x 24 x 24 voxels",
+        "Resolution": on_cubes,
     }
     brain = said("sub-001", brain_file("sub-001"))
-    assert brain["Type"] == "Brain" and brain["Resolution"] == "6 x 6 x 6 mm, 32 x 32 x 32 voxels"
+    assert brain["Type"] == "Brain" and brain["Resolution"].items() > on_cubes.items()
+    assert set(brain["Resolution"]) == {*on_cubes, "own"}
     assert brain["Sources"] == ["bids:raw:sub-001/ses-postop/anat/sub-001_ses-postop_desc-brain_mask.nii.gz"]
     dose, eqd2 = (said(s, image_file(s, FIVE_VOLUMES["dose"])) for s in ("sub-001", "sub-002"))
     assert (dose["DoseUnits"], "AlphaBetaGy" in dose, eqd2["AlphaBetaGy"]) == ("GY", False, 3.0)

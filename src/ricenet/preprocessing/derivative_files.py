@@ -2,12 +2,14 @@
 
 All of them lie in the world of the subject's reference MRI (`space-individual`), on the grid that `res-`
 names: `head` around the brain, a crop's name without underscores, or `own`, on which the brain was found.
-Source: BIDS 1.10, derivatives: common data types, imaging data types.
+One sidecar tells of a volume on all its grids, for each file is looked at whenever a stage runs.
+Source: BIDS 1.10, derivatives: common data types, imaging data types; inheritance principle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ RAW_DATASET = "raw"
 
 _ENDING = ".nii.gz"
 _OWN_GRID = "own"
+_RES = re.compile(r"_res-([A-Za-z0-9]+)")
 
 
 def image_file(subject: str, spec: VolumeSpec, suffix: str = "") -> str:
@@ -51,38 +54,49 @@ def brain_mask_file(subject: str) -> str:
 
 
 def sidecar_file(image: str) -> str:
-    """The JSON beside a NIfTI file."""
-    return f"{image.removesuffix(_ENDING)}.json"
+    """The JSON that tells of a NIfTI file, and of the same on other grids.
+
+    >>> sidecar_file("anat/sub-1_space-individual_res-crop_desc-brain_mask.nii.gz")
+    'anat/sub-1_space-individual_desc-brain_mask.json'
+    """
+    return f"{_RES.sub('', image).removesuffix(_ENDING)}.json"
 
 
 def image_sidecar(
-    raw: RawSubject, spec: VolumeSpec, grid: Grid, eqd2_alpha_beta_gy: float | None = None
+    raw: RawSubject, spec: VolumeSpec, grids: Mapping[str, Grid], eqd2_alpha_beta_gy: float | None = None
 ) -> dict[str, Any]:
-    """What a volume on a cube is, and what it was made from. eqd2_alpha_beta_gy: of a dose that is EQD2."""
+    """What a volume is, and what it was made from.
+
+    grids: on which it lies, by the file on each. eqd2_alpha_beta_gy: of a dose that is EQD2.
+    """
     sources = [*_registered_to(raw, spec), f"bids::{raw.subject}/{brain_mask_file(raw.subject)}"]
     if spec.kind == "mri":
         values = f"value / {spec.scale:g}" if spec.scale else "SDs of the brain from its mean"
         told: dict[str, Any] = {"Description": f"{values}; 0 outside the brain", "SkullStripped": True}
-        return told | _common(raw, sources, grid)
+        return told | _common(raw, sources, grids)
     told = {"Description": "dose of the whole course", "DoseUnits": "GY"}
     if eqd2_alpha_beta_gy is not None:
         told |= {"Description": "EQD2 of the whole course", "AlphaBetaGy": eqd2_alpha_beta_gy}
-    return told | _common(raw, [*sources, _of_raw(raw, raw.dose_sidecar)], grid)
+    return told | _common(raw, [*sources, _of_raw(raw, raw.dose_sidecar)], grids)
 
 
-def mask_sidecar(raw: RawSubject, grid: Grid, *, given: bool) -> dict[str, Any]:
-    """What a brain mask was made from. given: it came with the cohort, rather than from the reference MRI."""
+def mask_sidecar(raw: RawSubject, grids: Mapping[str, Grid], *, given: bool) -> dict[str, Any]:
+    """What the brain masks were made from. given: by the cohort, rather than from the reference MRI."""
     made_from = raw.brain_mask if given else raw.scan(raw.volumes.reference.name)
-    return {"Type": "Brain", **_common(raw, [_of_raw(raw, made_from)], grid)}
+    return {"Type": "Brain", **_common(raw, [_of_raw(raw, made_from)], grids)}
 
 
-def _common(raw: RawSubject, sources: list[str], grid: Grid) -> dict[str, Any]:
-    spacing, size = (" x ".join(f"{n:.4g}" for n in of_axes) for of_axes in (grid.spacing_mm, grid.shape))
+def _common(raw: RawSubject, sources: list[str], grids: Mapping[str, Grid]) -> dict[str, Any]:
     return {
         "Sources": list(dict.fromkeys(sources)),
         "SpatialReference": _of_raw(raw, raw.scan(raw.volumes.reference.name)),
-        "Resolution": f"{spacing} mm, {size} voxels",
+        "Resolution": {_RES.findall(file)[0]: _resolution(grid) for file, grid in grids.items()},
     }
+
+
+def _resolution(grid: Grid) -> str:
+    spacing, size = (" x ".join(f"{n:.4g}" for n in of_axes) for of_axes in (grid.spacing_mm, grid.shape))
+    return f"{spacing} mm, {size} voxels"
 
 
 def _registered_to(raw: RawSubject, spec: VolumeSpec) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ricenet.preprocessing.measurements import MEASUREMENTS_FILE
 from ricenet.preprocessing.network_input import write_volume
 from ricenet.preprocessing.preprocess_subject import PreprocessedSubject
 from ricenet.runtime.files import write_json
-from ricenet.volume import Volume, save_nifti
+from ricenet.volume import Grid, Volume, save_nifti
 
 
 def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, dose_unit_gy: float) -> None:
@@ -29,24 +29,32 @@ def write_subject(result: PreprocessedSubject, folder: Path, raw: RawSubject, do
 
     Raises ScanError: a value that float16 cannot hold.
     """
-    given, dose = result.measurements.brain_source == "given", result.measurements.dose
-    alpha_beta_gy = None if dose is None else dose.eqd2_alpha_beta_gy
+    measured = result.measurements
     crops = {f".{name}": (crop.volumes, crop.brain) for name, crop in result.crops.items()}
-    masks = {brain_mask_file(raw.subject): result.brain_mask}
-    for suffix, (volumes, brain) in {"": (result.volumes, result.brain), **crops}.items():
+    cubes = {"": (result.volumes, result.brain), **crops}
+    for suffix, (volumes, _) in cubes.items():
         for name, volume in volumes.items():
-            spec, values = raw.volumes[name], np.asarray(volume.data, dtype=np.float32)
-            if spec.kind == "dose":
+            values = np.asarray(volume.data, dtype=np.float32)
+            if raw.volumes[name].kind == "dose":
                 values = dose_in_units(values, dose_unit_gy)
             write_volume(values, folder, raw.subject, name, suffix)
-            sidecar = image_sidecar(raw, spec, volume.grid, alpha_beta_gy)
-            _write_image(volume, folder, image_file(raw.subject, spec, suffix), sidecar)
-        masks[brain_file(raw.subject, suffix)] = brain
-    for file, mask in masks.items():
-        _write_image(mask, folder, file, mask_sidecar(raw, mask.grid, given=given))
-    write_json(folder / MEASUREMENTS_FILE, result.measurements.model_dump(mode="json"))
+    alpha_beta_gy = None if measured.dose is None else measured.dose.eqd2_alpha_beta_gy
+    for name in result.volumes:
+        spec = raw.volumes[name]
+        files = {image_file(raw.subject, spec, suffix): of[name] for suffix, (of, _) in cubes.items()}
+        _write_images(files, folder, image_sidecar(raw, spec, _grids(files), alpha_beta_gy))
+    masks = {brain_file(raw.subject, suffix): brain for suffix, (_, brain) in cubes.items()}
+    masks |= {brain_mask_file(raw.subject): result.brain_mask}
+    _write_images(masks, folder, mask_sidecar(raw, _grids(masks), given=measured.brain_source == "given"))
+    write_json(folder / MEASUREMENTS_FILE, measured.model_dump(mode="json"))
 
 
-def _write_image(volume: Volume, folder: Path, file: str, sidecar: Mapping[str, object]) -> None:
-    save_nifti(volume, folder / file)
-    write_json(folder / sidecar_file(file), sidecar)
+def _grids(files: Mapping[str, Volume]) -> dict[str, Grid]:
+    return {file: volume.grid for file, volume in files.items()}
+
+
+def _write_images(files: Mapping[str, Volume], folder: Path, sidecar: Mapping[str, object]) -> None:
+    """Write one volume on all its grids, with the sidecar of all."""
+    for file, volume in files.items():
+        save_nifti(volume, folder / file)
+    write_json(folder / sidecar_file(next(iter(files))), sidecar)
