@@ -183,7 +183,7 @@ def seen(cohort: Cohort, seed: int) -> Seen:
     assert pooled is not None and within is not None and left_within is not None
     return Seen(
         guard,
-        gap is not None and within.low <= 0.5 and gap.low > 0,
+        "what it knows is the site" in verdict(pooled, within, gap, False),
         pooled.value,
         within.value,
         left_within.low <= 0.5,
@@ -295,7 +295,7 @@ def network_draw(params: Params, work: Path) -> None:
         said = verdict(pooled, within, gap, by == "site")
         text = f"{pooled.text()} over all pairs, {within.text()} within sites; {said}"
         if by == "subject":
-            met = pooled.low > 0.5 >= within.low
+            met = "what it knows is the site" in said
             report("site_shortcut/network/folds_by_subject/auc", pooled.value, "seen by the table", text, met)
         else:
             report(

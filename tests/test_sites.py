@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ricenet.cohort.splits import Splits
 from ricenet.evaluation.bootstrap import score_of
 from ricenet.evaluation.evidence.audit import answers_of
-from ricenet.evaluation.evidence.baselines import ScalarModel, scalar_models, source_models
-from ricenet.evaluation.evidence.build import sites_table
+from ricenet.evaluation.evidence.baselines import (
+    ScalarModel,
+    intensity_features,
+    scalar_models,
+    source_models,
+)
+from ricenet.evaluation.evidence.build import build_evidence, sites_table, write_evidence
+from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.sites import (
     area_within_sites,
@@ -21,7 +30,8 @@ from ricenet.evaluation.evidence.sites import (
 )
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import PAPER_VOLUMES, Label
 
 # two sites of four, one of two with RICE alone
 IS_RICE = np.array([True, True, False, False, True, True, False, False, True, True])
@@ -159,6 +169,7 @@ def estimate(value: float, low: float) -> Estimate:
         ),
         (0.7, 0.4, 0.1, True, "what it knows is the site."),
         (0.7, 0.4, -0.1, False, "are too few to tell whether it knows more than the site."),
+        (0.4, 0.2, 0.1, False, "it is not shown to know more than chance, in sites or across them."),
         (0.4, 0.4, -0.1, False, "it is not shown to know more than chance, in sites or across them."),
     ],
 )
@@ -206,3 +217,30 @@ def test_the_table_of_sites_says_where_a_score_is_not_computable() -> None:
     assert header == "site,n,n_recurrence,n_rice,macro_f1,macro_f1_low,macro_f1_high,auc,auc_low,auc_high,why"
     assert a.startswith("A,4,2,2,0.733333,")
     assert c == "C,2,0,2,n/a,n/a,n/a,n/a,n/a,n/a,no subject with recurrence"
+
+
+def test_the_evidence_of_a_cohort_with_sites_is_written_with_its_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    names = [f"sub-{i:02d}" for i in range(24)]
+    labels: dict[str, Label] = {name: ("rice" if i % 2 else "recurrence") for i, name in enumerate(names)}
+    folds = tuple(tuple(names[k::3]) for k in range(3))
+    rows = [
+        Prediction(name, labels[name], k, float(rng.uniform(0.2, 0.8)))
+        for k, fold in enumerate(folds)
+        for name in fold
+    ]
+    scalars = {
+        name: {"site": "AB"[i // 2 % 2], "event_mean": float(rng.normal() + 9 * (i // 2 % 2))}
+        for i, name in enumerate(names)
+    }
+    of_sets = {"event": rows}
+    made = build_evidence(
+        of_sets, scalars, (), None, Splits(labels, folds, ()), PAPER_VOLUMES, (), 7, 200, 0.1, 0.9,
+        harmonisation="combat",
+    )  # fmt: skip
+    assert made.sites is not None and [row.site for row in made.sites.rows] == ["A", "B"]
+    assert {b.name for b in made.sites.baselines} == {"site", "intensity", "all", "grouped"}
+    assert made.audit.harmonised == intensity_features(PAPER_VOLUMES) and made.audit.unharmonised == 0
+    write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")
+    assert read_evidence(tmp_path / "evidence/evidence.json") == made
+    assert (tmp_path / "evidence/sites.csv").read_text().count("\n") == 3

@@ -174,7 +174,7 @@ def verdict(pooled: Estimate | None, within: Estimate | None, gap: Estimate | No
     if within.low > 0.5:
         less = f" The difference, {gap.text(signed=True)}, is what it knows of the site.{told}"
         return f"{said}: it tells labels apart within sites too.{less if gap.low > 0 else ''}"
-    if gap.low > 0:
+    if pooled.low > 0.5 and gap.low > 0:
         return f"{said}, which is not shown to be above 0.5 and is less: what it knows is the site.{told}"
     if pooled.low > 0.5:
         return f"{said}: pairs from one site are too few to tell whether it knows more than the site."
