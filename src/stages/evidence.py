@@ -75,6 +75,7 @@ def write() -> None:
         convolutions,
         curves,
         params.evidence.learning_curve.growth,
+        params.evidence.harmonisation,
     )
     gates = [
         gate_record(
@@ -84,6 +85,12 @@ def write() -> None:
     ]
     write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
+    if left := evidence.audit.unharmonised:
+        logger.warning(
+            "evidence.harmonisation: %d held-out subject(s) come from a site of which the other folds hold "
+            "too few; their intensities are judged as they are",
+            left,
+        )
     for guard in guards:
         if guard.outcome in ("failed", "warning"):
             logger.warning("guard %s: %s: %s", guard.name, guard.outcome, guard.found)
