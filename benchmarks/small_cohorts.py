@@ -89,10 +89,12 @@ Means = dict[tuple[str, int, str], Found]
 
 @dataclass(frozen=True)
 class Cohorts:
-    """The pool and the judged subjects of one mechanism."""
+    """The pool and the judged subjects of one mechanism, and by which seeds they were drawn."""
 
     pool: Sequence[Cause]
     judged: Sequence[Cause]
+    pool_seed: int = POOL_SEED
+    judged_seed: int = JUDGED_SEED
 
     @property
     def is_rice(self) -> NDArray[np.bool_]:
@@ -131,8 +133,8 @@ def planned(
     parts = divider.split(list(labels), list(labels.values()))
     folds = tuple(tuple(taken[i].subject for i in part) for _, part in parts)
     splits = Splits(labels, folds, ())
-    inputs = work / f"pool-{POOL_SEED}"
-    keys = dict.fromkeys(labels, f"phantom {POOL_SEED}")
+    inputs = work / f"pool-{cohorts.pool_seed}"
+    keys = dict.fromkeys(labels, f"phantom {cohorts.pool_seed}")
     small = params.by_recipe[RECIPE]
     recipes = {**params.by_recipe, AT_DOSE: replace(small, input="crop")}
     setup = TrainingSetup(splits, keys, params.seed, params.preprocessing, recipes, inputs, work / "store")
@@ -149,7 +151,7 @@ def judged(
     lay_out_training(tasks, work / "training", fusions)
     ensemble = Ensemble.load(work / "ensembles" / name)
     names = [spec.name for spec in ensemble.members]
-    folder = work / f"judged-{JUDGED_SEED}"
+    folder = work / f"judged-{cohorts.judged_seed}"
     volumes = (
         read_volumes(folder / cause.subject, cause.subject, names, ensemble.record.grid)
         for cause in cohorts.judged

@@ -122,7 +122,7 @@ def lay_out_training(
         for task in tasks:
             target = temporary / task.modality_set / f"fold-{task.fold}"
             target.mkdir(parents=True)
-            for name in (HISTORY, PREDICTIONS):
+            for name in (HISTORY, *task.prediction_files):
                 shutil.copyfile(task.folder / name, target / name)
             record = {**task.record, **task.provenance}
             if fusion := (fusions or {}).get(task.modality_set):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ricenet.config.network_params import NetworkParams, ResNetParams, SmallCnnParams
 from ricenet.runtime.randomness import seed_for
+from ricenet.training.withheld_volumes import MayLackVolumes
 from ricenet.vocabulary import LABELS
 
 STEM_VOXELS = 7
@@ -30,9 +31,13 @@ def build_network(settings: NetworkParams, channels: int, variables: int = 0) ->
     """A network with weights of no particular seed.
 
     Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, 2)
-    logits in the order of LABELS.
+    logits in the order of LABELS. With `channel_dropout` a volume of the input may be NaN: not there.
     """
-    network = _BUILDERS[settings.name](settings, channels, variables)
+    builder = _BUILDERS[settings.name]
+    if settings.may_lack_volumes:
+        network: torch.nn.Module = MayLackVolumes(builder(settings, 2 * channels, variables))
+    else:
+        network = builder(settings, channels, variables)
     if settings.norm == "group":
         _put_group_norm(network)
     return network
