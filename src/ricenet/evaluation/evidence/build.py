@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.abstention import abstention
@@ -16,6 +17,7 @@ from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
+from ricenet.evaluation.evidence.missing_volumes import missing_volumes
 from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
@@ -44,11 +46,13 @@ def build_evidence(
     target_error: float,
     coverage: float,
     convolutions: Convolutions | None = None,
+    by_subset: Mapping[str, Mapping[str, Sequence[Prediction]]] = MappingProxyType({}),
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
 
     predictions: held out, by modality set. scalars: of every subject outside the test set.
-    convolutions: of their volumes, likewise; without them no regression sees volumes.
+    convolutions: of their volumes, likewise; without them no regression sees volumes. by_subset: predictions
+    of networks that may lack volumes, by modality set and the volumes that were there.
     """
     everyone = _everyone(predictions)
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
@@ -88,6 +92,7 @@ def build_evidence(
         decision_curve=_decision_curve(networks[best], best, calibrated[best], seed, resamples),
         repeats=repeats,
         guards=tuple(guards),
+        missing_volumes=missing_volumes(by_subset, predictions, seed, resamples, target_error, coverage),
     )
 
 
