@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_folds import elsewhere, plan, write_subjects
+from small_folds import PREPROCESSING, SERIAL, TRAINING, elsewhere, plan, write_subjects
 
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
+from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.randomness import generator_for
+from ricenet.training.cross_validation import lay_out_ensembles, train_and_fuse
+from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold, train_together
 from ricenet.training.networks import build_network, predict_logits
 from ricenet.training.one_training import first_network
 from ricenet.training.predictions import read_predictions
+from ricenet.training.tensors_file import read_tensors
 from ricenet.training.withheld_volumes import MayLackVolumes, draw_present, withhold
 
 SMALL = SmallCnnParams(widths=[2, 3, 4], channel_dropout=0.5)
@@ -103,9 +107,6 @@ def test_the_held_out_are_answered_from_every_subset(trained: dict[str, object])
 
 
 def test_the_answers_are_those_of_the_kept_network_without_these_volumes(trained: dict[str, object]) -> None:
-    from ricenet.preprocessing.network_input import read_volumes
-    from ricenet.training.tensors_file import read_tensors
-
     task = trained["task"]
     network = first_network(task)
     network.load_state_dict(read_tensors(task.folder / "weights.safetensors")[0])
@@ -138,3 +139,29 @@ def test_branches_see_no_planes_so_that_they_are_refused() -> None:
     settings = SmallCnnParams(branches=True, channel_dropout=0.5)
     (problem,) = settings.misfits({"preprocessing.cube_voxels": (32,)}, None, False)
     assert "set network.branches to false" in problem
+
+
+def test_a_regression_beside_it_is_fitted_to_the_volumes_that_there_are(
+    tmp_path: Path,
+) -> None:
+    splits = write_subjects(tmp_path / "preprocessed", 12, 16)
+    folds = plan(tmp_path, splits, ["event+dose"], training=TRAINING.model_copy(update={"fusion": "mean"}))
+    tasks = [
+        dataclasses.replace(task, network=SMALL, grid=dataclasses.replace(task.grid, voxels=16)) for task in folds
+    ]
+    fusion = train_and_fuse(tasks, SERIAL)["event+dose"]
+    assert sorted(fusion.subsets) == ["dose", "event"]
+    features = {name for group in fusion.subsets["dose"].folds[0].regression.groups for name in group.features}
+    assert all(name.startswith("dose_") for name in features)
+    lay_out_ensembles(tasks, tmp_path / "ensembles", "", "", "", PREPROCESSING, {"event+dose": fusion})
+    ensemble = Ensemble.load(tmp_path / "ensembles/event+dose")
+    task = tasks[0]
+    subjects = task.validation_subjects[:2]
+    volumes = np.stack(
+        [read_volumes(task.preprocessed / s, s, ["event", "dose"], task.grid).astype(np.float32) for s in subjects]
+    )
+    # of one subject the event is missing, of the other nothing
+    volumes[0, 0] = np.nan
+    found = ensemble.predict(volumes)[:, 0]
+    expected = [fusion.subsets["dose"].predictions[0][0].p_rice, fusion.predictions[0][1].p_rice]
+    np.testing.assert_allclose(found, expected, atol=1e-6)

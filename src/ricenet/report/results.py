@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
+from ricenet.report.missing_volumes_table import training_seconds
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
@@ -103,7 +104,8 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for.
+    tuned: the settings of each fold, of sets that were searched for. training_seconds: by modality set, where
+    networks that may lack volumes are compared with others.
     """
 
     cohort: CheckedCohort
@@ -126,6 +128,7 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    training_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -221,6 +224,9 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        training_seconds=training_seconds(work / "training", work / "store/folds", volumes.in_order(metrics))
+        if evidence.missing_volumes
+        else {},
     )
 
 

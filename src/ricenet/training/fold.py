@@ -165,6 +165,7 @@ class _Company:
                 self._hardware.peak_memory_gb,
             )
             for one in lacking:
+                one.trained_s += speed.seconds
                 if one.task.key not in self._failures:
                     observer.on_epoch(one.task.identity, epoch, one.history[-1], speed)
         for one in self._going:

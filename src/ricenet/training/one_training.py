@@ -23,7 +23,7 @@ from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles,
 from ricenet.training.hardware import Hardware
 from ricenet.training.history import EpochMetrics, write_history
 from ricenet.training.optimisation import Optimisation
-from ricenet.training.task import HISTORY, RECORD, WEIGHTS, FoldTask
+from ricenet.training.task import HISTORY, RECORD, SECONDS, TRAINED_S, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
 from ricenet.training.withheld_volumes import draw_present, withhold
 from ricenet.vocabulary import Label
@@ -54,7 +54,8 @@ def first_network(task: FoldTask) -> torch.nn.Module:
 class OneTraining:
     """The moving parts of one training.
 
-    checkpoint: to go on from. volumes: names of those that batches hold, the set's among them.
+    checkpoint: to go on from. volumes: names of those that batches hold, the set's among them. trained_s: its
+    share of the time of all epochs so far, that of a company divided alike.
     Raises TrainingError: initial weights that do not fit. VariableError: variables that cannot be encoded.
     """
 
@@ -76,6 +77,7 @@ class OneTraining:
         self._outcomes: list[Outcome] = []
         self._validated: list[Outcome] = []
         self._saved_at = time.monotonic()
+        self._resumed, self.trained_s = checkpoint is not None, 0.0
 
     def learn(
         self, batch: Batch, augmented: torch.Tensor, progress: float, samples: Sequence[Sample]
@@ -123,6 +125,8 @@ class OneTraining:
             self._predict(validation, wanted, subset, task.folder / file)
         write_json(task.folder / RECORD, task.record | self.hardware.record)
         seal(task.folder, (*task.results, RECORD))
+        if not self._resumed:
+            write_json(task.folder / SECONDS, {TRAINED_S: self.trained_s})
         CheckpointFiles(task.folder).remove()
 
     def _predict(

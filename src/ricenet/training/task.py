@@ -30,6 +30,9 @@ WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "p
 RESULTS = (WEIGHTS, HISTORY, PREDICTIONS)
 """Of a finished fold; after them comes the record, and last the hashes of all of them."""
 
+SECONDS, TRAINED_S = "seconds.json", "trained_s"
+"""How long a fold trained, beside its results and no part of them: those repeat."""
+
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
