@@ -183,11 +183,58 @@ class SmallCnnParams(NetworkParams):
         return f"convolutional network of three layers ({'; '.join(parts)}{mean})"
 
 
+class VisitsParams(NetworkParams):
+    """An encoder shared by visits, and attention over them (`ricenet.training.visits_network`).
+
+    widths: channels of the encoder's convolutions. heads: of the attention. difference: what a visit's MRIs are
+    compared with, those of the first visit or of the one before. variables: whether the declared variables join
+    the linear layer, and days from the end of radiotherapy are the visits' times.
+    """
+
+    single_voxel: ClassVar[int] = 4
+
+    name: Literal["visits"] = "visits"
+    widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = Field(
+        default_factory=lambda: [16, 32, 64]
+    )
+    heads: Annotated[Count, Field(le=16)] = 4
+    difference: Literal["first", "previous"] = "first"
+    variables: bool = False
+
+    @property
+    def uses_variables(self) -> bool:
+        """Whether the network takes the declared variables beside the volumes."""
+        return self.variables
+
+    def misfits(
+        self, sizes: Mapping[str, Sequence[int]], samples_at_once: int | None, has_variables: bool
+    ) -> list[str]:
+        """As every network's; besides, heads share the last width."""
+        problems = super().misfits(sizes, samples_at_once, has_variables)
+        if self.widths[-1] % self.heads:
+            problems.append(
+                f"network.heads: {self.heads} does not divide the last of network.widths, {self.widths[-1]}; "
+                "change one of them"
+            )
+        return problems
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper; it is not one of MONAI's."""
+        widths = ", ".join(map(str, self.widths))
+        earlier = "the first visit's" if self.difference == "first" else "the visit's before"
+        return (
+            f"network of visits (one convolutional encoder of {widths} channels for the MRIs of each visit, their "
+            f"difference from {earlier} and the dose; {self.norm} normalisation; attention of {self.heads} "
+            "head(s) over visits, with Time2Vec)"
+        )
+
+
 NETWORKS: Mapping[str, type[NetworkParams]] = {
     "resnet18": ResNetParams,
     "resnet10": ResNetParams,
     "densenet121": DenseNetParams,
     "small_cnn": SmallCnnParams,
+    "visits": VisitsParams,
 }
 """Every network by its name; `ricenet.training.networks` builds them."""
 

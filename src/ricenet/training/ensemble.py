@@ -213,7 +213,8 @@ def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.M
     from ricenet.training.tensors_file import read_tensors
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-    network = build_network(record.network, len(record.members), variables)
+    columns = record.encoders[fold].columns if variables else ()
+    network = build_network(record.network, len(record.members), variables, record.members, columns)
     weights, _ = read_tensors(folder / weights_name(fold))
     network.load_state_dict(weights)
     return network.eval().to(preferred_device())

@@ -44,7 +44,9 @@ def first_network(task: FoldTask) -> torch.nn.Module:
     Raises TrainingError: the initial weights do not fit.
     """
     network = networks.initial_network(
-        task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns
+        *(task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns),
+        task.members,
+        task.encoder.columns,
     )
     if task.initial_weights is not None:
         task.initial_weights.load_into(network, task.network.name)
