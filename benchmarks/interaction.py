@@ -4,10 +4,11 @@
     python benchmarks/interaction.py --recipes small_cohort visits
 
 Two mechanisms of the phantom are such (docs/phantom.md): `interaction`, the product of the signs of dose and
-lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ensembles of five folds are trained
-on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that nobody
-trained on. Prints a table, then a figure a line: the AUC of event+dose less that of the best single volume, in
-the mean over draws. Settings are chosen with other seeds (`--seeds`) than those that judge by default.
+lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ensembles of five folds are
+trained on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that
+nobody trained on. Prints a table, then a figure a line: the AUC of event+dose less that of the best single
+volume, in the mean over draws. Settings are chosen with other seeds (`--seeds`) than those that judge by
+default.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def main() -> None:
     log_to_stderr()
     params = read_params()
     for mechanism in arguments.mechanisms:
-        counts = dict(zip(arguments.seeds, (arguments.subjects * arguments.draws, arguments.judged), strict=True))
+        counts = dict(
+            zip(arguments.seeds, (arguments.subjects * arguments.draws, arguments.judged), strict=True)
+        )
         causes = {
             seed: [draw_cause(f"sub-{k:03d}", seed, MECHANISMS[mechanism]) for k in range(1, count + 1)]
             for seed, count in counts.items()
@@ -68,7 +71,9 @@ def main() -> None:
 def compare(
     params: Params, mechanism: str, cohorts: Cohorts, recipe: str, work: Path, arguments: argparse.Namespace
 ) -> None:
-    """Train the single volumes by the recipe for small cohorts and both together by this one; print the gain."""
+    """Train the single volumes by the recipe for small cohorts and both together by this one; print the
+    gain.
+    """
     names = [*(in_recipe(name, RECIPE) for name in SINGLE), in_recipe(TOGETHER, recipe)]
     n = arguments.subjects
     draws = [planned(params, cohorts, names, n, draw, work) for draw in range(arguments.draws)]

@@ -76,7 +76,9 @@ def test_the_network_sees_volumes_and_planes_as_written_out_by_hand() -> None:
     torch.testing.assert_close(network(given), network.network(seen))
 
 
-@pytest.mark.parametrize("settings", [ResNetParams(widen_factor=0.05, stem_stride=2, channel_dropout=0.5), SMALL])
+@pytest.mark.parametrize(
+    "settings", [ResNetParams(widen_factor=0.05, stem_stride=2, channel_dropout=0.5), SMALL]
+)
 def test_networks_of_other_kinds_learn_without_some_volumes(settings: ResNetParams | SmallCnnParams) -> None:
     network = build_network(settings, 3)
     volumes = torch.randn(2, 3, 8, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -147,18 +149,24 @@ def test_a_regression_beside_it_is_fitted_to_the_volumes_that_there_are(
     splits = write_subjects(tmp_path / "preprocessed", 12, 16)
     folds = plan(tmp_path, splits, ["event+dose"], training=TRAINING.model_copy(update={"fusion": "mean"}))
     tasks = [
-        dataclasses.replace(task, network=SMALL, grid=dataclasses.replace(task.grid, voxels=16)) for task in folds
+        dataclasses.replace(task, network=SMALL, grid=dataclasses.replace(task.grid, voxels=16))
+        for task in folds
     ]
     fusion = train_and_fuse(tasks, SERIAL)["event+dose"]
     assert sorted(fusion.subsets) == ["dose", "event"]
-    features = {name for group in fusion.subsets["dose"].folds[0].regression.groups for name in group.features}
+    features = {
+        name for group in fusion.subsets["dose"].folds[0].regression.groups for name in group.features
+    }
     assert all(name.startswith("dose_") for name in features)
     lay_out_ensembles(tasks, tmp_path / "ensembles", "", "", "", PREPROCESSING, {"event+dose": fusion})
     ensemble = Ensemble.load(tmp_path / "ensembles/event+dose")
     task = tasks[0]
     subjects = task.validation_subjects[:2]
     volumes = np.stack(
-        [read_volumes(task.preprocessed / s, s, ["event", "dose"], task.grid).astype(np.float32) for s in subjects]
+        [
+            read_volumes(task.preprocessed / s, s, ["event", "dose"], task.grid).astype(np.float32)
+            for s in subjects
+        ]
     )
     # of one subject the event is missing, of the other nothing
     volumes[0, 0] = np.nan

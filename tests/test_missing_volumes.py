@@ -1,4 +1,6 @@
-"""Cases that lack volumes: answered by the one network trained for that, from what there is, or refused by name."""
+"""Cases that lack volumes: answered by the one network trained for that, from what there is, or refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -79,12 +81,17 @@ def test_a_case_with_all_volumes_is_decided_as_ever(predictor: Predictor, case: 
     assert answer["least_confidence"] == 0.9
 
 
-def test_what_there_is_decides_by_the_thresholds_of_such_answers(predictor: Predictor, case: CaseFiles) -> None:
+def test_what_there_is_decides_by_the_thresholds_of_such_answers(
+    predictor: Predictor, case: CaseFiles
+) -> None:
     found = predictor.case(without(case, "dose"))
     answer = found.as_json()
     assert (answer["used"], answer["missing"]) == (["post_op", "event"], ["dose"])
     assert answer["least_confidence"] == 0.7
-    assert found.warnings[0] == "dose missing: answered from post_op, event alone, by the one network trained for that"
+    assert (
+        found.warnings[0]
+        == "dose missing: answered from post_op, event alone, by the one network trained for that"
+    )
 
 
 def test_a_missing_volume_is_not_a_dark_one_for_the_folds(predictor: Predictor, case: CaseFiles) -> None:
@@ -93,7 +100,9 @@ def test_a_missing_volume_is_not_a_dark_one_for_the_folds(predictor: Predictor, 
     assert all(np.isfinite(one.vote.p_rice_folds))
 
 
-def test_without_the_post_operative_mri_the_event_takes_its_place(predictor: Predictor, case: CaseFiles) -> None:
+def test_without_the_post_operative_mri_the_event_takes_its_place(
+    predictor: Predictor, case: CaseFiles
+) -> None:
     found = predictor.case(without(case, "post_op", "dose"))
     assert found.as_json()["used"] == ["event"]
     assert found.as_json()["least_confidence"] == 0.5
@@ -119,7 +128,9 @@ def test_answers_without_evidence_are_said_to_be_uncalibrated(predictor: Predict
     silent = replace(predictor, threshold=THRESHOLD.model_copy(update={"subsets": {}}))
     answer = silent.case(without(case, "dose")).as_json()
     assert (answer["three_way"], answer["p_rice_calibrated"]) == ("n/a", None)
-    assert answer["three_way_why"] == "uncalibrated: no evidence is at hand of answers from post_op+event alone"
+    assert (
+        answer["three_way_why"] == "uncalibrated: no evidence is at hand of answers from post_op+event alone"
+    )
 
 
 def test_where_the_crop_moves_with_what_is_missing_nothing_is_calibrated() -> None:
@@ -127,7 +138,9 @@ def test_where_the_crop_moves_with_what_is_missing_nothing_is_calibrated() -> No
     threshold, otherwise = decision_from(record, THRESHOLD, ("dose",))
     assert threshold is None
     assert otherwise.why.startswith("uncalibrated: without dose the crop lies elsewhere than in training")
-    assert decision_from(record, THRESHOLD, ("event", "post_op"))[0] is None  # dose alone: not in the evidence
+    assert (
+        decision_from(record, THRESHOLD, ("event", "post_op"))[0] is None
+    )  # dose alone: not in the evidence
     by_change = ensemble_record(ALL, network=MAY_LACK, input="crop_by_change")
     assert decision_from(by_change, THRESHOLD, ("dose",))[0] == THRESHOLD.with_volumes("post_op+event")
 

@@ -1,4 +1,6 @@
-"""The one network that may lack volumes beside separate ones: evidence of each subset, decisions, report's table."""
+"""The one network that may lack volumes beside separate ones: evidence of each subset, decisions, report's
+table.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def test_decisions_reach_a_version_by_its_tags_and_come_back(found: MissingVolum
     assert "subsets" not in without.model_dump()
 
 
-def test_the_page_shows_both_sides_their_difference_and_the_time(found: MissingVolumes, tmp_path: Path) -> None:
+def test_the_page_shows_both_sides_their_difference_and_the_time(
+    found: MissingVolumes, tmp_path: Path
+) -> None:
     project = write_project(tmp_path)
     digest = read_splits(project / "work/splits/splits.json").digest
     known = evidence(digest).model_copy(update={"missing_volumes": (found,)})
@@ -110,7 +114,7 @@ def test_the_page_shows_both_sides_their_difference_and_the_time(found: MissingV
     assert dose[9] == "1 min 0 s"
     assert event[1].startswith("0.67")
     assert event[6].startswith("-0.25")
-    assert event[9] == "–"
+    assert event[9] == "\u2013"
     assert both[3] == "none trained"
 
 

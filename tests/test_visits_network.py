@@ -1,4 +1,6 @@
-"""The network of several visits: what it is given, what cannot matter, and that it trains and is kept like others."""
+"""The network of several visits: what it is given, what cannot matter, and that it trains and is kept like
+others.
+"""
 
 from __future__ import annotations
 
@@ -178,7 +180,9 @@ def test_it_trains_in_step_with_others_is_kept_and_answers_as_it_did(dropout: fl
     (other,) = plan(tmp_path, splits, ["dose"])[:1]
     assert train_together([elsewhere(tasks[0], "again"), elsewhere(other, "again")]) == [None, None]
     again = elsewhere(tasks[0], "again").folder
-    assert (again / "weights.safetensors").read_bytes() == (tasks[0].folder / "weights.safetensors").read_bytes()
+    assert (again / "weights.safetensors").read_bytes() == (
+        tasks[0].folder / "weights.safetensors"
+    ).read_bytes()
     lay_out_ensembles(tasks, tmp_path / "ensembles", "", "", "", PREPROCESSING)
     ensemble = Ensemble.load(tmp_path / "ensembles/post_op+event+dose")
     subject = tasks[0].validation_subjects[0]

@@ -105,8 +105,8 @@ class ResNetParams(NetworkParams):
 
     @property
     def occlusion(self) -> Occlusion:
-        """By differences; not with group norm, of which a change anywhere changes the mean everywhere, and not
-        beside planes that say which volumes are there.
+        """By differences; not with group norm, of which a change anywhere changes the mean everywhere, and
+        not beside planes that say which volumes are there.
         """
         return "residual" if self.norm == "batch" and not self.may_lack_volumes else "whole"
 
@@ -164,8 +164,8 @@ class SmallCnnParams(NetworkParams):
         problems = super().misfits(sizes, samples_at_once, has_variables)
         if self.branches and self.may_lack_volumes:
             problems.append(
-                "network.channel_dropout: needs a network that sees all volumes at once; set network.branches to "
-                "false, or channel_dropout to 0"
+                "network.channel_dropout: needs a network that sees all volumes at once; set "
+                "network.branches to false, or channel_dropout to 0"
             )
         return problems
 
@@ -186,9 +186,9 @@ class SmallCnnParams(NetworkParams):
 class VisitsParams(NetworkParams):
     """An encoder shared by visits, and attention over them (`ricenet.training.visits_network`).
 
-    widths: channels of the encoder's convolutions. heads: of the attention. difference: what a visit's MRIs are
-    compared with, those of the first visit or of the one before. variables: whether the declared variables join
-    the linear layer, and days from the end of radiotherapy are the visits' times.
+    widths: channels of the encoder's convolutions. heads: of the attention. difference: what a visit's MRIs
+    are compared with, those of the first visit or of the one before. variables: whether the declared
+    variables join the linear layer, and days from the end of radiotherapy are the visits' times.
     """
 
     single_voxel: ClassVar[int] = 4
@@ -223,9 +223,9 @@ class VisitsParams(NetworkParams):
         widths = ", ".join(map(str, self.widths))
         earlier = "the first visit's" if self.difference == "first" else "the visit's before"
         return (
-            f"network of visits (one convolutional encoder of {widths} channels for the MRIs of each visit, their "
-            f"difference from {earlier} and the dose; {self.norm} normalisation; attention of {self.heads} "
-            "head(s) over visits, with Time2Vec)"
+            f"network of visits (one convolutional encoder of {widths} channels for the MRIs of each visit, "
+            f"their difference from {earlier} and the dose; {self.norm} normalisation; attention of "
+            f"{self.heads} head(s) over visits, with Time2Vec)"
         )
 
 

@@ -45,8 +45,8 @@ def option(name: str) -> str:
 def require_volumes(given: CaseFiles, record: EnsembleRecord) -> None:
     """Refuse a case that lacks volumes which the model needs, or has others than were declared for it.
 
-    Needed are the required ones, which every training subject had, and those that the networks see; of networks
-    that may lack volumes none by itself (`ricenet.inference.missing_volumes`).
+    Needed are the required ones, which every training subject had, and those that the networks see; of
+    networks that may lack volumes none by itself (`ricenet.inference.missing_volumes`).
     Raises CohortError.
     """
     declared = record.volumes

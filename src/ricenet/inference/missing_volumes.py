@@ -1,8 +1,8 @@
 """A case that lacks volumes: what of it the networks see, in whose space it lies, and what decides its vote.
 
-A network that was trained with volumes withheld answers from those that there are. Its calibration and thresholds
-are those of the answers from these very volumes, where a new case's networks see it as they saw the held-out: not
-where the missing volume would have placed the crop.
+A network that was trained with volumes withheld answers from those that there are. Its calibration and
+thresholds are those of the answers from these very volumes, where a new case's networks see it as they saw
+the held-out: not where the missing volume would have placed the crop.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ricenet.vocabulary import Volumes
 def volumes_of_case(record: EnsembleRecord, given: Collection[str], subject: str) -> Volumes:
     """The declaration by which a case is checked and preprocessed. given: names of its volumes.
 
-    Of networks that may lack volumes those that the case has, all of them required: its first MRI is the one into
-    whose space it is brought. Of others, all volumes of the training.
+    Of networks that may lack volumes those that the case has, all of them required: its first MRI is the one
+    into whose space it is brought. Of others, all volumes of the training.
     Raises CohortError: no volume of the set, no MRI, or none in a session whose dose or MRI could then not be
     placed.
     """
@@ -43,8 +43,8 @@ def volumes_of_case(record: EnsembleRecord, given: Collection[str], subject: str
         lacking = sorted({spec.session for spec in unplaced or there})
         raise CohortError(
             f"{subject}: no MRI of session {', '.join(lacking)} is given, into whose space "
-            f"{', '.join(spec.name for spec in unplaced or there)} would have to be brought. Give the MRI, or leave "
-            "these volumes out"
+            f"{', '.join(spec.name for spec in unplaced or there)} would have to be brought. Give the MRI, "
+            "or leave these volumes out"
         )
     return Volumes(spec.model_copy(update={"required": True}) for spec in there)
 
@@ -79,8 +79,8 @@ def decision_from(
     there = record.volumes.set_name({spec.name for spec in record.members} - set(missing))
     if moved := [name for name in _placing(record) if name in missing]:
         return None, _uncalibrated(
-            f"without {', '.join(moved)} the crop lies elsewhere than in training, so that no held-out subject "
-            "was answered like this"
+            f"without {', '.join(moved)} the crop lies elsewhere than in training, so that no held-out "
+            "subject was answered like this"
         )
     found = threshold.with_volumes(there)
     return found, _uncalibrated(f"no evidence is at hand of answers from {there} alone")
@@ -94,8 +94,8 @@ def said_of_missing(record: EnsembleRecord, there: Volumes, missing: Collection[
     said = [f"{', '.join(missing)} missing: answered from {names} alone, by the one network trained for that"]
     if there.reference.name != record.volumes.reference.name:
         said.append(
-            f"preprocessed in the space of {there.reference.name}, as {record.volumes.reference.name} is missing, "
-            "in whose space the training subjects lie"
+            f"preprocessed in the space of {there.reference.name}, as {record.volumes.reference.name} is "
+            "missing, in whose space the training subjects lie"
         )
     return said
 

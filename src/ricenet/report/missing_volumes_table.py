@@ -48,8 +48,8 @@ def missing_volumes_rows(evidence: Evidence, seconds: Mapping[str, float]) -> li
 def training_seconds(folds: Path, store: Path, modality_sets: Sequence[str]) -> dict[str, float]:
     """How long each set's folds trained, by their networks alone; without sets of which that is not known.
 
-    folds: work/training. store: of folds, by key. A fold that was resumed, or trained by an earlier version, has
-    not noted it.
+    folds: work/training. store: of folds, by key. A fold that was resumed, or trained by an earlier version,
+    has not noted it.
     """
     found = {name: [_noted(path, store) for path in (folds / name).glob("fold-*")] for name in modality_sets}
     return {

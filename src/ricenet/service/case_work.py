@@ -138,10 +138,13 @@ class CaseWork:
     def explanation(self, folder: Path, answer: Mapping[str, Any], told: Told) -> None:
         """Write the page of a predicted case's occlusion map into its folder.
 
-        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`, or volumes are missing.
+        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`, or volumes are
+        missing.
         """
         if missing := answer.get("missing"):
-            raise ResultError(f"{', '.join(missing)} missing: occlusion maps are made of cases with all volumes")
+            raise ResultError(
+                f"{', '.join(missing)} missing: occlusion maps are made of cases with all volumes"
+            )
         told(EXPLAIN_STEP, 0.0)
         raw = RawSubject(folder / KEPT, CASE, self.predictor.ensemble.volumes)
         folds = range(self.predictor.ensemble.record.folds)

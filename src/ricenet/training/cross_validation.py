@@ -127,7 +127,9 @@ def lay_out_training(
             record = {**task.record, **task.provenance}
             if fusion := (fusions or {}).get(task.modality_set):
                 for file, subset in task.prediction_files.items():
-                    write_predictions(fusion.subsets.get(subset, fusion).predictions[task.fold], target / file)
+                    write_predictions(
+                        fusion.subsets.get(subset, fusion).predictions[task.fold], target / file
+                    )
                 record["fusion_weights"] = fusion.folds[task.fold].weights
             write_json(target / RECORD, record)
 

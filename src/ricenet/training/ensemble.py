@@ -157,11 +157,13 @@ class Ensemble:
         there: NDArray[np.bool_] = present_in(batch).numpy()
         if not there.all() and not self.record.network.may_lack_volumes:
             raise RegistryError(
-                f"a volume is missing (NaN) for the ensemble {self.modality_set}, which needs all of its volumes. "
-                "Give them all, or train with network.channel_dropout"
+                f"a volume is missing (NaN) for the ensemble {self.modality_set}, which needs all of its "
+                "volumes. Give them all, or train with network.channel_dropout"
             )
         if not there.any(axis=1).all():
-            raise RegistryError(f"all volumes of a subject are missing (NaN) for {self.modality_set}; give one")
+            raise RegistryError(
+                f"all volumes of a subject are missing (NaN) for {self.modality_set}; give one"
+            )
         return there
 
     def _with_regressions(

@@ -208,9 +208,7 @@ def _fuse_subset(folds: Sequence[FoldTask], names: Sequence[str], file: str) -> 
     return Fusion(tuple(fused), tuple(predictions))
 
 
-def _fitted_weights(
-    folds: Sequence[FoldTask], known: _Subjects, file: str
-) -> list[tuple[float, float]]:
+def _fitted_weights(folds: Sequence[FoldTask], known: _Subjects, file: str) -> list[tuple[float, float]]:
     """Of each fold's network and regression, by answers for the other folds that did not see this one."""
     answers = {pair: _inner_answers(task, known, file) for pair, task in _inner_of_set(folds).items()}
     found = []

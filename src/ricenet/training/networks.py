@@ -39,7 +39,8 @@ def build_network(
 
     Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, 2)
     logits in the order of LABELS. With `channel_dropout` a volume of the input may be NaN: not there.
-    members, columns: the volumes, and the names of the variables' columns, for a network that tells them apart.
+    members, columns: the volumes, and the names of the variables' columns, for a network that tells them
+    apart.
     """
     if isinstance(settings, VisitsParams):
         network: torch.nn.Module = _visits(settings, members, columns[:variables])

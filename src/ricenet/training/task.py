@@ -221,7 +221,9 @@ class FoldTask:
         Checkpoints stay: a kill may have come before the last step of keeping results.
         Raises FormatError: another version wrote them.
         """
-        found = [self.folder / name for name in (CONTENTS, RECORD, *self.results) if (self.folder / name).exists()]
+        found = [
+            self.folder / name for name in (CONTENTS, RECORD, *self.results) if (self.folder / name).exists()
+        ]
         if found and self._written_record() is None:
             logger.warning(
                 "%s: its results in the store are damaged or incomplete (%s): it is trained again",

@@ -1,10 +1,12 @@
-"""A network that reads several visits: one encoder for the MRIs of each, attention over visits with their times.
+"""A network that reads several visits: one encoder for the MRIs of each, attention over visits with their
+times.
 
-Each visit is a volume of as many channels: its MRIs, what each differs by from an earlier visit's, and the dose, so
-that a convolution sees lesion, change and dose of a place together. The encoded visits are tokens, to which their
-time is added as Time2Vec (Kazemi et al. 2019) and what of them there is; a learned query attends to those that
-there are (Vaswani et al. 2017). What is missing is NaN as in `ricenet.training.withheld_volumes`: it is 0 for the
-encoder, and a visit of nothing but missing MRIs is neither encoded nor attended to.
+Each visit is a volume of as many channels: its MRIs, what each differs by from an earlier visit's, and the
+dose, so that a convolution sees lesion, change and dose of a place together. The encoded visits are tokens,
+to which their time is added as Time2Vec (Kazemi et al. 2019) and what of them there is; a learned query
+attends to those that there are (Vaswani et al. 2017). What is missing is NaN as in
+`ricenet.training.withheld_volumes`: it is 0 for the encoder, and a visit of nothing but missing MRIs is
+neither encoded nor attended to.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ Channel = int | None
 class Visits:
     """Which volume is what, of a network's volumes.
 
-    sessions: in time. mris: by visit, its MRIs by the same kinds of scan. dose: of all visits. times: column of the
-    variables, or place in time where none is declared, by visit.
+    sessions: in time. mris: by visit, its MRIs by the same kinds of scan. dose: of all visits. times: column
+    of the variables, or place in time where none is declared, by visit.
     """
 
     sessions: tuple[str, ...]
@@ -92,7 +94,8 @@ class Time2Vec(torch.nn.Module):
 class VisitsNetwork(torch.nn.Module):
     """The network. difference: of a visit's MRI from that of the first visit, or of the one before.
 
-    encoder: of a visit's channels (N, D, X, Y, Z), to features (N, size, X', Y', Z'). size: a multiple of `heads`.
+    encoder: of a visit's channels (N, D, X, Y, Z), to features (N, size, X', Y', Z'). size: a multiple of
+    `heads`.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class VisitsNetwork(torch.nn.Module):
         encoded = self.encoder(seen[there]).mean(dim=(2, 3, 4))
         tokens = encoded.new_zeros(*there.shape, size)
         tokens[there] = encoded
-        tokens = tokens + self.of_time(self.time(self.times(there, variables)).to(tokens)) + self.of_presence(
-            present.to(tokens)
+        tokens = (
+            tokens
+            + self.of_time(self.time(self.times(there, variables)).to(tokens))
+            + self.of_presence(present.to(tokens))
         )
         query = self.query.expand(len(tokens), -1, -1).to(tokens)
         found, _ = self.attention(query, tokens, tokens, key_padding_mask=~there, need_weights=False)
@@ -133,7 +138,8 @@ class VisitsNetwork(torch.nn.Module):
         return logits
 
     def arranged(self, volumes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the encoder sees (N, V, D, X, Y, Z), which of it is there (N, V, D), and which visits are (N, V).
+        """What the encoder sees (N, V, D, X, Y, Z), which of it is there (N, V, D), and which visits are (N,
+        V).
 
         Without any MRI the first visit is there where the dose is.
         """
@@ -148,7 +154,11 @@ class VisitsNetwork(torch.nn.Module):
         seen, present, there = [], [], []
         for place, mris in enumerate(self.visits.mris):
             found = [of(channel) for channel in mris]
-            earlier = [of(channel) for channel in self._earlier(place)] if place else [(nothing, never)] * len(found)
+            earlier = (
+                [of(channel) for channel in self._earlier(place)]
+                if place
+                else [(nothing, never)] * len(found)
+            )
             both = [mri & before for (_, mri), (_, before) in zip(found, earlier, strict=True)]
             changes = [
                 (now - before) * known[:, None, None, None]

@@ -1,10 +1,11 @@
-"""One network for every subset of its volumes: whole volumes are withheld in training, and may be missing later.
+"""One network for every subset of its volumes: whole volumes are withheld in training, and may be missing
+later.
 
 A volume that is not there is NaN in each of its voxels, from where a sample is drawn or a case is read to the
-network, which puts the background's value, 0, in its place, and sees beside each volume a plane that is 1 where it
-is there and 0 where not. Source: channel dropout of whole modalities as in ModDrop (Neverova et al., IEEE TPAMI
-2016). Deviations: every non-empty subset is equally probable, planes say what is withheld, and nothing is
-rescaled, since batch norm follows whole volumes.
+network, which puts the background's value, 0, in its place, and sees beside each volume a plane that is 1
+where it is there and 0 where not. Source: channel dropout of whole modalities as in ModDrop (Neverova et al.,
+IEEE TPAMI 2016). Deviations: every non-empty subset is equally probable, planes say what is withheld, and
+nothing is rescaled, since batch norm follows whole volumes.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ def draw_present(
 ) -> NDArray[np.bool_]:
     """Which volumes each sample shows (B, C); a generator a sample.
 
-    With this probability one of the 2^C - 1 non-empty subsets, all equally probable, that of all volumes among
-    them; else all volumes.
+    With this probability one of the 2^C - 1 non-empty subsets, all equally probable, that of all volumes
+    among them; else all volumes.
     """
     present = np.ones((len(generators), volumes), np.bool_)
     for row, generator in zip(present, generators, strict=True):
@@ -56,7 +57,5 @@ class MayLackVolumes(torch.nn.Module):
         there = present_in(volumes)[..., None, None, None]
         planes = there.to(volumes.dtype).expand_as(volumes)
         seen = torch.cat([torch.where(there, volumes, 0.0), planes], dim=1)
-        logits: torch.Tensor = (
-            self.network(seen, variables) if self.uses_variables else self.network(seen)
-        )
+        logits: torch.Tensor = self.network(seen, variables) if self.uses_variables else self.network(seen)
         return logits

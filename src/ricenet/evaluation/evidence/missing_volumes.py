@@ -1,7 +1,9 @@
-"""One network that may lack volumes, from every subset of them: scores, decisions, and separate networks beside it.
+"""One network that may lack volumes, from every subset of them: scores, decisions, and separate networks
+beside it.
 
 What decides a new case that lacks volumes, recalibration, threshold and sets of labels, is fitted to the
-held-out answers from the very volumes that it has, as for all volumes (`calibration`, `abstention`, `conformal`).
+held-out answers from the very volumes that it has, as for all volumes (`calibration`, `abstention`,
+`conformal`).
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ def missing_volumes(
 ) -> tuple[MissingVolumes, ...]:
     """The evidence of each modality set whose networks may lack volumes.
 
-    by_subset: their held-out predictions by set, then by the volumes that were there. predictions: of all sets;
-    those with the same volumes whose networks need all of theirs are compared, as many pairs as there are
-    corrected together.
+    by_subset: their held-out predictions by set, then by the volumes that were there. predictions: of all
+    sets; those with the same volumes whose networks need all of theirs are compared, as many pairs as there
+    are corrected together.
     """
     separate = {name: rows for name, rows in predictions.items() if name not in by_subset}
     return tuple(
