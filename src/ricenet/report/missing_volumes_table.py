@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ricenet.evaluation.evidence.missing_volumes import answers_from
@@ -34,14 +34,19 @@ def missing_volumes_rows(evidence: Evidence, seconds: Mapping[str, float]) -> li
     for of_set in evidence.missing_volumes:
         for subset in of_set.subsets:
             name = answers_from(of_set.modality_set, subset.volumes)
-            compared = [c for c in of_set.comparisons if c.a == name]
-            rows += [
-                MissingVolumesRow(
-                    *(of_set.modality_set, subset.volumes, subset.scores),
-                    *(c.b, evidence.sets[c.b], c, seconds.get(c.b)),
+            alone = MissingVolumesRow(of_set.modality_set, subset.volumes, subset.scores)
+            beside = [
+                replace(
+                    alone,
+                    separate=c.b,
+                    separate_scores=evidence.sets[c.b],
+                    compared=c,
+                    separate_s=seconds.get(c.b),
                 )
-                for c in compared
-            ] or [MissingVolumesRow(of_set.modality_set, subset.volumes, subset.scores)]
+                for c in of_set.comparisons
+                if c.a == name
+            ]
+            rows += beside or [alone]
     return rows
 
 

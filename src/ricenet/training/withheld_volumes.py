@@ -40,7 +40,7 @@ def withhold(volumes: torch.Tensor, present: NDArray[np.bool_] | torch.Tensor) -
 
 
 def present_in(volumes: torch.Tensor) -> torch.Tensor:
-    """Which volumes (N, C) of (N, C, X, Y, Z) are there; one voxel tells, since a volume is NaN as a whole."""
+    """Which volumes (N, C) of (N, C, X, Y, Z) are there; a voxel tells, since one is NaN as a whole."""
     return ~volumes[..., 0, 0, 0].isnan()
 
 
