@@ -7,8 +7,8 @@ Two mechanisms of the phantom are such (docs/phantom.md): `interaction`, the pro
 lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ensembles of five folds are
 trained on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that
 nobody trained on. Prints a table, then a figure a line: the AUC of both together less that of the best single
-volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name. Settings are chosen with other seeds (`--seeds`) than those that judge by
-default.
+volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name. Settings
+are chosen with other seeds (`--seeds`) than those that judge by default.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ def compare(
             print(f"  {name:<28}{', network alone' if alone else '':<15} {shown(mean)}")
         *single, together = (mean.auc for mean in means.values())
         report(
-            f"interaction/{mechanism}/{arguments.together}@{recipe}/n{n}{'/network_alone' if alone else ''}/auc_gain",
+            f"interaction/{mechanism}/{names[-1]}/n{n}{'/network_alone' if alone else ''}/auc_gain",
             together - max(single),
             f">= {GOAL}",
-            f"{arguments.together} {together:.3f}, event {single[0]:.3f}, dose {single[1]:.3f}, the true probabilities "
-            f"{cohorts.ceiling.auc:.3f}; {len(cohorts.judged)} judged, {len(draws)} draw(s)",
+            f"{arguments.together} {together:.3f}, event {single[0]:.3f}, dose {single[1]:.3f}, "
+            f"the true probabilities {cohorts.ceiling.auc:.3f}; {len(cohorts.judged)} judged, {len(draws)} draw(s)",
             together - max(single) >= GOAL,
         )
 
