@@ -99,7 +99,8 @@ def compare(
             together - max(single),
             f">= {GOAL}",
             f"{arguments.together} {together:.3f}, event {single[0]:.3f}, dose {single[1]:.3f}, "
-            f"the true probabilities {cohorts.ceiling.auc:.3f}; {len(cohorts.judged)} judged, {len(draws)} draw(s)",
+            f"the true probabilities {cohorts.ceiling.auc:.3f}; {len(cohorts.judged)} judged, "
+            f"{len(draws)} draw(s)",
             together - max(single) >= GOAL,
         )
 

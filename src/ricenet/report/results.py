@@ -24,10 +24,12 @@ from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, 
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.inference.test_label_sets import SetsOnTest
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.report.missing_volumes_table import training_seconds
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.vocabulary import LABELS, Volumes
@@ -61,7 +63,8 @@ class PromotedVote:
     """A promoted model's majority vote on the test set.
 
     macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
-    this one included. gate: how the model came to vote, as in the ledger.
+    this one included. gate: how the model came to vote, as in the ledger. label_sets: of its sets of labels;
+    None in votes of earlier versions.
     """
 
     macro_f1: Estimate
@@ -70,6 +73,7 @@ class PromotedVote:
     digest: str
     evaluations: int
     gate: str
+    label_sets: SetsOnTest | None = None
 
     @property
     def forced(self) -> bool:
@@ -104,8 +108,9 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for. training_seconds: by modality set, where
-    networks that may lack volumes are compared with others.
+    tuned: the settings of each fold, of sets that were searched for. marks: of quality control, in words.
+    scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
+    training_seconds: by modality set, where networks that may lack volumes are compared with others.
     """
 
     cohort: CheckedCohort
@@ -129,6 +134,8 @@ class Results:
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
     training_seconds: Mapping[str, float] = field(default_factory=dict)
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -227,6 +234,8 @@ def read_results(project: Path, seed: int) -> Results:
         training_seconds=training_seconds(work / "training", work / "store/folds", volumes.in_order(metrics))
         if evidence.missing_volumes
         else {},
+        marks=_marks(work / "quality" / "marked.json"),
+        scalars=_measures(work / "evidence" / "scalars.tsv"),
     )
 
 
@@ -253,6 +262,7 @@ def read_votes(
             # the vote itself is an evaluation, also where its row is kept elsewhere
             evaluations=max(len(evaluations), 1),
             gate=gates.get(digest[:12], UNKNOWN),
+            label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
         )
     return votes
 
@@ -267,6 +277,11 @@ def _participants(path: Path) -> Mapping[str, Participant]:
 def _measures(path: Path) -> dict[str, dict[str, float | None]]:
     rows = read_rows(path) if path.is_file() else []
     return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in rows}
+
+
+def _marks(path: Path) -> dict[str, tuple[str, ...]]:
+    found = read_json(path) if path.is_file() else {}
+    return {subject: tuple(mark["reason"] for mark in marks) for subject, marks in found.items()}
 
 
 def _number(text: str) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.cohort.participants import CERTAINTY, MISSING, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
@@ -40,6 +40,11 @@ def cohort_scalars(
     )
     at_lesion = measuring.of(subjects, execution, Store(stores / "lesion_dose"))
     variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
+    # for subgroups alone; no key without the column, so that tables of before stay as they are
+    certainty: dict[str, Scalars] = {
+        subject: {CERTAINTY: row.label_certainty} if CERTAINTY in table.columns else {}
+        for subject, row in table.participants.items()
+    }
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
@@ -50,6 +55,7 @@ def cohort_scalars(
             "sex": table.participants[subject].sex,
             "age_years": table.participants[subject].age_years,
             "days_rt_end_to_event": table.participants[subject].interval_days,
+            **certainty[subject],
             **variables[subject],
         }
         for subject in subjects
