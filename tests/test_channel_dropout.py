@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import textwrap
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from small_folds import PREPROCESSING, SERIAL, TRAINING, elsewhere, plan, write_subjects
 
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
+from ricenet.config.params import parse_params, read_yaml
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.randomness import generator_for
 from ricenet.training.cross_validation import lay_out_ensembles, train_and_fuse
@@ -23,6 +27,7 @@ from ricenet.training.predictions import read_predictions
 from ricenet.training.tensors_file import read_tensors
 from ricenet.training.withheld_volumes import MayLackVolumes, draw_present, withhold
 
+PROJECT = Path(__file__).parents[1]
 SMALL = SmallCnnParams(widths=[2, 3, 4], channel_dropout=0.5)
 SETS = ("post_op", "event", "dose", "post_op+event", "post_op+dose", "event+dose", "post_op+event+dose")
 
@@ -135,6 +140,17 @@ def test_without_dropout_nothing_is_as_it_was_not(trained: dict[str, object], tm
     assert task.results == ("weights.safetensors", "history.csv", "predictions.tsv")
     assert not any("channel_dropout" in name for name in task.parameters)
     assert "channel_dropout" not in ResNetParams(widen_factor=1, stem_stride=1).model_dump()
+
+
+def test_the_recipe_of_the_documentation_is_one() -> None:
+    written = (PROJECT / "docs/training.md").read_text()
+    example = re.search(r"^    recipes:\n(?:      .*\n)+", written, re.MULTILINE)
+    assert example is not None
+    recipes = yaml.safe_load(textwrap.dedent(example[0]).replace("2e-3", "0.002"))["recipes"]
+    content = read_yaml(PROJECT / "params.yaml")
+    content["recipes"] |= recipes
+    content["modality_sets"].append("post_op+event+dose@any_volumes")
+    assert parse_params(content, "params.yaml").by_recipe["any_volumes"].network.may_lack_volumes
 
 
 def test_branches_see_no_planes_so_that_they_are_refused() -> None:

@@ -111,4 +111,5 @@ def _placing(record: EnsembleRecord) -> tuple[str, ...]:
 
 
 def _uncalibrated(reason: str) -> ThreeWayAnswer:
-    return NO_EVIDENCE.model_copy(update={"why": f"uncalibrated: {reason}"})
+    said = f"uncalibrated: {reason}"
+    return NO_EVIDENCE.model_copy(update={"why": said, "labels_why": said})
