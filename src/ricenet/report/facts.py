@@ -78,8 +78,17 @@ def study_facts(results: Results, standard: ReferenceStandard) -> Facts:
         "sites": _counted(
             len({p.site for p in results.participants.values() if p.site is not None}), "site", "{} named"
         ),
+        **_site_facts(evidence),
         **_standard(standard),
     }
+
+
+def _site_facts(evidence: Evidence) -> Facts:
+    sites = evidence.sites
+    if sites is None:
+        return {"site_scores": "", "sites_left_out": ""}
+    left_out = f"each of {len(sites.rows)} sites was left out in turn" if sites.folds_are_sites else ""
+    return {"site_scores": f"scores of {len(sites.rows)} sites", "sites_left_out": left_out}
 
 
 def label_sets_fact(found: ConformalSets | None) -> str:

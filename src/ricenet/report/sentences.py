@@ -20,6 +20,7 @@ SECTIONS = {
     "guards": "Guards against leaks",
     "calibration": "Calibration and abstention",
     "subgroups": "Subgroups and decisions",
+    "sites": "Sites",
     "robustness": "Robustness",
     "test": "Test set",
     "external": "External validation",
@@ -43,6 +44,7 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
         ("calibration", _calibration_sentence(evidence, best)),
+        ("sites", _sites_sentence(evidence)),
         ("robustness", _robustness_sentence(results, best)),
         *(("test", _vote_sentence(results, name, vote)) for name, vote in results.votes.items()),
         ("test", results.no_vote),
@@ -79,6 +81,13 @@ def _guards_sentence(guards: tuple[GuardResult, ...]) -> str:
     raised = [g.name.replace("_", " ") for g in guards if g.outcome in ("failed", "warning")]
     named = f" To look at: {', '.join(raised)}." if raised else ""
     return f"Guards against leaks: {guards_verdict(guards)}.{named}"
+
+
+def _sites_sentence(evidence: Evidence) -> str:
+    if evidence.sites is None:
+        return ""
+    best = evidence.volumes.set_title(evidence.best_set)
+    return f"{len(evidence.sites.rows)} sites, {best}: {evidence.sites.verdict}"
 
 
 def _calibration_sentence(evidence: Evidence, name: str) -> str:
