@@ -10,6 +10,7 @@ from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.curve_points import read_curve_answers
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
@@ -41,6 +42,8 @@ def write() -> None:
         name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
         for name in sets
     }
+    excluded = {name: lacking(cohort, splits, name) for name in sets}
+    curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
     scalars = cohort_scalars(
         cohort, WORK / "preprocessed", splits.development, params.execution, params.preprocessing
     )
@@ -75,6 +78,9 @@ def write() -> None:
         params.evidence.target_error,
         params.evidence.conformal_coverage,
         convolutions,
+        curves,
+        params.evidence.learning_curve.growth,
+        params.evidence.harmonisation,
         by_subset,
     )
     gates = [
@@ -85,6 +91,12 @@ def write() -> None:
     ]
     write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
+    if left := evidence.audit.unharmonised:
+        logger.warning(
+            "evidence.harmonisation: %d held-out subject(s) come from a site of which the other folds hold "
+            "too few; their intensities are judged as they are",
+            left,
+        )
     for guard in guards:
         if guard.outcome in ("failed", "warning"):
             logger.warning("guard %s: %s: %s", guard.name, guard.outcome, guard.found)

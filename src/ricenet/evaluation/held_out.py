@@ -136,6 +136,16 @@ class HeldOut:
         rice = int(self.is_rice.sum())
         return chance_level(len(self.is_rice) - rice, rice)
 
+    def of_subjects(self, chosen: NDArray[np.bool_]) -> HeldOut:
+        """Some of the subjects. chosen: (N,)."""
+        subjects = tuple(s for s, is_chosen in zip(self.subjects, chosen, strict=True) if is_chosen)
+        p_rice = {name: values[chosen] for name, values in self.p_rice.items()}
+        return HeldOut(subjects, self.is_rice[chosen], self.fold[chosen], p_rice)
+
+    def with_folds(self, fold: NDArray[np.int64]) -> HeldOut:
+        """The same subjects in other folds (N,), for what is yet to answer: without any p_rice."""
+        return HeldOut(self.subjects, self.is_rice, fold, {})
+
     def resampling(self, seed: int, resamples: int) -> Resampling:
         """Draws of these subjects, the same ones for whatever is estimated with them."""
         return Resampling.of(self.is_rice, seed, resamples)

@@ -55,11 +55,17 @@ def _subjects(results: Results, protocol: Protocol) -> str:
     return (
         f"{development + test} {kind} with a known outcome entered the analysis: {development} "
         f"({rows['recurrence'][0]} with tumour recurrence and {rows['rice'][0]} with radiation-induced "
-        f"contrast enhancement, RICE) were used in a {len(results.splits.folds)}-fold cross-validation, "
-        "stratified by "
-        f"outcome{held_out}. Division was by subject, and the same for all models "
+        f"contrast enhancement, RICE) were used in {_validation(results, protocol)}{held_out}. "
+        f"Division was by {protocol.params.split.by}, and the same for all models "
         f"(seed {protocol.params.seed})."
     )
+
+
+def _validation(results: Results, protocol: Protocol) -> str:
+    folds = len(results.splits.folds)
+    if protocol.params.split.by == "site":
+        return f"a leave-one-site-out cross-validation over {folds} sites"
+    return f"a {folds}-fold cross-validation, stratified by outcome"
 
 
 def _preprocessing(results: Results, protocol: Protocol) -> str:
