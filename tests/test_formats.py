@@ -38,6 +38,12 @@ from ricenet.runtime.formats import FIRST, TOLD, TRAINED, Format
 from ricenet.runtime.records import read_result
 from ricenet.runtime.store import CONTENTS, Store
 from ricenet.screening.guards.result import read_guards, write_guards
+from ricenet.study.accepted import (
+    accepted_validations,
+    sealed_studies,
+    studies_path,
+    validations_path,
+)
 from ricenet.tracking.gather import evaluated, read_ensemble, read_records
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles
 from ricenet.tracking.promotion import data_at_hand
@@ -68,6 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places.write(project / PLACES_FILE)
     note_registered(project, KEY, OwnEnsemble(modality_set="dose"))
     record_evaluation(ledger_path(project), ROW)
+    write_json(studies_path(project), {"studies": {}})
+    write_json(validations_path(project), {"validations": []})
     Store(project / "work/store").get(KEY, lambda folder: write_json(folder / "result.json", 1))
     return project
 
@@ -107,6 +115,8 @@ FILES: dict[str, tuple[Format, Read]] = {
     f"work/store/aa/{KEY}/{CONTENTS}": (FIRST, lambda p: Store(p / "work/store").is_intact(KEY)),
     "models/folds.json": (FIRST, lambda p: read_places(p / PLACES_FILE)),
     "models/registered.json": (FIRST, own_ensembles),
+    "models/studies.json": (FIRST, sealed_studies),
+    "models/validations.json": (FIRST, accepted_validations),
     "models/test_ledger.json": (FIRST, lambda p: read_ledger(ledger_path(p))),
     "models/ensembles/dose/ensemble.json": (TRAINED, lambda p: read_ensemble(p, "dose")),
     "work/training/dose/fold-0/fold.json": (

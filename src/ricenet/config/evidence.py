@@ -14,11 +14,16 @@ GuardName = Literal[
     "same_image",
     "similar_image",
     "label_leakage",
+    "site_shortcut",
     "foreign_normalisation",
     "trained_on_validation",
     "tuned_on_validation",
 ]
 """In the order in which they are reported."""
+
+
+Harmonisation = Literal["none", "combat"]
+"""Of the sites' intensities (docs/sites.md)."""
 
 
 class GuardParams(Section):
@@ -51,7 +56,7 @@ class EvidenceParams(Section):
     resamples: of every bootstrap. target_error: share of wrong answers that the three-way vote aims at.
     conformal_coverage: of sets of labels, of each label (`ricenet.evaluation.evidence.conformal`).
     repeat_fold_seeds: each divides the subjects into other folds, which are trained as well; repeat_sets:
-    for these modality sets.
+    for these modality sets. harmonisation: by site, of the intensities that baselines see.
     """
 
     resamples: Annotated[int, Field(ge=200)]
@@ -60,6 +65,7 @@ class EvidenceParams(Section):
     repeat_fold_seeds: Annotated[list[Seed], AfterValidator(distinct)]
     repeat_sets: ModalitySets
     learning_curve: LearningCurveParams
+    harmonisation: Harmonisation = "none"
 
 
 class RobustnessParams(Section):

@@ -129,6 +129,13 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             for seed in content["evidence"]["repeat_fold_seeds"]
             if seed == content["seed"]
         ]
+    if accepted("split", "by") and accepted("evidence", "repeat_fold_seeds"):
+        by, seeds = content["split"].get("by"), content["evidence"]["repeat_fold_seeds"]
+        if by == "site" and seeds:
+            problems.append(
+                f"evidence.repeat_fold_seeds: {seeds} asks for other divisions into folds, and split.by: "
+                "site has one alone; write []"
+            )
     problems += _misfit_sets(content, accepted)
     if all(
         accepted(n) for n in ("network", "preprocessing", "training", "augmentation", "recipes", "variables")

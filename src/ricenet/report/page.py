@@ -18,12 +18,14 @@ from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
+from ricenet.report.external_validation import COLUMNS, external_rows, later_rows
 from ricenet.report.facts import SINGLE_NETWORKS, study_facts
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
 from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
+from ricenet.report.missing_volumes_table import missing_volumes_rows
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
@@ -116,6 +118,8 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "follow_ups": follow_ups(results),
+        "missing_volumes": missing_volumes_rows(evidence, results.training_seconds),
+        "training_seconds": results.training_seconds,
         "surest": SUREST,
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),
@@ -126,6 +130,9 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "reference_standard": standard,
         "gallery": GALLERY,
         "single_networks": SINGLE_NETWORKS,
+        "external": external_rows(results.studies, results.validations),
+        "external_columns": list(COLUMNS.values()),
+        "external_later": list(later_rows(results.validations)),
     }
 
 
