@@ -5,10 +5,10 @@
     python benchmarks/site_shortcut.py --network  # one cohort more, with small networks on its cubes
 
 Phantoms are brought to small cubes by their true transforms. In the planted cohorts the images hold no truth
-at all (mechanism none), and three sites with other scanners hold 10, 40 and 70 % RICE. In the others the
-same scanners hold the same share, and the images hold the event's core (mechanism event_core): what is found
-there is a false alarm. In place of a network answers the product's own group-wise regression, on intensities
-and random convolutions of the cubes.
+at all (mechanism none), and of four sites with other scanners two hold 10 % RICE and two 70 %. In the others
+subjects are placed without regard to the label, and the images hold the event's core (mechanism event_core):
+what is found there is a false alarm. In place of a network answers the product's own group-wise regression,
+on intensities and random convolutions of the cubes.
 
 Harmonisation is judged on the planted cohorts, where nothing can be known within sites: ComBat fitted within
 the training folds, as the product does; to all subjects; and to all subjects while it keeps the labels'
