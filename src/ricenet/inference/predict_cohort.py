@@ -7,12 +7,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject, is_there
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.tsv import read_tsv
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
+from ricenet.inference.missing_volumes import volumes_of_case
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.test_label_sets import set_text
 from ricenet.inference.training_ranges import TrainingRanges
@@ -140,6 +141,8 @@ def _predict(
     cohort: Path, predictor: Predictor, variables: Mapping[str, Mapping[str, str]], subject: str
 ) -> Prediction:
     record = predictor.ensemble.record
-    raw = RawSubject(cohort, subject, record.volumes)
+    declared = RawSubject(cohort, subject, record.volumes)
+    there = [name for name in record.volumes.names if is_there(declared.scan(name))]
+    raw = RawSubject(cohort, subject, volumes_of_case(record, there, subject))
     require_usable(raw)
     return predictor.subject(raw, parsed_variables(variables.get(subject, {}), record, subject))
