@@ -28,16 +28,25 @@ def read_out_of_fold(
 ) -> list[Prediction]:
     """Every training subject's prediction by the fold that held it out, alphabetically by subject.
 
-    training: the folder with `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume
-    of the set.
+    Of a patient with several visits, that of the first event. training: the folder with
+    `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume of the set.
     Raises ResultError: a missing file; a subject that is missing, predicted twice, in another fold
     than in the splits, with another label, or with a p_rice that is no probability.
     """
+    found = read_visits_out_of_fold(training, modality_set, splits, excluded)
+    return [p for p in found if p.participant_id in splits.labels]
+
+
+def read_visits_out_of_fold(
+    training: Path, modality_set: str, splits: Splits, excluded: Collection[str] = ()
+) -> list[Prediction]:
+    """The same of every labelled visit. Raises ResultError: as `read_out_of_fold`."""
     predictions: list[Prediction] = []
-    for k, fold in enumerate(splits.folds):
+    labels = splits.labels_of_visits
+    for k in range(len(splits.folds)):
         found = read_predictions(require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train"))
-        expected = set(fold) - set(excluded)
-        for problem in _problems(found, expected, splits.labels):
+        expected = set(splits.validation_subjects(k)) - set(excluded)
+        for problem in _problems(found, expected, labels):
             remedy = "Train this fold again with the current splits"
             raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
         predictions += found
@@ -46,7 +55,7 @@ def read_out_of_fold(
 
 def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:
     """The subjects outside the test set that lack a volume of a modality set, and are excluded from it."""
-    return set(splits.development) - set(having(cohort, modality_set))
+    return set(splits.visits_of(splits.development)) - set(having(cohort, modality_set))
 
 
 def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:

@@ -74,6 +74,9 @@ def cohort_table(
     Variables that params.yaml declares follow the table's own columns; one that nobody has is not shown.
     """
     groups = _groups(splits)
+    # a later visit that is the first event has its patient's row
+    of_visits = {s: participants[p] for s, p in cohort.patients.items() if p in participants}
+    participants = {**participants, **of_visits}
     columns = list(groups.values())
     rows = [CohortRow("subjects", tuple(str(len(group)) for group in columns))]
     for title, value, digits in _numbers(cohort, participants, measures):

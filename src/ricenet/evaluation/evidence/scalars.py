@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.checked import CheckedCohort, CheckedSubject
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.cohort.participants import MISSING, Participant, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
@@ -39,21 +39,29 @@ def cohort_scalars(
         root, cohort.volumes, preprocessed, preprocessing.grids["head"], preprocessing.dose_unit_gy
     )
     at_lesion = measuring.of(subjects, execution, Store(stores / "lesion_dose"))
-    variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
+    checked = {subject.participant_id: subject for subject in cohort.subjects}
+    rows = {name: table.participants[one.patient] for name, one in checked.items()}
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
             **dict.fromkeys(MASKS),
             **records[subject].segmented_ml,
             **at_lesion[subject],
-            **{name: _known(table.cells[subject].get(name)) for name in SITE},
-            "sex": table.participants[subject].sex,
-            "age_years": table.participants[subject].age_years,
-            "days_rt_end_to_event": table.participants[subject].interval_days,
-            **variables[subject],
+            **{name: _known(table.cells[checked[subject].patient].get(name)) for name in SITE},
+            "sex": rows[subject].sex,
+            "age_years": rows[subject].age_years,
+            "days_rt_end_to_event": days_of(checked[subject], rows[subject]),
+            **checked[subject].variables,
         }
         for subject in subjects
     }
+
+
+def days_of(subject: CheckedSubject, row: Participant) -> int | None:
+    """Days from the end of radiotherapy to a visit; row: the patient's, whose event the only visit is."""
+    if subject.days_rt_end_to_event is None and subject.visit == 1:
+        return row.interval_days
+    return subject.days_rt_end_to_event
 
 
 def scalars_table(scalars: Mapping[str, Scalars]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
+from ricenet.cohort.first_events import first_events
 from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.store import Store
@@ -30,14 +31,19 @@ def guards_of_cohort(
     store: the folder with the stores of all kinds.
     Raises CohortError: files that cannot be read. ResultError: a missing result of an earlier stage.
     """
-    places = subject_in_two_places(splits)
+    patients, events = cohort.patients, first_events(cohort.subjects)
+    places = subject_in_two_places(splits, patients)
     records = records_of(cohort, execution, Store(store / RAW_STORE.name))
     read = input_fingerprints(cohort, preprocessed, dose_unit_gy, execution, Store(store / "guards"))
     subjects = sorted(records)
     return (
         places,
-        same_image(records, cohort.volumes),
-        similar_image(subjects, read, cohort.volumes, similar_correlation),
-        label_leakage(properties_of(Path(cohort.root), records), cohort.labels),
+        same_image(records, cohort.volumes, patients),
+        similar_image(subjects, read, cohort.volumes, similar_correlation, patients),
+        label_leakage(
+            # one visit a patient, under the patient's name, as participants.tsv has it
+            properties_of(Path(cohort.root), {p: records[one.participant_id] for p, one in events.items()}),
+            {patient: one.label for patient, one in events.items() if one.label is not None},
+        ),
         foreign_normalisation(subjects, read),
     )
