@@ -47,7 +47,7 @@ class CheckedSubject(Record):
 
     @model_serializer(mode="wrap")
     def _as_of_one_visit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what only visits have, so that the digest of a cohort of one visit each stays what it was."""
+        """Without what only visits have: the digest of a cohort of one visit each stays what it was."""
         written: dict[str, Any] = handler(self)
         only_of_visits = {"visit": 1, "days_rt_end_to_event": None}
         return {name: value for name, value in written.items() if value != only_of_visits.get(name, _ANY)}

@@ -1,7 +1,7 @@
 """Samples of one patient: which of them is the first event, and which visits follow it.
 
 Statistics take one sample a patient, the first event; further labelled visits are trained on beside it, and
-judged by visit (`ricenet.evaluation.visits`).
+judged by visit (`ricenet.evaluation.evidence.visits`).
 """
 
 from __future__ import annotations

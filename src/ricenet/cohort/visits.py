@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.layout import is_there
 from ricenet.cohort.participants import MISSING, LabelSource, Participant
 from ricenet.cohort.problems import Finding, Problem
@@ -33,11 +34,11 @@ _REFUSALS = {
     "label": "label is none of recurrence, rice, n/a",
     "label_source": "label_source is none of biopsy, follow_up, synthetic, n/a",
 }
-"""Of each field of `Visit`, what a refused cell is said to be; never the cell itself, which may identify a patient."""
+"""Of each field, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 
 
 class Visit(BaseModel):
-    """One follow-up of a patient. days: since the end of radiotherapy. label: of the lesion as it was then."""
+    """One follow-up of a patient. days: since the end of radiotherapy. label: of the lesion at that time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +57,7 @@ class Visits:
     notes: tuple[Problem, ...] = ()
 
     def of(self, patient: str) -> tuple[Visit, ...]:
-        """A patient's visits in time order; of one without a table, the one visit of which it says nothing."""
+        """A patient's visits in time order; one of which nothing is known, where there is no table."""
         return self.of_patients.get(patient, (Visit(),))
 
     def samples(self, patients: Sequence[str]) -> dict[str, str]:
@@ -103,6 +104,13 @@ def with_row(visits: Sequence[Visit], row: Participant) -> tuple[Visit, ...]:
         }
     )
     return tuple(known if visit == event else visit for visit in visits)
+
+
+def days_of(subject: CheckedSubject, row: Participant) -> int | None:
+    """Days from the end of radiotherapy to a visit. row: the patient's, whose event the only visit is."""
+    if subject.days_rt_end_to_event is None and subject.visit == 1:
+        return row.interval_days
+    return subject.days_rt_end_to_event
 
 
 def _read_table(path: Path) -> tuple[list[Visit], list[Finding]] | None:

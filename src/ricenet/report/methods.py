@@ -58,7 +58,18 @@ def _subjects(results: Results, protocol: Protocol) -> str:
         f"contrast enhancement, RICE) were used in a {len(results.splits.folds)}-fold cross-validation, "
         "stratified by "
         f"outcome{held_out}. Division was by subject, and the same for all models "
-        f"(seed {protocol.params.seed})."
+        f"(seed {protocol.params.seed}).{_visits(results)}"
+    )
+
+
+def _visits(results: Results) -> str:
+    if (found := results.visits) is None:
+        return ""
+    return (
+        f" {found.several} of {found.patients} subjects of the cross-validation had several labelled "
+        f"follow-up visits, {found.visits} in all; all of a subject's visits were in one fold and were trained "
+        "on there. Results are those of the first labelled visit, unless the visit is named; intervals over "
+        "all visits come from subjects drawn with all their visits."
     )
 
 

@@ -19,6 +19,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
+from ricenet.evaluation.evidence.visits import VISITS_FILE, VisitEvidence, read_visit_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
@@ -103,7 +104,7 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for.
+    tuned: the settings of each fold, of sets that were searched for. visits: where a patient has several.
     """
 
     cohort: CheckedCohort
@@ -126,6 +127,7 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    visits: VisitEvidence | None = None
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -221,6 +223,7 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        visits=read_visit_evidence(project / VISITS_FILE),
     )
 
 

@@ -19,6 +19,7 @@ SECTIONS = {
     "guards": "Guards against leaks",
     "calibration": "Calibration and abstention",
     "subgroups": "Subgroups and decisions",
+    "visits": "Visits",
     "robustness": "Robustness",
     "test": "Test set",
     "occlusion": "Occlusion",
@@ -28,6 +29,13 @@ SECTIONS = {
     "protocol": "Protocol",
 }
 """Titles of the page's sections by anchor, in order."""
+
+
+def sections_of(results: Results) -> dict[str, str]:
+    """Those of a run: the visits' only where a patient has several."""
+    absent = set() if results.visits else {"visits"}
+    return {anchor: title for anchor, title in SECTIONS.items() if anchor not in absent}
+
 
 _GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
 

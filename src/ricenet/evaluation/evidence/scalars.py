@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ricenet.cohort.checked import CheckedCohort, CheckedSubject
+from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, Participant, read_participants
+from ricenet.cohort.participants import MISSING, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
+from ricenet.cohort.visits import days_of
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
@@ -55,13 +56,6 @@ def cohort_scalars(
         }
         for subject in subjects
     }
-
-
-def days_of(subject: CheckedSubject, row: Participant) -> int | None:
-    """Days from the end of radiotherapy to a visit; row: the patient's, whose event the only visit is."""
-    if subject.days_rt_end_to_event is None and subject.visit == 1:
-        return row.interval_days
-    return subject.days_rt_end_to_event
 
 
 def scalars_table(scalars: Mapping[str, Scalars]) -> str:
