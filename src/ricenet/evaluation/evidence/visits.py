@@ -1,8 +1,8 @@
 """Visits: how well networks classify every visit of patients with several, and what time alone would know.
 
 Visits of one patient are alike, so intervals come from patients drawn with all their visits (the cluster
-bootstrap; Davison and Hinkley 1997, section 3.8). Baselines on the days since radiotherapy, and on the visit's
-number, stand beside the networks, in the same folds: where progression comes later than pseudoprogression,
+bootstrap; Davison and Hinkley 1997, section 3.8). Baselines on the days since radiotherapy, and on the
+visit's number, stand beside the networks, in the same folds: where progression comes later than pseudoprogression,
 time alone gives much of the label away (Burdenko-GBM-Progression).
 """
 
