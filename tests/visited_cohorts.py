@@ -25,7 +25,7 @@ def write_sessions(folder: Path, patient: str, rows: Sequence[Row]) -> Path:
 
 
 def add_visit(folder: Path, patient: str, visit: int) -> None:
-    """The scan of a later visit, for a patient with a table of visits: the first one's, with voxels of its own."""
+    """A later visit's scan, for a patient with a table of visits: the first one's head, other voxels."""
     raw = RawSubject(folder, f"{patient}v{visit}")
     first = load_nifti(RawSubject(folder, patient).scan("event"))
     own = generator_for("tiny visit", patient, visit).uniform(0.8, 1.2, first.data.shape)
