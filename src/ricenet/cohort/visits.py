@@ -20,11 +20,21 @@ from ricenet.cohort.participants import MISSING, LabelSource, Participant
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.cohort.tsv import read_tsv
 from ricenet.cohort.visit_names import sample_name, sessions_table, visit_of_session, visit_session
+from ricenet.runtime.files import write_json, write_text
+from ricenet.runtime.tables import table_text
 from ricenet.vocabulary import Label
 
 DAYS = "days_since_rt_end"
 COLUMNS = ("session_id", DAYS, "label")
 """Of a table of visits; `label_source` may stand beside them, and others are ignored."""
+
+DESCRIPTIONS = {
+    "session_id": "Session. ses-event, ses-event2 and so on are follow-up visits in the order of time.",
+    DAYS: "Days from the end of radiotherapy to the visit.",
+    "label": "What the lesion was: recurrence or rice (radiation-induced contrast enhancement).",
+    "label_source": "How that is known.",
+}
+"""Of the columns that `write_sessions` writes."""
 
 _CORRECT = "Correct it, or write n/a where it is not known."
 _ADD_ROW = "Add a row for it, or remove the folder."
@@ -111,6 +121,20 @@ def days_of(subject: CheckedSubject, row: Participant) -> int | None:
     if subject.days_rt_end_to_event is None and subject.visit == 1:
         return row.interval_days
     return subject.days_rt_end_to_event
+
+
+def write_sessions(folder: Path, visits: Sequence[Visit], others: Sequence[str] = ()) -> None:
+    """Write a patient's table of visits, and what its columns mean.
+
+    folder: the patient's, by whose name the files are called. others: sessions that are no
+    visit, which BIDS lists too, without `ses-`.
+    """
+    path = folder / sessions_table(folder.name)
+    rows = [(f"ses-{session}", None, None, None) for session in others]
+    rows += [(f"ses-{visit_session(v.number)}", v.days, v.label, v.label_source) for v in visits]
+    header = list(DESCRIPTIONS)
+    write_text(path, table_text(header, [[MISSING if c is None else c for c in row] for row in rows]))
+    write_json(path.with_suffix(".json"), {n: {"Description": text} for n, text in DESCRIPTIONS.items()})
 
 
 def _read_table(path: Path) -> tuple[list[Visit], list[Finding]] | None:

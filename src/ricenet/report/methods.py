@@ -68,8 +68,8 @@ def _visits(results: Results) -> str:
     return (
         f" {found.several} of {found.patients} subjects of the cross-validation had several labelled "
         f"follow-up visits, {found.visits} in all; a subject's visits were in one fold, and all of them were "
-        "trained on. Results are those of the first labelled visit, unless the visit is named; intervals over "
-        "all visits come from subjects drawn with all their visits."
+        "trained on. Results are those of the first labelled visit, unless the visit is named; intervals "
+        "over all visits come from subjects drawn with all their visits."
     )
 
 

@@ -2,8 +2,8 @@
 
 Visits of one patient are alike, so intervals come from patients drawn with all their visits (the cluster
 bootstrap; Davison and Hinkley 1997, section 3.8). Baselines on the days since radiotherapy, and on the
-visit's number, stand beside the networks, in the same folds: where progression comes later than pseudoprogression,
-time alone gives much of the label away (Burdenko-GBM-Progression).
+visit's number, stand beside the networks, in the same folds: where progression comes later than
+pseudoprogression, time alone gives much of the label away (Burdenko-GBM-Progression).
 """
 
 from __future__ import annotations
