@@ -372,3 +372,36 @@ def test_what_visits_share_is_no_copy_but_a_repeated_scan_is_one(cohort: Path) -
     first, second = (RawSubject(cohort, name).scan("event") for name in ("sub-002v2", "sub-002v3"))
     shutil.copyfile(first, second)
     assert guard(cohort) == ("failed", ("sub-002v2", "sub-002v3"))
+
+
+def test_every_visit_of_a_folder_is_predicted_with_its_own_scan_and_days(cohort: Path) -> None:
+    from types import SimpleNamespace
+
+    from ricenet.config.params import ExecutionParams
+    from ricenet.inference import predict_cohort as module
+
+    days = VariableSpec(name="days", kind="number", column="days_rt_end_to_event")
+    record = SimpleNamespace(volumes=RawSubject(cohort, "sub-001").volumes, variables=(days,))
+
+    class Answers:
+        """Says what it is asked, in place of networks."""
+
+        ensemble = SimpleNamespace(record=record)
+
+        def subject(self, raw: RawSubject, variables: object) -> object:
+            return raw.scan("event").parent.parent.name, variables
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "require_usable", lambda raw: None)
+        patched.setattr(module, "parsed_variables", lambda given, record, subject: dict(given))
+        serial = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
+        outcomes = module.predict_cohort(cohort, Answers(), serial)  # type: ignore[arg-type]
+    assert [(o.task, o.result) for o in outcomes] == [
+        ("sub-001", ("ses-event", {"days": "90"})),
+        ("sub-001v2", ("ses-event2", {"days": "180"})),
+        ("sub-002", ("ses-event", {"days": "60"})),
+        ("sub-002v2", ("ses-event2", {"days": "150"})),
+        ("sub-002v3", ("ses-event3", {"days": "240"})),
+        ("sub-003", ("ses-event", {})),
+        ("sub-004", ("ses-event", {})),
+    ]
