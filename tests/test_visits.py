@@ -17,12 +17,14 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.cohort.splits import Splits, make_splits, read_splits, with_other_folds, write_splits
+from ricenet.config.params import read_params
+from ricenet.preprocessing.step_keys import step_keys
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import write_json
 from ricenet.screening.guards.fold_guards import subject_in_two_places
 from ricenet.screening.guards.image_guards import same_image
 from ricenet.training.tuning.searches import inner_splits
-from ricenet.vocabulary import Label, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, Label, VariableSpec, Volumes, VolumeSpec
 
 DAYS = VariableSpec(name="days_rt_end_to_event", kind="number", unit="days")
 
@@ -405,3 +407,20 @@ def test_every_visit_of_a_folder_is_predicted_with_its_own_scan_and_days(cohort:
         ("sub-003", ("ses-event", {})),
         ("sub-004", ("ses-event", {})),
     ]
+
+
+def test_what_visits_share_is_registered_and_extracted_once(visited: Path) -> None:
+    before = VolumeSpec(
+        name="before", kind="mri", session="previous", suffix="ce-gadolinium_T1w", title="x", required=False
+    )
+    volumes = Volumes([*PAPER_VOLUMES, before])
+    found = {s.participant_id: s for s in admitted(visited, volumes=volumes).subjects}
+    params = read_params(Path(__file__).parents[1] / "params.yaml").preprocessing
+    keys = {name: step_keys(subject, volumes, params, 7, {}) for name, subject in found.items()}
+    second, third = keys["sub-002v2"], keys["sub-002v3"]
+    assert second.brain == third.brain
+    # the scan of the second visit is the third's scan before the event
+    assert third.registrations["before"] == second.registrations["event"]
+    assert third.registrations["event"] != second.registrations["event"] and third.cube != second.cube
+    # of another patient nothing is shared
+    assert keys["sub-001"].brain != second.brain

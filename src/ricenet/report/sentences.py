@@ -19,7 +19,6 @@ SECTIONS = {
     "guards": "Guards against leaks",
     "calibration": "Calibration and abstention",
     "subgroups": "Subgroups and decisions",
-    "visits": "Visits",
     "robustness": "Robustness",
     "test": "Test set",
     "occlusion": "Occlusion",
@@ -32,9 +31,12 @@ SECTIONS = {
 
 
 def sections_of(results: Results) -> dict[str, str]:
-    """Those of a run: the visits' only where a patient has several."""
-    absent = set() if results.visits else {"visits"}
-    return {anchor: title for anchor, title in SECTIONS.items() if anchor not in absent}
+    """Those of a run: where a patient has several visits, theirs after the subgroups'."""
+    if results.visits is None:
+        return SECTIONS
+    visits = {"subgroups": SECTIONS["subgroups"], "visits": "Visits"}
+    titled = [visits if anchor == "subgroups" else {anchor: title} for anchor, title in SECTIONS.items()]
+    return {anchor: title for part in titled for anchor, title in part.items()}
 
 
 _GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}

@@ -61,7 +61,7 @@ def same_image(
             seen.add(file)
     repeated = sorted(group for group in holders.values() if len(group) > 1)
     if not repeated:
-        images = sum(len(record.voxels) for record in records.values())
+        images = sum(map(len, holders.values()))
         found = f"{images} scans of {len(records)} subjects, no two with the same voxels"
         return GuardResult.of("same_image", "passed", found)
     groups = [" = ".join(f"{subject} {name}" for subject, name in group) for group in repeated]
