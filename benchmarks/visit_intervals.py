@@ -2,7 +2,7 @@
 
 80 patients (48 recurrences, 32 RICE) with one to five visits each are drawn again and again. A visit's score
 is its patient's (SD 0.8) plus its own (SD 0.6), labels 1.5 SDs apart, and p_rice its logistic. Patients drawn
-with all their visits, as `ricenet.evaluation.evidence.visits` does, are compared with visits drawn one by one.
+with all their visits, as `ricenet.evaluation.evidence.visits` does, are compared with visits drawn singly.
 
     python benchmarks/visit_intervals.py [--cohorts 1000] [--resamples 499]
 """

@@ -130,10 +130,10 @@ def write_sessions(folder: Path, visits: Sequence[Visit], others: Sequence[str] 
     visit, which BIDS lists too, without `ses-`.
     """
     path = folder / sessions_table(folder.name)
-    rows = [(f"ses-{session}", None, None, None) for session in others]
-    rows += [(f"ses-{visit_session(v.number)}", v.days, v.label, v.label_source) for v in visits]
-    header = list(DESCRIPTIONS)
-    write_text(path, table_text(header, [[MISSING if c is None else c for c in row] for row in rows]))
+    listed: list[tuple[object, ...]] = [(f"ses-{session}", None, None, None) for session in others]
+    listed += [(f"ses-{visit_session(v.number)}", v.days, v.label, v.label_source) for v in visits]
+    rows = [[MISSING if cell is None else cell for cell in row] for row in listed]
+    write_text(path, table_text(list(DESCRIPTIONS), rows))
     write_json(path.with_suffix(".json"), {n: {"Description": text} for n, text in DESCRIPTIONS.items()})
 
 

@@ -134,7 +134,7 @@ def _write_one(
 ) -> None:
     subject = write_subject(folder, read_template(template), cause, seed, single_fraction_share, volumes)
     if visits > 1:
-        first_day = int(_drawn_for_table(cause, seed)[-1])
+        first_day = _drawn_for_table(cause, seed)[-1]
         FollowUps.draw(cause, seed, first_day, visits).write(folder, subject, seed, volumes)
 
 
@@ -142,7 +142,7 @@ def _drawn_for_table(cause: Cause, seed: int) -> tuple[object, object, object, i
     """Site, age, sex, and days from the end of radiotherapy to the event."""
     rng = cause.stream(seed, "table")
     site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
-    return site, age, rng.choice(["F", "M"]), rng.integers(30, 600)
+    return site, age, rng.choice(["F", "M"]), int(rng.integers(30, 600))
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int, volumes: Volumes) -> None:

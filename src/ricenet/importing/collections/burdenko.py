@@ -103,11 +103,12 @@ def burdenko_candidates(
         event = first_event(row, rules)
         series = tree.of_patient(row.patient_id)
         source = choose_scans(series, row, event, volumes, tolerance_days)
-        write: SubjectWriter | VisitsWriter = SubjectWriter(source, seed, event.rt_end)
+        first = SubjectWriter(source, seed, event.rt_end)
+        write: SubjectWriter | VisitsWriter = first
         left_out: dict[str, str] = {}
         if all_visits:
             scans, count = follow_up_scans(series, row, event, source, rules, tolerance_days)
-            write = VisitsWriter(write, scans, event.follow_up, event.rt_end)
+            write = VisitsWriter(first, scans, event.follow_up, event.rt_end)
             left_out = {LEFT_OUT: str(count)}
         columns = {
             "label": event.meaning.label,
