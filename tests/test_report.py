@@ -34,7 +34,7 @@ from ricenet.cohort.splits import read_splits
 from ricenet.config.params import CohortParams
 from ricenet.evaluation.evidence.calibration_record import ConformalSets, ConformalThresholds
 from ricenet.evaluation.evidence.record import Repeats, read_evidence
-from ricenet.report.model_card import SINGLE_NETWORKS
+from ricenet.report.facts import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.protocol import described_commit, package_versions, printed_params
 from ricenet.report.report_figures import macro_f1_figure

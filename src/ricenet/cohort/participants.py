@@ -21,10 +21,23 @@ LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]
 RtModality = Literal["photon", "proton", "ion"]
 Reirradiation = Literal["no", "yes"]
+Certainty = Literal["definite", "probable", "possible"]
+
+CERTAINTY = "label_certainty"
+REFERENCE_STANDARD = (
+    "label_source",
+    "reference_reader",
+    "reference_days_after_event",
+    CERTAINTY,
+    "label_second_reader",
+)
+"""Columns that say how a label is known. They follow from it, so none may be an input or a property."""
 
 MISSING = "n/a"
 REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
 PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
+READER = re.compile(r"[A-Z][0-9]{0,2}(\+[A-Z][0-9]{0,2}){0,3}")
+"""A reader's code, or those of a consensus: too short for a name."""
 
 _CORRECT = "Correct it, or write n/a where it is not known."
 _WORD = "Write one of them, in lower case."
@@ -38,6 +51,14 @@ _REFUSALS = {
     "rt_end_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "event_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "days_rt_end_to_event": ("is no whole number of days, 0 or more", _CORRECT),
+    "reference_reader": (
+        "is no reader's code: a capital letter, with up to two digits (A, B2), and + between those of a "
+        "consensus (A+B)",
+        "Give each reader such a code, and keep who it is outside of the cohort.",
+    ),
+    "reference_days_after_event": ("is no whole number of days, 0 or more", _CORRECT),
+    "label_certainty": ("is none of definite, probable, possible, n/a", _WORD),
+    "label_second_reader": ("is none of recurrence, rice, n/a", _WORD),
 }
 """Of each column, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 
@@ -82,6 +103,10 @@ class Participant(BaseModel):
     rt_end_date: IsoDate | None = None
     event_date: IsoDate | None = None
     days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None
+    reference_reader: Annotated[str, Field(pattern=f"^{READER.pattern}$")] | None = None
+    reference_days_after_event: Annotated[int, Field(ge=0)] | None = None
+    label_certainty: Certainty | None = None
+    label_second_reader: Label | None = None
 
     @property
     def interval_days(self) -> int | None:

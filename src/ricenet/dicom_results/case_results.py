@@ -33,6 +33,7 @@ from ricenet.importing.private_files import private_path
 from ricenet.inference.case import CASE, CaseFiles, require_volumes
 from ricenet.inference.dicom_case import case_source
 from ricenet.inference.predict_subject import Prediction, Predictor
+from ricenet.inference.three_way import label_set_said
 from ricenet.preprocessing.brain.extraction import brain_tools
 from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
@@ -193,6 +194,7 @@ def _explained(explainer: SubjectExplainer, raw: RawSubject, kept: Path, answer:
         {
             "version": f"{answer['model']} version {answer['version']}",
             "three-way answer": f"{answer['three_way']}: {answer['three_way_why']}",
+            "set of labels": label_set_said(answer),
         },
     )
 

@@ -17,6 +17,7 @@ from ricenet.cohort.visits import Visits, read_visits
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
+from ricenet.inference.test_label_sets import set_text
 from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
@@ -88,6 +89,7 @@ def prediction_table(
         "votes_rice",
         "three_way",
         "three_way_why",
+        "label_set",
         *(f"fold_{k}" for k in range(folds)),
     ]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
@@ -111,13 +113,14 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None:
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (7 + folds), error]
+        return [outcome.task, *[NOTHING] * (8 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
         *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.calibrated_text),
-        *(vote.votes_rice, vote.three_way, vote.decision.why, *p_rice_folds, warnings, NOTHING),
+        *(vote.votes_rice, vote.three_way, vote.decision.why, set_text(vote.decision.labels, NOTHING)),
+        *(*p_rice_folds, warnings, NOTHING),
     ]
 
 

@@ -65,6 +65,7 @@ class Prediction:
             "least_confidence": _rounded(decision.least_confidence),
             "label_set": None if decision.labels is None else list(decision.labels),
             "label_set_coverage": decision.labels_coverage,
+            "label_set_why": decision.labels_why,
             "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),

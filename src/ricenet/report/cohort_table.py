@@ -54,6 +54,8 @@ _NUMBERS = (
 _COLUMNS = {
     "sex": "sex",
     "label_source": "label by",
+    "reference_reader": "reader of the label",
+    "label_certainty": "certainty of the label",
     "site": "site",
     "mgmt": "MGMT",
     "idh": "IDH",
@@ -74,9 +76,6 @@ def cohort_table(
     Variables that params.yaml declares follow the table's own columns; one that nobody has is not shown.
     """
     groups = _groups(splits)
-    # a later visit that is the first event has its patient's row
-    of_visits = {s: participants[p] for s, p in cohort.patients.items() if p in participants}
-    participants = {**participants, **of_visits}
     columns = list(groups.values())
     rows = [CohortRow("subjects", tuple(str(len(group)) for group in columns))]
     for title, value, digits in _numbers(cohort, participants, measures):
@@ -94,6 +93,8 @@ def _numbers(
     yield "age, years", _column(participants, "age_years"), 0
     days = "days from the end of radiotherapy to the event"
     yield days, _column(participants, "interval_days"), 0
+    decided = "days from the event to the decision on the label"
+    yield decided, _column(participants, "reference_days_after_event"), 0
     for name, title, digits in _NUMBERS:
         yield title, lambda s, name=name: measures.get(s, {}).get(name), digits  # type: ignore[misc]
     for spec, value in _declared(cohort, "number"):

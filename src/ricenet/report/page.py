@@ -17,15 +17,16 @@ from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.visits import TIME
 from ricenet.evaluation.intervals import Estimate
-from ricenet.report.checklists import checklists
+from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
+from ricenet.report.facts import SINGLE_NETWORKS, study_facts
 from ricenet.report.flow import draw_flow, flow_of
-from ricenet.report.follow_up import case_pages, follow_ups, quality_page
+from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
 from ricenet.report.methods import methods_paragraphs
-from ricenet.report.model_card import SINGLE_NETWORKS
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
+from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import gate_text, sections_of, summary_sentences
@@ -87,6 +88,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
 
 def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
     evidence = results.evidence
+    standard = reference_standard(results.splits, results.participants, evidence.seed, evidence.resamples)
     return {
         "results": results,
         "evidence": evidence,
@@ -112,11 +114,14 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "follow_ups": follow_ups(results),
+        "surest": SUREST,
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),
         "methods": methods_paragraphs(results, protocol),
         "references": REFERENCES,
-        "checklists": checklists(),
+        "checklists": checklists(study_facts(results, standard)),
+        "checklist_names": CITED,
+        "reference_standard": standard,
         "gallery": GALLERY,
         "single_networks": SINGLE_NETWORKS,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -25,9 +25,11 @@ from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, 
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.inference.test_label_sets import SetsOnTest
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.vocabulary import LABELS, Volumes
@@ -61,7 +63,8 @@ class PromotedVote:
     """A promoted model's majority vote on the test set.
 
     macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
-    this one included. gate: how the model came to vote, as in the ledger.
+    this one included. gate: how the model came to vote, as in the ledger. label_sets: of its sets of labels;
+    None in votes of earlier versions.
     """
 
     macro_f1: Estimate
@@ -70,6 +73,7 @@ class PromotedVote:
     digest: str
     evaluations: int
     gate: str
+    label_sets: SetsOnTest | None = None
 
     @property
     def forced(self) -> bool:
@@ -104,7 +108,9 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for. visits: where a patient has several.
+    tuned: the settings of each fold, of sets that were searched for. marks: of quality control, in words.
+    scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
+    visits: where a patient has several.
     """
 
     cohort: CheckedCohort
@@ -127,6 +133,8 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     visits: VisitEvidence | None = None
 
     def calibrated_text(self, of: Explanation) -> str:
@@ -205,7 +213,7 @@ def read_results(project: Path, seed: int) -> Results:
         truth_known=(project / cohort.root / GROUND_TRUTH).is_dir(),
         checked_out=len(read_checked_cohort(checked).excluded),
         splits=splits,
-        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE),
+        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE, cohort.patients),
         measures=_measures(work / "quality" / "measures.tsv"),
         preprocessing_digest=preprocessed["digest"],
         metrics={name: SetMetrics(**metrics[name]) for name in volumes.in_order(metrics)},
@@ -223,6 +231,8 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        marks=_marks(work / "quality" / "marked.json"),
+        scalars=_measures(work / "evidence" / "scalars.tsv"),
         visits=read_visit_evidence(project / VISITS_FILE),
     )
 
@@ -250,20 +260,28 @@ def read_votes(
             # the vote itself is an evaluation, also where its row is kept elsewhere
             evaluations=max(len(evaluations), 1),
             gate=gates.get(digest[:12], UNKNOWN),
+            label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
         )
     return votes
 
 
-def _participants(path: Path) -> Mapping[str, Participant]:
+def _participants(path: Path, patients: Mapping[str, str]) -> Mapping[str, Participant]:
+    """Rows by subject; a later visit has its patient's, since it may be the first event."""
     table = read_participants(path)
     if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
-    return table.participants
+    rows = table.participants
+    return {**rows, **{visit: rows[patient] for visit, patient in patients.items() if patient in rows}}
 
 
 def _measures(path: Path) -> dict[str, dict[str, float | None]]:
     rows = read_rows(path) if path.is_file() else []
     return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in rows}
+
+
+def _marks(path: Path) -> dict[str, tuple[str, ...]]:
+    found = read_json(path) if path.is_file() else {}
+    return {subject: tuple(mark["reason"] for mark in marks) for subject, marks in found.items()}
 
 
 def _number(text: str) -> float | None:

@@ -112,5 +112,9 @@ REFERENCES = (
     "Occlusion: Zeiler and Fergus, ECCV 2014.",
     "CLAIM 2024: Tejani et al., Radiol Artif Intell 2024;6:e240300.",
     "TRIPOD+AI: Collins et al., BMJ 2024;385:e078378.",
+    "STARD-AI: Sounderajah et al., Nat Med 2025;31:3283, doi:10.1038/s41591-025-03953-8.",
+    "PROBAST+AI: Moons et al., BMJ 2025;388:e082505, doi:10.1136/bmj-2024-082505.",
+    "FUTURE-AI: Lekadir et al., BMJ 2025;388:e081554, doi:10.1136/bmj-2024-081554.",
+    "Kappa: Cohen, Educ Psychol Meas 1960;20:37.",
 )
 """Of the methods above."""

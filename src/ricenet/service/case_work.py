@@ -19,6 +19,7 @@ from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
+from ricenet.inference.three_way import label_set_said
 from ricenet.preprocessing.preprocess_subject import Began
 from ricenet.runtime.errors import RicenetError, SourceError
 from ricenet.runtime.files import write_text
@@ -150,7 +151,10 @@ class CaseWork:
             {CASE: answer["variables"]},
             folds,
             lambda _: answer["p_rice_calibrated"],
-            {"version": f"{answer['model']} version {answer['version']}"},
+            {
+                "version": f"{answer['model']} version {answer['version']}",
+                "set of labels": label_set_said(answer),
+            },
             lambda done, of: told(EXPLAIN_STEP, done / max(of, 1)),
         )
         write_text(folder / PAGE, case_page(case))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.cohort.participants import CERTAINTY, MISSING, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.cohort.visits import days_of
 from ricenet.config.params import ExecutionParams
@@ -42,6 +42,11 @@ def cohort_scalars(
     at_lesion = measuring.of(subjects, execution, Store(stores / "lesion_dose"))
     checked = {subject.participant_id: subject for subject in cohort.subjects}
     rows = {name: table.participants[one.patient] for name, one in checked.items()}
+    # for subgroups alone; no key without the column, so that tables of before stay as they are
+    certainty: dict[str, Scalars] = {
+        subject: {CERTAINTY: row.label_certainty} if CERTAINTY in table.columns else {}
+        for subject, row in rows.items()
+    }
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
@@ -52,6 +57,7 @@ def cohort_scalars(
             "sex": rows[subject].sex,
             "age_years": rows[subject].age_years,
             "days_rt_end_to_event": days_of(checked[subject], rows[subject]),
+            **certainty[subject],
             **checked[subject].variables,
         }
         for subject in subjects
