@@ -12,13 +12,21 @@ import pytest
 from cohorts import change_cell, refusal, write_tiny_subject
 from visited_cohorts import Row, add_visit, write_sessions, write_visited_cohort
 
-from ricenet.cohort.checked import CheckedCohort, CheckedSubject, read_checked_cohort, write_checked_cohort
+from ricenet.cohort.checked import (
+    CheckedCohort,
+    CheckedSubject,
+    ExcludedSubject,
+    read_checked_cohort,
+    write_checked_cohort,
+)
 from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.cohort.splits import Splits, make_splits, read_splits, with_other_folds, write_splits
 from ricenet.config.params import read_params
+from ricenet.evaluation.occlusion.explainer import held_out_folds
 from ricenet.preprocessing.step_keys import step_keys
+from ricenet.report.flow import flow_of
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import write_json
 from ricenet.screening.guards.fold_guards import subject_in_two_places
@@ -424,3 +432,31 @@ def test_what_visits_share_is_registered_and_extracted_once(visited: Path) -> No
     assert third.registrations["event"] != second.registrations["event"] and third.cube != second.cube
     # of another patient nothing is shared
     assert keys["sub-001"].brain != second.brain
+
+
+def test_no_network_that_trained_on_a_patient_answers_for_any_of_the_visits() -> None:
+    splits = make_splits(many(), 4, 0.2, 7)
+    fold = next(k for k, held in enumerate(splits.folds) if "sub-009v2" in held)
+    assert held_out_folds(splits, "sub-009v3") == [fold]
+    # of the unlabelled first visit the division knows nothing, but the cohort does
+    cohort = CheckedCohort.of("data/x", many())
+    assert held_out_folds(splits, "sub-009") == [0, 1, 2, 3]
+    assert held_out_folds(splits, "sub-009", cohort.visits_with("sub-009")) == [fold]
+
+
+def test_one_faulty_visit_leaves_the_patient_in_the_flow() -> None:
+    made = CheckedCohort.of(
+        "data/x",
+        many(),
+        [
+            ExcludedSubject(participant_id="sub-003v4", problems=("x",)),
+            ExcludedSubject(participant_id="sub-099", problems=("x",)),
+        ],
+    )
+    flow = flow_of(made, 2, make_splits(many(), 4, 0.2, 7))
+    assert flow.steps[0] == (("listed: 41", "in participants.tsv or with a folder"), flow.steps[0][1])
+    assert flow.steps[0][1][0] == "taken out by the checks: 1"
+    assert flow.steps[-1][0] == ("labelled: 40",)
+    assert made.without([ExcludedSubject(participant_id="sub-003", problems=("x",))]).subjects == tuple(
+        s for s in made.subjects if s.patient != "sub-003"
+    )
