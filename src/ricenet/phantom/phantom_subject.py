@@ -95,7 +95,7 @@ def make_subject(
     head, spacing_mm = Head(cause, anatomy, lesions, plan), template.grid.spacing_mm[0]
     placements: dict[str, Placement] = {}
     scans: dict[str, Volume] = {}
-    for spec in made_mris(volumes):
+    for spec in made_volumes(volumes).mris:
         placement = place(anatomy, spacing_mm, cause.stream(seed, f"placement-{spec.name}"))
         rng, at_event = cause.stream(seed, f"scan-{spec.name}"), spec.session not in WITHOUT_LESION
         scans[spec.name] = head.scanned(contrast_of(spec.suffix), placement, rng, at_event=at_event)
@@ -119,7 +119,7 @@ def write_subject(
     """Make a subject's volumes and its ground truth, and write them into a cohort folder; returns it."""
     subject = make_subject(template, cause, seed, volumes)
     raw = RawSubject(cohort, cause.subject, volumes)
-    for spec in made_mris(volumes):
+    for spec in made_volumes(volumes).mris:
         save_nifti(subject.scans[spec.name], raw.scan(spec.name))
     if volumes.dose is not None:
         draw = cause.stream(seed, "single-fraction").uniform()
@@ -129,9 +129,9 @@ def write_subject(
     return subject
 
 
-def made_mris(volumes: Volumes) -> list[VolumeSpec]:
-    """The MRIs that are scanned: what lies before an event is an earlier visit's scan, if there is one."""
-    return [spec for spec in volumes.mris if spec.session != PREVIOUS]
+def made_volumes(volumes: Volumes) -> Volumes:
+    """Those that are made: what lies before an event is an earlier visit's scan, if there is one."""
+    return Volumes(spec for spec in volumes if spec.session != PREVIOUS)
 
 
 def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, single_fraction: bool) -> None:
@@ -173,7 +173,7 @@ def write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes
         save_nifti(Volume(mask.astype(np.bool_), grid), folder / f"{name}.nii.gz")
     further = {
         spec.name: (subject.world_from_anatomy(spec.name) @ inverse(post_op)).tolist()
-        for spec in made_mris(volumes)
+        for spec in made_volumes(volumes).mris
         if spec not in (reference, event)
     }
     to_event = subject.world_from_anatomy(event.name) @ inverse(post_op)
