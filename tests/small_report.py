@@ -171,9 +171,12 @@ PICTURES = (
 )
 
 
-def page_of(project, buttons=False):
-    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too."""
-    drawn = {name: project / f"{name}.svg" for name in PICTURES}
+def page_of(project, buttons=False, further=()):
+    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too.
+
+    further: names of figures that not every page has.
+    """
+    drawn = {name: project / f"{name}.svg" for name in (*PICTURES, *further)}
     for name, path in drawn.items():
         path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
     page = report_page(read_results(project, seed=7), drawn, protocol())

@@ -23,6 +23,7 @@ from ricenet.evaluation.evidence.visits import (
     visit_evidence,
     visits_table,
 )
+from ricenet.evaluation.held_out import first_visits
 from ricenet.runtime.files import write_json
 from ricenet.training.predictions import Prediction
 
@@ -134,3 +135,11 @@ def test_the_report_has_a_section_of_visits_only_where_there_are_any(tmp_path: P
     assert re.search(r'<h2 id="visits-title">\d+\. Visits</h2>', page)
     assert "10 of 20 subjects of the cross-validation have several labelled follow-up visits, 30 in" in page
     assert "time alone: days since radiotherapy" in page
+
+
+def test_published_predictions_are_cut_to_each_patients_first_visit() -> None:
+    first = answers(4)
+    rows = [*first[1:], *again(first, 2), *again(first, 3)]
+    assert [p.participant_id for p in first_visits(rows)] == ["sub-001", "sub-002", "sub-003", "sub-000v2"]
+    # participants who are called so, in a cohort of one visit each
+    assert first_visits(again(first, 2)) == again(first, 2)

@@ -10,6 +10,7 @@ from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import read_params
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.curve_points import read_curve_answers
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
@@ -45,6 +46,8 @@ def write() -> None:
     predictions = {
         name: [p for p in rows if p.participant_id in splits.labels] for name, rows in by_visit.items()
     }
+    excluded = {name: lacking(cohort, splits, name) for name in sets}
+    curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
     scalars = cohort_scalars(
         cohort, WORK / "preprocessed", splits.development, params.execution, params.preprocessing
     )
@@ -74,6 +77,9 @@ def write() -> None:
         params.evidence.target_error,
         params.evidence.conformal_coverage,
         convolutions,
+        curves,
+        params.evidence.learning_curve.growth,
+        params.evidence.harmonisation,
     )
     gates = [
         gate_record(
@@ -88,6 +94,12 @@ def write() -> None:
         visits = found, visits_table(by_visit, times)
     write_evidence(evidence, predictions, scalars, gates, WORK / "evidence", visits)
     logger.info("%s", evidence.audit.verdict)
+    if left := evidence.audit.unharmonised:
+        logger.warning(
+            "evidence.harmonisation: %d held-out subject(s) come from a site of which the other folds hold "
+            "too few; their intensities are judged as they are",
+            left,
+        )
     for guard in guards:
         if guard.outcome in ("failed", "warning"):
             logger.warning("guard %s: %s: %s", guard.name, guard.outcome, guard.found)

@@ -66,7 +66,8 @@ def counted(
     is_labelled = any(subject.label is not None for subject in subjects)
     if not file.is_file() or not (required or is_labelled) or not subjects:
         return [], []
-    return forbidden_by_counts(subjects, Demands.of(read_params(file))), doubtful_by_counts(subjects)
+    demands = Demands.of(read_params(file))
+    return forbidden_by_counts(subjects, demands), doubtful_by_counts(subjects, demands.by)
 
 
 def declared_cohort(

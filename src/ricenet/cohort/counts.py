@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Self
 
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.first_events import first_events
+from ricenet.cohort.site_folds import uneven_sites
 from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
+from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.vocabulary import LABELS, volumes_and_recipe
 
@@ -21,7 +23,7 @@ class Demands:
     """What is asked of a cohort's numbers.
 
     volumes: names of those that each modality set needs. fitted: sets whose fusion holds two folds out at
-    once. nested: sets that are tuned within each fold.
+    once. nested: sets that are tuned within each fold. by_site: whether intensities are harmonised by site.
     """
 
     folds: int
@@ -30,6 +32,13 @@ class Demands:
     volumes: Mapping[str, frozenset[str]]
     fitted: Collection[str] = ()
     nested: Collection[str] = ()
+    by: DivideBy = "subject"
+    by_site: bool = False
+
+    @property
+    def of_folds(self) -> str:
+        """What makes more training subjects, in words."""
+        return "raise split.folds" if self.by == "subject" else "set split.by: subject"
 
     @classmethod
     def of(cls, params: Params) -> Self:
@@ -46,6 +55,8 @@ class Demands:
             {name: frozenset(v.name for v in params.volumes.members(name)) for name in params.modality_sets},
             [name for name, rule in rules.items() if rule == "fitted"],
             params.tuning.modality_sets if params.tuning.nested else (),
+            params.split.by,
+            params.evidence.harmonisation != "none",
         )
 
 
@@ -56,10 +67,27 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     many of each label, give or take one.
     """
     try:
-        splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed)
+        splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed, by=demands.by)
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}
+    sites = {s.site for s in subjects if s.participant_id in splits.development} - {None}
+    return [
+        *(_too_few_sites(len(sites)) if demands.by_site and len(sites) < 2 else ()),
+        *_of_sets(splits, held, demands),
+    ]
+
+
+def _too_few_sites(known: int) -> list[str]:
+    return [
+        "evidence.harmonisation: combat brings sites to one another, and the column site of "
+        f"participants.tsv names {known} among the subjects of the folds; fill it, or set "
+        "evidence.harmonisation to none"
+    ]
+
+
+def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demands) -> list[str]:
+    """held: names of the volumes of each subject."""
     return [
         problem
         for name, needed in sorted(demands.volumes.items())
@@ -67,12 +95,17 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     ]
 
 
-def doubtful_by_counts(subjects: Iterable[CheckedSubject]) -> list[str]:
-    """What the numbers allow, and who reads the results should know."""
-    events = first_events(subjects).values()
-    declared = Counter(s.label for s in events if s.subset == "test" and s.label is not None)
+def doubtful_by_counts(subjects: Sequence[CheckedSubject], by: DivideBy = "subject") -> list[str]:
+    """What the numbers allow, and who reads the results should know. by: what folds hold."""
+    subjects = list(first_events(subjects).values())
+    declared = Counter(s.label for s in subjects if s.subset == "test" and s.label is not None)
     lacking = [label for label in LABELS if declared and not declared[label]]
-    return [
+    sites: dict[str | None, list[str]] = {}
+    for subject in subjects:
+        if subject.label is not None and subject.subset != "test":
+            sites.setdefault(subject.site, []).append(subject.participant_id)
+    uneven = uneven_sites(list(sites.values())) if by == "site" else []
+    return uneven + [
         f"the test set holds {declared.total()} subject(s), none of them {label}: macro-F1 on it says "
         f"nothing of {label}. Put subjects of both labels into the subset test"
         for label in lacking
@@ -98,7 +131,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
             if left != set(LABELS):
                 yield (
                     f"{name}: fusion: fitted holds folds {a} and {b} out at once, and not both labels are "
-                    "left; set fusion: mean, add subjects, or raise split.folds"
+                    f"left; set fusion: mean, add subjects, or {demands.of_folds}"
                 )
                 return
     if name in demands.nested:

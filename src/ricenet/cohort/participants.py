@@ -94,6 +94,7 @@ class Participant(BaseModel):
     label_source: LabelSource | None
     subset: Subset | None
     site: Text | None = None
+    scanner: Text | None = None
     age_years: Annotated[float, Field(ge=0, le=130, allow_inf_nan=False)] | None = None
     sex: Text | None = None
     mgmt: Text | None = None

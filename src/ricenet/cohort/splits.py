@@ -18,6 +18,8 @@ from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_te
 from ricenet.cohort.first_events import LaterVisits, first_events, later_visits
 from ricenet.cohort.problems import named
 from ricenet.cohort.settled_places import SettledPlaces
+from ricenet.cohort.site_folds import site_folds
+from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.records import read_result
@@ -81,21 +83,25 @@ def make_splits(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None = None,
+    by: DivideBy = "subject",
 ) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
     All visits of a patient stay together, and count as one subject with the label of the first event.
+    by: "site" makes a fold of each site instead (`ricenet.cohort.site_folds`); the test set is drawn alike.
+
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
     those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
     `train` are never drawn. former: where subjects stay (`ricenet.cohort.dealing`), of the same seed; its
     folds where there are as many, its test set where it was drawn by the same fraction.
-    Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
+    Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects, sites that
+    cannot be judged.
     """
     _require_distinct(subjects)
     events = first_events(subjects)
     # by patient: a division that is kept knows no visits, of which another may become the first labelled
     people = [event.model_copy(update={"participant_id": p, "visit": 1}) for p, event in events.items()]
-    divided = _divided(people, folds, test_fraction, seed, former)
+    divided = _divided(people, folds, test_fraction, seed, former, by)
 
     def named(patients: Iterable[str]) -> tuple[str, ...]:
         return tuple(events[patient].participant_id for patient in patients)
@@ -118,6 +124,7 @@ def _divided(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None,
+    by: DivideBy,
 ) -> Splits:
     """Of one sample a patient, called by the patient's name."""
     if unlabelled := [s.participant_id for s in subjects if s.label is None]:
@@ -126,8 +133,14 @@ def _divided(
     former = former if former is not None and former.seed == seed else None
     test = _test_subjects(subjects, labels, test_fraction, seed, former)
     rest = {subject: label for subject, label in labels.items() if subject not in test}
-    kept = former.fold_of if former is not None and len(former.folds) == folds else NOBODY
-    return Splits(labels, _stratified_folds(rest, folds, seed, kept), test)
+    kept = former.fold_of if former is not None and former.by == by else NOBODY
+    if by == "site":
+        divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept)
+    else:
+        divided = _stratified_folds(
+            rest, folds, seed, kept if former and len(former.folds) == folds else NOBODY
+        )
+    return Splits(labels, divided, test)
 
 
 def with_other_folds(splits: Splits, seed: int) -> Splits:

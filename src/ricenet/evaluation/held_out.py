@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CheckedCohort, having
 from ricenet.cohort.splits import Splits
+from ricenet.cohort.visit_names import later_sample
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.intervals import Probabilities, Truth
 from ricenet.evaluation.metrics import chance_level
@@ -51,6 +52,22 @@ def read_visits_out_of_fold(
             raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
         predictions += found
     return sorted(predictions, key=lambda p: p.participant_id)
+
+
+def first_visits(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """One prediction a patient, that of the first labelled visit, where no division is at hand to say so."""
+    names = {p.participant_id for p in predictions}
+    of_visits = {name: found for name in names if (found := later_sample(name)) is not None}
+    first = {
+        patient: min(visit for one, visit in of_visits.values() if one == patient)
+        for patient, _ in of_visits.values()
+    }
+    return [
+        p
+        for p in predictions
+        if (named := of_visits.get(p.participant_id)) is None
+        or (named[0] not in names and named[1] == first[named[0]])
+    ]
 
 
 def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:
@@ -123,6 +140,16 @@ class HeldOut:
         """The chance level among these subjects."""
         rice = int(self.is_rice.sum())
         return chance_level(len(self.is_rice) - rice, rice)
+
+    def of_subjects(self, chosen: NDArray[np.bool_]) -> HeldOut:
+        """Some of the subjects. chosen: (N,)."""
+        subjects = tuple(s for s, is_chosen in zip(self.subjects, chosen, strict=True) if is_chosen)
+        p_rice = {name: values[chosen] for name, values in self.p_rice.items()}
+        return HeldOut(subjects, self.is_rice[chosen], self.fold[chosen], p_rice)
+
+    def with_folds(self, fold: NDArray[np.int64]) -> HeldOut:
+        """The same subjects in other folds (N,), for what is yet to answer: without any p_rice."""
+        return HeldOut(self.subjects, self.is_rice, fold, {})
 
     def resampling(self, seed: int, resamples: int) -> Resampling:
         """Draws of these subjects, the same ones for whatever is estimated with them."""

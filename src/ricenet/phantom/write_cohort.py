@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ricenet.cohort.description import write_description
@@ -12,6 +12,7 @@ from ricenet.cohort.layout import GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TAB
 from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
+from ricenet.phantom.scanners import Scanner, SiteDesign
 from ricenet.phantom.visits import FollowUps
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
@@ -21,12 +22,16 @@ from ricenet.runtime.randomness import seed_for
 from ricenet.runtime.tables import table_text
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
+SCANNER = "scanner"
+"""Column of a cohort with sites alone."""
+
 COLUMNS = {
     "participant_id": "Subject.",
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
     "label_source": "How that is known; here always: synthetic.",
     "subset": "train (cross-validation) or test (independent).",
     "site": "Scanner site; here without any effect.",
+    SCANNER: "Manufacturer and model; here a phantom's, which differ as ground_truth/mechanism.json says.",
     "age_years": "Age at surgery; here without any effect.",
     "sex": "F or M; here without any effect.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event; here without any effect.",
@@ -49,16 +54,18 @@ def write_phantom(
     single_fraction_share: float,
     visits: int = 1,
     volumes: Volumes = PAPER_VOLUMES,
+    sites: SiteDesign | None = None,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 
     visits: most follow-ups of a subject (`ricenet.phantom.visits`); more of them leave the first as it is.
+    sites: with scanners that differ; None where all heads are scanned alike.
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, mechanism)
+    causes = at_sites(draw_causes(subjects, seed, mechanism), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(
@@ -66,19 +73,32 @@ def write_phantom(
         )
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
-        write_mechanism(temporary, mechanism)
+        write_mechanism(temporary, mechanism, sites.scanners(seed) if sites else ())
         _write_tables(temporary, causes, test, seed, volumes)
 
 
-def write_mechanism(folder: Path, mechanism: Mechanism) -> None:
-    """Into the ground truth: its name, and the intercept that was used."""
-    said = {"mechanism": mechanism.name, "intercept": mechanism.intercept}
+def write_mechanism(folder: Path, mechanism: Mechanism, scanners: Sequence[Scanner] = ()) -> None:
+    """Into the ground truth: its name, the intercept that was used, and how scanners of sites differ."""
+    said: dict[str, object] = {"mechanism": mechanism.name, "intercept": mechanism.intercept}
+    if scanners:
+        said["scanners"] = [asdict(scanner) for scanner in scanners]
     write_json(folder / GROUND_TRUTH / MECHANISM_FILE, said)
 
 
 def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:
     """The causes of subjects sub-001 and on; more subjects change none."""
     return [draw_cause(subject, seed, mechanism) for subject in _names(subjects)]
+
+
+def at_sites(causes: Sequence[Cause], sites: SiteDesign | None, seed: int) -> list[Cause]:
+    """The same subjects with their scanners; as they are without sites."""
+    if sites is None:
+        return list(causes)
+    scanners, places = (
+        sites.scanners(seed),
+        sites.placed({c.subject: c.label == "rice" for c in causes}, seed),
+    )
+    return [replace(cause, scanner=scanners[places[cause.subject]]) for cause in causes]
 
 
 def with_rice_share(mechanism: Mechanism, share: float, subjects: int, seed: int) -> Mechanism:
@@ -146,14 +166,19 @@ def _drawn_for_table(cause: Cause, seed: int) -> tuple[object, object, object, i
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int, volumes: Volumes) -> None:
+    with_sites = any(cause.scanner.site for cause in causes)
+    columns = {name: text for name, text in COLUMNS.items() if with_sites or name != SCANNER}
     rows = []
     for cause in causes:
         subset = "test" if cause.subject in test else "train"
         second = "yes" if cause.evidence.reirradiated else "no"
         site, age, sex, days = _drawn_for_table(cause, seed)
-        rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon", second])
-    write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
-    write_json(folder / "participants.json", {name: {"Description": text} for name, text in COLUMNS.items()})
+        place = [cause.scanner.site, cause.scanner.name] if with_sites else [site]
+        rows.append(
+            [cause.subject, cause.label, "synthetic", subset, *place, age, sex, days, "photon", second]
+        )
+    write_text(folder / PARTICIPANTS_TABLE, table_text(list(columns), rows))
+    write_json(folder / "participants.json", {name: {"Description": text} for name, text in columns.items()})
     write_description(
         folder,
         {

@@ -71,12 +71,24 @@ def study_facts(results: Results, standard: ReferenceStandard) -> Facts:
         "maps": _counted(len(results.explanations), "prediction", "maps of {}"),
         "quality": _counted(len(results.measures), "subject", "{} examined by quality control"),
         "test": _test(results),
+        "external": _counted(len(results.validations), "result", "{} of other hospitals")
+        or "no outside cohort was tested",
+        "external_results": "known" if results.validations else "",
         "characteristics": _characteristics(results),
         "sites": _counted(
             len({p.site for p in results.participants.values() if p.site is not None}), "site", "{} named"
         ),
+        **_site_facts(evidence),
         **_standard(standard),
     }
+
+
+def _site_facts(evidence: Evidence) -> Facts:
+    sites = evidence.sites
+    if sites is None:
+        return {"site_scores": "", "sites_left_out": ""}
+    left_out = f"each of {len(sites.rows)} sites was left out in turn" if sites.folds_are_sites else ""
+    return {"site_scores": f"scores of {len(sites.rows)} sites", "sites_left_out": left_out}
 
 
 def label_sets_fact(found: ConformalSets | None) -> str:

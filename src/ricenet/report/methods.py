@@ -55,9 +55,8 @@ def _subjects(results: Results, protocol: Protocol) -> str:
     return (
         f"{development + test} {kind} with a known outcome entered the analysis: {development} "
         f"({rows['recurrence'][0]} with tumour recurrence and {rows['rice'][0]} with radiation-induced "
-        f"contrast enhancement, RICE) were used in a {len(results.splits.folds)}-fold cross-validation, "
-        "stratified by "
-        f"outcome{held_out}. Division was by subject, and the same for all models "
+        f"contrast enhancement, RICE) were used in {_validation(results, protocol)}{held_out}. "
+        f"Division was by {protocol.params.split.by}, and the same for all models "
         f"(seed {protocol.params.seed}).{_visits(results)}"
     )
 
@@ -71,6 +70,13 @@ def _visits(results: Results) -> str:
         "trained on. Results are those of the first labelled visit, unless the visit is named; intervals "
         "over all visits come from subjects drawn with all their visits."
     )
+
+
+def _validation(results: Results, protocol: Protocol) -> str:
+    folds = len(results.splits.folds)
+    if protocol.params.split.by == "site":
+        return f"a leave-one-site-out cross-validation over {folds} sites"
+    return f"a {folds}-fold cross-validation, stratified by outcome"
 
 
 def _preprocessing(results: Results, protocol: Protocol) -> str:

@@ -19,10 +19,12 @@ from ricenet.evaluation.evidence.visits import TIME
 from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
+from ricenet.report.external_validation import COLUMNS, external_rows, later_rows
 from ricenet.report.facts import SINGLE_NETWORKS, study_facts
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
+from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
@@ -75,6 +77,8 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
         "as_printed": paper.as_printed,
         "p_value": p_value,
         "estimate": estimate_text,
+        "curve_rows": curve_rows,
+        "curve_sentences": curve_sentences,
         "evaluations_text": evaluations_text,
         "gate_text": gate_text,
         "calibrated_text": results.calibrated_text,
@@ -103,6 +107,8 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "abstaining": results.ordered(evidence.abstention),
         "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
+        "beyond_time": results.ordered(evidence.beyond_time),
+        "curved": results.ordered(evidence.learning_curves),
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
         "visited": results.ordered(results.visits.sets) if results.visits else [],
@@ -124,6 +130,9 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "reference_standard": standard,
         "gallery": GALLERY,
         "single_networks": SINGLE_NETWORKS,
+        "external": external_rows(results.studies, results.validations),
+        "external_columns": list(COLUMNS.values()),
+        "external_later": list(later_rows(results.validations)),
     }
 
 

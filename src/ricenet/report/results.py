@@ -32,6 +32,7 @@ from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
+from ricenet.study.accepted import SealedStudy, Validation, accepted_validations, sealed_studies
 from ricenet.vocabulary import LABELS, Volumes
 
 GALLERY = "index.html"
@@ -110,6 +111,7 @@ class Results:
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
     tuned: the settings of each fold, of sets that were searched for. marks: of quality control, in words.
     scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
+    studies: packages that were sealed here, by seal; validations: what other hospitals found of them.
     visits: where a patient has several.
     """
 
@@ -133,6 +135,8 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    studies: Mapping[str, SealedStudy] = field(default_factory=dict)
+    validations: tuple[Validation, ...] = ()
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     visits: VisitEvidence | None = None
@@ -231,6 +235,8 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        studies=sealed_studies(project),
+        validations=accepted_validations(project),
         marks=_marks(work / "quality" / "marked.json"),
         scalars=_measures(work / "evidence" / "scalars.tsv"),
         visits=read_visit_evidence(project / VISITS_FILE),

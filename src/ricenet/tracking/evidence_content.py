@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
+from ricenet.evaluation.evidence.learning_curve import CURVE_SCORES
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.robustness.effects import read_robustness
@@ -65,6 +66,12 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
     found |= {"three_way_coverage": evidence.abstention[modality_set].coverage}
     if (error := evidence.abstention[modality_set].error) is not None:
         found |= {"three_way_error": error}
+    if (curve := evidence.learning_curves.get(modality_set)) is not None:
+        found |= {
+            f"{score}_at_{forecast.subjects}_subjects": forecast.score
+            for score in CURVE_SCORES
+            for forecast in getattr(curve, score).forecasts
+        }
     metrics = {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
     return metrics | {"calibration_p": weak.p} | _flip_rates(work, modality_set)
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
+from ricenet.evaluation.evidence.beyond_time import BeyondTime
 from ricenet.evaluation.evidence.calibration_record import Abstention, Calibration, ConformalSets
+from ricenet.evaluation.evidence.learning_curve import LearningCurve
+from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
@@ -115,6 +118,10 @@ class Audit(Record):
     network: str
     """The modality set with the highest cross-validated macro-F1."""
     verdict: str
+    harmonised: tuple[str, ...] = ()
+    """Features that baselines saw harmonised by site; convolutions with them."""
+    unharmonised: int = 0
+    """Subjects whose site is not in the folds that judge them, and who kept their features as they are."""
 
 
 class Subgroup(Record):
@@ -181,6 +188,8 @@ class Evidence(Record):
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]
     audit: Audit
+    beyond_time: dict[str, BeyondTime] = Field(default_factory=dict)
+    """By modality set; none where few subjects have a known time, nor in records of earlier versions."""
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
     conformal: dict[str, ConformalSets] = Field(default_factory=dict)
@@ -188,7 +197,11 @@ class Evidence(Record):
     subgroups: tuple[Subgroup, ...] = ()
     """Of the best set, as the decision curve; both empty in records of earlier versions."""
     decision_curve: DecisionCurve = DecisionCurve()
+    sites: Sites | None = None
+    """Of the best set; None where fewer than two sites are known, and in records of earlier versions."""
     repeats: Repeats | None
+    learning_curves: dict[str, LearningCurve] = Field(default_factory=dict)
+    """By modality set; empty where none is asked for, and in records of earlier versions."""
     guards: tuple[GuardResult, ...]
 
     @property

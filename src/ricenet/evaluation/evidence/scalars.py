@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import CERTAINTY, MISSING, read_participants
+from ricenet.cohort.participants import CERTAINTY, MISSING, Participant, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
 from ricenet.cohort.visits import days_of
 from ricenet.config.params import ExecutionParams
@@ -47,6 +47,7 @@ def cohort_scalars(
         subject: {CERTAINTY: row.label_certainty} if CERTAINTY in table.columns else {}
         for subject, row in rows.items()
     }
+    radiation = _radiation(table.participants, [spec.name for spec in cohort.variables])
     return {
         subject: {
             **Measurements.of_subject(preprocessed / subject).scalars(cohort.volumes),
@@ -59,9 +60,18 @@ def cohort_scalars(
             "days_rt_end_to_event": days_of(checked[subject], rows[subject]),
             **certainty[subject],
             **checked[subject].variables,
+            **radiation.get(checked[subject].patient, {}),
         }
         for subject in subjects
     }
+
+
+def _radiation(participants: Mapping[str, Participant], declared: Iterable[str]) -> dict[str, Scalars]:
+    """The kind of radiation of each subject, where any states one and it is no declared variable."""
+    found = {subject: row.rt_modality for subject, row in participants.items()}
+    if "rt_modality" in declared or not any(found.values()):
+        return {}
+    return {subject: {"rt_modality": modality} for subject, modality in found.items()}
 
 
 def scalars_table(scalars: Mapping[str, Scalars]) -> str:

@@ -11,10 +11,15 @@ from ricenet.config.params import ExecutionParams
 from ricenet.runtime.store import Store
 from ricenet.screening.guards.fold_guards import subject_in_two_places
 from ricenet.screening.guards.image_guards import same_image, similar_image
-from ricenet.screening.guards.input_fingerprint import foreign_normalisation, input_fingerprints
+from ricenet.screening.guards.input_fingerprint import (
+    InputFingerprint,
+    foreign_normalisation,
+    input_fingerprints,
+)
 from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.properties import properties_of
 from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.site_shortcut import site_shortcut
 
 
 def guards_of_cohort(
@@ -36,14 +41,19 @@ def guards_of_cohort(
     records = records_of(cohort, execution, Store(store / RAW_STORE.name))
     read = input_fingerprints(cohort, preprocessed, dose_unit_gy, execution, Store(store / "guards"))
     subjects = sorted(records)
+    # one visit a patient, under the patient's name, as participants.tsv has it
+    of_patients = {patient: records[event.participant_id] for patient, event in events.items()}
+    properties = properties_of(Path(cohort.root), of_patients)
+    labels = {patient: event.label for patient, event in events.items() if event.label is not None}
+
+    def by_patient(patient: str) -> InputFingerprint:
+        return read(events[patient].participant_id)
+
     return (
         places,
         same_image(records, cohort.volumes, patients),
         similar_image(subjects, read, cohort.volumes, similar_correlation, patients),
-        label_leakage(
-            # one visit a patient, under the patient's name, as participants.tsv has it
-            properties_of(Path(cohort.root), {p: records[one.participant_id] for p, one in events.items()}),
-            {patient: one.label for patient, one in events.items() if one.label is not None},
-        ),
+        label_leakage(properties, labels),
+        site_shortcut(properties, labels, by_patient, cohort.volumes),
         foreign_normalisation(subjects, read),
     )
