@@ -114,6 +114,13 @@ def test_the_previous_visit_is_an_optional_volume_that_the_first_visit_lacks(vis
     assert "before" not in scans["sub-001"]
 
 
+def test_the_days_of_the_visit_before_are_a_variable_too(visited: Path) -> None:
+    before = VariableSpec(name="days_rt_end_to_previous", kind="number", unit="days")
+    found = {s.participant_id: s.variables for s in admitted(visited, variables=[DAYS, before]).subjects}
+    assert [found[s][before.name] for s in ("sub-002", "sub-002v2", "sub-002v3")] == [None, 60.0, 150.0]
+    assert found["sub-003"] == {DAYS.name: None, before.name: None}
+
+
 def test_a_participant_may_be_called_like_a_visit(tmp_path: Path) -> None:
     write_tiny_subject(tmp_path, "sub-001v2")
     assert RawSubject(tmp_path, "sub-001v2").patient == "sub-001v2"

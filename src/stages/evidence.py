@@ -16,12 +16,12 @@ from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolut
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.evidence.visits import visit_evidence, visit_times, visits_table
-from ricenet.evaluation.held_out import lacking, read_visits_out_of_fold
+from ricenet.evaluation.held_out import lacking, read_by_subset, read_visits_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import read_guards
-from ricenet.training.ensemble_record import RECORD
+from ricenet.training.ensemble_record import RECORD, read_record
 
 logger = logging.getLogger("ricenet.stages.evidence")
 
@@ -64,6 +64,11 @@ def write() -> None:
         *read_guards(WORK / "guards" / "guards.json"),
         *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
     ]
+    by_subset = {
+        name: read_by_subset(WORK / "training", name, splits, lacking(cohort, splits, name), params.volumes)
+        for name in sets
+        if read_record(ENSEMBLES / name).network.may_lack_volumes
+    }
     evidence = build_evidence(
         predictions,
         scalars,
@@ -80,6 +85,7 @@ def write() -> None:
         curves,
         params.evidence.learning_curve.growth,
         params.evidence.harmonisation,
+        by_subset,
     )
     gates = [
         gate_record(

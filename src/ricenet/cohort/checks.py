@@ -23,7 +23,7 @@ from ricenet.cohort.participants import PARTICIPANT_ID, Participant, Participant
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
 from ricenet.cohort.raw_record import examine, raw_records
-from ricenet.cohort.table_variables import INTERVAL, read_variables
+from ricenet.cohort.table_variables import INTERVAL, PREVIOUS_INTERVAL, read_variables
 from ricenet.cohort.visit_names import sample_name
 from ricenet.cohort.visits import Visits, read_visits, with_row
 from ricenet.config.params import ExecutionParams
@@ -160,9 +160,12 @@ def _of_patient(
         if (scans := digests.get(row.participant_id)) is not None:
             yield CheckedSubject(**of_row, scans=scans, variables=dict(values))
         return
+    before: int | None = None
     for visit in with_row(visits.of(row.participant_id), row):
         sample = sample_name(row.participant_id, visit.number)
-        days = {spec.name: visit.days for spec in variables if spec.source_column == INTERVAL}
+        of_visit = {INTERVAL: visit.days, PREVIOUS_INTERVAL: before}
+        days = {s.name: of_visit[s.source_column] for s in variables if s.source_column in of_visit}
+        before = visit.days
         yield CheckedSubject(
             **{**of_row, "participant_id": sample, "label": visit.label},
             # no files of theirs were read where the visit is quarantined

@@ -140,6 +140,11 @@ def predict_with_results(
     """
     record = predictor.ensemble.record
     require_volumes(given, record)
+    if lacking := [spec.name for spec in record.members if spec.name not in given.volumes]:
+        raise CohortError(
+            f"{CASE}: {', '.join(lacking)} missing: occlusion maps are made of all volumes that the model "
+            f"{record.modality_set} sees. Give them, or leave --dicom-out out"
+        )
     source = case_source(given, record.volumes)
     if source is None:
         raise CohortError(

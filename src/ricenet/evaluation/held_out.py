@@ -19,33 +19,44 @@ from ricenet.evaluation.intervals import Probabilities, Truth
 from ricenet.evaluation.metrics import chance_level
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.tables import require
-from ricenet.training.predictions import THRESHOLD, Prediction, read_predictions
+from ricenet.training.predictions import THRESHOLD, Prediction, predictions_file, read_predictions
+from ricenet.training.task import PREDICTIONS
+from ricenet.vocabulary import Volumes
 
 _NAMED = 5
 
 
 def read_out_of_fold(
-    training: Path, modality_set: str, splits: Splits, excluded: Collection[str] = ()
+    training: Path,
+    modality_set: str,
+    splits: Splits,
+    excluded: Collection[str] = (),
+    file: str = PREDICTIONS,
 ) -> list[Prediction]:
     """Every training subject's prediction by the fold that held it out, alphabetically by subject.
 
     Of a patient with several visits, that of the first event. training: the folder with
-    `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume of the set.
+    `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume of the set. file: another
+    one than that of all volumes, of networks that may lack some.
     Raises ResultError: a missing file; a subject that is missing, predicted twice, in another fold
     than in the splits, with another label, or with a p_rice that is no probability.
     """
-    found = read_visits_out_of_fold(training, modality_set, splits, excluded)
+    found = read_visits_out_of_fold(training, modality_set, splits, excluded, file)
     return [p for p in found if p.participant_id in splits.labels]
 
 
 def read_visits_out_of_fold(
-    training: Path, modality_set: str, splits: Splits, excluded: Collection[str] = ()
+    training: Path,
+    modality_set: str,
+    splits: Splits,
+    excluded: Collection[str] = (),
+    file: str = PREDICTIONS,
 ) -> list[Prediction]:
     """The same of every labelled visit. Raises ResultError: as `read_out_of_fold`."""
     predictions: list[Prediction] = []
     labels = splits.labels_of_visits
     for k in range(len(splits.folds)):
-        found = read_predictions(require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train"))
+        found = read_predictions(require(training / modality_set / f"fold-{k}" / file, "train"))
         expected = set(splits.validation_subjects(k)) - set(excluded)
         for problem in _problems(found, expected, labels):
             remedy = "Train this fold again with the current splits"
@@ -68,6 +79,21 @@ def first_visits(predictions: Sequence[Prediction]) -> list[Prediction]:
         if (named := of_visits.get(p.participant_id)) is None
         or (named[0] not in names and named[1] == first[named[0]])
     ]
+
+
+def read_by_subset(
+    training: Path, modality_set: str, splits: Splits, excluded: Collection[str], volumes: Volumes
+) -> dict[str, list[Prediction]]:
+    """The predictions of networks that may lack volumes, by the volumes that were there, small subsets first.
+
+    Raises ResultError: as `read_out_of_fold`.
+    """
+    *subsets, everything = volumes.subsets(modality_set)
+    files = {**{subset: predictions_file(subset) for subset in subsets}, everything: PREDICTIONS}
+    return {
+        subset: read_out_of_fold(training, modality_set, splits, excluded, file)
+        for subset, file in files.items()
+    }
 
 
 def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:

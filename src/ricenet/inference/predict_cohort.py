@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject, is_there
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding, report_text
 from ricenet.cohort.table_variables import INTERVAL
@@ -16,6 +16,7 @@ from ricenet.cohort.visit_names import sample_name
 from ricenet.cohort.visits import Visits, read_visits
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
+from ricenet.inference.missing_volumes import volumes_of_case
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.test_label_sets import set_text
 from ricenet.inference.training_ranges import TrainingRanges
@@ -164,6 +165,8 @@ def _predict(
     cohort: Path, predictor: Predictor, variables: Mapping[str, Mapping[str, str]], subject: str
 ) -> Prediction:
     record = predictor.ensemble.record
-    raw = RawSubject(cohort, subject, record.volumes)
+    declared = RawSubject(cohort, subject, record.volumes)
+    there = [name for name in record.volumes.names if is_there(declared.scan(name))]
+    raw = RawSubject(cohort, subject, volumes_of_case(record, there, subject))
     require_usable(raw)
     return predictor.subject(raw, parsed_variables(variables.get(subject, {}), record, subject))

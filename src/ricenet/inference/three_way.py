@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from ricenet.evaluation.evidence.abstention import INDETERMINATE, confidence, three_way_vote
 from ricenet.evaluation.evidence.calibration import recalibrated
-from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
+from ricenet.evaluation.evidence.calibration_record import (
+    ConformalThresholds,
+    Recalibration,
+    SubsetDecision,
+)
 from ricenet.evaluation.evidence.conformal import label_set, set_said, why_no_set
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.runtime.records import Record
@@ -21,11 +26,23 @@ class DecisionThreshold(Record):
     """Of the three-way vote: below least_confidence it abstains; None where it always does.
 
     recalibration: of each fold's p_rice before. conformal: of sets of labels, in versions that have them.
+    subsets: the same where volumes are missing, by those that there are, of networks that may lack some.
     """
 
     recalibration: Recalibration
     least_confidence: float | None
     conformal: ConformalThresholds | None = None
+    subsets: dict[str, SubsetDecision] = Field(default_factory=dict, exclude_if=lambda value: not value)
+
+    def with_volumes(self, subset: str) -> DecisionThreshold | None:
+        """That of cases with these volumes alone; None where nothing was fitted to such answers."""
+        if (of_subset := self.subsets.get(subset)) is None:
+            return None
+        return DecisionThreshold(
+            recalibration=of_subset.recalibration,
+            least_confidence=of_subset.threshold,
+            conformal=of_subset.conformal,
+        )
 
 
 class ThreeWayAnswer(Record):

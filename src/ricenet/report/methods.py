@@ -173,10 +173,19 @@ def _trained(recipe: Recipe, monai: str) -> str:
     }
     by_volume = getattr(recipe.network, "branches", False)
     channels = "with a branch for every volume" if by_volume else "with the volumes as channels"
+    if recipe.network.name == "visits":
+        channels = "with visits in the order of time"
     return (
         f"Recipe {recipe.training.recipe}: a three-dimensional {recipe.network.described(monai)}, "
-        f"{channels}, which saw {seen.get(recipe.input, crops)}, was trained"
+        f"{channels}, which saw {seen.get(recipe.input, crops)}{_withheld(recipe)}, was trained"
     )
+
+
+def _withheld(recipe: Recipe) -> str:
+    if not recipe.network.may_lack_volumes:
+        return ""
+    share = f"{100 * recipe.network.channel_dropout:g} %"
+    return f", of {share} of the training samples a random non-empty subset of the volumes"
 
 
 def _optimised(training: TrainingParams) -> str:

@@ -26,6 +26,7 @@ from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_pag
 from ricenet.report.in_short import five_sentences
 from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
+from ricenet.report.missing_volumes_table import missing_volumes_rows
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
@@ -120,6 +121,8 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "follow_ups": follow_ups(results),
+        "missing_volumes": missing_volumes_rows(evidence, results.training_seconds),
+        "training_seconds": results.training_seconds,
         "surest": SUREST,
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),

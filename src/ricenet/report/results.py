@@ -28,6 +28,7 @@ from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, r
 from ricenet.inference.test_label_sets import SetsOnTest
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
+from ricenet.report.missing_volumes_table import training_seconds
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
@@ -112,6 +113,7 @@ class Results:
     tuned: the settings of each fold, of sets that were searched for. marks: of quality control, in words.
     scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
     studies: packages that were sealed here, by seal; validations: what other hospitals found of them.
+    training_seconds: by modality set, where networks that may lack volumes are compared with others.
     visits: where a patient has several.
     """
 
@@ -137,6 +139,7 @@ class Results:
     ledger: tuple[LedgerRow, ...]
     studies: Mapping[str, SealedStudy] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ()
+    training_seconds: Mapping[str, float] = field(default_factory=dict)
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     visits: VisitEvidence | None = None
@@ -237,6 +240,9 @@ def read_results(project: Path, seed: int) -> Results:
         ledger=ledger,
         studies=sealed_studies(project),
         validations=accepted_validations(project),
+        training_seconds=training_seconds(work / "training", work / "store/folds", volumes.in_order(metrics))
+        if evidence.missing_volumes
+        else {},
         marks=_marks(work / "quality" / "marked.json"),
         scalars=_measures(work / "evidence" / "scalars.tsv"),
         visits=read_visit_evidence(project / VISITS_FILE),

@@ -21,7 +21,7 @@ from ricenet.inference.case import CASE, CaseFiles
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.three_way import label_set_said
 from ricenet.preprocessing.preprocess_subject import Began
-from ricenet.runtime.errors import RicenetError, SourceError
+from ricenet.runtime.errors import ResultError, RicenetError, SourceError
 from ricenet.runtime.files import write_text
 from ricenet.service.archive import unpack
 
@@ -139,8 +139,13 @@ class CaseWork:
     def explanation(self, folder: Path, answer: Mapping[str, Any], told: Told) -> None:
         """Write the page of a predicted case's occlusion map into its folder.
 
-        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`.
+        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`, or volumes are
+        missing.
         """
+        if missing := answer.get("missing"):
+            raise ResultError(
+                f"{', '.join(missing)} missing: occlusion maps are made of cases with all volumes"
+            )
         told(EXPLAIN_STEP, 0.0)
         raw = RawSubject(folder / KEPT, CASE, self.predictor.ensemble.volumes)
         folds = range(self.predictor.ensemble.record.folds)

@@ -97,10 +97,11 @@ class Ensemble:
     ) -> NDArray[np.float64]:
         """Each fold's probability of RICE.
 
-        volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order;
-        only networks that use them need them. Returns (N, folds).
-        Raises RegistryError: volumes of another number of dimensions or channels, or variables that are
-        missing. VariableError: a variable that cannot be encoded.
+        volumes: (N, C, X, Y, Z), C the members of the modality set; one that is missing is NaN, for networks
+        that may lack some. variables: by subject, in the same order; only networks that use them need them.
+        Returns (N, folds).
+        Raises RegistryError: volumes of another number of dimensions or channels, one that is missing and may
+        not be, or variables that are missing. VariableError: a variable that cannot be encoded.
         """
         import torch
 
@@ -112,15 +113,14 @@ class Ensemble:
                 f"volumes of shape {tuple(batch.shape)} given to the ensemble {self.modality_set}; "
                 f"expected (subjects, {len(self.members)}, X, Y, Z)"
             )
+        there = self._there(batch)
         encoded = self._encoded(len(batch), variables)
         folds = [
             p_rice(predict_logits(network, batch, _BATCH, of_fold)).numpy()
             for network, of_fold in zip(self.networks, encoded, strict=True)
         ]
-        if self.record.fused:
-            groups = input_features(batch.numpy(), [spec.name for spec in self.members])
-            folds = [of_fold.p_rice(p, groups) for of_fold, p in zip(self.record.fused, folds, strict=True)]
-        return np.stack(folds, axis=1)
+        answers: NDArray[np.float64] = np.stack(folds, axis=1)
+        return self._with_regressions(batch.numpy(), answers, there) if self.record.fused else answers
 
     def of_subject(
         self, fold: int, variables: Mapping[str, SubjectVariables], network: torch.nn.Module | None = None
@@ -149,6 +149,35 @@ class Ensemble:
     ) -> NDArray[np.float64]:
         groups = input_features(volumes, [spec.name for spec in self.members])
         return self.record.fused[fold].p_rice(p_rice, groups)
+
+    def _there(self, batch: torch.Tensor) -> NDArray[np.bool_]:
+        """Which volumes (N, C) are not missing. Raises RegistryError: one is that may not be, or all are."""
+        from ricenet.training.withheld_volumes import present_in
+
+        there: NDArray[np.bool_] = present_in(batch).numpy()
+        if not there.all() and not self.record.network.may_lack_volumes:
+            raise RegistryError(
+                f"a volume is missing (NaN) for the ensemble {self.modality_set}, which needs all of its "
+                "volumes. Give them all, or train with network.channel_dropout"
+            )
+        if not there.any(axis=1).all():
+            raise RegistryError(
+                f"all volumes of a subject are missing (NaN) for {self.modality_set}; give one"
+            )
+        return there
+
+    def _with_regressions(
+        self, volumes: NDArray[np.float32], answers: NDArray[np.float64], there: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Answers (N, folds) of both together. there: (N, C); subjects with the same volumes go together."""
+        names, joined = np.array([spec.name for spec in self.members]), answers.copy()
+        for present in np.unique(there, axis=0):
+            rows = (there == present).all(axis=1)
+            groups = input_features(volumes[rows][:, present], names[present].tolist())
+            fused = self.record.fused_from(names[present].tolist())
+            columns = (of_fold.p_rice(p, groups) for of_fold, p in zip(fused, answers[rows].T, strict=True))
+            joined[rows] = np.stack([*columns], axis=1)
+        return joined
 
     def _encoded(
         self, subjects: int, variables: Mapping[str, SubjectVariables] | None
@@ -186,7 +215,8 @@ def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.M
     from ricenet.training.tensors_file import read_tensors
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-    network = build_network(record.network, len(record.members), variables)
+    columns = record.encoders[fold].columns if variables else ()
+    network = build_network(record.network, len(record.members), variables, record.members, columns)
     weights, _ = read_tensors(folder / weights_name(fold))
     network.load_state_dict(weights)
     return network.eval().to(preferred_device())

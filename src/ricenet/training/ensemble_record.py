@@ -32,7 +32,7 @@ class EnsembleRecord(Record):
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
     box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
-    none without fusion.
+    none without fusion. fused_subsets: the same where volumes are missing, by those that are there.
     """
 
     format: int = TRAINED.number
@@ -50,6 +50,9 @@ class EnsembleRecord(Record):
     splits_digest: str
     preprocessing: dict[str, Any]
     fused: tuple[FusedFold, ...] = ()
+    fused_subsets: dict[str, tuple[FusedFold, ...]] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
     digest: str = ""
 
     @model_validator(mode="after")
@@ -62,6 +65,10 @@ class EnsembleRecord(Record):
     def members(self) -> tuple[VolumeSpec, ...]:
         """The volumes of the modality set, in channel order."""
         return self.volumes.members(self.modality_set)
+
+    def fused_from(self, names: Sequence[str]) -> tuple[FusedFold, ...]:
+        """What answers beside each fold's network from these volumes of the set."""
+        return self.fused_subsets.get(self.volumes.set_name(names), self.fused)
 
     @property
     def grid(self) -> InputGrid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ricenet.cohort.participants import MISSING
 from ricenet.cohort.splits import Splits
@@ -26,6 +27,7 @@ from ricenet.evaluation.evidence.curve_points import CurveAnswers
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
 from ricenet.evaluation.evidence.learning_curve import learning_curve
+from ricenet.evaluation.evidence.missing_volumes import missing_volumes
 from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Evidence, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
@@ -60,6 +62,7 @@ def build_evidence(
     curves: Mapping[str, CurveAnswers] | None = None,
     growth: Sequence[float] = (),
     harmonisation: Harmonisation = "none",
+    by_subset: Mapping[str, Mapping[str, Sequence[Prediction]]] = MappingProxyType({}),
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
 
@@ -67,6 +70,7 @@ def build_evidence(
     convolutions: of their volumes, likewise; without them no regression sees volumes.
     curves: answers of trainings on fewer subjects, by modality set; growth: of the forecasts.
     harmonisation: of what the baselines see of intensities.
+    by_subset: predictions of networks that may lack volumes, by modality set and the volumes that were there.
     """
     everyone = _everyone(predictions)
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
@@ -129,6 +133,7 @@ def build_evidence(
             for name, answers in (curves or {}).items()
         },
         guards=tuple(guards),
+        missing_volumes=missing_volumes(by_subset, predictions, seed, resamples, target_error, coverage),
     )
 
 

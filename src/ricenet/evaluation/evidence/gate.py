@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from ricenet.evaluation.evidence.audit import majority_scores
-from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
+from ricenet.evaluation.evidence.calibration_record import (
+    ConformalThresholds,
+    Recalibration,
+    SubsetDecision,
+)
 from ricenet.evaluation.evidence.comparison import compare
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.evidence.swap_tests import p_said
@@ -39,6 +45,7 @@ class GateRecord(Record):
     chance_macro_f1: of guessing or of the more frequent label, whichever is higher. recalibration,
     threshold: of the three-way vote (`ricenet.evaluation.evidence.abstention`). temperature: instead of a
     recalibration in records of earlier versions, which lack conformal: thresholds of sets of labels.
+    subsets: what decides cases that lack volumes, by those that there are, of networks that may lack some.
     """
 
     modality_set: str
@@ -51,6 +58,7 @@ class GateRecord(Record):
     recalibration: Recalibration | None = None
     threshold: float | None
     conformal: ConformalThresholds | None = None
+    subsets: dict[str, SubsetDecision] = Field(default_factory=dict, exclude_if=lambda value: not value)
     predictions: tuple[Prediction, ...]
 
 
@@ -90,6 +98,7 @@ def gate_record(
         recalibration=of.calibration[modality_set].recalibration,
         threshold=of.abstention[modality_set].threshold,
         conformal=of.conformal[modality_set].thresholds,
+        subsets=of.decisions_from(modality_set),
         predictions=tuple(predictions),
     )
 

@@ -9,7 +9,12 @@ from pydantic import Field
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.beyond_time import BeyondTime
-from ricenet.evaluation.evidence.calibration_record import Abstention, Calibration, ConformalSets
+from ricenet.evaluation.evidence.calibration_record import (
+    Abstention,
+    Calibration,
+    ConformalSets,
+    SubsetDecision,
+)
 from ricenet.evaluation.evidence.learning_curve import LearningCurve
 from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.swap_tests import LEVEL
@@ -169,6 +174,29 @@ class Repeats(Record):
     macro_f1: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
+class SubsetEvidence(Record):
+    """A network's answers from some of its volumes. decision: for new cases with these volumes."""
+
+    volumes: str
+    scores: Scores
+    decision: SubsetDecision
+
+
+class MissingVolumes(Record):
+    """A modality set whose networks may lack volumes. subsets: small ones first, all volumes last.
+
+    comparisons: with separate networks of the same volumes (b); a is `answers_from` the subset.
+    """
+
+    modality_set: str
+    subsets: tuple[SubsetEvidence, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def decisions(self) -> dict[str, SubsetDecision]:
+        """By the volumes that there are, where some are missing."""
+        return {of_subset.volumes: of_subset.decision for of_subset in self.subsets[:-1]}
+
+
 class Evidence(Record):
     """All of it. contributions: empty where not every combination of the volumes was trained.
 
@@ -203,11 +231,18 @@ class Evidence(Record):
     learning_curves: dict[str, LearningCurve] = Field(default_factory=dict)
     """By modality set; empty where none is asked for, and in records of earlier versions."""
     guards: tuple[GuardResult, ...]
+    missing_volumes: tuple[MissingVolumes, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Of networks that may lack volumes."""
 
     @property
     def best_set(self) -> str:
         """The modality set with the highest macro-F1."""
         return best_set({name: found.macro_f1.value for name, found in self.sets.items()})
+
+    def decisions_from(self, modality_set: str) -> dict[str, SubsetDecision]:
+        """What decides new cases that lack volumes of the set, by those that there are; often none."""
+        found = (of_set for of_set in self.missing_volumes if of_set.modality_set == modality_set)
+        return next((of_set.decisions() for of_set in found), {})
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison of two sets, in whichever order it was made."""
