@@ -398,7 +398,10 @@ def test_every_visit_of_a_folder_is_predicted_with_its_own_scan_and_days(cohort:
     from ricenet.inference import predict_cohort as module
 
     days = VariableSpec(name="days", kind="number", column="days_rt_end_to_event")
-    record = SimpleNamespace(volumes=RawSubject(cohort, "sub-001").volumes, variables=(days,))
+    network = SimpleNamespace(may_lack_volumes=False)
+    record = SimpleNamespace(
+        volumes=RawSubject(cohort, "sub-001").volumes, variables=(days,), network=network
+    )
 
     class Answers:
         """Says what it is asked, in place of networks."""
