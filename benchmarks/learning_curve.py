@@ -36,8 +36,8 @@ from ricenet.training.group_regression import FeatureGroup, fit_group_regression
 from ricenet.vocabulary import LABELS
 
 FOLDS, JUDGED, RICE = 5, 2000, 0.4
-TUNED_FIRST, FIRST = 100, 5000
-"""Seeds of cohorts: those on which the method's settings were chosen, and those that judge it."""
+FIRST = 6000
+"""First seed of the cohorts; from 100 and from 5000 on lie those on which the method was chosen."""
 
 VIEWS, NOISES = 4, 12
 """Features of each group that show a phantom's evidence with noise of one SD, and that show nothing."""
