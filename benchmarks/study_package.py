@@ -1,6 +1,6 @@
 """External validation: the same numbers elsewhere as at home, and nothing of single subjects in a result.
 
-    python benchmarks/study_package.py                # 12 phantoms, five minutes on an idle core
+    python benchmarks/study_package.py                # 12 phantoms, three minutes of CPU time
     python benchmarks/study_package.py --subjects 6   # to try it out
 
 Phantoms of a seed of their own are one hospital's cohort. At home they go through the stages' preprocessing,

@@ -14,11 +14,14 @@ import torch
 import yaml
 from small_folds import PREPROCESSING, SERIAL, TRAINING, elsewhere, plan, write_subjects
 
+from ricenet.cohort.splits import Splits
 from ricenet.config.network_params import ResNetParams, SmallCnnParams
 from ricenet.config.params import parse_params, read_yaml
+from ricenet.evaluation.held_out import read_by_subset
 from ricenet.preprocessing.network_input import read_volumes
+from ricenet.report.missing_volumes_table import training_seconds
 from ricenet.runtime.randomness import generator_for
-from ricenet.training.cross_validation import lay_out_ensembles, train_and_fuse
+from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, train_and_fuse
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.fold import train_fold, train_together
 from ricenet.training.networks import build_network, predict_logits
@@ -124,6 +127,18 @@ def test_the_answers_are_those_of_the_kept_network_without_these_volumes(trained
     (logits,) = predict_logits(network, torch.from_numpy(volumes[None]), 1).double()
     (row, *_) = read_predictions(task.folder / "predictions.post_op+dose.tsv")
     assert row.p_rice == pytest.approx(float(logits.softmax(0)[1]), abs=1e-6)
+
+
+def test_what_is_laid_out_is_read_by_subset(trained: dict[str, object], tmp_path: Path) -> None:
+    task = trained["task"]
+    lay_out_training([task], tmp_path / "training")
+    splits = Splits(task.labels, (task.validation_subjects,), ())
+    found = read_by_subset(tmp_path / "training", task.modality_set, splits, (), task.volumes)
+    assert tuple(found) == SETS
+    assert found["post_op+dose"] == read_predictions(task.folder / "predictions.post_op+dose.tsv")
+    assert found[SETS[-1]] == read_predictions(task.folder / "predictions.tsv")
+    seconds = training_seconds(tmp_path / "training", task.store, [task.modality_set])
+    assert seconds[task.modality_set] > 0
 
 
 def test_trained_in_company_and_resumed_it_is_the_same(trained: dict[str, object], tmp_path: Path) -> None:

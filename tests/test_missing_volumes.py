@@ -29,6 +29,7 @@ from ricenet.inference.predict_subject import Predictor
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import unknown_ranges
 from ricenet.runtime.errors import CohortError, RegistryError
+from ricenet.service.answers import PREDICTION, PredictionAnswer
 from ricenet.service.submission import Fields
 from ricenet.training.ensemble import Ensemble
 from ricenet.vocabulary import PAPER_VOLUMES
@@ -164,6 +165,13 @@ def test_of_a_cohort_each_subject_is_answered_from_what_it_has(predictor: Predic
     assert first is not None
     assert second is not None
     assert (first.missing, second.missing) == ((), ("event",))
+
+
+def test_the_service_answers_what_was_missing(predictor: Predictor, case: CaseFiles) -> None:
+    answer = predictor.case(without(case, "dose")).as_json()
+    origin = {name: PREDICTION[name] for name in ("notice", "model", "version", "digest", "modality_set")}
+    assert PredictionAnswer(**origin, **answer).model_dump()["missing"] == ["dose"]
+    assert "missing" not in PredictionAnswer(**PREDICTION).model_dump()
 
 
 def test_the_service_asks_for_no_volume_that_may_be_missing() -> None:

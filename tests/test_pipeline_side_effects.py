@@ -23,7 +23,7 @@ from ricenet.inference.test_ledger import (
 from ricenet.runtime.errors import ResultError
 
 PROJECT = Path(__file__).parents[1]
-LEDGER = "work/ledger.tsv"
+LEDGER, VALIDATIONS = "work/ledger.tsv", "work/validations.json"
 
 
 def stages() -> dict[str, dict[str, Any]]:
@@ -48,15 +48,15 @@ def test_a_stage_with_a_side_effect_is_never_taken_from_the_run_cache(name: str)
 
 
 def test_what_tells_of_the_ledger_depends_on_it() -> None:
-    assert outputs(stages()["ledger"]).keys() == {LEDGER}
+    assert outputs(stages()["ledger"]).keys() == {LEDGER, VALIDATIONS}
     assert stages()["ledger"]["deps"] == ["work/vote"]  # so that a vote comes first
-    assert LEDGER in stages()["report"]["deps"]
+    assert {LEDGER, VALIDATIONS} <= set(stages()["report"]["deps"])
 
 
 VOTE, LEDGER_STAGE, REPORT = (
     "echo row >> ledger && mkdir -p work/vote && cp champion work/vote/champion",
-    "cp ledger work/ledger.tsv",
-    "cp work/ledger.tsv work/report",
+    "cp ledger work/ledger.tsv && cp validations work/validations.json",
+    "cat work/ledger.tsv work/validations.json > work/report",
 )
 
 
@@ -70,8 +70,11 @@ def project(tmp_path: Path) -> Path:
         for name, cmd in commands.items()
     }
     small["vote"]["deps"], small["ledger"]["deps"] = ["champion"], real["ledger"]["deps"]
-    small["report"]["deps"] = [dep for dep in real["report"]["deps"] if dep in (LEDGER, "work/vote")]
+    small["report"]["deps"] = [
+        dep for dep in real["report"]["deps"] if dep in (LEDGER, VALIDATIONS, "work/vote")
+    ]
     YAML().dump({"stages": small}, tmp_path / "dvc.yaml")
+    (tmp_path / "validations").touch()
     dvc(tmp_path, "init", "--no-scm", "--quiet")
     return tmp_path
 
@@ -95,6 +98,10 @@ def test_a_champion_who_returns_votes_again_and_the_report_reads_the_ledger_of_n
     (project / "ledger").write_text(4 * "row\n")
     dvc(project, "repro")
     assert (project / "work/report").read_text() == 4 * "row\n"
+    # a result of another hospital
+    (project / "validations").write_text("site B\n")
+    dvc(project, "repro")
+    assert (project / "work/report").read_text() == 4 * "row\n" + "site B\n"
 
 
 # --- the stage ---

@@ -63,7 +63,8 @@ class PredictionAnswer(Record):
 
     model, version, digest: of the model that was loaded when the service started. three_way: rice,
     recurrence, indeterminate, or n/a where the version holds no evidence. used: names of the volumes and
-    variables that the networks saw. measurements: brain volume in ml, doses in Gy, spacings in mm,
+    variables that the networks saw. missing: volumes that they had to do without, of a model that may lack
+    some; left out for others. measurements: brain volume in ml, doses in Gy, spacings in mm,
     similarities.
     """
 
@@ -88,6 +89,7 @@ class PredictionAnswer(Record):
     votes_rice: Annotated[int, Field(ge=0)]
     folds: Annotated[int, Field(ge=1)]
     used: list[str]
+    missing: list[str] | None = Field(default=None, exclude_if=lambda value: value is None)
     variables: dict[str, float | str | None]
     warnings: list[str]
     measurements: dict[str, float]

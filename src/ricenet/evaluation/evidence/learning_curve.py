@@ -157,7 +157,8 @@ class _Measured:
             subjects,
             draws,
             mean,
-            who_is_judged - who_is_judged.mean(axis=0) + learned[:, : len(subjects)],
+            # as percentiles have it: near 1, a score that is high by luck may be lower by far, hardly higher
+            who_is_judged.mean(axis=0) - who_is_judged + learned[:, : len(subjects)],
             learned[:, len(subjects) :],
             rng.normal(*EXPONENT, size=REPLICATES),
         )
