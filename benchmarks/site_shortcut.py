@@ -5,10 +5,10 @@
     python benchmarks/site_shortcut.py --network  # one cohort more, with small networks on its cubes
 
 Phantoms are brought to small cubes by their true transforms. In the planted cohorts the images hold no truth
-at all (mechanism none), and three sites with other scanners hold 10, 40 and 70 % RICE. In the others the
-same scanners hold the same share, and the images hold the event's core (mechanism event_core): what is found
-there is a false alarm. In place of a network answers the product's own group-wise regression, on intensities
-and random convolutions of the cubes.
+at all (mechanism none), and of four sites with other scanners two hold 10 % RICE and two 70 %. In the others
+subjects are placed without regard to the label, and the images hold the event's core (mechanism event_core):
+what is found there is a false alarm. In place of a network answers the product's own group-wise regression,
+on intensities and random convolutions of the cubes.
 
 Harmonisation is judged on the planted cohorts, where nothing can be known within sites: ComBat fitted within
 the training folds, as the product does; to all subjects; and to all subjects while it keeps the labels'
@@ -33,6 +33,7 @@ from ricenet.cohort.site_folds import site_folds
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.bootstrap import score_of
+from ricenet.evaluation.evidence.baselines import held_out_p_rice
 from ricenet.evaluation.evidence.harmonisation import Combat, harmonised
 from ricenet.evaluation.evidence.sites import (
     area_under_curve,
@@ -40,6 +41,7 @@ from ricenet.evaluation.evidence.sites import (
     gap_of_areas,
     verdict,
 )
+from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.scores import auc, scores_with_intervals
 from ricenet.phantom.anatomy import head_bounds_mm, shared_template
 from ricenet.phantom.mechanism import MECHANISMS
@@ -192,6 +194,23 @@ def seen(cohort: Cohort, seed: int) -> Seen:
     )
 
 
+def site_baseline(mechanism: str, shares: tuple[float, ...] | None, seed: int) -> tuple[float, float, bool]:
+    """Macro-F1 of the audit's baseline that knows the site alone: in its folds, with sites left out; and
+    whether the first is shown to be above guessing and the second is not. No image is made.
+    """
+    cohort = Cohort(drawn(mechanism, shares, seed), (), np.empty((0, 0)))
+    scalars = {name: {"site": site} for name, site in cohort.sites.items()}
+    found = []
+    for folds in (stratified(cohort, seed), site_folds(cohort.sites, cohort.labels)):
+        of = {name: k for k, fold in enumerate(folds) for name in fold}
+        fold = np.array([of[name] for name in cohort.names], dtype=np.int64)
+        held = HeldOut(tuple(cohort.names), cohort.is_rice, fold, {})
+        p_rice = held_out_p_rice(("site",), scalars, held)
+        found.append(scores_with_intervals(p_rice, cohort.is_rice, seed, RESAMPLES).macro_f1)
+    own, left_out = found
+    return own.value, left_out.value, own.low > chance(cohort.is_rice) >= left_out.low
+
+
 def chance(is_rice: NDArray[np.bool_]) -> float:
     """Macro-F1 of guessing."""
     share = float(is_rice.mean())
@@ -240,6 +259,20 @@ def report_shortcuts(planted: Sequence[Seen], others: Sequence[Seen]) -> None:
         "table": sum(s.table for s in others),
     }.items():
         report(f"site_shortcut/none_planted/{name}", alarms, f"0 of {m}", numbers, alarms == 0)
+
+
+def report_baselines(planted: Sequence[int], others: Sequence[int]) -> None:
+    """Print how often the baseline of the site alone falls once its site is left out."""
+    for kind, goal, mechanism, shares, seeds in (
+        ("planted", len(planted), "none", SHARES, planted),
+        ("none_planted", 0, "event_core", None, others),
+    ):
+        found = [site_baseline(mechanism, shares, seed) for seed in seeds]
+        own, left_out = (float(np.mean([row[i] for row in found])) for i in (0, 1))
+        hits = sum(row[2] for row in found)
+        text = f"macro-F1 {own:.2f} in its folds, {left_out:.2f} with sites left out (means)"
+        name = f"site_shortcut/{kind}/site_baseline_falls"
+        report(name, hits, f"{goal} of {len(seeds)}", text, hits == goal)
 
 
 def report_harmonisation(areas: dict[str, list[float]]) -> None:
@@ -339,10 +372,12 @@ def main() -> None:
             areas.setdefault(name, []).append(area)
         print(seed, planted[-1], {name: round(values[-1], 3) for name, values in areas.items()}, flush=True)
     others = []
-    for seed in [s + 50 for s in given.seeds] if given.seeds else list(OTHER_SEEDS)[:few]:
+    other_seeds = [s + 50 for s in given.seeds] if given.seeds else list(OTHER_SEEDS)[:few]
+    for seed in other_seeds:
         others.append(seen(made("event_core", None, seed), seed))
         print(seed, others[-1], flush=True)
     report_shortcuts(planted, others)
+    report_baselines(planted_seeds, other_seeds)
     report_harmonisation(areas)
 
 

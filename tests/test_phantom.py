@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from five_volumes import FIVE_VOLUMES
 
+from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.dose_sidecar import read_dose_sidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.phantom.anatomy import Anatomy, make_anatomy, shared_template
@@ -248,6 +249,29 @@ def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_pa
     assert set(raw.files) == {*FIVE_VOLUMES.names, "dose_sidecar", "cavity_mask", "lesion_mask"}
     truth = read_json(folder / "ground_truth" / "sub-001" / "truth.json")
     assert set(truth["world_from_post_op_world"]) == {"event_flair", "event_adc"}
+
+
+def test_further_visits_add_files_to_a_cohort_and_change_none(tmp_path: Path) -> None:
+    """One subject of two has a second visit here; its lesion has grown about the same middle."""
+    settings = {"test_fraction": 0.0, "spacing_mm": 8.0, "single_fraction_share": 0.0, "backend": "serial"}
+    for name, visits in (("one", 1), ("two", 2)):
+        write_phantom(tmp_path / name, 2, 7, DOSE_HEIGHT, visits=visits, **settings)
+    one, two = (
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("one", "two")
+    )
+    assert one.items() <= two.items()
+    tables = {path.parts[0] for path in two.keys() - one.keys() if path.name.endswith("_sessions.tsv")}
+    assert tables == {"sub-001", "sub-002"}
+    report = check_cohort(tmp_path / "two")
+    assert report.problems == ()
+    (later,) = (s for s in report.subjects if s.visit == 2)
+    first = next(s for s in report.subjects if s.participant_id == later.patient)
+    assert later.label == first.label
+    assert 60 <= (later.days_rt_end_to_event or 0) - (first.days_rt_end_to_event or 0) <= 120
+    lesions = [load_nifti(RawSubject(tmp_path / "two", s.participant_id).lesion_mask) for s in (first, later)]
+    small, large = (mask.data.astype(bool) for mask in lesions)
+    assert small.sum() < large.sum() and not (small & ~large).any()
 
 
 # ---- faults

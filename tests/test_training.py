@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.network_params import ResNetParams
 from ricenet.config.params import AugmentationParams
 from ricenet.config.training import TrainingOverride
+from ricenet.evaluation.held_out import read_out_of_fold, read_visits_out_of_fold
 from ricenet.runtime.errors import FormatError, ScanError, SplitError, TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.training.cross_validation import lay_out_ensembles, lay_out_training, summary, train_folds
@@ -332,6 +334,29 @@ def test_one_faulty_subject_fails_every_fold_by_name_and_the_others_are_kept(
 def test_a_subject_that_is_not_preprocessed_is_named(tmp_path: Path, splits: Splits) -> None:
     with pytest.raises(ScanError, match="sub-000: volumes: not preprocessed"):
         plan(tmp_path, splits, subject_keys={})
+
+
+def test_all_labelled_visits_are_trained_on_and_judged_in_their_patients_fold(tmp_path: Path) -> None:
+    firsts = write_subjects(tmp_path / "preprocessed")
+    later: dict[str, dict[str, Label]] = {}
+    for subject, label in [*firsts.labels.items()][2:8]:
+        name = f"{subject}v2"
+        shutil.copytree(tmp_path / "preprocessed" / subject, tmp_path / "preprocessed" / name)
+        later[subject] = {name: label}
+    splits = dataclasses.replace(firsts, later=later)
+    keys = {name: f"volumes of {name}" for name in splits.visits_of(splits.development)}
+    tasks = plan(tmp_path, splits, subject_keys=keys)
+    assert [len(task.training_subjects) for task in tasks] == [8, 8]
+    train_folds(tasks, SERIAL)
+    lay_out_training(tasks, tmp_path / "training")
+    by_visit = read_visits_out_of_fold(tmp_path / "training", "dose", splits)
+    fold_of = {p.participant_id: p.fold for p in by_visit}
+    assert fold_of.keys() == keys.keys()
+    assert all(fold_of[s] == fold_of[s.removesuffix("v2")] for s in fold_of)
+    # what statistics see is one visit a patient
+    assert [p.participant_id for p in read_out_of_fold(tmp_path / "training", "dose", splits)] == [
+        *firsts.labels
+    ]
 
 
 # ---- the stages

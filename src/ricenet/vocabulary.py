@@ -33,6 +33,9 @@ VariableValue = float | str | None
 """Of one subject: a number, a category, or None where it is not known."""
 
 
+EVENT, PREVIOUS, POST_RT = "event", "previous", "postrt"
+"""Declared sessions: of a visit, of the one before it, and after radiotherapy (docs/visits.md)."""
+
 RECIPE_MARK = "@"
 """Between a modality set and the recipe by which it is trained; without one it is the main recipe."""
 
@@ -179,6 +182,9 @@ class Volumes(Sequence[VolumeSpec]):
     def last_session_reference(self) -> VolumeSpec:
         """The reference MRI of the last session that has one (the paper's event): it shows the new lesion."""
         with_mri = {spec.session for spec in self.mris}
+        if EVENT in with_mri:
+            # what lies before the event may be declared after it, since channels keep their order
+            with_mri -= {POST_RT, PREVIOUS}
         return self.session_reference([session for session in self.sessions if session in with_mri][-1])
 
     @cached_property

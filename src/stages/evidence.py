@@ -15,7 +15,8 @@ from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
-from ricenet.evaluation.held_out import lacking, read_by_subset, read_out_of_fold
+from ricenet.evaluation.evidence.visits import visit_evidence, visit_times, visits_table
+from ricenet.evaluation.held_out import lacking, read_by_subset, read_visits_out_of_fold
 from ricenet.runtime.files import read_json
 from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
@@ -38,9 +39,12 @@ def write() -> None:
     params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = params.volumes.in_order(params.modality_sets)
-    predictions = {
-        name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
+    by_visit = {
+        name: read_visits_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
         for name in sets
+    }
+    predictions = {
+        name: [p for p in rows if p.participant_id in splits.labels] for name, rows in by_visit.items()
     }
     excluded = {name: lacking(cohort, splits, name) for name in sets}
     curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
@@ -89,7 +93,12 @@ def write() -> None:
         )
         for name in sets
     ]
-    write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
+    visits = None
+    if splits.later:
+        times, events = visit_times(cohort), set(splits.labels)
+        found = visit_evidence(by_visit, events, times, params.seed, params.evidence.resamples)
+        visits = found, visits_table(by_visit, times)
+    write_evidence(evidence, predictions, scalars, gates, WORK / "evidence", visits)
     logger.info("%s", evidence.audit.verdict)
     if left := evidence.audit.unharmonised:
         logger.warning(

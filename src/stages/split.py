@@ -25,13 +25,14 @@ def main() -> None:
     by = params.split.by
     splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, by)
     write_splits(splits, Path("work/splits/splits.json"))
+    patients = cohort.patients
     places = SettledPlaces(
         cohort=cohort.root,
         seed=params.seed,
         test_fraction=test_fraction,
         by=by,
-        folds=splits.folds,
-        test=splits.test,
+        folds=tuple(tuple(patients.get(s, s) for s in fold) for fold in splits.folds),
+        test=tuple(patients.get(s, s) for s in splits.test),
     )
     places.write(PLACES_FILE)
     logger.info(

@@ -24,6 +24,13 @@ KeyFile = Annotated[
     ),
 ]
 
+AllVisits = Annotated[
+    bool,
+    typer.Option(
+        "--all-visits", help="Import further follow-ups beside the first event, as visits (docs/visits.md)."
+    ),
+]
+
 
 def burdenko(
     source: Annotated[
@@ -53,6 +60,7 @@ def burdenko(
             help="How far an event's MRI may be from its follow-up's date, if none is on it.",
         ),
     ] = 0,
+    all_visits: AllVisits = False,
     file: ParamsFile = PARAMS,
 ) -> None:
     """Import Burdenko-GBM-Progression, labelled by its follow-up (docs/public-cohorts.md)."""
@@ -67,7 +75,14 @@ def burdenko(
         rules = LabelRules(include_distant, include_low_confidence, follow_up)
         where = Where(source, output, key or _beside(output))
         imported = import_burdenko(
-            where, clinical_table, rules, date_tolerance, params.volumes, params.seed, params.execution
+            where,
+            clinical_table,
+            rules,
+            date_tolerance,
+            params.volumes,
+            params.seed,
+            params.execution,
+            all_visits=all_visits,
         )
         _report(imported, output)
 
@@ -91,6 +106,7 @@ def cfb_gbm(
             "--weak-labels", help="Write the weak labels as labels; never quote an accuracy on them."
         ),
     ] = False,
+    all_visits: AllVisits = False,
     file: ParamsFile = PARAMS,
 ) -> None:
     """Import CFB-GBM, without labels by default (docs/public-cohorts.md)."""
@@ -102,7 +118,8 @@ def cfb_gbm(
     with mendable_errors(), PrivateErrors():
         params = read_params(file)
         where = Where(source, output, key or _beside(output))
-        imported = import_cfb_gbm(where, tables, follow_up, weak_labels, params.volumes, params.execution)
+        settings = params.volumes, params.execution
+        imported = import_cfb_gbm(where, tables, follow_up, weak_labels, *settings, all_visits=all_visits)
         _report(imported, output)
 
 

@@ -49,7 +49,14 @@ def phantom(
         write, what = (
             (write_dicom_phantom, "patients as DICOM")
             if dicom
-            else (partial(write_phantom, single_fraction_share=settings.single_fraction_share), "subjects")
+            else (
+                partial(
+                    write_phantom,
+                    single_fraction_share=settings.single_fraction_share,
+                    visits=settings.visits,
+                ),
+                "subjects",
+            )
         )
         write(
             folder,

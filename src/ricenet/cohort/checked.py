@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ricenet.cohort.layout import RawSubject, ScanDigests
 from ricenet.cohort.participants import Subset
@@ -20,11 +20,15 @@ PROBLEMS_FILE = Path("work/cohort/problems.json")
 EXCLUDED_FILE = Path("work/cohort/excluded.json")
 """Those that preprocessing excluded, so that a change of it alone changes what is split and trained."""
 
+_ANY = object()
+
 
 class CheckedSubject(Record):
     """A subject without a problem. label: None if unknown. subset: None if the table names none.
 
     scans: an optional volume that the subject lacks is not among them. variables: those of the table.
+    visit: of a patient with several (docs/visits.md), each of whose visits is a subject here, called by
+    `sample_name`; label and variables are the visit's. days_rt_end_to_event: as a sessions table says.
     """
 
     participant_id: str
@@ -33,6 +37,20 @@ class CheckedSubject(Record):
     site: str | None = None
     scans: ScanDigests = Field(default_factory=dict)
     variables: dict[str, VariableValue] = Field(default_factory=dict)
+    visit: int = Field(default=1, ge=1)
+    days_rt_end_to_event: int | None = None
+
+    @property
+    def patient(self) -> str:
+        """The participant, whose visits have one name each."""
+        return self.participant_id.removesuffix(f"v{self.visit}") if self.visit > 1 else self.participant_id
+
+    @model_serializer(mode="wrap")
+    def _as_of_one_visit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what only visits have: the digest of a cohort of one visit each stays what it was."""
+        written: dict[str, Any] = handler(self)
+        only_of_visits = {"visit": 1, "days_rt_end_to_event": None}
+        return {name: value for name, value in written.items() if value != only_of_visits.get(name, _ANY)}
 
 
 class ExcludedSubject(Record):
@@ -81,6 +99,21 @@ class CheckedCohort(Record):
         )
 
     @property
+    def patients(self) -> dict[str, str]:
+        """The patient of each later visit, by its sample; every other subject is its own patient."""
+        return {s.participant_id: s.patient for s in self.subjects if s.visit > 1}
+
+    def visits_with(self, subject: str) -> tuple[str, ...]:
+        """All visits of a subject's patient, by sample, the subject among them."""
+        patients = self.patients
+        patient = patients.get(subject, subject)
+        return tuple(
+            s.participant_id
+            for s in self.subjects
+            if patients.get(s.participant_id, s.participant_id) == patient
+        )
+
+    @property
     def labels(self) -> dict[str, Label]:
         """Of the labelled subjects, by participant_id."""
         return {s.participant_id: s.label for s in self.subjects if s.label is not None}
@@ -95,7 +128,8 @@ class CheckedCohort(Record):
         if not further:
             return self
         names = {subject.participant_id for subject in further}
-        kept = [subject for subject in self.subjects if subject.participant_id not in names]
+        # a patient's name stands for all visits, as in exclude.tsv
+        kept = [s for s in self.subjects if not names & {s.participant_id, s.patient}]
         return CheckedCohort.of(self.root, kept, (*self.excluded, *further), self.volumes, self.variables)
 
     def summary(self) -> str:
@@ -106,9 +140,9 @@ class CheckedCohort(Record):
         split = f"{subsets['train']} train, {subsets['test']} test, {subsets[None]} in no subset"
         lacking = [len(self.subjects) - len(having(self, spec.name)) for spec in self.volumes]
         lack = [f"; {n} without {name}" for n, name in zip(lacking, self.volumes.names, strict=True) if n]
-        counted = (
-            f"{len(self.subjects)} subjects: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
-        )
+        visits = f" ({len(self.subjects)} visits)" if self.patients else ""
+        patients = len({subject.patient for subject in self.subjects})
+        counted = f"{patients} subjects{visits}: {', '.join(counts)}; {split}; {len(self.excluded)} excluded"
         return counted + "".join(lack)
 
 

@@ -19,17 +19,19 @@ from ricenet.cohort.layout import (
     is_there,
 )
 from ricenet.cohort.lookalikes import lookalike_of
-from ricenet.cohort.participants import PARTICIPANT_ID, ParticipantsTable, read_participants
+from ricenet.cohort.participants import PARTICIPANT_ID, Participant, ParticipantsTable, read_participants
 from ricenet.cohort.problems import Finding, Problem, report_text
 from ricenet.cohort.quarantine import Reason, quarantined_because, read_quarantine
 from ricenet.cohort.raw_record import examine, raw_records
-from ricenet.cohort.table_variables import read_variables
+from ricenet.cohort.table_variables import INTERVAL, PREVIOUS_INTERVAL, read_variables
+from ricenet.cohort.visit_names import sample_name
+from ricenet.cohort.visits import Visits, read_visits, with_row
 from ricenet.config.params import ExecutionParams
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.machine import usable_cores
 from ricenet.runtime.store import Store
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
@@ -88,25 +90,27 @@ def check_cohort(
     table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
-    quarantine = read_quarantine(root, {*table.listed, *folders} if table.columns else None)
-    raws = [RawSubject(root, name, volumes) for name in folders if name not in quarantine.reasons]
+    visits = read_visits(root, table.participants, folders)
+    samples = visits.samples(folders)
+    known = {*table.listed, *folders, *samples} if table.columns else None
+    quarantine = read_quarantine(root, known)
+    used = [s for s, patient in samples.items() if not {s, patient} & quarantine.reasons.keys()]
+    raws = [RawSubject(root, name, volumes) for name in used]
     missing, notes = _missing_volumes(raws, volumes)
     digests = _digests(raws)
     of_files = _problems_of_files(root, digests, volumes, store, execution)
     of_the_whole = [*_of_the_whole(root, len(names) - len(folders), volumes), *quarantine.problems]
-    of_subjects = [*table.problems, *_mismatches(table, folders), *missing, *of_files]
+    of_subjects = [*table.problems, *visits.problems, *_mismatches(table, folders), *missing, *of_files]
     problems = [p for p in (*of_the_whole, *of_subjects) if p.subject not in quarantine.reasons]
     unused = {problem.subject for problem in problems} | quarantine.reasons.keys()
     subjects = tuple(
-        CheckedSubject(
-            **row.model_dump(include={"participant_id", "label", "subset", "site"}),
-            scans=digests[subject],
-            variables=values[subject],
-        )
-        for subject, row in table.participants.items()
-        if subject not in unused
+        subject
+        for patient, row in table.participants.items()
+        if patient not in unused
+        for subject in _of_patient(row, visits, values[patient], digests, variables)
+        if subject.participant_id not in unused
     )
-    noted = (*table.notes, *quarantine.notes, *notes)
+    noted = (*table.notes, *quarantine.notes, *visits.notes, *notes)
     given = quarantine.reasons, noted, volumes, tuple(variables)
     return CheckReport(root, subjects, tuple(problems), *given)
 
@@ -141,6 +145,35 @@ def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:
         "notes": [asdict(note) for note in report.notes],
     }
     write_json(path, content)
+
+
+def _of_patient(
+    row: Participant,
+    visits: Visits,
+    values: Mapping[str, VariableValue],
+    digests: Mapping[str, ScanDigests],
+    variables: Sequence[VariableSpec],
+) -> Iterator[CheckedSubject]:
+    """A subject for each visit; of one without a sessions table, all is as participants.tsv says."""
+    of_row = row.model_dump(include={"participant_id", "label", "subset", "site"})
+    if row.participant_id not in visits.of_patients:
+        if (scans := digests.get(row.participant_id)) is not None:
+            yield CheckedSubject(**of_row, scans=scans, variables=dict(values))
+        return
+    before: int | None = None
+    for visit in with_row(visits.of(row.participant_id), row):
+        sample = sample_name(row.participant_id, visit.number)
+        of_visit = {INTERVAL: visit.days, PREVIOUS_INTERVAL: before}
+        days = {s.name: of_visit[s.source_column] for s in variables if s.source_column in of_visit}
+        before = visit.days
+        yield CheckedSubject(
+            **{**of_row, "participant_id": sample, "label": visit.label},
+            # no files of theirs were read where the visit is quarantined
+            scans=digests.get(sample, {}),
+            variables={**values, **{n: None if d is None else float(d) for n, d in days.items()}},
+            visit=visit.number,
+            days_rt_end_to_event=visit.days,
+        )
 
 
 def _of_the_whole(root: Path, misnamed: int, volumes: Volumes) -> Iterator[Problem]:

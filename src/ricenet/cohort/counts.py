@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Self
 
 from ricenet.cohort.checked import CheckedSubject
+from ricenet.cohort.first_events import first_events
 from ricenet.cohort.site_folds import uneven_sites
 from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
@@ -96,6 +97,7 @@ def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demand
 
 def doubtful_by_counts(subjects: Sequence[CheckedSubject], by: DivideBy = "subject") -> list[str]:
     """What the numbers allow, and who reads the results should know. by: what folds hold."""
+    subjects = list(first_events(subjects).values())
     declared = Counter(s.label for s in subjects if s.subset == "test" and s.label is not None)
     lacking = [label for label in LABELS if declared and not declared[label]]
     sites: dict[str | None, list[str]] = {}
@@ -114,7 +116,8 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     """usable: subjects who have all volumes of the set."""
     folds = range(len(splits.folds))
     trained = {fold: [s for s in splits.training_subjects(fold) if s in usable] for fold in folds}
-    counts = {fold: Counter(splits.labels[s] for s in trained[fold]) for fold in folds}
+    labels = splits.labels_of_visits
+    counts = {fold: Counter(labels[s] for s in trained[fold]) for fold in folds}
     for fold in folds:
         if not set(LABELS) <= counts[fold].keys() or not usable.intersection(splits.folds[fold]):
             yield (
@@ -133,7 +136,10 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
                 return
     if name in demands.nested:
         # of all training subjects, as the search divides them
-        all_trained = [Counter(splits.labels[s] for s in splits.training_subjects(fold)) for fold in folds]
+        all_trained = [
+            Counter(splits.labels[s] for s in splits.training_subjects(fold) if s in splits.labels)
+            for fold in folds
+        ]
         fewest = min(of_fold[label] for of_fold in all_trained for label in LABELS)
         if fewest < len(folds):
             yield (

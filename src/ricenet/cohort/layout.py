@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ricenet.cohort.visit_names import later_sample, session_at, sessions_table
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 
 PARTICIPANTS_TABLE = "participants.tsv"
@@ -44,16 +45,29 @@ def uncompressed(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class RawSubject:
-    """Paths of one subject's raw files, as the volumes are declared."""
+    """Paths of one subject's raw files, as the volumes are declared.
+
+    subject: of a patient with several visits, the sample of one of them, such as `sub-001v2`.
+    """
 
     cohort: Path
     subject: str
     volumes: Volumes = PAPER_VOLUMES
 
     @property
+    def patient(self) -> str:
+        """Whose files they are: the subject, or of a later visit its participant."""
+        return self._patient_and_visit[0]
+
+    @property
+    def visit(self) -> int:
+        """Which of the patient's visits it is, from 1."""
+        return self._patient_and_visit[1]
+
+    @property
     def folder(self) -> Path:
-        """The subject's folder."""
-        return self.cohort / self.subject
+        """The patient's folder."""
+        return self.cohort / self.patient
 
     def scan(self, name: str) -> Path:
         """The NIfTI file of a declared volume, on its own grid and in its own space: .nii.gz, or .nii where
@@ -103,13 +117,24 @@ class RawSubject:
         return {name: path for name, path in known.items() if is_there(path)}
 
     @property
+    def _patient_and_visit(self) -> tuple[str, int]:
+        named = later_sample(self.subject)
+        # a participant may be called like a visit: then it has a folder, and the other no table of visits
+        if named is None or (self.cohort / self.subject).is_dir():
+            return self.subject, 1
+        patient = named[0]
+        return named if is_there(self.cohort / patient / sessions_table(patient)) else (self.subject, 1)
+
+    @property
     def _dose(self) -> VolumeSpec:
         if self.volumes.dose is None:
             raise ValueError("no dose is declared among the volumes")
         return self.volumes.dose
 
     def _file(self, session: str, kind: str, ending: str) -> Path:
-        path = self.folder / f"ses-{session}" / kind / f"{self.subject}_ses-{session}_{ending}"
+        patient, visit = self._patient_and_visit
+        session = session_at(session, visit)
+        path = self.cohort / patient / f"ses-{session}" / kind / f"{patient}_ses-{session}_{ending}"
         plain = uncompressed(path)
         return plain if is_there(plain) and not is_there(path) else path
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_test, share_of_labels
+from ricenet.cohort.first_events import LaterVisits, first_events, later_visits
 from ricenet.cohort.problems import named
 from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.cohort.site_folds import site_folds
@@ -28,30 +30,51 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k."""
+    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k.
+
+    Of a patient with several visits, labels, folds and test hold the first event; what statistics count is
+    one sample a patient. later: labelled visits after it, by the first event; they go where it goes.
+    """
 
     labels: Mapping[str, Label]
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
+    later: LaterVisits = field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The division as JSON has it; without later visits where nobody has any."""
+        later = {event: dict(visits) for event, visits in self.later.items()}
+        divided = {"labels": dict(self.labels), "folds": self.folds, "test": self.test}
+        return divided | ({"later": later} if later else {})
 
     @property
     def digest(self) -> str:
         """Content address of the division."""
-        return content_digest({"labels": dict(self.labels), "folds": self.folds, "test": self.test})
+        return content_digest(self.content)
+
+    @property
+    def labels_of_visits(self) -> dict[str, Label]:
+        """Of first events and of later visits, by sample."""
+        return dict(self.labels) | {s: label for visits in self.later.values() for s, label in visits.items()}
 
     @property
     def development(self) -> tuple[str, ...]:
         """Everyone outside the test set, in order of name."""
         return tuple(sorted(subject for fold in self.folds for subject in fold))
 
+    def visits_of(self, events: Iterable[str]) -> tuple[str, ...]:
+        """First events, each followed by the patient's later visits."""
+        return tuple(sample for event in events for sample in (event, *self.later.get(event, ())))
+
     def validation_subjects(self, fold: int) -> tuple[str, ...]:
-        """The subjects on which a fold's network is judged."""
-        return self.folds[fold]
+        """The subjects on which a fold's network is judged, with their later visits."""
+        return self.visits_of(self.folds[fold])
 
     def training_subjects(self, fold: int) -> tuple[str, ...]:
-        """The subjects from which a fold's network learns: all other folds, in order of name."""
+        """The subjects from which a fold's network learns: all other folds, in order of name, all visits."""
         held_out = set(self.folds[fold])
-        return tuple(subject for subject in self.development if subject not in held_out)
+        return self.visits_of(subject for subject in self.development if subject not in held_out)
 
 
 def make_splits(
@@ -64,6 +87,7 @@ def make_splits(
 ) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
+    All visits of a patient stay together, and count as one subject with the label of the first event.
     by: "site" makes a fold of each site instead (`ricenet.cohort.site_folds`); the test set is drawn alike.
 
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
@@ -73,9 +97,36 @@ def make_splits(
     Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects, sites that
     cannot be judged.
     """
+    _require_distinct(subjects)
+    events = first_events(subjects)
+    # by patient: a division that is kept knows no visits, of which another may become the first labelled
+    people = [event.model_copy(update={"participant_id": p, "visit": 1}) for p, event in events.items()]
+    divided = _divided(people, folds, test_fraction, seed, former, by)
+
+    def named(patients: Iterable[str]) -> tuple[str, ...]:
+        return tuple(events[patient].participant_id for patient in patients)
+
+    labels = dict(zip(named(divided.labels), divided.labels.values(), strict=True))
+    splits = Splits(labels, tuple(map(named, divided.folds)), named(divided.test), later_visits(subjects))
+    check_splits(splits)
+    return splits
+
+
+def _require_distinct(subjects: Sequence[CheckedSubject]) -> None:
     counts = Counter(s.participant_id for s in subjects)
     if repeated := sorted(subject for subject, n in counts.items() if n > 1):
         raise SplitError(f"subject {repeated[0]} is in the cohort {counts[repeated[0]]} times; keep it once")
+
+
+def _divided(
+    subjects: Sequence[CheckedSubject],
+    folds: int,
+    test_fraction: float,
+    seed: int,
+    former: SettledPlaces | None,
+    by: DivideBy,
+) -> Splits:
+    """Of one sample a patient, called by the patient's name."""
     if unlabelled := [s.participant_id for s in subjects if s.label is None]:
         logger.info("%d subject(s) without a label are excluded: %s", len(unlabelled), named(unlabelled))
     labels = {s.participant_id: s.label for s in sorted(subjects, key=_name) if s.label is not None}
@@ -89,15 +140,13 @@ def make_splits(
         divided = _stratified_folds(
             rest, folds, seed, kept if former and len(former.folds) == folds else NOBODY
         )
-    splits = Splits(labels, divided, test)
-    check_splits(splits)
-    return splits
+    return Splits(labels, divided, test)
 
 
 def with_other_folds(splits: Splits, seed: int) -> Splits:
     """The same test set, and as many stratified folds of everyone else, dealt by another seed."""
     rest = {subject: splits.labels[subject] for subject in splits.development}
-    return Splits(splits.labels, _stratified_folds(rest, len(splits.folds), seed), splits.test)
+    return Splits(splits.labels, _stratified_folds(rest, len(splits.folds), seed), splits.test, splits.later)
 
 
 def check_splits(splits: Splits) -> None:
@@ -115,6 +164,13 @@ def check_splits(splits: Splits) -> None:
             raise SplitError(f"subject {subject} is in several places: {', '.join(found)}")
         if subject not in splits.labels:
             raise SplitError(f"subject {subject} is in {found[0]} but has no label")
+    for event, visits in sorted(splits.later.items()):
+        if event not in splits.labels:
+            raise SplitError(f"subject {event} has later visits but no label")
+        if misplaced := sorted(visits.keys() & splits.labels.keys()):
+            raise SplitError(
+                f"subject {misplaced[0]} is in {places[misplaced[0]][0]}, and a later visit of {event}"
+            )
     if homeless := sorted(set(splits.labels) - set(places)):
         raise SplitError(f"subject {homeless[0]} has a label but is in no fold and not in the test set")
 
@@ -125,8 +181,7 @@ def write_splits(splits: Splits, path: Path) -> None:
     Raises SplitError: a subject in two places.
     """
     check_splits(splits)
-    content = {"labels": dict(splits.labels), "folds": splits.folds, "test": splits.test}
-    write_json(path, {"digest": splits.digest, **content})
+    write_json(path, {"digest": splits.digest, **splits.content})
 
 
 def read_splits(path: Path) -> Splits:
@@ -138,7 +193,8 @@ def read_splits(path: Path) -> Splits:
     if not path.is_file():
         raise SplitError(f"{path.name} not found in {path.parent}; `dvc repro split` makes it")
     content = read_result(path, "split")
-    splits = Splits(content["labels"], tuple(tuple(f) for f in content["folds"]), tuple(content["test"]))
+    folds = tuple(tuple(fold) for fold in content["folds"])
+    splits = Splits(content["labels"], folds, tuple(content["test"]), content.get("later", {}))
     check_splits(splits)
     if splits.digest != content["digest"]:
         raise SplitError(

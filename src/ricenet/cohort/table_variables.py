@@ -20,6 +20,9 @@ from ricenet.vocabulary import VariableSpec, VariableValue
 INTERVAL = "days_rt_end_to_event"
 """The column for which the two dates may stand."""
 
+PREVIOUS_INTERVAL = "days_rt_end_to_previous"
+"""A column that sessions tables fill: the days of the visit before."""
+
 _CORRECT = "Correct it, or write n/a where it is not known."
 Variables = dict[str, dict[str, VariableValue]]
 """By participant_id, then by the variable's name."""
@@ -42,7 +45,7 @@ def read_variables(
             found = f"column {column} says how the label is known, and params.yaml takes {spec.name} from it"
             problems.append(Problem(None, PARTICIPANTS_TABLE, found, "Remove the variable."))
             continue
-        if column not in table.columns and column not in Participant.model_fields:
+        if column not in {*table.columns, *Participant.model_fields, PREVIOUS_INTERVAL}:
             found = f"column {column} is missing, from which params.yaml takes the variable {spec.name}"
             problems.append(Problem(None, PARTICIPANTS_TABLE, found, "Add it, or remove the variable."))
             continue

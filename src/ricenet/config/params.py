@@ -78,7 +78,7 @@ class PhantomParams(Section):
     """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md).
 
     rice_share: share of RICE, to the nearest subject, by the mechanism's intercept; None: the mechanism's
-    own intercept, which gives the paper's share on average.
+    own intercept, which gives the paper's share on average. visits: most follow-ups of a subject.
     """
 
     subjects: Annotated[int, Field(ge=2)]
@@ -88,6 +88,7 @@ class PhantomParams(Section):
     single_fraction_share: Probability
     mechanism: MechanismName
     rice_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    visits: Annotated[int, Field(ge=1, le=9)] = 1
     sites: PhantomSites | None = None
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ricenet.cohort.checked import CheckedCohort, having
 from ricenet.cohort.splits import Splits
+from ricenet.cohort.visit_names import later_sample
 from ricenet.evaluation.bootstrap import Resampling
 from ricenet.evaluation.intervals import Probabilities, Truth
 from ricenet.evaluation.metrics import chance_level
@@ -34,20 +35,50 @@ def read_out_of_fold(
 ) -> list[Prediction]:
     """Every training subject's prediction by the fold that held it out, alphabetically by subject.
 
-    training: the folder with `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume
-    of the set. file: another one than that of all volumes, of networks that may lack some.
+    Of a patient with several visits, that of the first event. training: the folder with
+    `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume of the set. file: another
+    one than that of all volumes, of networks that may lack some.
     Raises ResultError: a missing file; a subject that is missing, predicted twice, in another fold
     than in the splits, with another label, or with a p_rice that is no probability.
     """
+    found = read_visits_out_of_fold(training, modality_set, splits, excluded, file)
+    return [p for p in found if p.participant_id in splits.labels]
+
+
+def read_visits_out_of_fold(
+    training: Path,
+    modality_set: str,
+    splits: Splits,
+    excluded: Collection[str] = (),
+    file: str = PREDICTIONS,
+) -> list[Prediction]:
+    """The same of every labelled visit. Raises ResultError: as `read_out_of_fold`."""
     predictions: list[Prediction] = []
-    for k, fold in enumerate(splits.folds):
+    labels = splits.labels_of_visits
+    for k in range(len(splits.folds)):
         found = read_predictions(require(training / modality_set / f"fold-{k}" / file, "train"))
-        expected = set(fold) - set(excluded)
-        for problem in _problems(found, expected, splits.labels):
+        expected = set(splits.validation_subjects(k)) - set(excluded)
+        for problem in _problems(found, expected, labels):
             remedy = "Train this fold again with the current splits"
             raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
         predictions += found
     return sorted(predictions, key=lambda p: p.participant_id)
+
+
+def first_visits(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """One prediction a patient, that of the first labelled visit, where no division is at hand to say so."""
+    names = {p.participant_id for p in predictions}
+    of_visits = {name: found for name in names if (found := later_sample(name)) is not None}
+    first = {
+        patient: min(visit for one, visit in of_visits.values() if one == patient)
+        for patient, _ in of_visits.values()
+    }
+    return [
+        p
+        for p in predictions
+        if (named := of_visits.get(p.participant_id)) is None
+        or (named[0] not in names and named[1] == first[named[0]])
+    ]
 
 
 def read_by_subset(
@@ -67,7 +98,7 @@ def read_by_subset(
 
 def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:
     """The subjects outside the test set that lack a volume of a modality set, and are excluded from it."""
-    return set(splits.development) - set(having(cohort, modality_set))
+    return set(splits.visits_of(splits.development)) - set(having(cohort, modality_set))
 
 
 def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:

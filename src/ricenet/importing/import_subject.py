@@ -71,14 +71,14 @@ class SubjectWriter:
         source = self.source
         return {
             "volumes": source.volumes.as_json(),
-            "images": {name: _content_of(series) for name, series in source.images.items()},
+            "images": {name: content_of_series(series) for name, series in source.images.items()},
             "doses": [
                 [*_files([dose.instance, *dose.instance.planes]), *astuple(dose.stated)]
                 for dose in source.doses
             ],
             "plans": _files(source.plans),
             "structures": _files(source.structures),
-            "planning_cts": [_content_of(one) for one in source.planning_cts],
+            "planning_cts": [content_of_series(one) for one in source.planning_cts],
             "planning_ct_named": source.planning_ct_named,
             "seed": self.seed,
             "rt_end": None if self.rt_end is None else self.rt_end.isoformat(),
@@ -162,7 +162,8 @@ def _require_examinations_apart(source: PatientSource) -> None:
             )
 
 
-def _content_of(series: Series) -> list[object]:
+def content_of_series(series: Series) -> list[object]:
+    """What a series' volume depends on, JSON-serialisable."""
     return [series.leaves_out_localizers, *_files(series.instances)]
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject, is_there
 from ricenet.cohort.participants import PARTICIPANT_ID
-from ricenet.cohort.problems import Finding
+from ricenet.cohort.problems import Finding, report_text
+from ricenet.cohort.table_variables import INTERVAL
 from ricenet.cohort.tsv import read_tsv
+from ricenet.cohort.visit_names import sample_name
+from ricenet.cohort.visits import Visits, read_visits
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
 from ricenet.inference.missing_volumes import volumes_of_case
@@ -53,12 +56,18 @@ def predict_cohort(
 ) -> list[Outcome[str, Prediction]]:
     """Predict every subject of a folder; a failing one neither stops the others nor vanishes.
 
-    Where the folder has a participants table, the model's variables are taken from it.
+    Where the folder has a participants table, the model's variables are taken from it. Of a subject with a
+    table of visits, every visit is predicted (docs/visits.md).
     Returns the outcomes in order of name.
     Raises CohortError: as `subjects_in`, or a table that cannot be read.
     """
-    subjects = subjects_in(folder)
+    patients = subjects_in(folder)
+    visits = read_visits(folder, {}, patients)
+    if visits.problems:
+        raise CohortError(report_text(folder.absolute().name, visits.problems))
+    subjects = list(visits.samples(patients))
     variables = _variables(folder, predictor.ensemble.record)
+    variables |= _of_visits(variables, visits, predictor.ensemble.record)
     return run_tasks(
         functools.partial(_predict, folder.absolute(), predictor, variables),
         subjects,
@@ -134,6 +143,21 @@ def _variables(folder: Path, record: EnsembleRecord) -> dict[str, dict[str, str]
     return {
         row["participant_id"]: {name: row[column] for name, column in columns.items() if column in row}
         for row in named
+    }
+
+
+def _of_visits(
+    variables: Mapping[str, Mapping[str, str]], visits: Visits, record: EnsembleRecord
+) -> dict[str, dict[str, str]]:
+    """By sample, of subjects with a table of visits: the patient's variables, with the visit's days."""
+    counted = [spec.name for spec in record.variables if spec.source_column == INTERVAL]
+    return {
+        sample_name(patient, visit.number): {
+            **variables.get(patient, {}),
+            **dict.fromkeys(counted, NOTHING if visit.days is None else str(visit.days)),
+        }
+        for patient, of_patient in visits.of_patients.items()
+        for visit in of_patient
     }
 
 

@@ -117,7 +117,10 @@ def training_ranges(project: Path, ensemble: EnsembleRecord) -> TrainingRanges:
             return unknown_ranges(
                 f"work/ is not what the model was trained on ({', '.join(others)})", ensemble.volumes
             )
-        measured = [Measurements.of_subject(work / "preprocessed" / name) for name in splits.development]
+        measured = [
+            Measurements.of_subject(work / "preprocessed" / name)
+            for name in splits.visits_of(splits.development)
+        ]
     except (OSError, ValueError, SplitError, ResultError) as error:
         return unknown_ranges(_reason(error), ensemble.volumes)
     preprocessed = _limits([preprocessed_quantities(one, ensemble.volumes) for one in measured])
@@ -178,7 +181,9 @@ def _spacing_limits(
         if cohort.digest != ensemble.data_digest:
             return {}, (f"{reason}work/cohort is not what the model was trained on (data_digest)",)
         root = project / cohort.root
-        raws = [RawSubject(root, subject, ensemble.volumes) for subject in splits.development]
+        raws = [
+            RawSubject(root, subject, ensemble.volumes) for subject in splits.visits_of(splits.development)
+        ]
         return _limits([spacings_mm(raw) for raw in raws]), ()
     except (OSError, ValueError, CohortError, ResultError) as error:
         return {}, (f"{reason}{_reason(error)}",)

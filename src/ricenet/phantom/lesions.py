@@ -35,12 +35,15 @@ class Lesions:
     """A second focus, far outside the irradiated target."""
 
 
-def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator) -> Lesions:
+def make_lesions(
+    anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator, *, growth_mm: float = 0.0
+) -> Lesions:
     """Place a cavity in a lobe and, later, a new enhancing lesion near its wall.
 
     Where and how large is independent of the label; the residual's thickness and the lesion's
     core carry the evidence of the post-operative and event scans. Where the place is the evidence, lesion
     and target lie to the same side of the cavity or to opposite ones: either alone says nothing.
+    growth_mm: of the lesion's radius, at a later visit; place and shape stay.
     """
     centre = _lobar_point(anatomy, rng)
     radius = float(rng.uniform(12.0, 15.0))
@@ -56,6 +59,7 @@ def make_lesions(anatomy: Anatomy, evidence: Evidence, rng: np.random.Generator)
         lesion_centre = centre + (radius + 0.6 * lesion_radius) * side
         shift_mm = (TARGET_SHIFT_MM if evidence.in_plateau else -TARGET_SHIFT_MM) * side
     lesion_distance = _distance_mm(anatomy, lesion_centre) - np.float32(lesion_radius) + 0.8 * wobble
+    lesion_distance -= np.float32(growth_mm)
     in_brain = _soft(-anatomy.brain_depth_mm, anatomy)
     cavity = _soft(distance, anatomy) * in_brain
     rim = _soft(distance - np.float32(evidence.residual_thickness_mm), anatomy) * (

@@ -19,11 +19,12 @@ from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, log_odds_
 from ricenet.phantom.scanners import NOMINAL, Scanner
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, POST_RT, PREVIOUS, Label, Volumes, VolumeSpec
 from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
 
 AFTER_SURGERY = "postop"
-"""The session whose MRIs show the head after surgery; those of any other session show the event."""
+WITHOUT_LESION = (AFTER_SURGERY, POST_RT)
+"""Sessions whose MRIs show the head after surgery; those of any other session show the event."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def make_subject(
     head, spacing_mm = Head(cause, anatomy, lesions, plan), template.grid.spacing_mm[0]
     placements: dict[str, Placement] = {}
     scans: dict[str, Volume] = {}
-    for spec in volumes.mris:
+    for spec in made_volumes(volumes).mris:
         placement = place(anatomy, spacing_mm, cause.stream(seed, f"placement-{spec.name}"))
-        rng, at_event = cause.stream(seed, f"scan-{spec.name}"), spec.session != AFTER_SURGERY
+        rng, at_event = cause.stream(seed, f"scan-{spec.name}"), spec.session not in WITHOUT_LESION
         scans[spec.name] = head.scanned(contrast_of(spec.suffix), placement, rng, at_event=at_event)
         placements[spec.name] = placement
     if volumes.dose is not None:
@@ -116,17 +117,23 @@ def write_subject(
     seed: int,
     single_fraction_share: float,
     volumes: Volumes = PAPER_VOLUMES,
-) -> None:
-    """Make a subject's volumes and its ground truth, and write them into a cohort folder."""
+) -> SyntheticSubject:
+    """Make a subject's volumes and its ground truth, and write them into a cohort folder; returns it."""
     subject = make_subject(template, cause, seed, volumes)
     raw = RawSubject(cohort, cause.subject, volumes)
-    for spec in volumes.mris:
+    for spec in made_volumes(volumes).mris:
         save_nifti(subject.scans[spec.name], raw.scan(spec.name))
     if volumes.dose is not None:
         draw = cause.stream(seed, "single-fraction").uniform()
         single = not cause.evidence.reirradiated and draw < single_fraction_share
         _write_dose(raw, volumes.dose, subject, single)
-    _write_ground_truth(cohort, subject, volumes)
+    write_ground_truth(cohort, subject, volumes)
+    return subject
+
+
+def made_volumes(volumes: Volumes) -> Volumes:
+    """Those that are made: what lies before an event is an earlier visit's scan, if there is one."""
+    return Volumes(spec for spec in volumes if spec.session != PREVIOUS)
 
 
 def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, single_fraction: bool) -> None:
@@ -148,7 +155,8 @@ def _write_dose(raw: RawSubject, spec: VolumeSpec, subject: SyntheticSubject, si
     )
 
 
-def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes) -> None:
+def write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes) -> None:
+    """Write what only the cohort's maker knows of a subject, or of one of its visits."""
     cause, anatomy, lesions, plan = subject.cause, subject.anatomy, subject.lesions, subject.plan
     reference, event = volumes.reference, volumes.last_session_reference
     post_op = subject.world_from_anatomy(reference.name)
@@ -167,7 +175,7 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
         save_nifti(Volume(mask.astype(np.bool_), grid), folder / f"{name}.nii.gz")
     further = {
         spec.name: (subject.world_from_anatomy(spec.name) @ inverse(post_op)).tolist()
-        for spec in volumes.mris
+        for spec in made_volumes(volumes).mris
         if spec not in (reference, event)
     }
     to_event = subject.world_from_anatomy(event.name) @ inverse(post_op)

@@ -13,6 +13,7 @@ from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
 from ricenet.phantom.scanners import Scanner, SiteDesign
+from ricenet.phantom.visits import FollowUps
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
@@ -51,6 +52,7 @@ def write_phantom(
     test_fraction: float,
     spacing_mm: float,
     single_fraction_share: float,
+    visits: int = 1,
     volumes: Volumes = PAPER_VOLUMES,
     sites: SiteDesign | None = None,
     backend: Backend = "processes",
@@ -58,6 +60,7 @@ def write_phantom(
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 
+    visits: most follow-ups of a subject (`ricenet.phantom.visits`); more of them leave the first as it is.
     sites: with scanners that differ; None where all heads are scanned alike.
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
@@ -65,7 +68,9 @@ def write_phantom(
     causes = at_sites(draw_causes(subjects, seed, mechanism), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
-        task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
+        task = functools.partial(
+            _write_one, temporary, template, seed, single_fraction_share, visits, volumes
+        )
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
         write_mechanism(temporary, mechanism, sites.scanners(seed) if sites else ())
@@ -139,9 +144,25 @@ def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> se
 
 
 def _write_one(
-    folder: Path, template: Path, seed: int, single_fraction_share: float, volumes: Volumes, cause: Cause
+    folder: Path,
+    template: Path,
+    seed: int,
+    single_fraction_share: float,
+    visits: int,
+    volumes: Volumes,
+    cause: Cause,
 ) -> None:
-    write_subject(folder, read_template(template), cause, seed, single_fraction_share, volumes)
+    subject = write_subject(folder, read_template(template), cause, seed, single_fraction_share, volumes)
+    if visits > 1:
+        first_day = _drawn_for_table(cause, seed)[-1]
+        FollowUps.draw(cause, seed, first_day, visits).write(folder, subject, seed, volumes)
+
+
+def _drawn_for_table(cause: Cause, seed: int) -> tuple[object, object, object, int]:
+    """Site, age, sex, and days from the end of radiotherapy to the event."""
+    rng = cause.stream(seed, "table")
+    site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
+    return site, age, rng.choice(["F", "M"]), int(rng.integers(30, 600))
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int, volumes: Volumes) -> None:
@@ -149,11 +170,9 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
     columns = {name: text for name, text in COLUMNS.items() if with_sites or name != SCANNER}
     rows = []
     for cause in causes:
-        rng = cause.stream(seed, "table")
         subset = "test" if cause.subject in test else "train"
-        site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
         second = "yes" if cause.evidence.reirradiated else "no"
-        sex, days = rng.choice(["F", "M"]), rng.integers(30, 600)
+        site, age, sex, days = _drawn_for_table(cause, seed)
         place = [cause.scanner.site, cause.scanner.name] if with_sites else [site]
         rows.append(
             [cause.subject, cause.label, "synthetic", subset, *place, age, sex, days, "photon", second]

@@ -111,7 +111,7 @@ def present(raw: RawSubject) -> list[VolumeSpec]:
 def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, seed: int) -> RigidResult:
     """Register an MRI to the reference of its session, on copies of the spacing that is asked for.
 
-    A session's reference is registered to the reference of all. seed: the project's; each subject has its own
+    A session's reference is registered to the reference of all. seed: the project's; each patient has its own
     stream. Raises ScanError: the reference of its session is missing.
     """
     reference = raw.volumes.reference_of(spec)
@@ -131,7 +131,7 @@ def register_mri(raw: RawSubject, spec: VolumeSpec, params: RegistrationParams, 
         fixed,
         mri,
         params.metric,
-        seed_for("registration", seed, raw.subject),
+        seed_for("registration", seed, raw.patient),
         spacing_mm=params.spacing_mm,
         transform=params.transform,
     )

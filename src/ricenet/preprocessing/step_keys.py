@@ -60,8 +60,8 @@ def step_keys(
     registrations = {
         spec.name: content_digest(
             {
-                # every subject has random numbers of its own
-                "subject": subject.participant_id,
+                # every patient has random numbers of its own; what visits share is registered once
+                "subject": subject.patient,
                 "seed": seed,
                 "scans": [scans.get(volumes.reference_of(spec).name), scans[spec.name]],
                 "params": params.registration.model_dump(),

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
+from ricenet.cohort.first_events import first_events
 from ricenet.cohort.splits import Splits
+from ricenet.cohort.visit_names import later_sample
 from ricenet.vocabulary import LABELS
 
 Lines = tuple[str, ...]
@@ -26,16 +28,24 @@ class Flow:
 
 
 def flow_of(cohort: CheckedCohort, checked_out: int, splits: Splits) -> Flow:
-    """Count a cohort's flow. checked_out: how many of `cohort.excluded`, the first, the check took out."""
-    usable, excluded = len(cohort.subjects), len(cohort.excluded)
-    unlabelled = sum(subject.label is None for subject in cohort.subjects)
+    """Count a cohort's flow, by patient: one of whom a single visit was excluded stays.
+
+    checked_out: how many of `cohort.excluded`, the first, the check took out.
+    """
+    events = first_events(cohort.subjects)
+    by_check, by_preprocessing = (
+        [one for one in excluded if (later_sample(one.participant_id) or ("",))[0] not in events]
+        for excluded in (cohort.excluded[:checked_out], cohort.excluded[checked_out:])
+    )
+    usable, excluded = len(events), len(by_check) + len(by_preprocessing)
+    unlabelled = sum(event.label is None for event in events.values())
     listed = (f"listed: {usable + excluded}", "in participants.tsv or with a folder")
     return Flow(
         steps=(
-            (listed, _by_the_checks(cohort.excluded[:checked_out])),
+            (listed, _by_the_checks(by_check)),
             (
-                (f"passed the checks: {usable + excluded - checked_out}",),
-                (f"excluded in preprocessing: {excluded - checked_out}",),
+                (f"passed the checks: {usable + len(by_preprocessing)}",),
+                (f"excluded in preprocessing: {len(by_preprocessing)}",),
             ),
             ((f"preprocessed: {usable}",), (f"without a label: {unlabelled}",)),
             ((f"labelled: {usable - unlabelled}",), ()),

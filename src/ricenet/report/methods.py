@@ -57,7 +57,18 @@ def _subjects(results: Results, protocol: Protocol) -> str:
         f"({rows['recurrence'][0]} with tumour recurrence and {rows['rice'][0]} with radiation-induced "
         f"contrast enhancement, RICE) were used in {_validation(results, protocol)}{held_out}. "
         f"Division was by {protocol.params.split.by}, and the same for all models "
-        f"(seed {protocol.params.seed})."
+        f"(seed {protocol.params.seed}).{_visits(results)}"
+    )
+
+
+def _visits(results: Results) -> str:
+    if (found := results.visits) is None:
+        return ""
+    return (
+        f" {found.several} of {found.patients} subjects of the cross-validation had several labelled "
+        f"follow-up visits, {found.visits} in all; a subject's visits were in one fold, and all of them were "
+        "trained on. Results are those of the first labelled visit, unless the visit is named; intervals "
+        "over all visits come from subjects drawn with all their visits."
     )
 
 

@@ -15,6 +15,7 @@ from ricenet.display.pdf import page_as_pdf
 from ricenet.display.templates import render
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.contribution import contribution_sentence
+from ricenet.evaluation.evidence.visits import TIME
 from ricenet.evaluation.intervals import Estimate
 from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
@@ -31,7 +32,7 @@ from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
-from ricenet.report.sentences import SECTIONS, gate_text, summary_sentences
+from ricenet.report.sentences import gate_text, sections_of, summary_sentences
 from ricenet.report.statistics_methods import REFERENCES
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import write_bytes, write_text
@@ -98,7 +99,7 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "evidence": evidence,
         "protocol": protocol,
         "published": paper,
-        "sections": SECTIONS,
+        "sections": sections_of(results),
         "five_sentences": five_sentences(results),
         "sentences": summary_sentences(results),
         "volumes": results.volumes,
@@ -111,6 +112,8 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "curved": results.ordered(evidence.learning_curves),
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
+        "visited": results.ordered(results.visits.sets) if results.visits else [],
+        "time_titles": TIME,
         "main_recipe": protocol.params.training.recipe,
         "contribution_text": contribution_sentence(evidence.contributions, results.volumes),
         "guards_text": guards_verdict(evidence.guards),

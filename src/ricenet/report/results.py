@@ -19,6 +19,7 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
+from ricenet.evaluation.evidence.visits import VISITS_FILE, VisitEvidence, read_visit_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
@@ -113,6 +114,7 @@ class Results:
     scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
     studies: packages that were sealed here, by seal; validations: what other hospitals found of them.
     training_seconds: by modality set, where networks that may lack volumes are compared with others.
+    visits: where a patient has several.
     """
 
     cohort: CheckedCohort
@@ -140,6 +142,7 @@ class Results:
     training_seconds: Mapping[str, float] = field(default_factory=dict)
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    visits: VisitEvidence | None = None
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -217,7 +220,7 @@ def read_results(project: Path, seed: int) -> Results:
         truth_known=(project / cohort.root / GROUND_TRUTH).is_dir(),
         checked_out=len(read_checked_cohort(checked).excluded),
         splits=splits,
-        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE),
+        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE, cohort.patients),
         measures=_measures(work / "quality" / "measures.tsv"),
         preprocessing_digest=preprocessed["digest"],
         metrics={name: SetMetrics(**metrics[name]) for name in volumes.in_order(metrics)},
@@ -242,6 +245,7 @@ def read_results(project: Path, seed: int) -> Results:
         else {},
         marks=_marks(work / "quality" / "marked.json"),
         scalars=_measures(work / "evidence" / "scalars.tsv"),
+        visits=read_visit_evidence(project / VISITS_FILE),
     )
 
 
@@ -273,11 +277,13 @@ def read_votes(
     return votes
 
 
-def _participants(path: Path) -> Mapping[str, Participant]:
+def _participants(path: Path, patients: Mapping[str, str]) -> Mapping[str, Participant]:
+    """Rows by subject; a later visit has its patient's, since it may be the first event."""
     table = read_participants(path)
     if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
-    return table.participants
+    rows = table.participants
+    return {**rows, **{visit: rows[patient] for visit, patient in patients.items() if patient in rows}}
 
 
 def _measures(path: Path) -> dict[str, dict[str, float | None]]:

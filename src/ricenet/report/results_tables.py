@@ -96,8 +96,9 @@ def _subjects(project: Path, cohort: CheckedCohort, splits: Splits) -> ResultsTa
     }
     usable = read_usable_cohort(project / CHECKED_COHORT_FILE, project / EXCLUDED_FILE)
     excluded = {one.participant_id: "; ".join(one.problems) for one in usable.excluded}
-    fold_of = {subject: k for k, fold in enumerate(splits.folds) for subject in fold}
-    part_of = {**dict.fromkeys(splits.development, "train"), **dict.fromkeys(splits.test, "test")}
+    fold_of = {subject: k for k, fold in enumerate(splits.folds) for subject in splits.visits_of(fold)}
+    parts = {"train": splits.development, "test": splits.test}
+    part_of = {subject: part for part, events in parts.items() for subject in splits.visits_of(events)}
     declared = [spec for spec in cohort.variables if not spec.measured]
     rows = [
         (

@@ -32,6 +32,16 @@ SECTIONS = {
 }
 """Titles of the page's sections by anchor, in order."""
 
+
+def sections_of(results: Results) -> dict[str, str]:
+    """Those of a run: where a patient has several visits, theirs after the subgroups'."""
+    if results.visits is None:
+        return SECTIONS
+    visits = {"subgroups": SECTIONS["subgroups"], "visits": "Visits"}
+    titled = [visits if anchor == "subgroups" else {anchor: title} for anchor, title in SECTIONS.items()]
+    return {anchor: title for part in titled for anchor, title in part.items()}
+
+
 _GATE = {"passed": "passed", "forced": "past the gate", UNKNOWN: "not recorded"}
 
 

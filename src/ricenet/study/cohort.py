@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort, having
 from ricenet.cohort.checks import admit, check_cohort
+from ricenet.cohort.first_events import first_events
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import MISSING, Participant, ParticipantsTable, read_participants
 from ricenet.cohort.table_variables import read_variables
@@ -56,7 +57,10 @@ def read_study_cohort(
     variables = ensemble.variables if ensemble.network.uses_variables else ()
     checked = admit(check_cohort(root, ensemble.volumes, variables), exclude_faulty)
     able = set(having(checked, ensemble.modality_set))
-    labels = {name: label for name, label in checked.labels.items() if name in able}
+    # one visit a patient: the first event
+    events = first_events(checked.subjects).values()
+    known = {event.participant_id: event.label for event in events if event.label is not None}
+    labels = {name: label for name, label in known.items() if name in able}
     if len(labels) < plan.least_subjects:
         raise StudyError(
             f"{root.absolute().name}: {len(labels)} labelled subject(s) with all volumes of "
@@ -65,10 +69,21 @@ def read_study_cohort(
         )
     left_out = {
         "excluded as faulty or by exclude.tsv": len(checked.excluded),
-        "without a label": len(checked.subjects) - len(checked.labels),
-        "without a volume of the set": len(set(checked.labels) - able),
+        "without a label": len(events) - len(known),
+        "without a volume of the set": len(set(known) - able),
     }
-    return StudyCohort(checked, read_participants(root / PARTICIPANTS_TABLE), labels, left_out)
+    table = read_participants(root / PARTICIPANTS_TABLE)
+    return StudyCohort(checked, _with_events(table, checked.patients), labels, left_out)
+
+
+def _with_events(table: ParticipantsTable, patients: Mapping[str, str]) -> ParticipantsTable:
+    """The table with the patient's row for each later visit, which may be the first event."""
+    later = {visit: patient for visit, patient in patients.items() if patient in table.participants}
+    return replace(
+        table,
+        participants={**table.participants, **{v: table.participants[p] for v, p in later.items()}},
+        cells={**table.cells, **{v: table.cells[p] for v, p in later.items()}},
+    )
 
 
 def groups_of(subgroup: SubgroupPlan, values: list[VariableValue]) -> dict[str, list[bool]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from ricenet.cohort.splits import read_splits
 from ricenet.config.tuned import Searched
 from ricenet.evaluation.evidence.paired import Side
-from ricenet.evaluation.held_out import read_out_of_fold
+from ricenet.evaluation.held_out import first_visits, read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.gather import (
@@ -168,7 +168,7 @@ def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[
             f"{title} holds held-out predictions {held}: it is still in training, or was stopped. "
             "Finish it with `dvc repro`"
         )
-    return [p for fold in sorted(predictions) for p in predictions[fold]]
+    return first_visits([p for fold in sorted(predictions) for p in predictions[fold]])
 
 
 def _read(path: Path, title: str) -> list[Prediction]:

@@ -105,7 +105,7 @@ def plan_folds(setup: TrainingSetup, modality_sets: Sequence[str]) -> list[FoldT
     both tuned and in `training.overrides` of its set, or initial weights that are not there. SplitError:
     too few subjects have the volumes of a set.
     """
-    for subject in setup.splits.development:
+    for subject in setup.splits.visits_of(setup.splits.development):
         if subject not in setup.subject_keys:
             raise ScanError(subject, "volumes", "not preprocessed", "Run `dvc repro preprocess`")
     setup.tuned.refuse_unknown(setup.volumes)
@@ -124,8 +124,9 @@ def _plan_fold(
     recipe = setup.recipes[name]
     of_set = recipe.training.of_set(modality_set)
     training, augmentation = setup.tuned.settings(modality_set, fold, of_set, recipe.augmentation)
-    needed = {spec.name for spec in members}
-    excluded = [s for s in splits.development if needed.intersection(setup.lacking.get(s, ()))]
+    needed, everyone = {spec.name for spec in members}, splits.visits_of(splits.development)
+    labels = splits.labels_of_visits
+    excluded = [s for s in everyone if needed.intersection(setup.lacking.get(s, ()))]
     if fold == 0 and excluded:
         logger.info(
             "%s: %d subject(s) without all volumes excluded: %s",
@@ -141,16 +142,16 @@ def _plan_fold(
         augmentation=augmentation,
         network=recipe.network,
         grid=setup.grid(recipe.input_of(members)),
-        labels={subject: splits.labels[subject] for subject in splits.development},
+        labels={subject: labels[subject] for subject in everyone},
         training_subjects=tuple(s for s in splits.training_subjects(fold) if s not in excluded),
         validation_subjects=tuple(s for s in splits.validation_subjects(fold) if s not in excluded),
-        subject_keys={subject: setup.subject_keys[subject] for subject in splits.development},
+        subject_keys={subject: setup.subject_keys[subject] for subject in everyone},
         code=training_code(training.fusion != "none"),
         preprocessed=setup.preprocessed.absolute(),
         store=setup.store.absolute(),
         volumes=setup.volumes,
         variable_specs=setup.variable_specs,
-        variables={s: setup.variables[s] for s in splits.development if s in setup.variables},
+        variables={s: setup.variables[s] for s in everyone if s in setup.variables},
         initial_weights=weights[name],
         excluded=tuple(excluded),
         own_settings=setup.tuned.differing(modality_set),

@@ -34,6 +34,7 @@ from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.sites import site_evidence
 from ricenet.evaluation.evidence.subgroups import subgroup_scores
+from ricenet.evaluation.evidence.visits import VISITS_FILE, VISITS_TABLE, VisitEvidence
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.metrics import best_set
@@ -159,8 +160,12 @@ def write_evidence(
     scalars: Mapping[str, Scalars],
     gates: Sequence[GateRecord],
     folder: Path,
+    visits: tuple[VisitEvidence, str] | None = None,
 ) -> None:
-    """Write evidence.json, its tables (CSV, TSV), and gate/<modality set>.json for promotion."""
+    """Write evidence.json, its tables (CSV, TSV), and gate/<modality set>.json for promotion.
+
+    visits: of patients with several, with the table of all; None where nobody has.
+    """
     with atomic_folder(folder) as temporary:
         write_json(temporary / EVIDENCE_FILE.name, evidence.model_dump(mode="json"))
         write_text(temporary / "scores.csv", scores_table(evidence))
@@ -169,6 +174,9 @@ def write_evidence(
         write_text(temporary / "scalars.tsv", scalars_table(scalars))
         for gate in gates:
             write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
+        if visits is not None:
+            write_json(temporary / VISITS_FILE.name, visits[0].model_dump(mode="json"))
+            write_text(temporary / VISITS_TABLE, visits[1])
         if evidence.sites is not None:
             write_text(temporary / "sites.csv", sites_table(evidence.sites))
         if evidence.contributions:

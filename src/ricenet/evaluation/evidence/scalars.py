@@ -9,6 +9,7 @@ from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import CERTAINTY, MISSING, Participant, read_participants
 from ricenet.cohort.raw_record import RAW_STORE, records_of
+from ricenet.cohort.visits import days_of
 from ricenet.config.params import ExecutionParams
 from ricenet.config.preprocessing import PreprocessingParams
 from ricenet.evaluation.evidence.baselines import MASKS, SITE, Scalars
@@ -39,11 +40,12 @@ def cohort_scalars(
         root, cohort.volumes, preprocessed, preprocessing.grids["head"], preprocessing.dose_unit_gy
     )
     at_lesion = measuring.of(subjects, execution, Store(stores / "lesion_dose"))
-    variables = {subject.participant_id: subject.variables for subject in cohort.subjects}
+    checked = {subject.participant_id: subject for subject in cohort.subjects}
+    rows = {name: table.participants[one.patient] for name, one in checked.items()}
     # for subgroups alone; no key without the column, so that tables of before stay as they are
     certainty: dict[str, Scalars] = {
         subject: {CERTAINTY: row.label_certainty} if CERTAINTY in table.columns else {}
-        for subject, row in table.participants.items()
+        for subject, row in rows.items()
     }
     radiation = _radiation(table.participants, [spec.name for spec in cohort.variables])
     return {
@@ -52,13 +54,13 @@ def cohort_scalars(
             **dict.fromkeys(MASKS),
             **records[subject].segmented_ml,
             **at_lesion[subject],
-            **{name: _known(table.cells[subject].get(name)) for name in SITE},
-            "sex": table.participants[subject].sex,
-            "age_years": table.participants[subject].age_years,
-            "days_rt_end_to_event": table.participants[subject].interval_days,
+            **{name: _known(table.cells[checked[subject].patient].get(name)) for name in SITE},
+            "sex": rows[subject].sex,
+            "age_years": rows[subject].age_years,
+            "days_rt_end_to_event": days_of(checked[subject], rows[subject]),
             **certainty[subject],
-            **variables[subject],
-            **radiation.get(subject, {}),
+            **checked[subject].variables,
+            **radiation.get(checked[subject].patient, {}),
         }
         for subject in subjects
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +128,8 @@ class Explainer:
                 f"{', '.join(lacking)}: without a volume that {self.ensemble.modality_set} needs. Name a "
                 "modality set whose volumes the subject has (--set)"
             )
-        if not voted and (kept := [subject for subject in subjects if subject in self.splits.test]):
+        tested = self.splits.visits_of(self.splits.test)
+        if not voted and (kept := [subject for subject in subjects if subject in tested]):
             raise ResultError(
                 f"of the independent test set: {', '.join(kept)}; explaining shows the prediction, which is "
                 "an evaluation on that set. Promote this ensemble (`ricenet promote`) and run `dvc repro`, "
@@ -141,14 +142,14 @@ class Explainer:
         Raises ResultError or ScanError: preprocessed volumes are missing or damaged, or a hidden cube is
         larger than what the networks see.
         """
-        held = held_out_folds(self.splits, subject)
+        held = held_out_folds(self.splits, subject, self.cohort.visits_with(subject))
         used = self.ensemble.record.network.uses_variables
         known = variables_of(self.cohort, self.preprocessed) if used else {}
         made = SubjectExplainer(self.ensemble, self.settings, self.seed, self.synthetic)
         return made.explain(
             RawSubject(self.raw, subject, self.volumes),
             self.preprocessed / subject,
-            self.splits.labels.get(subject, "n/a"),
+            self.splits.labels_of_visits.get(subject, "n/a"),
             {subject: known.get(subject, {})},
             held,
             lambda p_rice: self._calibrated(float(np.mean(p_rice)), held),
@@ -162,7 +163,8 @@ class Explainer:
 
     def _label_set(self, subject: str, held: Sequence[int]) -> dict[str, str]:
         """A held-out subject's set of labels, as evidence has it: by thresholds of the other folds."""
-        if self.coverage is None or len(held) != 1:
+        # of later visits no set is known: thresholds and answers are those of first events
+        if self.coverage is None or len(held) != 1 or subject not in self._held_out.subjects:
             return {}
         p_rice, is_rice, _ = self.calibrated_by(held)
         by, known = conformal_thresholds(p_rice, is_rice, self.coverage), self._held_out
@@ -188,7 +190,13 @@ class Explainer:
         )
 
 
-def held_out_folds(splits: Splits, subject: str) -> list[int]:
-    """The folds whose networks did not train on a subject: one, or all for a subject of no fold."""
-    validated_by = [k for k, fold in enumerate(splits.folds) if subject in fold]
+def held_out_folds(splits: Splits, subject: str, visits: Collection[str] = ()) -> list[int]:
+    """The folds whose networks did not train on a subject: one, or all for a subject of no fold.
+
+    visits: of the same patient, any of which a network may have seen.
+    """
+    of_patient = {subject, *visits}
+    validated_by = [
+        k for k, fold in enumerate(splits.folds) if of_patient.intersection(splits.visits_of(fold))
+    ]
     return validated_by or list(range(len(splits.folds)))

@@ -88,13 +88,13 @@ def _content(explainer: Explainer, subject: str) -> dict[str, Any]:
     """What one subject's explanation depends on besides. Raises ResultError: a file is missing."""
     ensemble, splits, volumes = explainer.ensemble, explainer.splits, explainer.volumes
     record, preprocessed = ensemble.record, explainer.preprocessed
-    held = held_out_folds(splits, subject)
+    held = held_out_folds(splits, subject, explainer.cohort.visits_with(subject))
     known = variables_of(explainer.cohort, preprocessed) if record.network.uses_variables else {}
     scans = {s.participant_id: s.scans for s in explainer.cohort.subjects}.get(subject, {})
     dose = [volumes.dose.name, "dose_sidecar"] if volumes.dose else []
     return {
         "subject": subject,
-        "label": splits.labels.get(subject, "n/a"),
+        "label": splits.labels_of_visits.get(subject, "n/a"),
         # named on the page, beside what answers
         "ensemble": ensemble.digest,
         "splits": splits.digest,

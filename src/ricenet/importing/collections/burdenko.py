@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from ricenet.config.params import ExecutionParams
 from ricenet.importing.collections.burdenko_events import LabelRules, first_event
 from ricenet.importing.collections.burdenko_scans import choose_scans
 from ricenet.importing.collections.burdenko_table import ClinicalRow, read_clinical_table
+from ricenet.importing.collections.burdenko_visits import VisitsWriter, follow_up_scans
 from ricenet.importing.collections.collection import (
+    ALL_VISITS,
+    LEFT_OUT,
     Collection,
     ImportedCollection,
     Offer,
     Where,
+    files_of_visits,
     require_two_visits,
 )
 from ricenet.importing.dicom.instances import DicomTree
@@ -60,20 +65,26 @@ def import_burdenko(
     volumes: Volumes,
     seed: int,
     execution: ExecutionParams,
+    *,
+    all_visits: bool = False,
 ) -> ImportedCollection:
     """Import Burdenko-GBM-Progression. where.source: its DICOM files, in folders of any name.
 
+    all_visits: further follow-ups beside the first event (docs/visits.md).
     Raises CohortError: the clinical table cannot be used, other than two visits are declared, or what
     `Where.check`, `read_tree` and `import_cohort` say.
     """
     where.check()
+    volumes = files_of_visits(volumes)
     require_two_visits(volumes)
     rows = read_clinical_table(clinical_table)
     tree = read_tree(where.source)
     for found, count in Counter(file.found for file in tree.unusable).most_common():
         logger.warning("%d file(s) are excluded: %s", count, found)
-    candidates = burdenko_candidates(rows, tree, rules, tolerance_days, volumes, seed)
-    return BURDENKO.written(candidates, where, volumes, execution)
+    candidates = burdenko_candidates(rows, tree, rules, tolerance_days, volumes, seed, all_visits=all_visits)
+    further = ALL_VISITS if all_visits else {}
+    collection = replace(BURDENKO, columns={**BURDENKO.columns, **further})
+    return collection.written(candidates, where, volumes, execution)
 
 
 def burdenko_candidates(
@@ -83,19 +94,29 @@ def burdenko_candidates(
     tolerance_days: int,
     volumes: Volumes,
     seed: int,
+    *,
+    all_visits: bool = False,
 ) -> list[Candidate]:
     """One candidate a patient of the clinical table, in its order, then those with images alone."""
 
     def offered(row: ClinicalRow) -> Offer:
         event = first_event(row, rules)
-        source = choose_scans(tree.of_patient(row.patient_id), row, event, volumes, tolerance_days)
-        write = SubjectWriter(source, seed, event.rt_end)
+        series = tree.of_patient(row.patient_id)
+        source = choose_scans(series, row, event, volumes, tolerance_days)
+        first = SubjectWriter(source, seed, event.rt_end)
+        write: SubjectWriter | VisitsWriter = first
+        left_out: dict[str, str] = {}
+        if all_visits:
+            scans, count = follow_up_scans(series, row, event, source, rules, tolerance_days)
+            write = VisitsWriter(first, scans, event.follow_up, event.rt_end)
+            left_out = {LEFT_OUT: str(count)}
         columns = {
             "label": event.meaning.label,
             "label_source": "follow_up",
             "follow_up": str(event.follow_up),
             "label_confidence": event.meaning.confidence,
             "distant": "yes" if event.meaning.distant else "no",
+            **left_out,
         }
         return Offer(columns, write, write.content)
 

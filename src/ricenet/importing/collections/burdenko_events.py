@@ -81,6 +81,14 @@ def first_event(row: ClinicalRow, rules: LabelRules) -> FirstEvent:
     return _dated(meaning, visit, row)
 
 
+def visit_label(visit: FollowUp, rules: LabelRules) -> Label | None:
+    """What a follow-up's response is taken to be; None for no event, or for one that the rules exclude."""
+    meaning = _MEANINGS.get(visit.responses)
+    if meaning is None or (meaning.distant and not rules.include_distant):
+        return None
+    return meaning.label if meaning.confidence == "high" or rules.include_low_confidence else None
+
+
 def _is_event(visit: FollowUp) -> bool:
     return visit.responses not in _NO_EVENT
 

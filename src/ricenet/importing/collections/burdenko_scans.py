@@ -5,11 +5,11 @@ Tags decide, never folder names. A choice between two candidates is never made: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from ricenet.importing.collections.burdenko_events import FirstEvent
-from ricenet.importing.collections.burdenko_table import ClinicalRow
+from ricenet.importing.collections.burdenko_table import ClinicalRow, FollowUp
 from ricenet.importing.collections.collection import Exclusion, require_order
 from ricenet.importing.dicom.instances import Series
 from ricenet.importing.dose.course_dose import ChosenDose
@@ -57,6 +57,23 @@ def choose_scans(
         structures=instances_of(series, "RTSTRUCT"),
         planning_cts=tuple(one for one in series if one.kind == "CT"),
     )
+
+
+def follow_up_images(
+    series: Sequence[Series], used: Collection[str], visit: FollowUp, volumes: Volumes, tolerance_days: int
+) -> dict[str, Series]:
+    """The MRIs of another follow-up than the event's, by volume. used: UIDs of series that are taken already.
+
+    Raises Exclusion: the visit has no date, not one T1ce, or lacks a required volume.
+    """
+    if visit.on is None:
+        raise Exclusion(f"follow-up {visit.number} has no date")
+    free = [one for one in series if one.uid not in used]
+    scans = [one for one in free if one.kind == "MR" and _T1CE in one.first.series_description.upper()]
+    found = _dated(scans, visit.on, tolerance_days, f"follow-up {visit.number}")
+    session = volumes.last_session_reference.session
+    of_session = Volumes(spec for spec in volumes.mris if spec.session == session)
+    return _images(free, of_session, {session: found})
 
 
 def _images(series: Sequence[Series], volumes: Volumes, visits: dict[str, Series]) -> dict[str, Series]:

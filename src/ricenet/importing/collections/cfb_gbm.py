@@ -12,31 +12,36 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ricenet.cohort.visits import Visit as CohortVisit
 from ricenet.config.params import ExecutionParams
 from ricenet.importing.collections.cfb_gbm_files import (
     KINDS,
     find_files,
     patient_folders,
     write_cfb_subject,
+    write_cfb_visits,
 )
 from ricenet.importing.collections.cfb_gbm_tables import CfbPatient, Visit, read_tables
 from ricenet.importing.collections.collection import (
+    ALL_VISITS,
+    LEFT_OUT,
     Collection,
     Exclusion,
     ImportedCollection,
     Offer,
     Where,
+    files_of_visits,
     require_two_visits,
 )
 from ricenet.importing.import_cohort import Candidate
 from ricenet.importing.sources import code_of
 from ricenet.runtime.errors import CohortError
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import Label, Volumes
 
 logger = logging.getLogger(__name__)
 
 WeakLabel = Literal["recurrence", "rice_candidate"]
-_LABELS = {"recurrence": "recurrence", "rice_candidate": "rice"}
+_LABELS: Mapping[WeakLabel, Label] = {"recurrence": "recurrence", "rice_candidate": "rice"}
 
 CFB_GBM = Collection(
     site="CFB",
@@ -99,13 +104,17 @@ def import_cfb_gbm(
     weak_labels: bool,
     volumes: Volumes,
     execution: ExecutionParams,
+    *,
+    all_visits: bool = False,
 ) -> ImportedCollection:
     """Import CFB-GBM. where.source: the folder of the patients' folders. tables: that of the .tsv tables.
 
+    all_visits: t2 beside t1 (docs/visits.md).
     Raises CohortError: a table cannot be used, weak labels without the RANO table, no patient's folder,
     required volumes that the collection does not have, or what `Where.check` and `import_cohort` say.
     """
     where.check()
+    volumes = files_of_visits(volumes)
     _require_distributed(volumes)
     read = read_tables(tables)
     logger.info("tables: %s", ", ".join(read.files))
@@ -115,9 +124,13 @@ def import_cfb_gbm(
             "(CFB-GBM_rano_criteria_v03_20260619.tsv), or import without --weak-labels"
         )
     folders = patient_folders(where.source)
-    candidates = cfb_candidates(read.patients, folders, follow_up, weak_labels, volumes)
+    candidates = cfb_candidates(
+        read.patients, folders, follow_up, weak_labels, volumes, all_visits=all_visits
+    )
     description = {**CFB_GBM.description, "SourceTables": list(read.files)}
-    return replace(CFB_GBM, description=description).written(candidates, where, volumes, execution)
+    columns = {**CFB_GBM.columns, **(ALL_VISITS if all_visits else {})}
+    collection = replace(CFB_GBM, description=description, columns=columns)
+    return collection.written(candidates, where, volumes, execution)
 
 
 def cfb_candidates(
@@ -126,6 +139,8 @@ def cfb_candidates(
     follow_up: int | None,
     weak_labels: bool,
     volumes: Volumes,
+    *,
+    all_visits: bool = False,
 ) -> list[Candidate]:
     """One candidate a patient of the tables, by number, then those with a folder alone.
 
@@ -136,7 +151,8 @@ def cfb_candidates(
         event = choose_event(patient, follow_up, volumes)
         try:
             files = find_files(folders, patient, event.visit, volumes)
-            status = [(path.name, path.stat()) for path in files.all]
+            later = _visit_after(folders, patient, event, volumes) if all_visits else {}
+            status = [(path.name, path.stat()) for path in (*files.all, *later.values())]
         except OSError as error:
             # without the path, which holds the patient's number
             reason = error.strerror or type(error).__name__
@@ -148,7 +164,16 @@ def cfb_candidates(
             volumes.as_json(),
             code_of(write_cfb_subject.__module__),
         ]
-        return Offer(event.columns(weak_labels), partial(write_cfb_subject, files, *stated), content)
+        columns = event.columns(weak_labels)
+        if not all_visits:
+            return Offer(columns, partial(write_cfb_subject, files, *stated), content)
+        labelled = event.weak_label if weak_labels else None
+        label = labelled and _LABELS[labelled]
+        visits = [CohortVisit(number=1, label=label, label_source="follow_up" if label else None)]
+        visits += [CohortVisit(number=2)] if later else []
+        left_out = event.visit == "t1" and "t2" in patient.t1gd_weeks and not later
+        write = partial(write_cfb_visits, files, later, visits, *stated)
+        return Offer({**columns, LEFT_OUT: str(int(left_out))}, write, [*content, label])
 
     # padded, so that the order of texts is that of the numbers
     unlisted = sorted(folders.keys() - {patient.number for patient in patients})
@@ -156,6 +181,21 @@ def cfb_candidates(
         CFB_GBM.candidate(f"{patient.number:03d}", patient.columns, partial(offered, patient))
         for patient in patients
     ] + [CFB_GBM.excluded(f"{number:03d}", "a folder, but no row in the tables") for number in unlisted]
+
+
+def _visit_after(
+    folders: Mapping[int, Sequence[Path]], patient: CfbPatient, event: CfbEvent, volumes: Volumes
+) -> dict[str, Path]:
+    """The event session's MRIs at t2, where the event is at t1; none where they cannot be used."""
+    weeks = patient.t1gd_weeks.get("t2")
+    if event.visit != "t1" or weeks is None or weeks <= event.weeks_from_t0:
+        return {}
+    try:
+        scans = find_files(folders, patient, "t2", volumes).scans
+    except Exclusion:
+        return {}
+    session = volumes.last_session_reference.session
+    return {name: path for name, path in scans.items() if volumes[name].session == session}
 
 
 def choose_event(patient: CfbPatient, follow_up: int | None, volumes: Volumes) -> CfbEvent:

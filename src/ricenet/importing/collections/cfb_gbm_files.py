@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from ricenet.cohort.dose_sidecar import DoseSidecar
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.scan_checks import check_scan
+from ricenet.cohort.visit_names import sample_name
+from ricenet.cohort.visits import Visit as CohortVisit
+from ricenet.cohort.visits import write_sessions
 from ricenet.importing.collections.cfb_gbm_tables import CfbPatient, Visit
 from ricenet.importing.collections.collection import Exclusion
 from ricenet.importing.private_files import file_errors_reported
@@ -132,6 +135,28 @@ def write_cfb_subject(
         save_nifti(load_nifti(path), raw.scan(name))
     save_nifti(brain, raw.brain_mask)
     return {}
+
+
+def write_cfb_visits(
+    files: CfbFiles,
+    later: Mapping[str, Path],
+    visits: Sequence[CohortVisit],
+    prescription_gy: float | None,
+    fractions: int | None,
+    raw: RawSubject,
+) -> Mapping[str, str]:
+    """The same with the visit after the event. later: its MRIs by volume; none where there is no such visit.
+
+    Raises SourceError: as `write_cfb_subject`.
+    """
+    # first: by the table the files of later visits are found
+    write_sessions(raw.folder, visits, [raw.volumes.reference.session])
+    columns = write_cfb_subject(files, prescription_gy, fractions, raw)
+    second = replace(raw, subject=sample_name(raw.subject, 2))
+    for name, path in later.items():
+        _refuse(f"the scan {name} of t2", path, check_scan(path, "mri"))
+        save_nifti(load_nifti(path), second.scan(name))
+    return columns
 
 
 def _files(folder: Path, number: int, visit: Visit, kind: str) -> list[Path]:

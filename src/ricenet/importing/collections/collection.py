@@ -27,7 +27,7 @@ from ricenet.importing.private_files import file_errors_reported
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.tables import read_lines
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import PREVIOUS, Volumes
 
 AS_DISTRIBUTED = "give the table as the archive distributes it"
 
@@ -52,6 +52,11 @@ def require_two_visits(volumes: Volumes) -> None:
         )
 
 
+def files_of_visits(volumes: Volumes) -> Volumes:
+    """The volumes that have files of their own: the visit before an event is an event itself."""
+    return Volumes(spec for spec in volumes if spec.session != PREVIOUS)
+
+
 def require_order(dates: Mapping[str, tuple[date | None, date | None]]) -> None:
     """Exclude where a date lies before another that it may not precede.
 
@@ -61,6 +66,13 @@ def require_order(dates: Mapping[str, tuple[date | None, date | None]]) -> None:
     for reason, (earlier, later) in dates.items():
         if earlier is not None and later is not None and later < earlier:
             raise Exclusion(reason.format((earlier - later).days))
+
+
+LEFT_OUT = "follow_ups_left_out"
+ALL_VISITS = {
+    LEFT_OUT: "follow-up visits of the collection that are not in the sessions table: no usable scan"
+}
+"""The column of an import with all visits, and what it means."""
 
 
 @dataclass(frozen=True)

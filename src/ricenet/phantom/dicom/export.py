@@ -11,7 +11,7 @@ from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
 from ricenet.phantom.dicom.studies import StudyWriter
 from ricenet.phantom.mechanism import Mechanism
-from ricenet.phantom.phantom_subject import SyntheticSubject, make_subject, moved
+from ricenet.phantom.phantom_subject import SyntheticSubject, made_volumes, make_subject, moved
 from ricenet.phantom.scanners import SiteDesign
 from ricenet.phantom.write_cohort import (
     PRELOAD,
@@ -61,7 +61,7 @@ def write_dicom_phantom(
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
-        task = functools.partial(_write_one, temporary / IMAGES, template, seed, volumes)
+        task = functools.partial(_write_one, temporary / IMAGES, template, seed, made_volumes(volumes))
         outcomes = run_tasks(
             task, patients, backend, workers, 1, "phantom patients", preload=(*PRELOAD, "pydicom")
         )

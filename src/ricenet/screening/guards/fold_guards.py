@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ricenet.cohort.checked import CheckedCohort, having
@@ -16,16 +17,24 @@ from ricenet.screening.guards.result import GuardResult, listed
 RECORD, BEST = "fold.json", "best.json"
 
 
-def subject_in_two_places(splits: Path) -> GuardResult:
-    """Check that each subject is in one fold, or in the test set, once.
+def subject_in_two_places(splits: Path, patients: Mapping[str, str] = MappingProxyType({})) -> GuardResult:
+    """Check that each subject is in one fold, or in the test set, once; all visits of a patient in one.
 
     splits: splits.json, whose content is taken as it lies there: what reads it for use stops at the
-    first fault.
+    first fault. patients: by the sample of a later visit.
     Raises ResultError: no such file.
     """
     content = read_result(splits, "split")
-    places = Counter(subject for group in (content["test"], *content["folds"]) for subject in group)
+    groups = (content["test"], *content["folds"])
+    places = Counter(patients.get(subject, subject) for group in groups for subject in group)
     twice = [subject for subject, count in places.items() if count > 1]
+    # visits go where their first event goes: it has to be the same patient's
+    twice += [
+        patients.get(visit, visit)
+        for event, visits in content.get("later", {}).items()
+        for visit in visits
+        if patients.get(visit, visit) != patients.get(event, event)
+    ]
     if not twice:
         found = f"{len(places)} subjects, each in one fold or in the test set"
         return GuardResult.of("subject_in_two_places", "passed", found)

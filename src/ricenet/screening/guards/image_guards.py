@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.cohort.raw_record import RawRecord
+from ricenet.cohort.visit_names import session_at
 from ricenet.screening.guards.input_fingerprint import InputFingerprint, ReadFingerprint
 from ricenet.screening.guards.result import GuardResult, listed
 from ricenet.vocabulary import Kind, Volumes
@@ -39,19 +41,27 @@ Image = tuple[str, str]
 Features = NDArray[np.float32]
 
 
-def same_image(records: Mapping[str, RawRecord], volumes: Volumes) -> GuardResult:
+def same_image(
+    records: Mapping[str, RawRecord], volumes: Volumes, patients: Mapping[str, str] = MappingProxyType({})
+) -> GuardResult:
     """Look for equal voxels: of two subjects, at any time, and of one subject at several times.
 
-    records: by participant_id. A dose is compared with doses alone.
+    records: by participant_id. A dose is compared with doses alone. patients: by the sample of a later visit;
+    one file that several visits of a patient share is one image.
     """
     holders: dict[tuple[Kind, str], list[Image]] = defaultdict(list)
+    seen = set[tuple[str, str, str]]()
     for subject in sorted(records):
+        patient = patients.get(subject, subject)
+        visit = int(subject.removeprefix(f"{patient}v")) if subject in patients else 1
         for spec in volumes:
-            if (digest := records[subject].voxels.get(spec.name)) is not None:
+            file = patient, session_at(spec.session, visit), spec.suffix
+            if (digest := records[subject].voxels.get(spec.name)) is not None and file not in seen:
                 holders[spec.kind, digest].append((subject, spec.name))
+            seen.add(file)
     repeated = sorted(group for group in holders.values() if len(group) > 1)
     if not repeated:
-        images = sum(len(record.voxels) for record in records.values())
+        images = sum(map(len, holders.values()))
         found = f"{images} scans of {len(records)} subjects, no two with the same voxels"
         return GuardResult.of("same_image", "passed", found)
     groups = [" = ".join(f"{subject} {name}" for subject, name in group) for group in repeated]
@@ -82,17 +92,21 @@ class _Mean:
 
 
 def similar_image(
-    subjects: Sequence[str], read: ReadFingerprint, volumes: Volumes, limit: float
+    subjects: Sequence[str],
+    read: ReadFingerprint,
+    volumes: Volumes,
+    limit: float,
+    patients: Mapping[str, str] = MappingProxyType({}),
 ) -> GuardResult:
     """Look for images of different subjects whose correlation is above `limit`.
 
     read: each subject is read several times, one at a time. MRIs are compared with MRIs at any time, doses
-    with doses.
+    with doses. patients: by the sample of a later visit; visits of one patient are alike, and no pair.
     """
     if len(subjects) < FEWEST_SUBJECTS:
         found = f"{len(subjects)} subjects; to know what they have in common takes {FEWEST_SUBJECTS}"
         return GuardResult.of("similar_image", "not applicable", found)
-    pairs, highest = similar_pairs(subjects, read, volumes, limit)
+    pairs, highest = similar_pairs(subjects, read, volumes, limit, patients)
     if not pairs:
         found = f"no two of {len(subjects)} subjects correlate above {limit:g} (highest {highest:.2f})"
         return GuardResult.of("similar_image", "passed", found)
@@ -103,7 +117,11 @@ def similar_image(
 
 
 def similar_pairs(
-    subjects: Sequence[str], read: ReadFingerprint, volumes: Volumes, limit: float
+    subjects: Sequence[str],
+    read: ReadFingerprint,
+    volumes: Volumes,
+    limit: float,
+    patients: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[SimilarPair], float]:
     """Pairs above the limit, most similar first, and the highest correlation of all pairs."""
     mean = _mean(subjects, read, volumes)
@@ -116,7 +134,7 @@ def similar_pairs(
                 if spec.kind == kind and spec.name in seen.coarse:
                     images.append((subject, spec.name))
                     rows.append(_features(spec.name, kind, seen, mean))
-        for found, top in _above(images, rows, limit):
+        for found, top in _above(images, rows, limit, patients):
             pairs += found
             highest = max(highest, top)
     return sorted(pairs, key=lambda pair: (-pair.correlation, pair.one, pair.other)), highest
@@ -154,11 +172,11 @@ def _features(name: str, kind: Kind, seen: InputFingerprint, mean: _Mean) -> Fea
 
 
 def _above(
-    images: Sequence[Image], rows: Sequence[Features], limit: float
+    images: Sequence[Image], rows: Sequence[Features], limit: float, patients: Mapping[str, str]
 ) -> Iterator[tuple[list[SimilarPair], float]]:
     """Of each block of rows: pairs of different subjects above the limit, and the highest correlation."""
     features = np.array(rows)
-    owner = np.unique([subject for subject, _ in images], return_inverse=True)[1]
+    owner = np.unique([patients.get(subject, subject) for subject, _ in images], return_inverse=True)[1]
     for start in range(0, len(images), ROWS_AT_ONCE):
         block = slice(start, start + ROWS_AT_ONCE)
         correlation = features[block] @ features.T

@@ -12,6 +12,8 @@ from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
 from ricenet.cohort.participants import read_participants
 from ricenet.cohort.quarantine import REASONS
+from ricenet.cohort.visit_names import sample_name
+from ricenet.cohort.visits import read_visits, with_row
 from ricenet.config.params import QualityParams
 from ricenet.display.templates import render, template_text
 from ricenet.runtime.files import atomic_folder, content_digest, write_json, write_text
@@ -66,11 +68,18 @@ def write_pages(
 
 
 def _with_days(examined: Mapping[str, Path], root: Path) -> list[SubjectQuality]:
-    """Every subject's measures, with what only the participants table knows."""
+    """Every subject's measures, with what only the tables of participants and visits know."""
     participants = read_participants(root / PARTICIPANTS_TABLE).participants
+    visits = read_visits(root, participants, list(participants))
+    days_of = {name: row.interval_days for name, row in participants.items()} | {
+        sample_name(patient, visit.number): visit.days
+        for patient, row in participants.items()
+        if patient in visits.of_patients
+        for visit in with_row(visits.of(patient), row)
+    }
     subjects = []
     for name, folder in examined.items():
-        days = participants[name].interval_days if name in participants else None
+        days = days_of.get(name)
         known = read_examination(folder)["measures"] | {"days_rt_end_to_event": days}
         subjects.append(SubjectQuality(participant_id=name, measures=known))
     return subjects

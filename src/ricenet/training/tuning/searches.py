@@ -148,7 +148,8 @@ def inner_splits(splits: Splits, fold: int, seed: int) -> Splits:
     The result holds no one else: neither the fold's validation subjects nor the test set.
     Raises SplitError: too few training subjects of a label.
     """
-    subjects = splits.training_subjects(fold)
+    # first events alone: later visits go with their patients
+    subjects = [subject for subject in splits.training_subjects(fold) if subject in splits.labels]
     labels = {subject: splits.labels[subject] for subject in subjects}
     count, found = len(splits.folds), Counter(labels.values())
     if min(found[label] for label in LABELS) < count:
@@ -158,7 +159,8 @@ def inner_splits(splits: Splits, fold: int, seed: int) -> Splits:
             f"fold {fold}, found {counts}; add subjects, lower split.folds, or set tuning.nested to false"
         )
     dealt = deal_folds(labels, count, seed_for("inner folds", seed, fold))
-    return Splits(labels, as_folds(dealt, count), ())
+    later = {event: visits for event, visits in splits.later.items() if event in labels}
+    return Splits(labels, as_folds(dealt, count), (), later)
 
 
 def refuse_sqlite_on_a_cluster(tuning: TuningParams, execution: ExecutionParams) -> None:
