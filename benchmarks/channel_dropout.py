@@ -2,13 +2,14 @@
 
     python benchmarks/channel_dropout.py          # ten minutes on one core; a stopped run goes on
 
-Both sides are the recipe `small_cohort`'s network alone on the crop around the high dose, in the same folds
-of the same phantoms, trained by one process on one thread; the one network with `channel_dropout`. A step of
-it costs two to three of theirs, so it makes half as many. Judged on phantoms that nobody trained on: macro-F1
-of the majority vote and AUC of the mean probability, with each subset of volumes. Prints a table, then two
-figures: by how much the one network's macro-F1 is lower in the mean over subsets and draws, and its share of
-the seven's CPU time, augmentation included, which the seven share as in the product. Settings are chosen with
-other seeds (`--seeds`) than those that judge by default.
+Both sides are the recipe `small_cohort`'s network, its regression beside it (`--fusion none`: alone), on the
+crop around the high dose, in the same folds of the same phantoms, trained by one process on one thread; the
+one network with `channel_dropout`. A step of it costs two to three of theirs, so it makes half as many.
+Judged on phantoms that nobody trained on: macro-F1 of the majority vote and AUC of the mean probability, with
+each subset of volumes. Prints a table, then two figures: by how much the one network's macro-F1 is lower in
+the mean over subsets and draws, and its share of the seven's CPU time, networks and augmentation, which the
+seven share as in the product. Settings are chosen with other seeds (`--seeds`) than those that judge by
+default.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from small_cohorts import FOLDS, RECIPE, Cohorts, Found, planned, scores
 from ricenet.cli.running import log_to_stderr
 from ricenet.config.params import ExecutionParams, Params, read_params
 from ricenet.config.recipes import Recipe
+from ricenet.config.training import FusionRule
 from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import draw_cause
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.training.cross_validation import lay_out_ensembles, train_folds
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.fold import train_together
+from ricenet.training.fusion import fuse
 from ricenet.training.task import FoldTask
 from ricenet.vocabulary import PAPER_VOLUMES, in_recipe
 
@@ -49,10 +52,12 @@ SERIAL = ExecutionParams(backend="serial", workers=1, threads_per_worker=1)
 ALL = PAPER_VOLUMES.sets[-1]
 
 
-def recipes(params: Params, probability: float, steps: int, steps_of_one: int) -> dict[str, Recipe]:
+def recipes(
+    params: Params, probability: float, steps: int, steps_of_one: int, fusion: FusionRule
+) -> dict[str, Recipe]:
     """By name: the small network on the crop, as it is and with volumes withheld."""
     small = params.by_recipe[RECIPE]
-    training = small.training.model_copy(update={"fusion": "none", "steps": steps})
+    training = small.training.model_copy(update={"fusion": fusion, "steps": steps})
     alone = replace(small, input="crop", training=training)
     network = small.network.model_copy(update={"channel_dropout": probability})
     fewer = training.model_copy(update={"steps": steps_of_one})
@@ -64,7 +69,7 @@ def answers(
 ) -> NDArray[np.float64]:
     """Each fold's probability (N, folds) of the judged, whose volumes are those of the tasks' set."""
     name = tasks[0].modality_set
-    lay_out_ensembles(tasks, work / "ensembles", "", "", "", params.preprocessing)
+    lay_out_ensembles(tasks, work / "ensembles", "", "", "", params.preprocessing, fuse(tasks))
     ensemble = Ensemble.load(work / "ensembles" / name)
     return np.concatenate([ensemble.predict(part) for part in np.array_split(volumes, 10)])
 
@@ -81,6 +86,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=200)
     parser.add_argument("--probability", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=200, help="of each of the seven; the recipe's are 400")
+    parser.add_argument("--fusion", choices=["none", "mean"], default="mean")
     parser.add_argument("--steps-of-one", type=int, default=100, help="of the one network")
     arguments = parser.parse_args()
     log_to_stderr()
@@ -94,7 +100,9 @@ def main() -> None:
     make_inputs(work / f"pool-{pool}", params, causes[pool], pool)
     make_inputs(work / f"judged-{others}", params, causes[others], others)
     cohorts = Cohorts(causes[pool], causes[others], pool, others)
-    by_name = recipes(params, arguments.probability, arguments.steps, arguments.steps_of_one)
+    by_name = recipes(
+        params, arguments.probability, arguments.steps, arguments.steps_of_one, arguments.fusion
+    )
     compare(params, cohorts, by_name, work, arguments)
 
 
@@ -131,7 +139,8 @@ def compare(
         lost.append(each.macro_f1 - one.macro_f1)
         lost_auc.append(each.auc - one.auc)
     what = f"{arguments.mechanism}, n = {arguments.subjects}, {arguments.draws} draw(s), "
-    what += f"{arguments.folds} folds, {arguments.steps} steps, {arguments.judged} judged"
+    what += f"{arguments.folds} folds, fusion {arguments.fusion}, {arguments.steps_of_one} steps against "
+    what += f"{arguments.steps} of each of the seven, {arguments.judged} judged"
     report(
         "channel_dropout/macro_f1_lost",
         np.mean(lost),
