@@ -22,7 +22,7 @@ def main() -> None:
         logger.info("%s is of %s; %s is dealt anew", PLACES_FILE, former.cohort, cohort.root)
         former = None
     folds, test_fraction = params.split.folds, params.split.test_fraction
-    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former)
+    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, cohort.label_names)
     write_splits(splits, Path("work/splits/splits.json"))
     places = SettledPlaces(
         cohort=cohort.root,

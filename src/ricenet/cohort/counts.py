@@ -12,7 +12,7 @@ from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
 from ricenet.runtime.errors import SplitError
-from ricenet.vocabulary import LABELS, volumes_and_recipe
+from ricenet.vocabulary import LABELS, LabelNames, volumes_and_recipe
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Demands:
     """What is asked of a cohort's numbers.
 
     volumes: names of those that each modality set needs. fitted: sets whose fusion holds two folds out at
-    once. nested: sets that are tuned within each fold.
+    once. nested: sets that are tuned within each fold. label_names: the classes.
     """
 
     folds: int
@@ -29,6 +29,7 @@ class Demands:
     volumes: Mapping[str, frozenset[str]]
     fitted: Collection[str] = ()
     nested: Collection[str] = ()
+    label_names: LabelNames = LABELS
 
     @classmethod
     def of(cls, params: Params) -> Self:
@@ -45,6 +46,7 @@ class Demands:
             {name: frozenset(v.name for v in params.volumes.members(name)) for name in params.modality_sets},
             [name for name, rule in rules.items() if rule == "fitted"],
             params.tuning.modality_sets if params.tuning.nested else (),
+            params.labels,
         )
 
 
@@ -55,7 +57,9 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     many of each label, give or take one.
     """
     try:
-        splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed)
+        splits = make_splits(
+            subjects, demands.folds, demands.test_fraction, demands.seed, None, demands.label_names
+        )
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}
@@ -66,13 +70,14 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     ]
 
 
-def doubtful_by_counts(subjects: Iterable[CheckedSubject]) -> list[str]:
+def doubtful_by_counts(subjects: Iterable[CheckedSubject], label_names: LabelNames = LABELS) -> list[str]:
     """What the numbers allow, and who reads the results should know."""
     declared = Counter(s.label for s in subjects if s.subset == "test" and s.label is not None)
-    lacking = [label for label in LABELS if declared and not declared[label]]
+    every = "both labels" if len(label_names) == 2 else "every label"
+    lacking = [label for label in label_names if declared and not declared[label]]
     return [
         f"the test set holds {declared.total()} subject(s), none of them {label}: macro-F1 on it says "
-        f"nothing of {label}. Put subjects of both labels into the subset test"
+        f"nothing of {label}. Put subjects of {every} into the subset test"
         for label in lacking
     ]
 
@@ -83,7 +88,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     trained = {fold: [s for s in splits.training_subjects(fold) if s in usable] for fold in folds}
     counts = {fold: Counter(splits.labels[s] for s in trained[fold]) for fold in folds}
     for fold in folds:
-        if not set(LABELS) <= counts[fold].keys() or not usable.intersection(splits.folds[fold]):
+        if not set(demands.label_names) <= counts[fold].keys() or not usable.intersection(splits.folds[fold]):
             yield (
                 f"{name}, fold {fold}: of the subjects who have all its volumes, a label has none to train "
                 "on or nobody is left to validate on; take the set out of modality_sets, or add subjects"
@@ -92,7 +97,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     if name in demands.fitted:
         for a, b in combinations(folds, 2):
             left = {splits.labels[s] for s in trained[a] if s not in splits.folds[b]}
-            if left != set(LABELS):
+            if left != set(demands.label_names):
                 yield (
                     f"{name}: fusion: fitted holds folds {a} and {b} out at once, and not both labels are "
                     "left; set fusion: mean, add subjects, or raise split.folds"
@@ -101,7 +106,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     if name in demands.nested:
         # of all training subjects, as the search divides them
         all_trained = [Counter(splits.labels[s] for s in splits.training_subjects(fold)) for fold in folds]
-        fewest = min(of_fold[label] for of_fold in all_trained for label in LABELS)
+        fewest = min(of_fold[label] for of_fold in all_trained for label in demands.label_names)
         if fewest < len(folds):
             yield (
                 f"{name}: tuning.nested divides the training subjects of each fold into {len(folds)} inner "

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_test, share_of_labels
@@ -19,23 +20,30 @@ from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.records import read_result
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import LABELS, LabelNames, is_rice_task
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k."""
+    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k. label_names: the classes."""
 
-    labels: Mapping[str, Label]
+    labels: Mapping[str, str]
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
+    label_names: LabelNames = LABELS
 
     @property
     def digest(self) -> str:
         """Content address of the division."""
-        return content_digest({"labels": dict(self.labels), "folds": self.folds, "test": self.test})
+        return content_digest(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As it is written."""
+        named = {} if is_rice_task(self.label_names) else {"label_names": self.label_names}
+        return {"labels": dict(self.labels), "folds": self.folds, "test": self.test, **named}
 
     @property
     def development(self) -> tuple[str, ...]:
@@ -58,13 +66,15 @@ def make_splits(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None = None,
+    label_names: LabelNames = LABELS,
 ) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
     those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
     `train` are never drawn. former: where subjects stay (`ricenet.cohort.dealing`), of the same seed; its
-    folds where there are as many, its test set where it was drawn by the same fraction.
+    folds where there are as many, its test set where it was drawn by the same fraction. label_names: the
+    classes, each of which every fold and a test set that is drawn hold.
     Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
     """
     counts = Counter(s.participant_id for s in subjects)
@@ -74,10 +84,10 @@ def make_splits(
         logger.info("%d subject(s) without a label are excluded: %s", len(unlabelled), named(unlabelled))
     labels = {s.participant_id: s.label for s in sorted(subjects, key=_name) if s.label is not None}
     former = former if former is not None and former.seed == seed else None
-    test = _test_subjects(subjects, labels, test_fraction, seed, former)
+    test = _test_subjects(subjects, labels, test_fraction, seed, former, label_names)
     rest = {subject: label for subject, label in labels.items() if subject not in test}
     kept = former.fold_of if former is not None and len(former.folds) == folds else NOBODY
-    splits = Splits(labels, _stratified_folds(rest, folds, seed, kept), test)
+    splits = Splits(labels, _stratified_folds(rest, folds, seed, label_names, kept), test, label_names)
     check_splits(splits)
     return splits
 
@@ -85,7 +95,8 @@ def make_splits(
 def with_other_folds(splits: Splits, seed: int) -> Splits:
     """The same test set, and as many stratified folds of everyone else, dealt by another seed."""
     rest = {subject: splits.labels[subject] for subject in splits.development}
-    return Splits(splits.labels, _stratified_folds(rest, len(splits.folds), seed), splits.test)
+    folds = _stratified_folds(rest, len(splits.folds), seed, splits.label_names)
+    return replace(splits, folds=folds)
 
 
 def check_splits(splits: Splits) -> None:
@@ -113,8 +124,7 @@ def write_splits(splits: Splits, path: Path) -> None:
     Raises SplitError: a subject in two places.
     """
     check_splits(splits)
-    content = {"labels": dict(splits.labels), "folds": splits.folds, "test": splits.test}
-    write_json(path, {"digest": splits.digest, **content})
+    write_json(path, {"digest": splits.digest, **splits.content})
 
 
 def read_splits(path: Path) -> Splits:
@@ -126,7 +136,12 @@ def read_splits(path: Path) -> Splits:
     if not path.is_file():
         raise SplitError(f"{path.name} not found in {path.parent}; `dvc repro split` makes it")
     content = read_result(path, "split")
-    splits = Splits(content["labels"], tuple(tuple(f) for f in content["folds"]), tuple(content["test"]))
+    splits = Splits(
+        content["labels"],
+        tuple(tuple(f) for f in content["folds"]),
+        tuple(content["test"]),
+        tuple(content.get("label_names", LABELS)),
+    )
     check_splits(splits)
     if splits.digest != content["digest"]:
         raise SplitError(
@@ -147,6 +162,7 @@ def _test_subjects(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None,
+    label_names: LabelNames,
 ) -> tuple[str, ...]:
     declared = sorted(s.participant_id for s in subjects if s.subset == "test")
     if declared:
@@ -161,32 +177,33 @@ def _test_subjects(
     if test_fraction == 0 or not free:
         logger.warning("the independent test set is empty: no subject is marked test, and none is drawn")
         return ()
-    quota = share_of_labels(free, test_fraction)
-    fewest, counts = _label_counts(free)
+    quota = share_of_labels(free, test_fraction, label_names)
+    fewest, counts = _label_counts(free, label_names)
     if fewest < 2 or min(quota.values()) < 1:
         raise SplitError(
             f"a test set of {sum(quota.values())} (split.test_fraction {test_fraction:g} of {counts}) cannot "
-            "hold both labels and leave some of each; raise split.test_fraction, or set it to 0"
+            f"hold {'both labels' if len(label_names) == 2 else 'every label'} and leave some of each; raise split.test_fraction, or set it to 0"
         )
     if former is None or former.test_fraction != test_fraction:
-        return tuple(sorted(draw_test(free, test_fraction, seed)))
-    return tuple(sorted(draw_test(free, test_fraction, seed, former.test, former.fold_of)))
+        return tuple(sorted(draw_test(free, test_fraction, seed, label_names=label_names)))
+    settled = former.test, former.fold_of
+    return tuple(sorted(draw_test(free, test_fraction, seed, *settled, label_names)))
 
 
 def _stratified_folds(
-    labels: Labels, folds: int, seed: int, former: Mapping[str, int] = NOBODY
+    labels: Labels, folds: int, seed: int, label_names: LabelNames, former: Mapping[str, int] = NOBODY
 ) -> tuple[tuple[str, ...], ...]:
-    fewest, counts = _label_counts(labels)
+    fewest, counts = _label_counts(labels, label_names)
     if fewest < folds:
         raise SplitError(
             f"{folds} folds need at least {folds} subjects of each label outside the test set, "
             f"found {counts}; add subjects or lower split.folds"
         )
-    return as_folds(deal_folds(labels, folds, seed, former), folds)
+    return as_folds(deal_folds(labels, folds, seed, former, label_names), folds)
 
 
-def _label_counts(labels: Labels) -> tuple[int, str]:
-    """How many subjects the rarer label has, and the numbers of both in words."""
+def _label_counts(labels: Labels, label_names: LabelNames) -> tuple[int, str]:
+    """How many subjects the rarest label has, and the numbers of all in words."""
     counts = Counter(labels.values())
-    of_each = {label: counts[label] for label in LABELS}
+    of_each = {label: counts[label] for label in label_names}
     return min(of_each.values()), " and ".join(f"{n} {label}" for label, n in of_each.items())

@@ -32,10 +32,11 @@ from ricenet.config.validation import (
     distinct_variables,
     folder_of_the_project,
     problems_in,
+    usable_labels,
 )
 from ricenet.config.yaml_file import read_yaml
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, LabelName, VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -178,13 +179,15 @@ class TrackingParams(Section):
 
 
 class Params(Section):
-    """The whole parameter file."""
+    """The whole parameter file. labels: the classes. controls: those of them whose subjects have no event."""
 
     seed: Seed
     volumes: Volumes = PAPER_VOLUMES
     variables: Annotated[
         tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)
     ] = ()
+    labels: Annotated[tuple[LabelName, ...], Field(strict=False), AfterValidator(usable_labels)] = LABELS
+    controls: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ricenet.vocabulary import (
+    LABELS,
     PAPER_VOLUMES,
     RECIPE_MARK,
     VariableSpec,
@@ -16,6 +17,9 @@ from ricenet.vocabulary import (
     VolumeSpec,
     volumes_and_recipe,
 )
+
+TAKEN_LABELS = ("all", "indeterminate", "unlabelled")
+"""Words that tables and answers use beside the labels."""
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -44,6 +48,17 @@ def distinct_variables(specs: tuple[VariableSpec, ...]) -> tuple[VariableSpec, .
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"variable declared twice: {', '.join(repeated)}")
     return specs
+
+
+def usable_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of classes, unless one occurs twice, is taken, or there are fewer than two. Raises ValueError."""
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"label declared twice: {', '.join(repeated)}")
+    if taken := [name for name in names if name in TAKEN_LABELS]:
+        raise ValueError(f"{', '.join(taken)}: the name has another meaning; choose another one")
+    if len(names) < 2:
+        raise ValueError("a classification needs two labels at least, such as [recurrence, rice]")
+    return names
 
 
 def distinct(seeds: list[int]) -> list[int]:
@@ -121,6 +136,8 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             if seed == content["seed"]
         ]
     problems += _misfit_sets(content, accepted)
+    if accepted("labels") and accepted("controls"):
+        problems += _misfit_controls(content)
     if all(
         accepted(n) for n in ("network", "preprocessing", "training", "augmentation", "recipes", "variables")
     ):
@@ -135,6 +152,19 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             problems.append(
                 f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.{name} {sizes[name]})"
             )
+    return problems
+
+
+def _misfit_controls(content: Any) -> list[str]:
+    """Labels of subjects without an event that are not declared, or leave no events to be told apart."""
+    labels, controls = content.get("labels") or LABELS, content.get("controls") or ()
+    problems = [
+        f"controls: {name} is not declared under labels ({', '.join(labels)})"
+        for name in controls
+        if name not in labels
+    ]
+    if not problems and len(set(labels) - set(controls)) < 2:
+        problems.append("controls: fewer than two labels are left that are an event's; declare more of them")
     return problems
 
 

@@ -252,7 +252,7 @@ def read_votes(
 
 
 def _participants(path: Path) -> Mapping[str, Participant]:
-    table = read_participants(path)
+    table = read_participants(path, None)
     if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
     return table.participants

@@ -67,7 +67,7 @@ def write_pages(
 
 def _with_days(examined: Mapping[str, Path], root: Path) -> list[SubjectQuality]:
     """Every subject's measures, with what only the participants table knows."""
-    participants = read_participants(root / PARTICIPANTS_TABLE).participants
+    participants = read_participants(root / PARTICIPANTS_TABLE, None).participants
     subjects = []
     for name, folder in examined.items():
         days = participants[name].interval_days if name in participants else None
