@@ -1,6 +1,6 @@
 """The vocabulary of the task: volumes, modality sets, variables and labels.
 
-Volumes, variables and labels are declared in params.yaml; what handles them iterates over the declaration by kind.
+All are declared in params.yaml; what handles volumes and variables iterates over the declaration by kind.
 Source: RICE-NET section 2 (three inputs, seven combinations, two classes) for the default.
 """
 

@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k. label_names: the classes."""
+    """Labelled subjects, divided: `folds[k]` are the validation subjects of fold k.
+
+    label_names: the classes.
+    """
 
     labels: Mapping[str, str]
     folds: tuple[tuple[str, ...], ...]
@@ -180,9 +183,10 @@ def _test_subjects(
     quota = share_of_labels(free, test_fraction, label_names)
     fewest, counts = _label_counts(free, label_names)
     if fewest < 2 or min(quota.values()) < 1:
+        each = "both labels" if len(label_names) == 2 else "every label"
         raise SplitError(
             f"a test set of {sum(quota.values())} (split.test_fraction {test_fraction:g} of {counts}) cannot "
-            f"hold {'both labels' if len(label_names) == 2 else 'every label'} and leave some of each; raise split.test_fraction, or set it to 0"
+            f"hold {each} and leave some of each; raise split.test_fraction, or set it to 0"
         )
     if former is None or former.test_fraction != test_fraction:
         return tuple(sorted(draw_test(free, test_fraction, seed, label_names=label_names)))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from ricenet.config.label_checks import misfit_labels
 from ricenet.vocabulary import (
-    LABELS,
     PAPER_VOLUMES,
     RECIPE_MARK,
     VariableSpec,
@@ -51,7 +51,7 @@ def distinct_variables(specs: tuple[VariableSpec, ...]) -> tuple[VariableSpec, .
 
 
 def usable_labels(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of classes, unless one occurs twice, is taken, or there are fewer than two. Raises ValueError."""
+    """The names of classes, two at least, unless one occurs twice or is taken. Raises ValueError."""
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"label declared twice: {', '.join(repeated)}")
     if taken := [name for name in names if name in TAKEN_LABELS]:
@@ -136,8 +136,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             if seed == content["seed"]
         ]
     problems += _misfit_sets(content, accepted)
-    if accepted("labels") and accepted("controls"):
-        problems += _misfit_controls(content)
+    problems += misfit_labels(content, accepted)
     if all(
         accepted(n) for n in ("network", "preprocessing", "training", "augmentation", "recipes", "variables")
     ):
@@ -152,19 +151,6 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             problems.append(
                 f"explain.cube_voxels: {cube} is larger than the volume (preprocessing.{name} {sizes[name]})"
             )
-    return problems
-
-
-def _misfit_controls(content: Any) -> list[str]:
-    """Labels of subjects without an event that are not declared, or leave no events to be told apart."""
-    labels, controls = content.get("labels") or LABELS, content.get("controls") or ()
-    problems = [
-        f"controls: {name} is not declared under labels ({', '.join(labels)})"
-        for name in controls
-        if name not in labels
-    ]
-    if not problems and len(set(labels) - set(controls)) < 2:
-        problems.append("controls: fewer than two labels are left that are an event's; declare more of them")
     return problems
 
 

@@ -78,7 +78,8 @@ class ClinicalTable:
 def read_clinical(path: Path, label_names: Sequence[str] = LABELS) -> ClinicalTable:
     """Read a table of patient_id and any of COLUMNS and rt_end_date; an empty cell or n/a is not known.
 
-    label_names: the declared classes. Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
+    label_names: the declared classes.
+    Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
     """
     table = read_spreadsheet(path, [PATIENT_ID], [*COLUMNS, RT_END])
     faults = list(table.faults)

@@ -159,6 +159,7 @@ def lay_out_ensembles(
                 splits_digest=splits_digest,
                 preprocessing=preprocessing.model_dump(),
                 fused=fused.get(modality_set, ()),
+                label_names=folds[0].label_names,
             )
             write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 

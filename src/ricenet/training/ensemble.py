@@ -15,7 +15,7 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.training.ensemble_record import EnsembleRecord, intact_record, read_record, weights_name
 from ricenet.training.input_features import input_features
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import Volumes, VolumeSpec
+from ricenet.vocabulary import LABELS, Volumes, VolumeSpec, is_rice_task
 
 if TYPE_CHECKING:
     import torch
@@ -99,12 +99,34 @@ class Ensemble:
 
         volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order;
         only networks that use them need them. Returns (N, folds).
-        Raises RegistryError: volumes of another number of dimensions or channels, or variables that are
-        missing. VariableError: a variable that cannot be encoded.
+        Raises RegistryError: volumes of another number of dimensions or channels, variables that are
+        missing, or networks of other labels than the paper's two. VariableError: a variable that cannot be
+        encoded.
+        """
+        if not is_rice_task(self.record.label_names):
+            raise RegistryError(
+                f"the ensemble {self.modality_set} tells {', '.join(self.record.label_names)} apart, which "
+                "p_rice alone cannot say; this needs the labels recurrence and rice (docs/labels.md)"
+            )
+        folds = self.probabilities(volumes, variables)[:, :, LABELS.index("rice")]
+        if not self.record.fused:
+            return np.ascontiguousarray(folds)
+        groups = input_features(np.asarray(volumes, np.float32), [spec.name for spec in self.members])
+        beside = zip(self.record.fused, folds.T, strict=True)
+        return np.stack([of_fold.p_rice(p, groups) for of_fold, p in beside], axis=1)
+
+    def probabilities(
+        self,
+        volumes: NDArray[np.floating] | torch.Tensor,
+        variables: Mapping[str, SubjectVariables] | None = None,
+    ) -> NDArray[np.float64]:
+        """Each fold's network's probability of each label (N, folds, K), in the order of the labels.
+
+        Arguments and errors as of `predict`.
         """
         import torch
 
-        from ricenet.training.networks import p_rice, predict_logits
+        from ricenet.training.networks import predict_logits, probabilities
 
         batch = torch.as_tensor(volumes, dtype=torch.float32)
         if batch.ndim != 5 or batch.shape[1] != len(self.members):
@@ -113,13 +135,12 @@ class Ensemble:
                 f"expected (subjects, {len(self.members)}, X, Y, Z)"
             )
         encoded = self._encoded(len(batch), variables)
+        if not len(batch):
+            return np.empty((0, len(self.networks), len(self.record.label_names)))
         folds = [
-            p_rice(predict_logits(network, batch, _BATCH, of_fold)).numpy()
+            probabilities(predict_logits(network, batch, _BATCH, of_fold)).numpy()
             for network, of_fold in zip(self.networks, encoded, strict=True)
         ]
-        if self.record.fused:
-            groups = input_features(batch.numpy(), [spec.name for spec in self.members])
-            folds = [of_fold.p_rice(p, groups) for of_fold, p in zip(self.record.fused, folds, strict=True)]
         return np.stack(folds, axis=1)
 
     def of_subject(
@@ -186,7 +207,7 @@ def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.M
     from ricenet.training.tensors_file import read_tensors
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-    network = build_network(record.network, len(record.members), variables)
+    network = build_network(record.network, len(record.members), variables, len(record.label_names))
     weights, _ = read_tensors(folder / weights_name(fold))
     network.load_state_dict(weights)
     return network.eval().to(preferred_device())

@@ -21,7 +21,15 @@ from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.records import Record
 from ricenet.training.fusion import FusedFold
 from ricenet.training.variables import VariableEncoder
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import (
+    LABELS,
+    PAPER_VOLUMES,
+    LabelName,
+    VariableSpec,
+    Volumes,
+    VolumeSpec,
+    is_rice_task,
+)
 
 RECORD = "ensemble.json"
 
@@ -32,7 +40,7 @@ class EnsembleRecord(Record):
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
     box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
-    none without fusion.
+    none without fusion. label_names: the classes, in the order of the networks' outputs.
     """
 
     format: int = TRAINED.number
@@ -50,6 +58,7 @@ class EnsembleRecord(Record):
     splits_digest: str
     preprocessing: dict[str, Any]
     fused: tuple[FusedFold, ...] = ()
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
     digest: str = ""
 
     @model_validator(mode="after")
