@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ricenet.cli import run_stage
 from ricenet.cohort.checked import having, read_usable_cohort
-from ricenet.cohort.splits import read_splits
-from ricenet.config.params import read_params
+from ricenet.cohort.splits import Splits, read_splits
+from ricenet.config.params import Params, read_params
+from ricenet.evaluation.evidence.baselines import Scalars
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.held_out import lacking, read_out_of_fold
+from ricenet.evaluation.labels.build import build_label_evidence, write_label_evidence
+from ricenet.evaluation.labels.gate import label_gate_record
+from ricenet.evaluation.labels.held_out import read_out_of_fold_labels
 from ricenet.runtime.files import read_json
 from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
-from ricenet.screening.guards.result import read_guards
+from ricenet.screening.guards.result import GuardResult, read_guards
 from ricenet.training.ensemble_record import RECORD
+from ricenet.training.label_predictions import LabelPrediction
+from ricenet.vocabulary import is_rice_task
 
 logger = logging.getLogger("ricenet.stages.evidence")
 
@@ -37,13 +45,24 @@ def write() -> None:
     params, cohort = read_params(), read_usable_cohort()
     splits = read_splits(WORK / "splits" / "splits.json")
     sets = params.volumes.in_order(params.modality_sets)
-    predictions = {
-        name: read_out_of_fold(WORK / "training", name, splits, lacking(cohort, splits, name))
-        for name in sets
+    two = is_rice_task(splits.label_names)
+    read = read_out_of_fold if two else read_out_of_fold_labels
+    predictions: Mapping[str, Sequence[Any]] = {
+        name: read(WORK / "training", name, splits, lacking(cohort, splits, name)) for name in sets
     }
     scalars = cohort_scalars(
         cohort, WORK / "preprocessed", splits.development, params.execution, params.preprocessing
     )
+    guards = [
+        *read_guards(WORK / "guards" / "guards.json"),
+        *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
+    ]
+    for guard in guards:
+        if guard.outcome in ("failed", "warning"):
+            logger.warning("guard %s: %s: %s", guard.name, guard.outcome, guard.found)
+    if not two:
+        _write_of_labels(predictions, scalars, guards, splits, params)
+        return
     who_has = {name: set(having(cohort, name)) for name in params.volumes.names}
     convolutions = cohort_convolutions(
         WORK / "preprocessed",
@@ -53,10 +72,6 @@ def write() -> None:
         FILTERS,
         params.seed,
     )
-    guards = [
-        *read_guards(WORK / "guards" / "guards.json"),
-        *guards_of_training(WORK / "training", sets, splits, cohort, WORK / "tuning"),
-    ]
     evidence = build_evidence(
         predictions,
         scalars,
@@ -79,9 +94,36 @@ def write() -> None:
     ]
     write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
-    for guard in guards:
-        if guard.outcome in ("failed", "warning"):
-            logger.warning("guard %s: %s: %s", guard.name, guard.outcome, guard.found)
+
+
+def _write_of_labels(
+    predictions: Mapping[str, Sequence[LabelPrediction]],
+    scalars: Mapping[str, Scalars],
+    guards: Sequence[GuardResult],
+    splits: Splits,
+    params: Params,
+) -> None:
+    """The same of other labels than the paper's two."""
+    evidence = build_label_evidence(
+        predictions,
+        scalars,
+        guards,
+        read_repeats(WORK / "repeats"),
+        splits,
+        params.controls,
+        params.volumes,
+        params.variables,
+        params.seed,
+        params.evidence.resamples,
+        params.evidence.target_error,
+        params.evidence.conformal_coverage,
+    )
+    gates = [
+        label_gate_record(name, read_json(ENSEMBLES / name / RECORD), WORK / "training", rows, evidence)
+        for name, rows in predictions.items()
+    ]
+    write_label_evidence(evidence, scalars, gates, WORK / "evidence")
+    logger.info("%s", evidence.verdict)
 
 
 if __name__ == "__main__":

@@ -116,3 +116,21 @@ def read_label_predictions(path: Path, label_names: Sequence[str]) -> list[Label
         ]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path.name} lacks a column or a cell ({error})") from None
+
+
+def majority_labels(folds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The label (N,) that most folds call most probable, by position.
+
+    Of labels with equally many votes the one with the highest mean over the folds, of equal ones the last, as
+    `ricenet.training.ensemble.majority_vote` has it. folds: (N, folds, K).
+    """
+    votes = votes_by_label(folds)
+    leading = votes == votes.max(axis=1, keepdims=True)
+    return top_labels(np.where(leading, folds.mean(axis=1), -1.0))
+
+
+def votes_by_label(folds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many folds call each label most probable (N, K). folds: (N, folds, K)."""
+    subjects, of_each, classes = folds.shape
+    said = top_labels(folds.reshape(-1, classes)).reshape(subjects, of_each)
+    return (said[:, :, np.newaxis] == np.arange(classes)).sum(axis=1)
