@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
 from ricenet.cohort.splits import Splits
-from ricenet.vocabulary import LABELS
 
 Lines = tuple[str, ...]
 """Of a box; the first is its title."""
@@ -60,7 +59,7 @@ def _by_the_checks(excluded: Sequence[ExcludedSubject]) -> Lines:
 
 def _place(title: str, subjects: Sequence[str], splits: Splits) -> Lines:
     counts = Counter(splits.labels[subject] for subject in subjects)
-    return f"{title}: {len(subjects)}", ", ".join(f"{label} {counts[label]}" for label in LABELS)
+    return f"{title}: {len(subjects)}", ", ".join(f"{label} {counts[label]}" for label in splits.label_names)
 
 
 @dataclass(frozen=True)
