@@ -18,7 +18,8 @@ from ricenet.config.inputs import CROPS, Box
 from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
-from ricenet.inference.test_vote import SubjectVote, count_votes
+from ricenet.inference.label_answers import LabelDecision, LabelVote
+from ricenet.inference.test_vote import SubjectVote, voted
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
@@ -31,7 +32,7 @@ from ricenet.training.brain_box import beyond_box_ml
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.training.variables import SubjectVariables, VariableEncoder
-from ricenet.vocabulary import VariableValue
+from ricenet.vocabulary import VariableValue, is_rice_task
 from ricenet.volume import Volume
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
@@ -46,7 +47,7 @@ class Prediction:
     networks saw.
     """
 
-    vote: SubjectVote
+    vote: SubjectVote | LabelVote
     measurements: Mapping[str, float]
     variables: SubjectVariables
     used: tuple[str, ...]
@@ -54,6 +55,17 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """The prediction for a machine to read; probabilities to four places, measurements to six digits."""
+        return {
+            **self._vote_as_json(),
+            "used": list(self.used),
+            "variables": dict(self.variables),
+            "warnings": list(self.warnings),
+            "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
+        }
+
+    def _vote_as_json(self) -> dict[str, Any]:
+        if isinstance(self.vote, LabelVote):
+            return self.vote.as_json()
         decision = self.vote.decision
         return {
             "label": self.vote.predicted,
@@ -68,10 +80,6 @@ class Prediction:
             "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
-            "used": list(self.used),
-            "variables": dict(self.variables),
-            "warnings": list(self.warnings),
-            "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
         }
 
 
@@ -86,7 +94,7 @@ class Predictor:
     files: Path
     seed: int
     ranges: TrainingRanges
-    threshold: DecisionThreshold | None = None
+    threshold: DecisionThreshold | LabelDecision | None = None
 
     @property
     def ensemble(self) -> Ensemble:
@@ -151,8 +159,9 @@ class Predictor:
             volumes = read_volumes(folder, raw.subject, names, record.grid)
         measured = measured_variables(result.measurements, raw.volumes, record.variables)
         known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}
-        p_rice_folds = self.ensemble.predict(volumes[np.newaxis], {raw.subject: known})
-        (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, self.threshold)
+        ask = self.ensemble.predict if is_rice_task(record.label_names) else self.ensemble.probabilities
+        folds = ask(volumes[np.newaxis], {raw.subject: known})
+        (vote,) = voted([raw.subject], ["n/a"], folds, record.label_names, self.threshold)
         measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
         used = (*names, *(known if record.network.uses_variables else ()))
         warnings = (*_cut(result.brain, record.box), *self.ranges.warnings(measurements))

@@ -102,6 +102,19 @@ class EnsembleRecord(Record):
         return content_digest({**content, "weights": list(weights)})
 
 
+def require_rice_task(record: EnsembleRecord, what: str) -> None:
+    """Refuse an ensemble of other labels than the paper's two. what: who does, as the sentence begins.
+
+    Raises RegistryError.
+    """
+    if not is_rice_task(record.label_names):
+        raise RegistryError(
+            f"{what} answers of the labels {' and '.join(LABELS)} alone, and the model {record.modality_set} "
+            f"({record.digest[:12]}) tells {', '.join(record.label_names)} apart. docs/labels.md says what "
+            "such models have"
+        )
+
+
 def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]) -> str:
     """Copy the folds' weights and describe them; replaces the folder as a whole.
 

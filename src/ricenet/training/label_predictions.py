@@ -133,4 +133,5 @@ def votes_by_label(folds: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many folds call each label most probable (N, K). folds: (N, folds, K)."""
     subjects, of_each, classes = folds.shape
     said = top_labels(folds.reshape(-1, classes)).reshape(subjects, of_each)
-    return (said[:, :, np.newaxis] == np.arange(classes)).sum(axis=1)
+    votes: NDArray[np.int64] = (said[:, :, np.newaxis] == np.arange(classes)).sum(axis=1)
+    return votes

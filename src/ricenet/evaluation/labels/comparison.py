@@ -99,9 +99,8 @@ def swapped_label_f1(a: Classes, b: Classes, truth: Classes, classes: int, swaps
     def scores(kept: Classes, other: Classes, swaps: Swapped) -> NDArray[np.float64]:
         f1 = []
         for k in range(classes):
-            hits, called = ((said == k) & (truth == k) for said in (kept, other)), (kept == k, other == k)
-            true = _swapped(*hits, swaps)
-            either = _swapped(*called, swaps) + (truth == k).sum()
+            true = _swapped((kept == k) & (truth == k), (other == k) & (truth == k), swaps)
+            either = _swapped(kept == k, other == k, swaps) + (truth == k).sum()
             f1.append(np.divide(2 * true, either, out=np.zeros_like(true), where=either > 0))
         result: NDArray[np.float64] = np.mean(f1, axis=0)
         return result

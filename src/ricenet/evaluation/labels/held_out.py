@@ -125,7 +125,7 @@ class LabelHeldOut:
             truth=np.array([columns.index(k) for k in self.truth[inside]], dtype=np.int64),
             fold=self.fold[inside],
             probabilities={
-                name: renormalised(p[np.ix_(inside, columns)]) for name, p in self.probabilities.items()
+                name: renormalised(p[inside][:, columns]) for name, p in self.probabilities.items()
             },
         )
 
@@ -137,7 +137,7 @@ class LabelHeldOut:
     @property
     def counts(self) -> list[int]:
         """Subjects of each label."""
-        return np.bincount(self.truth, minlength=len(self.label_names)).tolist()
+        return [int(self.is_label(k).sum()) for k in range(len(self.label_names))]
 
     @property
     def least(self) -> int:
@@ -162,4 +162,5 @@ def renormalised(probabilities: LabelProbabilities) -> LabelProbabilities:
     """
     total = probabilities.sum(axis=1, keepdims=True)
     equal = np.full_like(probabilities, 1 / probabilities.shape[1])
-    return np.divide(probabilities, total, out=equal, where=total > 0)
+    found: LabelProbabilities = np.divide(probabilities, total, out=equal, where=total > 0)
+    return found

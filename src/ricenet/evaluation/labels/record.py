@@ -59,6 +59,11 @@ class LabelEvidence(Record):
     guards: tuple[GuardResult, ...]
 
     @property
+    def majority(self) -> LabelScores:
+        """What the most frequent label scores."""
+        return self.baselines[0].scores
+
+    @property
     def best_set(self) -> str:
         """The modality set with the highest macro-F1."""
         return best_set({name: found.macro_f1.value for name, found in self.sets.items()})
