@@ -39,7 +39,9 @@ PARAMS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def write_labelled_cohort(folder: Path, label_names: tuple[str, ...] = NAMES, subjects: int = SUBJECTS) -> Path:
+def write_labelled_cohort(
+    folder: Path, label_names: tuple[str, ...] = NAMES, subjects: int = SUBJECTS
+) -> Path:
     """Subjects with labels by turns; the last ones are the test set, one of each label."""
     rows = []
     for index in range(subjects):

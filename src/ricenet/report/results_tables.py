@@ -78,7 +78,7 @@ def results_tables(project: Path) -> tuple[ResultsTable, ...]:
     if not is_rice_task(splits.label_names):
         raise ResultError(
             f"the project declares the labels {', '.join(splits.label_names)}; these tables know recurrence "
-            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold the "
+            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold the"
             "same numbers (docs/labels.md)"
         )
     evidence = read_evidence(project / EVIDENCE_FILE)
