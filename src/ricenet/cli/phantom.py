@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
+
+if TYPE_CHECKING:
+    from ricenet.config.params import PhantomParams
 
 
 def phantom(
@@ -48,7 +51,7 @@ def phantom(
         write, what = (
             (write_dicom_phantom, "patients as DICOM")
             if dicom
-            else (partial(write_phantom, single_fraction_share=settings.single_fraction_share), "subjects")
+            else (partial(write_phantom, **_of_subjects(settings)), "subjects")
         )
         write(
             folder,
@@ -61,8 +64,15 @@ def phantom(
             backend=params.execution.backend,
             workers=params.execution.workers,
         )
+        if not dicom:
+            count += settings.controls
         typer.echo(f"{count} synthetic {what} in {folder}")
         typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
+
+
+def _of_subjects(settings: PhantomParams) -> dict[str, Any]:
+    """Settings that an export in DICOM does not have."""
+    return {"single_fraction_share": settings.single_fraction_share, "controls": settings.controls}
 
 
 def _what_follows(folder: Path, dicom: bool) -> str:

@@ -9,16 +9,24 @@ from ricenet.vocabulary import LABELS, is_rice_task, volumes_and_recipe
 
 _NONE = "none"
 
+_CONTROL = "stable"
+"""The phantom's label of a subject without an event (`ricenet.phantom.phantom_subject`)."""
+
 
 def misfit_labels(content: Any, accepted: Callable[..., bool]) -> list[str]:
     """Settings that know the paper's two labels only, where others are declared; and controls that are none.
 
-    content: of the parameter file. accepted: whether the values below a path were not refused for themselves.
+    content: of the parameter file. accepted: whether what a path leads to was not refused for itself.
     """
     if not (accepted("labels") and accepted("controls")):
         return []
     labels, controls = content.get("labels") or LABELS, content.get("controls") or ()
     problems = [*_misfit_controls(labels, controls)]
+    if accepted("phantom", "controls") and content["phantom"].get("controls") and _CONTROL not in labels:
+        problems.append(
+            f"phantom.controls: the phantom labels them {_CONTROL}, which is not declared under labels; "
+            "declare it there, and under controls"
+        )
     if is_rice_task(labels):
         return problems
     if all(accepted(name) for name in ("training", "recipes", "modality_sets")):
@@ -28,6 +36,11 @@ def misfit_labels(content: Any, accepted: Callable[..., bool]) -> list[str]:
             for setting, rule in dict(_fusions(content)).items()
             if rule not in (None, _NONE)
         ]
+    if accepted("explain", "modality_sets") and (asked := content["explain"]["modality_sets"]):
+        problems.append(
+            f"explain.modality_sets: {', '.join(asked)}: occlusion explains {' and '.join(LABELS)} alone; with "
+            "other labels write [] (docs/labels.md)"
+        )
     if accepted("tuning") and (asked := content["tuning"]["modality_sets"]):
         problems.append(
             f"tuning.modality_sets: {', '.join(asked)}: a search judges {' and '.join(LABELS)} alone; with "

@@ -55,7 +55,8 @@ class PhantomParams(Section):
     """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md).
 
     rice_share: share of RICE, to the nearest subject, by the mechanism's intercept; None: the mechanism's
-    own intercept, which gives the paper's share on average.
+    own intercept, which gives the paper's share on average. controls: further subjects, without a lesion at
+    the event, labelled stable.
     """
 
     subjects: Annotated[int, Field(ge=2)]
@@ -65,6 +66,7 @@ class PhantomParams(Section):
     single_fraction_share: Probability
     mechanism: MechanismName
     rice_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    controls: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="before")
     @classmethod

@@ -14,12 +14,15 @@ from ricenet.phantom.acquisition import Placement, oblique_grid, place, scan
 from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, make_anatomy
 from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
-from ricenet.phantom.lesions import Lesions, make_lesions
+from ricenet.phantom.lesions import Lesions, make_lesions, without_lesion
 from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, log_odds_of_rice, probability_of_rice
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import PAPER_VOLUMES, Label, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
+
+CONTROL_LABEL = "stable"
+"""Of a subject without an event: no lesion has come since surgery."""
 
 AFTER_SURGERY = "postop"
 """The session whose MRIs show the head after surgery; those of any other session show the event."""
@@ -32,7 +35,12 @@ class Cause:
     subject: str
     evidence: Evidence
     p_rice: float
-    label: Label
+    label: str
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether there was an event: none of a control."""
+        return self.label != CONTROL_LABEL
 
     def stream(self, seed: int, part: str) -> np.random.Generator:
         """A part's own generator: changing one part leaves the others as they were."""
@@ -91,6 +99,9 @@ def make_subject(
     anatomy = make_anatomy(template, cause.stream(seed, "anatomy"))
     lesions = make_lesions(anatomy, cause.evidence, cause.stream(seed, "lesions"))
     plan = make_plan(anatomy, lesions, cause.evidence, cause.stream(seed, "radiotherapy"))
+    if not cause.has_lesion:
+        # once all else is drawn, so that the head and its treatment are those of a subject with an event
+        lesions = without_lesion(lesions)
     head, spacing_mm = Head(cause, anatomy, lesions, plan), template.grid.spacing_mm[0]
     placements: dict[str, Placement] = {}
     scans: dict[str, Volume] = {}
@@ -157,6 +168,8 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
         "lesion": lesions.lesion >= 0.5,
         "ptv": plan.ptv,
     }
+    if not cause.has_lesion:
+        del masks["lesion"]
     if lesions.remote is not None:
         masks["remote"] = lesions.remote >= 0.5
     # the anatomy's grid moved into the post-operative world: no interpolation touches the truth
@@ -171,8 +184,8 @@ def _write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volume
     to_event = subject.world_from_anatomy(event.name) @ inverse(post_op)
     write_json(
         folder / "truth.json",
-        {
-            "p_rice": cause.p_rice,
+        ({"p_rice": cause.p_rice} if cause.has_lesion else {})
+        | {
             "label": cause.label,
             "evidence": cause.evidence.features,
         }

@@ -11,7 +11,13 @@ from ricenet.cohort.description import write_description
 from ricenet.cohort.layout import GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
-from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
+from ricenet.phantom.phantom_subject import (
+    CONTROL_LABEL,
+    Cause,
+    draw_cause,
+    least_intercept_for_rice,
+    write_subject,
+)
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
@@ -46,16 +52,18 @@ def write_phantom(
     test_fraction: float,
     spacing_mm: float,
     single_fraction_share: float,
+    controls: int = 0,
     volumes: Volumes = PAPER_VOLUMES,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 
+    controls: further heads without a lesion at the event, labelled CONTROL_LABEL; they change no other one.
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, mechanism)
+    causes = draw_causes(subjects, seed, mechanism, controls)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
@@ -71,9 +79,13 @@ def write_mechanism(folder: Path, mechanism: Mechanism) -> None:
     write_json(folder / GROUND_TRUTH / MECHANISM_FILE, said)
 
 
-def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:
-    """The causes of subjects sub-001 and on; more subjects change none."""
-    return [draw_cause(subject, seed, mechanism) for subject in _names(subjects)]
+def draw_causes(subjects: int, seed: int, mechanism: Mechanism, controls: int = 0) -> list[Cause]:
+    """The causes of subjects sub-001 and on; more subjects change none.
+
+    controls: so many more, without an event.
+    """
+    causes = [draw_cause(subject, seed, mechanism) for subject in _names(subjects + controls)]
+    return causes[:subjects] + [replace(cause, label=CONTROL_LABEL) for cause in causes[subjects:]]
 
 
 def with_rice_share(mechanism: Mechanism, share: float, subjects: int, seed: int) -> Mechanism:
@@ -111,7 +123,7 @@ def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> se
     """The same share of each label, ordered by a draw of each subject's own."""
     chosen: set[str] = set()
     total = round(fraction * len(causes))
-    for label in LABELS:
+    for label in (*LABELS, CONTROL_LABEL):
         of_label = [c.subject for c in causes if c.label == label]
         of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
         chosen.update(of_label[: round(total * len(of_label) / len(causes))])
@@ -134,7 +146,10 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
         sex, days = rng.choice(["F", "M"]), rng.integers(30, 600)
         rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon", second])
     write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
-    write_json(folder / "participants.json", {name: {"Description": text} for name, text in COLUMNS.items()})
+    said = dict(COLUMNS)
+    if not all(cause.has_lesion for cause in causes):
+        said["label"] += f" Or {CONTROL_LABEL}: no new lesion came."
+    write_json(folder / "participants.json", {name: {"Description": text} for name, text in said.items()})
     write_description(
         folder,
         {

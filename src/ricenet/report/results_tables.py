@@ -78,8 +78,8 @@ def results_tables(project: Path) -> tuple[ResultsTable, ...]:
     if not is_rice_task(splits.label_names):
         raise ResultError(
             f"the project declares the labels {', '.join(splits.label_names)}; these tables know recurrence "
-            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold the"
-            "same numbers (docs/labels.md)"
+            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold "
+            "the same numbers (docs/labels.md)"
         )
     evidence = read_evidence(project / EVIDENCE_FILE)
     cohort = read_checked_cohort(require(project / CHECKED_COHORT_FILE, "check_cohort"))
