@@ -31,12 +31,17 @@ PARAMS: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 8, "precision": "float32"},
     "recipes": {},
     "tuning": {"modality_sets": []},
-    "explain": {"modality_sets": ["dose"], "subjects_per_label": 1, "cube_voxels": 6, "stride_voxels": 6},
+    "explain": {"modality_sets": [], "cube_voxels": 6, "stride_voxels": 6},
     "evidence": {"resamples": 200, "repeat_fold_seeds": [1], "repeat_sets": ["dose"]},
-    "robustness": {"modality_sets": ["dose"], "noise_sd": [0.3], "bias_field": [], "dose_rotation_degrees": [],
-                   "dose_shift_mm": [16]},
+    "robustness": {
+        "modality_sets": ["dose"],
+        "noise_sd": [0.3],
+        "bias_field": [],
+        "dose_rotation_degrees": [],
+        "dose_shift_mm": [16],
+    },
     "execution": {"backend": "serial", "workers": 1, "threads_per_worker": 1},
-}  # fmt: skip
+}
 
 
 def write_labelled_cohort(

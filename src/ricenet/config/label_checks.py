@@ -38,8 +38,8 @@ def misfit_labels(content: Any, accepted: Callable[..., bool]) -> list[str]:
         ]
     if accepted("explain", "modality_sets") and (asked := content["explain"]["modality_sets"]):
         problems.append(
-            f"explain.modality_sets: {', '.join(asked)}: occlusion explains {' and '.join(LABELS)} alone; with "
-            "other labels write [] (docs/labels.md)"
+            f"explain.modality_sets: {', '.join(asked)}: occlusion explains {' and '.join(LABELS)} alone; "
+            "with other labels write [] (docs/labels.md)"
         )
     if accepted("tuning") and (asked := content["tuning"]["modality_sets"]):
         problems.append(
