@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from sklearn.model_selection import StratifiedKFold
 from ricenet.cli.running import log_to_stderr
 from ricenet.cohort.splits import Splits
 from ricenet.config.params import Params, read_params
+from ricenet.config.recipes import Recipe
 from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
 from ricenet.phantom.mechanism import MECHANISMS
 from ricenet.phantom.phantom_subject import Cause, draw_cause
@@ -89,10 +91,12 @@ Means = dict[tuple[str, int, str], Found]
 
 @dataclass(frozen=True)
 class Cohorts:
-    """The pool and the judged subjects of one mechanism."""
+    """The pool and the judged subjects of one mechanism, and by which seeds they were drawn."""
 
     pool: Sequence[Cause]
     judged: Sequence[Cause]
+    pool_seed: int = POOL_SEED
+    judged_seed: int = JUDGED_SEED
 
     @property
     def is_rice(self) -> NDArray[np.bool_]:
@@ -121,9 +125,15 @@ def scores(
 
 
 def planned(
-    params: Params, cohorts: Cohorts, names: Sequence[str], n: int, draw: int, work: Path
+    params: Params,
+    cohorts: Cohorts,
+    names: Sequence[str],
+    n: int,
+    draw: int,
+    work: Path,
+    further: Mapping[str, Recipe] = MappingProxyType({}),
 ) -> dict[str, list[FoldTask]]:
-    """The folds of every set on the draw's subjects."""
+    """The folds of every set on the draw's subjects. further: recipes beside those of params.yaml."""
     order = generator_for("small cohorts", len(cohorts.pool)).permutation(len(cohorts.pool))
     taken = [cohorts.pool[i] for i in np.take(order, np.arange(draw * n, (draw + 1) * n), mode="wrap")]
     labels = {cause.subject: cause.label for cause in taken}
@@ -131,10 +141,10 @@ def planned(
     parts = divider.split(list(labels), list(labels.values()))
     folds = tuple(tuple(taken[i].subject for i in part) for _, part in parts)
     splits = Splits(labels, folds, ())
-    inputs = work / f"pool-{POOL_SEED}"
-    keys = dict.fromkeys(labels, f"phantom {POOL_SEED}")
+    inputs = work / f"pool-{cohorts.pool_seed}"
+    keys = dict.fromkeys(labels, f"phantom {cohorts.pool_seed}")
     small = params.by_recipe[RECIPE]
-    recipes = {**params.by_recipe, AT_DOSE: replace(small, input="crop")}
+    recipes = {**params.by_recipe, AT_DOSE: replace(small, input="crop"), **further}
     setup = TrainingSetup(splits, keys, params.seed, params.preprocessing, recipes, inputs, work / "store")
     return {name: plan_folds(setup, [name]) for name in names}
 
@@ -149,7 +159,7 @@ def judged(
     lay_out_training(tasks, work / "training", fusions)
     ensemble = Ensemble.load(work / "ensembles" / name)
     names = [spec.name for spec in ensemble.members]
-    folder = work / f"judged-{JUDGED_SEED}"
+    folder = work / f"judged-{cohorts.judged_seed}"
     volumes = (
         read_volumes(folder / cause.subject, cause.subject, names, ensemble.record.grid)
         for cause in cohorts.judged

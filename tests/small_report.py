@@ -122,7 +122,7 @@ def write_ledger(project, gate="passed"):
 
 
 @functools.cache
-def _finished() -> Path:
+def finished() -> Path:
     """A project folder whose stages have all run but the report's; no model has voted."""
     folder = Path(tempfile.mkdtemp(prefix="small_report_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -141,13 +141,13 @@ def _finished() -> Path:
 
 def write_project(tmp_path):
     """A copy of it of one's own."""
-    return shutil.copytree(_finished(), tmp_path, dirs_exist_ok=True)
+    return shutil.copytree(finished(), tmp_path, dirs_exist_ok=True)
 
 
 @functools.cache
 def plain_page():
     """The page of the project as it is."""
-    return page_of(_finished())
+    return page_of(finished())
 
 
 def protocol(pdf=False):
@@ -171,9 +171,12 @@ PICTURES = (
 )
 
 
-def page_of(project, buttons=False):
-    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too."""
-    drawn = {name: project / f"{name}.svg" for name in PICTURES}
+def page_of(project, buttons=False, further=()):
+    """The page with stand-ins for the figures, which take seconds. buttons: those of its terms too.
+
+    further: names of figures that not every page has.
+    """
+    drawn = {name: project / f"{name}.svg" for name in (*PICTURES, *further)}
     for name, path in drawn.items():
         path.write_text(f"<svg xmlns='http://www.w3.org/2000/svg' id='{name}'/>")
     page = report_page(read_results(project, seed=7), drawn, protocol())

@@ -324,6 +324,10 @@ FUSED = FusedFold.model_construct(network_weight=0.5, regression_weight=0.5)
     [
         ({"network": SmallCnnParams()}, "its network small_cnn is ricenet's own"),
         ({"network": NARROW.model_copy(update={"norm": "group"})}, "its group norm is put into"),
+        (
+            {"network": NARROW.model_copy(update={"channel_dropout": 0.5})},
+            "what says which of its volumes are missing is ricenet's own (channel_dropout)",
+        ),
         ({"fused": (FUSED, FUSED)}, "a regression of ricenet answers beside each network (fusion)"),
     ],
 )

@@ -32,6 +32,9 @@ pytestmark = [
     ),
 ]
 
+PATIENCE_S = 180
+"""How long a browser may take on a busy machine; no test fails for being slow before."""
+
 OPTIONS = (
     *(
         "--headless=new",
@@ -114,7 +117,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(120)
+    driver.set_script_timeout(PATIENCE_S)
     yield driver
     driver.quit()
 

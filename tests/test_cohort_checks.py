@@ -63,6 +63,22 @@ def event_before_radiotherapy(cohort: Path) -> None:
     change_cell(cohort, "sub-003", event_date="2020-01-01")
 
 
+def reference_standard(**cells: str) -> Callable[[Path], object]:
+    """The columns of the reference standard for everyone, with these cells of sub-003."""
+    sound = {
+        "reference_reader": "A",
+        "reference_days_after_event": "90",
+        "label_certainty": "definite",
+        "label_second_reader": "rice",
+    }
+
+    def write(cohort: Path) -> None:
+        write_participants(cohort, [row | sound for row in read_table(cohort)])
+        change_cell(cohort, "sub-003", **cells)
+
+    return write
+
+
 def described_as(content: bytes) -> Callable[[Path], object]:
     return lambda cohort: (cohort / "dataset_description.json").write_bytes(content)
 
@@ -76,6 +92,10 @@ TABLE, DESCRIPTION = "participants.tsv", "dataset_description.json"
 FAULTS_OF_SUBJECTS: list[tuple[Callable[[Path], object], str, str, str]] = [
     (lambda c: change_cell(c, "sub-003", label="x"), "sub-003", TABLE, "label is none of"),
     (lambda c: change_cell(c, "sub-003", subset="both"), "sub-003", TABLE, "subset is none of"),
+    (reference_standard(reference_reader="Mueller"), "sub-003", TABLE, "is no reader's code: a capital"),
+    (reference_standard(reference_days_after_event="soon"), "sub-003", TABLE, "no whole number of days"),
+    (reference_standard(label_certainty="sure"), "sub-003", TABLE, "is none of definite, probable, poss"),
+    (reference_standard(label_second_reader="yes"), "sub-003", TABLE, "second_reader is none of recurr"),
     (event_before_radiotherapy, "sub-003", TABLE, r"30 day\(s\) before"),
     (repeat_a_row, "sub-001", TABLE, "lines 2, 6"),
     (lambda c: shutil.rmtree(c / "sub-001"), "sub-001", "sub-001", "without a folder"),
@@ -130,6 +150,11 @@ def test_a_fault_of_the_whole_is_never_excluded_away(
     with pytest.raises(CohortError, match=expected) as refused:
         admit(check_cohort(cohort), exclude_faulty)
     assert not re.search("Hans|Mueller|1951|Jane", str(refused.value))
+
+
+def test_a_sound_reference_standard_is_accepted(cohort: Path) -> None:
+    reference_standard(label_certainty="n/a")(cohort)
+    assert check_cohort(cohort).problems == ()
 
 
 def test_a_sound_description_is_accepted(cohort: Path) -> None:

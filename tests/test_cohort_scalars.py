@@ -73,6 +73,19 @@ def test_scalars_come_from_measurements_masks_table_and_declared_variables(tmp_p
     assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["cavity_ml"] == "n/a"
 
 
+def test_the_certainty_of_a_label_is_told_where_the_table_has_it_and_adds_no_column_elsewhere(
+    tmp_path: Path,
+) -> None:
+    without = scalars_of(tmp_path / "a", write_cohort(tmp_path / "a"))
+    header, *rows = TABLE.splitlines()
+    cells = ["definite", "n/a"]
+    stated = [f"{row}\t{cell}" for row, cell in zip(rows, cells, strict=True)]
+    table = "\n".join([f"{header}\tlabel_certainty", *stated, ""])
+    found = scalars_of(tmp_path / "b", write_cohort(tmp_path / "b", table))
+    assert [of.pop("label_certainty") for of in map(dict, found.values())] == ["definite", None]
+    assert not any("label_certainty" in of for of in without.values())
+
+
 @pytest.mark.parametrize("spelt", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r")])
 def test_the_table_is_read_as_the_cohort_s_check_reads_it(tmp_path: Path, spelt) -> None:
     found = scalars_of(tmp_path, write_cohort(tmp_path, spelt(TABLE.replace("North", '"B'))))

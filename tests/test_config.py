@@ -153,6 +153,46 @@ def problems(content: dict[str, Any]) -> list[str]:
         ("execution.gpus_per_worker", 1.5, "execution.gpus_per_worker: 1.5: above one GPU"),
         ("training.samples_at_once", 1, "training.samples_at_once: 1 leaves batch norm a single value"),
         ("evidence.repeat_fold_seeds", [1, 1], "evidence.repeat_fold_seeds: a seed is named twice: 1, 1"),
+        (
+            "evidence.learning_curve.shares",
+            [0.5, 1.5],
+            "evidence.learning_curve.shares.1: Input should be less than or equal to 1 (found 1.5)",
+        ),
+        (
+            "evidence.learning_curve.shares",
+            [0.0, 0.5],
+            "evidence.learning_curve.shares.0: Input should be greater than 0 (found 0.0)",
+        ),
+        (
+            "evidence.learning_curve.shares",
+            [0.5, 0.5],
+            "evidence.learning_curve.shares: a share is named twice: 0.5, 0.5",
+        ),
+        (
+            "evidence.learning_curve.shares",
+            [1],
+            "evidence.learning_curve.shares: no share is below 1; write some, such as [0.25, 0.5, 0.75]",
+        ),
+        (
+            "evidence.learning_curve.draws",
+            1,
+            "evidence.learning_curve.draws: Input should be greater than or equal to 2 (found 1)",
+        ),
+        (
+            "evidence.learning_curve.growth",
+            [10],
+            "evidence.learning_curve.growth.0: Input should be less than or equal to 4 (found 10)",
+        ),
+        (
+            "evidence.learning_curve.sets",
+            ["dose", "dose"],
+            "evidence.learning_curve.sets: a modality set is named twice: dose, dose",
+        ),
+        (
+            "evidence.learning_curve.sets",
+            ["adc"],
+            "evidence.learning_curve.sets: adc is not trained (modality_sets)",
+        ),
         ("evidence.repeat_fold_seeds", [3, 7], "evidence.repeat_fold_seeds: 7 is the project's own seed"),
         ("evidence.target_error", 0.5, "evidence.target_error: Input should be less than 0.5 (found 0.5)"),
         ("guards.tolerated", ["luck"], "guards.tolerated.0: Input should be 'subject_in_two_places'"),

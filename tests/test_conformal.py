@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,9 @@ from ricenet.evaluation.evidence.conformal import (
     label_sets,
     least_calibration_cases,
 )
-from ricenet.inference.three_way import DecisionThreshold, three_way_answer
+from ricenet.inference.test_label_sets import SetsOnTest, coverage_sentences, sets_on_test
+from ricenet.inference.test_vote import count_votes, vote_table
+from ricenet.inference.three_way import DecisionThreshold, label_set_said, three_way_answer
 
 AS_GIVEN = Recalibration(method="temperature", slope=1.0, intercept=0.0)
 
@@ -102,4 +107,57 @@ def test_the_answer_of_a_case_says_its_set():
     assert (sure.labels, sure.labels_coverage) == (("rice",), 0.9)
     assert unsure.labels == ("recurrence", "rice")
     before = three_way_answer([0.8] * 5, DecisionThreshold(recalibration=AS_GIVEN, least_confidence=0.6))
-    assert before.labels is None
+    assert before.labels is None and "before there were sets" in before.labels_why
+
+
+@pytest.mark.parametrize(
+    ("rice_from", "recurrence_to", "few"),
+    [(None, 0.6, "have rice,"), (0.4, None, "have recurrence,"), (None, None, "have recurrence and rice,")],
+)
+def test_with_too_few_subjects_of_a_label_an_answer_says_why_it_has_no_set(
+    rice_from: float | None, recurrence_to: float | None, few: str
+):
+    by = ConformalThresholds(coverage=0.9, rice_from=rice_from, recurrence_to=recurrence_to)
+    answer = three_way_answer(
+        [0.8] * 5, DecisionThreshold(recalibration=AS_GIVEN, least_confidence=0.6, conformal=by)
+    )
+    assert answer.labels is None
+    assert answer.labels_why.startswith("fewer than 9 held-out subjects") and few in answer.labels_why
+
+
+def test_the_test_sets_coverage_is_counted_by_label_with_exact_intervals():
+    by = ConformalThresholds(coverage=0.9, rice_from=0.4, recurrence_to=0.6)
+    threshold = DecisionThreshold(recalibration=AS_GIVEN, least_confidence=0.6, conformal=by)
+    # of RICE 0.3 is missed, 0.5 has both labels; of recurrence 0.7 is missed
+    labels, p_rice = ["rice"] * 4 + ["recurrence"] * 3, [0.9, 0.8, 0.5, 0.3, 0.1, 0.2, 0.7]
+    votes = count_votes([f"sub-{i}" for i in range(7)], labels, np.array([p_rice] * 5).T, threshold)
+    found = sets_on_test(labels, [vote.decision for vote in votes])
+    rice, recurrence = found.covered["rice"], found.covered["recurrence"]
+    assert (rice.n, rice.covered, recurrence.n, recurrence.covered) == (4, 3, 3, 2)
+    # Clopper-Pearson of 3 of 4, from tables
+    assert (rice.low, rice.high) == pytest.approx((0.194, 0.994), abs=0.001)
+    assert (found.aimed_at, found.sizes) == (0.9, (0, 6, 1))
+    assert SetsOnTest.of_json(json.loads(json.dumps(asdict(found)))) == found
+    rows = [line.split("\t")[-1] for line in vote_table(votes).splitlines()]
+    assert rows == ["label_set", "rice", "rice", "recurrence+rice", *["recurrence"] * 3, "rice"]
+
+
+def test_every_size_of_a_set_is_counted_also_where_none_has_it():
+    by = ConformalThresholds(coverage=0.9, rice_from=0.6, recurrence_to=0.4)
+    threshold = DecisionThreshold(recalibration=AS_GIVEN, least_confidence=0.6, conformal=by)
+    answers = [three_way_answer([p] * 5, threshold) for p in (0.5, 0.9, 0.8)]
+    assert sets_on_test(["rice"] * 3, answers).sizes == (1, 2, 0)
+
+
+def test_a_version_without_sets_has_no_coverage_but_a_reason():
+    (vote,) = count_votes(["sub-1"], ["rice"], np.array([[0.8, 0.9]]))
+    found = sets_on_test(["rice"], [vote.decision])
+    assert (found.aimed_at, found.covered) == (None, {}) and "holds no evidence" in found.why
+    assert list(coverage_sentences(found)) == [f"no set of labels: {found.why}"]
+
+
+def test_the_set_is_said_in_words():
+    answer = {"label_set": ["recurrence", "rice"], "label_set_coverage": 0.9, "label_set_why": "x"}
+    assert label_set_said(answer).startswith("recurrence or rice (such sets hold the true label of 90 %")
+    assert label_set_said(answer | {"label_set": []}).startswith("none, since")
+    assert label_set_said(answer | {"label_set": None}) == "not known: x"

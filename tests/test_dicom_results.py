@@ -418,6 +418,18 @@ def test_the_report_of_a_model_without_evidence_leaves_out_what_is_not_known(sca
     assert "calibrated')" not in text and "Confidence" not in text
 
 
+def test_the_report_says_the_set_of_labels_or_why_there_is_none(scan: Scan) -> None:
+    def said(**changes: Any) -> list[str]:
+        report = results_of(scan.files[0].parent, answer=ANSWER | changes).objects()["report.dcm"]
+        named = [one for one in report.iterall() if one.keyword == "TextValue"]
+        return [str(one.value) for one in named if "label" in str(one.value)]
+
+    words = "recurrence or rice (such sets hold the true label of 90 % of each label's patients)"
+    assert said() == [words]
+    why = "fewer than 9 held-out subjects have rice as their label"
+    assert said(label_set=None, label_set_why=why) == [f"not known: {why}"]
+
+
 def test_a_recurrence_has_the_standards_code(scan: Scan) -> None:
     answer = ANSWER | {"label": "recurrence", "three_way": "recurrence"}
     text = str(results_of(scan.files[0].parent, answer=answer).objects()["report.dcm"])

@@ -247,7 +247,7 @@ def test_the_search_answers_from_a_disk_and_asks_nobody(site: Path) -> None:
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     browser = webdriver.Chrome(options=options, service=service)
     try:
-        browser.set_script_timeout(60)
+        browser.set_script_timeout(180)
         browser.get((site / "index.html").as_uri())
         links = browser.execute_async_script(FOUND)
         events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -178,7 +178,7 @@ def test_a_test_subject_brought_as_a_new_case_from_dicom_gets_the_same_predictio
 CHANGES: dict[str, tuple[dict[str, object], set[str]]] = {
     "one set's settings": (
         {"training": {"overrides": {ALL_THREE: {"learning_rate": 3e-4}}}},
-        {"check_cohort", "repeat", "report", "train", "tune"},
+        {"check_cohort", "learning_curve", "repeat", "report", "train", "tune"},
     ),
     # the report prints every parameter
     "a limit of quality control": ({"quality": {"most_rotation_deg": 1e-3}}, {"quality", "report"}),

@@ -166,6 +166,20 @@ def test_a_subject_of_no_fold_is_explained_by_all_networks(project):
     assert low < said.p_rice < high
 
 
+@pytest.mark.parametrize(
+    ("coverage", "said"),
+    [
+        # of the other fold's two of RICE at 0.9 and two of recurrence at 0.2
+        (0.5, "rice (such sets hold the true label of 50 % of each label's patients)"),
+        (0.9, "not known: fewer than 9 held-out subjects have recurrence and rice, and a set that holds"),
+    ],
+)
+def test_a_held_out_subjects_set_of_labels_comes_from_the_other_folds(project, coverage, said):
+    found = dataclasses.replace(explainer(project, each_modality=False), coverage=coverage)
+    told = found.explain("sub-005").explanation
+    assert told.provenance["set of labels"].startswith(said)
+
+
 def test_a_probability_is_calibrated_by_the_held_out_subjects_of_other_folds(project):
     known = read_out_of_fold(project / "work/training", "event+dose", explainer(project).splits)
     of_fold_0 = [row for row in known if row.fold == 0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_report import ALL_THREE, write_project
+from small_report import ALL_THREE, PICTURES, protocol, without_buttons, write_project
 from small_results import write_text
 
 import ricenet
@@ -16,6 +16,7 @@ from ricenet.display.templates import template_text
 from ricenet.evaluation.occlusion.page.ways import PLACE as WAYS
 from ricenet.evaluation.occlusion.page.ways import ProjectPages, write_ways
 from ricenet.report.follow_up import follow_ups
+from ricenet.report.page import report_page
 from ricenet.report.results import Results, Scored, read_results
 
 
@@ -46,6 +47,59 @@ def test_the_surest_error_comes_first_with_its_pages(results: Results) -> None:
     assert first.quality == "../quality/sub-001.html"
     assert (second.cases, second.quality) == ({}, None), "no link to a page that there is not"
     assert found.n == 8
+
+
+def test_an_error_says_its_calibrated_probability_and_what_marks_it(results: Results) -> None:
+    scalars = {s: {"lesion_ml": 1.0 + i, "lesion_dose_gy": None} for i, s in enumerate(results.splits.labels)}
+    marked = replace(results, marks={"sub-001": ("Rotation 31.0 ° above 30",)}, scalars=scalars)
+    first, second = follow_ups(marked).wrong
+    # temperature 0.5: twice the logit of 0.02
+    assert first.p_rice_calibrated == pytest.approx(1 / (1 + (0.98 / 0.02) ** 2))
+    assert first.marks == ("Rotation 31.0 ° above 30", "lesion 1 ml (among the lowest tenth)")
+    assert second.marks == ("lesion 2 ml",)
+
+
+def test_errors_are_ordered_by_the_calibrated_probability_of_the_answer(results: Results) -> None:
+    """A fold that is made unsure loses its place to a fold that is not."""
+    best = results.evidence.best_set
+    calibrated = results.evidence.calibration[best]
+    unsure = calibrated.recalibration.model_copy(update={"slope": 0.01})
+    folds = tuple(unsure if "sub-001" in fold else calibrated.recalibration for fold in results.splits.folds)
+    changed = calibrated.model_copy(update={"recalibrations": folds})
+    p_rice = list(results.out_of_fold[best].p_rice)
+    other = results.out_of_fold[best].subjects.index("sub-006")
+    p_rice[other] = 0.7
+    scored = results.out_of_fold[best]._replace(p_rice=tuple(p_rice))
+    found = follow_ups(
+        replace(
+            results,
+            out_of_fold={best: scored},
+            evidence=results.evidence.model_copy(update={"calibration": {best: changed}}),
+        )
+    )
+    first, *others = (one.subject for one in found.wrong)
+    assert first == "sub-006" and set(others) == {"sub-001", "sub-002"}
+
+
+def test_ten_errors_are_shown_and_the_others_folded(tmp_path: Path) -> None:
+    project = write_project(tmp_path)
+    found = read_results(project, seed=7)
+    best = found.evidence.best_set
+    scored = found.out_of_fold[best]
+    turned = scored._replace(is_rice=tuple(not rice for rice in scored.is_rice))
+    page = report_of(replace(found, out_of_fold={**found.out_of_fold, best: turned}), project, surest=3)
+    assert "The 3 surest errors of 8" in page
+    assert "<summary>The other 5 wrong</summary>" in page
+
+
+def report_of(results: Results, project: Path, surest: int) -> str:
+    """The page with stand-ins for its figures."""
+    drawn = {name: project / f"{name}.svg" for name in PICTURES}
+    for path in drawn.values():
+        path.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ricenet.report.page.SUREST", surest)
+        return without_buttons(report_page(results, drawn, protocol()))
 
 
 def test_whom_the_vote_gives_no_answer_is_listed_the_least_sure_first(results: Results) -> None:

@@ -25,6 +25,7 @@ from ricenet.cohort.checks import check_cohort
 from ricenet.cohort.settled_places import PLACES_FILE, SettledPlaces, read_places
 from ricenet.cohort.splits import read_splits
 from ricenet.config.tuned import read_tuned
+from ricenet.evaluation.evidence.curve_points import CurveTrainings
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.record import Repeats, read_evidence, read_repeats
 from ricenet.evaluation.robustness.effects import read_robustness
@@ -37,6 +38,12 @@ from ricenet.runtime.formats import FIRST, TOLD, TRAINED, Format
 from ricenet.runtime.records import read_result
 from ricenet.runtime.store import CONTENTS, Store
 from ricenet.screening.guards.result import read_guards, write_guards
+from ricenet.study.accepted import (
+    accepted_validations,
+    sealed_studies,
+    studies_path,
+    validations_path,
+)
 from ricenet.tracking.gather import evaluated, read_ensemble, read_records
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles
 from ricenet.tracking.promotion import data_at_hand
@@ -57,6 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_guards([], [], project / "work/guards/guards.json", project / "work/guards/verdict.json")
     write_robustness(project)
     write_json(project / "work/repeats/repeats.json", Repeats().model_dump(mode="json"))
+    write_json(project / "work/learning_curve/learning_curve.json", CurveTrainings().model_dump(mode="json"))
     write_json(project / "work/tuning/best.json", {})
     write_json(project / "work/vote/vote.json", {})
     splits = read_splits(project / "work/splits/splits.json")
@@ -66,6 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places.write(project / PLACES_FILE)
     note_registered(project, KEY, OwnEnsemble(modality_set="dose"))
     record_evaluation(ledger_path(project), ROW)
+    write_json(studies_path(project), {"studies": {}})
+    write_json(validations_path(project), {"validations": []})
     Store(project / "work/store").get(KEY, lambda folder: write_json(folder / "result.json", 1))
     return project
 
@@ -87,6 +97,10 @@ FILES: dict[str, tuple[Format, Read]] = {
     "work/guards/guards.json": (FIRST, lambda p: read_guards(p / "work/guards/guards.json")),
     "work/tuning/best.json": (FIRST, lambda p: read_tuned(p / "work/tuning/best.json")),
     "work/repeats/repeats.json": (FIRST, lambda p: read_repeats(p / "work/repeats")),
+    "work/learning_curve/learning_curve.json": (
+        FIRST,
+        lambda p: CurveTrainings.read(p / "work/learning_curve/learning_curve.json", "learning_curve"),
+    ),
     "work/evaluation/metrics.json": (FIRST, lambda p: evaluated(p / "work", "dose")),
     "work/evidence/evidence.json": (FIRST, lambda p: read_evidence(p / "work/evidence/evidence.json")),
     "work/evidence/gate/dose.json": (
@@ -101,6 +115,8 @@ FILES: dict[str, tuple[Format, Read]] = {
     f"work/store/aa/{KEY}/{CONTENTS}": (FIRST, lambda p: Store(p / "work/store").is_intact(KEY)),
     "models/folds.json": (FIRST, lambda p: read_places(p / PLACES_FILE)),
     "models/registered.json": (FIRST, own_ensembles),
+    "models/studies.json": (FIRST, sealed_studies),
+    "models/validations.json": (FIRST, accepted_validations),
     "models/test_ledger.json": (FIRST, lambda p: read_ledger(ledger_path(p))),
     "models/ensembles/dose/ensemble.json": (TRAINED, lambda p: read_ensemble(p, "dose")),
     "work/training/dose/fold-0/fold.json": (

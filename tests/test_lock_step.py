@@ -106,9 +106,9 @@ def test_alone_or_not_sets_see_the_same_subjects_with_the_same_dose(
     seen: dict[str, list[tuple[tuple[str, ...], torch.Tensor]]] = {name: [] for name in SETS}
     learn = OneTraining.learn
 
-    def watch(one: OneTraining, batch, augmented: torch.Tensor, progress: float) -> None:  # type: ignore[no-untyped-def]
+    def watch(one: OneTraining, batch, augmented: torch.Tensor, *rest) -> None:  # type: ignore[no-untyped-def]
         seen[one.task.modality_set].append((batch.subjects, augmented[:, -1].clone()))
-        learn(one, batch, augmented, progress)
+        learn(one, batch, augmented, *rest)
 
     monkeypatch.setattr(OneTraining, "learn", watch)
     for task in first_folds:

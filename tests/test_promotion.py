@@ -14,6 +14,7 @@ from preprocessed_subjects import saved_volumes
 from registered_project import DOSE, Registered, promote, run_stage
 from tracked_project import RECALIBRATION, write_gate
 
+from ricenet.evaluation.evidence.calibration_record import ConformalThresholds
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.inference.test_ledger import read_ledger
@@ -27,6 +28,7 @@ from ricenet.tracking.publish import publish
 from ricenet.tracking.register_models import register_ensembles
 from ricenet.training.ensemble import Ensemble, majority_vote
 from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import LABELS
 
 LEAK = GuardResult(name="same_image", outcome="failed", found="sub-001 is sub-002", remedy="Leave one out.")
 POOR = Estimate(value=0.5, low=0.3, high=0.7, method="bca")
@@ -268,11 +270,14 @@ def test_a_champion_that_may_not_vote_does_not_keep_another_from_promotion(regis
 
 # --- the vote ---
 
+BOTH = ConformalThresholds(coverage=0.9, rice_from=0.0, recurrence_to=1.0)
+
 
 def test_a_champion_that_votes_is_a_row_in_the_ledger_and_a_metric_of_its_run(
     registered: Registered, stage: Any
 ) -> None:
     project, version = registered.project, registered.versions("post_op+dose")[0]
+    write_gate(project, "post_op+dose", conformal=BOTH)
     promote("post_op+dose")
     stage("resolve")
     stage("vote")
@@ -294,8 +299,12 @@ def test_a_champion_that_votes_is_a_row_in_the_ledger_and_a_metric_of_its_run(
     assert (metrics["test_macro_f1"], metrics["test_evaluations"]) == (vote["macro_f1"], 1)
     header, *rows = (project / "work/vote/post_op+dose.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in rows] == ["sub-009", "sub-010"]
-    assert header.endswith("\tthree_way")
-    assert {line.rsplit("\t", 1)[1] for line in rows} <= {"rice", "recurrence", "indeterminate"}
+    assert header.endswith("\tthree_way\tlabel_set")
+    assert {line.split("\t")[-2] for line in rows} <= {"rice", "recurrence", "indeterminate"}
+    # by the thresholds of the version's record, which let every set hold both labels
+    assert {line.split("\t")[-1] for line in rows} == {"recurrence+rice"}
+    covered = vote["label_sets"]["covered"]
+    assert [(covered[label]["covered"], covered[label]["n"]) for label in LABELS] == [(1, 1), (1, 1)]
 
 
 def test_a_champion_of_an_earlier_training_votes_with_its_own_files(

@@ -70,7 +70,7 @@ def look(page: Path, folder: Path, steps: str) -> Any:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=False,
     )
     told = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)

@@ -6,7 +6,7 @@ from html import unescape as html_unescaped
 
 import pytest
 from explained_cases import OTHER_VOLUMES
-from small_evidence import evidence, robustness, write_evidence, write_robustness
+from small_evidence import estimate, evidence, robustness, write_evidence, write_robustness
 from small_report import (
     ALL_THREE,
     PICTURES,
@@ -32,9 +32,12 @@ from small_results import (
 from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.splits import read_splits
 from ricenet.config.params import CohortParams
+from ricenet.evaluation.evidence.beyond_time import BeyondTime
 from ricenet.evaluation.evidence.calibration_record import ConformalSets, ConformalThresholds
+from ricenet.evaluation.evidence.learning_curve import CurvePoint, Forecast, LearningCurve, ScoreCurve
+from ricenet.evaluation.evidence.power_law import PowerLaw
 from ricenet.evaluation.evidence.record import Repeats, read_evidence
-from ricenet.report.model_card import SINGLE_NETWORKS
+from ricenet.report.facts import SINGLE_NETWORKS
 from ricenet.report.page import write_report
 from ricenet.report.protocol import described_commit, package_versions, printed_params
 from ricenet.report.report_figures import macro_f1_figure
@@ -315,6 +318,37 @@ def test_other_divisions_stand_beside_this_runs_score(project):
     write_evidence(project, made.model_copy(update={"repeats": repeats}))
     row = table_of(page_of(project), "Pooled macro-F1 of other divisions")["dose"]
     assert row == ["dose", "1.00", "0.75", "0.62"]
+
+
+def test_scores_by_number_of_subjects_are_shown_with_what_is_expected_of_more(project):
+    made = evidence(read_splits(project / "work/splits/splits.json").digest)
+    points = tuple(
+        CurvePoint(subjects=n, score=estimate(value), draws=(value,) * draws)
+        for n, value, draws in ((4, 0.5, 3), (6, 0.6, 3), (8, 0.65, 1))
+    )
+    law = PowerLaw(asymptote=0.9, gap=0.25, exponent=1.0, whole=8)
+    ahead = (Forecast(growth=2, subjects=16, score=estimate(0.75), interval_width=0.25),)
+    rising = ScoreCurve(points=points, law=law, forecasts=ahead, refusal="")
+    flat = ScoreCurve(points=points, law=None, forecasts=(), refusal="the score is not shown to rise")
+    curves = {"dose": LearningCurve(n=8, macro_f1=rising, auc=flat)}
+    write_evidence(project, made.model_copy(update={"learning_curves": curves}))
+    html = page_of(project, further=["subjects_curve"])
+    table = next(t for t in re.findall(r"<table.*?</table>", html, re.S) if "Scores by number" in t)
+    _, first, *_, last = table_rows(table.replace("\u00a0", " "))
+    seen = "0.50 (0.40 to 0.60)"
+    assert first == ["dose", "seen, 3 draws", "4", seen, "\u2013", seen, "\u2013"]
+    assert last == ["dose", "expected", "16", "0.75 (0.65 to 0.85)", "0.25", "\u2013", "\u2013"]
+    assert "from 2 times the subjects (16) it is expected between 0.65 and 0.85" in html
+    assert "No forecast: the score is not shown to rise." in html
+    assert "Learning curves: the same folds were trained on nested subsets" in html
+
+
+def test_what_a_network_adds_to_time_stands_in_the_audit(project):
+    made = evidence(read_splits(project / "work/splits/splits.json").digest)
+    nothing = BeyondTime(n=7, time=0.8, gain=estimate(0.0), p=0.4)
+    write_evidence(project, made.model_copy(update={"beyond_time": {"dose": nothing}}))
+    row = table_of(page_of(project), "What each network's held-out answers add")["dose"]
+    assert row == ["dose", "7", "0.80", "+0.00 (-0.10\u00a0to\u00a0+0.10)", "0.400"]
 
 
 def test_of_the_cohorts_place_only_the_folders_name_is_reported(project):

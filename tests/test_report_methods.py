@@ -6,6 +6,7 @@ import pytest
 from small_report import page_of, protocol, table_of, write_participants, write_project, write_vote
 from small_results import write_json
 
+from ricenet.config.network_params import VisitsParams
 from ricenet.config.training import TrainingOverride
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.results import read_results
@@ -48,6 +49,19 @@ def test_methods_report_of_settings_that_are_not_the_usual_ones(project):
     assert "by B-splines (the dose linearly)" in text
     assert "Settings of their own: dose (see the protocol)." in text
     assert "everything else being the same" not in text
+
+
+def test_volumes_that_were_withheld_are_reported(project):
+    network = protocol().params.network
+    assert "random non-empty subset" not in methods_of(project)
+    text = methods_of(project, network=network.model_copy(update={"channel_dropout": 0.5}))
+    assert "of 50 % of the training samples a random non-empty subset of the volumes, was trained" in text
+
+
+def test_visits_are_reported_in_their_order(project):
+    text = methods_of(project, network=VisitsParams())
+    assert "a three-dimensional network of visits (one convolutional encoder" in text
+    assert "with visits in the order of time, which saw the whole head, was trained" in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The test set on the page: votes, how they came about, and the evaluation ledger."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 from small_evidence import evidence, write_evidence
 from small_report import ALL_THREE, page_of, table_of, write_ledger, write_project, write_vote
@@ -7,6 +10,7 @@ from small_results import FOLDS, LABELS, TEST, write_json, write_text
 
 from ricenet.cohort.splits import Splits, write_splits
 from ricenet.evaluation.metrics import confusion_matrix, macro_f1
+from ricenet.inference.test_label_sets import LabelCoverage, SetsOnTest
 from ricenet.inference.test_ledger import identify_test_set
 from ricenet.report.results import name_of_test_set, read_results, read_votes
 from ricenet.report.sentences import gate_text
@@ -29,6 +33,35 @@ def test_without_a_vote_the_page_says_what_to_do(project):
         == 4
     )
     assert "The ledger is empty." in html
+
+
+def with_sets(project, sets):
+    write_vote(project)
+    path = project / "work/vote/vote.json"
+    vote = json.loads(path.read_text())
+    vote[ALL_THREE]["label_sets"] = asdict(sets)
+    write_json(path, vote)
+    return page_of(project).replace("\xa0", " ").replace("&nbsp;", " ")
+
+
+def test_the_coverage_of_the_sets_of_labels_stands_by_label(project):
+    covered = {
+        "recurrence": LabelCoverage(1, 1, 1.0, 0.025, 1.0),
+        "rice": LabelCoverage(1, 0, 0.0, 0.0, 0.975),
+    }
+    html = with_sets(project, SetsOnTest(0.9, "", covered, (0, 1, 1)))
+    (row,) = [row for row in table_of(html, "Sets of labels of the same subjects").values() if "0.90" in row]
+    assert row[2:] == ["recurrence 1 of 1: 1.00 (0.03 to 1.00); rice 0 of 1: 0.00 (0.00 to 0.97)", "0, 1, 1"]
+
+
+def test_a_model_without_sets_of_labels_says_why(project):
+    html = with_sets(project, SetsOnTest(None, "fewer than 9 held-out subjects have rice"))
+    assert "no set: fewer than 9 held-out subjects have rice" in html
+
+
+def test_votes_of_earlier_versions_show_no_sets(project):
+    write_vote(project)
+    assert "Sets of labels of the same subjects" not in page_of(project)
 
 
 def test_evaluations_of_other_models_are_reported_where_none_at_hand_has_voted(project):

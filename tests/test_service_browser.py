@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from served_cases import SECRET, app_of, live, tiny_files, work_of, write_ensemble
-from test_case_page_browser import BROWSER, DRIVER, OPTIONS, READY, pytestmark
+from test_case_page_browser import BROWSER, DRIVER, OPTIONS, PATIENCE_S, READY, pytestmark
 
 from ricenet.service.cases import open_cases
 from ricenet.service.settings import ServiceSettings
@@ -38,7 +38,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(60)
+    driver.set_script_timeout(PATIENCE_S)
     yield driver
     driver.quit()
 
@@ -49,7 +49,7 @@ def named(browser: Any, name: str) -> Any:
     return browser.find_element(By.ID, name)
 
 
-def shown(browser: Any, name: str, seconds: float = 60) -> Any:
+def shown(browser: Any, name: str, seconds: float = PATIENCE_S) -> Any:
     """An element once it is visible."""
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -90,7 +90,14 @@ def test_a_case_goes_from_the_token_to_its_occlusion_map(browser: Any, address: 
     named(browser, "send").send_keys(Keys.ENTER)
     answer = shown(browser, "answer")
     assert named(browser, "verdict").text in ("rice", "recurrence", "indeterminate")
-    for text in ("folds vote for rice", "p_rice, calibrated", "Research use only", "not compared", "digest"):
+    for text in (
+        "folds vote for rice",
+        "p_rice, calibrated",
+        "set of labels",
+        "Research use only",
+        "not compared",
+        "digest",
+    ):
         assert text in answer.text
     assert not named(browser, "problems-box").is_displayed()
     assert browser.switch_to.active_element.get_attribute("id") == "answer-title"
@@ -99,7 +106,7 @@ def test_a_case_goes_from_the_token_to_its_occlusion_map(browser: Any, address: 
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     named(browser, "explain").click()
-    WebDriverWait(browser, 60, 0.1).until(
+    WebDriverWait(browser, PATIENCE_S, 0.1).until(
         lambda _: named(browser, "explained").text == "Open the occlusion map"
     )
     assert browser.execute_script("return [document.cookie, localStorage.length, sessionStorage.length]") == [
@@ -109,9 +116,9 @@ def test_a_case_goes_from_the_token_to_its_occlusion_map(browser: Any, address: 
     ]
     (link,) = browser.find_elements(By.CSS_SELECTOR, "#explained a")
     link.send_keys(Keys.ENTER)
-    WebDriverWait(browser, 20).until(lambda _: len(browser.window_handles) == 2)
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: len(browser.window_handles) == 2)
     browser.switch_to.window(browser.window_handles[1])
-    WebDriverWait(browser, 20).until(lambda _: "occlusion map" in browser.title)
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: "occlusion map" in browser.title)
     assert browser.execute_async_script(READY) is True
     refused = [entry["message"] for entry in browser.get_log("browser") if "401" not in entry["message"]]
     assert refused == []

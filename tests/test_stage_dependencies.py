@@ -55,6 +55,7 @@ def test_every_listed_dependency_on_code_exists(name: str) -> None:
         # pages to look at decide nothing
         ("work/quality", {"register", "report"}),
         ("work/repeats", {"evidence"}),
+        ("work/learning_curve", {"evidence"}),
         ("work/evidence", {"register", "report", "resolve"}),
         ("work/vote", {"ledger", "register", "report"}),
     ],

@@ -51,8 +51,8 @@ def test_the_majority_of_folds_decides_and_not_their_mean() -> None:
 def test_vote_table_has_a_row_per_subject_and_a_column_per_fold() -> None:
     table = vote_table(count_votes(SUBJECTS[:1], LABELS[:1], P_RICE_FOLDS[:1, :2]))
     assert table.splitlines() == [
-        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tp_rice_calibrated\tpredicted\tthree_way",
-        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\tn/a\trice\tn/a",
+        "participant_id\tlabel\tfold_0\tfold_1\tvotes_rice\tp_rice\tp_rice_calibrated\tpredicted\tthree_way\tlabel_set",
+        "sub-001\trice\t0.600000\t0.600000\t2\t0.600000\tn/a\trice\tn/a\tn/a",
     ]
 
 

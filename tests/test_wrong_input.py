@@ -23,6 +23,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "explain": ("sub-001",),
     "export bundle": ("dose", "THERE"),
     "export results": ("results.xlsx",),
+    "export study": ("dose", "--plan", "THERE", "--out", "study.zip"),
     "import burdenko": ("THERE", "THERE", "out"),
     "import cfb-gbm": ("THERE", "THERE", "out"),
     "import dicom": ("THERE", "out", "--map", "map.csv", "--clinical", "THERE"),
@@ -47,6 +48,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "tracking start": ("--folder", "THERE"),
     "upgrade": (),
     "ui": ("--params", "THERE"),
+    "validate": ("THERE", "THERE"),
+    "validation add": ("THERE",),
 }
 """Of each command, with THERE in the place of what is wrong."""
 

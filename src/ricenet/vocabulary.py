@@ -226,6 +226,15 @@ class Volumes(Sequence[VolumeSpec]):
             raise ValueError(f"unknown modality set {modality_set!r}; expected {expected}")
         return chosen
 
+    def subsets(self, modality_set: str) -> tuple[str, ...]:
+        """Every non-empty subset of a set's volumes, small ones first; the last has all of them.
+
+        >>> PAPER_VOLUMES.subsets("event+dose@small_cohort")
+        ('event', 'dose', 'event+dose')
+        """
+        names = {spec.name for spec in self.members(modality_set)}
+        return tuple(subset for subset in self.sets if names.issuperset(subset.split("+")))
+
     def set_name(self, names: Iterable[str]) -> str:
         """The name of a set of volumes.
 

@@ -28,7 +28,7 @@ def main() -> None:
     cohort = admit(report, params.cohort.exclude_faulty)
     if forbidden := forbidden_by_counts(cohort.subjects, Demands.of(params)):
         raise SplitError("\n  - ".join(["too few subjects for what params.yaml asks:", *forbidden]))
-    for text in doubtful_by_counts(cohort.subjects, cohort.label_names):
+    for text in doubtful_by_counts(cohort.subjects, params.split.by, cohort.label_names):
         logger.warning("warning: %s", text)
     write_checked_cohort(cohort)
     logger.info("%s", cohort.summary())

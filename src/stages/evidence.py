@@ -13,11 +13,12 @@ from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.evidence.baselines import Scalars
 from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.curve_points import read_curve_answers
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
-from ricenet.evaluation.held_out import lacking, read_out_of_fold
+from ricenet.evaluation.held_out import lacking, read_by_subset, read_out_of_fold
 from ricenet.evaluation.labels.build import build_label_evidence, write_label_evidence
 from ricenet.evaluation.labels.gate import label_gate_record
 from ricenet.evaluation.labels.held_out import read_out_of_fold_labels
@@ -25,7 +26,7 @@ from ricenet.runtime.files import read_json
 from ricenet.runtime.workers import one_thread
 from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import GuardResult, read_guards
-from ricenet.training.ensemble_record import RECORD
+from ricenet.training.ensemble_record import RECORD, read_record
 from ricenet.training.label_predictions import LabelPrediction
 from ricenet.vocabulary import is_rice_task
 
@@ -50,6 +51,8 @@ def write() -> None:
     predictions: Mapping[str, Sequence[Any]] = {
         name: read(WORK / "training", name, splits, lacking(cohort, splits, name)) for name in sets
     }
+    excluded = {name: lacking(cohort, splits, name) for name in sets}
+    curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
     scalars = cohort_scalars(
         cohort, WORK / "preprocessed", splits.development, params.execution, params.preprocessing
     )
@@ -72,6 +75,11 @@ def write() -> None:
         FILTERS,
         params.seed,
     )
+    by_subset = {
+        name: read_by_subset(WORK / "training", name, splits, lacking(cohort, splits, name), params.volumes)
+        for name in sets
+        if read_record(ENSEMBLES / name).network.may_lack_volumes
+    }
     evidence = build_evidence(
         predictions,
         scalars,
@@ -85,6 +93,10 @@ def write() -> None:
         params.evidence.target_error,
         params.evidence.conformal_coverage,
         convolutions,
+        curves,
+        params.evidence.learning_curve.growth,
+        params.evidence.harmonisation,
+        by_subset,
     )
     gates = [
         gate_record(
@@ -94,6 +106,12 @@ def write() -> None:
     ]
     write_evidence(evidence, predictions, scalars, gates, WORK / "evidence")
     logger.info("%s", evidence.audit.verdict)
+    if left := evidence.audit.unharmonised:
+        logger.warning(
+            "evidence.harmonisation: %d held-out subject(s) come from a site of which the other folds hold "
+            "too few; their intensities are judged as they are",
+            left,
+        )
 
 
 def _write_of_labels(

@@ -22,20 +22,23 @@ def main() -> None:
         logger.info("%s is of %s; %s is dealt anew", PLACES_FILE, former.cohort, cohort.root)
         former = None
     folds, test_fraction = params.split.folds, params.split.test_fraction
-    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, cohort.label_names)
+    by, names = params.split.by, cohort.label_names
+    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, by, names)
     write_splits(splits, Path("work/splits/splits.json"))
     places = SettledPlaces(
         cohort=cohort.root,
         seed=params.seed,
         test_fraction=test_fraction,
+        by=by,
         folds=splits.folds,
         test=splits.test,
     )
     places.write(PLACES_FILE)
     logger.info(
-        "%d subjects in %d folds, %d in the test set",
+        "%d subjects in %d folds%s, %d in the test set",
         len(splits.development),
         len(splits.folds),
+        ", one a site" if by == "site" else "",
         len(splits.test),
     )
     if former is not None:

@@ -88,6 +88,7 @@ STAGES = (
     "tune",
     "train",
     "repeat",
+    "learning_curve",
     "evaluate",
     "evidence",
     "robustness",

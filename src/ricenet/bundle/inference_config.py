@@ -31,6 +31,8 @@ def needs_ricenet(record: EnsembleRecord) -> list[str]:
     found = []
     if not isinstance(network, ResNetParams | DenseNetParams):
         found.append(f"its network {network.name} is ricenet's own")
+    if network.may_lack_volumes:
+        found.append("what says which of its volumes are missing is ricenet's own (channel_dropout)")
     if network.norm == "group":
         found.append("its group norm is put into the network by ricenet")
     if record.fused:

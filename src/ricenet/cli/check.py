@@ -70,7 +70,8 @@ def counted(
     if not file.is_file() or not (required or is_labelled) or not subjects:
         return [], []
     params = read_params(file)
-    return forbidden_by_counts(subjects, Demands.of(params)), doubtful_by_counts(subjects, params.labels)
+    demands = Demands.of(params)
+    return forbidden_by_counts(subjects, demands), doubtful_by_counts(subjects, demands.by, params.labels)
 
 
 def declared_labels(folder: Path | None, file: Path = PARAMS) -> LabelNames:
@@ -78,9 +79,8 @@ def declared_labels(folder: Path | None, file: Path = PARAMS) -> LabelNames:
     from ricenet.config.params import read_params
     from ricenet.vocabulary import LABELS
 
-    return (
-        LABELS if folder is not None and file == PARAMS and not file.is_file() else read_params(file).labels
-    )
+    outside = folder is not None and file == PARAMS and not file.is_file()
+    return LABELS if outside else read_params(file).labels
 
 
 def declared_cohort(

@@ -98,7 +98,8 @@ def _params(file: Path) -> tuple[Params | None, Answer]:
     except (OSError, UnicodeDecodeError) as error:
         return None, Answer(f"cannot be read ({type(error).__name__})", "attention")
     cube = params.preprocessing
-    sets = f"{len(params.modality_sets)} modality set(s), {params.split.folds} folds"
+    folds = "a fold a site" if params.split.by == "site" else f"{params.split.folds} folds"
+    sets = f"{len(params.modality_sets)} modality set(s), {folds}"
     return params, Answer(
         f"valid: {sets}, cube of {cube.cube_voxels} voxels of {cube.spacing_mm:g} mm, "
         f"execution.backend {params.execution.backend}"

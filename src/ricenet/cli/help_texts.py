@@ -28,6 +28,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ricenet export bundle dose rice_net --version 2",
     ),
     "export results": ("ricenet export results results.xlsx", "ricenet export results tables"),
+    "export study": (
+        "ricenet export study post_op+dose --out study.zip",
+        "ricenet export study post_op+dose --plan plan.json --out study.zip",
+    ),
     "import burdenko": ("ricenet import burdenko ../burdenko ../burdenko/clinical.csv data/burdenko",),
     "import cfb-gbm": ("ricenet import cfb-gbm ../cfb-gbm ../cfb-gbm/tables data/cfb-gbm",),
     "import dicom": (
@@ -64,6 +68,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tracking start": ("ricenet tracking start --allowed-host mlflow.example.org",),
     "upgrade": ("ricenet upgrade", "ricenet upgrade --yes"),
     "ui": ("ricenet ui --port 5001",),
+    "validate": (
+        "ricenet validate study.zip data/mine",
+        "ricenet validate study.zip data/mine --also subgroup=sex:F,M --out ../second",
+    ),
+    "validation add": ("ricenet validation add ../result.json --name 'site B'",),
 }
 """By a command's words, what may be typed as it stands."""
 
@@ -72,7 +81,7 @@ PANELS = {
     "Patients": ("import", "check", "cohort", "phantom"),
     "The project": ("init", "upgrade", "status", "params", "doctor", "store", "tracking"),
     "Results": ("open", "ui", "compare", "explain", "export"),
-    "Models": ("promote", "predict", "predict-cohort", "send", "serve"),
+    "Models": ("promote", "predict", "predict-cohort", "send", "serve", "validate", "validation"),
 }
 """Commands and groups by the panel of the list in which they stand."""
 

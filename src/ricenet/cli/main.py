@@ -26,6 +26,7 @@ from ricenet.cli.status import open_page, status
 from ricenet.cli.store_commands import store_app
 from ricenet.cli.tracking import tracking_app
 from ricenet.cli.ui import ui
+from ricenet.cli.validate import validate, validation_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,8 +39,10 @@ app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 app.add_typer(tracking_app, name="tracking")
+app.add_typer(validation_app, name="validation")
 for command in (
     check, compare, doctor, explain, init, phantom, predict_cohort, promote, send, serve, status, ui, upgrade,
+    validate,
 ):  # fmt: skip
     app.command()(command)
 app.command("open")(open_page)

@@ -34,6 +34,7 @@ def phantom(
     from ricenet.config.params import read_params
     from ricenet.phantom.dicom.export import write_dicom_phantom
     from ricenet.phantom.mechanism import mechanism_named
+    from ricenet.phantom.scanners import SiteDesign
     from ricenet.phantom.write_cohort import with_rice_share, write_phantom
     from ricenet.project.installed_code import require_recorded_code
 
@@ -61,6 +62,7 @@ def phantom(
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
             volumes=params.volumes,
+            sites=SiteDesign(**settings.sites.model_dump()) if settings.sites else None,
             backend=params.execution.backend,
             workers=params.execution.workers,
         )

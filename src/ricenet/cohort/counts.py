@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Self
 
 from ricenet.cohort.checked import CheckedSubject
+from ricenet.cohort.site_folds import uneven_sites
 from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
+from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.vocabulary import LABELS, LabelNames, volumes_and_recipe
 
@@ -20,7 +22,8 @@ class Demands:
     """What is asked of a cohort's numbers.
 
     volumes: names of those that each modality set needs. fitted: sets whose fusion holds two folds out at
-    once. nested: sets that are tuned within each fold. label_names: the classes.
+    once. nested: sets that are tuned within each fold. by_site: whether intensities are harmonised by site.
+    label_names: the classes.
     """
 
     folds: int
@@ -29,7 +32,14 @@ class Demands:
     volumes: Mapping[str, frozenset[str]]
     fitted: Collection[str] = ()
     nested: Collection[str] = ()
+    by: DivideBy = "subject"
+    by_site: bool = False
     label_names: LabelNames = LABELS
+
+    @property
+    def of_folds(self) -> str:
+        """What makes more training subjects, in words."""
+        return "raise split.folds" if self.by == "subject" else "set split.by: subject"
 
     @classmethod
     def of(cls, params: Params) -> Self:
@@ -46,6 +56,8 @@ class Demands:
             {name: frozenset(v.name for v in params.volumes.members(name)) for name in params.modality_sets},
             [name for name, rule in rules.items() if rule == "fitted"],
             params.tuning.modality_sets if params.tuning.nested else (),
+            params.split.by,
+            params.evidence.harmonisation != "none",
             params.labels,
         )
 
@@ -57,12 +69,30 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     many of each label, give or take one.
     """
     try:
+        names, by = demands.label_names, demands.by
         splits = make_splits(
-            subjects, demands.folds, demands.test_fraction, demands.seed, None, demands.label_names
+            subjects, demands.folds, demands.test_fraction, demands.seed, by=by, label_names=names
         )
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}
+    sites = {s.site for s in subjects if s.participant_id in splits.development} - {None}
+    return [
+        *(_too_few_sites(len(sites)) if demands.by_site and len(sites) < 2 else ()),
+        *_of_sets(splits, held, demands),
+    ]
+
+
+def _too_few_sites(known: int) -> list[str]:
+    return [
+        "evidence.harmonisation: combat brings sites to one another, and the column site of "
+        f"participants.tsv names {known} among the subjects of the folds; fill it, or set "
+        "evidence.harmonisation to none"
+    ]
+
+
+def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demands) -> list[str]:
+    """held: names of the volumes of each subject."""
     return [
         problem
         for name, needed in sorted(demands.volumes.items())
@@ -70,12 +100,19 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     ]
 
 
-def doubtful_by_counts(subjects: Iterable[CheckedSubject], label_names: LabelNames = LABELS) -> list[str]:
-    """What the numbers allow, and who reads the results should know."""
+def doubtful_by_counts(
+    subjects: Sequence[CheckedSubject], by: DivideBy = "subject", label_names: LabelNames = LABELS
+) -> list[str]:
+    """What the numbers allow, and who reads the results should know. by: what folds hold."""
     declared = Counter(s.label for s in subjects if s.subset == "test" and s.label is not None)
     every = "both labels" if len(label_names) == 2 else "every label"
     lacking = [label for label in label_names if declared and not declared[label]]
-    return [
+    sites: dict[str | None, list[str]] = {}
+    for subject in subjects:
+        if subject.label is not None and subject.subset != "test":
+            sites.setdefault(subject.site, []).append(subject.participant_id)
+    uneven = uneven_sites(list(sites.values())) if by == "site" else []
+    return uneven + [
         f"the test set holds {declared.total()} subject(s), none of them {label}: macro-F1 on it says "
         f"nothing of {label}. Put subjects of {every} into the subset test"
         for label in lacking
@@ -100,7 +137,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
             if left != set(demands.label_names):
                 yield (
                     f"{name}: fusion: fitted holds folds {a} and {b} out at once, and not both labels are "
-                    "left; set fusion: mean, add subjects, or raise split.folds"
+                    f"left; set fusion: mean, add subjects, or {demands.of_folds}"
                 )
                 return
     if name in demands.nested:

@@ -21,10 +21,23 @@ LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]
 RtModality = Literal["photon", "proton", "ion"]
 Reirradiation = Literal["no", "yes"]
+Certainty = Literal["definite", "probable", "possible"]
+
+CERTAINTY = "label_certainty"
+REFERENCE_STANDARD = (
+    "label_source",
+    "reference_reader",
+    "reference_days_after_event",
+    CERTAINTY,
+    "label_second_reader",
+)
+"""Columns that say how a label is known. They follow from it, so none may be an input or a property."""
 
 MISSING = "n/a"
 REQUIRED_COLUMNS = ("participant_id", "label", "label_source", "subset")
 PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
+READER = re.compile(r"[A-Z][0-9]{0,2}(\+[A-Z][0-9]{0,2}){0,3}")
+"""A reader's code, or those of a consensus: too short for a name."""
 
 _DECLARED = "label_names"
 """Under which the validation is told the declared classes."""
@@ -40,6 +53,14 @@ _REFUSALS = {
     "rt_end_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "event_date": ("is no ISO date (YYYY-MM-DD)", _CORRECT),
     "days_rt_end_to_event": ("is no whole number of days, 0 or more", _CORRECT),
+    "reference_reader": (
+        "is no reader's code: a capital letter, with up to two digits (A, B2), and + between those of a "
+        "consensus (A+B)",
+        "Give each reader such a code, and keep who it is outside of the cohort.",
+    ),
+    "reference_days_after_event": ("is no whole number of days, 0 or more", _CORRECT),
+    "label_certainty": ("is none of definite, probable, possible, n/a", _WORD),
+    "label_second_reader": ("is none of recurrence, rice, n/a", _WORD),
 }
 """Of each column, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 
@@ -75,6 +96,7 @@ class Participant(BaseModel):
     label_source: LabelSource | None
     subset: Subset | None
     site: Text | None = None
+    scanner: Text | None = None
     age_years: Annotated[float, Field(ge=0, le=130, allow_inf_nan=False)] | None = None
     sex: Text | None = None
     mgmt: Text | None = None
@@ -84,8 +106,12 @@ class Participant(BaseModel):
     rt_end_date: IsoDate | None = None
     event_date: IsoDate | None = None
     days_rt_end_to_event: Annotated[int, Field(ge=0)] | None = None
+    reference_reader: Annotated[str, Field(pattern=f"^{READER.pattern}$")] | None = None
+    reference_days_after_event: Annotated[int, Field(ge=0)] | None = None
+    label_certainty: Certainty | None = None
+    label_second_reader: LabelName | None = None
 
-    @field_validator("label")
+    @field_validator("label", "label_second_reader")
     @classmethod
     def _declared(cls, label: str | None, info: Info) -> str | None:
         declared = (info.context or {}).get(_DECLARED, LABELS)
@@ -246,8 +272,8 @@ def _finding(error: dict[str, Any], label_names: Sequence[str] | None) -> Findin
     reason = error.get("ctx", {}).get("error")
     if isinstance(reason, ChronologyError):
         return Finding(str(reason), _CORRECT)
-    if column == "label":
+    if column in ("label", "label_second_reader"):
         found = f"is none of {', '.join((*label_names, MISSING))}" if label_names else "is no lower-case word"
-        return Finding(f"label {found}", _WORD)
+        return Finding(f"{column} {found}", _WORD)
     refusal, remedy = _REFUSALS.get(column, ("is empty", "Write a value, or n/a where it is missing."))
     return Finding(f"{column} {refusal}", remedy)

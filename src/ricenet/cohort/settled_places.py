@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import MOST_TEXT_BYTES, regular_bytes, write_json
 from ricenet.runtime.records import Record
@@ -21,11 +22,15 @@ PLACES_FILE = Path("models/folds.json")
 
 
 class SettledPlaces(Record):
-    """A division without labels. cohort: its folder. seed, test_fraction: by which it was dealt."""
+    """A division without labels. cohort: its folder. seed, test_fraction: by which it was dealt.
+
+    by: what its folds hold; written where that is sites.
+    """
 
     cohort: str
     seed: int
     test_fraction: float
+    by: DivideBy = "subject"
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
 
@@ -43,7 +48,8 @@ class SettledPlaces(Record):
 
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""
-        write_json(path, self.model_dump(mode="json"))
+        # a record of folds by subject is as those of before
+        write_json(path, self.model_dump(mode="json", exclude={"by"} if self.by == "subject" else None))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.dealing import NOBODY, Labels, as_folds, deal_folds, draw_test, share_of_labels
 from ricenet.cohort.problems import named
 from ricenet.cohort.settled_places import SettledPlaces
+from ricenet.cohort.site_folds import site_folds
+from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.records import read_result
@@ -69,16 +71,20 @@ def make_splits(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None = None,
+    by: DivideBy = "subject",
     label_names: LabelNames = LABELS,
 ) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
+
+    by: "site" makes a fold of each site instead (`ricenet.cohort.site_folds`); the test set is drawn alike.
 
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
     those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
     `train` are never drawn. former: where subjects stay (`ricenet.cohort.dealing`), of the same seed; its
     folds where there are as many, its test set where it was drawn by the same fraction. label_names: the
     classes, each of which every fold and a test set that is drawn hold.
-    Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects.
+    Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects, sites that
+    cannot be judged.
     """
     counts = Counter(s.participant_id for s in subjects)
     if repeated := sorted(subject for subject, n in counts.items() if n > 1):
@@ -89,8 +95,13 @@ def make_splits(
     former = former if former is not None and former.seed == seed else None
     test = _test_subjects(subjects, labels, test_fraction, seed, former, label_names)
     rest = {subject: label for subject, label in labels.items() if subject not in test}
-    kept = former.fold_of if former is not None and len(former.folds) == folds else NOBODY
-    splits = Splits(labels, _stratified_folds(rest, folds, seed, label_names, kept), test, label_names)
+    kept = former.fold_of if former is not None and former.by == by else NOBODY
+    if by == "site":
+        divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept)
+    else:
+        settled = kept if former and len(former.folds) == folds else NOBODY
+        divided = _stratified_folds(rest, folds, seed, label_names, settled)
+    splits = Splits(labels, divided, test, label_names)
     check_splits(splits)
     return splits
 

@@ -7,7 +7,13 @@ import re
 from collections.abc import Sequence
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, Participant, ParticipantsTable, with_problems
+from ricenet.cohort.participants import (
+    MISSING,
+    REFERENCE_STANDARD,
+    Participant,
+    ParticipantsTable,
+    with_problems,
+)
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.vocabulary import VariableSpec, VariableValue
 
@@ -31,6 +37,10 @@ def read_variables(
     for spec in specs:
         column = spec.source_column
         if column is None or not table.columns:
+            continue
+        if column in ("label", *REFERENCE_STANDARD):
+            found = f"column {column} says how the label is known, and params.yaml takes {spec.name} from it"
+            problems.append(Problem(None, PARTICIPANTS_TABLE, found, "Remove the variable."))
             continue
         if column not in table.columns and column not in Participant.model_fields:
             found = f"column {column} is missing, from which params.yaml takes the variable {spec.name}"

@@ -41,6 +41,19 @@ def misfit_labels(content: Any, accepted: Callable[..., bool]) -> list[str]:
             f"explain.modality_sets: {', '.join(asked)}: occlusion explains {' and '.join(LABELS)} alone; "
             "with other labels write [] (docs/labels.md)"
         )
+    curve = content["evidence"].get("learning_curve") or {} if accepted("evidence") else {}
+    if asked := curve.get("sets"):
+        problems.append(
+            f"evidence.learning_curve.sets: {', '.join(asked)}: it knows {' and '.join(LABELS)} alone; "
+            "with other labels write [] (docs/labels.md)"
+        )
+    if accepted("evidence") and (rule := content["evidence"].get("harmonisation", _NONE)) != _NONE:
+        problems.append(
+            f"evidence.harmonisation: {rule} is of {' and '.join(LABELS)} alone; with other labels write "
+            "none (docs/labels.md)"
+        )
+    if all(accepted(name) for name in ("network", "recipes", "modality_sets")):
+        problems += _misfit_networks(content)
     if accepted("tuning") and (asked := content["tuning"]["modality_sets"]):
         problems.append(
             f"tuning.modality_sets: {', '.join(asked)}: a search judges {' and '.join(LABELS)} alone; with "
@@ -55,6 +68,20 @@ def _misfit_controls(labels: tuple[str, ...], controls: tuple[str, ...]) -> Iter
         yield f"controls: {name} is not declared under labels ({', '.join(labels)})"
     if not undeclared and len(set(labels) - set(controls)) < 2:
         yield "controls: fewer than two labels are left that are an event's; declare more under labels"
+
+
+def _misfit_networks(content: Any) -> Iterator[str]:
+    """Networks that know the paper's two labels only, of the recipes that are trained."""
+    networks = {"network": content["network"]}
+    recipes = content.get("recipes") or {}
+    networks |= {f"recipes.{name}.network": recipe["network"] for name, recipe in recipes.items()}
+    used = {volumes_and_recipe(name)[1] for name in content["modality_sets"]}
+    for setting in (f"recipes.{name}.network" if name else "network" for name in sorted(used)):
+        network = networks.get(setting) or {}
+        if network.get("name") == "visits":
+            yield f"{setting}.name: visits tells {' and '.join(LABELS)} apart alone; choose another network"
+        if network.get("channel_dropout"):
+            yield f"{setting}.channel_dropout: is of {' and '.join(LABELS)} alone; with other labels write 0"
 
 
 def _fusions(content: Any) -> Iterator[tuple[str, str | None]]:

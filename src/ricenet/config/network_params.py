@@ -26,6 +26,8 @@ class NetworkParams(Section):
 
     norm: batch norm (the paper's), or group norm in groups of about 16 channels, which does not depend on the
     other samples of a batch. initial_weights: a safetensors file to begin from, or None for random weights.
+    channel_dropout: probability with which a training sample shows a subset of its volumes only; above 0 the
+    network also answers for cases that lack some (`ricenet.training.withheld_volumes`).
     """
 
     least_voxels: ClassVar[int] = 1
@@ -36,6 +38,13 @@ class NetworkParams(Section):
     name: str
     norm: Literal["batch", "group"] = "batch"
     initial_weights: Annotated[str, AfterValidator(safetensors_file)] | None = None
+    # left out of records where it is 0: those are what they were before there was such a setting
+    channel_dropout: Annotated[float, Field(ge=0, le=1, exclude_if=lambda value: value == 0)] = 0.0
+
+    @property
+    def may_lack_volumes(self) -> bool:
+        """Whether the network answers where volumes of its set are missing."""
+        return self.channel_dropout > 0
 
     @property
     def uses_variables(self) -> bool:
@@ -96,8 +105,10 @@ class ResNetParams(NetworkParams):
 
     @property
     def occlusion(self) -> Occlusion:
-        """By differences; not with group norm, of which a change anywhere changes the mean everywhere."""
-        return "residual" if self.norm == "batch" else "whole"
+        """By differences; not with group norm, of which a change anywhere changes the mean everywhere, and
+        not beside planes that say which volumes are there.
+        """
+        return "residual" if self.norm == "batch" and not self.may_lack_volumes else "whole"
 
     def described(self, monai: str) -> str:
         """For the methods of a paper. monai: the library's version."""
@@ -146,6 +157,18 @@ class SmallCnnParams(NetworkParams):
         """Whether the network takes the declared variables beside the volumes."""
         return self.variables
 
+    def misfits(
+        self, sizes: Mapping[str, Sequence[int]], samples_at_once: int | None, has_variables: bool
+    ) -> list[str]:
+        """As every network's; besides, branches see a volume each and no plane that says which are there."""
+        problems = super().misfits(sizes, samples_at_once, has_variables)
+        if self.branches and self.may_lack_volumes:
+            problems.append(
+                "network.channel_dropout: needs a network that sees all volumes at once; set "
+                "network.branches to false, or channel_dropout to 0"
+            )
+        return problems
+
     def described(self, monai: str) -> str:
         """For the methods of a paper; it is not one of MONAI's."""
         widths = ", ".join(map(str, self.widths))
@@ -160,11 +183,58 @@ class SmallCnnParams(NetworkParams):
         return f"convolutional network of three layers ({'; '.join(parts)}{mean})"
 
 
+class VisitsParams(NetworkParams):
+    """An encoder shared by visits, and attention over them (`ricenet.training.visits_network`).
+
+    widths: channels of the encoder's convolutions. heads: of the attention. difference: what a visit's MRIs
+    are compared with, those of the first visit or of the one before. variables: whether the declared
+    variables join the linear layer, and days from the end of radiotherapy are the visits' times.
+    """
+
+    single_voxel: ClassVar[int] = 4
+
+    name: Literal["visits"] = "visits"
+    widths: Annotated[list[Annotated[Count, Field(le=64)]], Field(min_length=3, max_length=3)] = Field(
+        default_factory=lambda: [16, 32, 64]
+    )
+    heads: Annotated[Count, Field(le=16)] = 4
+    difference: Literal["first", "previous"] = "first"
+    variables: bool = False
+
+    @property
+    def uses_variables(self) -> bool:
+        """Whether the network takes the declared variables beside the volumes."""
+        return self.variables
+
+    def misfits(
+        self, sizes: Mapping[str, Sequence[int]], samples_at_once: int | None, has_variables: bool
+    ) -> list[str]:
+        """As every network's; besides, heads share the last width."""
+        problems = super().misfits(sizes, samples_at_once, has_variables)
+        if self.widths[-1] % self.heads:
+            problems.append(
+                f"network.heads: {self.heads} does not divide the last of network.widths, {self.widths[-1]}; "
+                "change one of them"
+            )
+        return problems
+
+    def described(self, monai: str) -> str:
+        """For the methods of a paper; it is not one of MONAI's."""
+        widths = ", ".join(map(str, self.widths))
+        earlier = "the first visit's" if self.difference == "first" else "the visit's before"
+        return (
+            f"network of visits (one convolutional encoder of {widths} channels for the MRIs of each visit, "
+            f"their difference from {earlier} and the dose; {self.norm} normalisation; attention of "
+            f"{self.heads} head(s) over visits, with Time2Vec)"
+        )
+
+
 NETWORKS: Mapping[str, type[NetworkParams]] = {
     "resnet18": ResNetParams,
     "resnet10": ResNetParams,
     "densenet121": DenseNetParams,
     "small_cnn": SmallCnnParams,
+    "visits": VisitsParams,
 }
 """Every network by its name; `ricenet.training.networks` builds them."""
 

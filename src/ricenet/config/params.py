@@ -16,6 +16,7 @@ from ricenet.config.training import AugmentationParams, TrainingParams
 from ricenet.config.tuning import TuningParams
 from ricenet.config.types import (
     Count,
+    DivideBy,
     Limits,
     MechanismName,
     ModalitySets,
@@ -51,6 +52,29 @@ class CohortParams(Section):
     exclude_faulty: bool
 
 
+class PhantomSites(Section):
+    """Sites of the demo cohort, whose scanners differ (docs/phantom.md).
+
+    contrast: by how much the exponent of the signal differs from 1. noise, bias: factors of their SDs, and
+    their inverse. resolution_mm: of the bluntest. rice_shares: share of RICE at each site; None: alike.
+    """
+
+    count: Annotated[int, Field(ge=2, le=20)]
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    noise: Annotated[float, Field(ge=1, le=10)] = 2.0
+    bias: Annotated[float, Field(ge=1, le=10)] = 2.0
+    resolution_mm: Annotated[float, Field(ge=0, le=10)] = 3.0
+    rice_shares: list[Probability] | None = None
+
+    @model_validator(mode="after")
+    def _a_share_a_site(self) -> PhantomSites:
+        if self.rice_shares is not None and len(self.rice_shares) != self.count:
+            raise ValueError(
+                f"rice_shares has {len(self.rice_shares)} values for count {self.count}; write one a site"
+            )
+        return self
+
+
 class PhantomParams(Section):
     """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md).
 
@@ -67,6 +91,20 @@ class PhantomParams(Section):
     mechanism: MechanismName
     rice_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     controls: Annotated[int, Field(ge=0)] = 0
+    sites: PhantomSites | None = None
+
+    @model_validator(mode="after")
+    def _shares_of_sites_add_up(self) -> PhantomParams:
+        shares = self.sites.rice_shares if self.sites else None
+        if shares is None:
+            return self
+        mean = sum(shares) / len(shares)
+        if self.rice_share is None or abs(mean - self.rice_share) > 0.02:
+            raise ValueError(
+                f"the mean of sites.rice_shares is {mean:.3g}, and rice_share {self.rice_share}; sites are "
+                f"of one size, so set phantom.rice_share to {mean:.3g}, or change the shares"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -95,8 +133,12 @@ class QualityParams(Section):
 
 
 class SplitParams(Section):
-    """Folds of the cross-validation and the independent test set."""
+    """Folds of the cross-validation and the independent test set.
 
+    by: what a fold holds. folds: how many, where that is by subject; by site there are as many as sites.
+    """
+
+    by: DivideBy = "subject"
     folds: Annotated[int, Field(ge=2)]
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
 

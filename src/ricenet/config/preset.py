@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -15,9 +16,9 @@ from ricenet.vocabulary import RECIPE_MARK
 
 SET_LISTS = (
     *(("", "modality_sets"), ("explain", "modality_sets"), ("tuning", "modality_sets")),
-    *(("robustness", "modality_sets"), ("evidence", "repeat_sets")),
+    *(("robustness", "modality_sets"), ("evidence", "repeat_sets"), ("evidence.learning_curve", "sets")),
 )
-"""Section and key of every list of modality sets."""
+"""Section, dotted, and key of every list of modality sets."""
 
 PRESETS = ("demo", "paper", "small_cohort")
 
@@ -54,7 +55,10 @@ def _remove_sets(content: Any, recipe: str) -> None:
     """Remove the modality sets of a recipe wherever they are listed."""
     of_recipe = RECIPE_MARK + recipe
     for section, key in SET_LISTS:
-        names = (content[section] if section else content).get(key) or []
+        of_section = functools.reduce(
+            lambda found, part: found[part], filter(None, section.split(".")), content
+        )
+        names = of_section.get(key) or []
         for place in reversed(range(len(names))):
             if names[place].endswith(of_recipe):
                 del names[place]

@@ -42,6 +42,10 @@ MechanismName = Literal[
 """How the phantom's labels come about (docs/phantom.md)."""
 
 
+DivideBy = Literal["subject", "site"]
+"""Into folds: subjects stratified by label, or every fold the subjects of one site (leave-one-site-out)."""
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys and wrong types are errors, values never change."""
 

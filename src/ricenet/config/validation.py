@@ -78,6 +78,15 @@ def folder_of_the_project(folder: str) -> str:
     return folder
 
 
+def shares_of_a_whole(shares: list[float]) -> list[float]:
+    """The shares, unless one occurs twice or none is below 1. Raises ValueError."""
+    if len(set(shares)) < len(shares):
+        raise ValueError(f"a share is named twice: {', '.join(f'{share:g}' for share in shares)}")
+    if not any(share < 1 for share in shares):
+        raise ValueError("no share is below 1; write some, such as [0.25, 0.5, 0.75]")
+    return shares
+
+
 def count_or_auto(value: Any) -> Any:
     """A number of at least 1, or "auto". Raises ValueError."""
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
@@ -135,6 +144,13 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
             for seed in content["evidence"]["repeat_fold_seeds"]
             if seed == content["seed"]
         ]
+    if accepted("split", "by") and accepted("evidence", "repeat_fold_seeds"):
+        by, seeds = content["split"].get("by"), content["evidence"]["repeat_fold_seeds"]
+        if by == "site" and seeds:
+            problems.append(
+                f"evidence.repeat_fold_seeds: {seeds} asks for other divisions into folds, and split.by: "
+                "site has one alone; write []"
+            )
     problems += _misfit_sets(content, accepted)
     problems += misfit_labels(content, accepted)
     if all(
@@ -197,6 +213,9 @@ def _misfit_sets(content: Any, accepted: Callable[..., bool]) -> list[str]:
         if accepted(section, "modality_sets")
         for name in content[section]["modality_sets"] or []
     ]
+    if accepted("evidence", "learning_curve"):
+        curves = content["evidence"]["learning_curve"]["sets"]
+        asked += [("evidence.learning_curve.sets", name) for name in curves]
     if accepted("training", "overrides"):
         asked += [(f"training.overrides.{name}", name) for name in content["training"]["overrides"]]
     return [

@@ -33,6 +33,7 @@ from ricenet.importing.private_files import private_path
 from ricenet.inference.case import CASE, CaseFiles, require_volumes
 from ricenet.inference.dicom_case import case_source
 from ricenet.inference.predict_subject import Prediction, Predictor
+from ricenet.inference.three_way import label_set_said
 from ricenet.preprocessing.brain.extraction import brain_tools
 from ricenet.preprocessing.derivative_files import brain_mask_file
 from ricenet.preprocessing.measurements import Measurements
@@ -139,6 +140,11 @@ def predict_with_results(
     """
     record = predictor.ensemble.record
     require_volumes(given, record)
+    if lacking := [spec.name for spec in record.members if spec.name not in given.volumes]:
+        raise CohortError(
+            f"{CASE}: {', '.join(lacking)} missing: occlusion maps are made of all volumes that the model "
+            f"{record.modality_set} sees. Give them, or leave --dicom-out out"
+        )
     source = case_source(given, record.volumes)
     if source is None:
         raise CohortError(
@@ -193,6 +199,7 @@ def _explained(explainer: SubjectExplainer, raw: RawSubject, kept: Path, answer:
         {
             "version": f"{answer['model']} version {answer['version']}",
             "three-way answer": f"{answer['three_way']}: {answer['three_way_why']}",
+            "set of labels": label_set_said(answer),
         },
     )
 

@@ -9,6 +9,7 @@ from ricenet.dicom_results.header import MANUFACTURER, ResultHeader, private_cod
 from ricenet.dicom_results.sources import SourceImages, silently
 from ricenet.evaluation.evidence.abstention import INDETERMINATE
 from ricenet.importing.dicom.instances import kind_of
+from ricenet.inference.three_way import label_set_said
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -107,6 +108,7 @@ def _prediction(answer: Mapping[str, Any], sources: SourceImages, header: Result
     group[0].ContentSequence.extend(
         [
             _text(private_code("why", "Reason of the three-way answer"), answer["three_way_why"]),
+            _text(private_code("label_set", "Set of labels"), label_set_said(answer)),
             _text(private_code("p_rice_folds", "p_rice of each fold"), folds),
             *(_text(private_code("warning", "Warning"), warning) for warning in answer["warnings"]),
             *(sr.SourceImageForMeasurementGroup(one.SOPClassUID, one.SOPInstanceUID) for one in images),

@@ -19,30 +19,51 @@ from ricenet.evaluation.metrics import chance_level
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.tables import require
 from ricenet.training.label_predictions import LabelPrediction
-from ricenet.training.predictions import THRESHOLD, Prediction, read_predictions
+from ricenet.training.predictions import THRESHOLD, Prediction, predictions_file, read_predictions
+from ricenet.training.task import PREDICTIONS
+from ricenet.vocabulary import Volumes
 
 _NAMED = 5
 
 
 def read_out_of_fold(
-    training: Path, modality_set: str, splits: Splits, excluded: Collection[str] = ()
+    training: Path,
+    modality_set: str,
+    splits: Splits,
+    excluded: Collection[str] = (),
+    file: str = PREDICTIONS,
 ) -> list[Prediction]:
     """Every training subject's prediction by the fold that held it out, alphabetically by subject.
 
     training: the folder with `<modality_set>/fold-<k>/predictions.tsv`. excluded: subjects that lack a volume
-    of the set.
+    of the set. file: another one than that of all volumes, of networks that may lack some.
     Raises ResultError: a missing file; a subject that is missing, predicted twice, in another fold
     than in the splits, with another label, or with a p_rice that is no probability.
     """
     predictions: list[Prediction] = []
     for k, fold in enumerate(splits.folds):
-        found = read_predictions(require(training / modality_set / f"fold-{k}" / "predictions.tsv", "train"))
+        found = read_predictions(require(training / modality_set / f"fold-{k}" / file, "train"))
         expected = set(fold) - set(excluded)
         for problem in _problems(found, expected, splits.labels):
             remedy = "Train this fold again with the current splits"
             raise ResultError(f"{modality_set}, fold {k}: {problem}. {remedy}")
         predictions += found
     return sorted(predictions, key=lambda p: p.participant_id)
+
+
+def read_by_subset(
+    training: Path, modality_set: str, splits: Splits, excluded: Collection[str], volumes: Volumes
+) -> dict[str, list[Prediction]]:
+    """The predictions of networks that may lack volumes, by the volumes that were there, small subsets first.
+
+    Raises ResultError: as `read_out_of_fold`.
+    """
+    *subsets, everything = volumes.subsets(modality_set)
+    files = {**{subset: predictions_file(subset) for subset in subsets}, everything: PREDICTIONS}
+    return {
+        subset: read_out_of_fold(training, modality_set, splits, excluded, file)
+        for subset, file in files.items()
+    }
 
 
 def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str]:
@@ -120,6 +141,16 @@ class HeldOut:
         """The chance level among these subjects."""
         rice = int(self.is_rice.sum())
         return chance_level(len(self.is_rice) - rice, rice)
+
+    def of_subjects(self, chosen: NDArray[np.bool_]) -> HeldOut:
+        """Some of the subjects. chosen: (N,)."""
+        subjects = tuple(s for s, is_chosen in zip(self.subjects, chosen, strict=True) if is_chosen)
+        p_rice = {name: values[chosen] for name, values in self.p_rice.items()}
+        return HeldOut(subjects, self.is_rice[chosen], self.fold[chosen], p_rice)
+
+    def with_folds(self, fold: NDArray[np.int64]) -> HeldOut:
+        """The same subjects in other folds (N,), for what is yet to answer: without any p_rice."""
+        return HeldOut(self.subjects, self.is_rice, fold, {})
 
     def resampling(self, seed: int, resamples: int) -> Resampling:
         """Draws of these subjects, the same ones for whatever is estimated with them."""

@@ -25,6 +25,10 @@ COLUMNS = {
     "idh": "IDH mutation.",
     "rt_modality": "Radiation of the treatment: photon, proton or ion; by the plan, where it says so.",
     "reirradiation": "Whether this was not the first course of radiotherapy of the head: yes or no.",
+    "reference_reader": "Who decided on the label: a code such as A, or A+B for a consensus; never a name.",
+    "reference_days_after_event": "Days from the event to the decision on the label.",
+    "label_certainty": "How sure the label is: definite, probable or possible.",
+    "label_second_reader": "The label by a second reader who did not know the first: recurrence or rice.",
 }
 """Columns that reach the cohort, and what they mean there; the rest are read and left behind."""
 

@@ -45,11 +45,12 @@ def option(name: str) -> str:
 def require_volumes(given: CaseFiles, record: EnsembleRecord) -> None:
     """Refuse a case that lacks volumes which the model needs, or has others than were declared for it.
 
-    Needed are the required ones, which every training subject had, and those that the networks see.
+    Needed are the required ones, which every training subject had, and those that the networks see; of
+    networks that may lack volumes none by itself (`ricenet.inference.missing_volumes`).
     Raises CohortError.
     """
     declared = record.volumes
-    needed = [spec.name for spec in declared if spec.required or spec in record.members]
+    needed = needed_volumes(record)
     if unknown := [name for name in given.volumes if name not in declared.names]:
         raise CohortError(
             f"{CASE}: {', '.join(unknown)}: no volume of the model {record.modality_set}, whose volumes are "
@@ -62,6 +63,13 @@ def require_volumes(given: CaseFiles, record: EnsembleRecord) -> None:
         )
     if given.stated != NOTHING_STATED and (declared.dose is None or declared.dose.name not in given.volumes):
         raise CohortError(f"{CASE}: something is stated of a dose that is not given. Give it, or say nothing")
+
+
+def needed_volumes(record: EnsembleRecord) -> tuple[str, ...]:
+    """The volumes without which a model takes no case; none of a model that may lack any."""
+    if record.network.may_lack_volumes:
+        return ()
+    return tuple(spec.name for spec in record.volumes if spec.required or spec in record.members)
 
 
 def require_usable(

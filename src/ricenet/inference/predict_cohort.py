@@ -7,14 +7,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
+from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject, is_there
 from ricenet.cohort.participants import PARTICIPANT_ID
 from ricenet.cohort.problems import Finding
 from ricenet.cohort.tsv import read_tsv
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
 from ricenet.inference.label_answers import LabelVote, vote_cells, vote_columns
+from ricenet.inference.missing_volumes import volumes_of_case
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
+from ricenet.inference.test_label_sets import set_text
 from ricenet.inference.training_ranges import TrainingRanges
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
@@ -89,6 +91,7 @@ def prediction_table(
         "votes_rice",
         "three_way",
         "three_way_why",
+        "label_set",
         *(f"fold_{k}" for k in range(folds)),
     ]
     rows = [[*_row(outcome, folds), model, digest] for outcome in outcomes]
@@ -121,13 +124,14 @@ def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
     if prediction is None or isinstance(prediction.vote, LabelVote):
         error = " ".join((outcome.error or "no result").split())
-        return [outcome.task, *[NOTHING] * (7 + folds), error]
+        return [outcome.task, *[NOTHING] * (8 + folds), error]
     vote = prediction.vote
     p_rice_folds = [f"{p:.6f}" for p in vote.p_rice_folds]
     warnings = "; ".join(prediction.warnings) or NOTHING
     return [
         *(outcome.task, vote.predicted, f"{vote.p_rice:.6f}", vote.calibrated_text),
-        *(vote.votes_rice, vote.three_way, vote.decision.why, *p_rice_folds, warnings, NOTHING),
+        *(vote.votes_rice, vote.three_way, vote.decision.why, set_text(vote.decision.labels, NOTHING)),
+        *(*p_rice_folds, warnings, NOTHING),
     ]
 
 
@@ -156,6 +160,8 @@ def _predict(
     cohort: Path, predictor: Predictor, variables: Mapping[str, Mapping[str, str]], subject: str
 ) -> Prediction:
     record = predictor.ensemble.record
-    raw = RawSubject(cohort, subject, record.volumes)
+    declared = RawSubject(cohort, subject, record.volumes)
+    there = [name for name in record.volumes.names if is_there(declared.scan(name))]
+    raw = RawSubject(cohort, subject, volumes_of_case(record, there, subject))
     require_usable(raw)
     return predictor.subject(raw, parsed_variables(variables.get(subject, {}), record, subject))

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
 from ricenet.inference.label_answers import LabelDecision, LabelVote
-from ricenet.inference.test_vote import SubjectVote, voted
+from ricenet.inference.missing_volumes import (
+    decision_from,
+    missing_of,
+    read_present,
+    said_of_missing,
+    volumes_of_case,
+)
+from ricenet.inference.test_vote import SubjectVote, count_votes, voted
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
-from ricenet.preprocessing.network_input import read_volumes
 from ricenet.preprocessing.preprocess_subject import Began
 from ricenet.preprocessing.subject_files import write_subject
 from ricenet.preprocessing.subject_variables import measured_variables
@@ -44,7 +50,7 @@ class Prediction:
     """The folds' vote on a subject, what was measured on the way, and what speaks against trusting it.
 
     variables: of the subject, as the model declares them. used: names of the volumes and variables that the
-    networks saw.
+    networks saw. missing: volumes that they had to do without; None of a model that needs all of its volumes.
     """
 
     vote: SubjectVote | LabelVote
@@ -52,12 +58,14 @@ class Prediction:
     variables: SubjectVariables
     used: tuple[str, ...]
     warnings: tuple[str, ...]
+    missing: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The prediction for a machine to read; probabilities to four places, measurements to six digits."""
         return {
             **self._vote_as_json(),
             "used": list(self.used),
+            **({} if self.missing is None else {"missing": list(self.missing)}),
             "variables": dict(self.variables),
             "warnings": list(self.warnings),
             "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
@@ -77,6 +85,7 @@ class Prediction:
             "least_confidence": _rounded(decision.least_confidence),
             "label_set": None if decision.labels is None else list(decision.labels),
             "label_set_coverage": decision.labels_coverage,
+            "label_set_why": decision.labels_why,
             "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
@@ -124,10 +133,8 @@ class Predictor:
         record.known_preprocessing()
         require_volumes(given, record)
         variables = parsed_variables(given.variables, record)
-        with (
-            case_files(given, record.volumes, self.seed, source) as files,
-            laid_out(files, record.volumes) as raw,
-        ):
+        volumes = volumes_of_case(record, given.volumes, CASE)
+        with case_files(given, volumes, self.seed, source) as files, laid_out(files, volumes) as raw:
             yield raw, variables
 
     def subject(
@@ -153,19 +160,30 @@ class Predictor:
         result = preprocess_subject.preprocess(raw, params, self.seed, began)
         began(VOTE_STEP)
         names = [spec.name for spec in record.members]
+        missing = missing_of(record, raw.volumes)
         with _folder(kept) as folder:
             # by way of the files: whatever training is fed, a prediction is fed
             write_subject(result, folder, raw, params.dose_unit_gy)
-            volumes = read_volumes(folder, raw.subject, names, record.grid)
-        measured = measured_variables(result.measurements, raw.volumes, record.variables)
+            volumes = read_present(folder, raw.subject, names, missing, record.grid)
+        measured = measured_variables(result.measurements, record.volumes, record.variables)
         known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}
-        ask = self.ensemble.predict if is_rice_task(record.label_names) else self.ensemble.probabilities
-        folds = ask(volumes[np.newaxis], {raw.subject: known})
-        (vote,) = voted([raw.subject], ["n/a"], folds, record.label_names, self.threshold)
+        seen_by = volumes[np.newaxis], {raw.subject: known}
+        vote: SubjectVote | LabelVote
+        if isinstance(self.threshold, LabelDecision) or not is_rice_task(record.label_names):
+            folds = self.ensemble.probabilities(*seen_by)
+            (vote,) = voted([raw.subject], ["n/a"], folds, record.label_names, self.threshold)
+        else:
+            threshold, otherwise = decision_from(record, self.threshold, missing)
+            (vote,) = count_votes([raw.subject], ["n/a"], self.ensemble.predict(*seen_by), threshold)
+            if threshold is None:
+                vote = replace(vote, decision=otherwise)
         measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
-        used = (*names, *(known if record.network.uses_variables else ()))
-        warnings = (*_cut(result.brain, record.box), *self.ranges.warnings(measurements))
-        return Prediction(vote, measurements, known, used, warnings)
+        seen = [name for name in names if name not in missing]
+        used = (*seen, *(known if record.network.uses_variables else ()))
+        said = said_of_missing(record, raw.volumes, missing)
+        warnings = (*said, *_cut(result.brain, record.box), *self.ranges.warnings(measurements))
+        may_lack = record.network.may_lack_volumes
+        return Prediction(vote, measurements, known, used, warnings, missing if may_lack else None)
 
 
 def parsed_variables(

@@ -21,6 +21,7 @@ from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.labels.metrics import confusion_counts
 from ricenet.evaluation.metrics import LabelConfusion, confusion_matrix, macro_f1
 from ricenet.inference.label_answers import LabelDecision, LabelVote, count_label_votes, label_vote_table
+from ricenet.inference.test_label_sets import SetsOnTest, coverage_sentences, set_text, sets_on_test
 from ricenet.inference.test_ledger import (
     UNKNOWN,
     LedgerRow,
@@ -95,7 +96,8 @@ class Voter:
 class VoteResult:
     """What the test set says of one ensemble; confusion is ((tn, fp), (fn, tp)), or (K, K) of K labels.
 
-    evaluation: the count of evaluations on this test set, this one included.
+    evaluation: the count of evaluations on this test set, this one included. label_sets: how many of the
+    version's sets of labels hold the true one, or why it has none.
     """
 
     macro_f1: float
@@ -103,6 +105,7 @@ class VoteResult:
     n: int
     digest: str
     evaluation: int
+    label_sets: SetsOnTest | None = None
 
 
 def votes_for_rice(p_rice_folds: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -148,11 +151,13 @@ def vote_table(votes: Sequence[SubjectVote]) -> str:
         "p_rice_calibrated",
         "predicted",
         "three_way",
+        "label_set",
     ]
     rows = [
         [
             *(v.participant_id, v.label, *(f"{p:.6f}" for p in v.p_rice_folds)),
             *(v.votes_rice, f"{v.p_rice:.6f}", v.calibrated_text, v.predicted, v.three_way),
+            set_text(v.decision.labels, UNKNOWN),
         ]
         for v in votes
     ]
@@ -193,10 +198,15 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
             ),
         )
         tables[voter.modality_set] = _table(votes)
-        found = VoteResult(score, confusion, len(votes), voter.digest, row.evaluation)
+        two = [vote.decision for vote in votes if isinstance(vote, SubjectVote)]
+        # of other labels than the paper's two they are not judged on the test set yet
+        sets = sets_on_test(truth, two) if is_rice_task(splits.label_names) else None
+        found = VoteResult(score, confusion, len(votes), voter.digest, row.evaluation, sets)
         results[voter.modality_set] = found
         said = "%s version %s: test macro-F1 %.3f (n=%d), test-set evaluation %d"
         logger.info(said, voter.model, voter.version, score, found.n, found.evaluation)
+        for sentence in coverage_sentences(sets):
+            logger.info("%s version %s: %s", voter.model, voter.version, sentence)
     with atomic_folder(work / "vote") as folder:
         # whole: DVC leaves in it what former champions said
         for name, table in tables.items():

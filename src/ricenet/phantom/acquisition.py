@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, rigid, smooth_field
 from ricenet.phantom.contrasts import Contrast
+from ricenet.phantom.scanners import NOMINAL, Scanner
 from ricenet.volume import Affine, Grid, Volume, inverse, resample
 
 SCANNER_UNITS = 600.0
@@ -57,19 +58,25 @@ def oblique_grid(
 
 
 def scan(
-    signal: FloatArray, contrast: Contrast, anatomy: Anatomy, placement: Placement, rng: np.random.Generator
+    signal: FloatArray,
+    contrast: Contrast,
+    anatomy: Anatomy,
+    placement: Placement,
+    rng: np.random.Generator,
+    scanner: Scanner = NOMINAL,
 ) -> Volume:
     """The signal on the scanner's grid in whole numbers, as a scanner writes them.
 
     A weighted image is multiplied by a bias field and has Rician noise; a map keeps its quantity, with
-    normal noise inside the head, and is not negative.
+    normal noise inside the head, and is not negative. scanner: how it differs from others.
     """
+    signal = scanner.seen(signal, anatomy.grid.spacing_mm[0], is_map=contrast.is_map)
     source = Volume(signal, anatomy.grid)
     if not contrast.is_map:
-        bias = np.exp(smooth_field(anatomy.grid, 1, 70.0, BIAS_SD, rng)[0])
+        bias = np.exp(smooth_field(anatomy.grid, 1, 70.0, BIAS_SD * scanner.bias, rng)[0])
         source = Volume(signal * bias, anatomy.grid)
     ideal = resample(source, placement.grid, inverse(placement.world_from_anatomy)).data
-    noise = rng.normal(0.0, contrast.noise_sd, (2, *placement.grid.shape)).astype(np.float32)
+    noise = rng.normal(0.0, contrast.noise_sd * scanner.noise, (2, *placement.grid.shape)).astype(np.float32)
     if contrast.is_map:
         values = np.maximum(ideal + noise[0] * (ideal > 0), 0)
     else:

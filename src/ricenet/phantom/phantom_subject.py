@@ -16,6 +16,7 @@ from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
 from ricenet.phantom.lesions import Lesions, make_lesions, without_lesion
 from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, log_odds_of_rice, probability_of_rice
+from ricenet.phantom.scanners import NOMINAL, Scanner
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
@@ -30,12 +31,13 @@ AFTER_SURGERY = "postop"
 
 @dataclass(frozen=True)
 class Cause:
-    """What decides a subject's label."""
+    """What decides a subject's label. scanner: where it is scanned, which decides nothing."""
 
     subject: str
     evidence: Evidence
     p_rice: float
     label: str
+    scanner: Scanner = NOMINAL
 
     @property
     def has_lesion(self) -> bool:
@@ -77,7 +79,7 @@ class Head:
     ) -> Volume:
         """An MRI of the head, after surgery or at the event."""
         signal = signal_of(contrast, self.anatomy, self.lesions, self.cause.evidence, rng, at_event=at_event)
-        return scan(signal, contrast, self.anatomy, placement, rng)
+        return scan(signal, contrast, self.anatomy, placement, rng, self.cause.scanner)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ricenet.cohort.description import write_description
@@ -18,6 +18,7 @@ from ricenet.phantom.phantom_subject import (
     least_intercept_for_rice,
     write_subject,
 )
+from ricenet.phantom.scanners import Scanner, SiteDesign
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import run_tasks
 from ricenet.runtime.files import atomic_folder, write_json, write_text
@@ -26,12 +27,16 @@ from ricenet.runtime.randomness import seed_for
 from ricenet.runtime.tables import table_text
 from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 
+SCANNER = "scanner"
+"""Column of a cohort with sites alone."""
+
 COLUMNS = {
     "participant_id": "Subject.",
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
     "label_source": "How that is known; here always: synthetic.",
     "subset": "train (cross-validation) or test (independent).",
     "site": "Scanner site; here without any effect.",
+    SCANNER: "Manufacturer and model; here a phantom's, which differ as ground_truth/mechanism.json says.",
     "age_years": "Age at surgery; here without any effect.",
     "sex": "F or M; here without any effect.",
     "days_rt_end_to_event": "Days from the end of radiotherapy to the event; here without any effect.",
@@ -54,28 +59,32 @@ def write_phantom(
     single_fraction_share: float,
     controls: int = 0,
     volumes: Volumes = PAPER_VOLUMES,
+    sites: SiteDesign | None = None,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 
     controls: further heads without a lesion at the event, labelled CONTROL_LABEL; they change no other one.
+    sites: with scanners that differ; None where all heads are scanned alike.
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, mechanism, controls)
+    causes = at_sites(draw_causes(subjects, seed, mechanism, controls), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(_write_one, temporary, template, seed, single_fraction_share, volumes)
         outcomes = run_tasks(task, causes, backend, workers, 1, "phantom subjects", preload=PRELOAD)
         require_made("subjects", {outcome.task.subject: outcome.error for outcome in outcomes})
-        write_mechanism(temporary, mechanism)
+        write_mechanism(temporary, mechanism, sites.scanners(seed) if sites else ())
         _write_tables(temporary, causes, test, seed, volumes)
 
 
-def write_mechanism(folder: Path, mechanism: Mechanism) -> None:
-    """Into the ground truth: its name, and the intercept that was used."""
-    said = {"mechanism": mechanism.name, "intercept": mechanism.intercept}
+def write_mechanism(folder: Path, mechanism: Mechanism, scanners: Sequence[Scanner] = ()) -> None:
+    """Into the ground truth: its name, the intercept that was used, and how scanners of sites differ."""
+    said: dict[str, object] = {"mechanism": mechanism.name, "intercept": mechanism.intercept}
+    if scanners:
+        said["scanners"] = [asdict(scanner) for scanner in scanners]
     write_json(folder / GROUND_TRUTH / MECHANISM_FILE, said)
 
 
@@ -86,6 +95,17 @@ def draw_causes(subjects: int, seed: int, mechanism: Mechanism, controls: int = 
     """
     causes = [draw_cause(subject, seed, mechanism) for subject in _names(subjects + controls)]
     return causes[:subjects] + [replace(cause, label=CONTROL_LABEL) for cause in causes[subjects:]]
+
+
+def at_sites(causes: Sequence[Cause], sites: SiteDesign | None, seed: int) -> list[Cause]:
+    """The same subjects with their scanners; as they are without sites."""
+    if sites is None:
+        return list(causes)
+    scanners, places = (
+        sites.scanners(seed),
+        sites.placed({c.subject: c.label == "rice" for c in causes}, seed),
+    )
+    return [replace(cause, scanner=scanners[places[cause.subject]]) for cause in causes]
 
 
 def with_rice_share(mechanism: Mechanism, share: float, subjects: int, seed: int) -> Mechanism:
@@ -137,6 +157,8 @@ def _write_one(
 
 
 def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: int, volumes: Volumes) -> None:
+    with_sites = any(cause.scanner.site for cause in causes)
+    columns = {name: text for name, text in COLUMNS.items() if with_sites or name != SCANNER}
     rows = []
     for cause in causes:
         rng = cause.stream(seed, "table")
@@ -144,9 +166,12 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
         site, age = rng.choice(["phantom-a", "phantom-b"]), rng.integers(35, 80)
         second = "yes" if cause.evidence.reirradiated else "no"
         sex, days = rng.choice(["F", "M"]), rng.integers(30, 600)
-        rows.append([cause.subject, cause.label, "synthetic", subset, site, age, sex, days, "photon", second])
-    write_text(folder / PARTICIPANTS_TABLE, table_text(list(COLUMNS), rows))
-    said = dict(COLUMNS)
+        place = [cause.scanner.site, cause.scanner.name] if with_sites else [site]
+        rows.append(
+            [cause.subject, cause.label, "synthetic", subset, *place, age, sex, days, "photon", second]
+        )
+    write_text(folder / PARTICIPANTS_TABLE, table_text(list(columns), rows))
+    said = dict(columns)
     if not all(cause.has_lesion for cause in causes):
         said["label"] += f" Or {CONTROL_LABEL}: no new lesion came."
     write_json(folder / "participants.json", {name: {"Description": text} for name, text in said.items()})

@@ -54,6 +54,8 @@ _NUMBERS = (
 _COLUMNS = {
     "sex": "sex",
     "label_source": "label by",
+    "reference_reader": "reader of the label",
+    "label_certainty": "certainty of the label",
     "site": "site",
     "mgmt": "MGMT",
     "idh": "IDH",
@@ -91,6 +93,8 @@ def _numbers(
     yield "age, years", _column(participants, "age_years"), 0
     days = "days from the end of radiotherapy to the event"
     yield days, _column(participants, "interval_days"), 0
+    decided = "days from the event to the decision on the label"
+    yield decided, _column(participants, "reference_days_after_event"), 0
     for name, title, digits in _NUMBERS:
         yield title, lambda s, name=name: measures.get(s, {}).get(name), digits  # type: ignore[misc]
     for spec, value in _declared(cohort, "number"):

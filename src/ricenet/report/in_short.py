@@ -132,9 +132,18 @@ def _not_to_believe(results: Results) -> str:
     doubts.append(
         "anything about patients: this cohort is synthetic"
         if results.synthetic
-        else "that it holds in another hospital, which was not tested"
+        else _another_hospital(results)
     )
     return f"{'; '.join(doubts)}."
+
+
+def _another_hospital(results: Results) -> str:
+    if results.validations:
+        return "that it holds in hospitals other than those under External validation"
+    sites = results.evidence.sites
+    if sites is not None and sites.folds_are_sites:
+        return f"that it holds in hospitals unlike the {len(sites.rows)} that were left out in turn"
+    return "that it holds in another hospital, which was not tested"
 
 
 def _next(results: Results) -> str:

@@ -55,11 +55,17 @@ def _subjects(results: Results, protocol: Protocol) -> str:
     return (
         f"{development + test} {kind} with a known outcome entered the analysis: {development} "
         f"({rows['recurrence'][0]} with tumour recurrence and {rows['rice'][0]} with radiation-induced "
-        f"contrast enhancement, RICE) were used in a {len(results.splits.folds)}-fold cross-validation, "
-        "stratified by "
-        f"outcome{held_out}. Division was by subject, and the same for all models "
+        f"contrast enhancement, RICE) were used in {_validation(results, protocol)}{held_out}. "
+        f"Division was by {protocol.params.split.by}, and the same for all models "
         f"(seed {protocol.params.seed})."
     )
+
+
+def _validation(results: Results, protocol: Protocol) -> str:
+    folds = len(results.splits.folds)
+    if protocol.params.split.by == "site":
+        return f"a leave-one-site-out cross-validation over {folds} sites"
+    return f"a {folds}-fold cross-validation, stratified by outcome"
 
 
 def _preprocessing(results: Results, protocol: Protocol) -> str:
@@ -156,10 +162,19 @@ def _trained(recipe: Recipe, monai: str) -> str:
     }
     by_volume = getattr(recipe.network, "branches", False)
     channels = "with a branch for every volume" if by_volume else "with the volumes as channels"
+    if recipe.network.name == "visits":
+        channels = "with visits in the order of time"
     return (
         f"Recipe {recipe.training.recipe}: a three-dimensional {recipe.network.described(monai)}, "
-        f"{channels}, which saw {seen.get(recipe.input, crops)}, was trained"
+        f"{channels}, which saw {seen.get(recipe.input, crops)}{_withheld(recipe)}, was trained"
     )
+
+
+def _withheld(recipe: Recipe) -> str:
+    if not recipe.network.may_lack_volumes:
+        return ""
+    share = f"{100 * recipe.network.channel_dropout:g} %"
+    return f", of {share} of the training samples a random non-empty subset of the volumes"
 
 
 def _optimised(training: TrainingParams) -> str:

@@ -5,13 +5,11 @@ Built from the run's evidence alone, without a heavy package.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from ricenet.evaluation.evidence.calibration_record import Calibration
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.labels.record import LabelEvidence
-from ricenet.evaluation.robustness.effects import Effect, Robustness
+from ricenet.evaluation.robustness.effects import Robustness
 from ricenet.evaluation.scores import Scores
+from ricenet.report.facts import Facts, model_facts
 from ricenet.screening.guards.result import guards_verdict
 from ricenet.vocabulary import Volumes
 
@@ -25,14 +23,6 @@ _SCORES = {
 }
 
 
-SINGLE_NETWORKS = (
-    "Shares answered and wrong are those of the single networks that had not seen the subject. The ensemble "
-    "of the folds answers by the mean of its networks and needs the majority of them to agree, at the same "
-    "threshold, so its own shares differ."
-)
-"""Of whom the three-way vote's figures are."""
-
-
 def model_card_sections(
     evidence: Evidence, modality_set: str, robustness: Robustness | None = None, synthetic: bool = False
 ) -> str:
@@ -40,13 +30,14 @@ def model_card_sections(
 
     robustness: of the run, where it was measured. synthetic: trained on phantoms.
     """
+    facts = model_facts(evidence, modality_set, robustness)
     sections = (
         ("Intended use", _intended_use(evidence.volumes, modality_set, synthetic)),
-        ("Data", _data(evidence, modality_set)),
-        ("Scores", _scores(evidence, modality_set)),
+        ("Data", _data(facts)),
+        ("Scores", _scores(evidence, modality_set, facts)),
         ("Against simple baselines", evidence.audit.verdict),
-        ("Calibration and three-way vote", _calibration(evidence, modality_set)),
-        ("Robustness", _robustness(robustness, modality_set)),
+        ("Calibration and three-way vote", _calibration(facts)),
+        ("Robustness", f"{facts['perturbation'] or 'Not examined'}."),
         ("Guards against leaks", _guards(evidence)),
         ("Limits", _limits(evidence.sets[modality_set].n, synthetic)),
     )
@@ -86,17 +77,16 @@ def _intended_use(volumes: Volumes, modality_set: str, synthetic: bool) -> str:
     )
 
 
-def _data(evidence: Evidence, modality_set: str) -> str:
+def _data(facts: Facts) -> str:
     return (
-        f"{evidence.sets[modality_set].n} subjects in cross-validation; splits "
-        f"`{evidence.splits_digest[:12]}`. The test set is not described: its evaluations are in the "
+        f"{facts['development']}. The test set is not described: its evaluations are in the "
         "ledger, with the word `forced` where a model was let through the gate in spite of a failed "
         "condition. A version promoted so says why in its tags `ricenet.forced_past` and "
         "`ricenet.promotion_reason`."
     )
 
 
-def _scores(evidence: Evidence, modality_set: str) -> str:
+def _scores(evidence: Evidence, modality_set: str, facts: Facts) -> str:
     found: Scores = evidence.sets[modality_set]
     rows = [f"| {title} | {getattr(found, name).text()} |" for name, title in _SCORES.items()]
     return "\n".join(
@@ -105,42 +95,17 @@ def _scores(evidence: Evidence, modality_set: str) -> str:
             "|---|---|",
             *rows,
             "",
-            f"The chance level of the macro-F1 is {evidence.chance_macro_f1:.2f}; always naming the commoner "
-            f"label gives {evidence.majority.macro_f1.value:.2f}. Intervals are by subject; they do not "
-            "cover the chance in folds and in training.",
+            f"{facts['chance']}. Intervals are by subject; they do not cover the chance in folds and in "
+            "training.",
         ]
     )
 
 
-def _calibration(evidence: Evidence, modality_set: str) -> str:
-    found: Calibration | None = evidence.calibration.get(modality_set)
-    if found is None:
+def _calibration(facts: Facts) -> str:
+    if not facts["calibration"]:
         return "Not examined."
-    text = f"Probabilities {found.weak.sentence}. {found.recalibration.sentence} {found.gain_sentence}"
-    vote = evidence.abstention.get(modality_set)
-    if vote is None:
-        return text
-    if vote.threshold is None:
-        return (
-            f"{text} No confidence reaches the target error of "
-            f"{vote.target_error * 100:g} %: every vote is indeterminate."
-        )
-    error = "" if vote.error is None else f", {vote.error.text()} of them wrong"
-    return (
-        f"{text} Three-way vote (rice, recurrence, indeterminate) for an error of "
-        f"{vote.target_error * 100:g} %: an answer from a confidence of {vote.threshold:.2f}; held-out "
-        "subjects answered: "
-        f"{vote.coverage.text()}{error}. {SINGLE_NETWORKS}"
-    )
-
-
-def _robustness(robustness: Robustness | None, modality_set: str) -> str:
-    effects: Iterable[Effect] = robustness.effects.get(modality_set, ()) if robustness else ()
-    worst = max(effects, key=lambda effect: effect.flip_rate.value, default=None)
-    if worst is None:
-        return "Not examined."
-    strength = "" if worst.strength is None else f", {worst.strength:g} {worst.unit}".rstrip()
-    return f"Most answers change under: {worst.title}{strength}, a share of {worst.flip_rate.text()}."
+    said = (facts[name] for name in ("calibration", "three_way", "answered_by", "label_sets"))
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in said if text)
 
 
 def _guards(evidence: Evidence) -> str:

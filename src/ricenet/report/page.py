@@ -16,15 +16,19 @@ from ricenet.display.templates import render
 from ricenet.evaluation import paper
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.intervals import Estimate
-from ricenet.report.checklists import checklists
+from ricenet.report.checklists import CITED, checklists
 from ricenet.report.cohort_table import FEWEST, cohort_table
+from ricenet.report.external_validation import COLUMNS, external_rows, later_rows
+from ricenet.report.facts import SINGLE_NETWORKS, study_facts
 from ricenet.report.flow import draw_flow, flow_of
-from ricenet.report.follow_up import case_pages, follow_ups, quality_page
+from ricenet.report.follow_up import SUREST, case_pages, follow_ups, quality_page
 from ricenet.report.in_short import five_sentences
+from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
-from ricenet.report.model_card import SINGLE_NETWORKS
+from ricenet.report.missing_volumes_table import missing_volumes_rows
 from ricenet.report.perturbation_table import perturbation_rows
 from ricenet.report.protocol import Protocol
+from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results, evaluations_text
 from ricenet.report.sentences import SECTIONS, gate_text, summary_sentences
@@ -73,6 +77,8 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
         "as_printed": paper.as_printed,
         "p_value": p_value,
         "estimate": estimate_text,
+        "curve_rows": curve_rows,
+        "curve_sentences": curve_sentences,
         "evaluations_text": evaluations_text,
         "gate_text": gate_text,
         "calibrated_text": results.calibrated_text,
@@ -86,6 +92,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
 
 def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
     evidence = results.evidence
+    standard = reference_standard(results.splits, results.participants, evidence.seed, evidence.resamples)
     return {
         "results": results,
         "evidence": evidence,
@@ -100,6 +107,8 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "abstaining": results.ordered(evidence.abstention),
         "conformal": results.ordered(evidence.conformal),
         "repeated": results.ordered(evidence.repeats.macro_f1) if evidence.repeats else [],
+        "beyond_time": results.ordered(evidence.beyond_time),
+        "curved": results.ordered(evidence.learning_curves),
         "excluded": {name: subjects for name, subjects in evidence.excluded.items() if subjects},
         "score_titles": SCORES,
         "main_recipe": protocol.params.training.recipe,
@@ -109,13 +118,21 @@ def _derived(results: Results, protocol: Protocol) -> dict[str, Any]:
         "fewest": FEWEST,
         "flow": draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         "follow_ups": follow_ups(results),
+        "missing_volumes": missing_volumes_rows(evidence, results.training_seconds),
+        "training_seconds": results.training_seconds,
+        "surest": SUREST,
         "perturbations": perturbation_rows(results.robustness),
         "perturbed": results.ordered(results.robustness.effects),
         "methods": methods_paragraphs(results, protocol),
         "references": REFERENCES,
-        "checklists": checklists(),
+        "checklists": checklists(study_facts(results, standard)),
+        "checklist_names": CITED,
+        "reference_standard": standard,
         "gallery": GALLERY,
         "single_networks": SINGLE_NETWORKS,
+        "external": external_rows(results.studies, results.validations),
+        "external_columns": list(COLUMNS.values()),
+        "external_later": list(later_rows(results.validations)),
     }
 
 

@@ -24,6 +24,7 @@ from ricenet.report.interval_plots import (
     point,
     square,
 )
+from ricenet.report.learning_curve import learning_curve_figure
 from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
 from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.vocabulary import Volumes, volumes_and_recipe
@@ -67,6 +68,9 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
         yield "reliability", reliability_figure(results)
     if evidence.abstention:
         yield "coverage_risk", coverage_risk_figure(results)
+    if evidence.learning_curves:
+        curved = {name: evidence.learning_curves[name] for name in results.ordered(evidence.learning_curves)}
+        yield "subjects_curve", learning_curve_figure(curved, results.titles(curved))
     if evidence.decision_curve.points:
         yield "decision_curve", decision_curve_figure(evidence.decision_curve)
     if rows := perturbation_rows(results.robustness):

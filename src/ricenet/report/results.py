@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -24,11 +24,15 @@ from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, confusion_mat
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
+from ricenet.inference.test_label_sets import SetsOnTest
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
+from ricenet.report.missing_volumes_table import training_seconds
 from ricenet.runtime.errors import CohortError
+from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
+from ricenet.study.accepted import SealedStudy, Validation, accepted_validations, sealed_studies
 from ricenet.vocabulary import Volumes
 
 GALLERY = "index.html"
@@ -60,7 +64,8 @@ class PromotedVote:
     """A promoted model's majority vote on the test set.
 
     macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
-    this one included. gate: how the model came to vote, as in the ledger.
+    this one included. gate: how the model came to vote, as in the ledger. label_sets: of its sets of labels;
+    None in votes of earlier versions.
     """
 
     macro_f1: Estimate
@@ -69,6 +74,7 @@ class PromotedVote:
     digest: str
     evaluations: int
     gate: str
+    label_sets: SetsOnTest | None = None
 
     @property
     def forced(self) -> bool:
@@ -118,7 +124,10 @@ class Results:
     who come first, the check of the cohort took out; preprocessing excluded the others. measures: of quality
     control by subject, empty where it has not run. galleries: modality sets with a gallery of occlusion
     maps; case_pages: subjects with a page, by modality set. quality_pages: subjects with one.
-    tuned: the settings of each fold, of sets that were searched for.
+    tuned: the settings of each fold, of sets that were searched for. marks: of quality control, in words.
+    scalars: of the subjects outside the test set, as the evidence measured them (lesion_ml, lesion_dose_gy).
+    studies: packages that were sealed here, by seal; validations: what other hospitals found of them.
+    training_seconds: by modality set, where networks that may lack volumes are compared with others.
     """
 
     cohort: CheckedCohort
@@ -141,6 +150,11 @@ class Results:
     tuned: Mapping[str, Sequence[Values]]
     votes: Mapping[str, PromotedVote]
     ledger: tuple[LedgerRow, ...]
+    studies: Mapping[str, SealedStudy] = field(default_factory=dict)
+    validations: tuple[Validation, ...] = ()
+    training_seconds: Mapping[str, float] = field(default_factory=dict)
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scalars: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def calibrated_text(self, of: Explanation) -> str:
         """The calibrated p_rice of an explained subject, by its folds' recalibrations, or nothing."""
@@ -226,6 +240,13 @@ def read_results(project: Path, seed: int) -> Results:
         tuned={name: tuned[name] for name in volumes.in_order(tuned)},
         votes=read_votes(work / "vote", splits, ledger, seed, evidence),
         ledger=ledger,
+        studies=sealed_studies(project),
+        validations=accepted_validations(project),
+        training_seconds=training_seconds(work / "training", work / "store/folds", volumes.in_order(metrics))
+        if evidence.missing_volumes
+        else {},
+        marks=_marks(work / "quality" / "marked.json"),
+        scalars=read_measures(work / "evidence" / "scalars.tsv"),
     )
 
 
@@ -252,6 +273,7 @@ def read_votes(
             # the vote itself is an evaluation, also where its row is kept elsewhere
             evaluations=max(len(evaluations), 1),
             gate=gates.get(digest[:12], UNKNOWN),
+            label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
         )
     return votes
 
@@ -268,6 +290,11 @@ def read_measures(path: Path) -> dict[str, dict[str, float | None]]:
     """Of quality control by subject; empty where it has not run."""
     rows = read_rows(path) if path.is_file() else []
     return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in rows}
+
+
+def _marks(path: Path) -> dict[str, tuple[str, ...]]:
+    found = read_json(path) if path.is_file() else {}
+    return {subject: tuple(mark["reason"] for mark in marks) for subject, marks in found.items()}
 
 
 def _number(text: str) -> float | None:

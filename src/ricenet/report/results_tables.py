@@ -203,7 +203,8 @@ def _votes(folder: Path) -> Iterator[ResultsTable]:
         volumes, recipe = volumes_and_recipe(path.stem)
         for row in read_rows(path):
             numbers = (_number(row[name]) for name in ("votes_rice", "p_rice", "p_rice_calibrated"))
-            words = (_known(row[name]) for name in ("predicted", "three_way"))
+            # votes of before there were sets of labels have no such column
+            words = (_known(row.get(name)) for name in ("predicted", "three_way", "label_set"))
             rows.append(
                 (row["participant_id"], volumes, recipe or None, _known(row["label"]), *numbers, *words)
             )
@@ -219,6 +220,11 @@ def _votes(folder: Path) -> Iterator[ResultsTable]:
             PREDICTED,
             Column(
                 "three_way", "answer where the confidence suffices", values="recurrence; rice; indeterminate"
+            ),
+            Column(
+                "label_set",
+                "labels that the case could have, so that the set holds the true one as often as registered",
+                values="recurrence; rice; recurrence+rice; none",
             ),
         )
         yield ResultsTable("votes", columns, tuple(rows))

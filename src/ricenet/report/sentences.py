@@ -6,6 +6,7 @@ from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.labels.record import LabelEvidence
 from ricenet.inference.test_ledger import UNKNOWN
+from ricenet.report.external_validation import external_sentences
 from ricenet.report.results import PromotedVote, Results, evaluations_text
 from ricenet.screening.guards.result import GuardResult, guards_verdict
 
@@ -20,8 +21,10 @@ SECTIONS = {
     "guards": "Guards against leaks",
     "calibration": "Calibration and abstention",
     "subgroups": "Subgroups and decisions",
+    "sites": "Sites",
     "robustness": "Robustness",
     "test": "Test set",
+    "external": "External validation",
     "occlusion": "Occlusion",
     "subjects": "Subjects to look at",
     "methods": "Methods",
@@ -42,9 +45,11 @@ def summary_sentences(results: Results) -> list[tuple[str, str]]:
         ("audit", evidence.audit.verdict),
         ("guards", _guards_sentence(evidence.guards)),
         ("calibration", _calibration_sentence(evidence, best)),
+        ("sites", _sites_sentence(evidence)),
         ("robustness", _robustness_sentence(results, best)),
         *(("test", _vote_sentence(results, name, vote)) for name, vote in results.votes.items()),
         ("test", results.no_vote),
+        *(("external", sentence) for sentence in external_sentences(results.validations)),
     ]
     return [(anchor, sentence) for anchor, sentence in sentences if sentence]
 
@@ -77,6 +82,13 @@ def _guards_sentence(guards: tuple[GuardResult, ...]) -> str:
     raised = [g.name.replace("_", " ") for g in guards if g.outcome in ("failed", "warning")]
     named = f" To look at: {', '.join(raised)}." if raised else ""
     return f"Guards against leaks: {guards_verdict(guards)}.{named}"
+
+
+def _sites_sentence(evidence: Evidence) -> str:
+    if evidence.sites is None:
+        return ""
+    best = evidence.volumes.set_title(evidence.best_set)
+    return f"{len(evidence.sites.rows)} sites, {best}: {evidence.sites.verdict}"
 
 
 def _calibration_sentence(evidence: Evidence, name: str) -> str:

@@ -33,6 +33,12 @@ def statistics(results: Results, protocol: Protocol) -> str:
         )
     if evidence.contributions:
         parts.append("Contributions of the volumes are exact Shapley values over the trained sets.")
+    if evidence.learning_curves:
+        parts.append(
+            "Learning curves: the same folds were trained on nested subsets of their subjects, stratified "
+            "by label, and judged on the same subjects; a power law with a prior on its exponent was fitted, "
+            "and its intervals cover who was judged, who was learned from, and the exponent."
+        )
     return " ".join([*parts, *_trust(protocol.params.evidence, bool(evidence.calibration))])
 
 
@@ -58,10 +64,22 @@ def audit(results: Results, protocol: Protocol) -> str:
     if not baselines:
         return ""
     titles = ", ".join(baseline.title for baseline in baselines)
+    harmonised = (
+        " Intensities were harmonised by site (ComBat), fitted to the training folds without labels."
+        if results.evidence.audit.harmonised
+        else ""
+    )
+    beyond = (
+        " The networks' held-out logits were added to a logistic regression on the days since radiotherapy "
+        "and tested by likelihood ratio."
+        if results.evidence.beyond_time
+        else ""
+    )
     return (
         f"In the same folds, {len(baselines)} baseline{'' if len(baselines) == 1 else 's'} without an image "
         f"network ({titles}) were fitted and "
         "compared with the networks on the same subjects, to tell whether a network beats what a table knows."
+        f"{harmonised}{beyond}"
     )
 
 
@@ -109,8 +127,17 @@ REFERENCES = (
     "Reject option: Chow, IEEE Trans Inf Theory 1970;16:41.",
     "Conformal sets: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005. "
     "Decision curve: Vickers and Elkin, Med Decis Making 2006;26:565.",
+    "Learning curves: Figueroa et al., BMC Med Inform Decis Mak 2012;12:8; Viering and Loog, IEEE Trans "
+    "Pattern Anal Mach Intell 2023;45:7799.",
+    "Within sites: van Klaveren et al., BMC Med Res Methodol 2014;14:5. Sites left out: Steyerberg and "
+    "Harrell, J Clin Epidemiol 2016;69:245. ComBat: Johnson et al., Biostatistics 2007;8:118; Fortin et al., "
+    "NeuroImage 2018;167:104.",
     "Occlusion: Zeiler and Fergus, ECCV 2014.",
     "CLAIM 2024: Tejani et al., Radiol Artif Intell 2024;6:e240300.",
     "TRIPOD+AI: Collins et al., BMJ 2024;385:e078378.",
+    "STARD-AI: Sounderajah et al., Nat Med 2025;31:3283, doi:10.1038/s41591-025-03953-8.",
+    "PROBAST+AI: Moons et al., BMJ 2025;388:e082505, doi:10.1136/bmj-2024-082505.",
+    "FUTURE-AI: Lekadir et al., BMJ 2025;388:e081554, doi:10.1136/bmj-2024-081554.",
+    "Kappa: Cohen, Educ Psychol Meas 1960;20:37.",
 )
 """Of the methods above."""

@@ -84,6 +84,10 @@ class FormatError(ResultError):
     """A file is of a format that this version does not read; says which file, both numbers and what to do."""
 
 
+class StudyError(RicenetError):
+    """A package, plan or result of an external validation cannot be used; says which and what to do."""
+
+
 class GuardError(RicenetError):
     """A guard against leaks failed; lists every one, whom it concerns and what to do."""
 

@@ -29,6 +29,7 @@ PREDICTION: dict[str, Any] = {
     "least_confidence": 0.7904,
     "label_set": ["recurrence", "rice"],
     "label_set_coverage": 0.9,
+    "label_set_why": "p_rice is 0.9912; rice is in the set from 0.3120 on, recurrence up to 0.9934",
     "p_rice_folds": [0.99, 0.98, 0.995, 0.993, 0.998],
     "votes_rice": 5,
     "folds": 5,
@@ -82,6 +83,7 @@ class PredictionAnswer(Record):
     least_confidence: _Probability | None
     label_set: list[Literal["recurrence", "rice"]] | None
     label_set_coverage: _Probability | None
+    label_set_why: str
     p_rice_folds: list[_Probability]
     votes_rice: Annotated[int, Field(ge=0)]
     folds: Annotated[int, Field(ge=1)]

@@ -19,8 +19,9 @@ from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
 from ricenet.importing.dose.statement import DoseStatement
 from ricenet.inference.case import CASE, CaseFiles
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
+from ricenet.inference.three_way import label_set_said
 from ricenet.preprocessing.preprocess_subject import Began
-from ricenet.runtime.errors import RicenetError, SourceError
+from ricenet.runtime.errors import ResultError, RicenetError, SourceError
 from ricenet.runtime.files import write_text
 from ricenet.service.archive import unpack
 
@@ -138,8 +139,13 @@ class CaseWork:
     def explanation(self, folder: Path, answer: Mapping[str, Any], told: Told) -> None:
         """Write the page of a predicted case's occlusion map into its folder.
 
-        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`.
+        answer: what `predict` said. Raises RicenetError: as `SubjectExplainer.explain`, or volumes are
+        missing.
         """
+        if missing := answer.get("missing"):
+            raise ResultError(
+                f"{', '.join(missing)} missing: occlusion maps are made of cases with all volumes"
+            )
         told(EXPLAIN_STEP, 0.0)
         raw = RawSubject(folder / KEPT, CASE, self.predictor.ensemble.volumes)
         folds = range(self.predictor.ensemble.record.folds)
@@ -150,7 +156,10 @@ class CaseWork:
             {CASE: answer["variables"]},
             folds,
             lambda _: answer["p_rice_calibrated"],
-            {"version": f"{answer['model']} version {answer['version']}"},
+            {
+                "version": f"{answer['model']} version {answer['version']}",
+                "set of labels": label_set_said(answer),
+            },
             lambda done, of: told(EXPLAIN_STEP, done / max(of, 1)),
         )
         write_text(folder / PAGE, case_page(case))

@@ -19,6 +19,7 @@ from starlette.types import Message, Receive
 
 from ricenet.cohort.table_variables import number_in
 from ricenet.importing.dose.statement import DoseStatement
+from ricenet.inference.case import needed_volumes
 from ricenet.runtime.errors import RegistryError
 from ricenet.service.case_work import UPLOADS, CaseRequest
 from ricenet.training.ensemble_record import EnsembleRecord
@@ -63,7 +64,7 @@ class Fields:
             )
         return cls(
             tuple(declared.names),
-            tuple(spec.name for spec in declared if spec.required or spec in record.members),
+            needed_volumes(record),
             {spec.name: _levels(spec, record) for spec in record.variables if not spec.measured},
             None if declared.dose is None else declared.dose.name,
         )

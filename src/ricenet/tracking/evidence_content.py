@@ -7,8 +7,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
+from pydantic import TypeAdapter
+
+from ricenet.evaluation.evidence.calibration_record import (
+    ConformalThresholds,
+    Recalibration,
+    SubsetDecision,
+)
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
+from ricenet.evaluation.evidence.learning_curve import CURVE_SCORES
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.labels.calibration import LabelRecalibration
 from ricenet.evaluation.labels.conformal import LabelThresholds
@@ -22,10 +29,15 @@ from ricenet.tracking.run_content import ArtifactGroup
 GATE_FOLDER = "gate"
 CALIBRATION, TEMPERATURE = "ricenet.calibration", "ricenet.temperature"
 CONFIDENCE, CONFORMAL, GATE = "ricenet.least_confidence", "ricenet.conformal", "ricenet.gate"
+SUBSETS = "ricenet.subsets"
 """Tags of a version: thresholds of its decisions, and what its gate said when it was last at hand.
 
-Versions of before there was a choice of methods have a temperature alone.
+Versions of before there was a choice of methods have a temperature alone. SUBSETS: the same where volumes are
+missing, of networks that may lack some.
 """
+
+_DECIDING = (CALIBRATION, TEMPERATURE, CONFIDENCE, CONFORMAL, SUBSETS)
+_DECISIONS: TypeAdapter[dict[str, SubsetDecision]] = TypeAdapter(dict[str, SubsetDecision])
 
 _SCORES = ("balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 
@@ -70,6 +82,12 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
     found |= {"three_way_coverage": evidence.abstention[modality_set].coverage}
     if (error := evidence.abstention[modality_set].error) is not None:
         found |= {"three_way_error": error}
+    if (curve := evidence.learning_curves.get(modality_set)) is not None:
+        found |= {
+            f"{score}_at_{forecast.subjects}_subjects": forecast.score
+            for score in CURVE_SCORES
+            for forecast in getattr(curve, score).forecasts
+        }
     metrics = {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
     return metrics | {"calibration_p": weak.p} | _flip_rates(work, modality_set)
 
@@ -112,13 +130,14 @@ def version_tags(record: GateRecord | None) -> dict[str, str]:
         **_recalibration_tag(record),
         CONFIDENCE: threshold,
         **({} if conformal is None else {CONFORMAL: conformal.model_dump_json()}),
+        **({SUBSETS: _DECISIONS.dump_json(record.subsets).decode()} if record.subsets else {}),
         GATE: f"failed: {', '.join(failed)}" if failed else "passed",
     }
 
 
 def decision_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of a version's tags that say how its votes are decided."""
-    return {name: tags[name] for name in (CALIBRATION, TEMPERATURE, CONFIDENCE, CONFORMAL) if name in tags}
+    return {name: tags[name] for name in _DECIDING if name in tags}
 
 
 def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
@@ -142,10 +161,11 @@ def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | LabelDecision |
         least_confidence = None if least == "none" else float(str(least))
         said = tags.get(CONFORMAL)
         conformal = None if said is None else ConformalThresholds.model_validate_json(said)
+        subsets = _DECISIONS.validate_json(tags.get(SUBSETS, "{}"))
     except ValueError:
         return None
     return DecisionThreshold(
-        recalibration=recalibration, least_confidence=least_confidence, conformal=conformal
+        recalibration=recalibration, least_confidence=least_confidence, conformal=conformal, subsets=subsets
     )
 
 

@@ -23,7 +23,7 @@ from ricenet.training.history import EpochObserver, FoldIdentity, read_history
 from ricenet.training.lock_step import groups_in_step
 from ricenet.training.predictions import write_predictions
 from ricenet.training.staged_folds import staged_fold
-from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, WEIGHTS, FoldTask
+from ricenet.training.task import HISTORY, RECORD, WEIGHTS, FoldTask
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +122,14 @@ def lay_out_training(
         for task in tasks:
             target = temporary / task.modality_set / f"fold-{task.fold}"
             target.mkdir(parents=True)
-            for name in (HISTORY, PREDICTIONS):
+            for name in (HISTORY, *task.prediction_files):
                 shutil.copyfile(task.folder / name, target / name)
             record = {**task.record, **task.provenance}
             if fusion := (fusions or {}).get(task.modality_set):
-                write_predictions(fusion.predictions[task.fold], target / PREDICTIONS)
+                for file, subset in task.prediction_files.items():
+                    write_predictions(
+                        fusion.subsets.get(subset, fusion).predictions[task.fold], target / file
+                    )
                 record["fusion_weights"] = fusion.folds[task.fold].weights
             write_json(target / RECORD, record)
 
@@ -142,6 +145,10 @@ def lay_out_ensembles(
 ) -> None:
     """Write the ensemble of every set to <folder>/<set>; sets that are no longer trained disappear."""
     fused = {name: fusion.folds for name, fusion in (fusions or {}).items()}
+    subsets = {
+        name: {subset: of_subset.folds for subset, of_subset in fusion.subsets.items()}
+        for name, fusion in (fusions or {}).items()
+    }
     with atomic_folder(folder) as temporary:
         for modality_set, folds in _by_set(tasks).items():
             record = EnsembleRecord(
@@ -159,6 +166,7 @@ def lay_out_ensembles(
                 splits_digest=splits_digest,
                 preprocessing=preprocessing.model_dump(),
                 fused=fused.get(modality_set, ()),
+                fused_subsets=subsets.get(modality_set, {}),
                 label_names=folds[0].label_names,
             )
             write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])

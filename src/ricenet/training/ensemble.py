@@ -97,23 +97,25 @@ class Ensemble:
     ) -> NDArray[np.float64]:
         """Each fold's probability of RICE.
 
-        volumes: (N, C, X, Y, Z), C the members of the modality set. variables: by subject, in the same order;
-        only networks that use them need them. Returns (N, folds).
-        Raises RegistryError: volumes of another number of dimensions or channels, variables that are
-        missing, or networks of other labels than the paper's two. VariableError: a variable that cannot be
-        encoded.
+        volumes: (N, C, X, Y, Z), C the members of the modality set; one that is missing is NaN, for networks
+        that may lack some. variables: by subject, in the same order; only networks that use them need them.
+        Returns (N, folds).
+        Raises RegistryError: volumes of another number of dimensions or channels, one that is missing and may
+        not be, variables that are missing, or networks of other labels than the paper's two. VariableError: a
+        variable that cannot be encoded.
         """
+        import torch
+
         if not is_rice_task(self.record.label_names):
             raise RegistryError(
                 f"the ensemble {self.modality_set} tells {', '.join(self.record.label_names)} apart, which "
                 "p_rice alone cannot say; this needs the labels recurrence and rice (docs/labels.md)"
             )
-        folds = self.probabilities(volumes, variables)[:, :, LABELS.index("rice")]
+        answers = np.ascontiguousarray(self.probabilities(volumes, variables)[:, :, LABELS.index("rice")])
         if not self.record.fused:
-            return np.ascontiguousarray(folds)
-        groups = input_features(np.asarray(volumes, np.float32), [spec.name for spec in self.members])
-        beside = zip(self.record.fused, folds.T, strict=True)
-        return np.stack([of_fold.p_rice(p, groups) for of_fold, p in beside], axis=1)
+            return answers
+        batch = torch.as_tensor(volumes, dtype=torch.float32)
+        return self._with_regressions(batch.numpy(), answers, self._there(batch))
 
     def probabilities(
         self,
@@ -134,6 +136,7 @@ class Ensemble:
                 f"volumes of shape {tuple(batch.shape)} given to the ensemble {self.modality_set}; "
                 f"expected (subjects, {len(self.members)}, X, Y, Z)"
             )
+        self._there(batch)
         encoded = self._encoded(len(batch), variables)
         if not len(batch):
             return np.empty((0, len(self.networks), len(self.record.label_names)))
@@ -171,6 +174,35 @@ class Ensemble:
         groups = input_features(volumes, [spec.name for spec in self.members])
         return self.record.fused[fold].p_rice(p_rice, groups)
 
+    def _there(self, batch: torch.Tensor) -> NDArray[np.bool_]:
+        """Which volumes (N, C) are not missing. Raises RegistryError: one is that may not be, or all are."""
+        from ricenet.training.withheld_volumes import present_in
+
+        there: NDArray[np.bool_] = present_in(batch).numpy()
+        if not there.all() and not self.record.network.may_lack_volumes:
+            raise RegistryError(
+                f"a volume is missing (NaN) for the ensemble {self.modality_set}, which needs all of its "
+                "volumes. Give them all, or train with network.channel_dropout"
+            )
+        if not there.any(axis=1).all():
+            raise RegistryError(
+                f"all volumes of a subject are missing (NaN) for {self.modality_set}; give one"
+            )
+        return there
+
+    def _with_regressions(
+        self, volumes: NDArray[np.float32], answers: NDArray[np.float64], there: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Answers (N, folds) of both together. there: (N, C); subjects with the same volumes go together."""
+        names, joined = np.array([spec.name for spec in self.members]), answers.copy()
+        for present in np.unique(there, axis=0):
+            rows = (there == present).all(axis=1)
+            groups = input_features(volumes[rows][:, present], names[present].tolist())
+            fused = self.record.fused_from(names[present].tolist())
+            columns = (of_fold.p_rice(p, groups) for of_fold, p in zip(fused, answers[rows].T, strict=True))
+            joined[rows] = np.stack([*columns], axis=1)
+        return joined
+
     def _encoded(
         self, subjects: int, variables: Mapping[str, SubjectVariables] | None
     ) -> Sequence[torch.Tensor | None]:
@@ -207,7 +239,9 @@ def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.M
     from ricenet.training.tensors_file import read_tensors
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-    network = build_network(record.network, len(record.members), variables, len(record.label_names))
+    columns = record.encoders[fold].columns if variables else ()
+    classes = len(record.label_names)
+    network = build_network(record.network, len(record.members), variables, record.members, columns, classes)
     weights, _ = read_tensors(folder / weights_name(fold))
     network.load_state_dict(weights)
     return network.eval().to(preferred_device())

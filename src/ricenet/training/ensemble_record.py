@@ -40,7 +40,8 @@ class EnsembleRecord(Record):
     volumes, variables: all declared ones. encoders: of the variables, one a fold. preprocessing: the settings
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
     box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
-    none without fusion. label_names: the classes, in the order of the networks' outputs.
+    none without fusion. fused_subsets: the same where volumes are missing, by those that are there.
+    label_names: the classes, in the order of the networks' outputs.
     """
 
     format: int = TRAINED.number
@@ -58,6 +59,9 @@ class EnsembleRecord(Record):
     splits_digest: str
     preprocessing: dict[str, Any]
     fused: tuple[FusedFold, ...] = ()
+    fused_subsets: dict[str, tuple[FusedFold, ...]] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
     label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
     digest: str = ""
 
@@ -71,6 +75,10 @@ class EnsembleRecord(Record):
     def members(self) -> tuple[VolumeSpec, ...]:
         """The volumes of the modality set, in channel order."""
         return self.volumes.members(self.modality_set)
+
+    def fused_from(self, names: Sequence[str]) -> tuple[FusedFold, ...]:
+        """What answers beside each fold's network from these volumes of the set."""
+        return self.fused_subsets.get(self.volumes.set_name(names), self.fused)
 
     @property
     def grid(self) -> InputGrid:

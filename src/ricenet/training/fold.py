@@ -165,6 +165,7 @@ class _Company:
                 self._hardware.peak_memory_gb,
             )
             for one in lacking:
+                one.trained_s += speed.seconds
                 if one.task.key not in self._failures:
                     observer.on_epoch(one.task.identity, epoch, one.history[-1], speed)
         for one in self._going:
@@ -190,8 +191,10 @@ class _Company:
         for step, (here, batch) in enumerate(zip(places, batches, strict=True)):
             augmented = self._augmented(batch, epoch, repeats[here])
             progress = (epoch - 1 + step / len(places)) / self._task.epochs
+            counts = repeats[here].tolist()
+            samples = [(epoch, s, n) for s, n in zip(batch.subjects, counts, strict=True)]
             for one in members:
-                one.learn(batch, augmented, progress)
+                one.learn(batch, augmented, progress, samples)
 
     def _augmented(self, batch: Batch, epoch: int, repeats: NDArray[np.int64]) -> torch.Tensor:
         """Volumes (B, C, X, Y, Z) float32 as varied for this epoch; drawn by fold, epoch and subject."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -23,7 +23,7 @@ from ricenet.runtime.records import Record
 from ricenet.training.group_regression import FeatureGroup, GroupRegression, fit_group_regression
 from ricenet.training.input_features import input_features, of_all
 from ricenet.training.predictions import Prediction, read_predictions
-from ricenet.training.task import PREDICTIONS, FoldTask
+from ricenet.training.task import FoldTask
 from ricenet.vocabulary import LABELS
 
 logger = logging.getLogger(__name__)
@@ -62,10 +62,14 @@ class FusedFold(Record):
 
 @dataclass(frozen=True)
 class Fusion:
-    """The fused folds of one modality set, with their answers for the held-out, in the order of folds."""
+    """The fused folds of one modality set, with their answers for the held-out, in the order of folds.
+
+    subsets: the same from fewer volumes, of networks that may lack some.
+    """
 
     folds: tuple[FusedFold, ...]
     predictions: tuple[tuple[Prediction, ...], ...]
+    subsets: Mapping[str, Fusion] = field(default_factory=dict)
 
 
 def inner_tasks(tasks: Sequence[FoldTask]) -> list[FoldTask]:
@@ -152,8 +156,7 @@ class _Subjects:
     is_rice: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, task: FoldTask) -> _Subjects:
-        names = [spec.name for spec in task.members]
+    def of(cls, task: FoldTask, names: Sequence[str]) -> _Subjects:
         order = sorted(task.subjects)
         volumes = (read_volumes(task.preprocessed / s, s, names, task.grid)[np.newaxis] for s in order)
         is_rice = np.array([task.labels[s] == "rice" for s in order])
@@ -176,9 +179,17 @@ class _Subjects:
 
 
 def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
-    known = _Subjects.of(folds[0])
+    (file, _), *fewer = folds[0].prediction_files.items()
+    subsets = {subset: _fuse_subset(folds, subset.split("+"), other) for other, subset in fewer}
+    names = [spec.name for spec in folds[0].members]
+    return replace(_fuse_subset(folds, names, file), subsets=subsets)
+
+
+def _fuse_subset(folds: Sequence[FoldTask], names: Sequence[str], file: str) -> Fusion:
+    """names: the volumes that are seen. file: of a fold's folder, with the network's answers from them."""
+    known = _Subjects.of(folds[0], names)
     fitted = folds[0].training.fusion == "fitted"
-    weights = _fitted_weights(folds, known) if fitted else [(PRIOR_WEIGHT, PRIOR_WEIGHT)] * len(folds)
+    weights = _fitted_weights(folds, known, file) if fitted else [(PRIOR_WEIGHT, PRIOR_WEIGHT)] * len(folds)
     fused, predictions = [], []
     for task, (network, beside) in zip(folds, weights, strict=True):
         require_unseen(task.training_subjects, task.validation_subjects, f"{task.identity}: the network")
@@ -187,7 +198,7 @@ def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
             regression_weight=beside,
             regression=known.regression(task.training_subjects),
         )
-        rows = read_predictions(task.folder / PREDICTIONS)
+        rows = read_predictions(task.folder / file)
         features = known.features([row.participant_id for row in rows])
         p_rice = fold.p_rice(np.array([row.p_rice for row in rows]), features)
         fused.append(fold)
@@ -197,9 +208,9 @@ def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
     return Fusion(tuple(fused), tuple(predictions))
 
 
-def _fitted_weights(folds: Sequence[FoldTask], known: _Subjects) -> list[tuple[float, float]]:
+def _fitted_weights(folds: Sequence[FoldTask], known: _Subjects, file: str) -> list[tuple[float, float]]:
     """Of each fold's network and regression, by answers for the other folds that did not see this one."""
-    answers = {pair: _inner_answers(task, known) for pair, task in _inner_of_set(folds).items()}
+    answers = {pair: _inner_answers(task, known, file) for pair, task in _inner_of_set(folds).items()}
     found = []
     for task in folds:
         seen = {
@@ -216,10 +227,10 @@ def _fitted_weights(folds: Sequence[FoldTask], known: _Subjects) -> list[tuple[f
     return found
 
 
-def _inner_answers(task: FoldTask, known: _Subjects) -> dict[str, tuple[float, float]]:
+def _inner_answers(task: FoldTask, known: _Subjects, file: str) -> dict[str, tuple[float, float]]:
     """Logits of network and regression, of the two folds that neither saw."""
     require_unseen(task.training_subjects, task.validation_subjects, f"{task.identity}: an inner training")
-    rows = read_predictions(task.folder / PREDICTIONS)
+    rows = read_predictions(task.folder / file)
     subjects = [row.participant_id for row in rows]
     regression = known.regression(task.training_subjects)
     balanced = regression.logits(known.features(subjects)) - regression.log_odds

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ricenet.config.network_params import NetworkParams, ResNetParams, SmallCnnParams
+from ricenet.config.network_params import NetworkParams, ResNetParams, SmallCnnParams, VisitsParams
 from ricenet.runtime.randomness import seed_for
-from ricenet.vocabulary import LABELS
+from ricenet.training.visits_network import Visits, VisitsNetwork
+from ricenet.training.withheld_volumes import MayLackVolumes
+from ricenet.vocabulary import LABELS, VolumeSpec
 
 STEM_VOXELS = 7
 _GROUP_CHANNELS = 16
@@ -27,17 +29,29 @@ Join = Callable[[NDArray[np.floating], NDArray[np.float64]], NDArray[np.float64]
 
 
 def build_network(
-    settings: NetworkParams, channels: int, variables: int = 0, classes: int = len(LABELS)
+    settings: NetworkParams,
+    channels: int,
+    variables: int = 0,
+    members: Sequence[VolumeSpec] = (),
+    columns: Sequence[str] = (),
+    classes: int = len(LABELS),
 ) -> torch.nn.Module:
     """A network with weights of no particular seed.
 
     Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, K)
-    logits in the order of the K declared labels.
+    logits in the order of the K declared labels. With `channel_dropout` a volume of the input may be NaN: not
+    there. members, columns: the volumes, and the names of the variables' columns, for a network that tells
+    them apart.
     """
-    network = _BUILDERS[settings.name](settings, channels, variables, classes)
-    if settings.norm == "group":
-        _put_group_norm(network)
-    return network
+    if isinstance(settings, VisitsParams):
+        network: torch.nn.Module = _visits(settings, members, columns[:variables])
+        return _normalised(network, settings)
+    builder = _BUILDERS[settings.name]
+    if settings.may_lack_volumes:
+        network = MayLackVolumes(builder(settings, 2 * channels, variables, classes))
+    else:
+        network = builder(settings, channels, variables, classes)
+    return _normalised(network, settings)
 
 
 def initial_network(
@@ -47,12 +61,14 @@ def initial_network(
     seed: int,
     channels: int,
     variables: int = 0,
+    members: Sequence[VolumeSpec] = (),
+    columns: Sequence[str] = (),
     classes: int = len(LABELS),
 ) -> torch.nn.Module:
     """The untrained network of one fold: equal arguments give equal weights, whatever ran before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed, modality_set, fold))
-        return build_network(settings, channels, variables, classes)
+        return build_network(settings, channels, variables, members, columns, classes)
 
 
 def _resnet(settings: NetworkParams, channels: int, variables: int, classes: int) -> torch.nn.Module:
@@ -146,12 +162,28 @@ def _small_cnn(settings: NetworkParams, channels: int, variables: int, classes: 
     return networks[0] if settings.starts == 1 else Starts(networks)
 
 
+def _visits(settings: VisitsParams, members: Sequence[VolumeSpec], columns: Sequence[str]) -> VisitsNetwork:
+    if not members:
+        raise ValueError("the network visits needs the declaration of its volumes")
+    visits = Visits.of(members, columns)
+    encoder = SmallCnn(visits.channels, settings.widths, 0).features
+    return VisitsNetwork(
+        visits, encoder, settings.widths[-1], settings.heads, settings.difference, len(columns)
+    )
+
+
 _BUILDERS: Mapping[str, Callable[[NetworkParams, int, int, int], torch.nn.Module]] = {
     "resnet18": _resnet,
     "resnet10": _resnet,
     "densenet121": _densenet,
     "small_cnn": _small_cnn,
 }
+
+
+def _normalised(network: torch.nn.Module, settings: NetworkParams) -> torch.nn.Module:
+    if settings.norm == "group":
+        _put_group_norm(network)
+    return network
 
 
 def _put_group_norm(network: torch.nn.Module) -> None:

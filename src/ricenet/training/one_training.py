@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import write_json
+from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.store import seal
 from ricenet.training import networks
 from ricenet.training.batches import Batch, SubjectBatches
@@ -22,11 +24,15 @@ from ricenet.training.hardware import Hardware
 from ricenet.training.history import EpochMetrics, write_history
 from ricenet.training.label_predictions import macro_f1_of, write_held_out
 from ricenet.training.optimisation import Optimisation
-from ricenet.training.task import HISTORY, PREDICTIONS, RECORD, RESULTS, WEIGHTS, FoldTask
+from ricenet.training.task import HISTORY, RECORD, SECONDS, TRAINED_S, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
+from ricenet.training.withheld_volumes import draw_present, withhold
 
 Scores = tuple[float, NDArray[np.float64]]
 """Mean loss, and the probability of each label (N, K)."""
+
+Sample = tuple[int, str, int]
+"""Of an epoch, from 1: the subject, and how often it came up earlier."""
 
 Outcome = tuple[tuple[str, ...], torch.Tensor, torch.Tensor]
 """A batch's subjects, mean loss () and logits (B, K), on the device; volumes would pile up over an epoch."""
@@ -38,12 +44,9 @@ def first_network(task: FoldTask) -> torch.nn.Module:
     Raises TrainingError: the initial weights do not fit.
     """
     network = networks.initial_network(
-        task.network,
-        task.modality_set,
-        task.fold,
-        task.seed,
-        len(task.members),
-        task.variable_columns,
+        *(task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns),
+        task.members,
+        task.encoder.columns,
         len(task.label_names),
     )
     if task.initial_weights is not None:
@@ -54,7 +57,8 @@ def first_network(task: FoldTask) -> torch.nn.Module:
 class OneTraining:
     """The moving parts of one training.
 
-    checkpoint: to go on from. volumes: names of those that batches hold, the set's among them.
+    checkpoint: to go on from. volumes: names of those that batches hold, the set's among them. trained_s: its
+    share of the time of all epochs so far, that of a company divided alike.
     Raises TrainingError: initial weights that do not fit. VariableError: variables that cannot be encoded.
     """
 
@@ -76,12 +80,18 @@ class OneTraining:
         self._outcomes: list[Outcome] = []
         self._validated: list[Outcome] = []
         self._saved_at = time.monotonic()
+        self._resumed, self.trained_s = checkpoint is not None, 0.0
 
-    def learn(self, batch: Batch, augmented: torch.Tensor, progress: float) -> None:
-        """Make a step. augmented: (B, C, X, Y, Z) float32, in the place of the batch's. progress: 0 to 1."""
+    def learn(
+        self, batch: Batch, augmented: torch.Tensor, progress: float, samples: Sequence[Sample]
+    ) -> None:
+        """Make a step. augmented: (B, C, X, Y, Z) float32, in the place of the batch's. progress: 0 to 1.
+        samples: (B,), what volumes are withheld by.
+        """
         self.optimisation.set_learning_rate(progress)
         variables = self._training_variables[batch.rows]
-        outcome = self.optimisation.step(self._own(augmented), variables, batch.classes)
+        shown = self._shown(self._own(augmented), samples)
+        outcome = self.optimisation.step(shown, variables, batch.classes)
         self._outcomes.append((tuple(batch.subjects), *outcome))
 
     def validate(self, batch: Batch, volumes: torch.Tensor) -> None:
@@ -112,24 +122,41 @@ class OneTraining:
         Probabilities of the validation subjects are computed in float32, as every later prediction.
         Raises StoreError: they cannot be written.
         """
-        task, network = self.task, self.optimisation.network
-        parts = [
-            networks.predict_logits(
-                network,
-                self._own(batch.volumes.float()),
-                task.training.batch_size,
-                self._validation_variables[batch.rows],
-            )
-            for batch in validation(wanted)
-        ]
-        write_tensors(network.state_dict(), task.folder / WEIGHTS)
+        task = self.task
+        write_tensors(self.optimisation.network.state_dict(), task.folder / WEIGHTS)
         write_history(self.history, task.folder / HISTORY)
+        for file, subset in task.prediction_files.items():
+            self._predict(validation, wanted, subset, task.folder / file)
+        write_json(task.folder / RECORD, task.record | self.hardware.record)
+        seal(task.folder, (*task.results, RECORD))
+        if not self._resumed:
+            write_json(task.folder / SECONDS, {TRAINED_S: self.trained_s})
+        CheckpointFiles(task.folder).remove()
+
+    def _predict(
+        self, validation: SubjectBatches, wanted: Sequence[NDArray[np.int64]], subset: str, path: Path
+    ) -> None:
+        """Write what the network says of the held-out who have these volumes of the set alone."""
+        task, members = self.task, [spec.name for spec in self.task.members]
+        present = np.array([name in subset.split("+") for name in members])
+        parts = []
+        for batch in validation(wanted):
+            own = self._own(batch.volumes.float())
+            shown = own if present.all() else withhold(own, present)
+            variables = self._validation_variables[batch.rows]
+            network, size = self.optimisation.network, task.training.batch_size
+            parts.append(networks.predict_logits(network, shown, size, variables))
         said = networks.probabilities(torch.cat(parts)).numpy()
         held_out = task.validation_subjects, self._validation_labels
-        write_held_out(*held_out, task.fold, said, task.label_names, task.folder / PREDICTIONS)
-        write_json(task.folder / RECORD, task.record | self.hardware.record)
-        seal(task.folder, (*RESULTS, RECORD))
-        CheckpointFiles(task.folder).remove()
+        write_held_out(*held_out, task.fold, said, task.label_names, path)
+
+    def _shown(self, volumes: torch.Tensor, samples: Sequence[Sample]) -> torch.Tensor:
+        """Training samples without the volumes that are withheld from them, drawn by sample alone."""
+        task, probability = self.task, self.task.network.channel_dropout
+        if not probability:
+            return volumes
+        generators = [generator_for("withheld volumes", task.seed, task.fold, *one) for one in samples]
+        return withhold(volumes, draw_present(probability, len(task.members), generators))
 
     @property
     def _validation_labels(self) -> list[str]:

@@ -27,6 +27,15 @@ class Prediction:
     p_rice: float
 
 
+def predictions_file(subset: str) -> str:
+    """The file with the answers of a network that saw these volumes of its set alone.
+
+    >>> predictions_file("post_op+event")
+    'predictions.post_op+event.tsv'
+    """
+    return f"predictions.{subset}.tsv"
+
+
 def predicted_label(p_rice: float) -> Label:
     """The label on the probability's side of the threshold."""
     return LABELS[int(p_rice >= THRESHOLD)]

@@ -17,6 +17,7 @@ from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.git import CODE, has_changes, head_commit
 from ricenet.runtime.store import CONTENTS, is_sealed
 from ricenet.training.history import FoldIdentity
+from ricenet.training.predictions import predictions_file
 from ricenet.training.variables import SubjectVariables, VariableEncoder
 from ricenet.vocabulary import (
     LABELS,
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 
 WEIGHTS, HISTORY, PREDICTIONS, RECORD = "weights.safetensors", "history.csv", "predictions.tsv", "fold.json"
 RESULTS = (WEIGHTS, HISTORY, PREDICTIONS)
-"""Of a finished fold; after them comes the record, and last the hashes of all four."""
+"""Of a finished fold; after them comes the record, and last the hashes of all of them."""
+
+SECONDS, TRAINED_S = "seconds.json", "trained_s"
+"""How long a fold trained, beside its results and no part of them: those repeat."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +106,21 @@ class FoldTask:
     def members(self) -> tuple[VolumeSpec, ...]:
         """The volumes of the modality set, in channel order."""
         return self.volumes.members(self.modality_set)
+
+    @property
+    def prediction_files(self) -> dict[str, str]:
+        """Which volumes of the set the held-out are answered from, by the file with these answers.
+
+        All of them; of a network that may lack volumes, every other subset too.
+        """
+        *others, everything = self.volumes.subsets(self.modality_set)
+        further = others if self.network.may_lack_volumes else []
+        return {PREDICTIONS: everything} | {predictions_file(subset): subset for subset in further}
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The files of a finished fold, apart from its record."""
+        return tuple(dict.fromkeys((*RESULTS, *self.prediction_files)))
 
     @property
     def epochs(self) -> int:
@@ -217,7 +236,9 @@ class FoldTask:
         Checkpoints stay: a kill may have come before the last step of keeping results.
         Raises FormatError: another version wrote them.
         """
-        found = [self.folder / name for name in (CONTENTS, RECORD, *RESULTS) if (self.folder / name).exists()]
+        found = [
+            self.folder / name for name in (CONTENTS, RECORD, *self.results) if (self.folder / name).exists()
+        ]
         if found and self._written_record() is None:
             logger.warning(
                 "%s: its results in the store are damaged or incomplete (%s): it is trained again",

@@ -47,6 +47,13 @@ def threshold_for(p_rice: Probabilities, is_rice: Truth, target_error: float) ->
     return float(sure[enough[-1]]) if len(enough) else None
 
 
+def threshold_for_new(
+    p_rice: Probabilities, is_rice: Truth, by: Recalibration, target_error: float
+) -> float | None:
+    """The threshold for new cases, from all held-out subjects; None where no confidence is high enough."""
+    return threshold_for(_on_given_side(recalibrated(p_rice, by), p_rice), is_rice, target_error)
+
+
 def answered(
     p_rice: Probabilities,
     is_rice: Truth,
@@ -84,7 +91,7 @@ def abstention(
     _, shares, errors = coverage_risk(_on_given_side(rescaled, p_rice), is_rice)
     return Abstention(
         target_error=target_error,
-        threshold=threshold_for(_on_given_side(recalibrated(p_rice, by), p_rice), is_rice, target_error),
+        threshold=threshold_for_new(p_rice, is_rice, by, target_error),
         coverage=share_of(has_answer),
         error=share_of(wrong[has_answer]) if has_answer.any() else None,
         curve=tuple((float(share), float(error)) for share, error in zip(shares, errors, strict=True)),

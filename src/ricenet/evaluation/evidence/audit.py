@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from ricenet.evaluation import scores
 from ricenet.evaluation.bootstrap import difference, score_of
-from ricenet.evaluation.evidence.baselines import ScalarModel, Scalars, held_out_p_rice
+from ricenet.evaluation.evidence.baselines import ScalarModel, Scalars, held_out_p_rice, sites_of
 from ricenet.evaluation.evidence.comparison import WIDER
 from ricenet.evaluation.evidence.contribution import prior
 from ricenet.evaluation.evidence.group_baselines import Convolutions, GroupModel, grouped_p_rice
+from ricenet.evaluation.evidence.harmonisation import FEWEST_OF_A_SITE
 from ricenet.evaluation.evidence.record import Audit, Baseline, Gain
 from ricenet.evaluation.evidence.swap_tests import LEVEL, p_said, swapped_macro_f1
 from ricenet.evaluation.held_out import HeldOut
@@ -35,17 +36,17 @@ def audit(
     seed: int,
     resamples: int,
     convolutions: Convolutions | None = None,
+    harmonise: Collection[str] = (),
 ) -> Audit:
     """Every baseline in the networks' folds, each network's gain over it, and a verdict in words.
 
     networks: each modality set with its own subjects. everyone: whoever is held out by one of them.
-    convolutions: of every subject, for models that see volumes.
+    convolutions: of every subject, for models that see volumes. harmonise: features that are harmonised by
+    site within the folds, and convolutions with them.
     """
     usable = {model: model.usable(scalars) for model in models}
     said = {
-        model: grouped_p_rice(model, scalars, convolutions or {}, everyone)
-        if isinstance(model, GroupModel)
-        else held_out_p_rice(names, scalars, everyone)
+        model: answers_of(model, everyone, scalars, convolutions, harmonise)
         for model, names in usable.items()
         if names
     }
@@ -69,8 +70,23 @@ def audit(
         baselines=baselines,
         skipped={model.name: model.why_unusable(scalars) for model in models if not usable[model]},
         network=best,
+        harmonised=tuple(harmonise),
+        unharmonised=_unharmonised(everyone, scalars) if harmonise else 0,
         verdict=verdict(volumes.set_title(best), best, of_networks[best], baselines, chance),
     )
+
+
+def answers_of(
+    model: ScalarModel,
+    held_out: HeldOut,
+    scalars: Mapping[str, Scalars],
+    convolutions: Convolutions | None = None,
+    harmonise: Collection[str] = (),
+) -> Probabilities:
+    """Each subject's p_rice (N,) by a model that was fitted to the other folds."""
+    if isinstance(model, GroupModel):
+        return grouped_p_rice(model, scalars, convolutions or {}, held_out, harmonise)
+    return held_out_p_rice(model.usable(scalars), scalars, held_out, harmonise)
 
 
 def majority_scores(held_out: HeldOut) -> Scores:
@@ -86,6 +102,13 @@ def majority_scores(held_out: HeldOut) -> Scores:
         "brier": score_of(scores.brier(p_rice, is_rice), n),
     }
     return Scores(n=n, **{name: constant(value) for name, value in values.items()})
+
+
+def _unharmonised(everyone: HeldOut, scalars: Mapping[str, Scalars]) -> int:
+    """Of how many the site is not known, or too few of it are in the other folds to harmonise by them."""
+    placed = list(zip(sites_of(scalars, everyone), everyone.fold.tolist(), strict=True))
+    learnt_from = [sum(other == site and k != fold for other, k in placed) for site, fold in placed]
+    return sum(site is None or n < FEWEST_OF_A_SITE for (site, _), n in zip(placed, learnt_from, strict=True))
 
 
 def verdict(

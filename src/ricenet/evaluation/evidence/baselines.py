@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ricenet.evaluation.evidence.harmonisation import harmonised
 from ricenet.evaluation.evidence.lesion_dose import LESION_DOSE
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.preprocessing.measurements import SHAPE
@@ -26,7 +27,9 @@ Scalars = Mapping[str, float | str | None]
 
 DOSE = ("dose_max_gy", "dose_mean_gy", "v20", "v40", "v60", "ptv_ml", *SHAPE)
 TIME = ("days_rt_end_to_event",)
-SITE = ("site", "scanner", "manufacturer", "field_strength_t")
+SCANNER = ("scanner", "manufacturer", "field_strength_t")
+SITE = ("site", *SCANNER)
+RADIATION = ("rt_modality",)
 MASKS = ("lesion_ml", "cavity_ml", *LESION_DOSE)
 
 
@@ -67,6 +70,20 @@ def scalar_models(volumes: Volumes, variables: Sequence[VariableSpec]) -> tuple[
     return (*models, ScalarModel("all", "all scalars together", tuple(features)))
 
 
+def source_models(scalars: Mapping[str, Scalars], others: Sequence[ScalarModel]) -> tuple[ScalarModel, ...]:
+    """Models that know where a subject comes from and nothing else: the site, the scanner, the radiation.
+
+    Those that see what none of the others sees alone, so that no model is told twice.
+    """
+    alone = (
+        ScalarModel("site_alone", "site alone", ("site",)),
+        ScalarModel("scanner_alone", "scanner alone", SCANNER),
+        ScalarModel("radiation_alone", "kind of radiation alone", RADIATION),
+    )
+    seen = {model.usable(scalars) for model in others}
+    return tuple(model for model in alone if (used := model.usable(scalars)) and used not in seen)
+
+
 def intensity_features(volumes: Volumes) -> tuple[str, ...]:
     """Mean and SD of each raw MRI in the brain, and its mean z-score in the planning target volume."""
     whole = [f"{mri.name}_{of}" for mri in volumes.mris for of in ("mean", "sd")]
@@ -74,16 +91,22 @@ def intensity_features(volumes: Volumes) -> tuple[str, ...]:
 
 
 def held_out_p_rice(
-    features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut
+    features: tuple[str, ...],
+    scalars: Mapping[str, Scalars],
+    held_out: HeldOut,
+    harmonise: Collection[str] = (),
 ) -> NDArray[np.float64]:
     """Each subject's p_rice by a regression that was fitted to the other folds (N,).
 
     Imputation, standardisation and encoding are fitted to them too, so nothing of a fold reaches its judge.
+    harmonise: features that are harmonised by site, likewise (`ricenet.evaluation.evidence.harmonisation`).
     """
-    table = table_of(features, scalars, held_out)
+    given = table_of(features, scalars, held_out)
+    sites = sites_of(scalars, held_out)
     p_rice = np.empty(len(held_out.subjects))
     for fold in held_out.folds:
         inside = held_out.fold == fold
+        table = harmonised_table(given, harmonise, sites, ~inside)
         model = _regression(table, features).fit(table[~inside], held_out.is_rice[~inside])
         p_rice[inside] = model.predict_proba(table[inside])[:, 1]
     return p_rice
@@ -103,6 +126,26 @@ def table_of(
         else:
             table[name] = table[name].astype(np.float64)
     return table
+
+
+def harmonised_table(
+    table: pd.DataFrame,
+    harmonise: Collection[str],
+    sites: Sequence[str | None],
+    training: NDArray[np.bool_],
+) -> pd.DataFrame:
+    """The table with those of its columns that are to be harmonised so, by the training subjects (N,)."""
+    columns = [name for name in table.columns if name in harmonise]
+    if not columns:
+        return table
+    values = harmonised(table[columns].to_numpy(np.float64), sites, training)
+    return table.assign(**dict(zip(columns, values.T, strict=True)))
+
+
+def sites_of(scalars: Mapping[str, Scalars], held_out: HeldOut) -> list[str | None]:
+    """The site of each subject, None where it is not known."""
+    found = [scalars[subject].get("site") for subject in held_out.subjects]
+    return [None if site is None else str(site) for site in found]
 
 
 def columns_of(table: pd.DataFrame, features: tuple[str, ...]) -> ColumnTransformer:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from ricenet.cohort.participants import MISSING
 from ricenet.cohort.splits import Splits
+from ricenet.config.evidence import Harmonisation
 from ricenet.evaluation.evidence.abstention import abstention
-from ricenet.evaluation.evidence.audit import audit, majority_scores
-from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
+from ricenet.evaluation.evidence.audit import answers_of, audit, majority_scores
+from ricenet.evaluation.evidence.baselines import (
+    Scalars,
+    intensity_features,
+    scalar_models,
+    source_models,
+)
+from ricenet.evaluation.evidence.beyond_time import beyond_time
 from ricenet.evaluation.evidence.calibration import calibration, recalibrated_by_fold
 from ricenet.evaluation.evidence.calibration_record import Calibration
 from ricenet.evaluation.evidence.comparison import TESTS, compare_pairs
 from ricenet.evaluation.evidence.conformal import conformal_sets
 from ricenet.evaluation.evidence.contribution import contributions, subject_contributions
+from ricenet.evaluation.evidence.curve_points import CurveAnswers
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.group_baselines import Convolutions, group_models
+from ricenet.evaluation.evidence.learning_curve import learning_curve
+from ricenet.evaluation.evidence.missing_volumes import missing_volumes
 from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import (
     EVIDENCE_FILE,
@@ -26,6 +38,8 @@ from ricenet.evaluation.evidence.record import (
     Repeats,
 )
 from ricenet.evaluation.evidence.scalars import scalars_table
+from ricenet.evaluation.evidence.site_record import Sites
+from ricenet.evaluation.evidence.sites import site_evidence
 from ricenet.evaluation.evidence.subgroups import subgroup_scores
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
@@ -51,11 +65,18 @@ def build_evidence(
     target_error: float,
     coverage: float,
     convolutions: Convolutions | None = None,
+    curves: Mapping[str, CurveAnswers] | None = None,
+    growth: Sequence[float] = (),
+    harmonisation: Harmonisation = "none",
+    by_subset: Mapping[str, Mapping[str, Sequence[Prediction]]] = MappingProxyType({}),
 ) -> Evidence:
     """Everything that evidence.json holds; equal arguments give equal evidence.
 
     predictions: held out, by modality set. scalars: of every subject outside the test set.
     convolutions: of their volumes, likewise; without them no regression sees volumes.
+    curves: answers of trainings on fewer subjects, by modality set; growth: of the forecasts.
+    harmonisation: of what the baselines see of intensities.
+    by_subset: predictions of networks that may lack volumes, by modality set and the volumes that were there.
     """
     everyone = _everyone(predictions)
     networks = {name: HeldOut.of({name: rows}) for name, rows in predictions.items()}
@@ -70,6 +91,8 @@ def build_evidence(
     best = best_set({name: found.macro_f1.value for name, found in scores.items()})
     plain = scalar_models(volumes, variables)
     models = (*plain, *group_models(plain, volumes.names if convolutions else ()))
+    models = (*models, *source_models(scalars, models))
+    harmonise = intensity_features(volumes) if harmonisation == "combat" else ()
     return Evidence(
         seed=seed,
         resamples=resamples,
@@ -81,7 +104,14 @@ def build_evidence(
         sets=scores,
         comparisons=compare_pairs(predictions, seed, resamples),
         contributions=contributions(HeldOut.of(predictions), volumes, seed, resamples),
-        audit=audit(networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions),
+        audit=audit(
+            networks, scores, everyone, scalars, models, volumes, seed, resamples, convolutions, harmonise
+        ),
+        beyond_time={
+            name: found
+            for name, held in networks.items()
+            if (found := beyond_time(held, scalars, seed, resamples)) is not None
+        },
         calibration=calibrated,
         abstention={
             name: abstention(held.p_rice[name], held.is_rice, held.fold, of_set.recalibration, target_error)
@@ -93,8 +123,23 @@ def build_evidence(
         },
         subgroups=subgroup_scores(networks[best], best, scalars, variables, seed, resamples),
         decision_curve=_decision_curve(networks[best], best, calibrated[best], seed, resamples),
+        sites=site_evidence(
+            networks[best],
+            best,
+            everyone,
+            scalars,
+            models,
+            lambda model, held: answers_of(model, held, scalars, convolutions, harmonise),
+            seed,
+            resamples,
+        ),
         repeats=repeats,
+        learning_curves={
+            name: learning_curve(answers, scores[name], growth, seed)
+            for name, answers in (curves or {}).items()
+        },
         guards=tuple(guards),
+        missing_volumes=missing_volumes(by_subset, predictions, seed, resamples, target_error, coverage),
     )
 
 
@@ -131,6 +176,8 @@ def write_evidence(
         write_text(temporary / "scalars.tsv", scalars_table(scalars))
         for gate in gates:
             write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
+        if evidence.sites is not None:
+            write_text(temporary / "sites.csv", sites_table(evidence.sites))
         if evidence.contributions:
             write_text(temporary / "log_loss.tsv", log_loss_table(HeldOut.of(predictions), evidence.volumes))
 
@@ -173,6 +220,26 @@ def contributions_table(contributions: Sequence[Contribution]) -> str:
             [contribution.recipe, contribution.score, contribution.n, name, *_numbers(value)]
             for contribution in contributions
             for name, value in contribution.modalities.items()
+        ],
+        ",",
+    )
+
+
+def sites_table(sites: Sites) -> str:
+    """CSV text: a row a site; n/a where a score is not computable."""
+    labels = list(sites.rows[0].counts)
+    ends = [f"{score}{end}" for score in ("macro_f1", "auc") for end in ("", "_low", "_high")]
+    return table_text(
+        ["site", "n", *(f"n_{label}" for label in labels), *ends, "why"],
+        [
+            [row.site, row.n, *(row.counts[label] for label in labels)]
+            + [
+                cell
+                for found in (row.macro_f1, row.auc)
+                for cell in (_numbers(found) if found else [MISSING] * 3)
+            ]
+            + [row.why]
+            for row in sites.rows
         ],
         ",",
     )

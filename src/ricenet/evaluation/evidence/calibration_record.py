@@ -134,6 +134,17 @@ class ConformalThresholds(Record):
         return self.rice_from is not None and self.recurrence_to is not None
 
 
+class SubsetDecision(Record):
+    """What decides new cases that have some of a network's volumes only.
+
+    threshold: least confidence for an answer; None: the vote always abstains. conformal: of sets of labels.
+    """
+
+    recalibration: Recalibration
+    threshold: float | None
+    conformal: ConformalThresholds
+
+
 class ConformalSets(Record):
     """Sets of labels of held-out subjects, thresholds of each fold from the others; None: these are unknown.
 

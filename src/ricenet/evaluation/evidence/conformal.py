@@ -15,6 +15,7 @@ interpolated between neighbouring subjects, since to take the lower one would co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,23 @@ def label_set(p_rice: float, by: ConformalThresholds) -> tuple[str, ...] | None:
         return None
     (holds,) = label_sets(np.array([p_rice]), by)
     return tuple(label for label, held in zip(LABELS, holds, strict=True) if held)
+
+
+def set_said(labels: Sequence[str], coverage: float) -> str:
+    """A set of labels in words."""
+    held = " or ".join(labels) or "none, since the case is like neither label"
+    return f"{held} (such sets hold the true label of {coverage * 100:g} % of each label's patients)"
+
+
+def why_no_set(by: ConformalThresholds) -> str:
+    """Which labels have too few held-out subjects for a threshold, as a sentence without its full stop."""
+    thresholds = {LABELS[0]: by.recurrence_to, LABELS[1]: by.rice_from}
+    few = " and ".join(label for label, threshold in thresholds.items() if threshold is None)
+    needed = least_calibration_cases(by.coverage)
+    return (
+        f"fewer than {needed} held-out subjects have {few}, and a set that holds the true label of "
+        f"{by.coverage * 100:g} % of each label's patients takes that many of each"
+    )
 
 
 def conformal_sets(

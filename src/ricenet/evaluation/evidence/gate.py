@@ -10,7 +10,11 @@ from typing import Any
 from pydantic import Field
 
 from ricenet.evaluation.evidence.audit import majority_scores
-from ricenet.evaluation.evidence.calibration_record import ConformalThresholds, Recalibration
+from ricenet.evaluation.evidence.calibration_record import (
+    ConformalThresholds,
+    Recalibration,
+    SubsetDecision,
+)
 from ricenet.evaluation.evidence.comparison import compare
 from ricenet.evaluation.evidence.record import Comparison, Evidence
 from ricenet.evaluation.evidence.swap_tests import p_said
@@ -55,6 +59,7 @@ class GateRecord(Record):
     chance_macro_f1: of guessing or of the more frequent label, whichever is higher. recalibration,
     threshold: of the three-way vote (`ricenet.evaluation.evidence.abstention`). temperature: instead of a
     recalibration in records of earlier versions, which lack conformal: thresholds of sets of labels.
+    subsets: what decides cases that lack volumes, by those that there are, of networks that may lack some.
     label_names: the classes. of_labels: of others than the paper's two, whose predictions are empty.
     """
 
@@ -68,6 +73,7 @@ class GateRecord(Record):
     recalibration: Recalibration | None = None
     threshold: float | None
     conformal: ConformalThresholds | None = None
+    subsets: dict[str, SubsetDecision] = Field(default_factory=dict, exclude_if=lambda value: not value)
     predictions: tuple[Prediction, ...]
     label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
     of_labels: LabelGate | None = Field(default=None, exclude_if=lambda value: value is None)
@@ -107,6 +113,7 @@ def gate_record(
         recalibration=of.calibration[modality_set].recalibration,
         threshold=of.abstention[modality_set].threshold,
         conformal=of.conformal[modality_set].thresholds,
+        subsets=of.decisions_from(modality_set),
         predictions=tuple(predictions),
     )
 

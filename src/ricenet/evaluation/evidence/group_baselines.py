@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.config.inputs import InputGrid
-from ricenet.evaluation.evidence.baselines import ScalarModel, Scalars, columns_of, table_of
+from ricenet.evaluation.evidence.baselines import (
+    ScalarModel,
+    Scalars,
+    columns_of,
+    harmonised_table,
+    sites_of,
+    table_of,
+)
+from ricenet.evaluation.evidence.harmonisation import harmonised
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.training.group_regression import FeatureGroup, fit_group_regression
@@ -62,20 +70,24 @@ def cohort_convolutions(
 
 
 def grouped_p_rice(
-    model: GroupModel, scalars: Mapping[str, Scalars], convolutions: Convolutions, held_out: HeldOut
+    model: GroupModel,
+    scalars: Mapping[str, Scalars],
+    convolutions: Convolutions,
+    held_out: HeldOut,
+    harmonise: Collection[str] = (),
 ) -> NDArray[np.float64]:
     """Each subject's p_rice by a regression of the other folds (N,).
 
     Imputation, encoding, standardisation and prior variances are fitted to the other folds alone. The logit
     is that of classes equally frequent in training, as the networks' sampler and the plain regressions have
-    it.
+    it. harmonise: scalars that are harmonised by site; where there are any, convolutions are too.
     """
     from scipy.special import expit
 
     p_rice = np.empty(len(held_out.subjects))
     for fold in held_out.folds:
         inside = held_out.fold == fold
-        groups = list(_groups(model, scalars, convolutions, held_out, ~inside))
+        groups = list(_groups(model, scalars, convolutions, held_out, ~inside, harmonise))
         fitted = fit_group_regression([group.rows(~inside) for group in groups], held_out.is_rice[~inside])
         p_rice[inside] = expit(fitted.logits([group.rows(inside) for group in groups]) - fitted.log_odds)
     return p_rice
@@ -87,19 +99,22 @@ def _groups(
     convolutions: Convolutions,
     held_out: HeldOut,
     training: NDArray[np.bool_],
+    harmonise: Collection[str],
 ) -> Iterator[FeatureGroup]:
     """All subjects' features, imputed and encoded by the training subjects."""
     from sklearn.impute import SimpleImputer
 
+    sites = sites_of(scalars, held_out)
     for group in model.groups:
         if features := group.usable(scalars):
-            table = table_of(features, scalars, held_out)
+            table = harmonised_table(table_of(features, scalars, held_out), harmonise, sites, training)
             values = columns_of(table, features).fit(table[training]).transform(table)
             yield _named(group.name, np.asarray(values, np.float64))
     for name in model.volumes:
         rows = [convolutions[subject].get(name) for subject in held_out.subjects]
         if length := _length(rows):
             given = np.array([np.full(length, np.nan) if row is None else row for row in rows])
+            given = harmonised(given, sites, training) if harmonise else given
             imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(given[training])
             yield _named(f"{name} convolved", imputer.transform(given))
 

@@ -9,7 +9,15 @@ import numpy as np
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
-from ricenet.evaluation.evidence.calibration_record import Abstention, Calibration, ConformalSets
+from ricenet.evaluation.evidence.beyond_time import BeyondTime
+from ricenet.evaluation.evidence.calibration_record import (
+    Abstention,
+    Calibration,
+    ConformalSets,
+    SubsetDecision,
+)
+from ricenet.evaluation.evidence.learning_curve import LearningCurve
+from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
@@ -118,6 +126,10 @@ class Audit(Record):
     network: str
     """The modality set with the highest cross-validated macro-F1."""
     verdict: str
+    harmonised: tuple[str, ...] = ()
+    """Features that baselines saw harmonised by site; convolutions with them."""
+    unharmonised: int = 0
+    """Subjects whose site is not in the folds that judge them, and who kept their features as they are."""
 
 
 class Subgroup(Record):
@@ -165,6 +177,29 @@ class Repeats(Record):
     macro_f1: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
+class SubsetEvidence(Record):
+    """A network's answers from some of its volumes. decision: for new cases with these volumes."""
+
+    volumes: str
+    scores: Scores
+    decision: SubsetDecision
+
+
+class MissingVolumes(Record):
+    """A modality set whose networks may lack volumes. subsets: small ones first, all volumes last.
+
+    comparisons: with separate networks of the same volumes (b); a is `answers_from` the subset.
+    """
+
+    modality_set: str
+    subsets: tuple[SubsetEvidence, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def decisions(self) -> dict[str, SubsetDecision]:
+        """By the volumes that there are, where some are missing."""
+        return {of_subset.volumes: of_subset.decision for of_subset in self.subsets[:-1]}
+
+
 class Evidence(Record):
     """All of it. contributions: empty where not every combination of the volumes was trained.
 
@@ -184,6 +219,8 @@ class Evidence(Record):
     comparisons: tuple[Comparison, ...]
     contributions: tuple[Contribution, ...]
     audit: Audit
+    beyond_time: dict[str, BeyondTime] = Field(default_factory=dict)
+    """By modality set; none where few subjects have a known time, nor in records of earlier versions."""
     calibration: dict[str, Calibration]
     abstention: dict[str, Abstention]
     conformal: dict[str, ConformalSets] = Field(default_factory=dict)
@@ -191,13 +228,24 @@ class Evidence(Record):
     subgroups: tuple[Subgroup, ...] = ()
     """Of the best set, as the decision curve; both empty in records of earlier versions."""
     decision_curve: DecisionCurve = DecisionCurve()
+    sites: Sites | None = None
+    """Of the best set; None where fewer than two sites are known, and in records of earlier versions."""
     repeats: Repeats | None
+    learning_curves: dict[str, LearningCurve] = Field(default_factory=dict)
+    """By modality set; empty where none is asked for, and in records of earlier versions."""
     guards: tuple[GuardResult, ...]
+    missing_volumes: tuple[MissingVolumes, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Of networks that may lack volumes."""
 
     @property
     def best_set(self) -> str:
         """The modality set with the highest macro-F1."""
         return best_set({name: found.macro_f1.value for name, found in self.sets.items()})
+
+    def decisions_from(self, modality_set: str) -> dict[str, SubsetDecision]:
+        """What decides new cases that lack volumes of the set, by those that there are; often none."""
+        found = (of_set for of_set in self.missing_volumes if of_set.modality_set == modality_set)
+        return next((of_set.decisions() for of_set in found), {})
 
     def comparison(self, a: str, b: str) -> Comparison | None:
         """The comparison of two sets, in whichever order it was made."""

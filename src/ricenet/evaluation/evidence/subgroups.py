@@ -1,4 +1,4 @@
-"""Scores of the best set by subgroup: site, sex, age, declared variables and lesion size.
+"""Scores of the best set by subgroup: site, sex, age, declared variables, lesion size and certainty.
 
 Numbers are cut at the median of the held-out subjects who have them, since a cut that is chosen by the scores
 finds a difference in any cohort. Groups are not compared by tests: with some dozens of subjects they say
@@ -25,7 +25,7 @@ from ricenet.vocabulary import VariableSpec
 
 UNKNOWN_GROUP = "not known"
 _ALWAYS = (("site", "site", ""), ("sex", "sex", ""), ("age_years", "age", "years"))
-_LAST = (("lesion_ml", "lesion", "ml"),)
+_LAST = (("lesion_ml", "lesion", "ml"), ("label_certainty", "certainty of the label", ""))
 
 Groups = Mapping[str, NDArray[np.bool_]]
 """Which subjects (N,) are in a group, by its name."""

@@ -22,6 +22,7 @@ from ricenet.cohort.description import is_synthetic
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.evidence.calibration import recalibrated, recalibration
+from ricenet.evaluation.evidence.conformal import conformal_thresholds, label_set, set_said, why_no_set
 from ricenet.evaluation.held_out import HeldOut, lacking, read_out_of_fold
 from ricenet.evaluation.occlusion.explained_case import Case
 from ricenet.evaluation.occlusion.sensitivity import Progress
@@ -41,7 +42,7 @@ class Explainer:
     """Explains subjects by the networks of one modality set.
 
     cohort: the usable subjects. project: the folder that holds work/ and the raw cohort, whose masks only a
-    synthetic one knows. seed: of the untrained weights.
+    synthetic one knows. seed: of the untrained weights. coverage: of sets of labels; None: none are told.
     """
 
     ensemble: Ensemble
@@ -50,6 +51,7 @@ class Explainer:
     project: Path
     settings: ExplainParams
     seed: int
+    coverage: float | None = None
 
     @classmethod
     def open(cls, project: Path, modality_set: str, params: Params) -> Self:
@@ -64,6 +66,7 @@ class Explainer:
             project,
             params.explain,
             params.seed,
+            params.evidence.conformal_coverage,
         )
 
     def __post_init__(self) -> None:
@@ -154,13 +157,24 @@ class Explainer:
             {subject: known.get(subject, {})},
             held,
             lambda p_rice: self._calibrated(float(np.mean(p_rice)), held),
-            {"splits": self.splits.digest[:12]},
+            {"splits": self.splits.digest[:12], **self._label_set(subject, held)},
             progress,
         )
 
     def _calibrated(self, p_rice: float, held: Sequence[int]) -> float:
         """Recalibrated as evidence does: by the held-out subjects of all folds but the subject's own."""
         return float(recalibrated(np.array([p_rice]), recalibration(*self.calibrated_by(held)))[0])
+
+    def _label_set(self, subject: str, held: Sequence[int]) -> dict[str, str]:
+        """A held-out subject's set of labels, as evidence has it: by thresholds of the other folds."""
+        if self.coverage is None or len(held) != 1:
+            return {}
+        p_rice, is_rice, _ = self.calibrated_by(held)
+        by, known = conformal_thresholds(p_rice, is_rice, self.coverage), self._held_out
+        at = known.subjects.index(subject)
+        found = label_set(float(known.p_rice[self.ensemble.modality_set][at]), by)
+        said = f"not known: {why_no_set(by)}" if found is None else set_said(found, self.coverage)
+        return {"set of labels": said}
 
     def calibrated_by(
         self, held: Sequence[int]

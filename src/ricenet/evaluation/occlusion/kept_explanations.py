@@ -99,6 +99,7 @@ def _content(explainer: Explainer, subject: str) -> dict[str, Any]:
         "ensemble": ensemble.digest,
         "splits": splits.digest,
         "held_out": held,
+        "coverage": explainer.coverage,
         "calibrated_by": [column.tolist() for column in explainer.calibrated_by(held)],
         "settings": explainer.settings.model_dump(
             mode="json", exclude={"modality_sets", "subjects_per_label"}

@@ -141,9 +141,11 @@ class SubjectExplainer:
         record = self.ensemble.record
         # not the seed itself: a trained network still resembles the weights that it started from
         seed = seed_for("occlusion sanity", self.seed)
-        variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
+        columns = record.encoders[fold].columns if record.network.uses_variables else ()
         network = initial_network(
-            record.network, record.modality_set, fold, seed, len(record.members), variables
+            *(record.network, record.modality_set, fold, seed, len(record.members), len(columns)),
+            record.members,
+            columns,
         )
         return network.eval().to(preferred_device())
 

@@ -12,8 +12,10 @@ from ricenet.phantom.dicom.patient import DicomPatient, draw_patient
 from ricenet.phantom.dicom.studies import StudyWriter
 from ricenet.phantom.mechanism import Mechanism
 from ricenet.phantom.phantom_subject import SyntheticSubject, make_subject, moved
+from ricenet.phantom.scanners import SiteDesign
 from ricenet.phantom.write_cohort import (
     PRELOAD,
+    at_sites,
     draw_causes,
     held_out_subjects,
     require_made,
@@ -42,6 +44,7 @@ def write_dicom_phantom(
     test_fraction: float,
     spacing_mm: float,
     volumes: Volumes = PAPER_VOLUMES,
+    sites: SiteDesign | None = None,
     backend: Backend = "processes",
     workers: Share = 2,
 ) -> None:
@@ -50,11 +53,11 @@ def write_dicom_phantom(
     images/: each patient's planning and event study, in folders whose names say nothing.
     clinical.csv: label, subset, site and end of radiotherapy by PatientID. ground_truth/truth.json: the
     transforms (RAS), doses, dates and intervals. Patient n has the head, lesions and label of subject n
-    of `write_phantom` with the same seed and spacing.
+    of `write_phantom` with the same seed, spacing and sites.
     Raises CohortError: the folder exists and holds something, or a patient could not be made.
     """
     require_new_folder(folder)
-    causes = draw_causes(subjects, seed, mechanism)
+    causes = at_sites(draw_causes(subjects, seed, mechanism), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
@@ -66,7 +69,7 @@ def write_dicom_phantom(
         write_text(temporary / CLINICAL_TABLE, _clinical_table(patients, test))
         truth = {outcome.task.tags.patient_id: outcome.result for outcome in outcomes}
         write_json(temporary / GROUND_TRUTH / TRUTH, truth)
-        write_mechanism(temporary, mechanism)
+        write_mechanism(temporary, mechanism, sites.scanners(seed) if sites else ())
 
 
 def _write_one(
@@ -98,5 +101,6 @@ def _clinical_table(patients: Sequence[DicomPatient], test: set[str]) -> str:
     for patient in patients:
         cause, rt_end = patient.cause, patient.timeline.rt_end.isoformat()
         subset = "test" if cause.subject in test else "train"
-        rows.append([patient.tags.patient_id, cause.label, "synthetic", subset, patient.site, rt_end])
+        site = cause.scanner.site or patient.site
+        rows.append([patient.tags.patient_id, cause.label, "synthetic", subset, site, rt_end])
     return table_text(COLUMNS, rows, ",")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ricenet.runtime.files import content_digest, file_digest, read_json, write_
 from ricenet.runtime.per_subject import per_subject
 from ricenet.runtime.store import Store
 from ricenet.runtime.tables import require
+from ricenet.screening.guards.appearance import appearance
 from ricenet.screening.guards.result import GuardResult
 from ricenet.vocabulary import VolumeSpec
 from ricenet.volume import load_nifti
@@ -45,19 +46,21 @@ _IMAGES, _NUMBERS = "coarse.npy", "normalisation.json"
 class InputFingerprint:
     """Of one subject. coarse: (X, Y, Z) float16 by volume, means of blocks of the network's input.
 
-    faults: what is wrong with the normalisation, in words without a subject.
+    faults: what is wrong with the normalisation, in words without a subject. appearance: numbers of how each
+    MRI looks, by volume and name.
     """
 
     coarse: Mapping[str, NDArray[np.float16]]
     spacing_mm: float
     faults: tuple[str, ...]
+    appearance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> InputFingerprint:
         """From a folder of the store."""
         images, numbers = np.load(folder / _IMAGES, allow_pickle=False), read_json(folder / _NUMBERS)
         coarse = dict(zip(numbers["volumes"], images, strict=True))
-        return cls(coarse, numbers["spacing_mm"], tuple(numbers["faults"]))
+        return cls(coarse, numbers["spacing_mm"], tuple(numbers["faults"]), numbers["appearance"])
 
 
 ReadFingerprint = Callable[[str], InputFingerprint]
@@ -109,6 +112,7 @@ def fingerprint(
     head = InputGrid("head", inside.shape[0], brain.grid.spacing_mm[0])
     factor = max(1, int(COARSE_MM // head.spacing_mm))
     coarse, faults = dict[str, NDArray[np.float16]](), list[str]()
+    looks: dict[str, Mapping[str, float]] = {}
     for spec in volumes:
         values = map_volume(folder, subject, spec.name, head)
         coarse[spec.name] = block_means(values, factor)
@@ -116,7 +120,8 @@ def fingerprint(
             faults += _dose_faults(values, folder / image_file(subject, spec), dose_unit_gy)
         else:
             faults += _mri_faults(spec, values, inside)
-    return InputFingerprint(coarse, head.spacing_mm * factor, tuple(faults))
+            looks[spec.name] = appearance(values, inside)
+    return InputFingerprint(coarse, head.spacing_mm * factor, tuple(faults), looks)
 
 
 def block_means(volume: NDArray[Any], factor: int) -> NDArray[np.float16]:
@@ -178,4 +183,4 @@ def _write(
     found = fingerprint(preprocessed / subject, subject, volumes[subject], dose_unit_gy)
     write_array(folder / _IMAGES, np.stack(list(found.coarse.values())))
     numbers = {"volumes": list(found.coarse), "spacing_mm": found.spacing_mm, "faults": found.faults}
-    write_json(folder / _NUMBERS, numbers)
+    write_json(folder / _NUMBERS, {**numbers, "appearance": found.appearance})

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from ricenet.cohort.layout import PARTICIPANTS_TABLE
-from ricenet.cohort.participants import MISSING, read_participants
+from ricenet.cohort.participants import MISSING, REFERENCE_STANDARD, read_participants
 from ricenet.cohort.raw_record import SIDECAR, RawRecord
 from ricenet.cohort.scan_fingerprint import Property
 from ricenet.cohort.table_variables import INTERVAL, number_in
 
-NOT_PROPERTIES = ("participant_id", "label", "label_source", "subset")
+NOT_PROPERTIES = ("participant_id", "label", *REFERENCE_STANDARD, "subset")
 COLUMN, BETWEEN_DATES = "column", "days between the dates"
 
 Properties = Mapping[str, Mapping[str, Property]]

@@ -14,6 +14,7 @@ from ricenet.screening.guards.input_fingerprint import foreign_normalisation, in
 from ricenet.screening.guards.label_leakage import label_leakage
 from ricenet.screening.guards.properties import properties_of
 from ricenet.screening.guards.result import GuardResult
+from ricenet.screening.guards.site_shortcut import site_shortcut
 
 
 def guards_of_cohort(
@@ -33,11 +34,12 @@ def guards_of_cohort(
     places = subject_in_two_places(splits)
     records = records_of(cohort, execution, Store(store / RAW_STORE.name))
     read = input_fingerprints(cohort, preprocessed, dose_unit_gy, execution, Store(store / "guards"))
-    subjects = sorted(records)
+    subjects, properties = sorted(records), properties_of(Path(cohort.root), records)
     return (
         places,
         same_image(records, cohort.volumes),
         similar_image(subjects, read, cohort.volumes, similar_correlation),
-        label_leakage(properties_of(Path(cohort.root), records), cohort.labels),
+        label_leakage(properties, cohort.labels),
+        site_shortcut(properties, cohort.labels, read, cohort.volumes),
         foreign_normalisation(subjects, read),
     )

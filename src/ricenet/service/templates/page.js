@@ -82,6 +82,11 @@
       svg("text", { x: x(1), y: 48, "text-anchor": "end" }, "1, rice"),
     );
   };
+  const labelSet = (prediction) => {
+    if (prediction.label_set === null) return `not known: ${prediction.label_set_why}`;
+    const held = prediction.label_set.join(" or ") || "none: like neither label";
+    return `${held} (holds the true label of ${Math.round(100 * prediction.label_set_coverage)} % of each label's patients)`;
+  };
   const showAnswer = (answer) => {
     const prediction = answer.prediction;
     const sure = !["indeterminate", "n/a"].includes(prediction.three_way);
@@ -92,6 +97,7 @@
       ["votes for rice", `${prediction.votes_rice} of ${prediction.folds}`],
       ["p_rice, calibrated", share(prediction.p_rice_calibrated)],
       ["p_rice, raw", share(prediction.p_rice)],
+      ["set of labels", labelSet(prediction)],
       ["networks saw", prediction.used.join(", ")],
     ]);
     showVotes(prediction);
