@@ -20,8 +20,10 @@ from ricenet.training.ensemble import Ensemble
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-STAGES = ("check_cohort", "preprocess", "split", "guard", "tune", "train", "repeat", "evaluate", "evidence",
-          "robustness")  # fmt: skip
+STAGES = (
+    *("check_cohort", "preprocess", "split", "guard", "tune", "train", "repeat", "learning_curve"),
+    *("evaluate", "evidence", "robustness"),
+)
 
 
 @pytest.fixture(scope="module")

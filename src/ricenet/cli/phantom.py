@@ -5,15 +5,12 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ricenet.cli.options import PARAMS, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
-
-if TYPE_CHECKING:
-    from ricenet.config.params import PhantomParams
 
 
 def phantom(
@@ -52,7 +49,14 @@ def phantom(
         write, what = (
             (write_dicom_phantom, "patients as DICOM")
             if dicom
-            else (partial(write_phantom, **_of_subjects(settings)), "subjects")
+            else (
+                partial(
+                    write_phantom,
+                    single_fraction_share=settings.single_fraction_share,
+                    controls=settings.controls,
+                ),
+                "subjects",
+            )
         )
         write(
             folder,
@@ -70,11 +74,6 @@ def phantom(
             count += settings.controls
         typer.echo(f"{count} synthetic {what} in {folder}")
         typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
-
-
-def _of_subjects(settings: PhantomParams) -> dict[str, Any]:
-    """Settings that an export in DICOM does not have."""
-    return {"single_fraction_share": settings.single_fraction_share, "controls": settings.controls}
 
 
 def _what_follows(folder: Path, dicom: bool) -> str:

@@ -60,7 +60,6 @@ _REFUSALS = {
     ),
     "reference_days_after_event": ("is no whole number of days, 0 or more", _CORRECT),
     "label_certainty": ("is none of definite, probable, possible, n/a", _WORD),
-    "label_second_reader": ("is none of recurrence, rice, n/a", _WORD),
 }
 """Of each column, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 

@@ -205,7 +205,7 @@ def vote_on_test_set(project: Path, voters: Sequence[Voter], who: str | None = N
         results[voter.modality_set] = found
         said = "%s version %s: test macro-F1 %.3f (n=%d), test-set evaluation %d"
         logger.info(said, voter.model, voter.version, score, found.n, found.evaluation)
-        for sentence in coverage_sentences(sets):
+        for sentence in coverage_sentences(sets) if sets is not None else ():
             logger.info("%s version %s: %s", voter.model, voter.version, sentence)
     with atomic_folder(work / "vote") as folder:
         # whole: DVC leaves in it what former champions said
