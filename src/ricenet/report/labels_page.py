@@ -20,6 +20,7 @@ from ricenet.report.labels_results import LabelResults
 from ricenet.report.page import FIGURES, data_uri, estimate_text, p_value, write_pdf
 from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
 from ricenet.report.protocol import Protocol
+from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, contribution_figure, coverage_risk_figure
 from ricenet.report.results import evaluations_text
 from ricenet.report.sentences import gate_text
@@ -116,6 +117,9 @@ def labels_page(results: LabelResults, drawn: Mapping[str, Path], protocol: Prot
         guards_text=guards_verdict(evidence.guards),
         table=cohort_table(results.cohort, results.splits, results.participants, results.measures),
         fewest=FEWEST,
+        reference_standard=reference_standard(
+            results.splits, results.participants, evidence.seed, evidence.resamples
+        ),
         flow=draw_flow(flow_of(results.cohort, results.checked_out, results.splits)),
         perturbations=perturbation_rows(results.robustness),
         perturbed=results.ordered(results.robustness.effects),
