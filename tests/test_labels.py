@@ -135,7 +135,7 @@ def test_records_of_the_papers_two_labels_say_nothing_of_labels_and_others_keep_
     subjects = [CheckedSubject(participant_id=f"sub-{i}", label=NAMES[i % 3]) for i in range(12)]
     assert "label_names" not in CheckedCohort.of("data", subjects).model_dump(mode="json")
     assert CheckedCohort.of("data", subjects, label_names=NAMES).without(()).label_names == NAMES
-    splits = make_splits(subjects, 2, 0.25, 1, None, NAMES)
+    splits = make_splits(subjects, 2, 0.25, 1, label_names=NAMES)
     assert {splits.labels[s] for s in splits.test} == set(NAMES)
     write_splits(splits, tmp_path / "splits.json")
     assert read_splits(tmp_path / "splits.json") == splits
@@ -157,10 +157,10 @@ def test_a_network_of_three_labels_has_three_outputs_and_two_have_the_same_first
 
     from ricenet.training.networks import initial_network, probabilities
 
-    three = initial_network(NETWORK, "dose", 0, 1, 1, 0, 3).eval()
+    three = initial_network(NETWORK, "dose", 0, 1, 1, classes=3).eval()
     said = probabilities(three(torch.zeros(2, 1, 8, 8, 8)))
     assert said.shape == (2, 3) and torch.allclose(said.sum(dim=1), torch.ones(2).double())
-    default, two = (initial_network(NETWORK, "dose", 0, 1, 1, *more) for more in ((), (0, 2)))
+    default, two = (initial_network(NETWORK, "dose", 0, 1, 1, **more) for more in ({}, {"classes": 2}))
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), two.parameters(), strict=True))
 
 
