@@ -1,6 +1,6 @@
 """The vocabulary of the task: volumes, modality sets, variables and labels.
 
-Volumes and variables are declared in params.yaml; what handles them iterates over the declaration by kind.
+All are declared in params.yaml; what handles volumes and variables iterates over the declaration by kind.
 Source: RICE-NET section 2 (three inputs, seven combinations, two classes) for the default.
 """
 
@@ -26,6 +26,24 @@ Label = Literal["recurrence", "rice"]
 
 LABELS: tuple[Label, ...] = get_args(Label)
 """Class index = position; `rice` is the positive class of every probability (`p_rice`)."""
+
+LabelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""Of a class that params.yaml declares under `labels`."""
+
+LabelNames = tuple[str, ...]
+"""The declared classes; class index = position. `LABELS` where nothing else is declared (docs/labels.md)."""
+
+
+def is_rice_task(label_names: Sequence[str]) -> bool:
+    """Whether the classes are the paper's two, of which one probability says all: that of RICE, `p_rice`.
+
+    Records leave the two out, so that one without classes, as those of before, has these.
+
+    >>> is_rice_task(["recurrence", "rice"]), is_rice_task(["recurrence", "rice", "stable"])
+    (True, False)
+    """
+    return tuple(label_names) == LABELS
+
 
 Kind = Literal["mri", "dose"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -23,12 +23,12 @@ def main() -> None:
     # an earlier cohort must not outlive a check that fails
     CHECKED_COHORT_FILE.unlink(missing_ok=True)
     root, store = Path(params.cohort.root), Store(RAW_STORE.absolute())
-    report = check_cohort(root, params.volumes, params.variables, store, params.execution)
+    report = check_cohort(root, params.volumes, params.variables, store, params.execution, params.labels)
     write_problems(report)
     cohort = admit(report, params.cohort.exclude_faulty)
     if forbidden := forbidden_by_counts(cohort.subjects, Demands.of(params)):
         raise SplitError("\n  - ".join(["too few subjects for what params.yaml asks:", *forbidden]))
-    for text in doubtful_by_counts(cohort.subjects, params.split.by):
+    for text in doubtful_by_counts(cohort.subjects, params.split.by, cohort.label_names):
         logger.warning("warning: %s", text)
     write_checked_cohort(cohort)
     logger.info("%s", cohort.summary())

@@ -55,8 +55,15 @@ def robustness(params: Params) -> Robustness:
     )
     store = Store((STORE / "robustness").absolute())
     answers = cohort_answers(ensembles, splits, source, asked, params.execution, store)
-    found = effects(answers, perturbations(asked, volumes), splits.labels, seed, params.evidence.resamples)
-    return Robustness(seed=seed, volumes=volumes, effects=found)
+    found = effects(
+        answers,
+        perturbations(asked, volumes),
+        splits.labels,
+        seed,
+        params.evidence.resamples,
+        splits.label_names,
+    )
+    return Robustness(seed=seed, volumes=volumes, effects=found, label_names=splits.label_names)
 
 
 if __name__ == "__main__":

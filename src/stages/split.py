@@ -22,8 +22,8 @@ def main() -> None:
         logger.info("%s is of %s; %s is dealt anew", PLACES_FILE, former.cohort, cohort.root)
         former = None
     folds, test_fraction = params.split.folds, params.split.test_fraction
-    by = params.split.by
-    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, by)
+    by, names = params.split.by, cohort.label_names
+    splits = make_splits(cohort.subjects, folds, test_fraction, params.seed, former, by, names)
     write_splits(splits, Path("work/splits/splits.json"))
     patients = cohort.patients
     places = SettledPlaces(

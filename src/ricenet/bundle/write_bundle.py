@@ -16,7 +16,7 @@ from ricenet.bundle.metadata import Exported, metadata
 from ricenet.bundle.read_me import data_license, readme
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import atomic_folder, file_digest, write_text
-from ricenet.training.ensemble_record import weights_name
+from ricenet.training.ensemble_record import require_rice_task, weights_name
 
 
 def write_bundle(folder: Path, files: Path, exported: Exported) -> None:
@@ -28,6 +28,7 @@ def write_bundle(folder: Path, files: Path, exported: Exported) -> None:
     """
     _require_unused(folder)
     record = exported.record
+    require_rice_task(record, "a MONAI bundle gives")
     if reasons := needs_ricenet(record):
         raise RegistryError(
             f"{exported.model} version {exported.version} is no MONAI bundle, since it needs ricenet: "

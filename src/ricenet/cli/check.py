@@ -13,7 +13,7 @@ from ricenet.cli.running import log_to_stderr, mendable_errors
 
 if TYPE_CHECKING:
     from ricenet.cohort.checked import CheckedSubject
-    from ricenet.vocabulary import VariableSpec, Volumes
+    from ricenet.vocabulary import LabelNames, VariableSpec, Volumes
 
 CohortFolder = Annotated[
     Path | None,
@@ -36,8 +36,11 @@ def check(folder: CohortFolder = None, mapping: MappingFile = None, file: Params
     log_to_stderr()
     with mendable_errors():
         root, volumes, variables = declared_cohort(folder, file)
+        label_names = declared_labels(folder, file)
         with mapped_cohort(root, mapping, volumes) as given:
-            report = given.in_own_names(check_cohort(given.folder, volumes, variables))
+            report = given.in_own_names(
+                check_cohort(given.folder, volumes, variables, label_names=label_names)
+            )
         forbidden, doubtful = counted(report.subjects, file, required=folder is None)
         if report.problems:
             typer.echo(report.text())
@@ -66,8 +69,18 @@ def counted(
     is_labelled = any(subject.label is not None for subject in subjects)
     if not file.is_file() or not (required or is_labelled) or not subjects:
         return [], []
-    demands = Demands.of(read_params(file))
-    return forbidden_by_counts(subjects, demands), doubtful_by_counts(subjects, demands.by)
+    params = read_params(file)
+    demands = Demands.of(params)
+    return forbidden_by_counts(subjects, demands), doubtful_by_counts(subjects, demands.by, params.labels)
+
+
+def declared_labels(folder: Path | None, file: Path = PARAMS) -> LabelNames:
+    """The classes that the parameter file declares; outside a project, of a folder, the paper's two."""
+    from ricenet.config.params import read_params
+    from ricenet.vocabulary import LABELS
+
+    outside = folder is not None and file == PARAMS and not file.is_file()
+    return LABELS if outside else read_params(file).labels
 
 
 def declared_cohort(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ricenet.cli.check import CohortFolder, MappingFile, counted, declared_cohort
+from ricenet.cli.check import CohortFolder, MappingFile, counted, declared_cohort, declared_labels
 from ricenet.cli.options import PARAMS, AsJson, ParamsFile
 from ricenet.cli.running import log_to_stderr, mendable_errors
 
@@ -65,6 +65,6 @@ def summary(
 
     log_to_stderr()
     with mendable_errors():
-        summarised = summarise_cohort(*declared_cohort(folder, file)[:2])
+        summarised = summarise_cohort(*declared_cohort(folder, file)[:2], declared_labels(folder, file))
         as_text = json.dumps(summarised.as_json(), indent=2, allow_nan=False) if as_json else None
         typer.echo(as_text or summary_table(summarised))

@@ -85,7 +85,9 @@ def dicom(
             typer.echo(_proposed(propose(paths, params.volumes), map_file, params.volumes))
             typer.echo(_second_call([str(source), str(output), *again], clinical is not None))
             return
-        outcomes = import_export(paths, clinical, params.volumes, params.seed, params.execution, unmatched_ok)
+        outcomes = import_export(
+            paths, clinical, params.volumes, params.seed, params.execution, unmatched_ok, params.labels
+        )
         typer.echo(_imported(outcomes, output))
         if missing := reasons(outcomes):
             typer.echo(f"Not in the cohort:\n{missing}", err=True)

@@ -54,6 +54,7 @@ def phantom(
                     write_phantom,
                     single_fraction_share=settings.single_fraction_share,
                     visits=settings.visits,
+                    controls=settings.controls,
                 ),
                 "subjects",
             )
@@ -70,6 +71,8 @@ def phantom(
             backend=params.execution.backend,
             workers=params.execution.workers,
         )
+        if not dicom:
+            count += settings.controls
         typer.echo(f"{count} synthetic {what} in {folder}")
         typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
 

@@ -135,9 +135,11 @@ def _predicted(
 ) -> tuple[Prediction, list[Path]]:
     """The prediction, and the DICOM files of its results where they are asked for. out: their folder."""
     from ricenet.dicom_results.case_results import predict_with_results, require_place
+    from ricenet.training.ensemble_record import require_rice_task
 
     if out is None:
         return predictor.case(given), []
+    require_rice_task(predictor.ensemble.record, "--dicom-out writes")
     require_place(out)
     # what the headers hold is in the objects that are made, so in what may fail
     with PrivateErrors():
@@ -172,8 +174,10 @@ def predict_cohort(
         for reason in predictor.ranges.not_compared:
             logger.warning("warning: %s", reason)
         outcomes = cohort.predict_cohort(folder, predictor, params.execution)
-        uri, folds = f"models:/{registered.model}/{registered.version}", predictor.ensemble.record.folds
-        write_text(output, cohort.prediction_table(outcomes, folds, uri, registered.digest))
+        record = predictor.ensemble.record
+        uri, folds = f"models:/{registered.model}/{registered.version}", record.folds
+        names = record.label_names
+        write_text(output, cohort.prediction_table(outcomes, folds, uri, registered.digest, names))
         for subject, warning in cohort.case_warnings(outcomes, predictor.ranges):
             logger.warning("warning: %s: %s", subject, warning)
         logger.info("%s: %d subject(s). %s", output, len(outcomes), NOTICE)

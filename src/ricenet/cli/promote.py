@@ -64,7 +64,7 @@ def _promoted(
     params: Params, modality_set: str, version: int | None, if_none: bool, reason: str | None
 ) -> str:
     """Promote it, and say what was done."""
-    from ricenet.evaluation.evidence.record import read_evidence
+    from ricenet.evaluation.labels.record import read_any_evidence
     from ricenet.tracking import promotion, registry
     from ricenet.tracking.connection import open_store
     from ricenet.tracking.register_models import version_at_hand
@@ -76,7 +76,7 @@ def _promoted(
     if promoted and (able := promotion.able_champions(gate, promoted, params.tracking.vote_past_gate)):
         return f"nothing promoted: the champion is {', '.join(map(str, able))}"
     if modality_set == "best":
-        modality_set = read_evidence().best_set
+        modality_set = read_any_evidence().best_set
     if if_none and version is None:
         # the newest one may be of other settings, to which the project has since turned back
         version = version_at_hand(project, store, prefix, modality_set)

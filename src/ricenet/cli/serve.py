@@ -49,10 +49,12 @@ def serve(
         from ricenet.service.served_model import case_work
         from ricenet.service.server import run_service
         from ricenet.service.settings import LOCAL_HOSTS, ServiceSettings, token_of_environment
+        from ricenet.training.ensemble_record import require_rice_task
 
         token = token_of_environment()
         params = read_params()
         registered, predictor = loaded_predictor(params, model)
+        require_rice_task(predictor.ensemble.record, "the service gives")
         hosts = dict.fromkeys([*LOCAL_HOSTS, *([] if host in ("0.0.0.0", "::") else [host]), *names])
         settings = ServiceSettings(
             hosts=tuple(hosts),

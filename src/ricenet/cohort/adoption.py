@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ricenet.cohort.checked import CheckedCohort
-from ricenet.cohort.checks import admit, check_cohort
+from ricenet.cohort.checks import CheckReport, admit, check_cohort
 from ricenet.cohort.mapped_cohort import mapped_cohort
-from ricenet.config.params import PARAMS_FILE, read_params
+from ricenet.config.params import PARAMS_FILE, Params, read_params
 from ricenet.config.preset import change_settings
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import atomic_folder, file_digest
@@ -66,7 +66,7 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path(), mapping: Path 
     with mapped_cohort(folder, mapping, params.volumes) as given:
         is_in_place = _is_target(given.folder, project / root)
         logger.info("checking every file of the cohort")
-        report = given.in_own_names(check_cohort(given.folder, params.volumes, params.variables))
+        report = given.in_own_names(_checked(given.folder, params))
         cohort = admit(report, params.cohort.exclude_faulty)
         # copies of the same size, which killed calls left
         for path in left_behind(project / DATA):
@@ -82,6 +82,10 @@ def adopt_cohort(folder: Path, name: str, project: Path = Path(), mapping: Path 
     close_folders(project)
     change_settings(project / PARAMS_FILE, {"cohort": {"root": root.as_posix()}})
     return Adoption(root, not is_in_place, params.cohort.exclude_faulty, cohort)
+
+
+def _checked(folder: Path, params: Params) -> CheckReport:
+    return check_cohort(folder, params.volumes, params.variables, label_names=params.labels)
 
 
 def _accepted(name: str) -> str:

@@ -13,7 +13,16 @@ from ricenet.cohort.layout import RawSubject, ScanDigests
 from ricenet.cohort.participants import Subset
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.records import Record
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Label, VariableSpec, VariableValue, Volumes
+from ricenet.vocabulary import (
+    LABELS,
+    PAPER_VOLUMES,
+    LabelName,
+    LabelNames,
+    VariableSpec,
+    VariableValue,
+    Volumes,
+    is_rice_task,
+)
 
 CHECKED_COHORT_FILE = Path("work/cohort/cohort.json")
 PROBLEMS_FILE = Path("work/cohort/problems.json")
@@ -32,7 +41,7 @@ class CheckedSubject(Record):
     """
 
     participant_id: str
-    label: Label | None
+    label: LabelName | None
     subset: Subset | None = None
     site: str | None = None
     scans: ScanDigests = Field(default_factory=dict)
@@ -65,7 +74,7 @@ class _Excluded(Record):
 
 
 class CheckedCohort(Record):
-    """What every later step may use. subjects: by participant_id, in that order.
+    """What every later step may use. subjects: by participant_id, in that order. label_names: the classes.
 
     root: as the parameters name it. digest: of the subjects (table values and files), the same
     wherever the cohort lies and whoever was excluded.
@@ -75,6 +84,7 @@ class CheckedCohort(Record):
     digest: str
     volumes: Volumes = PAPER_VOLUMES
     variables: tuple[VariableSpec, ...] = ()
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
     subjects: tuple[CheckedSubject, ...]
     excluded: tuple[ExcludedSubject, ...] = ()
 
@@ -86,6 +96,7 @@ class CheckedCohort(Record):
         excluded: Iterable[ExcludedSubject] = (),
         volumes: Volumes = PAPER_VOLUMES,
         variables: Iterable[VariableSpec] = (),
+        label_names: LabelNames = LABELS,
     ) -> Self:
         """A cohort with its digest computed."""
         ordered = tuple(sorted(subjects, key=lambda subject: subject.participant_id))
@@ -94,6 +105,7 @@ class CheckedCohort(Record):
             digest=content_digest([subject.model_dump(mode="json") for subject in ordered]),
             volumes=volumes,
             variables=tuple(variables),
+            label_names=label_names,
             subjects=ordered,
             excluded=tuple(excluded),
         )
@@ -114,7 +126,7 @@ class CheckedCohort(Record):
         )
 
     @property
-    def labels(self) -> dict[str, Label]:
+    def labels(self) -> dict[str, str]:
         """Of the labelled subjects, by participant_id."""
         return {s.participant_id: s.label for s in self.subjects if s.label is not None}
 
@@ -130,13 +142,14 @@ class CheckedCohort(Record):
         names = {subject.participant_id for subject in further}
         # a patient's name stands for all visits, as in exclude.tsv
         kept = [s for s in self.subjects if not names & {s.participant_id, s.patient}]
-        return CheckedCohort.of(self.root, kept, (*self.excluded, *further), self.volumes, self.variables)
+        known = self.volumes, self.variables, self.label_names
+        return CheckedCohort.of(self.root, kept, (*self.excluded, *further), *known)
 
     def summary(self) -> str:
         """One line: numbers of subjects, labels, subsets, excluded subjects, and missing optional volumes."""
         labels = Counter(subject.label for subject in self.subjects)
         subsets = Counter(subject.subset for subject in self.subjects)
-        counts = [f"{labels[label]} {label}" for label in LABELS] + [f"{labels[None]} unlabelled"]
+        counts = [f"{labels[label]} {label}" for label in self.label_names] + [f"{labels[None]} unlabelled"]
         split = f"{subsets['train']} train, {subsets['test']} test, {subsets[None]} in no subset"
         lacking = [len(self.subjects) - len(having(self, spec.name)) for spec in self.volumes]
         lack = [f"; {n} without {name}" for n, name in zip(lacking, self.volumes.names, strict=True) if n]

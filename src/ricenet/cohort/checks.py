@@ -31,7 +31,15 @@ from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, write_json
 from ricenet.runtime.machine import usable_cores
 from ricenet.runtime.store import Store
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, VariableValue, Volumes, VolumeSpec
+from ricenet.vocabulary import (
+    LABELS,
+    PAPER_VOLUMES,
+    LabelNames,
+    VariableSpec,
+    VariableValue,
+    Volumes,
+    VolumeSpec,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +67,7 @@ class CheckReport:
     notes: tuple[Problem, ...] = ()
     volumes: Volumes = PAPER_VOLUMES
     variables: tuple[VariableSpec, ...] = ()
+    label_names: LabelNames = LABELS
 
     @property
     def faulty(self) -> tuple[str, ...]:
@@ -77,17 +86,18 @@ def check_cohort(
     variables: Sequence[VariableSpec] = (),
     store: Store | None = None,
     execution: ExecutionParams = HERE,
+    label_names: LabelNames = LABELS,
 ) -> CheckReport:
     """Read everything in a raw cohort and collect what is wrong with it; raises nothing for its faults.
 
     Every file is read once, to its last byte, and what was found is kept in the store (None: nowhere).
-    Files of subjects that exclude.tsv lists are not read.
+    Files of subjects that exclude.tsv lists are not read. label_names: the classes that a subject may have.
     """
     if not root.is_dir():
         absent = "the cohort's folder is missing"
         remedy = "Correct cohort.root, or add the folder; `dvc repro` makes the demo's."
         return CheckReport(root, (), (Problem(None, ".", absent, remedy),))
-    table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE), variables)
+    table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE, label_names), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
     visits = read_visits(root, table.participants, folders)
@@ -111,7 +121,7 @@ def check_cohort(
         if subject.participant_id not in unused
     )
     noted = (*table.notes, *quarantine.notes, *visits.notes, *notes)
-    given = quarantine.reasons, noted, volumes, tuple(variables)
+    given = quarantine.reasons, noted, volumes, tuple(variables), label_names
     return CheckReport(root, subjects, tuple(problems), *given)
 
 
@@ -132,9 +142,8 @@ def admit(report: CheckReport, exclude_faulty: bool) -> CheckedCohort:
     excluded = [_excluded(report, subject) for subject in sorted({*report.faulty, *report.quarantined})]
     for subject in excluded:
         logger.warning("%s is excluded: %s", subject.participant_id, "; ".join(subject.problems))
-    return CheckedCohort.of(
-        report.root.as_posix(), report.subjects, excluded, report.volumes, report.variables
-    )
+    known = report.volumes, report.variables, report.label_names
+    return CheckedCohort.of(report.root.as_posix(), report.subjects, excluded, *known)
 
 
 def write_problems(report: CheckReport, path: Path = PROBLEMS_FILE) -> None:

@@ -15,7 +15,7 @@ from ricenet.cohort.splits import Splits, make_splits
 from ricenet.config.params import Params
 from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
-from ricenet.vocabulary import LABELS, volumes_and_recipe
+from ricenet.vocabulary import LABELS, LabelNames, volumes_and_recipe
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Demands:
 
     volumes: names of those that each modality set needs. fitted: sets whose fusion holds two folds out at
     once. nested: sets that are tuned within each fold. by_site: whether intensities are harmonised by site.
+    label_names: the classes.
     """
 
     folds: int
@@ -34,6 +35,7 @@ class Demands:
     nested: Collection[str] = ()
     by: DivideBy = "subject"
     by_site: bool = False
+    label_names: LabelNames = LABELS
 
     @property
     def of_folds(self) -> str:
@@ -57,6 +59,7 @@ class Demands:
             params.tuning.modality_sets if params.tuning.nested else (),
             params.split.by,
             params.evidence.harmonisation != "none",
+            params.labels,
         )
 
 
@@ -67,7 +70,10 @@ def forbidden_by_counts(subjects: Sequence[CheckedSubject], demands: Demands) ->
     many of each label, give or take one.
     """
     try:
-        splits = make_splits(subjects, demands.folds, demands.test_fraction, demands.seed, by=demands.by)
+        names, by = demands.label_names, demands.by
+        splits = make_splits(
+            subjects, demands.folds, demands.test_fraction, demands.seed, by=by, label_names=names
+        )
     except SplitError as error:
         return [str(error)]
     held = {s.participant_id: frozenset(s.scans) for s in subjects}
@@ -95,11 +101,14 @@ def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demand
     ]
 
 
-def doubtful_by_counts(subjects: Sequence[CheckedSubject], by: DivideBy = "subject") -> list[str]:
+def doubtful_by_counts(
+    subjects: Sequence[CheckedSubject], by: DivideBy = "subject", label_names: LabelNames = LABELS
+) -> list[str]:
     """What the numbers allow, and who reads the results should know. by: what folds hold."""
     subjects = list(first_events(subjects).values())
     declared = Counter(s.label for s in subjects if s.subset == "test" and s.label is not None)
-    lacking = [label for label in LABELS if declared and not declared[label]]
+    every = "both labels" if len(label_names) == 2 else "every label"
+    lacking = [label for label in label_names if declared and not declared[label]]
     sites: dict[str | None, list[str]] = {}
     for subject in subjects:
         if subject.label is not None and subject.subset != "test":
@@ -107,7 +116,7 @@ def doubtful_by_counts(subjects: Sequence[CheckedSubject], by: DivideBy = "subje
     uneven = uneven_sites(list(sites.values())) if by == "site" else []
     return uneven + [
         f"the test set holds {declared.total()} subject(s), none of them {label}: macro-F1 on it says "
-        f"nothing of {label}. Put subjects of both labels into the subset test"
+        f"nothing of {label}. Put subjects of {every} into the subset test"
         for label in lacking
     ]
 
@@ -119,7 +128,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     labels = splits.labels_of_visits
     counts = {fold: Counter(labels[s] for s in trained[fold]) for fold in folds}
     for fold in folds:
-        if not set(LABELS) <= counts[fold].keys() or not usable.intersection(splits.folds[fold]):
+        if not set(demands.label_names) <= counts[fold].keys() or not usable.intersection(splits.folds[fold]):
             yield (
                 f"{name}, fold {fold}: of the subjects who have all its volumes, a label has none to train "
                 "on or nobody is left to validate on; take the set out of modality_sets, or add subjects"
@@ -128,7 +137,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
     if name in demands.fitted:
         for a, b in combinations(folds, 2):
             left = {splits.labels[s] for s in trained[a] if s not in splits.folds[b]}
-            if left != set(LABELS):
+            if left != set(demands.label_names):
                 yield (
                     f"{name}: fusion: fitted holds folds {a} and {b} out at once, and not both labels are "
                     f"left; set fusion: mean, add subjects, or {demands.of_folds}"
@@ -140,7 +149,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
             Counter(splits.labels[s] for s in splits.training_subjects(fold) if s in splits.labels)
             for fold in folds
         ]
-        fewest = min(of_fold[label] for of_fold in all_trained for label in LABELS)
+        fewest = min(of_fold[label] for of_fold in all_trained for label in demands.label_names)
         if fewest < len(folds):
             yield (
                 f"{name}: tuning.nested divides the training subjects of each fold into {len(folds)} inner "

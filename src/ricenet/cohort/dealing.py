@@ -15,27 +15,33 @@ every newcomer leaves as it is gives each subject a place without regard to the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil, floor
 
 from ricenet.runtime.randomness import seed_for
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import LABELS
 
-Labels = Mapping[str, Label]
+Labels = Mapping[str, str]
 
 NOBODY: Mapping[str, int] = {}
 
 
-def deal_folds(labels: Labels, folds: int, seed: int, former: Mapping[str, int] = NOBODY) -> dict[str, int]:
+def deal_folds(
+    labels: Labels,
+    folds: int,
+    seed: int,
+    former: Mapping[str, int] = NOBODY,
+    label_names: Sequence[str] = LABELS,
+) -> dict[str, int]:
     """The fold of each subject. former: the folds of those who have one already; others are ignored."""
     found = {subject: former[subject] for subject in labels if subject in former}
     for subject in _in_hashed_order("joins a fold", seed, labels.keys() - found.keys()):
-        sizes, of_label = _sizes(found, labels, folds)
+        sizes, of_label = _sizes(found, labels, folds, label_names)
         fewest = of_label[labels[subject]]
         found[subject] = min(
             range(folds), key=lambda k: (fewest[k], sizes[k], seed_for("fold", seed, subject, k))
         )
-    while (move := _balancing_move(found, labels, folds)) is not None:
+    while (move := _balancing_move(found, labels, folds, label_names)) is not None:
         label, source, target = move
         candidates = [s for s, fold in found.items() if fold == source and labels[s] == label]
         moved = min(
@@ -56,13 +62,14 @@ def draw_test(
     seed: int,
     former: Collection[str] = (),
     settled: Collection[str] = (),
+    label_names: Sequence[str] = LABELS,
 ) -> set[str]:
     """The test set's subjects, in all as many as `fraction` of them, rounded up.
 
     former: who is in it already. settled: who is in a fold already, and stays there.
     """
-    quota, found = share_of_labels(labels, fraction), set(former) & labels.keys()
-    for label in LABELS:
+    quota, found = share_of_labels(labels, fraction, label_names), set(former) & labels.keys()
+    for label in label_names:
         own = {subject for subject in labels if labels[subject] == label}
         inside, share = own & found, _share(len(own), fraction)
         queue = _in_hashed_order("joins the test set", seed, own - inside - set(settled))
@@ -75,19 +82,20 @@ def draw_test(
     return found
 
 
-def share_of_labels(labels: Labels, fraction: float) -> dict[Label, int]:
+def share_of_labels(labels: Labels, fraction: float, label_names: Sequence[str] = LABELS) -> dict[str, int]:
     """How many of each label a test set holds that is drawn from these subjects: one at least.
 
     Their share, rounded by largest remainders, so that all together are `fraction` of everyone, rounded up.
     """
-    counts = {label: sum(found == label for found in labels.values()) for label in LABELS}
+    counts = {label: sum(found == label for found in labels.values()) for label in label_names}
     quota = {label: floor(_share(n, fraction)) for label, n in counts.items()}
     left = ceil(_share(len(labels), fraction)) - sum(quota.values())
-    by_remainder = sorted(LABELS, key=lambda label: quota[label] - _share(counts[label], fraction))
+    by_remainder = sorted(label_names, key=lambda label: quota[label] - _share(counts[label], fraction))
     quota |= {label: quota[label] + 1 for label in by_remainder[:left]}
-    for label, other in (LABELS, LABELS[::-1]):
-        if quota[label] == 0 and quota[other] > 1:
-            quota |= {label: 1, other: quota[other] - 1}
+    for label in label_names:
+        largest = max(quota, key=lambda name: quota[name])
+        if quota[label] == 0 and quota[largest] > 1:
+            quota |= {label: 1, largest: quota[largest] - 1}
     return quota
 
 
@@ -96,9 +104,11 @@ def _share(subjects: int, fraction: float) -> float:
     return round(subjects * fraction, 9)
 
 
-def _balancing_move(found: Mapping[str, int], labels: Labels, folds: int) -> tuple[Label, int, int] | None:
+def _balancing_move(
+    found: Mapping[str, int], labels: Labels, folds: int, label_names: Sequence[str]
+) -> tuple[str, int, int] | None:
     """(label, from, to) of one move that the bounds need; None where they hold."""
-    sizes, of_label = _sizes(found, labels, folds)
+    sizes, of_label = _sizes(found, labels, folds, label_names)
     every = range(folds)
     for label, counts in of_label.items():
         fullest = max(every, key=lambda k: (counts[k], sizes[k], -k))
@@ -107,14 +117,16 @@ def _balancing_move(found: Mapping[str, int], labels: Labels, folds: int) -> tup
             return label, fullest, emptiest
     largest, smallest = max(every, key=lambda k: sizes[k]), min(every, key=lambda k: sizes[k])
     if sizes[largest] - sizes[smallest] > 1:
-        # labels differ by one at most, so the largest has one more of each
+        # labels differ by one at most, so the largest has one more of two at least
         label = next(label for label, counts in of_label.items() if counts[largest] > counts[smallest])
         return label, largest, smallest
     return None
 
 
-def _sizes(found: Mapping[str, int], labels: Labels, folds: int) -> tuple[list[int], dict[Label, list[int]]]:
-    of_label: dict[Label, list[int]] = {label: [0] * folds for label in LABELS}
+def _sizes(
+    found: Mapping[str, int], labels: Labels, folds: int, label_names: Sequence[str]
+) -> tuple[list[int], dict[str, list[int]]]:
+    of_label = {label: [0] * folds for label in label_names}
     for subject, fold in found.items():
         of_label[labels[subject]][fold] += 1
     return [sum(counts) for counts in zip(*of_label.values(), strict=True)], of_label

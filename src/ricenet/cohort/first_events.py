@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ricenet.cohort.checked import CheckedSubject
-from ricenet.vocabulary import Label
 
-LaterVisits = Mapping[str, Mapping[str, Label]]
+LaterVisits = Mapping[str, Mapping[str, str]]
 """Labelled visits after the first event, by the first event's sample."""
 
 
@@ -25,11 +24,11 @@ def first_events(subjects: Iterable[CheckedSubject]) -> dict[str, CheckedSubject
     return found
 
 
-def later_visits(subjects: Iterable[CheckedSubject]) -> dict[str, dict[str, Label]]:
+def later_visits(subjects: Iterable[CheckedSubject]) -> dict[str, dict[str, str]]:
     """What follows each first event, in time order; without patients of whom nothing follows."""
     everyone = sorted(subjects, key=lambda one: one.visit)
     events = first_events(everyone)
-    found: dict[str, dict[str, Label]] = {}
+    found: dict[str, dict[str, str]] = {}
     for subject in everyone:
         event = events[subject.patient]
         if subject.label is not None and subject.visit > event.visit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import ValidationInfo as Info
 
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.cohort.tsv import read_tsv
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import LABELS, LabelName
 
 LabelSource = Literal["biopsy", "follow_up", "synthetic"]
 Subset = Literal["train", "test"]
@@ -39,10 +39,12 @@ PARTICIPANT_ID = re.compile(r"sub-[A-Za-z0-9]+")
 READER = re.compile(r"[A-Z][0-9]{0,2}(\+[A-Z][0-9]{0,2}){0,3}")
 """A reader's code, or those of a consensus: too short for a name."""
 
+_DECLARED = "label_names"
+"""Under which the validation is told the declared classes."""
+
 _CORRECT = "Correct it, or write n/a where it is not known."
 _WORD = "Write one of them, in lower case."
 _REFUSALS = {
-    "label": ("is none of recurrence, rice, n/a", _WORD),
     "label_source": ("is none of biopsy, follow_up, synthetic, n/a", _WORD),
     "subset": ("is none of train, test, n/a", _WORD),
     "rt_modality": ("is none of photon, proton, ion, n/a", _WORD),
@@ -58,7 +60,6 @@ _REFUSALS = {
     ),
     "reference_days_after_event": ("is no whole number of days, 0 or more", _CORRECT),
     "label_certainty": ("is none of definite, probable, possible, n/a", _WORD),
-    "label_second_reader": ("is none of recurrence, rice, n/a", _WORD),
 }
 """Of each column, what a refused cell is said to be; never the cell itself, which may identify a patient."""
 
@@ -90,7 +91,7 @@ class Participant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     participant_id: Annotated[str, Field(pattern=f"^{PARTICIPANT_ID.pattern}$")]
-    label: Label | None
+    label: LabelName | None
     label_source: LabelSource | None
     subset: Subset | None
     site: Text | None = None
@@ -107,7 +108,15 @@ class Participant(BaseModel):
     reference_reader: Annotated[str, Field(pattern=f"^{READER.pattern}$")] | None = None
     reference_days_after_event: Annotated[int, Field(ge=0)] | None = None
     label_certainty: Certainty | None = None
-    label_second_reader: Label | None = None
+    label_second_reader: LabelName | None = None
+
+    @field_validator("label", "label_second_reader")
+    @classmethod
+    def _declared(cls, label: str | None, info: Info) -> str | None:
+        declared = (info.context or {}).get(_DECLARED, LABELS)
+        if None not in (label, declared) and label not in declared:
+            raise ValueError("not declared")
+        return label
 
     @property
     def interval_days(self) -> int | None:
@@ -153,8 +162,12 @@ class ParticipantsTable:
     notes: tuple[Problem, ...] = ()
 
 
-def read_participants(path: Path) -> ParticipantsTable:
-    """Read a tab-separated UTF-8 table; all errors of all rows are collected, none is raised."""
+def read_participants(path: Path, label_names: Sequence[str] | None = LABELS) -> ParticipantsTable:
+    """Read a tab-separated UTF-8 table; all errors of all rows are collected, none is raised.
+
+    label_names: the declared classes; another label is an error of its row. None: of a table whose labels
+    are of no concern, or were checked before.
+    """
     lines = read_tsv(path)
     if lines is None:
         return _unusable(
@@ -168,16 +181,18 @@ def read_participants(path: Path) -> ParticipantsTable:
     rows = {number: row for number, row in enumerate(cells, start=2) if any(row)}
     if not rows:
         return _unusable(path, Finding("no row under the header", "Write one row a subject."))
-    return replace(_read_rows(path.name, header, rows), notes=lines.notes(path.name))
+    return replace(_read_rows(path.name, header, rows, label_names), notes=lines.notes(path.name))
 
 
-def parse_row(cells: Mapping[str, str]) -> Participant | list[Finding]:
+def parse_row(
+    cells: Mapping[str, str], label_names: Sequence[str] | None = LABELS
+) -> Participant | list[Finding]:
     """A row's participant, or all that is wrong with it. cells: text by column name."""
     values = {column: None if cell == MISSING else cell for column, cell in cells.items()}
     try:
-        return Participant.model_validate(values)
+        return Participant.model_validate(values, context={_DECLARED: label_names})
     except ValidationError as error:
-        return [_finding(dict(e)) for e in error.errors()]
+        return [_finding(dict(e), label_names) for e in error.errors()]
 
 
 def _unusable(path: Path, *findings: Finding) -> ParticipantsTable:
@@ -197,7 +212,9 @@ def _header_findings(header: list[str]) -> list[Finding]:
     return findings
 
 
-def _read_rows(file: str, header: list[str], rows: Mapping[int, list[str]]) -> ParticipantsTable:
+def _read_rows(
+    file: str, header: list[str], rows: Mapping[int, list[str]], label_names: Sequence[str] | None
+) -> ParticipantsTable:
     id_column = header.index("participant_id")
     participants: dict[str, Participant] = {}
     cells_of: dict[str, Mapping[str, str]] = {}
@@ -214,7 +231,7 @@ def _read_rows(file: str, header: list[str], rows: Mapping[int, list[str]]) -> P
             continue
         lines_of.setdefault(subject, []).append(line)
         cells_of[subject] = dict(zip(header, cells, strict=False))
-        parsed = _parse_cells(cells_of[subject], line, len(cells), len(header))
+        parsed = _parse_cells(cells_of[subject], line, len(cells), len(header), label_names)
         if isinstance(parsed, Participant):
             participants[subject] = parsed
         else:
@@ -240,19 +257,22 @@ def with_problems(table: ParticipantsTable, problems: list[Problem]) -> Particip
 
 
 def _parse_cells(
-    named: Mapping[str, str], line: int, cells: int, columns: int
+    named: Mapping[str, str], line: int, cells: int, columns: int, label_names: Sequence[str] | None
 ) -> Participant | list[Finding]:
     if cells != columns:
         found = f"line {line} has {cells} cell(s) under {columns} column(s)"
         return [Finding(found, "Separate cells by single tabs, with n/a where a value is missing.")]
-    parsed = parse_row(named)
+    parsed = parse_row(named, label_names)
     return parsed if isinstance(parsed, Participant) else [finding.on_line(line) for finding in parsed]
 
 
-def _finding(error: dict[str, Any]) -> Finding:
+def _finding(error: dict[str, Any], label_names: Sequence[str] | None) -> Finding:
     column = str(error["loc"][0])
     reason = error.get("ctx", {}).get("error")
     if isinstance(reason, ChronologyError):
         return Finding(str(reason), _CORRECT)
+    if column in ("label", "label_second_reader"):
+        found = f"is none of {', '.join((*label_names, MISSING))}" if label_names else "is no lower-case word"
+        return Finding(f"{column} {found}", _WORD)
     refusal, remedy = _REFUSALS.get(column, ("is empty", "Write a value, or n/a where it is missing."))
     return Finding(f"{column} {refusal}", remedy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ricenet.config.types import DivideBy
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.files import content_digest, write_json
 from ricenet.runtime.records import read_result
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import LABELS, LabelNames, is_rice_task
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +34,23 @@ class Splits:
 
     Of a patient with several visits, labels, folds and test hold the first event; what statistics count is
     one sample a patient. later: labelled visits after it, by the first event; they go where it goes.
+
+    label_names: the classes.
     """
 
-    labels: Mapping[str, Label]
+    labels: Mapping[str, str]
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
     later: LaterVisits = field(default_factory=dict)
+    label_names: LabelNames = LABELS
 
     @property
     def content(self) -> dict[str, Any]:
-        """The division as JSON has it; without later visits where nobody has any."""
-        later = {event: dict(visits) for event, visits in self.later.items()}
+        """As it is written: without later visits where nobody has any, without the paper's two classes."""
         divided = {"labels": dict(self.labels), "folds": self.folds, "test": self.test}
-        return divided | ({"later": later} if later else {})
+        if self.later:
+            divided["later"] = {event: dict(visits) for event, visits in self.later.items()}
+        return divided if is_rice_task(self.label_names) else divided | {"label_names": self.label_names}
 
     @property
     def digest(self) -> str:
@@ -54,7 +58,7 @@ class Splits:
         return content_digest(self.content)
 
     @property
-    def labels_of_visits(self) -> dict[str, Label]:
+    def labels_of_visits(self) -> dict[str, str]:
         """Of first events and of later visits, by sample."""
         return dict(self.labels) | {s: label for visits in self.later.values() for s, label in visits.items()}
 
@@ -84,6 +88,7 @@ def make_splits(
     seed: int,
     former: SettledPlaces | None = None,
     by: DivideBy = "subject",
+    label_names: LabelNames = LABELS,
 ) -> Splits:
     """Divide the labelled subjects into a test set and stratified folds; their order has no influence.
 
@@ -93,7 +98,8 @@ def make_splits(
     The test set is the subjects with subset `test`. Where no subject has it, `test_fraction` of
     those without a subset (0 to 1, rounded up) is drawn, stratified by label; subjects with subset
     `train` are never drawn. former: where subjects stay (`ricenet.cohort.dealing`), of the same seed; its
-    folds where there are as many, its test set where it was drawn by the same fraction.
+    folds where there are as many, its test set where it was drawn by the same fraction. label_names: the
+    classes, each of which every fold and a test set that is drawn hold.
     Raises SplitError: a subject twice, too few subjects of a label, only unlabelled test subjects, sites that
     cannot be judged.
     """
@@ -101,13 +107,14 @@ def make_splits(
     events = first_events(subjects)
     # by patient: a division that is kept knows no visits, of which another may become the first labelled
     people = [event.model_copy(update={"participant_id": p, "visit": 1}) for p, event in events.items()]
-    divided = _divided(people, folds, test_fraction, seed, former, by)
+    divided = _divided(people, folds, test_fraction, seed, former, by, label_names)
 
     def named(patients: Iterable[str]) -> tuple[str, ...]:
         return tuple(events[patient].participant_id for patient in patients)
 
     labels = dict(zip(named(divided.labels), divided.labels.values(), strict=True))
-    splits = Splits(labels, tuple(map(named, divided.folds)), named(divided.test), later_visits(subjects))
+    of_patients = tuple(map(named, divided.folds)), named(divided.test)
+    splits = Splits(labels, *of_patients, later_visits(subjects), label_names)
     check_splits(splits)
     return splits
 
@@ -125,28 +132,29 @@ def _divided(
     seed: int,
     former: SettledPlaces | None,
     by: DivideBy,
+    label_names: LabelNames,
 ) -> Splits:
     """Of one sample a patient, called by the patient's name."""
     if unlabelled := [s.participant_id for s in subjects if s.label is None]:
         logger.info("%d subject(s) without a label are excluded: %s", len(unlabelled), named(unlabelled))
     labels = {s.participant_id: s.label for s in sorted(subjects, key=_name) if s.label is not None}
     former = former if former is not None and former.seed == seed else None
-    test = _test_subjects(subjects, labels, test_fraction, seed, former)
+    test = _test_subjects(subjects, labels, test_fraction, seed, former, label_names)
     rest = {subject: label for subject, label in labels.items() if subject not in test}
     kept = former.fold_of if former is not None and former.by == by else NOBODY
     if by == "site":
         divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept)
     else:
-        divided = _stratified_folds(
-            rest, folds, seed, kept if former and len(former.folds) == folds else NOBODY
-        )
+        settled = kept if former and len(former.folds) == folds else NOBODY
+        divided = _stratified_folds(rest, folds, seed, label_names, settled)
     return Splits(labels, divided, test)
 
 
 def with_other_folds(splits: Splits, seed: int) -> Splits:
     """The same test set, and as many stratified folds of everyone else, dealt by another seed."""
     rest = {subject: splits.labels[subject] for subject in splits.development}
-    return Splits(splits.labels, _stratified_folds(rest, len(splits.folds), seed), splits.test, splits.later)
+    folds = _stratified_folds(rest, len(splits.folds), seed, splits.label_names)
+    return replace(splits, folds=folds)
 
 
 def check_splits(splits: Splits) -> None:
@@ -193,8 +201,13 @@ def read_splits(path: Path) -> Splits:
     if not path.is_file():
         raise SplitError(f"{path.name} not found in {path.parent}; `dvc repro split` makes it")
     content = read_result(path, "split")
-    folds = tuple(tuple(fold) for fold in content["folds"])
-    splits = Splits(content["labels"], folds, tuple(content["test"]), content.get("later", {}))
+    splits = Splits(
+        content["labels"],
+        tuple(tuple(fold) for fold in content["folds"]),
+        tuple(content["test"]),
+        content.get("later", {}),
+        tuple(content.get("label_names", LABELS)),
+    )
     check_splits(splits)
     if splits.digest != content["digest"]:
         raise SplitError(
@@ -215,6 +228,7 @@ def _test_subjects(
     test_fraction: float,
     seed: int,
     former: SettledPlaces | None,
+    label_names: LabelNames,
 ) -> tuple[str, ...]:
     declared = sorted(s.participant_id for s in subjects if s.subset == "test")
     if declared:
@@ -229,32 +243,34 @@ def _test_subjects(
     if test_fraction == 0 or not free:
         logger.warning("the independent test set is empty: no subject is marked test, and none is drawn")
         return ()
-    quota = share_of_labels(free, test_fraction)
-    fewest, counts = _label_counts(free)
+    quota = share_of_labels(free, test_fraction, label_names)
+    fewest, counts = _label_counts(free, label_names)
     if fewest < 2 or min(quota.values()) < 1:
+        each = "both labels" if len(label_names) == 2 else "every label"
         raise SplitError(
             f"a test set of {sum(quota.values())} (split.test_fraction {test_fraction:g} of {counts}) cannot "
-            "hold both labels and leave some of each; raise split.test_fraction, or set it to 0"
+            f"hold {each} and leave some of each; raise split.test_fraction, or set it to 0"
         )
     if former is None or former.test_fraction != test_fraction:
-        return tuple(sorted(draw_test(free, test_fraction, seed)))
-    return tuple(sorted(draw_test(free, test_fraction, seed, former.test, former.fold_of)))
+        return tuple(sorted(draw_test(free, test_fraction, seed, label_names=label_names)))
+    settled = former.test, former.fold_of
+    return tuple(sorted(draw_test(free, test_fraction, seed, *settled, label_names)))
 
 
 def _stratified_folds(
-    labels: Labels, folds: int, seed: int, former: Mapping[str, int] = NOBODY
+    labels: Labels, folds: int, seed: int, label_names: LabelNames, former: Mapping[str, int] = NOBODY
 ) -> tuple[tuple[str, ...], ...]:
-    fewest, counts = _label_counts(labels)
+    fewest, counts = _label_counts(labels, label_names)
     if fewest < folds:
         raise SplitError(
             f"{folds} folds need at least {folds} subjects of each label outside the test set, "
             f"found {counts}; add subjects or lower split.folds"
         )
-    return as_folds(deal_folds(labels, folds, seed, former), folds)
+    return as_folds(deal_folds(labels, folds, seed, former, label_names), folds)
 
 
-def _label_counts(labels: Labels) -> tuple[int, str]:
-    """How many subjects the rarer label has, and the numbers of both in words."""
+def _label_counts(labels: Labels, label_names: LabelNames) -> tuple[int, str]:
+    """How many subjects the rarest label has, and the numbers of all in words."""
     counts = Counter(labels.values())
-    of_each = {label: counts[label] for label in LABELS}
+    of_each = {label: counts[label] for label in label_names}
     return min(of_each.values()), " and ".join(f"{n} {label}" for label, n in of_each.items())

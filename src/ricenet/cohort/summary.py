@@ -15,7 +15,7 @@ from ricenet.cohort.participants import MISSING, LabelSource, Participant, Subse
 from ricenet.cohort.problems import report_text
 from ricenet.cohort.quarantine import QUARANTINE_TABLE, read_quarantine
 from ricenet.runtime.errors import CohortError
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, LabelNames, Volumes
 
 ALL, UNLABELLED = "all", "unlabelled"
 _OPTIONAL_COLUMNS = ("age_years", "sex", "mgmt", "idh", "rt_modality", "reirradiation")
@@ -94,19 +94,21 @@ class CohortSummary:
         return asdict(self)
 
 
-def summarise_cohort(root: Path, volumes: Volumes = PAPER_VOLUMES) -> CohortSummary:
+def summarise_cohort(
+    root: Path, volumes: Volumes = PAPER_VOLUMES, label_names: LabelNames = LABELS
+) -> CohortSummary:
     """Count what a cohort's table and dose sidecars say; no volume is read, nothing else is checked.
 
     Raises CohortError: the table cannot be read, or not one of its rows.
     """
-    table = read_participants(root / PARTICIPANTS_TABLE)
+    table = read_participants(root / PARTICIPANTS_TABLE, label_names)
     # the folder's name only: a whole path may say more than a log should keep
     name = root.absolute().name
     if not table.participants:
         raise CohortError(report_text(name, table.problems))
     nameless = sum(problem.subject is None for problem in table.problems)
     rows = list(table.participants.values())
-    by_label = {label or UNLABELLED: [r for r in rows if r.label == label] for label in (*LABELS, None)}
+    by_label = {label or UNLABELLED: [r for r in rows if r.label == label] for label in (*label_names, None)}
     groups = {key: _group(root, group, volumes) for key, group in (by_label | {ALL: rows}).items()}
     quarantined = len(read_quarantine(root, table.listed).reasons)
     return CohortSummary(name, len(table.listed) - len(rows) + nameless, groups, quarantined)

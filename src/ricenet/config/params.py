@@ -33,10 +33,11 @@ from ricenet.config.validation import (
     distinct_variables,
     folder_of_the_project,
     problems_in,
+    usable_labels,
 )
 from ricenet.config.yaml_file import read_yaml
 from ricenet.runtime.errors import ParamsError
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes
+from ricenet.vocabulary import LABELS, PAPER_VOLUMES, LabelName, VariableSpec, Volumes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -78,7 +79,8 @@ class PhantomParams(Section):
     """The synthetic demo cohort. mechanism: what its labels follow from (docs/phantom.md).
 
     rice_share: share of RICE, to the nearest subject, by the mechanism's intercept; None: the mechanism's
-    own intercept, which gives the paper's share on average. visits: most follow-ups of a subject.
+    own intercept, which gives the paper's share on average. visits: most follow-ups of a subject. controls:
+    further subjects, without a lesion at the event, labelled stable.
     """
 
     subjects: Annotated[int, Field(ge=2)]
@@ -89,6 +91,7 @@ class PhantomParams(Section):
     mechanism: MechanismName
     rice_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     visits: Annotated[int, Field(ge=1, le=9)] = 1
+    controls: Annotated[int, Field(ge=0)] = 0
     sites: PhantomSites | None = None
 
     @model_validator(mode="after")
@@ -221,13 +224,15 @@ class TrackingParams(Section):
 
 
 class Params(Section):
-    """The whole parameter file."""
+    """The whole parameter file. labels: the classes. controls: those of them whose subjects have no event."""
 
     seed: Seed
     volumes: Volumes = PAPER_VOLUMES
     variables: Annotated[
         tuple[VariableSpec, ...], Field(strict=False), AfterValidator(distinct_variables)
     ] = ()
+    labels: Annotated[tuple[LabelName, ...], Field(strict=False), AfterValidator(usable_labels)] = LABELS
+    controls: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
     cohort: CohortParams
     phantom: PhantomParams
     preprocessing: PreprocessingParams

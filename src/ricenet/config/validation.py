@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from ricenet.config.label_checks import misfit_labels
 from ricenet.vocabulary import (
     PAPER_VOLUMES,
     RECIPE_MARK,
@@ -16,6 +17,9 @@ from ricenet.vocabulary import (
     VolumeSpec,
     volumes_and_recipe,
 )
+
+TAKEN_LABELS = ("all", "indeterminate", "unlabelled")
+"""Words that tables and answers use beside the labels."""
 
 KeyPath = tuple[int | str, ...]
 """Keys and positions that lead to a value, such as ("split", "folds")."""
@@ -44,6 +48,17 @@ def distinct_variables(specs: tuple[VariableSpec, ...]) -> tuple[VariableSpec, .
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"variable declared twice: {', '.join(repeated)}")
     return specs
+
+
+def usable_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of classes, two at least, unless one occurs twice or is taken. Raises ValueError."""
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"label declared twice: {', '.join(repeated)}")
+    if taken := [name for name in names if name in TAKEN_LABELS]:
+        raise ValueError(f"{', '.join(taken)}: the name has another meaning; choose another one")
+    if len(names) < 2:
+        raise ValueError("a classification needs two labels at least, such as [recurrence, rice]")
+    return names
 
 
 def distinct(seeds: list[int]) -> list[int]:
@@ -137,6 +152,7 @@ def _misfits(content: Any, refused: Iterable[KeyPath]) -> list[str]:
                 "site has one alone; write []"
             )
     problems += _misfit_sets(content, accepted)
+    problems += misfit_labels(content, accepted)
     if all(
         accepted(n) for n in ("network", "preprocessing", "training", "augmentation", "recipes", "variables")
     ):

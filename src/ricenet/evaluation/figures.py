@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
 from ricenet.evaluation import paper
-from ricenet.evaluation.metrics import Confusion, SetMetrics, chance_level
+from ricenet.evaluation.labels.scores import chance_macro_f1
+from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, chance_level
 from ricenet.runtime.tables import require, table_text
 from ricenet.training.history import EpochMetrics, read_history
 from ricenet.vocabulary import LABELS, Volumes, volumes_and_recipe
@@ -60,7 +61,8 @@ def macro_f1_figure(
                 _validation_bar(axes, centre, width, metrics[name], name, colours)
             for centre, name in zip(centres[len(names) :], voted, strict=True):
                 _test_bar(axes, centre, width, test_macro_f1[name], name)
-        chance = chance_level(*(sum(row) for row in metrics[next(iter(metrics))].confusion))
+        counts = [sum(row) for row in metrics[next(iter(metrics))].confusion]
+        chance = chance_level(*counts) if len(counts) == 2 else chance_macro_f1(counts)
         axes.axhline(
             chance, color="black", linestyle=(0, (2, 3)), linewidth=1, label=f"chance level ({chance:.2f})"
         )
@@ -116,26 +118,35 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     )
 
 
-def confusion_figure(confusions: Mapping[str, Confusion], volumes: Volumes) -> Figure:
-    """One two-by-two matrix a set: counts, shaded by the share of the true class."""
+def confusion_figure(
+    confusions: Mapping[str, LabelConfusion], volumes: Volumes, label_names: Sequence[str] = LABELS
+) -> Figure:
+    """One matrix a set, a row and a column a label: counts, shaded by the share of the true class."""
     from matplotlib.figure import Figure
 
     columns = min(4, len(confusions))
     rows = -(-len(confusions) // columns)
     with style():
-        figure = Figure(figsize=(2.1 * columns + 0.6, 2.35 * rows + 0.2), layout="constrained")
+        wider = len(label_names) / 2
+        size = (2.1 * columns * wider + 0.6, 2.35 * rows * wider + 0.2)
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(confusions) :]:
             axes.remove()
         for axes, (name, counts) in zip(grid.flat, confusions.items(), strict=False):
-            _draw_confusion(axes, np.array(counts), volumes.set_title(name))
+            _draw_confusion(axes, np.array(counts), volumes.set_title(name), label_names)
         for axes in grid[:, 0]:
             axes.set_ylabel("true")
-            axes.set_yticks([0, 1], LABELS, rotation=90, va="center")
+            axes.set_yticks(range(len(label_names)), label_names, rotation=90, va="center")
     return figure
 
 
-def _draw_confusion(axes: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.int64]], title: str) -> None:
+def _draw_confusion(
+    axes: Axes,
+    counts: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+    title: str,
+    label_names: Sequence[str],
+) -> None:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -144,7 +155,7 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.
         percent = f"{share[row, column]:.0%}"
         axes.text(column, row + 0.24, percent, ha="center", va="center", color=colour, fontsize=7.5)
     axes.set_title(title)
-    axes.set_xticks([0, 1], LABELS)
+    axes.set_xticks(range(len(label_names)), label_names)
     axes.set_yticks([])
     axes.set_xlabel("predicted")
     axes.tick_params(length=0)

@@ -19,6 +19,7 @@ from ricenet.evaluation.intervals import Probabilities, Truth
 from ricenet.evaluation.metrics import chance_level
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.tables import require
+from ricenet.training.label_predictions import LabelPrediction
 from ricenet.training.predictions import THRESHOLD, Prediction, predictions_file, read_predictions
 from ricenet.training.task import PREDICTIONS
 from ricenet.vocabulary import Volumes
@@ -101,7 +102,8 @@ def lacking(cohort: CheckedCohort, splits: Splits, modality_set: str) -> set[str
     return set(splits.visits_of(splits.development)) - set(having(cohort, modality_set))
 
 
-def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:
+def misplaced(found: Sequence[Prediction | LabelPrediction], expected: set[str]) -> Iterator[str]:
+    """Subjects that a fold predicts twice, or not, or that it does not hold out."""
     times = Counter(p.participant_id for p in found)
     for subject in sorted(times):
         if times[subject] > 1:
@@ -109,6 +111,10 @@ def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[s
         if subject not in expected:
             yield f"{subject} is predicted, but splits.json holds it out elsewhere"
     yield from (f"{subject} has no prediction" for subject in sorted(expected - times.keys()))
+
+
+def _problems(found: Sequence[Prediction], expected: set[str], labels: Mapping[str, str]) -> Iterator[str]:
+    yield from misplaced(found, expected)
     for p in found:
         subject, truth = p.participant_id, labels[p.participant_id]
         if not 0 <= p.p_rice <= 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import Field
 
 from ricenet.evaluation import paper, scores
 from ricenet.evaluation.bootstrap import RESAMPLES, Resampling
@@ -17,14 +18,21 @@ from ricenet.runtime.records import Record
 from ricenet.runtime.tables import table_text
 from ricenet.training.predictions import Prediction, predicted_label
 from ricenet.training.predictions import macro_f1 as macro_f1_of_p_rice
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, LabelName, is_rice_task
 
 Confusion = tuple[tuple[int, int], tuple[int, int]]
 """((tn, fp), (fn, tp)): rows are labels, columns predictions, both in the order of LABELS."""
 
+LabelConfusion = tuple[tuple[int, ...], ...]
+"""The same of K declared labels, (K, K)."""
+
 
 class SetMetrics(Record):
-    """What cross-validation says of one modality set; ci_* is the 95 % interval of the pooled value."""
+    """What cross-validation says of one modality set; ci_* is the 95 % interval of the pooled value.
+
+    label_names: rows and columns of the confusion. among_events: the same of subjects who had an event, by
+    the events' labels alone; None where every label is an event's.
+    """
 
     macro_f1_mean: float
     macro_f1_sd: float
@@ -32,8 +40,10 @@ class SetMetrics(Record):
     macro_f1_pooled: float
     ci_low: float
     ci_high: float
-    confusion: Confusion
+    confusion: LabelConfusion
     n: int
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
+    among_events: SetMetrics | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 def confusion_matrix(labels: Sequence[str], predicted: Sequence[str]) -> Confusion:

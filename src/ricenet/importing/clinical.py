@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ from ricenet.cohort.participants import MISSING, parse_row
 from ricenet.importing.dicom.dates import can_be_true
 from ricenet.importing.spreadsheets import PATIENT_ID, Fault, Row, problem_list, read_spreadsheet, repeated
 from ricenet.runtime.errors import CohortError
+from ricenet.vocabulary import LABELS
 
 COLUMNS = {
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
@@ -78,16 +79,17 @@ class ClinicalTable:
         return any(row.rt_end is not None for row in self.rows.values())
 
 
-def read_clinical(path: Path) -> ClinicalTable:
+def read_clinical(path: Path, label_names: Sequence[str] = LABELS) -> ClinicalTable:
     """Read a table of patient_id and any of COLUMNS and rt_end_date; an empty cell or n/a is not known.
 
+    label_names: the declared classes.
     Raises CohortError: not a table, or cells that the cohort would refuse, all of them listed by line.
     """
     table = read_spreadsheet(path, [PATIENT_ID], [*COLUMNS, RT_END])
     faults = list(table.faults)
     rows: dict[str, ClinicalRow] = {}
     for row in table.rows:
-        of_row = _faults(row)
+        of_row = _faults(row, label_names)
         faults += [Fault((row.line,), text) for text in of_row]
         if not of_row:
             rows[row.cells[PATIENT_ID]] = _parsed(row)
@@ -98,7 +100,7 @@ def read_clinical(path: Path) -> ClinicalTable:
     return ClinicalTable(rows)
 
 
-def _faults(row: Row) -> list[str]:
+def _faults(row: Row, label_names: Sequence[str]) -> list[str]:
     faults = [] if row.cells[PATIENT_ID] else ["patient_id is empty. Fill it in"]
     faults += [
         f"{name} holds a name, a date or more than {_LONGEST} characters, and would reach the cohort. "
@@ -113,7 +115,7 @@ def _faults(row: Row) -> list[str]:
         )
     # read as a row of the cohort's own table, so that both refuse the same
     needed = {name: row.cells[name] or MISSING for name in ("label", "label_source", "subset")}
-    parsed = parse_row({"participant_id": "sub-001", **_known(row), **needed})
+    parsed = parse_row({"participant_id": "sub-001", **_known(row), **needed}, label_names)
     if isinstance(parsed, list):
         faults += [f"{finding.found}. {finding.remedy}" for finding in parsed]
     return faults

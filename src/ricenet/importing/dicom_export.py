@@ -31,7 +31,7 @@ from ricenet.importing.selection import Selection, select
 from ricenet.importing.series_map import read_map, write_map
 from ricenet.importing.spreadsheets import problem_list
 from ricenet.runtime.errors import CohortError
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import LABELS, LabelNames, Volumes
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,11 @@ def import_export(
     seed: int,
     execution: ExecutionParams,
     unmatched_ok: bool = False,
+    label_names: LabelNames = LABELS,
 ) -> tuple[PatientOutcome, ...]:
     """Import the patients of the map.
 
+    label_names: the classes that a clinical table may hold.
     unmatched_ok: take a clinical table all the same whose patient_ids look like others of the map.
     Raises CohortError: unsafe paths, a map or clinical table that is refused, or what `import_cohort` says.
     """
@@ -102,7 +104,7 @@ def import_export(
     if clinical_file is None:
         _refuse_forgetting(paths.output / PARTICIPANTS_TABLE)
     series_map = read_map(paths.map, volumes)
-    clinical = read_clinical(clinical_file) if clinical_file else ClinicalTable({})
+    clinical = read_clinical(clinical_file, label_names) if clinical_file else ClinicalTable({})
     tree = _read(paths)
     selections = select(tree, series_map, paths.map, volumes)
     _report_strangers(selections, tree, clinical)
@@ -129,7 +131,7 @@ def import_export(
 
 def _refuse_forgetting(table: Path) -> None:
     """Raise CohortError where an earlier import's labels would be replaced by none."""
-    rows = read_participants(table).participants.values() if is_there(table) else ()
+    rows = read_participants(table, None).participants.values() if is_there(table) else ()
     labelled = sum(row.label is not None or row.subset is not None for row in rows)
     if labelled:
         raise CohortError(

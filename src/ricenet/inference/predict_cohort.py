@@ -16,6 +16,7 @@ from ricenet.cohort.visit_names import sample_name
 from ricenet.cohort.visits import Visits, read_visits
 from ricenet.config.params import ExecutionParams
 from ricenet.inference.case import require_usable
+from ricenet.inference.label_answers import LabelVote, vote_cells, vote_columns
 from ricenet.inference.missing_volumes import volumes_of_case
 from ricenet.inference.predict_subject import Prediction, Predictor, parsed_variables
 from ricenet.inference.test_label_sets import set_text
@@ -24,6 +25,7 @@ from ricenet.runtime.errors import CohortError
 from ricenet.runtime.execution import Outcome, run_tasks
 from ricenet.runtime.tables import table_text
 from ricenet.training.ensemble_record import EnsembleRecord
+from ricenet.vocabulary import LABELS, LabelNames, is_rice_task
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +82,17 @@ def predict_cohort(
 
 
 def prediction_table(
-    outcomes: Sequence[Outcome[str, Prediction]], folds: int, model: str, digest: str
+    outcomes: Sequence[Outcome[str, Prediction]],
+    folds: int,
+    model: str,
+    digest: str,
+    label_names: LabelNames = LABELS,
 ) -> str:
     """A row per subject, tab-separated; n/a where nothing is known. model, digest: in every row."""
+    if not is_rice_task(label_names):
+        columns = [*vote_columns(label_names, folds), "answer_why"]
+        rows = [[*_label_row(outcome, len(columns)), model, digest] for outcome in outcomes]
+        return table_text(["participant_id", *columns, "warnings", "error", "model", "digest"], rows)
     votes = [
         "label",
         "p_rice",
@@ -110,9 +120,18 @@ def case_warnings(
     ]
 
 
+def _label_row(outcome: Outcome[str, Prediction], columns: int) -> list[object]:
+    prediction = outcome.result
+    if prediction is None or not isinstance(prediction.vote, LabelVote):
+        error = " ".join((outcome.error or "no result").split())
+        return [outcome.task, *[NOTHING] * (columns + 1), error]
+    vote, warnings = prediction.vote, "; ".join(prediction.warnings) or NOTHING
+    return [outcome.task, *vote_cells(vote), vote.why, warnings, NOTHING]
+
+
 def _row(outcome: Outcome[str, Prediction], folds: int) -> list[object]:
     prediction = outcome.result
-    if prediction is None:
+    if prediction is None or isinstance(prediction.vote, LabelVote):
         error = " ".join((outcome.error or "no result").split())
         return [outcome.task, *[NOTHING] * (8 + folds), error]
     vote = prediction.vote

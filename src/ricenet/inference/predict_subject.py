@@ -18,6 +18,7 @@ from ricenet.config.inputs import CROPS, Box
 from ricenet.importing.sources import PatientSource
 from ricenet.inference.case import CASE, CaseFiles, laid_out, require_volumes
 from ricenet.inference.dicom_case import case_files
+from ricenet.inference.label_answers import LabelDecision, LabelVote
 from ricenet.inference.missing_volumes import (
     decision_from,
     missing_of,
@@ -25,7 +26,7 @@ from ricenet.inference.missing_volumes import (
     said_of_missing,
     volumes_of_case,
 )
-from ricenet.inference.test_vote import SubjectVote, count_votes
+from ricenet.inference.test_vote import SubjectVote, count_votes, voted
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.inference.training_ranges import TrainingRanges, preprocessed_quantities, spacings_mm
 from ricenet.preprocessing import preprocess_subject
@@ -37,7 +38,7 @@ from ricenet.training.brain_box import beyond_box_ml
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.ensemble_record import EnsembleRecord
 from ricenet.training.variables import SubjectVariables, VariableEncoder
-from ricenet.vocabulary import VariableValue
+from ricenet.vocabulary import VariableValue, is_rice_task
 from ricenet.volume import Volume
 
 NOTICE = "Research use only: not a medical device, not for clinical use."
@@ -52,7 +53,7 @@ class Prediction:
     networks saw. missing: volumes that they had to do without; None of a model that needs all of its volumes.
     """
 
-    vote: SubjectVote
+    vote: SubjectVote | LabelVote
     measurements: Mapping[str, float]
     variables: SubjectVariables
     used: tuple[str, ...]
@@ -61,6 +62,18 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """The prediction for a machine to read; probabilities to four places, measurements to six digits."""
+        return {
+            **self._vote_as_json(),
+            "used": list(self.used),
+            **({} if self.missing is None else {"missing": list(self.missing)}),
+            "variables": dict(self.variables),
+            "warnings": list(self.warnings),
+            "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
+        }
+
+    def _vote_as_json(self) -> dict[str, Any]:
+        if isinstance(self.vote, LabelVote):
+            return self.vote.as_json()
         decision = self.vote.decision
         return {
             "label": self.vote.predicted,
@@ -76,11 +89,6 @@ class Prediction:
             "p_rice_folds": [_rounded(p) for p in self.vote.p_rice_folds],
             "votes_rice": self.vote.votes_rice,
             "folds": len(self.vote.p_rice_folds),
-            "used": list(self.used),
-            **({} if self.missing is None else {"missing": list(self.missing)}),
-            "variables": dict(self.variables),
-            "warnings": list(self.warnings),
-            "measurements": {name: float(f"{value:.6g}") for name, value in self.measurements.items()},
         }
 
 
@@ -95,7 +103,7 @@ class Predictor:
     files: Path
     seed: int
     ranges: TrainingRanges
-    threshold: DecisionThreshold | None = None
+    threshold: DecisionThreshold | LabelDecision | None = None
 
     @property
     def ensemble(self) -> Ensemble:
@@ -159,11 +167,16 @@ class Predictor:
             volumes = read_present(folder, raw.subject, names, missing, record.grid)
         measured = measured_variables(result.measurements, record.volumes, record.variables)
         known = {spec.name: {**variables, **measured}.get(spec.name) for spec in record.variables}
-        p_rice_folds = self.ensemble.predict(volumes[np.newaxis], {raw.subject: known})
-        threshold, otherwise = decision_from(record, self.threshold, missing)
-        (vote,) = count_votes([raw.subject], ["n/a"], p_rice_folds, threshold)
-        if threshold is None:
-            vote = replace(vote, decision=otherwise)
+        seen_by = volumes[np.newaxis], {raw.subject: known}
+        vote: SubjectVote | LabelVote
+        if isinstance(self.threshold, LabelDecision) or not is_rice_task(record.label_names):
+            folds = self.ensemble.probabilities(*seen_by)
+            (vote,) = voted([raw.subject], ["n/a"], folds, record.label_names, self.threshold)
+        else:
+            threshold, otherwise = decision_from(record, self.threshold, missing)
+            (vote,) = count_votes([raw.subject], ["n/a"], self.ensemble.predict(*seen_by), threshold)
+            if threshold is None:
+                vote = replace(vote, decision=otherwise)
         measurements = preprocessed_quantities(result.measurements, raw.volumes) | spacings_mm(raw)
         seen = [name for name in names if name not in missing]
         used = (*seen, *(known if record.network.uses_variables else ()))

@@ -134,7 +134,8 @@ def _shell(depth_mm: FloatArray, bounds_mm: tuple[float, float]) -> FloatArray:
 def _oedema(anatomy: Anatomy, lesions: Lesions, at_event: bool, rng: np.random.Generator) -> FloatArray:
     """Fraction of oedema: it fades away from cavity and lesion, and keeps to the white matter."""
     distance = np.maximum(lesions.cavity_distance_mm, 0)
-    if at_event:
+    # of a control there is no lesion to keep a distance from
+    if at_event and lesions.lesion.any():
         spacing = anatomy.grid.spacing_mm
         distance = np.minimum(
             distance, ndimage.distance_transform_edt(lesions.lesion < 0.5, sampling=spacing)

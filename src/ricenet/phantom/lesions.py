@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,6 +75,12 @@ def make_lesions(
         lesion_centre, lesion, _soft(lesion_distance + np.float32(0.4 * lesion_radius), anatomy) * lesion,
         shift_mm, None if evidence.remote is None else _remote(anatomy, centre, rng),
     )  # fmt: skip
+
+
+def without_lesion(lesions: Lesions) -> Lesions:
+    """The same cavity and residual with no new lesion, and no second focus."""
+    nothing = np.zeros_like(lesions.lesion)
+    return replace(lesions, lesion=nothing, lesion_core=nothing, remote=None)
 
 
 def _along_the_surface(anatomy: Anatomy, point: Point, rng: np.random.Generator) -> Point:

@@ -14,13 +14,16 @@ from ricenet.phantom.acquisition import Placement, oblique_grid, place, scan
 from ricenet.phantom.anatomy import Anatomy, FloatArray, head_bounds_mm, make_anatomy
 from ricenet.phantom.contrasts import Contrast, contrast_of, signal_of
 from ricenet.phantom.irradiation import Plan, make_plan
-from ricenet.phantom.lesions import Lesions, make_lesions
+from ricenet.phantom.lesions import Lesions, make_lesions, without_lesion
 from ricenet.phantom.mechanism import Evidence, Mechanism, draw_label, log_odds_of_rice, probability_of_rice
 from ricenet.phantom.scanners import NOMINAL, Scanner
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import PAPER_VOLUMES, POST_RT, PREVIOUS, Label, Volumes, VolumeSpec
+from ricenet.vocabulary import PAPER_VOLUMES, POST_RT, PREVIOUS, Volumes, VolumeSpec
 from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
+
+CONTROL_LABEL = "stable"
+"""Of a subject without an event: no lesion has come since surgery."""
 
 AFTER_SURGERY = "postop"
 WITHOUT_LESION = (AFTER_SURGERY, POST_RT)
@@ -34,8 +37,13 @@ class Cause:
     subject: str
     evidence: Evidence
     p_rice: float
-    label: Label
+    label: str
     scanner: Scanner = NOMINAL
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether there was an event: none of a control."""
+        return self.label != CONTROL_LABEL
 
     def stream(self, seed: int, part: str) -> np.random.Generator:
         """A part's own generator: changing one part leaves the others as they were."""
@@ -94,6 +102,9 @@ def make_subject(
     anatomy = make_anatomy(template, cause.stream(seed, "anatomy"))
     lesions = make_lesions(anatomy, cause.evidence, cause.stream(seed, "lesions"))
     plan = make_plan(anatomy, lesions, cause.evidence, cause.stream(seed, "radiotherapy"))
+    if not cause.has_lesion:
+        # once all else is drawn, so that the head and its treatment are those of a subject with an event
+        lesions = without_lesion(lesions)
     head, spacing_mm = Head(cause, anatomy, lesions, plan), template.grid.spacing_mm[0]
     placements: dict[str, Placement] = {}
     scans: dict[str, Volume] = {}
@@ -167,6 +178,8 @@ def write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes
         "lesion": lesions.lesion >= 0.5,
         "ptv": plan.ptv,
     }
+    if not cause.has_lesion:
+        del masks["lesion"]
     if lesions.remote is not None:
         masks["remote"] = lesions.remote >= 0.5
     # the anatomy's grid moved into the post-operative world: no interpolation touches the truth
@@ -181,8 +194,8 @@ def write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes
     to_event = subject.world_from_anatomy(event.name) @ inverse(post_op)
     write_json(
         folder / "truth.json",
-        {
-            "p_rice": cause.p_rice,
+        ({"p_rice": cause.p_rice} if cause.has_lesion else {})
+        | {
             "label": cause.label,
             "evidence": cause.evidence.features,
         }

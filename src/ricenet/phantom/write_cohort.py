@@ -11,7 +11,13 @@ from ricenet.cohort.description import write_description
 from ricenet.cohort.layout import GROUND_TRUTH, MECHANISM_FILE, PARTICIPANTS_TABLE
 from ricenet.phantom.anatomy import read_template, template_file
 from ricenet.phantom.mechanism import Mechanism
-from ricenet.phantom.phantom_subject import Cause, draw_cause, least_intercept_for_rice, write_subject
+from ricenet.phantom.phantom_subject import (
+    CONTROL_LABEL,
+    Cause,
+    draw_cause,
+    least_intercept_for_rice,
+    write_subject,
+)
 from ricenet.phantom.scanners import Scanner, SiteDesign
 from ricenet.phantom.visits import FollowUps
 from ricenet.runtime.errors import CohortError
@@ -53,6 +59,7 @@ def write_phantom(
     spacing_mm: float,
     single_fraction_share: float,
     visits: int = 1,
+    controls: int = 0,
     volumes: Volumes = PAPER_VOLUMES,
     sites: SiteDesign | None = None,
     backend: Backend = "processes",
@@ -61,11 +68,12 @@ def write_phantom(
     """Write a cohort of `subjects` heads into a new folder; the same arguments give the same bytes.
 
     visits: most follow-ups of a subject (`ricenet.phantom.visits`); more of them leave the first as it is.
+    controls: further heads without a lesion at the event, labelled CONTROL_LABEL; they change no other one.
     sites: with scanners that differ; None where all heads are scanned alike.
     Raises CohortError: the folder exists and holds something, or a subject could not be made.
     """
     require_new_folder(folder)
-    causes = at_sites(draw_causes(subjects, seed, mechanism), sites, seed)
+    causes = at_sites(draw_causes(subjects, seed, mechanism, controls), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
         task = functools.partial(
@@ -85,9 +93,13 @@ def write_mechanism(folder: Path, mechanism: Mechanism, scanners: Sequence[Scann
     write_json(folder / GROUND_TRUTH / MECHANISM_FILE, said)
 
 
-def draw_causes(subjects: int, seed: int, mechanism: Mechanism) -> list[Cause]:
-    """The causes of subjects sub-001 and on; more subjects change none."""
-    return [draw_cause(subject, seed, mechanism) for subject in _names(subjects)]
+def draw_causes(subjects: int, seed: int, mechanism: Mechanism, controls: int = 0) -> list[Cause]:
+    """The causes of subjects sub-001 and on; more subjects change none.
+
+    controls: so many more, without an event.
+    """
+    causes = [draw_cause(subject, seed, mechanism) for subject in _names(subjects + controls)]
+    return causes[:subjects] + [replace(cause, label=CONTROL_LABEL) for cause in causes[subjects:]]
 
 
 def at_sites(causes: Sequence[Cause], sites: SiteDesign | None, seed: int) -> list[Cause]:
@@ -136,7 +148,7 @@ def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> se
     """The same share of each label, ordered by a draw of each subject's own."""
     chosen: set[str] = set()
     total = round(fraction * len(causes))
-    for label in LABELS:
+    for label in (*LABELS, CONTROL_LABEL):
         of_label = [c.subject for c in causes if c.label == label]
         of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
         chosen.update(of_label[: round(total * len(of_label) / len(causes))])
@@ -178,7 +190,10 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
             [cause.subject, cause.label, "synthetic", subset, *place, age, sex, days, "photon", second]
         )
     write_text(folder / PARTICIPANTS_TABLE, table_text(list(columns), rows))
-    write_json(folder / "participants.json", {name: {"Description": text} for name, text in columns.items()})
+    said = dict(columns)
+    if not all(cause.has_lesion for cause in causes):
+        said["label"] += f" Or {CONTROL_LABEL}: no new lesion came."
+    write_json(folder / "participants.json", {name: {"Description": text} for name, text in said.items()})
     write_description(
         folder,
         {

@@ -15,7 +15,7 @@ import numpy as np
 from ricenet.cohort.checked import CheckedCohort
 from ricenet.cohort.participants import Participant
 from ricenet.cohort.splits import Splits
-from ricenet.vocabulary import LABELS, VariableSpec
+from ricenet.vocabulary import VariableSpec
 
 FEWEST = 3
 MISSING = "not stated"
@@ -125,7 +125,7 @@ def _groups(splits: Splits) -> dict[str, list[str]]:
     groups = {
         f"{place}: {label}": [s for s in subjects if splits.labels[s] == label]
         for place, subjects in places.items()
-        for label in LABELS
+        for label in splits.label_names
         if subjects
     }
     return {**groups, "all": sorted(splits.labels)}

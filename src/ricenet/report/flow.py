@@ -11,7 +11,6 @@ from ricenet.cohort.checked import CheckedCohort, ExcludedSubject
 from ricenet.cohort.first_events import first_events
 from ricenet.cohort.splits import Splits
 from ricenet.cohort.visit_names import later_sample
-from ricenet.vocabulary import LABELS
 
 Lines = tuple[str, ...]
 """Of a box; the first is its title."""
@@ -70,7 +69,7 @@ def _by_the_checks(excluded: Sequence[ExcludedSubject]) -> Lines:
 
 def _place(title: str, subjects: Sequence[str], splits: Splits) -> Lines:
     counts = Counter(splits.labels[subject] for subject in subjects)
-    return f"{title}: {len(subjects)}", ", ".join(f"{label} {counts[label]}" for label in LABELS)
+    return f"{title}: {len(subjects)}", ", ".join(f"{label} {counts[label]}" for label in splits.label_names)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ Built from the run's evidence alone, without a heavy package.
 from __future__ import annotations
 
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.labels.record import LabelEvidence
 from ricenet.evaluation.robustness.effects import Robustness
 from ricenet.evaluation.scores import Scores
 from ricenet.report.facts import Facts, model_facts
+from ricenet.screening.guards.result import guards_verdict
 from ricenet.vocabulary import Volumes
 
 _SCORES = {
@@ -40,6 +42,30 @@ def model_card_sections(
         ("Limits", _limits(evidence.sets[modality_set].n, synthetic)),
     )
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections) + "\n"
+
+
+def label_card_sections(evidence: LabelEvidence, modality_set: str, synthetic: bool) -> str:
+    """The same of other labels than the paper's two: what it tells apart, its scores, and its limits."""
+    scores = evidence.sets[modality_set]
+    counts = ", ".join(f"{n} {label}" for label, n in evidence.counts.items())
+    among = evidence.among_events.get(modality_set)
+    sections = {
+        "Intended use": (
+            f"Research on telling {', '.join(evidence.label_names)} apart. Not a medical device: not for "
+            f"clinical use.{' Trained on phantoms: it says nothing about patients.' if synthetic else ''}"
+        ),
+        "Data": f"Cross-validation of {scores.n} subjects: {counts}.",
+        "Scores": (
+            f"Macro-F1 {scores.macro_f1.text()}, mean AUC of each label against the rest "
+            f"{scores.auc.text()}; chance gives a macro-F1 of {evidence.chance_macro_f1:.2f}."
+        ),
+        "Among events alone": among and f"Macro-F1 {among.macro_f1.text()}, of {among.n} subjects.",
+        "Against simple baselines": evidence.verdict,
+        "Calibration": f"New cases: {evidence.calibration[modality_set].recalibration.text}.",
+        "Guards against leaks": guards_verdict(evidence.guards) if evidence.guards else "None has run.",
+        "Limits": _limits(scores.n, synthetic),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text) + "\n"
 
 
 def _intended_use(volumes: Volumes, modality_set: str, synthetic: bool) -> str:

@@ -74,7 +74,7 @@ def report_page(results: Results, drawn: Mapping[str, Path], protocol: Protocol)
     filters: dict[str, Callable[..., object]] = {
         "set_title": results.volumes.set_title,
         "seconds": shown,
-        "picture": _data_uri,
+        "picture": data_uri,
         "as_printed": paper.as_printed,
         "p_value": p_value,
         "estimate": estimate_text,
@@ -157,7 +157,8 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _data_uri(picture: Path) -> str:
+def data_uri(picture: Path) -> str:
+    """A picture as it stands in a page."""
     content = base64.b64encode(picture.read_bytes()).decode("ascii")
     return f"data:{_MEDIA_TYPES[picture.suffix]};base64,{content}"
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ricenet.report.labels_results import LabelResults
+
 SCORES = {"macro_f1": "macro-F1", "auc": "AUC", "log_loss": "log-loss, nats saved"}
 """Titles of the scores of contributions."""
 _BAR = 0.3
@@ -186,7 +188,7 @@ def reliability_figure(results: Results) -> Figure:
     return panels(results.titles(names), draw, "mean predicted p_rice", "share with RICE", 2.3)
 
 
-def coverage_risk_figure(results: Results) -> Figure:
+def coverage_risk_figure(results: Results | LabelResults) -> Figure:
     """Error among the answered by the share answered, most confident first, and what the thresholds reach."""
     abstention = results.evidence.abstention
 

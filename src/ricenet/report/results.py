@@ -21,7 +21,7 @@ from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.evaluation.evidence.visits import VISITS_FILE, VisitEvidence, read_visit_evidence
 from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.metrics import Confusion, SetMetrics, confusion_matrix, macro_f1_estimate
+from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, confusion_matrix, macro_f1_estimate
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
@@ -34,7 +34,7 @@ from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.study.accepted import SealedStudy, Validation, accepted_validations, sealed_studies
-from ricenet.vocabulary import LABELS, Volumes
+from ricenet.vocabulary import Volumes
 
 GALLERY = "index.html"
 
@@ -70,7 +70,7 @@ class PromotedVote:
     """
 
     macro_f1: Estimate
-    confusion: Confusion
+    confusion: LabelConfusion
     n: int
     digest: str
     evaluations: int
@@ -100,6 +100,21 @@ def evaluations_text(evaluations: int) -> str:
 def name_of_test_set(splits: Splits) -> str:
     """The name by which the ledger knows the test set of these splits."""
     return identify_test_set({subject: splits.labels[subject] for subject in splits.test})
+
+
+def no_vote_text(voted: bool, splits: Splits, evaluations: int) -> str:
+    """What to say of the test set; empty where a model has voted."""
+    if voted:
+        return ""
+    if not splits.test:
+        return "No test set was set aside."
+    if not evaluations:
+        return "No model of this run has voted on the test set; the ledger holds no evaluation of it."
+    # one of this run may have, before another was promoted in its place
+    return (
+        "No promoted model has voted on the test set in this run; the ledger counts "
+        f"{evaluations_text(evaluations)} of it."
+    )
 
 
 @dataclass(frozen=True)
@@ -178,23 +193,13 @@ class Results:
     @property
     def no_vote(self) -> str:
         """What to say of the test set; empty where a model has voted."""
-        if self.votes:
-            return ""
-        if not self.splits.test:
-            return "No test set was set aside."
-        if not self.evaluations:
-            return "No model of this run has voted on the test set; the ledger holds no evaluation of it."
-        # one of this run may have, before another was promoted in its place
-        return (
-            "No promoted model has voted on the test set in this run; the ledger counts "
-            f"{evaluations_text(self.evaluations)} of it."
-        )
+        return no_vote_text(bool(self.votes), self.splits, self.evaluations)
 
     def counts(self) -> list[tuple[str, int, int]]:
         """Rows (label, subjects in the cross-validation, in the test set), and their sum as the last row."""
         places = (self.splits.development, self.splits.test)
         development, test = (Counter(self.splits.labels[s] for s in subjects) for subjects in places)
-        rows = [(label, development[label], test[label]) for label in LABELS]
+        rows = [(label, development[label], test[label]) for label in self.splits.label_names]
         return [*rows, ("all", development.total(), test.total())]
 
 
@@ -220,8 +225,8 @@ def read_results(project: Path, seed: int) -> Results:
         truth_known=(project / cohort.root / GROUND_TRUTH).is_dir(),
         checked_out=len(read_checked_cohort(checked).excluded),
         splits=splits,
-        participants=_participants(project / cohort.root / PARTICIPANTS_TABLE, cohort.patients),
-        measures=_measures(work / "quality" / "measures.tsv"),
+        participants=read_participants_of(project / cohort.root / PARTICIPANTS_TABLE, cohort.patients),
+        measures=read_measures(work / "quality" / "measures.tsv"),
         preprocessing_digest=preprocessed["digest"],
         metrics={name: SetMetrics(**metrics[name]) for name in volumes.in_order(metrics)},
         out_of_fold=_out_of_fold(require(work / "evaluation" / "out_of_fold.tsv", "evaluate"), volumes),
@@ -244,7 +249,7 @@ def read_results(project: Path, seed: int) -> Results:
         if evidence.missing_volumes
         else {},
         marks=_marks(work / "quality" / "marked.json"),
-        scalars=_measures(work / "evidence" / "scalars.tsv"),
+        scalars=read_measures(work / "evidence" / "scalars.tsv"),
         visits=read_visit_evidence(project / VISITS_FILE),
     )
 
@@ -277,16 +282,21 @@ def read_votes(
     return votes
 
 
-def _participants(path: Path, patients: Mapping[str, str]) -> Mapping[str, Participant]:
-    """Rows by subject; a later visit has its patient's, since it may be the first event."""
-    table = read_participants(path)
+def read_participants_of(path: Path, patients: Mapping[str, str]) -> Mapping[str, Participant]:
+    """The faultless rows of a participants table, by subject.
+
+    patients: of later visits; each has its patient's row, since it may be the first event.
+    Raises CohortError: the table cannot be read.
+    """
+    table = read_participants(path, None)
     if not table.columns:
         raise CohortError(report_text(path.parent.name, table.problems))
     rows = table.participants
     return {**rows, **{visit: rows[patient] for visit, patient in patients.items() if patient in rows}}
 
 
-def _measures(path: Path) -> dict[str, dict[str, float | None]]:
+def read_measures(path: Path) -> dict[str, dict[str, float | None]]:
+    """Of quality control by subject; empty where it has not run."""
     rows = read_rows(path) if path.is_file() else []
     return {row.pop("participant_id"): {k: _number(v) for k, v in row.items()} for row in rows}
 

@@ -25,9 +25,10 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
+from ricenet.runtime.errors import ResultError
 from ricenet.runtime.tables import read_rows, require
 from ricenet.training.predictions import THRESHOLD
-from ricenet.vocabulary import volumes_and_recipe
+from ricenet.vocabulary import is_rice_task, volumes_and_recipe
 
 Cell = str | float | int | None
 Kind = Literal["text", "number", "link"]
@@ -74,6 +75,12 @@ def results_tables(project: Path) -> tuple[ResultsTable, ...]:
     """
     work = project / "work"
     splits = read_splits(require(work / "splits" / "splits.json", "split"))
+    if not is_rice_task(splits.label_names):
+        raise ResultError(
+            f"the project declares the labels {', '.join(splits.label_names)}; these tables know recurrence "
+            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold "
+            "the same numbers (docs/labels.md)"
+        )
     evidence = read_evidence(project / EVIDENCE_FILE)
     cohort = read_checked_cohort(require(project / CHECKED_COHORT_FILE, "check_cohort"))
     tables = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.labels.record import LabelEvidence
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.report.external_validation import external_sentences
 from ricenet.report.results import PromotedVote, Results, evaluations_text
@@ -68,7 +69,7 @@ def gate_text(gate: str) -> str:
     return _GATE.get(gate, gate)
 
 
-def best_sentence(evidence: Evidence) -> str:
+def best_sentence(evidence: Evidence | LabelEvidence) -> str:
     """Which modality set has the highest macro-F1, beside chance."""
     name = evidence.best_set
     best = evidence.sets[name]

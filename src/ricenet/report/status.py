@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence
+from ricenet.evaluation.evidence.record import EVIDENCE_FILE
+from ricenet.evaluation.labels.record import read_any_evidence
 from ricenet.inference.test_ledger import ledger_path, read_ledger
 from ricenet.report.sentences import best_sentence, gate_text
 from ricenet.runtime.files import read_json
@@ -63,7 +64,7 @@ def next_step(
 
 def _promotion(project: Path) -> str:
     """What to do where nothing is promoted: the best set, unless the gate would refuse it."""
-    best = Evidence.read(project / EVIDENCE_FILE, "evidence").best_set
+    best = read_any_evidence(project / EVIDENCE_FILE).best_set
     record = project / EVIDENCE_FILE.parent / "gate" / f"{best}.json"
     if record.is_file() and (failed := failed_conditions(GateRecord.read(record, "evidence"))):
         return f"`ricenet open report`; the gate refuses the best set, {best}, since {failed[0].found}"
@@ -104,7 +105,7 @@ def _stages(project: Path, changed: Mapping[str, Sequence[str]] | None) -> str:
 def _result(project: Path) -> str:
     if not _is_file(project, EVIDENCE_FILE):
         return ""
-    return best_sentence(Evidence.read(project / EVIDENCE_FILE, "evidence"))
+    return best_sentence(read_any_evidence(project / EVIDENCE_FILE))
 
 
 def _champions(project: Path, promoted: Mapping[str, str] | None) -> str:

@@ -104,6 +104,8 @@ def _answer_into(
 ) -> None:
     record = predictor.ensemble.record
     prediction = predictor.subject(RawSubject(root, subject, record.volumes), variables[subject])
+    # no package holds a model of other labels
+    assert isinstance(prediction.vote, SubjectVote)
     outside = set(prediction.warnings) - set(predictor.ranges.not_compared)
     answer = _Answer(p_rice_folds=prediction.vote.p_rice_folds, outside=bool(outside))
     write_json(folder / _FILE, answer.model_dump(mode="json"))

@@ -16,7 +16,7 @@ from ricenet.cohort.table_variables import read_variables
 from ricenet.runtime.errors import StudyError
 from ricenet.study.plan import NUMBERS, AnalysisPlan, SubgroupPlan
 from ricenet.training.ensemble_record import EnsembleRecord
-from ricenet.vocabulary import Label, VariableSpec, VariableValue
+from ricenet.vocabulary import VariableSpec, VariableValue
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class StudyCohort:
 
     checked: CheckedCohort
     table: ParticipantsTable
-    labels: Mapping[str, Label]
+    labels: Mapping[str, str]
     left_out: Mapping[str, int]
 
     def values(

@@ -34,7 +34,13 @@ from ricenet.study.package_record import (
     SealedRanges,
 )
 from ricenet.study.plan import AnalysisPlan, require_known_columns
-from ricenet.training.ensemble_record import RECORD, EnsembleRecord, intact_record, weights_name
+from ricenet.training.ensemble_record import (
+    RECORD,
+    EnsembleRecord,
+    intact_record,
+    require_rice_task,
+    weights_name,
+)
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest that an archive can state."""
@@ -82,11 +88,12 @@ def write_package(path: Path, content: StudyContent, sealed_before: Mapping[str,
 
     sealed_before: when packages of some content were sealed, by its digest; the same one keeps its time.
     Raises StudyError: a file in the way, or a plan with unknown columns. RegistryError: weights that are not
-    the ensemble's.
+    the ensemble's, or one of other labels than the paper's two.
     """
     if path.exists() or path.is_symlink():
         raise StudyError(f"{path.name} is there already. Name a new file for the package")
     ensemble, weights = intact_record(content.files)
+    require_rice_task(ensemble, "a study validates")
     ensemble.known_preprocessing()
     require_known_columns(content.plan.subgroups, ensemble.variables)
     texts = _texts(content)

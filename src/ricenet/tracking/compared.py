@@ -14,6 +14,7 @@ from ricenet.config.tuned import Searched
 from ricenet.evaluation.evidence.paired import Side
 from ricenet.evaluation.held_out import first_visits, read_out_of_fold
 from ricenet.runtime.errors import RegistryError, ResultError
+from ricenet.runtime.tables import read_rows
 from ricenet.tracking.connection import TrackingStore, mlflow_errors, mlflow_failures
 from ricenet.tracking.gather import (
     DIGESTS,
@@ -26,6 +27,7 @@ from ricenet.tracking.gather import (
 from ricenet.tracking.registry import find_registered
 from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import KIND, MODALITY_SET, PARENT, SET_KEY, runs_of_set, search_runs
+from ricenet.training.ensemble_record import require_rice_task
 from ricenet.training.predictions import Prediction, read_predictions
 from ricenet.vocabulary import Volumes, volumes_and_recipe
 
@@ -65,8 +67,9 @@ def set_at_hand(project: Path, modality_set: str) -> Side:
     Raises ResultError, SplitError: predictions or records are missing, or do not fit the splits.
     """
     splits = read_splits(project / "work" / "splits" / "splits.json")
-    predictions = read_out_of_fold(project / "work" / "training", modality_set, splits)
     ensemble = read_ensemble(project, modality_set)
+    require_rice_task(ensemble, "`ricenet compare` compares")
+    predictions = read_out_of_fold(project / "work" / "training", modality_set, splits)
     records = read_records(project, ensemble)
     if tuple(record["key"] for record in records) != ensemble.fold_keys:
         raise ResultError(f"{modality_set}: its ensemble is of another training. Run `dvc repro -f train`")
@@ -173,6 +176,12 @@ def _of_folds(store: TrackingStore, run: Run, title: str, folder: Path) -> list[
 
 def _read(path: Path, title: str) -> list[Prediction]:
     try:
+        columns = next(iter(read_rows(path)), {})
+        if any(name.startswith("p_") and name != "p_rice" for name in columns):
+            raise ResultError(
+                f"{title} tells other labels apart than recurrence and rice, which `ricenet compare` knows. "
+                "The report compares the sets of one run, whatever their labels (docs/labels.md)"
+            )
         return read_predictions(path)
     except (KeyError, ValueError):
         raise ResultError(

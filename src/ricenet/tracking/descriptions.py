@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
-from ricenet.evaluation.evidence.record import Evidence, read_evidence
+from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.labels.record import LabelEvidence, read_any_evidence
 from ricenet.report.sentences import best_sentence
 from ricenet.screening.guards.result import guards_verdict
 from ricenet.tracking.evidence_content import GATE, gate_of, version_tags
@@ -106,5 +107,5 @@ def _next_step(gate: GateRecord, has_voted: bool) -> str:
     return f"`ricenet promote {gate.modality_set}`, then `dvc repro` lets it vote on the test set"
 
 
-def _evidence(work: Path) -> Evidence:
-    return read_evidence(work / "evidence" / "evidence.json")
+def _evidence(work: Path) -> Evidence | LabelEvidence:
+    return read_any_evidence(work / "evidence" / "evidence.json")

@@ -19,13 +19,20 @@ class EnsembleModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights of all folds, and the calibration, if there was evidence at registration."""
+        from ricenet.inference.label_answers import LabelDecision
         from ricenet.inference.three_way import DecisionThreshold
         from ricenet.training.ensemble import Ensemble
+        from ricenet.vocabulary import is_rice_task
 
         self._ensemble = Ensemble.load(Path(context.artifacts["ensemble"]))
-        self._threshold = None
+        self._threshold: DecisionThreshold | None = None
+        self._decision: LabelDecision | None = None
         if "decision" in context.artifacts:
-            self._threshold = DecisionThreshold.read(Path(context.artifacts["decision"]), "register")
+            path = Path(context.artifacts["decision"])
+            if is_rice_task(self._ensemble.record.label_names):
+                self._threshold = DecisionThreshold.read(path, "register")
+            else:
+                self._decision = LabelDecision.read(path, "register")
 
     def predict(
         self,
@@ -38,9 +45,12 @@ class EnsembleModel(PythonModel):
         model_input: the volumes; or, where variables were declared, arrays by name: `volumes`, and (N,) of
         each variable, where NaN or an empty text is a missing value.
         Returns a row per subject: fold_0, fold_1, ... (each fold's p_rice), votes_rice, p_rice,
-        p_rice_calibrated (NaN without evidence), label, three_way (n/a without evidence).
+        p_rice_calibrated (NaN without evidence), label, three_way (n/a without evidence). Of other labels
+        than the paper's two the columns of `ricenet.inference.label_answers.vote_columns`.
         """
+        from ricenet.inference.label_answers import count_label_votes
         from ricenet.inference.test_vote import count_votes
+        from ricenet.vocabulary import is_rice_task
 
         given = model_input if isinstance(model_input, dict) else {"volumes": model_input}
         variables = {
@@ -49,6 +59,12 @@ class EnsembleModel(PythonModel):
             }
             for row in range(len(given["volumes"]))
         }
+        names = self._ensemble.record.label_names
+        if not is_rice_task(names):
+            folds = self._ensemble.probabilities(given["volumes"], variables)
+            rows = list(variables)
+            counted = count_label_votes(rows, ["n/a"] * len(rows), folds, names, self._decision)
+            return _of_labels(counted, names, folds.shape[1])
         p_rice_folds = self._ensemble.predict(given["volumes"], variables)
         columns: dict[str, Any] = {f"fold_{k}": p_rice_folds[:, k] for k in range(p_rice_folds.shape[1])}
         rows = list(variables)
@@ -61,6 +77,22 @@ class EnsembleModel(PythonModel):
         columns["label"] = [vote.predicted for vote in votes]
         columns["three_way"] = [vote.three_way for vote in votes]
         return pd.DataFrame(columns)
+
+
+def _of_labels(votes: list[Any], label_names: tuple[str, ...], folds: int) -> pd.DataFrame:
+    from ricenet.inference.label_answers import vote_columns
+
+    rows = [
+        [
+            *(p for fold in vote.folds for p in fold),
+            *vote.votes,
+            *vote.p,
+            *([np.nan] * len(vote.p) if vote.calibrated is None else vote.calibrated),
+            *(vote.predicted, vote.answer),
+        ]
+        for vote in votes
+    ]
+    return pd.DataFrame(rows, columns=vote_columns(label_names, folds))
 
 
 def _value(given: Any) -> float | str | None:

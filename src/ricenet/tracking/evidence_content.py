@@ -16,11 +16,14 @@ from ricenet.evaluation.evidence.calibration_record import (
 )
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions
 from ricenet.evaluation.evidence.learning_curve import CURVE_SCORES
-from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.labels.calibration import LabelRecalibration
+from ricenet.evaluation.labels.conformal import LabelThresholds
+from ricenet.evaluation.labels.record import LabelEvidence, read_any_evidence
 from ricenet.evaluation.robustness.effects import read_robustness
+from ricenet.inference.label_answers import LabelDecision
 from ricenet.inference.three_way import DecisionThreshold
-from ricenet.report.model_card import model_card_sections
+from ricenet.report.model_card import label_card_sections, model_card_sections
 from ricenet.tracking.run_content import ArtifactGroup
 
 GATE_FOLDER = "gate"
@@ -68,7 +71,9 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
     """Scores with the ends of their intervals, calibration, abstention and flip rates, as a run's metrics."""
     if gate_of(work, modality_set, digest) is None:
         return {}
-    evidence = read_evidence(work / "evidence" / "evidence.json")
+    evidence = read_any_evidence(work / "evidence" / "evidence.json")
+    if isinstance(evidence, LabelEvidence):
+        return _label_metrics(evidence, modality_set) | _flip_rates(work, modality_set)
     found = {name: getattr(evidence.sets[modality_set], name) for name in _SCORES}
     weak = evidence.calibration[modality_set].weak
     found |= {"calibration_intercept": weak.intercept}
@@ -87,6 +92,18 @@ def evidence_metrics(work: Path, modality_set: str, digest: str) -> dict[str, fl
     return metrics | {"calibration_p": weak.p} | _flip_rates(work, modality_set)
 
 
+def _label_metrics(evidence: LabelEvidence, modality_set: str) -> dict[str, float]:
+    scores, answers = evidence.sets[modality_set], evidence.abstention[modality_set]
+    found = {"balanced_accuracy": scores.balanced_accuracy, "auc": scores.auc, "brier": scores.brier}
+    found |= {f"auc_{label}": area for label, area in scores.aucs.items()}
+    found |= {f"sensitivity_{label}": rate for label, rate in scores.sensitivities.items()}
+    if modality_set in evidence.among_events:
+        found |= {"among_events_macro_f1": evidence.among_events[modality_set].macro_f1}
+    found |= {"answer_coverage": answers.coverage}
+    found |= {} if answers.error is None else {"answer_error": answers.error}
+    return {name: value for score, estimate in found.items() for name, value in _ends(score, estimate)}
+
+
 def card_sections(work: Path, modality_set: str, digest: str, synthetic: bool) -> str:
     """What the evidence says of an ensemble, as sections of a model card; "" where it is another's.
 
@@ -96,7 +113,9 @@ def card_sections(work: Path, modality_set: str, digest: str, synthetic: bool) -
         return ""
     path = work / "robustness" / "robustness.json"
     effects = read_robustness(path) if path.is_file() else None
-    evidence = read_evidence(work / "evidence" / "evidence.json")
+    evidence = read_any_evidence(work / "evidence" / "evidence.json")
+    if isinstance(evidence, LabelEvidence):
+        return label_card_sections(evidence, modality_set, synthetic)
     return model_card_sections(evidence, modality_set, effects, synthetic)
 
 
@@ -106,10 +125,11 @@ def version_tags(record: GateRecord | None) -> dict[str, str]:
         return {}
     failed = sorted({failure.condition for failure in failed_conditions(record)})
     threshold = "none" if record.threshold is None else repr(record.threshold)
+    conformal = record.conformal if record.of_labels is None else record.of_labels.conformal
     return {
         **_recalibration_tag(record),
         CONFIDENCE: threshold,
-        **({} if record.conformal is None else {CONFORMAL: record.conformal.model_dump_json()}),
+        **({} if conformal is None else {CONFORMAL: conformal.model_dump_json()}),
         **({SUBSETS: _DECISIONS.dump_json(record.subsets).decode()} if record.subsets else {}),
         GATE: f"failed: {', '.join(failed)}" if failed else "passed",
     }
@@ -130,8 +150,10 @@ def recalibration_of(tags: Mapping[str, str]) -> Recalibration | None:
         return None
 
 
-def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | None:
+def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | LabelDecision | None:
     """What a three-way vote needs, by a version's tags; None where they do not say."""
+    if (of_labels := _label_decision_of(tags)) is not None:
+        return of_labels
     recalibration, least = recalibration_of(tags), tags.get(CONFIDENCE)
     if recalibration is None:
         return None
@@ -147,7 +169,22 @@ def threshold_of(tags: Mapping[str, str]) -> DecisionThreshold | None:
     )
 
 
+def _label_decision_of(tags: Mapping[str, str]) -> LabelDecision | None:
+    """The same of a version with other labels than the paper's two; None of any other."""
+    least = tags.get(CONFIDENCE)
+    try:
+        return LabelDecision(
+            recalibration=LabelRecalibration.model_validate_json(tags[CALIBRATION]),
+            least_confidence=None if least == "none" else float(str(least)),
+            conformal=LabelThresholds.model_validate_json(tags[CONFORMAL]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
 def _recalibration_tag(record: GateRecord) -> dict[str, str]:
+    if record.of_labels is not None:
+        return {CALIBRATION: record.of_labels.recalibration.model_dump_json()}
     if record.recalibration is not None:
         return {CALIBRATION: record.recalibration.model_dump_json()}
     return {} if record.temperature is None else {TEMPERATURE: repr(record.temperature)}

@@ -8,13 +8,14 @@ from ricenet.bundle.metadata import Exported
 from ricenet.cohort.checked import CHECKED_COHORT_FILE
 from ricenet.cohort.description import is_synthetic
 from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.inference.label_answers import LabelDecision
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.files import read_json
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.evidence_content import card_sections, gate_of
 from ricenet.tracking.registry import DEMO_COHORT, RegisteredEnsemble, champions, promotable_version
 from ricenet.tracking.version_files import decision_threshold, ensemble_files
-from ricenet.training.ensemble_record import EnsembleRecord, read_record
+from ricenet.training.ensemble_record import EnsembleRecord, read_record, require_rice_task
 
 SCORES = ("macro_f1", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier")
 
@@ -49,11 +50,14 @@ def exported_version(
     files = ensemble_files(project, store, registered)
     record, work = read_record(files), project / "work"
     synthetic = _trained_on_phantoms(project, record)
+    require_rice_task(record, "a MONAI bundle gives")
+    threshold = decision_threshold(project, registered)
+    assert not isinstance(threshold, LabelDecision)
     exported = Exported(
         model=registered.model,
         version=registered.version,
         record=record,
-        threshold=decision_threshold(project, registered),
+        threshold=threshold,
         card=card_sections(work, record.modality_set, registered.digest, bool(synthetic)),
         scores=_scores(work, record.modality_set, registered.digest),
         synthetic=synthetic,

@@ -210,7 +210,13 @@ def _validation_metrics(work: Path, modality_set: str) -> dict[str, float]:
         for name, of_run in _OF_RUNS.items()
         if name in found and math.isfinite(found[name])
     }
-    if "confusion" in found:
+    if "label_names" in found:
+        metrics |= {
+            f"confusion_{truth}_{said}": float(n)
+            for truth, row in zip(found["label_names"], found["confusion"], strict=True)
+            for said, n in zip(found["label_names"], row, strict=True)
+        }
+    elif "confusion" in found:
         (tn, fp), (fn, tp) = found["confusion"]
         metrics |= {"confusion_tn": tn, "confusion_fp": fp, "confusion_fn": fn, "confusion_tp": tp}
     return metrics

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import ricenet
 from ricenet.cohort.description import is_synthetic
+from ricenet.inference.label_answers import vote_columns
 from ricenet.runtime.files import file_digest, read_json, write_json
 from ricenet.runtime.formats import TRAINED
 from ricenet.tracking.connection import TrackingStore, mlflow_at, mlflow_errors, no_advice
@@ -49,10 +50,12 @@ from ricenet.tracking.run_content import COMMIT, code_tags, set_key
 from ricenet.tracking.runs import MODALITY_SET, runs_of_set
 from ricenet.tracking.unregistered_models import clear_unregistered
 from ricenet.training.ensemble_record import EnsembleRecord, ensemble_digest
+from ricenet.vocabulary import is_rice_task
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
+    from mlflow.types import DataType
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +139,10 @@ def model_card(ensemble: EnsembleRecord, scores: dict[str, Any], cohort: str | N
     shape = (len(names), side, side, side)
     paragraphs = [
         f"**RICE-NET, {ensemble.modality_set}**: {ensemble.folds} folds and their majority vote, "
-        "telling recurrence from radiation-induced contrast enhancement (RICE).",
+        f"telling {_told_apart(ensemble)}.",
         "**Research software, not a medical device: not for clinical use.**",
         f"Input: preprocessed volumes (N, {', '.join(map(str, shape))}), float32, in the order "
-        f"{', '.join(names)}{_variables_words(ensemble)}. Output: each fold's probability of RICE, "
-        "how many folds say RICE, the mean probability, the calibrated one, the label, and the three-way "
-        "answer. "
+        f"{', '.join(names)}{_variables_words(ensemble)}. Output: {_output(ensemble)}. "
         f"Loading needs the package ricenet {ricenet.__version__}.",
     ]
     if scores:
@@ -154,6 +155,29 @@ def model_card(ensemble: EnsembleRecord, scores: dict[str, Any], cohort: str | N
         # the folder's name alone: its place may name a person or an institution
         paragraphs.append(f"Trained on the cohort `{Path(cohort).name}`{made_up}.")
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _question(ensemble: EnsembleRecord) -> str:
+    two = is_rice_task(ensemble.label_names)
+    return "Recurrence or RICE" if two else f"Which of {', '.join(ensemble.label_names)}"
+
+
+def _told_apart(ensemble: EnsembleRecord) -> str:
+    if is_rice_task(ensemble.label_names):
+        return "recurrence from radiation-induced contrast enhancement (RICE)"
+    return f"{', '.join(ensemble.label_names)} apart"
+
+
+def _output(ensemble: EnsembleRecord) -> str:
+    if is_rice_task(ensemble.label_names):
+        return (
+            "each fold's probability of RICE, how many folds say RICE, the mean probability, the calibrated "
+            "one, the label, and the three-way answer"
+        )
+    return (
+        "each fold's probability of every label, how many folds say each, their means, the calibrated ones, "
+        "the label, and the answer, which may be none"
+    )
 
 
 def _variables_words(ensemble: EnsembleRecord) -> str:
@@ -169,7 +193,7 @@ def _register(project: Path, store: TrackingStore, name: str, ensemble: Ensemble
     if not client.search_registered_models(f"name = '{name}'"):
         names = ", ".join(spec.name for spec in ensemble.members)
         about = (
-            f"Recurrence or RICE from {names}. Research software, not a medical device. "
+            f"{_question(ensemble)} from {names}. Research software, not a medical device. "
             "The version with the alias `champion` votes on the test set."
         )
         client.create_registered_model(name, tags={MODALITY_SET: modality_set}, description=about)
@@ -267,6 +291,16 @@ def _signature(ensemble: EnsembleRecord) -> ModelSignature:
     volumes = TensorSpec(np.dtype(np.float32), shape, "volumes" if ensemble.variables else None)
     types = {"number": np.dtype(np.float64), "category": np.dtype(np.str_)}
     variables = [TensorSpec(types[spec.kind], (-1,), spec.name) for spec in ensemble.variables]
+    if not is_rice_task(ensemble.label_names):
+        return ModelSignature(
+            inputs=Schema([volumes, *variables]),
+            outputs=Schema(
+                [
+                    ColSpec(_kind_of_column(name), name)
+                    for name in vote_columns(ensemble.label_names, ensemble.folds)
+                ]
+            ),
+        )
     outputs = {f"fold_{k}": DataType.double for k in range(ensemble.folds)}
     outputs |= {"votes_rice": DataType.long, "p_rice": DataType.double, "p_rice_calibrated": DataType.double}
     outputs |= {"label": DataType.string, "three_way": DataType.string}
@@ -274,6 +308,14 @@ def _signature(ensemble: EnsembleRecord) -> ModelSignature:
         inputs=Schema([volumes, *variables]),
         outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
     )
+
+
+def _kind_of_column(name: str) -> DataType:
+    from mlflow.types import DataType
+
+    if name in ("predicted", "answer"):
+        return DataType.string
+    return DataType.long if name.startswith("votes_") else DataType.double
 
 
 def _cohort_root(cohort: Path) -> str | None:

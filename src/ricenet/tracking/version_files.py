@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from ricenet.inference.label_answers import LabelDecision
 from ricenet.inference.three_way import DecisionThreshold
 from ricenet.runtime.errors import RegistryError
 from ricenet.runtime.store import Store
@@ -64,7 +65,9 @@ def _ensemble_files(project: Path, store: TrackingStore, registered: RegisteredE
     return Store(project / ENSEMBLES).get(registered.digest, fetch)
 
 
-def decision_threshold(project: Path, registered: RegisteredEnsemble) -> DecisionThreshold | None:
+def decision_threshold(
+    project: Path, registered: RegisteredEnsemble
+) -> DecisionThreshold | LabelDecision | None:
     """What a version's three-way vote needs; None: there was no evidence.
 
     By the evidence at hand where that is the version's, else as the project itself noted it.

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ricenet.config.inputs import InputGrid
 from ricenet.preprocessing.network_input import map_volume, read_volumes
 from ricenet.training.task import FoldTask
-from ricenet.vocabulary import LABELS
 
 Memory = Literal["auto", "device", "streamed"]
 Positions = NDArray[np.int64]
@@ -37,7 +36,7 @@ _SMALL_BYTES = 2**30
 
 
 class Batch(NamedTuple):
-    """B subjects. rows: (B,) their places. volumes: (B, C, X, Y, Z) float16. classes: (B,), of LABELS."""
+    """B subjects. rows: (B,) their places. volumes: (B, C, X, Y, Z) float16. classes: (B,), of the labels."""
 
     subjects: tuple[str, ...]
     rows: torch.Tensor
@@ -63,7 +62,7 @@ class SubjectBatches:
         self._subjects = tuple(subjects)
         files = VolumeFiles(task.preprocessed, self._subjects, tuple(names), grid)
         self.volumes = open_volumes(files, device, task.training.memory)
-        classes = [LABELS.index(task.labels[subject]) for subject in subjects]
+        classes = [task.label_names.index(task.labels[subject]) for subject in subjects]
         self._classes = torch.tensor(classes, dtype=torch.int64, device=device)
 
     def __call__(self, wanted: Sequence[Positions]) -> Iterator[Batch]:

@@ -167,6 +167,7 @@ def lay_out_ensembles(
                 preprocessing=preprocessing.model_dump(),
                 fused=fused.get(modality_set, ()),
                 fused_subsets=subsets.get(modality_set, {}),
+                label_names=folds[0].label_names,
             )
             write_ensemble(temporary / modality_set, record, [task.folder / WEIGHTS for task in folds])
 

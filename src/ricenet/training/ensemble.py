@@ -15,7 +15,7 @@ from ricenet.runtime.errors import RegistryError
 from ricenet.training.ensemble_record import EnsembleRecord, intact_record, read_record, weights_name
 from ricenet.training.input_features import input_features
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import Volumes, VolumeSpec
+from ricenet.vocabulary import LABELS, Volumes, VolumeSpec, is_rice_task
 
 if TYPE_CHECKING:
     import torch
@@ -101,11 +101,34 @@ class Ensemble:
         that may lack some. variables: by subject, in the same order; only networks that use them need them.
         Returns (N, folds).
         Raises RegistryError: volumes of another number of dimensions or channels, one that is missing and may
-        not be, or variables that are missing. VariableError: a variable that cannot be encoded.
+        not be, variables that are missing, or networks of other labels than the paper's two. VariableError: a
+        variable that cannot be encoded.
         """
         import torch
 
-        from ricenet.training.networks import p_rice, predict_logits
+        if not is_rice_task(self.record.label_names):
+            raise RegistryError(
+                f"the ensemble {self.modality_set} tells {', '.join(self.record.label_names)} apart, which "
+                "p_rice alone cannot say; this needs the labels recurrence and rice (docs/labels.md)"
+            )
+        answers = np.ascontiguousarray(self.probabilities(volumes, variables)[:, :, LABELS.index("rice")])
+        if not self.record.fused:
+            return answers
+        batch = torch.as_tensor(volumes, dtype=torch.float32)
+        return self._with_regressions(batch.numpy(), answers, self._there(batch))
+
+    def probabilities(
+        self,
+        volumes: NDArray[np.floating] | torch.Tensor,
+        variables: Mapping[str, SubjectVariables] | None = None,
+    ) -> NDArray[np.float64]:
+        """Each fold's network's probability of each label (N, folds, K), in the order of the labels.
+
+        Arguments and errors as of `predict`.
+        """
+        import torch
+
+        from ricenet.training.networks import predict_logits, probabilities
 
         batch = torch.as_tensor(volumes, dtype=torch.float32)
         if batch.ndim != 5 or batch.shape[1] != len(self.members):
@@ -113,14 +136,15 @@ class Ensemble:
                 f"volumes of shape {tuple(batch.shape)} given to the ensemble {self.modality_set}; "
                 f"expected (subjects, {len(self.members)}, X, Y, Z)"
             )
-        there = self._there(batch)
+        self._there(batch)
         encoded = self._encoded(len(batch), variables)
+        if not len(batch):
+            return np.empty((0, len(self.networks), len(self.record.label_names)))
         folds = [
-            p_rice(predict_logits(network, batch, _BATCH, of_fold)).numpy()
+            probabilities(predict_logits(network, batch, _BATCH, of_fold)).numpy()
             for network, of_fold in zip(self.networks, encoded, strict=True)
         ]
-        answers: NDArray[np.float64] = np.stack(folds, axis=1)
-        return self._with_regressions(batch.numpy(), answers, there) if self.record.fused else answers
+        return np.stack(folds, axis=1)
 
     def of_subject(
         self, fold: int, variables: Mapping[str, SubjectVariables], network: torch.nn.Module | None = None
@@ -216,7 +240,8 @@ def _load_network(record: EnsembleRecord, folder: Path, fold: int) -> torch.nn.M
 
     variables = len(record.encoders[fold].columns) if record.network.uses_variables else 0
     columns = record.encoders[fold].columns if variables else ()
-    network = build_network(record.network, len(record.members), variables, record.members, columns)
+    classes = len(record.label_names)
+    network = build_network(record.network, len(record.members), variables, record.members, columns, classes)
     weights, _ = read_tensors(folder / weights_name(fold))
     network.load_state_dict(weights)
     return network.eval().to(preferred_device())

@@ -21,7 +21,15 @@ from ricenet.runtime.formats import KEY, TRAINED
 from ricenet.runtime.records import Record
 from ricenet.training.fusion import FusedFold
 from ricenet.training.variables import VariableEncoder
-from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import (
+    LABELS,
+    PAPER_VOLUMES,
+    LabelName,
+    VariableSpec,
+    Volumes,
+    VolumeSpec,
+    is_rice_task,
+)
 
 RECORD = "ensemble.json"
 
@@ -33,6 +41,7 @@ class EnsembleRecord(Record):
     with which volumes have to be preprocessed before a prediction. input: which of what that makes is seen;
     box: in which part of the cube, left out where it is all. fused: what answers beside each fold's network;
     none without fusion. fused_subsets: the same where volumes are missing, by those that are there.
+    label_names: the classes, in the order of the networks' outputs.
     """
 
     format: int = TRAINED.number
@@ -53,6 +62,7 @@ class EnsembleRecord(Record):
     fused_subsets: dict[str, tuple[FusedFold, ...]] = Field(
         default_factory=dict, exclude_if=lambda value: not value
     )
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
     digest: str = ""
 
     @model_validator(mode="after")
@@ -98,6 +108,19 @@ class EnsembleRecord(Record):
         """The ensemble's digest. weights: the SHA-256 of each fold's file."""
         content = self.model_dump(mode="json", exclude={"digest"})
         return content_digest({**content, "weights": list(weights)})
+
+
+def require_rice_task(record: EnsembleRecord, what: str) -> None:
+    """Refuse an ensemble of other labels than the paper's two. what: who does, as the sentence begins.
+
+    Raises RegistryError.
+    """
+    if not is_rice_task(record.label_names):
+        raise RegistryError(
+            f"{what} answers of the labels {' and '.join(LABELS)} alone, and the model {record.modality_set} "
+            f"({record.digest[:12]}) tells {', '.join(record.label_names)} apart. docs/labels.md says what "
+            "such models have"
+        )
 
 
 def write_ensemble(folder: Path, record: EnsembleRecord, weights: Sequence[Path]) -> str:

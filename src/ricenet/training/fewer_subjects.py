@@ -12,11 +12,11 @@ from dataclasses import replace
 from ricenet.runtime.errors import SplitError
 from ricenet.runtime.randomness import seed_for
 from ricenet.training.task import FoldTask
-from ricenet.vocabulary import LABELS, Label
+from ricenet.vocabulary import LABELS
 
 
 def nested_subset(
-    labels: Mapping[str, Label], fold_of: Mapping[str, int], share: float, seed: int, draw: int
+    labels: Mapping[str, str], fold_of: Mapping[str, int], share: float, seed: int, draw: int
 ) -> set[str]:
     """A share of each label's subjects, to the nearest one, spread evenly over the folds.
 

@@ -34,22 +34,23 @@ def build_network(
     variables: int = 0,
     members: Sequence[VolumeSpec] = (),
     columns: Sequence[str] = (),
+    classes: int = len(LABELS),
 ) -> torch.nn.Module:
     """A network with weights of no particular seed.
 
-    Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, 2)
-    logits in the order of LABELS. With `channel_dropout` a volume of the input may be NaN: not there.
-    members, columns: the volumes, and the names of the variables' columns, for a network that tells them
-    apart.
+    Input (N, channels, X, Y, Z) float32, and (N, variables) float32 where it `uses_variables`; output (N, K)
+    logits in the order of the K declared labels. With `channel_dropout` a volume of the input may be NaN: not
+    there. members, columns: the volumes, and the names of the variables' columns, for a network that tells
+    them apart.
     """
     if isinstance(settings, VisitsParams):
         network: torch.nn.Module = _visits(settings, members, columns[:variables])
         return _normalised(network, settings)
     builder = _BUILDERS[settings.name]
     if settings.may_lack_volumes:
-        network = MayLackVolumes(builder(settings, 2 * channels, variables))
+        network = MayLackVolumes(builder(settings, 2 * channels, variables, classes))
     else:
-        network = builder(settings, channels, variables)
+        network = builder(settings, channels, variables, classes)
     return _normalised(network, settings)
 
 
@@ -62,14 +63,15 @@ def initial_network(
     variables: int = 0,
     members: Sequence[VolumeSpec] = (),
     columns: Sequence[str] = (),
+    classes: int = len(LABELS),
 ) -> torch.nn.Module:
     """The untrained network of one fold: equal arguments give equal weights, whatever ran before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed, modality_set, fold))
-        return build_network(settings, channels, variables, members, columns)
+        return build_network(settings, channels, variables, members, columns, classes)
 
 
-def _resnet(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+def _resnet(settings: NetworkParams, channels: int, variables: int, classes: int) -> torch.nn.Module:
     assert isinstance(settings, ResNetParams)
     # takes seconds to import, and only what trains or predicts needs it
     from monai.networks.nets import resnet
@@ -81,16 +83,16 @@ def _resnet(settings: NetworkParams, channels: int, variables: int) -> torch.nn.
         conv1_t_size=STEM_VOXELS,
         conv1_t_stride=settings.stem_stride,
         widen_factor=settings.widen_factor,
-        num_classes=len(LABELS),
+        num_classes=classes,
         norm="batch",
     )
     return network
 
 
-def _densenet(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+def _densenet(settings: NetworkParams, channels: int, variables: int, classes: int) -> torch.nn.Module:
     from monai.networks.nets.densenet import DenseNet121
 
-    network: torch.nn.Module = DenseNet121(spatial_dims=3, in_channels=channels, out_channels=len(LABELS))
+    network: torch.nn.Module = DenseNet121(spatial_dims=3, in_channels=channels, out_channels=classes)
     return network
 
 
@@ -100,7 +102,7 @@ class SmallCnn(torch.nn.Module):
     The first two halve the resolution; the third sees the neighbourhood of about 40 voxels.
     """
 
-    def __init__(self, channels: int, widths: list[int], variables: int) -> None:
+    def __init__(self, channels: int, widths: list[int], variables: int, classes: int = len(LABELS)) -> None:
         super().__init__()
         layers: list[torch.nn.Module] = []
         for (before, after), (size, stride) in zip(
@@ -109,11 +111,11 @@ class SmallCnn(torch.nn.Module):
             convolution = torch.nn.Conv3d(before, after, size, stride, padding=size // 2, bias=False)
             layers += [convolution, torch.nn.BatchNorm3d(after), torch.nn.ReLU(inplace=True)]
         self.features = torch.nn.Sequential(*layers)
-        self.head = torch.nn.Linear(widths[-1] + variables, len(LABELS))
+        self.head = torch.nn.Linear(widths[-1] + variables, classes)
         self.uses_variables = variables > 0
 
     def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (N, 2) of volumes (N, C, X, Y, Z) and variables (N, V)."""
+        """Logits (N, K) of volumes (N, C, X, Y, Z) and variables (N, V)."""
         features = self.features(volumes).mean(dim=(2, 3, 4))
         if self.uses_variables:
             assert variables is not None
@@ -125,15 +127,15 @@ class SmallCnn(torch.nn.Module):
 class Branches(torch.nn.Module):
     """A network for every volume, whose logits are added; variables join that of the first."""
 
-    def __init__(self, channels: int, widths: list[int], variables: int) -> None:
+    def __init__(self, channels: int, widths: list[int], variables: int, classes: int = len(LABELS)) -> None:
         super().__init__()
         self.of_volumes = torch.nn.ModuleList(
-            SmallCnn(1, widths, variables if channel == 0 else 0) for channel in range(channels)
+            SmallCnn(1, widths, variables if channel == 0 else 0, classes) for channel in range(channels)
         )
         self.uses_variables = variables > 0
 
     def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (N, 2) of volumes (N, C, X, Y, Z) and variables (N, V)."""
+        """Logits (N, K) of volumes (N, C, X, Y, Z) and variables (N, V)."""
         parts = zip(self.of_volumes, volumes.split(1, dim=1), strict=True)
         return torch.stack([branch(volume, variables) for branch, volume in parts]).sum(0)
 
@@ -147,16 +149,16 @@ class Starts(torch.nn.Module):
         self.uses_variables = bool(networks[0].uses_variables)
 
     def forward(self, volumes: torch.Tensor, variables: torch.Tensor | None = None) -> torch.Tensor:
-        """In training the logits of each network (S, N, 2), so that each has its own loss; else the mean."""
+        """In training the logits of each network (S, N, K), so that each has its own loss; else the mean."""
         logits = torch.stack([network(volumes, variables) for network in self.networks])
         return logits if self.training else logits.mean(0)
 
 
-def _small_cnn(settings: NetworkParams, channels: int, variables: int) -> torch.nn.Module:
+def _small_cnn(settings: NetworkParams, channels: int, variables: int, classes: int) -> torch.nn.Module:
     assert isinstance(settings, SmallCnnParams)
     kind = Branches if settings.branches else SmallCnn
     used = variables if settings.variables else 0
-    networks = [kind(channels, settings.widths, used) for _ in range(settings.starts)]
+    networks = [kind(channels, settings.widths, used, classes) for _ in range(settings.starts)]
     return networks[0] if settings.starts == 1 else Starts(networks)
 
 
@@ -170,7 +172,7 @@ def _visits(settings: VisitsParams, members: Sequence[VolumeSpec], columns: Sequ
     )
 
 
-_BUILDERS: Mapping[str, Callable[[NetworkParams, int, int], torch.nn.Module]] = {
+_BUILDERS: Mapping[str, Callable[[NetworkParams, int, int, int], torch.nn.Module]] = {
     "resnet18": _resnet,
     "resnet10": _resnet,
     "densenet121": _densenet,
@@ -204,7 +206,7 @@ class WithVariables(torch.nn.Module):
         self.register_buffer("variables", variables.to(next(network.parameters()).device))
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 2) of volumes (N, C, X, Y, Z)."""
+        """Logits (N, K) of volumes (N, C, X, Y, Z)."""
         return logits_of(self.network, volumes, self.variables.expand(len(volumes), -1))
 
 
@@ -228,9 +230,9 @@ class Joined(torch.nn.Module):
 
 
 def logits_of(network: torch.nn.Module, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
-    """Logits (N, 2): networks that use variables get them, (N, V), beside the volumes; others ignore them.
+    """Logits (N, K): networks that use variables get them, (N, V), beside the volumes; others ignore them.
 
-    In training (S, N, 2) of networks of several `Starts`.
+    In training (S, N, K) of networks of several `Starts`.
     """
     takes_both = getattr(network, "uses_variables", False)
     logits: torch.Tensor = network(volumes, variables) if takes_both else network(volumes)
@@ -255,7 +257,7 @@ def full_precision() -> contextlib.AbstractContextManager[None]:
 def predict_logits(
     network: torch.nn.Module, volumes: torch.Tensor, batch_size: int, variables: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Logits (N, 2) float32 on the CPU, of volumes (N, C, X, Y, Z), with fixed batch norm.
+    """Logits (N, K) float32 on the CPU, of volumes (N, C, X, Y, Z), with fixed batch norm.
 
     variables: (N, V) float32, for a network that uses them. The network is left in the mode (training or not)
     in which it was.
@@ -273,6 +275,11 @@ def predict_logits(
     return torch.cat(parts)
 
 
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Probability of each label (N, K), float64, of logits (N, K)."""
+    return torch.softmax(logits.double(), dim=1)
+
+
 def p_rice(logits: torch.Tensor) -> torch.Tensor:
     """Probability of RICE (N,), float64, of logits (N, 2)."""
-    return torch.softmax(logits.double(), dim=1)[:, LABELS.index("rice")]
+    return probabilities(logits)[:, LABELS.index("rice")]

@@ -17,25 +17,25 @@ from ricenet.runtime.errors import TrainingError
 from ricenet.runtime.files import write_json
 from ricenet.runtime.randomness import generator_for
 from ricenet.runtime.store import seal
-from ricenet.training import networks, predictions
+from ricenet.training import networks
 from ricenet.training.batches import Batch, SubjectBatches
 from ricenet.training.checkpoint import Arithmetic, Checkpoint, CheckpointFiles, capture, restore
 from ricenet.training.hardware import Hardware
 from ricenet.training.history import EpochMetrics, write_history
+from ricenet.training.label_predictions import macro_f1_of, write_held_out
 from ricenet.training.optimisation import Optimisation
 from ricenet.training.task import HISTORY, RECORD, SECONDS, TRAINED_S, WEIGHTS, FoldTask
 from ricenet.training.tensors_file import write_tensors
 from ricenet.training.withheld_volumes import draw_present, withhold
-from ricenet.vocabulary import Label
 
 Scores = tuple[float, NDArray[np.float64]]
-"""Mean loss, and p_rice (N,)."""
+"""Mean loss, and the probability of each label (N, K)."""
 
 Sample = tuple[int, str, int]
 """Of an epoch, from 1: the subject, and how often it came up earlier."""
 
 Outcome = tuple[tuple[str, ...], torch.Tensor, torch.Tensor]
-"""A batch's subjects, mean loss () and logits (B, 2), on the device; volumes would pile up over an epoch."""
+"""A batch's subjects, mean loss () and logits (B, K), on the device; volumes would pile up over an epoch."""
 
 
 def first_network(task: FoldTask) -> torch.nn.Module:
@@ -47,6 +47,7 @@ def first_network(task: FoldTask) -> torch.nn.Module:
         *(task.network, task.modality_set, task.fold, task.seed, len(task.members), task.variable_columns),
         task.members,
         task.encoder.columns,
+        len(task.label_names),
     )
     if task.initial_weights is not None:
         task.initial_weights.load_into(network, task.network.name)
@@ -106,18 +107,19 @@ class OneTraining:
         """
         labels = [self.task.labels[s] for subjects, *_ in self._outcomes for s in subjects]
         epoch = len(self.history) + 1
-        loss, p_rice = self._collected(self._outcomes, epoch, "training")
+        loss, said = self._collected(self._outcomes, epoch, "training")
         validation_loss, held_out = self._collected(self._validated, epoch, "validation")
         self._outcomes, self._validated = [], []
-        train_macro_f1 = predictions.macro_f1(labels, p_rice)
-        validation_macro_f1 = predictions.macro_f1(self._validation_labels, held_out)
+        names = self.task.label_names
+        train_macro_f1 = macro_f1_of(labels, said, names)
+        validation_macro_f1 = macro_f1_of(self._validation_labels, held_out, names)
         self.history.append(EpochMetrics(loss, train_macro_f1, validation_loss, validation_macro_f1))
         self._save()
 
     def keep(self, validation: SubjectBatches, wanted: Sequence[NDArray[np.int64]]) -> None:
         """Write the results; their hashes last, since they mark the fold as finished.
 
-        p_rice of the validation subjects is computed in float32, as every later prediction.
+        Probabilities of the validation subjects are computed in float32, as every later prediction.
         Raises StoreError: they cannot be written.
         """
         task = self.task
@@ -144,11 +146,9 @@ class OneTraining:
             variables = self._validation_variables[batch.rows]
             network, size = self.optimisation.network, task.training.batch_size
             parts.append(networks.predict_logits(network, shown, size, variables))
-        p_rice = networks.p_rice(torch.cat(parts)).tolist()
-        rows = zip(task.validation_subjects, self._validation_labels, p_rice, strict=True)
-        predictions.write_predictions(
-            [predictions.Prediction(subject, label, task.fold, p) for subject, label, p in rows], path
-        )
+        said = networks.probabilities(torch.cat(parts)).numpy()
+        held_out = task.validation_subjects, self._validation_labels
+        write_held_out(*held_out, task.fold, said, task.label_names, path)
 
     def _shown(self, volumes: torch.Tensor, samples: Sequence[Sample]) -> torch.Tensor:
         """Training samples without the volumes that are withheld from them, drawn by sample alone."""
@@ -159,7 +159,7 @@ class OneTraining:
         return withhold(volumes, draw_present(probability, len(task.members), generators))
 
     @property
-    def _validation_labels(self) -> list[Label]:
+    def _validation_labels(self) -> list[str]:
         return [self.task.labels[subject] for subject in self.task.validation_subjects]
 
     def _own(self, volumes: torch.Tensor) -> torch.Tensor:
@@ -190,5 +190,5 @@ class OneTraining:
                     f"Lower training.learning_rate (now {self.task.training.learning_rate:g}) "
                     "or examine these subjects' volumes"
                 )
-        p_rice = networks.p_rice(torch.cat([logits for *_, logits in outcomes]).cpu()).numpy()
-        return float(np.average(losses, weights=[len(subjects) for subjects, *_ in outcomes])), p_rice
+        said = networks.probabilities(torch.cat([logits for *_, logits in outcomes]).cpu()).numpy()
+        return float(np.average(losses, weights=[len(subjects) for subjects, *_ in outcomes])), said

@@ -50,7 +50,7 @@ class Optimisation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from a batch of volumes (B, C, X, Y, Z) float32 and variables (B, V) with classes (B,).
 
-        Returns mean loss () and logits (B, 2) before the step, float32 on the device: nothing here waits
+        Returns mean loss () and logits (B, K) before the step, float32 on the device: nothing here waits
         for a GPU. With `samples_at_once` the gradient is summed over several passes; batch norm then
         sees the samples of a pass only.
         """
@@ -75,7 +75,7 @@ class Optimisation:
 
     @torch.no_grad()
     def logits(self, volumes: torch.Tensor, variables: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 2) float32 on the device, with fixed batch norm, in the precision of the training."""
+        """Logits (B, K) float32 on the device, with fixed batch norm, in the precision of the training."""
         self.network.eval()
         volumes = self._laid_out(volumes)
         with self._hardware.autocast():
@@ -112,7 +112,7 @@ class Optimisation:
 
 
 def _mean_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy () of logits (N, 2), or of several networks' (S, N, 2), with classes (N,)."""
+    """Mean cross-entropy () of logits (N, K), or of several networks' (S, N, K), with classes (N,)."""
     networks = logits.view(-1, *logits.shape[-2:])
     return torch.nn.functional.cross_entropy(networks.flatten(0, 1), classes.repeat(len(networks)))
 

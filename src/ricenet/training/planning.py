@@ -26,7 +26,7 @@ from ricenet.training.brain_box import cohort_box
 from ricenet.training.initial_weights import InitialWeights
 from ricenet.training.task import FoldTask
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import LABELS, PAPER_VOLUMES, VariableSpec, Volumes, volumes_and_recipe
+from ricenet.vocabulary import PAPER_VOLUMES, VariableSpec, Volumes, volumes_and_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ def _plan_fold(
         initial_weights=weights[name],
         excluded=tuple(excluded),
         own_settings=setup.tuned.differing(modality_set),
+        label_names=splits.label_names,
     )
     _require_subjects(task)
     _require_large_enough(task)
@@ -164,7 +165,7 @@ def _plan_fold(
 def _require_subjects(task: FoldTask) -> None:
     """Make sure that a fold is left with subjects. Raises SplitError."""
     trained = {task.labels[subject] for subject in task.training_subjects}
-    if task.excluded and (not task.validation_subjects or trained != set(LABELS)):
+    if task.excluded and (not task.validation_subjects or trained != set(task.label_names)):
         raise SplitError(
             f"{task.modality_set}, fold {task.fold}: once {len(task.excluded)} subject(s) that lack a volume "
             "of the set are excluded, a label has no training subject or nobody is left to validate; take "

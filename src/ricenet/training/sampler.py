@@ -11,11 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.vocabulary import Label
 
-
-def draw_epoch(labels: Sequence[Label], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw as many positions as there are subjects, with replacement, both classes equally probable.
+def draw_epoch(labels: Sequence[str], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw as many positions as there are subjects, with replacement, all classes equally probable.
 
     labels: of the training subjects. Returns (N,) positions in `labels`.
     """

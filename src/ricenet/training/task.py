@@ -19,7 +19,15 @@ from ricenet.runtime.store import CONTENTS, is_sealed
 from ricenet.training.history import FoldIdentity
 from ricenet.training.predictions import predictions_file
 from ricenet.training.variables import SubjectVariables, VariableEncoder
-from ricenet.vocabulary import PAPER_VOLUMES, Label, VariableSpec, Volumes, VolumeSpec
+from ricenet.vocabulary import (
+    LABELS,
+    PAPER_VOLUMES,
+    LabelNames,
+    VariableSpec,
+    Volumes,
+    VolumeSpec,
+    is_rice_task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +75,7 @@ class FoldTask:
     folder per finished or begun fold, by key. volumes: all declared ones. variables: values by subject.
     excluded: subjects that lack a volume of the set. code_state: recorded, but no part of the key.
     own_settings: dotted names of parameters in which the folds of a set differ by intention, since each
-    searched its own. left_out: another fold that is held out and validated as well.
+    searched its own. left_out: another fold that is held out and validated as well. label_names: the classes.
     """
 
     modality_set: str
@@ -77,7 +85,7 @@ class FoldTask:
     augmentation: AugmentationParams
     network: NetworkParams
     grid: InputGrid
-    labels: Mapping[str, Label]
+    labels: Mapping[str, str]
     training_subjects: tuple[str, ...]
     validation_subjects: tuple[str, ...]
     subject_keys: Mapping[str, str]
@@ -92,6 +100,7 @@ class FoldTask:
     code_state: CodeState = field(default_factory=lambda: code_state(Path.cwd()))
     own_settings: frozenset[str] = frozenset()
     left_out: int | None = None
+    label_names: LabelNames = LABELS
 
     @property
     def members(self) -> tuple[VolumeSpec, ...]:
@@ -168,8 +177,14 @@ class FoldTask:
                 "subjects": {"train": self.training_subjects, "validation": self.validation_subjects},
                 "known": self._known(self.subjects),
                 "code": self.code,
+                **self._classes,
             }
         )
+
+    @property
+    def _classes(self) -> dict[str, Any]:
+        """Where they are not the paper's two, so that those keep their keys."""
+        return {} if is_rice_task(self.label_names) else {"label_names": list(self.label_names)}
 
     def _known(self, subjects: Sequence[str]) -> dict[str, Any]:
         """What the network can learn from, by subject: labels, volumes, and variables where it uses them."""
@@ -253,6 +268,7 @@ class FoldTask:
             "commit": self.code_state.commit,
             "uncommitted_changes": self.code_state.uncommitted_changes,
             **({"box": self.grid.box.model_dump()} if self.grid.box else {}),
+            **self._classes,
         }
 
     def _written_record(self) -> dict[str, Any] | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
+    from ricenet.evaluation.labels.held_out import LabelHeldOut
+
 Scalars = Mapping[str, float | str | None]
 """Feature -> value of one subject; None where it is not known. Text is a category."""
 
@@ -110,7 +112,9 @@ def held_out_p_rice(
     return p_rice
 
 
-def table_of(features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut) -> pd.DataFrame:
+def table_of(
+    features: tuple[str, ...], scalars: Mapping[str, Scalars], held_out: HeldOut | LabelHeldOut
+) -> pd.DataFrame:
     """A row a subject and a column a feature: numbers, or text where one is text."""
     import pandas as pd
 

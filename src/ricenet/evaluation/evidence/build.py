@@ -29,7 +29,14 @@ from ricenet.evaluation.evidence.group_baselines import Convolutions, group_mode
 from ricenet.evaluation.evidence.learning_curve import learning_curve
 from ricenet.evaluation.evidence.missing_volumes import missing_volumes
 from ricenet.evaluation.evidence.net_benefit import decision_curve
-from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Evidence, Repeats
+from ricenet.evaluation.evidence.record import (
+    EVIDENCE_FILE,
+    Comparison,
+    Contribution,
+    DecisionCurve,
+    Evidence,
+    Repeats,
+)
 from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.sites import site_evidence
@@ -169,8 +176,8 @@ def write_evidence(
     with atomic_folder(folder) as temporary:
         write_json(temporary / EVIDENCE_FILE.name, evidence.model_dump(mode="json"))
         write_text(temporary / "scores.csv", scores_table(evidence))
-        write_text(temporary / "comparisons.csv", comparisons_table(evidence))
-        write_text(temporary / "contributions.csv", contributions_table(evidence))
+        write_text(temporary / "comparisons.csv", comparisons_table(evidence.comparisons))
+        write_text(temporary / "contributions.csv", contributions_table(evidence.contributions))
         write_text(temporary / "scalars.tsv", scalars_table(scalars))
         for gate in gates:
             write_json(temporary / "gate" / f"{gate.modality_set}.json", gate.model_dump(mode="json"))
@@ -198,7 +205,7 @@ def scores_table(evidence: Evidence) -> str:
     )
 
 
-def comparisons_table(evidence: Evidence) -> str:
+def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     """CSV text: a row a pair of modality sets."""
     columns = [column for test in TESTS for column in (test, f"{test}_holm")]
     header = ["a", "b", "n", "macro_f1", "macro_f1_low", "macro_f1_high", "auc", "auc_low", "auc_high"]
@@ -207,19 +214,19 @@ def comparisons_table(evidence: Evidence) -> str:
         [
             [c.a, c.b, c.n, *_numbers(c.macro_f1), *_numbers(c.auc), c.only_a_right, c.only_b_right]
             + [f"{number:.6f}" for number in (c.false_claim, *(getattr(c, column) for column in columns))]
-            for c in evidence.comparisons
+            for c in comparisons
         ],
         ",",
     )
 
 
-def contributions_table(evidence: Evidence) -> str:
+def contributions_table(contributions: Sequence[Contribution]) -> str:
     """CSV text: a row a volume's Shapley value of a score."""
     return table_text(
         ["recipe", "score", "n", "modality", "shapley_value", "ci_low", "ci_high"],
         [
             [contribution.recipe, contribution.score, contribution.n, name, *_numbers(value)]
-            for contribution in evidence.contributions
+            for contribution in contributions
             for name, value in contribution.modalities.items()
         ],
         ",",

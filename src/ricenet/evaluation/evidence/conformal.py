@@ -39,7 +39,7 @@ def conformal_thresholds(p_rice: Probabilities, is_rice: Truth, coverage: float)
     """What held-out subjects say of a new case's mean p_rice. coverage: of each label, 0.5 or above."""
     return ConformalThresholds(
         coverage=coverage,
-        rice_from=_least(p_rice[is_rice], coverage),
+        rice_from=least_for_coverage(p_rice[is_rice], coverage),
         recurrence_to=_highest(p_rice[~is_rice], coverage),
     )
 
@@ -109,7 +109,7 @@ def conformal_sets(
     )
 
 
-def _least(p: Probabilities, coverage: float) -> float | None:
+def least_for_coverage(p: Probabilities, coverage: float) -> float | None:
     """The value that a new subject's exceeds with this probability; None where too few are known.
 
     The distances between n ordered values and beyond are equally probable, 1 / (n + 1) each.
@@ -121,5 +121,5 @@ def _least(p: Probabilities, coverage: float) -> float | None:
 
 
 def _highest(p: Probabilities, coverage: float) -> float | None:
-    least = _least(1 - p, coverage)
+    least = least_for_coverage(1 - p, coverage)
     return None if least is None else 1 - least

@@ -71,12 +71,12 @@ def _of_recipe(
     p_rice = {NONE: prior(held_out), **of_sets}
     by_score = {
         "macro_f1": {name: scores.macro_f1(p, is_rice) for name, p in p_rice.items()}
-        | {NONE: _always(held_out.chance_macro_f1)},
+        | {NONE: always(held_out.chance_macro_f1)},
         # the prior differs a little from fold to fold, in a way that no model could know
-        "auc": {name: scores.auc(p, is_rice) for name, p in p_rice.items()} | {NONE: _always(0.5)},
+        "auc": {name: scores.auc(p, is_rice) for name, p in p_rice.items()} | {NONE: always(0.5)},
         "log_loss": {name: mean_of(-scores.log_losses(p, is_rice), is_rice) for name, p in p_rice.items()},
     }
-    shares = [_shapley_statistic(of, name) for of in by_score.values() for name in names]
+    shares = [shapley_statistic(of, name) for of in by_score.values() for name in names]
     estimates = iter(held_out.resampling(seed, resamples).estimates(shares))
     return tuple(
         Contribution(
@@ -140,7 +140,8 @@ def prior(held_out: HeldOut) -> NDArray[np.float64]:
     return np.array([held_out.is_rice[held_out.fold != fold].mean() for fold in held_out.fold])
 
 
-def _shapley_statistic(of: Mapping[str, Statistic], name: str) -> Statistic:
+def shapley_statistic(of: Mapping[str, Statistic], name: str) -> Statistic:
+    """A volume's Shapley value of a score, of many resamples. of: the score of every subset."""
     return lambda counts: shapley_value({subset: score(counts) for subset, score in of.items()}, name)
 
 
@@ -149,5 +150,6 @@ def _weight(before: int, n: int) -> float:
     return math.factorial(before) * math.factorial(n - before - 1) / math.factorial(n)
 
 
-def _always(value: float) -> Statistic:
+def always(value: float) -> Statistic:
+    """A score in which chance has no part."""
     return lambda counts: np.full(len(counts), value)

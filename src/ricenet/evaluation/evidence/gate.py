@@ -16,15 +16,21 @@ from ricenet.evaluation.evidence.calibration_record import (
     SubsetDecision,
 )
 from ricenet.evaluation.evidence.comparison import compare
-from ricenet.evaluation.evidence.record import Evidence
+from ricenet.evaluation.evidence.record import Comparison, Evidence
 from ricenet.evaluation.evidence.swap_tests import p_said
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.labels.calibration import LabelRecalibration
+from ricenet.evaluation.labels.comparison import compare_labels
+from ricenet.evaluation.labels.conformal import LabelThresholds
+from ricenet.evaluation.labels.held_out import LabelHeldOut
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.formats import TOLD
 from ricenet.runtime.records import Record, read_result
 from ricenet.screening.guards.result import GuardResult
+from ricenet.training.label_predictions import LabelPrediction
 from ricenet.training.predictions import Prediction
+from ricenet.vocabulary import LABELS, LabelName, LabelNames, is_rice_task
 
 SHARED = ("parameters", "labels", "preprocessing", "code")
 """Digests that the folds of an ensemble must have in common."""
@@ -39,6 +45,14 @@ class GateFold(Record):
     validation: tuple[str, ...]
 
 
+class LabelGate(Record):
+    """What the gate judges of other labels than the paper's two, in the place of the record's own."""
+
+    recalibration: LabelRecalibration
+    conformal: LabelThresholds
+    predictions: tuple[LabelPrediction, ...]
+
+
 class GateRecord(Record):
     """All that the gate judges, of one ensemble; it stays with the ensemble's run.
 
@@ -46,6 +60,7 @@ class GateRecord(Record):
     threshold: of the three-way vote (`ricenet.evaluation.evidence.abstention`). temperature: instead of a
     recalibration in records of earlier versions, which lack conformal: thresholds of sets of labels.
     subsets: what decides cases that lack volumes, by those that there are, of networks that may lack some.
+    label_names: the classes. of_labels: of others than the paper's two, whose predictions are empty.
     """
 
     modality_set: str
@@ -60,6 +75,8 @@ class GateRecord(Record):
     conformal: ConformalThresholds | None = None
     subsets: dict[str, SubsetDecision] = Field(default_factory=dict, exclude_if=lambda value: not value)
     predictions: tuple[Prediction, ...]
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
+    of_labels: LabelGate | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 @dataclass(frozen=True)
@@ -85,13 +102,11 @@ def gate_record(
 
     Raises ResultError: a fold's record is missing.
     """
-    folders = [training / modality_set / f"fold-{k}" for k in range(ensemble["folds"])]
-    records = [read_result(folder / "fold.json", "train", TOLD) for folder in folders]
     held_out = HeldOut.of({modality_set: predictions})
     return GateRecord(
         modality_set=modality_set,
         ensemble_digest=ensemble["digest"],
-        folds=tuple(_fold(record) for record in records),
+        folds=gate_folds(training / modality_set, ensemble["folds"]),
         failed_guards=tuple(guard for guard in of.guards if guard.outcome == "failed"),
         macro_f1=of.sets[modality_set].macro_f1,
         chance_macro_f1=max(held_out.chance_macro_f1, majority_scores(held_out).macro_f1.value),
@@ -100,6 +115,16 @@ def gate_record(
         conformal=of.conformal[modality_set].thresholds,
         subsets=of.decisions_from(modality_set),
         predictions=tuple(predictions),
+    )
+
+
+def gate_folds(training: Path, folds: int) -> tuple[GateFold, ...]:
+    """What the folds of a set were trained from. training: their folder.
+
+    Raises ResultError: a fold's record is missing.
+    """
+    return tuple(
+        _fold(read_result(training / f"fold-{k}" / "fold.json", "train", TOLD)) for k in range(folds)
     )
 
 
@@ -116,12 +141,34 @@ def worse_than(
     That is, its macro-F1 is lower, and the swap test shows a difference. name: of the champion.
     Raises ResultError: fewer than two subjects of a label in common, so that nothing can be compared.
     """
+    if record.label_names != champion.label_names:
+        ours, others = (" and ".join(of.label_names) for of in (record, champion))
+        raise ResultError(f"it tells {ours} apart, and {name} {others}: no test compares them")
+    if record.of_labels is not None and champion.of_labels is not None:
+        found = _compared_labels(
+            record.of_labels, champion.of_labels, record.label_names, name, seed, resamples
+        )
+        return _worse(found, name)
     labels = {p.participant_id: p.label for p in record.predictions}
     theirs = [p for p in champion.predictions if labels.get(p.participant_id) == p.label]
     held_out = HeldOut.of({"candidate": record.predictions, "champion": theirs})
     if held_out.least < 2:
         raise ResultError(f"only {len(held_out.subjects)} of its held-out subjects are {name}'s too")
-    found = compare(held_out, "candidate", "champion", seed, resamples)
+    return _worse(compare(held_out, "candidate", "champion", seed, resamples), name)
+
+
+def _compared_labels(
+    ours: LabelGate, theirs: LabelGate, label_names: LabelNames, name: str, seed: int, resamples: int
+) -> Comparison:
+    labels = {p.participant_id: p.label for p in ours.predictions}
+    common = [p for p in theirs.predictions if labels.get(p.participant_id) == p.label]
+    held_out = LabelHeldOut.of({"candidate": ours.predictions, "champion": common}, label_names)
+    if held_out.least < 2:
+        raise ResultError(f"only {len(held_out.subjects)} of its held-out subjects are {name}'s too")
+    return compare_labels(held_out, "candidate", "champion", seed, resamples)
+
+
+def _worse(found: Comparison, name: str) -> Failure | None:
     if found.macro_f1.value >= 0 or not found.differs:
         return None
     differs = f"its macro-F1 differs by {found.macro_f1.text(signed=True)} from that of {name}"

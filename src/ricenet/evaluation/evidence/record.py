@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from ricenet.cohort.splits import Splits
@@ -20,11 +21,13 @@ from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.swap_tests import LEVEL
 from ricenet.evaluation.held_out import read_out_of_fold
 from ricenet.evaluation.intervals import Estimate
+from ricenet.evaluation.labels.held_out import read_out_of_fold_labels
 from ricenet.evaluation.metrics import best_set, pooled_macro_f1
 from ricenet.evaluation.scores import Scores
 from ricenet.runtime.records import Record
 from ricenet.screening.guards.result import GuardResult
-from ricenet.vocabulary import Volumes
+from ricenet.training.label_predictions import macro_f1_of
+from ricenet.vocabulary import Volumes, is_rice_task
 
 EVIDENCE_FILE = Path("work/evidence/evidence.json")
 REPEATS_FILE = "repeats.json"
@@ -264,12 +267,20 @@ def score_repeats(
         return Repeats()
     found = {
         name: tuple(
-            pooled_macro_f1(read_out_of_fold(folder / str(seed), name, splits, excluded.get(name, ())))
+            _pooled(folder / str(seed), name, splits, excluded.get(name, ()))
             for seed, splits in divisions.items()
         )
         for name in modality_sets
     }
     return Repeats(fold_seeds=tuple(divisions), macro_f1=found)
+
+
+def _pooled(training: Path, name: str, splits: Splits, excluded: Collection[str]) -> float:
+    if is_rice_task(splits.label_names):
+        return pooled_macro_f1(read_out_of_fold(training, name, splits, excluded))
+    rows = read_out_of_fold_labels(training, name, splits, excluded)
+    said = np.array([p.probabilities for p in rows])
+    return macro_f1_of([p.label for p in rows], said, splits.label_names)
 
 
 def read_repeats(folder: Path) -> Repeats | None:

@@ -34,7 +34,7 @@ def cohort_scalars(
     Raises ResultError: a subject is not preprocessed. CohortError: files that became faulty since the check.
     """
     root, subjects, stores = Path(cohort.root), tuple(subjects), stores.absolute()
-    table = read_participants(root / PARTICIPANTS_TABLE)
+    table = read_participants(root / PARTICIPANTS_TABLE, None)
     records = records_of(cohort, execution, Store(stores / RAW_STORE.name))
     measuring = LesionDoses(
         root, cohort.volumes, preprocessed, preprocessing.grids["head"], preprocessing.dose_unit_gy

@@ -30,6 +30,7 @@ from ricenet.evaluation.occlusion.subject_explainer import SubjectExplainer
 from ricenet.preprocessing.subject_variables import variables_of
 from ricenet.runtime.errors import ResultError
 from ricenet.training.ensemble import Ensemble
+from ricenet.training.ensemble_record import require_rice_task
 from ricenet.vocabulary import LABELS, Volumes
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class Explainer:
         )
 
     def __post_init__(self) -> None:
-        """Raise ResultError where the ensemble was trained with other splits: held out would be a guess."""
+        """Raise ResultError where the ensemble was trained with other splits: held out would be a guess.
+
+        RegistryError: it tells other labels apart than the paper's two.
+        """
+        require_rice_task(self.ensemble.record, "occlusion explains")
         trained_with = self.ensemble.record.splits_digest
         if trained_with != self.splits.digest:
             raise ResultError(

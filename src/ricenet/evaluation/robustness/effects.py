@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ricenet.evaluation.bootstrap import Resampling, mean_of
 from ricenet.evaluation.intervals import Estimate, proportion
 from ricenet.runtime.records import Record
 from ricenet.runtime.tables import table_text
+from ricenet.training.label_predictions import top_labels
 from ricenet.training.predictions import THRESHOLD
-from ricenet.vocabulary import Label, Volumes
+from ricenet.vocabulary import LABELS, LabelName, LabelNames, Volumes, is_rice_task
 
 if TYPE_CHECKING:
     from ricenet.evaluation.robustness.perturbations import Perturbation
@@ -38,7 +40,9 @@ class Effect(Record):
     strength: None, and unit "", of what has no strengths. trials: of a subject.
     flip_rate: share of the answers that change sides of the threshold, averaged over a subject's trials,
     then over subjects; its interval is an exact bound where few subjects flip. change: mean change of p_rice,
-    perturbed minus given; absolute_change: of its size. Intervals by subject, drawn within labels, or all
+    perturbed minus given; absolute_change: of its size. Of other labels than the paper's two a flip is
+    another most probable label, and the change that of the probability of the label that is said of the
+    input as it is. Intervals by subject, drawn within labels, or all
     together where a label has fewer than two of them.
     """
 
@@ -63,6 +67,7 @@ class Robustness(Record):
     seed: int
     volumes: Volumes
     effects: dict[str, tuple[Effect, ...]]
+    label_names: tuple[LabelName, ...] = Field(default=LABELS, exclude_if=is_rice_task)
 
 
 def read_robustness(path: Path = ROBUSTNESS_FILE) -> Robustness:
@@ -76,14 +81,15 @@ def read_robustness(path: Path = ROBUSTNESS_FILE) -> Robustness:
 def effects(
     answers: Sequence[SubjectAnswers],
     perturbations: Sequence[Perturbation],
-    labels: Mapping[str, Label],
+    labels: Mapping[str, str],
     seed: int,
     resamples: int,
+    label_names: LabelNames = LABELS,
 ) -> dict[str, tuple[Effect, ...]]:
     """The effect of every perturbation on every modality set that it changes, in the order given.
 
     Effects on the same subjects are drawn alike, so that they compare. What could be done to one subject
-    alone is excluded.
+    alone is excluded. labels: by subject; label_names: the classes.
     """
     sets = dict.fromkeys(name for of_subject in answers for name in of_subject.given)
     rows = [
@@ -92,7 +98,7 @@ def effects(
         for place in range(len(perturbations))
         if len((row := _Row.of(name, place, answers)).subjects) >= LEAST
     ]
-    estimates = _estimates(rows, labels, seed, resamples)
+    estimates = _estimates(rows, labels, seed, resamples, label_names)
     found: dict[str, list[Effect]] = {name: [] for name in sets}
     for row, of_row in zip(rows, estimates, strict=True):
         found[row.modality_set].append(row.effect(perturbations[row.place], *of_row))
@@ -118,6 +124,8 @@ class _Row:
             return cls(modality_set, place, subjects, none, none, none)
         given = np.array([[a.given[modality_set]] for a in asked])
         perturbed = np.stack([a.perturbed[modality_set][place] for a in asked])
+        if given.ndim > 2:
+            return cls(modality_set, place, subjects, *_of_labels(given, perturbed))
         flips = ((perturbed >= THRESHOLD) != (given >= THRESHOLD)).mean(axis=1)
         change, absolute = (perturbed - given).mean(axis=1), np.abs(perturbed - given).mean(axis=1)
         return cls(modality_set, place, subjects, flips, change, absolute)
@@ -143,15 +151,30 @@ class _Row:
         )
 
 
+def _of_labels(
+    given: NDArray[np.float64], perturbed: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Flips and changes (N,). given: (N, 1, K); perturbed: (N, trials, K)."""
+    n, trials, classes = perturbed.shape
+    said = top_labels(given[:, 0])
+    flips = (top_labels(perturbed.reshape(-1, classes)).reshape(n, trials) != said[:, np.newaxis]).mean(
+        axis=1
+    )
+    change = np.take_along_axis(perturbed - given, said[:, np.newaxis, np.newaxis], axis=2)[:, :, 0]
+    return flips, change.mean(axis=1), np.abs(change).mean(axis=1)
+
+
 def _estimates(
-    rows: Sequence[_Row], labels: Mapping[str, Label], seed: int, resamples: int
+    rows: Sequence[_Row], labels: Mapping[str, str], seed: int, resamples: int, label_names: LabelNames
 ) -> list[list[Estimate]]:
     """Of each row's three measures. Rows of the same subjects are drawn together, which is drawn once."""
     found: dict[int, list[Estimate]] = {}
     for subjects in dict.fromkeys(row.subjects for row in rows):
         alike = [i for i, row in enumerate(rows) if row.subjects == subjects]
-        is_rice = np.array([labels[subject] == "rice" for subject in subjects])
-        resampling = Resampling.of(is_rice, seed, resamples)
+        is_rice = np.array([labels[subject] == label_names[1] for subject in subjects])
+        known = np.array([label_names.index(labels[subject]) for subject in subjects])
+        strata = tuple(np.flatnonzero(known == k) for k in range(len(label_names)))
+        resampling = Resampling(strata, seed, resamples)
         if min(map(len, resampling.strata)) < LEAST:
             resampling = Resampling((np.arange(len(is_rice)),), seed, resamples)
         columns = [column for i in alike for column in rows[i].columns]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ricenet.display.drawing import style
 from ricenet.evaluation.robustness.effects import Robustness
+from ricenet.vocabulary import is_rice_task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,10 @@ _PANELS: tuple[tuple[Measure, str], ...] = (
     ("flip_rate", "answers that change sides (share, 95 %)"),
     ("absolute_change", "mean size of the change of p_rice (95 %)"),
 )
+_OF_LABELS: Mapping[Measure, str] = {
+    "flip_rate": "answers that become another label (share, 95 %)",
+    "absolute_change": "mean size of the change of the label's probability (95 %)",
+}
 _DARK = 0.55
 
 
@@ -34,7 +39,7 @@ def robustness_figure(robustness: Robustness) -> Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, (measure, title) in zip((left, right), _PANELS, strict=True):
             _draw_panel(axes, robustness, names, rows, measure)
-            axes.set_title(title)
+            axes.set_title(title if is_rice_task(robustness.label_names) else _OF_LABELS[measure])
         left.set_yticks(range(len(rows)), rows)
     return figure
 

@@ -23,7 +23,7 @@ from ricenet.runtime.files import read_json, write_json
 from ricenet.runtime.tables import require
 from ricenet.training.ensemble import Ensemble
 from ricenet.training.variables import SubjectVariables
-from ricenet.vocabulary import Volumes
+from ricenet.vocabulary import LABELS, Volumes
 from ricenet.volume import load_nifti
 
 if TYPE_CHECKING:
@@ -37,10 +37,13 @@ Trial = tuple[int, int]
 
 @dataclass(frozen=True)
 class SubjectAnswers:
-    """p_rice by modality set: of the input as it is, and (trials,) of each perturbation, by its place."""
+    """p_rice by modality set: of the input as it is, and (trials,) of each perturbation, by its place.
+
+    Of other labels than the paper's two the probability of each, (K,) and (trials, K).
+    """
 
     subject: str
-    given: Mapping[str, float]
+    given: Mapping[str, float | list[float]]
     perturbed: Mapping[str, Mapping[int, NDArray[np.float64]]]
 
     def __or__(self, other: SubjectAnswers) -> SubjectAnswers:
@@ -165,7 +168,7 @@ def subject_answers(
 
     x, y, z = part or (slice(None),) * 3
     members = {name: [spec.name for spec in volumes.members(name)] for name in networks}
-    found: dict[str, dict[int, list[float]]] = {name: {} for name in networks}
+    found: dict[str, dict[int, list[float | list[float]]]] = {name: {} for name in networks}
     seen = {volume for names in members.values() for volume in names}
     for trials in _batches(perturbations, given, batch_size):
         changed = {
@@ -180,11 +183,11 @@ def subject_answers(
                 inputs = _inputs(given, members[name], changed, len(trials))
                 answers = _ask(network, inputs[:, :, x, y, z])
                 for (place, _), answer in zip(trials, answers, strict=True):
-                    found[name].setdefault(place, []).append(float(answer))
+                    found[name].setdefault(place, []).append(answer.tolist())
     as_it_is = {name: _inputs(given, members[name], {}, 1)[:, :, x, y, z] for name in networks}
     return SubjectAnswers(
         given.subject,
-        {name: float(_ask(net, as_it_is[name])[0]) for name, net in networks.items()},
+        {name: _ask(net, as_it_is[name])[0].tolist() for name, net in networks.items()},
         {name: {i: np.array(p) for i, p in sorted(by_place.items())} for name, by_place in found.items()},
     )
 
@@ -209,7 +212,11 @@ def _inputs(given: Given, names: Sequence[str], changed: Mapping[str, torch.Tens
 
 
 def _ask(network: torch.nn.Module, inputs: torch.Tensor) -> NDArray[np.float64]:
-    from ricenet.training.networks import p_rice, predict_logits
+    """p_rice (N,), or of other labels than the paper's two the probability of each (N, K)."""
+    from ricenet.training.networks import p_rice, predict_logits, probabilities
 
-    answers: NDArray[np.float64] = p_rice(predict_logits(network, inputs, len(inputs))).numpy()
+    logits = predict_logits(network, inputs, len(inputs))
+    answers: NDArray[np.float64] = (p_rice if logits.shape[1] == len(LABELS) else probabilities)(
+        logits
+    ).numpy()
     return answers

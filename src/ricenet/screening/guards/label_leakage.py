@@ -9,7 +9,7 @@ from ricenet.cohort.scan_fingerprint import Property
 from ricenet.screening.guards.label_tests import NEARLY, Association, by_threshold, by_value
 from ricenet.screening.guards.properties import Properties, PropertyKind, kind_of
 from ricenet.screening.guards.result import GuardResult
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import LABELS
 
 LEAST_P = 0.001
 """Of all properties together (Bonferroni): a property that is less improbable may be chance."""
@@ -46,7 +46,7 @@ class Suspect:
         return f"{self.name} ({how}; p {found.p:.1g})"
 
 
-def label_leakage(properties: Properties, labels: Mapping[str, Label]) -> GuardResult:
+def label_leakage(properties: Properties, labels: Mapping[str, str]) -> GuardResult:
     """Look for properties that predict the label of every subject, or of nearly every one.
 
     properties: by name, then by subject. labels: of the labelled subjects, the only ones that count.
@@ -67,7 +67,7 @@ def label_leakage(properties: Properties, labels: Mapping[str, Label]) -> GuardR
     return GuardResult.of("label_leakage", "failed" if perfect else "warning", found, remedy)
 
 
-def suspects_of(properties: Properties, labels: Mapping[str, Label]) -> tuple[int, list[Suspect]]:
+def suspects_of(properties: Properties, labels: Mapping[str, str]) -> tuple[int, list[Suspect]]:
     """How many properties were tested, and those that predict the label and would not by chance."""
     readings = {
         name: reading
@@ -93,8 +93,16 @@ def _readings(name: str, values: Mapping[str, Property]) -> dict[str, Mapping[st
     }
 
 
-def _association(reading: Mapping[str, str | float], labels: Mapping[str, Label], draws: int) -> Association:
-    is_rice = [labels[subject] == "rice" for subject in reading]
+def _association(reading: Mapping[str, str | float], labels: Mapping[str, str], draws: int) -> Association:
+    """Of the label that is told apart from the rest best; of the paper's two one says all."""
+    every = {*labels.values()}
+    asked = ["rice"] if every <= {*LABELS} else sorted({labels[subject] for subject in reading})
+    found = [_of_label(reading, [labels[s] == label for s in reading], draws) for label in asked]
+    best = min(found, key=lambda association: (association.p, -association.score))
+    return replace(best, p=min(1.0, best.p * len(asked)))
+
+
+def _of_label(reading: Mapping[str, str | float], is_rice: list[bool], draws: int) -> Association:
     values = list(reading.values())
     words = [str(value) for value in values]
     if not all(isinstance(value, float) for value in values):

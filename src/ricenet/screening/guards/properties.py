@@ -42,7 +42,7 @@ def properties_of(root: Path, records: Mapping[str, RawRecord]) -> Properties:
 
 
 def _columns(path: Path, records: Mapping[str, RawRecord]) -> dict[str, dict[str, Property]]:
-    table = read_participants(path)
+    table = read_participants(path, None)
     rows = {subject: cells for subject, cells in table.cells.items() if subject in records}
     names = [name for name in table.columns if name not in NOT_PROPERTIES]
     columns: dict[str, dict[str, Property]] = {}
