@@ -2,13 +2,15 @@
 
     python benchmarks/interaction.py                       # half an hour a mechanism on one core
     python benchmarks/interaction.py --recipes visits --together post_op+event+dose
+    python benchmarks/interaction.py --mechanisms interaction --recipes products --steps 100
 
 Two mechanisms of the phantom are such (docs/phantom.md): `interaction`, the product of the signs of dose and
 lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ensembles of five folds are
 trained on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that
 nobody trained on. Prints a table, then a figure a line: the AUC of both together less that of the best single
-volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name. Settings
-are chosen with other seeds (`--seeds`) than those that judge by default.
+volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name, `products`
+the same recipe with `fusion: products`. `--steps` shortens the training of all networks alike. Settings are
+chosen with other seeds (`--seeds`) than those that judge by default.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=[RECIPE])
     parser.add_argument("--together", choices=["event+dose", "post_op+event+dose"], default="event+dose")
     parser.add_argument("--seeds", type=int, nargs=2, default=SEEDS, metavar=("POOL", "JUDGED"))
+    parser.add_argument("--steps", type=int, help="of every network, in place of the recipe's")
     parser.add_argument("--subjects", type=int, default=80)
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--judged", type=int, default=200)
@@ -80,7 +83,14 @@ def compare(
     names = [*(in_recipe(name, RECIPE) for name in SINGLE), in_recipe(arguments.together, recipe)]
     n = arguments.subjects
     small = params.by_recipe[RECIPE]
-    further = {"visits": replace(small, network=VisitsParams())}
+    steps = {} if arguments.steps is None else {"steps": arguments.steps}
+    small = replace(small, training=small.training.model_copy(update=steps))
+    with_products = small.training.model_copy(update={"fusion": "products"})
+    further = {
+        RECIPE: small,
+        "visits": replace(small, network=VisitsParams()),
+        "products": replace(small, training=with_products),
+    }
     draws = [planned(params, cohorts, names, n, draw, work, further) for draw in range(arguments.draws)]
     start = time.monotonic()
     train_folds([task for draw in draws for tasks in draw.values() for task in tasks], params.execution)
