@@ -9,7 +9,7 @@ lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ens
 trained on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that
 nobody trained on. Prints a table, then a figure a line: the AUC of both together less that of the best single
 volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name, `products`
-the same recipe with `fusion: products`. `--steps` shortens the training of all networks alike. Settings are
+is `small_cohort` with `fusion: products`. `--steps` shortens the training of all networks alike. Settings are
 chosen with other seeds (`--seeds`) than those that judge by default.
 """
 
@@ -17,19 +17,23 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from figure import report
+from numpy.typing import NDArray
 from phantom_inputs import make_inputs
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from small_cohorts import RECIPE, Cohorts, Found, judged, planned, shown
 
 from ricenet.cli.running import log_to_stderr
 from ricenet.config.network_params import VisitsParams
 from ricenet.config.params import Params, read_params
 from ricenet.phantom.mechanism import MECHANISMS
-from ricenet.phantom.phantom_subject import draw_cause
+from ricenet.phantom.phantom_subject import Cause, draw_cause
 from ricenet.training.cross_validation import train_folds
 from ricenet.vocabulary import in_recipe
 
@@ -70,8 +74,26 @@ def main() -> None:
         make_inputs(work / f"judged-{others}", params, causes[others], others)
         cohorts = Cohorts(causes[pool], causes[others], pool, others)
         print(f"{mechanism}: with the true probabilities {shown(cohorts.ceiling)}")
+        for terms, auc in learned_from_features(cohorts, arguments.subjects).items():
+            print(f"  a logistic regression on the true {terms}, from {arguments.subjects}: AUC {auc:.3f}")
         for recipe in arguments.recipes:
             compare(params, mechanism, cohorts, recipe, work, arguments)
+
+
+def learned_from_features(cohorts: Cohorts, n: int) -> dict[str, float]:
+    """AUC of regressions that see x_dose and x_event themselves, fitted to the first n of the pool."""
+
+    def design(causes: Sequence[Cause], product: bool) -> NDArray[np.float64]:
+        dose, event = np.array([(cause.evidence.dose, cause.evidence.event) for cause in causes]).T
+        return np.column_stack([dose, event, *([dose * event] if product else [])])
+
+    is_rice = [cause.label == "rice" for cause in cohorts.pool[:n]]
+    found = {}
+    for terms, product in (("x_dose and x_event", False), ("x_dose, x_event and their product", True)):
+        fitted = LogisticRegression().fit(design(cohorts.pool[:n], product), is_rice)
+        says = fitted.decision_function(design(cohorts.judged, product))
+        found[terms] = float(roc_auc_score(cohorts.is_rice, says))
+    return found
 
 
 def compare(
