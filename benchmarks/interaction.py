@@ -8,9 +8,9 @@ Two mechanisms of the phantom are such (docs/phantom.md): `interaction`, the pro
 lesion, and `dose_at_lesion`, whether the lesion lies in the dose's plateau. Ensembles of five folds are
 trained on n subjects, with each volume alone and with dose and lesion together, and judged on phantoms that
 nobody trained on. Prints a table, then a figure a line: the AUC of both together less that of the best single
-volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name, `products`
-is `small_cohort` with `fusion: products`. `--steps` shortens the training of all networks alike. Settings are
-chosen with other seeds (`--seeds`) than those that judge by default.
+volume, in the mean over draws. The recipe `visits` is `small_cohort` with the network of that name,
+`products` is `small_cohort` with `fusion: products`. `--steps` shortens the training of all networks alike.
+Settings are chosen with other seeds (`--seeds`) than those that judge by default.
 """
 
 from __future__ import annotations
