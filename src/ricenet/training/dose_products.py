@@ -103,8 +103,8 @@ def _opened(volume: NDArray[np.float32]) -> Floats:
 
 def _ball(radius: float) -> NDArray[np.bool_]:
     reach = np.arange(-int(radius), int(radius) + 1)
-    squared = sum(axis**2 for axis in np.meshgrid(reach, reach, reach, indexing="ij"))
-    ball: NDArray[np.bool_] = squared <= radius**2
+    offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"))
+    ball: NDArray[np.bool_] = (offsets**2).sum(axis=0) <= radius**2
     return ball
 
 
