@@ -34,13 +34,19 @@ SOLID, INTENSITIES = "solid", "intensities"
 """Names of groups, after that of their volume."""
 
 
+def multiplied_dose(members: Sequence[VolumeSpec]) -> str | None:
+    """The name of the dose of a set that holds an MRI too; else there is nothing to multiply."""
+    doses = [spec.name for spec in members if spec.kind == "dose"]
+    return doses[0] if doses and len(members) > len(doses) else None
+
+
 def solid_features(volumes: NDArray[np.floating], members: Sequence[VolumeSpec]) -> tuple[FeatureGroup, ...]:
     """A group for each MRI: its brightness once it is opened by each ball, (N, len(RADII_VOXELS)).
 
-    volumes: (N, C, X, Y, Z) as a network sees them. members: the volumes (C,). Nothing for a set without a
-    dose, since there is nothing to multiply with.
+    volumes: (N, C, X, Y, Z) as a network sees them. members: the volumes (C,). Nothing where there is no
+    `multiplied_dose`.
     """
-    if not any(spec.kind == "dose" for spec in members):
+    if multiplied_dose(members) is None:
         return ()
     features = tuple(f"opened{radius:g}" for radius in RADII_VOXELS)
     return tuple(

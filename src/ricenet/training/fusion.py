@@ -22,7 +22,7 @@ from ricenet.config.training import FusionRule
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import SplitError, TrainingError
 from ricenet.runtime.records import Record
-from ricenet.training.dose_products import DoseProducts, solid_features
+from ricenet.training.dose_products import DoseProducts, multiplied_dose, solid_features
 from ricenet.training.group_regression import FeatureGroup, GroupRegression, fit_group_regression
 from ricenet.training.input_features import input_features, of_all
 from ricenet.training.predictions import Prediction, read_predictions
@@ -173,7 +173,7 @@ class _Subjects:
         volumes = (read_volumes(task.preprocessed / s, s, names, task.grid)[np.newaxis] for s in order)
         is_rice = np.array([task.labels[s] == "rice" for s in order])
         members = [spec for spec in task.members if spec.name in names]
-        dose = _multiplied(members) if task.training.fusion == "products" else None
+        dose = multiplied_dose(members) if task.training.fusion == "products" else None
         groups = of_all(_features(v, members, dose is not None) for v in volumes)
         return cls({s: i for i, s in enumerate(order)}, groups, is_rice, dose)
 
@@ -201,12 +201,6 @@ def _features(
 ) -> tuple[FeatureGroup, ...]:
     groups = input_features(volumes, [spec.name for spec in members])
     return (*groups, *solid_features(volumes, members)) if with_products else groups
-
-
-def _multiplied(members: Sequence[VolumeSpec]) -> str | None:
-    """The dose, where there is one and an MRI."""
-    doses = [spec.name for spec in members if spec.kind == "dose"]
-    return doses[0] if doses and len(members) > len(doses) else None
 
 
 def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
