@@ -195,9 +195,9 @@ def test_in_training_the_box_shows_what_the_cube_shows_there(
     seen: dict[str, list[NDArray[Any]]] = {"head": [], "brain": []}
     learn, validate = OneTraining.learn, OneTraining.validate
 
-    def learning(self: OneTraining, batch: Any, augmented: torch.Tensor, progress: float) -> None:
+    def learning(self: OneTraining, batch: Any, augmented: torch.Tensor, *rest: Any) -> None:
         seen[self.task.grid.name].append(augmented.numpy().copy())
-        learn(self, batch, augmented, progress)
+        learn(self, batch, augmented, *rest)
 
     def validating(self: OneTraining, batch: Any, volumes: torch.Tensor) -> None:
         seen[self.task.grid.name].append(volumes.numpy().copy())

@@ -62,7 +62,7 @@ def test_every_shell_is_offered_the_sets(project: Path, shell: str) -> None:
         ("ricenet explain --set dose@", ["dose@small_cohort"]),
         ("ricenet explain ", ["sub-001", "sub-002"]),
         ("ricenet explain sub-001 sub", ["sub-002"]),
-        ("ricenet export ", ["results", "bundle"]),
+        ("ricenet export ", ["results", "bundle", "study"]),
     ],
 )
 def test_sets_subjects_and_commands_are_offered(project: Path, words: str, expected: list[str]) -> None:

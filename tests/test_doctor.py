@@ -70,7 +70,7 @@ def test_a_new_project_needs_no_attention_and_is_not_changed(project: Path) -> N
     assert result.exit_code == 0, result.output
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
     assert "[ok] cohort: data/demo, mode 07" in result.stdout
-    assert "[ok] pipeline: 0 of 17 stages have run, the next is check_cohort" in result.stdout
+    assert "[ok] pipeline: 0 of 18 stages have run, the next is check_cohort" in result.stdout
     assert "[--] tracking: mlflow/mlflow.db is not there: the first training makes it" in result.stdout
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ricenet.runtime.errors import ScanError, StoreError
-from ricenet.runtime.store import CONTENTS, Store
+from ricenet.runtime.store import CONTENTS, Store, discard
 
 KEY = "ab" * 32
 
@@ -212,3 +212,11 @@ def test_on_a_small_file_system_what_fits_is_kept(tmp_path: Path) -> None:
         done.stderr
     )
     assert done.stdout.splitlines()[-1] == "2 2"
+
+
+def test_an_entry_that_another_process_discarded_first_is_no_fault(tmp_path: Path) -> None:
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    discard(entry)
+    discard(entry)
+    assert list(tmp_path.iterdir()) == []

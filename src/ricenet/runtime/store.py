@@ -157,8 +157,11 @@ def is_sealed(folder: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Delete an entry, by way of a rename: a kill in between leaves no half of it under its name."""
-    with partial_folder(folder.parent) as discarded:
+    """Delete an entry, by way of a rename: a kill in between leaves no half of it under its name.
+
+    Nothing is to do where another process was faster.
+    """
+    with partial_folder(folder.parent) as discarded, contextlib.suppress(FileNotFoundError):
         folder.replace(discarded)
         sync(folder.parent)
 

@@ -158,7 +158,7 @@ class LabelHeldOut:
 def renormalised(probabilities: LabelProbabilities) -> LabelProbabilities:
     """Rows that add up to 1; equal shares where nothing is left to divide.
 
-    >>> renormalised(np.array([[0.1, 0.3], [0.0, 0.0]])).tolist()
+    >>> renormalised(np.array([[0.125, 0.375], [0.0, 0.0]])).tolist()
     [[0.25, 0.75], [0.5, 0.5]]
     """
     total = probabilities.sum(axis=1, keepdims=True)
