@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from cloned_project import merge
 from labelled_project import NAMES, write_params
 from small_ensembles import ensemble_record, write_untrained
 from small_folds import PROJECT
@@ -40,7 +41,9 @@ def of_three(**changes: Any) -> Params:
     content["explain"] = {**content["explain"], "modality_sets": []}
     for name, changed in changes.items():
         # settings of one network are none of another
-        content[name] = changed if "name" in changed else {**content[name], **changed}
+        if "name" in changed:
+            content[name] = {}
+        merge(content, {name: changed})
     return parse_params(content, "params.yaml")
 
 
@@ -62,7 +65,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "choose another network",
     ),
     "learning curves": (
-        {"evidence": {"learning_curve": {"sets": ["dose"], "shares": [0.5]}}},
+        {"evidence": {"learning_curve": {"sets": ["dose"]}}},
         "evidence.learning_curve.sets: dose: it knows recurrence and rice alone",
         "write []",
     ),
