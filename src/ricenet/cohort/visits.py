@@ -63,8 +63,8 @@ class Visit(BaseModel):
     @field_validator("label")
     @classmethod
     def _declared(cls, label: str | None, info: Info) -> str | None:
-        declared = (info.context or {}).get(_DECLARED)
-        if None not in (label, declared) and label not in declared:
+        declared: Sequence[str] | None = (info.context or {}).get(_DECLARED)
+        if label is not None and declared is not None and label not in declared:
             raise ValueError("not declared")
         return label
 
