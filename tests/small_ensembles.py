@@ -31,10 +31,15 @@ def ensemble_record(modality_set: str, **changes: Any) -> EnsembleRecord:
 
 
 def untrained(
-    modality_set: str, fold: int = 0, seed: int = 0, network: NetworkParams = NARROW, variables: int = 0
+    modality_set: str,
+    fold: int = 0,
+    seed: int = 0,
+    network: NetworkParams = NARROW,
+    variables: int = 0,
+    classes: int = 2,
 ) -> torch.nn.Module:
     channels = len(modality_set.split("+"))
-    return initial_network(network, modality_set, fold, seed, channels, variables)
+    return initial_network(network, modality_set, fold, seed, channels, variables, classes=classes)
 
 
 def write_untrained(folder: Path, record: EnsembleRecord, seed: int = 0) -> str:
@@ -43,6 +48,7 @@ def write_untrained(folder: Path, record: EnsembleRecord, seed: int = 0) -> str:
         paths = [Path(name) / f"{fold}.safetensors" for fold in range(record.folds)]
         for fold, path in enumerate(paths):
             columns = len(record.encoders[fold].columns) if record.network.uses_variables else 0
-            network = untrained(record.modality_set, fold, seed, record.network, columns)
+            classes = len(record.label_names)
+            network = untrained(record.modality_set, fold, seed, record.network, columns, classes)
             write_tensors(network.state_dict(), path)
         return write_ensemble(folder, record, paths)

@@ -51,6 +51,23 @@ def bars(figure, hatch):
     return [p for p in figure.axes[0].patches if p.get_hatch() == hatch]
 
 
+def test_the_papers_numbers_are_beside_its_two_labels_alone():
+    of_three = {
+        name: m.model_copy(
+            update={
+                "label_names": ("recurrence", "rice", "stable"),
+                "confusion": ((9, 1, 0), (2, 8, 0), (1, 1, 8)),
+            }
+        )
+        for name, m in METRICS.items()
+    }
+    said = [
+        [text.get_text() for text in macro_f1_figure(of, {}, PAPER_VOLUMES).legends[0].get_texts()]
+        for of in (METRICS, of_three)
+    ]
+    assert [any("paper" in text for text in texts) for texts in said] == [True, False]
+
+
 def test_a_striped_bar_for_each_set_with_its_sd():
     figure = macro_f1_figure(METRICS, {}, PAPER_VOLUMES)
     striped = bars(figure, "///")

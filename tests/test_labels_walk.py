@@ -6,12 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labelled_project import NAMES, SETS, run_pipeline, without_vote, write_labelled_cohort, write_params
+from labelled_project import (
+    NAMES,
+    SETS,
+    SUBJECTS,
+    run_pipeline,
+    without_vote,
+    write_labelled_cohort,
+    write_params,
+)
 
 from ricenet.cohort.splits import read_splits
 from ricenet.evaluation.evidence.gate import GateRecord, failed_conditions, worse_than
 from ricenet.evaluation.labels.record import read_any_evidence, read_label_evidence
 from ricenet.inference.test_vote import Voter, vote_on_test_set
+from ricenet.report.results_tables import results_tables
 from ricenet.runtime.errors import RegistryError, ResultError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.tables import read_rows
@@ -72,6 +81,7 @@ def test_the_report_says_what_is_told_apart_and_what_it_lacks(project: Path) -> 
     page = (project / "work/report/index.html").read_text(encoding="utf-8")
     assert "3 labels, recurrence, rice, stable (without an event: stable)" in page
     assert "Among events alone" in page and "no better than chance here" in page
+    assert "dose of a subject with another label" in page and "the other label" not in page
     assert "What this page lacks" in page and "the said label&#39;s probability" in page
 
 
@@ -105,6 +115,28 @@ def test_a_vote_on_the_test_set_counts_the_folds_by_label(project: Path) -> None
         assert sum(int(row[f"votes_{name}"]) for name in NAMES) == 2
         assert sum(float(row[f"p_{name}_calibrated"]) for name in NAMES) == pytest.approx(1, abs=1e-5)
         assert row["answer"] in (*NAMES, "indeterminate")
+
+
+def test_results_are_exported_with_a_column_for_each_label(project: Path) -> None:
+    subjects, predictions, *votes, dictionary = results_tables(project)
+    assert [table.name for table in votes] == ["votes"] and len(votes[0].rows) == 3
+    known = read_rows(project / "work/evaluation/out_of_fold.tsv")
+    assert len(predictions.rows) == len(known) and len(subjects.rows) == SUBJECTS
+    columns = [column.name for column in predictions.columns]
+    calibration = read_label_evidence(project / "work/evidence/evidence.json").calibration
+    for cells, row in zip(predictions.rows, known, strict=True):
+        found = dict(zip(columns, cells, strict=True))
+        p = np.array([float(row[f"p_{name}"]) for name in NAMES])
+        by = calibration[row["modality_set"]].recalibrations[int(row["fold"])]
+        # by hand: temperature, offsets, and softmax
+        scaled = np.exp(by.slope * np.log(np.clip(p, 1e-12, 1)) + np.array([*by.offsets.values()]))
+        np.testing.assert_allclose([found[f"p_{name}"] for name in NAMES], p, atol=1e-6)
+        calibrated = [found[f"p_{name}_calibrated"] for name in NAMES]
+        np.testing.assert_allclose(calibrated, scaled / scaled.sum(), atol=2e-6)
+        assert found["correct"] == (found["predicted"] == row["label"])
+    said = {(row[0], row[1]): row[5] for row in dictionary.rows}
+    assert said["subjects", "label"] == "recurrence; rice; stable; empty: not known"
+    assert said["votes", "answer"] == "recurrence; rice; stable; indeterminate"
 
 
 def test_an_ensemble_of_two_labels_does_not_vote_on_a_test_set_of_three(

@@ -60,6 +60,25 @@ def test_each_fold_is_judged_on_one_site_and_trained_on_the_others() -> None:
         assert len(judged) == 1 and not judged & learnt
 
 
+def test_of_three_labels_every_site_holds_each_and_a_site_that_lacks_one_is_named() -> None:
+    stable = [
+        CheckedSubject(participant_id=f"sub-9{i:02d}", label="stable", subset="train", site=site)
+        for i, site in enumerate(("Oslo", "Ulm", "Pau"))
+    ]
+    names_of = ("recurrence", "rice", "stable")
+    splits = make_splits([*COHORT, *stable], 5, 0.0, 7, by="site", label_names=names_of)
+    assert splits.folds == tuple(
+        (*names(of), s.participant_id)
+        for of, s in zip((OSLO, PAU, ULM), (stable[0], stable[2], stable[1]), strict=True)
+    )
+    with pytest.raises(SplitError) as refused:
+        make_splits([*COHORT, *stable[:2]], 5, 0.0, 7, by="site", label_names=names_of)
+    said = (
+        "the site of sub-300 and 4 more has 1 recurrence and 4 rice and 0 stable, and a fold without stable"
+    )
+    assert said in str(refused.value) and str(refused.value).count("cannot be judged") == 1
+
+
 def test_neither_order_nor_seed_nor_number_of_folds_changes_them() -> None:
     expected = make_splits(COHORT, 5, 0.0, 7, by="site")
     assert make_splits(COHORT[::-1], 2, 0.0, 8, by="site") == expected

@@ -23,12 +23,14 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import RawSubject
 from ricenet.cohort.settled_places import SettledPlaces
 from ricenet.cohort.splits import Splits, make_splits, read_splits, with_other_folds, write_splits
+from ricenet.cohort.visits import DESCRIPTIONS, Visit, read_visits
+from ricenet.cohort.visits import write_sessions as write_written
 from ricenet.config.params import read_params
 from ricenet.evaluation.occlusion.explainer import held_out_folds
 from ricenet.preprocessing.step_keys import step_keys
 from ricenet.report.flow import flow_of
 from ricenet.runtime.errors import SplitError
-from ricenet.runtime.files import write_json
+from ricenet.runtime.files import read_json, write_json
 from ricenet.screening.guards.fold_guards import subject_in_two_places
 from ricenet.screening.guards.image_guards import same_image
 from ricenet.training.tuning.searches import inner_splits
@@ -220,6 +222,34 @@ FAULTS: list[tuple[Callable[[Path], object], str, str]] = [
     (rows(), "names no visit", "one row a visit"),
     (without_header, "column days_since_rt_end, label is missing", "Add it"),
 ]
+
+
+def test_a_visit_may_have_a_declared_label_and_the_refusal_of_another_names_them(cohort: Path) -> None:
+    write_sessions(cohort, "sub-001", [("ses-event", "90", "n/a"), ("ses-event2", "180", "stable")])
+    change_cell(cohort, "sub-001", label="n/a")
+    found = admitted(cohort, label_names=("recurrence", "rice", "stable"))
+    assert [s.label for s in found.subjects if s.patient == "sub-001"] == [None, "stable"]
+    assert "label is none of recurrence, rice, n/a (line 3)" in check_cohort(cohort).text()
+    others = check_cohort(cohort, label_names=("recurrence", "rice", "mixed")).text()
+    assert "label is none of recurrence, rice, mixed, n/a (line 3)" in others
+    undeclared = read_visits(cohort, {}, ["sub-001"], None)
+    assert [visit.label for visit in undeclared.of("sub-001")] == [None, "stable"]
+    write_sessions(cohort, "sub-001", [("ses-event", "90", "n/a"), ("ses-event2", "180", "Jane")])
+    refused, *_ = read_visits(cohort, {}, ["sub-001"], None).problems
+    assert refused.found == "label is no lower-case word (line 3)"
+
+
+def test_a_table_with_another_declared_label_says_so_beside_it(tmp_path: Path) -> None:
+    paper = [Visit(number=1, label="rice"), Visit(number=2)]
+    told = {}
+    for name, visits in {"sub-1": paper, "sub-2": [Visit(number=1, label="stable")]}.items():
+        (tmp_path / name).mkdir()
+        write_written(tmp_path / name, visits)
+        told[name] = read_json(tmp_path / name / f"{name}_sessions.json")["label"]["Description"]
+    assert told == {
+        "sub-1": DESCRIPTIONS["label"],
+        "sub-2": f"{DESCRIPTIONS['label']} Or of another declared kind: stable.",
+    }
 
 
 @pytest.mark.parametrize(("spoil", "found", "remedy"), FAULTS)

@@ -54,7 +54,6 @@ def phantom(
                     write_phantom,
                     single_fraction_share=settings.single_fraction_share,
                     visits=settings.visits,
-                    controls=settings.controls,
                 ),
                 "subjects",
             )
@@ -66,14 +65,13 @@ def phantom(
             mechanism,
             test_fraction=settings.test_fraction,
             spacing_mm=settings.spacing_mm,
+            controls=settings.controls,
             volumes=params.volumes,
             sites=SiteDesign(**settings.sites.model_dump()) if settings.sites else None,
             backend=params.execution.backend,
             workers=params.execution.workers,
         )
-        if not dicom:
-            count += settings.controls
-        typer.echo(f"{count} synthetic {what} in {folder}")
+        typer.echo(f"{count + settings.controls} synthetic {what} in {folder}")
         typer.echo(f"Next:\n  {_what_follows(folder, dicom)}")
 
 

@@ -100,7 +100,7 @@ def check_cohort(
     table, values = read_variables(read_participants(root / PARTICIPANTS_TABLE, label_names), variables)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     folders = [name for name in names if PARTICIPANT_ID.fullmatch(name)]
-    visits = read_visits(root, table.participants, folders)
+    visits = read_visits(root, table.participants, folders, label_names)
     samples = visits.samples(folders)
     known = {*table.listed, *folders, *samples} if table.columns else None
     quarantine = read_quarantine(root, known)

@@ -42,6 +42,9 @@ READER = re.compile(r"[A-Z][0-9]{0,2}(\+[A-Z][0-9]{0,2}){0,3}")
 _DECLARED = "label_names"
 """Under which the validation is told the declared classes."""
 
+NO_WORD = "is no lower-case word"
+"""Of a label, where none are declared."""
+
 _CORRECT = "Correct it, or write n/a where it is not known."
 _WORD = "Write one of them, in lower case."
 _REFUSALS = {
@@ -272,7 +275,7 @@ def _finding(error: dict[str, Any], label_names: Sequence[str] | None) -> Findin
     if isinstance(reason, ChronologyError):
         return Finding(str(reason), _CORRECT)
     if column in ("label", "label_second_reader"):
-        found = f"is none of {', '.join((*label_names, MISSING))}" if label_names else "is no lower-case word"
+        found = f"is none of {', '.join((*label_names, MISSING))}" if label_names else NO_WORD
         return Finding(f"{column} {found}", _WORD)
     refusal, remedy = _REFUSALS.get(column, ("is empty", "Write a value, or n/a where it is missing."))
     return Finding(f"{column} {refusal}", remedy)

@@ -24,20 +24,24 @@ COLUMN = "the column site of participants.tsv"
 
 
 def site_folds(
-    sites: Sites, labels: Mapping[str, str], former: Mapping[str, int] | None = None
+    sites: Sites,
+    labels: Mapping[str, str],
+    former: Mapping[str, int] | None = None,
+    label_names: Sequence[str] = LABELS,
 ) -> tuple[tuple[str, ...], ...]:
     """A fold for each site, in order of name. labels: of those who are divided, whoever else is in `sites`.
 
     former: the fold of each subject by a former division by sites; sites keep their number, new ones follow.
+    label_names: the classes, each of which every site holds.
     Sites are named by their subjects in what is said, since a cell of a table may identify a patient.
-    Raises SplitError: listing subjects without a site, one site alone, sites of one label, and names of sites
-    that differ in capitals or spaces only.
+    Raises SplitError: listing subjects without a site, one site alone, sites that lack a label, and names of
+    sites that differ in capitals or spaces only.
     """
     members: dict[str, list[str]] = {}
     for subject in sorted(labels):
         if (site := sites.get(subject)) is not None:
             members.setdefault(site, []).append(subject)
-    if problems := list(_problems(members, labels)):
+    if problems := list(_problems(members, labels, label_names)):
         raise SplitError("\n  - ".join(["split.by: site cannot divide this cohort:", *problems]))
     before = former or {}
 
@@ -59,7 +63,9 @@ def uneven_sites(folds: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _problems(members: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -> Iterator[str]:
+def _problems(
+    members: Mapping[str, Sequence[str]], labels: Mapping[str, str], label_names: Sequence[str]
+) -> Iterator[str]:
     if not members:
         yield f"no labelled subject has a site; write {COLUMN}, {OTHERWISE}"
         return
@@ -83,8 +89,8 @@ def _problems(members: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -
         return
     for site in sorted(members):
         found = Counter(labels[subject] for subject in members[site])
-        if lacking := [label for label in LABELS if not found[label]]:
-            counts = " and ".join(f"{found[label]} {label}" for label in LABELS)
+        if lacking := [label for label in label_names if not found[label]]:
+            counts = " and ".join(f"{found[label]} {label}" for label in label_names)
             yield (
                 f"{_site_of(members[site])} has {counts}, and a fold without {' and '.join(lacking)} cannot "
                 f"be judged; give alike sites that are too small one common name in {COLUMN}, put this "

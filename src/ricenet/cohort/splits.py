@@ -143,7 +143,7 @@ def _divided(
     rest = {subject: label for subject, label in labels.items() if subject not in test}
     kept = former.fold_of if former is not None and former.by == by else NOBODY
     if by == "site":
-        divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept)
+        divided = site_folds({s.participant_id: s.site for s in subjects}, rest, kept, label_names)
     else:
         settled = kept if former and len(former.folds) == folds else NOBODY
         divided = _stratified_folds(rest, folds, seed, label_names, settled)

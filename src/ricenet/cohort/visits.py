@@ -12,17 +12,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
 
 from ricenet.cohort.checked import CheckedSubject
 from ricenet.cohort.layout import is_there
-from ricenet.cohort.participants import MISSING, LabelSource, Participant
+from ricenet.cohort.participants import MISSING, NO_WORD, LabelSource, Participant
 from ricenet.cohort.problems import Finding, Problem
 from ricenet.cohort.tsv import read_tsv
 from ricenet.cohort.visit_names import sample_name, sessions_table, visit_of_session, visit_session
 from ricenet.runtime.files import write_json, write_text
 from ricenet.runtime.tables import table_text
-from ricenet.vocabulary import Label
+from ricenet.vocabulary import LABELS, LabelName
 
 DAYS = "days_since_rt_end"
 COLUMNS = ("session_id", DAYS, "label")
@@ -41,10 +42,12 @@ _ADD_ROW = "Add a row for it, or remove the folder."
 _ORDER = "Number visits by time: ses-event, ses-event2, ses-event3; or correct the days."
 _REFUSALS = {
     "days": f"{DAYS} is no whole number of days",
-    "label": "label is none of recurrence, rice, n/a",
     "label_source": "label_source is none of biopsy, follow_up, synthetic, n/a",
 }
 """Of each field, what a refused cell is said to be; never the cell itself, which may identify a patient."""
+
+_DECLARED = "label_names"
+"""Under which the validation is told the declared classes."""
 
 
 class Visit(BaseModel):
@@ -54,8 +57,16 @@ class Visit(BaseModel):
 
     number: Annotated[int, Field(ge=1)] = 1
     days: int | None = None
-    label: Label | None = None
+    label: LabelName | None = None
     label_source: LabelSource | None = None
+
+    @field_validator("label")
+    @classmethod
+    def _declared(cls, label: str | None, info: Info) -> str | None:
+        declared: Sequence[str] | None = (info.context or {}).get(_DECLARED)
+        if label is not None and declared is not None and label not in declared:
+            raise ValueError("not declared")
+        return label
 
 
 @dataclass(frozen=True)
@@ -75,10 +86,17 @@ class Visits:
         return {sample_name(one, visit.number): one for one in patients for visit in self.of(one)}
 
 
-def read_visits(root: Path, participants: Mapping[str, Participant], folders: Sequence[str]) -> Visits:
+def read_visits(
+    root: Path,
+    participants: Mapping[str, Participant],
+    folders: Sequence[str],
+    label_names: Sequence[str] | None = LABELS,
+) -> Visits:
     """Read the tables of all patients' folders; all errors are collected, none is raised.
 
     participants: rows of participants.tsv, whose label and days are those of the first labelled visit.
+    label_names: the declared classes; another label is an error of its row. None: of tables whose labels
+    are of no concern, or were checked before.
     """
     found: dict[str, tuple[Visit, ...]] = {}
     problems, notes = list[Problem](), list[Problem]()
@@ -86,7 +104,7 @@ def read_visits(root: Path, participants: Mapping[str, Participant], folders: Se
         folder = root / patient
         problems += _of_others(folder, patient)
         table = folder / sessions_table(patient)
-        read = _read_table(table)
+        read = _read_table(table, label_names)
         if read is None:
             notes += _unused(folder, patient)
             continue
@@ -134,10 +152,13 @@ def write_sessions(folder: Path, visits: Sequence[Visit], others: Sequence[str] 
     listed += [(f"ses-{visit_session(v.number)}", v.days, v.label, v.label_source) for v in visits]
     rows = [[MISSING if cell is None else cell for cell in row] for row in listed]
     write_text(path, table_text(list(DESCRIPTIONS), rows))
-    write_json(path.with_suffix(".json"), {n: {"Description": text} for n, text in DESCRIPTIONS.items()})
+    further = sorted({str(visit.label) for visit in visits} - {*LABELS, str(None)})
+    of_others = {"label": f" Or of another declared kind: {', '.join(further)}."} if further else {}
+    said = {name: text + of_others.get(name, "") for name, text in DESCRIPTIONS.items()}
+    write_json(path.with_suffix(".json"), {name: {"Description": text} for name, text in said.items()})
 
 
-def _read_table(path: Path) -> tuple[list[Visit], list[Finding]] | None:
+def _read_table(path: Path, label_names: Sequence[str] | None) -> tuple[list[Visit], list[Finding]] | None:
     """Visits by number, and faults of cells; None: no table, or one that says nothing of visits."""
     lines = read_tsv(path)
     if lines is None:
@@ -157,7 +178,7 @@ def _read_table(path: Path) -> tuple[list[Visit], list[Finding]] | None:
         if not any(cells) or (number := visit_of_session(named.get("session_id", ""))) is None:
             # other sessions of BIDS, such as that after surgery
             continue
-        parsed = _parse(number, named, len(cells) == len(header), number in visits)
+        parsed = _parse(number, named, len(cells) == len(header), number in visits, label_names)
         if isinstance(parsed, Visit):
             visits[number] = parsed
         else:
@@ -167,7 +188,13 @@ def _read_table(path: Path) -> tuple[list[Visit], list[Finding]] | None:
     return [visits[number] for number in sorted(visits)], findings
 
 
-def _parse(number: int, cells: Mapping[str, str], complete: bool, twice: bool) -> Visit | list[Finding]:
+def _parse(
+    number: int,
+    cells: Mapping[str, str],
+    complete: bool,
+    twice: bool,
+    label_names: Sequence[str] | None,
+) -> Visit | list[Finding]:
     if not complete:
         remedy = "Separate cells by single tabs, with n/a where a value is missing."
         return [Finding("as many cells as columns are needed", remedy)]
@@ -177,9 +204,15 @@ def _parse(number: int, cells: Mapping[str, str], complete: bool, twice: bool) -
     texts = {name: cells.get(column, MISSING) for name, column in columns.items()}
     known = {name: text for name, text in texts.items() if text != MISSING}
     try:
-        return Visit.model_validate({**known, "number": number})
+        return Visit.model_validate({**known, "number": number}, context={_DECLARED: label_names})
     except ValidationError as error:
-        return [Finding(_REFUSALS[str(e["loc"][0])], _CORRECT) for e in error.errors()]
+        return [Finding(_refusal(str(e["loc"][0]), label_names), _CORRECT) for e in error.errors()]
+
+
+def _refusal(field: str, label_names: Sequence[str] | None) -> str:
+    if field != "label":
+        return _REFUSALS[field]
+    return f"label is none of {', '.join((*label_names, MISSING))}" if label_names else f"label {NO_WORD}"
 
 
 def _out_of_time(visits: Sequence[Visit]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from ricenet.evaluation.labels.scores import chance_macro_f1
 from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, chance_level
 from ricenet.runtime.tables import require, table_text
 from ricenet.training.history import EpochMetrics, read_history
-from ricenet.vocabulary import LABELS, Volumes, volumes_and_recipe
+from ricenet.vocabulary import LABELS, Volumes, is_rice_task, volumes_and_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,8 @@ def _validation_bar(
         label=f"validation{', ' + recipe.replace('_', ' ') if recipe else ''}, mean and SD over folds",
     )  # fmt: skip
     _number_in_bar(axes, x, metrics.macro_f1_mean)
-    if name in paper.VALIDATION_MACRO_F1:
+    # the paper's numbers are of its two labels
+    if is_rice_task(metrics.label_names) and name in paper.VALIDATION_MACRO_F1:
         axes.plot(x, paper.VALIDATION_MACRO_F1[name], "D", markersize=5.5, markerfacecolor="white",
                   markeredgecolor="black", linestyle="none", zorder=5, label="paper, validation")  # fmt: skip
 

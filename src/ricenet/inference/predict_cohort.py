@@ -64,7 +64,7 @@ def predict_cohort(
     Raises CohortError: as `subjects_in`, or a table that cannot be read.
     """
     patients = subjects_in(folder)
-    visits = read_visits(folder, {}, patients)
+    visits = read_visits(folder, {}, patients, None)
     if visits.problems:
         raise CohortError(report_text(folder.absolute().name, visits.problems))
     subjects = list(visits.samples(patients))

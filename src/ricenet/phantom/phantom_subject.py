@@ -25,6 +25,9 @@ from ricenet.volume import Affine, Volume, inverse, resample, save_nifti
 CONTROL_LABEL = "stable"
 """Of a subject without an event: no lesion has come since surgery."""
 
+OF_ANY_HEAD = ("dose", "post_op")
+"""Evidence that a head shows without a lesion at the event."""
+
 AFTER_SURGERY = "postop"
 WITHOUT_LESION = (AFTER_SURGERY, POST_RT)
 """Sessions whose MRIs show the head after surgery; those of any other session show the event."""
@@ -197,19 +200,29 @@ def write_ground_truth(cohort: Path, subject: SyntheticSubject, volumes: Volumes
         ({"p_rice": cause.p_rice} if cause.has_lesion else {})
         | {
             "label": cause.label,
-            "evidence": cause.evidence.features,
+            "evidence": {
+                name: value
+                for name, value in cause.evidence.features.items()
+                if cause.has_lesion or name in OF_ANY_HEAD
+            },
         }
         | ({"excess_dose_gy": cause.evidence.excess_dose_gy} if cause.evidence.escalated else {})
         | {
             "reirradiated": cause.evidence.reirradiated,
             "residual_thickness_mm": cause.evidence.residual_thickness_mm,
-            "core_enhancement": cause.evidence.core_enhancement,
+        }
+        | ({"core_enhancement": cause.evidence.core_enhancement} if cause.has_lesion else {})
+        | {
             "event_world_from_post_op_world": to_event.tolist(),
             "post_op_world_from_anatomy": post_op.tolist(),
             "cavity_centre_mm": moved(post_op, lesions.cavity_centre_mm).tolist(),
-            "lesion_centre_mm": moved(post_op, lesions.lesion_centre_mm).tolist(),
             "isocentre_mm": moved(post_op, plan.isocentre_mm).tolist(),
         }
+        | (
+            {"lesion_centre_mm": moved(post_op, lesions.lesion_centre_mm).tolist()}
+            if cause.has_lesion
+            else {}
+        )
         | ({"world_from_post_op_world": further} if further else {}),
     )
 

@@ -2,7 +2,7 @@
 
 The first visit is the event of a cohort of one visit each, to the bit. At later ones the lesion is larger,
 whatever the label is, and its core enhances as before: a later visit says nothing new of the cause. So size,
-days and the visit's number are no evidence.
+days and the visit's number are no evidence. A control has no lesion at any visit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ricenet.cohort.visit_names import sample_name
 from ricenet.cohort.visits import Visit, write_sessions
 from ricenet.phantom.acquisition import place
 from ricenet.phantom.contrasts import contrast_of
-from ricenet.phantom.lesions import make_lesions
+from ricenet.phantom.lesions import make_lesions, without_lesion
 from ricenet.phantom.phantom_subject import Cause, Head, SyntheticSubject, write_ground_truth
 from ricenet.vocabulary import EVENT, Volumes
 from ricenet.volume import save_nifti
@@ -67,6 +67,8 @@ def make_visit(first: SyntheticSubject, number: int, seed: int, volumes: Volumes
     # the patient's own draws: the same place and shape as before
     drawn = first.cause.stream(seed, "lesions")
     lesions = make_lesions(anatomy, cause.evidence, drawn, growth_mm=GROWTH_MM * (number - 1))
+    if not cause.has_lesion:
+        lesions = without_lesion(lesions)
     head, spacing_mm = Head(cause, anatomy, lesions, plan), anatomy.grid.spacing_mm[0]
     placements, scans = dict(first.placements), {}
     for spec in (spec for spec in volumes.mris if spec.session == EVENT):

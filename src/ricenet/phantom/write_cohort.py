@@ -31,6 +31,12 @@ from ricenet.vocabulary import LABELS, PAPER_VOLUMES, Volumes
 SCANNER = "scanner"
 """Column of a cohort with sites alone."""
 
+OF_CONTROLS = {
+    "label": f" Or {CONTROL_LABEL}: no new lesion came.",
+    "days_rt_end_to_event": f" Of {CONTROL_LABEL} ones: to the follow-up scan.",
+}
+"""What descriptions of columns say besides, where there are controls."""
+
 COLUMNS = {
     "participant_id": "Subject.",
     "label": "What the new lesion was: recurrence or rice (radiation-induced contrast enhancement).",
@@ -106,10 +112,11 @@ def at_sites(causes: Sequence[Cause], sites: SiteDesign | None, seed: int) -> li
     """The same subjects with their scanners; as they are without sites."""
     if sites is None:
         return list(causes)
-    scanners, places = (
-        sites.scanners(seed),
-        sites.placed({c.subject: c.label == "rice" for c in causes}, seed),
-    )
+    scanners = sites.scanners(seed)
+    places = sites.placed({c.subject: c.label == "rice" for c in causes if c.has_lesion}, seed)
+    # shares are of events: controls have no part in them, and move nobody
+    controls = {c.subject: False for c in causes if not c.has_lesion}
+    places |= replace(sites, rice_shares=None).placed(controls, seed)
     return [replace(cause, scanner=scanners[places[cause.subject]]) for cause in causes]
 
 
@@ -145,13 +152,16 @@ def require_made(what: str, errors: Mapping[str, str | None]) -> None:
 
 
 def held_out_subjects(causes: Sequence[Cause], fraction: float, seed: int) -> set[str]:
-    """The same share of each label, ordered by a draw of each subject's own."""
+    """The same share of each label, ordered by a draw of each subject's own; controls change no event's."""
     chosen: set[str] = set()
-    total = round(fraction * len(causes))
-    for label in (*LABELS, CONTROL_LABEL):
-        of_label = [c.subject for c in causes if c.label == label]
-        of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
-        chosen.update(of_label[: round(total * len(of_label) / len(causes))])
+    for labels in (LABELS, (CONTROL_LABEL,)):
+        among = [c for c in causes if c.label in labels]
+        total = round(fraction * len(among))
+        for label in labels:
+            of_label = [c.subject for c in among if c.label == label]
+            of_label.sort(key=lambda name: seed_for("phantom", seed, name, "subset"))
+            if of_label:
+                chosen.update(of_label[: round(total * len(of_label) / len(among))])
     return chosen
 
 
@@ -190,9 +200,8 @@ def _write_tables(folder: Path, causes: Sequence[Cause], test: set[str], seed: i
             [cause.subject, cause.label, "synthetic", subset, *place, age, sex, days, "photon", second]
         )
     write_text(folder / PARTICIPANTS_TABLE, table_text(list(columns), rows))
-    said = dict(columns)
-    if not all(cause.has_lesion for cause in causes):
-        said["label"] += f" Or {CONTROL_LABEL}: no new lesion came."
+    further = {} if all(cause.has_lesion for cause in causes) else OF_CONTROLS
+    said = {name: text + further.get(name, "") for name, text in columns.items()}
     write_json(folder / "participants.json", {name: {"Description": text} for name, text in said.items()})
     write_description(
         folder,

@@ -124,6 +124,7 @@ def labels_page(results: LabelResults, drawn: Mapping[str, Path], protocol: Prot
         perturbations=perturbation_rows(results.robustness),
         perturbed=results.ordered(results.robustness.effects),
         changing="the said label's probability",
+        shares="shares of the labels",
     )
 
 

@@ -30,7 +30,11 @@ def perturbation_rows(robustness: Robustness) -> list[PerturbationRow]:
     for name, effects in robustness.effects.items():
         for effect in effects:
             rows.setdefault((effect.perturbation, effect.strength), {})[name] = effect
-    return [PerturbationRow(next(iter(row.values())).full_title(), row) for row in rows.values()]
+    several = len(robustness.label_names) > 2
+    titles = [next(iter(row.values())).full_title() for row in rows.values()]
+    # of three labels there is no single other one
+    said = [title.replace("the other label", "another label") if several else title for title in titles]
+    return [PerturbationRow(title, row) for title, row in zip(said, rows.values(), strict=True)]
 
 
 def flip_rate_figure(rows: Sequence[PerturbationRow], titles: Mapping[str, str]) -> Figure:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -25,47 +23,28 @@ from ricenet.cohort.checked import (
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
-from ricenet.runtime.errors import ResultError
+from ricenet.report.label_tables import label_results
+from ricenet.report.results_columns import (
+    DIGITS,
+    RECIPE,
+    SET,
+    SUBJECT,
+    Column,
+    ResultsTable,
+    known_text,
+    label_column,
+    number_in,
+)
 from ricenet.runtime.tables import read_rows, require
 from ricenet.training.predictions import THRESHOLD
-from ricenet.vocabulary import is_rice_task, volumes_and_recipe
-
-Cell = str | float | int | None
-Kind = Literal["text", "number", "link"]
-
-DIGITS = 6
-"""Of probabilities, after the point; a spreadsheet would round the last of a double's digits."""
+from ricenet.vocabulary import LABELS, is_rice_task, volumes_and_recipe
 
 EXPLANATION = "work/explain/{modality_set}/{subject}/index.html"
 QUALITY = "work/quality/{subject}.html"
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column with what the data dictionary says of it. unit: of a number; values: what a text may be."""
-
-    name: str
-    title: str
-    kind: Kind = "text"
-    unit: str = ""
-    values: str = ""
-
-
-@dataclass(frozen=True)
-class ResultsTable:
-    """A table by name; each row has a cell for each column. A link is relative to the project's folder."""
-
-    name: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-SUBJECT = Column("participant_id", "pseudonym of the subject")
-LABEL = Column("label", "reference standard", values="recurrence; rice; empty: not known")
+LABEL = label_column(LABELS)
 CALIBRATED = Column("p_rice_calibrated", "recalibrated probability of RICE", "number", values="0 to 1")
 PREDICTED = Column("predicted", "label by the network", values="recurrence; rice")
-SET = Column("modality_set", "volumes that the network sees")
-RECIPE = Column("recipe", "recipe of training; empty: the main one")
 
 
 def results_tables(project: Path) -> tuple[ResultsTable, ...]:
@@ -75,19 +54,12 @@ def results_tables(project: Path) -> tuple[ResultsTable, ...]:
     """
     work = project / "work"
     splits = read_splits(require(work / "splits" / "splits.json", "split"))
-    if not is_rice_task(splits.label_names):
-        raise ResultError(
-            f"the project declares the labels {', '.join(splits.label_names)}; these tables know recurrence "
-            "and rice alone. work/evaluation/out_of_fold.tsv, work/evidence/scores.csv and work/vote hold "
-            "the same numbers (docs/labels.md)"
-        )
-    evidence = read_evidence(project / EVIDENCE_FILE)
     cohort = read_checked_cohort(require(project / CHECKED_COHORT_FILE, "check_cohort"))
-    tables = [
-        _subjects(project, cohort, splits),
-        _predictions(project, evidence),
-        *_votes(work / "vote"),
-    ]
+    tables = [_subjects(project, cohort, splits)]
+    if is_rice_task(splits.label_names):
+        tables += [_predictions(project, read_evidence(project / EVIDENCE_FILE)), *_votes(work / "vote")]
+    else:
+        tables += label_results(project, splits.label_names)
     return (*tables, _dictionary(tables))
 
 
@@ -115,7 +87,7 @@ def _subjects(project: Path, cohort: CheckedCohort, splits: Splits) -> ResultsTa
             fold_of.get(one.participant_id),
             one.site,
             *(one.variables.get(spec.name) for spec in declared),
-            _known(marks.get(one.participant_id)),
+            known_text(marks.get(one.participant_id)),
             _page(project, QUALITY.format(subject=one.participant_id)),
             excluded.get(one.participant_id),
         )
@@ -128,7 +100,7 @@ def _subjects(project: Path, cohort: CheckedCohort, splits: Splits) -> ResultsTa
     ]
     columns = (
         SUBJECT,
-        LABEL,
+        label_column(splits.label_names),
         Column("subset", "part of the study", values="train: cross-validation; test: independent test set"),
         Column("fold", "fold that holds the subject out, from 0", "number"),
         Column("site", "where the subject was imaged"),
@@ -203,11 +175,11 @@ def _votes(folder: Path) -> Iterator[ResultsTable]:
     for path in sorted(folder.glob("*.tsv")):
         volumes, recipe = volumes_and_recipe(path.stem)
         for row in read_rows(path):
-            numbers = (_number(row[name]) for name in ("votes_rice", "p_rice", "p_rice_calibrated"))
+            numbers = (number_in(row[name]) for name in ("votes_rice", "p_rice", "p_rice_calibrated"))
             # votes of before there were sets of labels have no such column
-            words = (_known(row.get(name)) for name in ("predicted", "three_way", "label_set"))
+            words = (known_text(row.get(name)) for name in ("predicted", "three_way", "label_set"))
             rows.append(
-                (row["participant_id"], volumes, recipe or None, _known(row["label"]), *numbers, *words)
+                (row["participant_id"], volumes, recipe or None, known_text(row["label"]), *numbers, *words)
             )
     if rows:
         columns = (
@@ -254,13 +226,3 @@ def _rows_if_there(path: Path) -> list[dict[str, str]]:
 
 def _page(project: Path, link: str) -> str | None:
     return link if (project / link).is_file() else None
-
-
-def _known(text: str | None) -> str | None:
-    return None if text in (None, "", "n/a") else text
-
-
-def _number(text: str) -> float | int | None:
-    if _known(text) is None:
-        return None
-    return int(text) if text.isdecimal() else float(text)

@@ -7,7 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ricenet.report.results_tables import Cell, Column, ResultsTable, link_from
+from ricenet.report.results_columns import Cell, Column, ResultsTable
+from ricenet.report.results_tables import link_from
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import atomic_folder, write_bytes, write_text
 from ricenet.runtime.tables import table_text

@@ -55,7 +55,9 @@ def read_study_cohort(
     Raises CohortError: faults, all together; no subject. StudyError: fewer subjects than the plan asks for.
     """
     variables = ensemble.variables if ensemble.network.uses_variables else ()
-    checked = admit(check_cohort(root, ensemble.volumes, variables), exclude_faulty)
+    checked = admit(
+        check_cohort(root, ensemble.volumes, variables, label_names=ensemble.label_names), exclude_faulty
+    )
     able = set(having(checked, ensemble.modality_set))
     # one visit a patient: the first event
     events = first_events(checked.subjects).values()
@@ -72,7 +74,7 @@ def read_study_cohort(
         "without a label": len(events) - len(known),
         "without a volume of the set": len(set(known) - able),
     }
-    table = read_participants(root / PARTICIPANTS_TABLE)
+    table = read_participants(root / PARTICIPANTS_TABLE, ensemble.label_names)
     return StudyCohort(checked, _with_events(table, checked.patients), labels, left_out)
 
 

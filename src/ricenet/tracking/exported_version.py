@@ -50,7 +50,7 @@ def exported_version(
     files = ensemble_files(project, store, registered)
     record, work = read_record(files), project / "work"
     synthetic = _trained_on_phantoms(project, record)
-    require_rice_task(record, "a MONAI bundle gives")
+    require_rice_task(record, "`ricenet export` gives")
     threshold = decision_threshold(project, registered)
     assert not isinstance(threshold, LabelDecision)
     exported = Exported(

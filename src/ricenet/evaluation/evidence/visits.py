@@ -135,7 +135,7 @@ def read_visit_evidence(path: Path = VISITS_FILE) -> VisitEvidence | None:
 
 def visit_times(cohort: CheckedCohort) -> dict[str, VisitTime]:
     """Of every sample of a checked cohort; days as its sessions tables say, else participants.tsv."""
-    rows = read_participants(Path(cohort.root) / PARTICIPANTS_TABLE).participants
+    rows = read_participants(Path(cohort.root) / PARTICIPANTS_TABLE, cohort.label_names).participants
     return {
         one.participant_id: VisitTime(one.patient, one.visit, days_of(one, rows[one.patient]))
         for one in cohort.subjects

@@ -43,6 +43,7 @@ def write_dicom_phantom(
     *,
     test_fraction: float,
     spacing_mm: float,
+    controls: int = 0,
     volumes: Volumes = PAPER_VOLUMES,
     sites: SiteDesign | None = None,
     backend: Backend = "processes",
@@ -53,11 +54,11 @@ def write_dicom_phantom(
     images/: each patient's planning and event study, in folders whose names say nothing.
     clinical.csv: label, subset, site and end of radiotherapy by PatientID. ground_truth/truth.json: the
     transforms (RAS), doses, dates and intervals. Patient n has the head, lesions and label of subject n
-    of `write_phantom` with the same seed, spacing and sites.
+    of `write_phantom` with the same seed, spacing, controls and sites.
     Raises CohortError: the folder exists and holds something, or a patient could not be made.
     """
     require_new_folder(folder)
-    causes = at_sites(draw_causes(subjects, seed, mechanism), sites, seed)
+    causes = at_sites(draw_causes(subjects, seed, mechanism, controls), sites, seed)
     test = held_out_subjects(causes, test_fraction, seed)
     patients = [draw_patient(number, cause, seed) for number, cause in enumerate(causes, start=1)]
     with atomic_folder(folder) as temporary, template_file(spacing_mm, temporary) as template:
@@ -83,10 +84,11 @@ def _truth(patient: DicomPatient, subject: SyntheticSubject, volumes: Volumes) -
     post_op = subject.world_from_anatomy(volumes.reference.name)
     event = subject.world_from_anatomy(volumes.last_session_reference.name)
     dates = patient.timeline
-    return {
+    # a control's follow-up scan shows no event
+    of_event = {"p_rice": patient.cause.p_rice} if patient.cause.has_lesion else {}
+    return of_event | {
         "raw_phantom_subject": patient.cause.subject,
         "label": patient.cause.label,
-        "p_rice": patient.cause.p_rice,
         "event_world_from_post_op_world": (event @ inverse(post_op)).tolist(),
         "cavity_centre_mm": moved(post_op, subject.lesions.cavity_centre_mm).tolist(),
         "dates": {name: value.isoformat() for name, value in vars(dates).items()},

@@ -70,7 +70,7 @@ def write_pages(
 def _with_days(examined: Mapping[str, Path], root: Path) -> list[SubjectQuality]:
     """Every subject's measures, with what only the tables of participants and visits know."""
     participants = read_participants(root / PARTICIPANTS_TABLE, None).participants
-    visits = read_visits(root, participants, list(participants))
+    visits = read_visits(root, participants, list(participants), None)
     days_of = {name: row.interval_days for name, row in participants.items()} | {
         sample_name(patient, visit.number): visit.days
         for patient, row in participants.items()
