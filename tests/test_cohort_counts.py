@@ -83,14 +83,10 @@ def test_what_the_counts_forbid_is_said_with_the_remedy(
 
 
 def test_that_sets_are_judged_by_first_events_is_said_where_there_are_later_ones() -> None:
-    """Of eight patients who all have the scan of the visit before at the second visit, nobody can be judged."""
+    """Eight patients all have the scan of the visit before at the second visit, and nobody can be judged."""
     first = subjects(4, 4)
-    later = [
-        s.model_copy(
-            update={"participant_id": f"{s.participant_id}v2", "scans": dict.fromkeys([*ALL, "before"], "0")}
-        )
-        for s in first
-    ]
+    seen = {"visit": 2, "scans": dict.fromkeys([*ALL, "before"], "0")}
+    later = [s.model_copy(update={"participant_id": f"{s.participant_id}v2"} | seen) for s in first]
     asked = Demands(2, 0.2, 1, {"dose": frozenset({"dose"}), "before+event": frozenset({"before", "event"})})
     (text,) = forbidden_by_counts([*first, *later], asked)
     assert text.startswith("before+event, fold 0: ")

@@ -107,8 +107,8 @@ def _of_first_events(splits: Splits, usable: frozenset[str]) -> str:
         return ""
     there = len(usable.intersection(splits.development))
     return (
-        f". Sets are judged by first events, and {there} of {len(splits.development)} have all its volumes: at "
-        "a first visit there is none of session previous (docs/visits.md)"
+        f". Sets are judged by first events, and {there} of {len(splits.development)} have all its volumes: "
+        "at a first visit there is none of session previous (docs/visits.md)"
     )
 
 
