@@ -26,7 +26,7 @@ from ricenet.cohort.checks import admit, check_cohort
 from ricenet.cohort.layout import PARTICIPANTS_TABLE, RawSubject
 from ricenet.cohort.splits import write_splits
 from ricenet.config.params import Params, read_params
-from ricenet.evaluation.evidence.build import build_evidence
+from ricenet.evaluation.evidence.build import CrossValidation, EvidenceSettings, build_evidence
 from ricenet.evaluation.evidence.contribution import contribution_sentence
 from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.evidence.scalars import cohort_scalars
@@ -78,8 +78,10 @@ def evidence_of(params: Params, phantom: TrainedPhantom) -> Evidence:
     )
     declared = (phantom.splits, params.volumes, params.variables)
     settings = params.evidence
-    given = (params.seed, settings.resamples, settings.target_error, settings.conformal_coverage)
-    return build_evidence(predictions, scalars, (), None, *declared, *given)
+    given = EvidenceSettings(
+        params.seed, settings.resamples, settings.target_error, settings.conformal_coverage
+    )
+    return build_evidence(CrossValidation(predictions, scalars), (), None, *declared, given)
 
 
 def report_default(found: Evidence) -> None:

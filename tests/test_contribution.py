@@ -9,7 +9,7 @@ import pytest
 from held_out_cases import drawn, held_out, predictions_of
 
 from ricenet.cohort.splits import Splits
-from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.build import CrossValidation, EvidenceSettings, build_evidence
 from ricenet.evaluation.evidence.contribution import (
     NONE,
     contribution_sentence,
@@ -20,6 +20,7 @@ from ricenet.evaluation.evidence.contribution import (
     subject_contributions,
 )
 from ricenet.evaluation.evidence.record import Contribution
+from ricenet.evaluation.evidence.written import write_evidence
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.scores import log_losses
 from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
@@ -113,7 +114,15 @@ def test_a_run_of_all_sets_keeps_their_contributions_with_its_evidence(tmp_path)
     folds = tuple(tuple(np.array(case.subjects)[case.fold == k]) for k in range(2))
     splits = Splits({p.participant_id: p.label for p in of_sets["dose"]}, folds, ())
     scalars = {subject: {"dose_max_gy": float(i)} for i, subject in enumerate(case.subjects)}
-    made = build_evidence(of_sets, scalars, (), None, splits, PAPER_VOLUMES, (), 7, 100, 0.1, 0.9)
+    made = build_evidence(
+        CrossValidation(of_sets, scalars),
+        (),
+        None,
+        splits,
+        PAPER_VOLUMES,
+        (),
+        EvidenceSettings(7, 100, 0.1, 0.9),
+    )
     assert made.contributions == contributions(case, PAPER_VOLUMES, 7, 100) and len(made.contributions) == 3
     assert len(made.comparisons) == 7 * 6 / 2
     write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")

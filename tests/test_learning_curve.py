@@ -12,11 +12,12 @@ from small_evidence import write_evidence as write_evidence_of
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence import learning_curve as module
-from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.build import CrossValidation, EvidenceSettings, build_evidence
 from ricenet.evaluation.evidence.curve_points import CurveAnswers
 from ricenet.evaluation.evidence.learning_curve import learning_curve
 from ricenet.evaluation.evidence.power_law import EXPONENT, PowerLaw, fit_power_laws
 from ricenet.evaluation.evidence.record import read_evidence
+from ricenet.evaluation.evidence.written import write_evidence
 from ricenet.evaluation.scores import scores_with_intervals
 from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.tracking import evidence_content
@@ -202,8 +203,9 @@ def test_a_run_keeps_its_curves_with_its_evidence(tmp_path):
     folds = tuple(tuple(p.participant_id for p in rows if p.fold == k) for k in range(5))
     splits = Splits({p.participant_id: p.label for p in rows}, folds, ())
     scalars = {p.participant_id: {"days_rt_end_to_event": 50.0 + i} for i, p in enumerate(rows)}
-    rest = (splits, PAPER_VOLUMES, (), 7, 300, 0.1, 0.9)
-    made = build_evidence(of_sets, scalars, (), None, *rest, curves={"dose": answers}, growth=(1.5, 2))
+    found = CrossValidation(of_sets, scalars, curves={"dose": answers})
+    settings = EvidenceSettings(7, 300, 0.1, 0.9, growth=(1.5, 2))
+    made = build_evidence(found, (), None, splits, PAPER_VOLUMES, (), settings)
     assert made.learning_curves == {"dose": curve_of(answers)[0]}
     assert made.beyond_time.keys() == {"dose"}
     write_evidence(made, of_sets, scalars, (), tmp_path / "evidence")

@@ -22,12 +22,7 @@ from ricenet.runtime.files import read_json, write_json
 from ricenet.tracking.connection import TrackingStore
 from ricenet.tracking.evidence_content import recalibration_of
 from ricenet.tracking.own_record import OwnEnsemble, note_registered, own_ensembles, own_record_path
-from ricenet.tracking.register_models import (
-    bring_champions_back,
-    model_card,
-    register_ensembles,
-    version_at_hand,
-)
+from ricenet.tracking.register_models import bring_champions_back, register_ensembles, version_at_hand
 from ricenet.tracking.registry import (
     RegisteredEnsemble,
     champions,
@@ -37,6 +32,7 @@ from ricenet.tracking.registry import (
 )
 from ricenet.tracking.settled import ENSEMBLES
 from ricenet.tracking.unregistered_models import clear_unregistered
+from ricenet.tracking.version_card import model_card
 from ricenet.tracking.version_files import decision_threshold, ensemble_files
 from ricenet.training.ensemble import Ensemble, majority_vote
 

@@ -12,7 +12,8 @@ from ricenet.cohort.splits import Splits, write_splits
 from ricenet.evaluation.metrics import confusion_matrix, macro_f1
 from ricenet.inference.test_label_sets import LabelCoverage, SetsOnTest
 from ricenet.inference.test_ledger import identify_test_set
-from ricenet.report.results import name_of_test_set, read_results, read_votes
+from ricenet.report.promoted_votes import name_of_test_set, read_votes
+from ricenet.report.results import read_results
 from ricenet.report.sentences import gate_text
 from ricenet.runtime.tables import table_text
 from ricenet.tracking.promotion import FORCED_PAST, REASON

@@ -16,7 +16,7 @@ from ricenet.evaluation.evidence.baselines import (
     scalar_models,
     source_models,
 )
-from ricenet.evaluation.evidence.build import build_evidence, sites_table, write_evidence
+from ricenet.evaluation.evidence.build import CrossValidation, EvidenceSettings, build_evidence
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.evidence.site_record import Sites
 from ricenet.evaluation.evidence.sites import (
@@ -28,6 +28,7 @@ from ricenet.evaluation.evidence.sites import (
     verdict,
     within_sites,
 )
+from ricenet.evaluation.evidence.written import sites_table, write_evidence
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.evaluation.intervals import Estimate
 from ricenet.training.predictions import Prediction
@@ -235,9 +236,14 @@ def test_the_evidence_of_a_cohort_with_sites_is_written_with_its_table(tmp_path:
     }
     of_sets = {"event": rows}
     made = build_evidence(
-        of_sets, scalars, (), None, Splits(labels, folds, ()), PAPER_VOLUMES, (), 7, 200, 0.1, 0.9,
-        harmonisation="combat",
-    )  # fmt: skip
+        CrossValidation(of_sets, scalars),
+        (),
+        None,
+        Splits(labels, folds, ()),
+        PAPER_VOLUMES,
+        (),
+        EvidenceSettings(7, 200, 0.1, 0.9, harmonisation="combat"),
+    )
     assert made.sites is not None and [row.site for row in made.sites.rows] == ["A", "B"]
     assert {b.name for b in made.sites.baselines} == {"site", "intensity", "all", "grouped"}
     assert made.audit.harmonised == intensity_features(PAPER_VOLUMES) and made.audit.unharmonised == 0

@@ -11,13 +11,14 @@ from ricenet.cohort.checked import having, read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.evidence.baselines import Scalars
-from ricenet.evaluation.evidence.build import build_evidence, write_evidence
+from ricenet.evaluation.evidence.build import CrossValidation, EvidenceSettings, build_evidence
 from ricenet.evaluation.evidence.curve_points import read_curve_answers
 from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
 from ricenet.evaluation.evidence.visits import visit_evidence, visit_times, visits_table
+from ricenet.evaluation.evidence.written import write_evidence
 from ricenet.evaluation.held_out import lacking, read_by_subset, read_visits_out_of_fold
 from ricenet.evaluation.labels.build import build_label_evidence, write_label_evidence
 from ricenet.evaluation.labels.gate import label_gate_record
@@ -85,22 +86,20 @@ def write() -> None:
         if read_record(ENSEMBLES / name).network.may_lack_volumes
     }
     evidence = build_evidence(
-        predictions,
-        scalars,
+        CrossValidation(predictions, scalars, convolutions, curves, by_subset),
         guards,
         read_repeats(WORK / "repeats"),
         splits,
         params.volumes,
         params.variables,
-        params.seed,
-        params.evidence.resamples,
-        params.evidence.target_error,
-        params.evidence.conformal_coverage,
-        convolutions,
-        curves,
-        params.evidence.learning_curve.growth,
-        params.evidence.harmonisation,
-        by_subset,
+        EvidenceSettings(
+            params.seed,
+            params.evidence.resamples,
+            params.evidence.target_error,
+            params.evidence.conformal_coverage,
+            params.evidence.learning_curve.growth,
+            params.evidence.harmonisation,
+        ),
     )
     gates = [
         gate_record(

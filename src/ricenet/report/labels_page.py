@@ -19,10 +19,10 @@ from ricenet.report.interval_plots import legend_above, panels, point, square
 from ricenet.report.labels_results import LabelResults
 from ricenet.report.page import FIGURES, data_uri, estimate_text, p_value, write_pdf
 from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
+from ricenet.report.promoted_votes import evaluations_text
 from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, contribution_figure, coverage_risk_figure
-from ricenet.report.results import evaluations_text
 from ricenet.report.sentences import gate_text
 from ricenet.runtime.errors import ResultError
 from ricenet.runtime.files import write_text

@@ -23,13 +23,8 @@ from ricenet.evaluation.metrics import SetMetrics
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
 from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
-from ricenet.report.results import (
-    PromotedVote,
-    name_of_test_set,
-    no_vote_text,
-    read_measures,
-    read_participants_of,
-)
+from ricenet.report.promoted_votes import PromotedVote, name_of_test_set, no_vote_text
+from ricenet.report.results import read_measures, read_participants_of
 from ricenet.runtime.records import read_result
 from ricenet.runtime.tables import read_rows, require
 from ricenet.training.label_predictions import positions

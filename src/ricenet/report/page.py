@@ -28,10 +28,11 @@ from ricenet.report.learning_curve import curve_rows, curve_sentences
 from ricenet.report.methods import methods_paragraphs
 from ricenet.report.missing_volumes_table import missing_volumes_rows
 from ricenet.report.perturbation_table import perturbation_rows
+from ricenet.report.promoted_votes import evaluations_text
 from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, draw_pictures
-from ricenet.report.results import GALLERY, Results, evaluations_text
+from ricenet.report.results import GALLERY, Results
 from ricenet.report.sentences import gate_text, sections_of, summary_sentences
 from ricenet.report.statistics_methods import REFERENCES
 from ricenet.runtime.errors import ResultError

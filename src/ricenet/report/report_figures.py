@@ -26,7 +26,8 @@ from ricenet.report.interval_plots import (
 )
 from ricenet.report.learning_curve import learning_curve_figure
 from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
-from ricenet.report.results import PromotedVote, Results, evaluations_text
+from ricenet.report.promoted_votes import PromotedVote, evaluations_text
+from ricenet.report.results import Results
 from ricenet.vocabulary import Volumes, volumes_and_recipe
 
 if TYPE_CHECKING:

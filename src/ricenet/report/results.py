@@ -20,15 +20,14 @@ from ricenet.config.tuned import Values, read_tuned
 from ricenet.evaluation.evidence.calibration import recalibrated
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, Evidence, read_evidence
 from ricenet.evaluation.evidence.visits import VISITS_FILE, VisitEvidence, read_visit_evidence
-from ricenet.evaluation.intervals import Estimate
-from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, confusion_matrix, macro_f1_estimate
+from ricenet.evaluation.metrics import SetMetrics
 from ricenet.evaluation.occlusion.explained_case import TOGETHER, Explanation
 from ricenet.evaluation.occlusion.map_summary import MapSummary
 from ricenet.evaluation.robustness.effects import ROBUSTNESS_FILE, Robustness, read_robustness
-from ricenet.inference.test_label_sets import SetsOnTest
-from ricenet.inference.test_ledger import UNKNOWN, LedgerRow, identify_test_set, ledger_path, read_ledger
+from ricenet.inference.test_ledger import LedgerRow, ledger_path, read_ledger
 from ricenet.preprocessing.derivative_dataset import read_summary
 from ricenet.report.missing_volumes_table import training_seconds
+from ricenet.report.promoted_votes import PromotedVote, name_of_test_set, no_vote_text, read_votes
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import read_json
 from ricenet.runtime.records import read_result
@@ -58,63 +57,6 @@ class ExplainedSubject:
     def together(self) -> MapSummary:
         """Of the map of hiding all volumes at once."""
         return self.explanation.maps[TOGETHER]
-
-
-@dataclass(frozen=True)
-class PromotedVote:
-    """A promoted model's majority vote on the test set.
-
-    macro_f1: with its interval by subject. evaluations: of this test set so far, by any model of the project,
-    this one included. gate: how the model came to vote, as in the ledger. label_sets: of its sets of labels;
-    None in votes of earlier versions.
-    """
-
-    macro_f1: Estimate
-    confusion: LabelConfusion
-    n: int
-    digest: str
-    evaluations: int
-    gate: str
-    label_sets: SetsOnTest | None = None
-
-    @property
-    def forced(self) -> bool:
-        """The gate refused the model, and it was let through all the same."""
-        return self.gate == "forced"
-
-    @property
-    def interval_by(self) -> str:
-        """How the interval was made, for people."""
-        return "exact bound" if self.macro_f1.method == "exact bound" else "bootstrap"
-
-
-def evaluations_text(evaluations: int) -> str:
-    """So many evaluations of a test set.
-
-    >>> evaluations_text(1), evaluations_text(2)
-    ('1 evaluation', '2 evaluations')
-    """
-    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
-
-
-def name_of_test_set(splits: Splits) -> str:
-    """The name by which the ledger knows the test set of these splits."""
-    return identify_test_set({subject: splits.labels[subject] for subject in splits.test})
-
-
-def no_vote_text(voted: bool, splits: Splits, evaluations: int) -> str:
-    """What to say of the test set; empty where a model has voted."""
-    if voted:
-        return ""
-    if not splits.test:
-        return "No test set was set aside."
-    if not evaluations:
-        return "No model of this run has voted on the test set; the ledger holds no evaluation of it."
-    # one of this run may have, before another was promoted in its place
-    return (
-        "No promoted model has voted on the test set in this run; the ledger counts "
-        f"{evaluations_text(evaluations)} of it."
-    )
 
 
 @dataclass(frozen=True)
@@ -252,34 +194,6 @@ def read_results(project: Path, seed: int) -> Results:
         scalars=read_measures(work / "evidence" / "scalars.tsv"),
         visits=read_visit_evidence(project / VISITS_FILE),
     )
-
-
-def read_votes(
-    folder: Path, splits: Splits, ledger: Sequence[LedgerRow], seed: int, evidence: Evidence
-) -> dict[str, PromotedVote]:
-    """The votes that a stage `vote` wrote, by modality set.
-
-    Raises ResultError: a file is missing.
-    """
-    content = read_result(folder / "vote.json", "vote")
-    evaluations = [row for row in ledger if row.test_set == name_of_test_set(splits)]
-    gates = {row.digest12: row.gate for row in evaluations}
-    votes = {}
-    for name in evidence.volumes.in_order(content):
-        digest = content[name]["digest"]
-        rows = read_rows(require(folder / f"{name}.tsv", "vote"))
-        labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
-        votes[name] = PromotedVote(
-            macro_f1=macro_f1_estimate(labels, predicted, seed, evidence.resamples),
-            confusion=confusion_matrix(labels, predicted),
-            n=len(rows),
-            digest=digest,
-            # the vote itself is an evaluation, also where its row is kept elsewhere
-            evaluations=max(len(evaluations), 1),
-            gate=gates.get(digest[:12], UNKNOWN),
-            label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
-        )
-    return votes
 
 
 def read_participants_of(path: Path, patients: Mapping[str, str]) -> Mapping[str, Participant]:

@@ -7,7 +7,8 @@ from ricenet.evaluation.evidence.record import Evidence
 from ricenet.evaluation.labels.record import LabelEvidence
 from ricenet.inference.test_ledger import UNKNOWN
 from ricenet.report.external_validation import external_sentences
-from ricenet.report.results import PromotedVote, Results, evaluations_text
+from ricenet.report.promoted_votes import PromotedVote, evaluations_text
+from ricenet.report.results import Results
 from ricenet.screening.guards.result import GuardResult, guards_verdict
 
 SECTIONS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ricenet.config.evidence import EvidenceParams
+from ricenet.report.promoted_votes import evaluations_text
 from ricenet.report.protocol import Protocol
-from ricenet.report.results import Results, evaluations_text
+from ricenet.report.results import Results
 
 _INTERVALS = {
     "bootstrap": "by bootstrap of subjects within labels",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ricenet.cohort.splits import Splits
 from ricenet.evaluation.evidence.baselines import Scalars, scalar_models
-from ricenet.evaluation.evidence.build import comparisons_table, contributions_table
 from ricenet.evaluation.evidence.gate import GateRecord
 from ricenet.evaluation.evidence.net_benefit import decision_curve
 from ricenet.evaluation.evidence.record import EVIDENCE_FILE, DecisionCurve, Repeats
 from ricenet.evaluation.evidence.scalars import scalars_table
 from ricenet.evaluation.evidence.swap_tests import LEVEL, p_said
+from ricenet.evaluation.evidence.written import comparisons_table, contributions_table
 from ricenet.evaluation.intervals import Estimate
 from ricenet.evaluation.labels.abstention import label_abstention
 from ricenet.evaluation.labels.baselines import LabelBaseline, label_baselines
