@@ -202,7 +202,7 @@ def test_the_text_of_a_figure_of_one_panel_lies_within_it():
     figure.draw_without_rendering()
     texts = [figure._supxlabel, figure.legends[0]]
     for box in (text.get_window_extent() for text in texts):
-        assert 0 <= box.x0 and box.x1 <= figure.bbox.width
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_a_run_keeps_its_curves_with_its_evidence(tmp_path):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS, _PANEL_INCHES = 3, (3.0, 2.9)
-_LEAST_INCHES = 5.4
+_LEAST_INCHES = 6.4
 """Of the width: the text below a single panel is longer than the panel."""
 
 _LOOKS = {"macro_f1": (VALIDATION_COLOUR, "o"), "auc": (TEST_COLOUR, "s")}
