@@ -66,7 +66,11 @@ def test_visits_are_reported_in_their_order(project):
 
 @pytest.mark.parametrize(
     ("fusion", "words"),
-    [("mean", "the mean of both logits counted"), ("fitted", "non-negative weights, fitted to answers for")],
+    [
+        ("mean", "the mean of both logits counted"),
+        ("fitted", "non-negative weights, fitted to answers for"),
+        ("products", "products of the dose's intensities and of how bright each MRI remains when"),
+    ],
 )
 def test_a_regression_beside_the_networks_is_reported(project, fusion, words):
     training = protocol().params.training

@@ -16,8 +16,9 @@ Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 """Of the learning rate, step by step; cosine: half a cosine, down to 0."""
 
-FusionRule = Literal["none", "mean", "fitted"]
-"""Whether a group-wise regression answers beside each network: by equal weights, or by fitted ones."""
+FusionRule = Literal["none", "mean", "fitted", "products"]
+"""Whether a group-wise regression answers beside each network: by equal weights, or by fitted ones; products:
+by equal weights, and the regression sees products of dose and MRIs too."""
 
 
 class TrainingOverride(Section):

@@ -30,6 +30,8 @@ _BESIDE = (
 _FUSIONS = {
     "none": "",
     "mean": f"{_BESIDE}; the mean of both logits counted.",
+    "products": f"{_BESIDE}, and on products of the dose's intensities and of how bright each MRI remains "
+    "when it is opened by balls of four radii; the mean of both logits counted.",
     "fitted": f"{_BESIDE}; both logits were added by non-negative weights, fitted to answers for subjects "
     "that neither had seen (nested cross-validation).",
 }

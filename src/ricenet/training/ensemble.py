@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ricenet.runtime.errors import RegistryError
 from ricenet.training.ensemble_record import EnsembleRecord, intact_record, read_record, weights_name
-from ricenet.training.input_features import input_features
 from ricenet.training.variables import SubjectVariables
 from ricenet.vocabulary import LABELS, Volumes, VolumeSpec, is_rice_task
 
@@ -171,8 +170,8 @@ class Ensemble:
     def _fused(
         self, fold: int, volumes: NDArray[np.floating], p_rice: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        groups = input_features(volumes, [spec.name for spec in self.members])
-        return self.record.fused[fold].p_rice(p_rice, groups)
+        beside = self.record.fused[fold]
+        return beside.p_rice(p_rice, beside.features(volumes, self.members))
 
     def _there(self, batch: torch.Tensor) -> NDArray[np.bool_]:
         """Which volumes (N, C) are not missing. Raises RegistryError: one is that may not be, or all are."""
@@ -197,8 +196,9 @@ class Ensemble:
         names, joined = np.array([spec.name for spec in self.members]), answers.copy()
         for present in np.unique(there, axis=0):
             rows = (there == present).all(axis=1)
-            groups = input_features(volumes[rows][:, present], names[present].tolist())
             fused = self.record.fused_from(names[present].tolist())
+            seen = [spec for spec, there in zip(self.members, present, strict=True) if there]
+            groups = fused[0].features(volumes[rows][:, present], seen)
             columns = (of_fold.p_rice(p, groups) for of_fold, p in zip(fused, answers[rows].T, strict=True))
             joined[rows] = np.stack([*columns], axis=1)
         return joined

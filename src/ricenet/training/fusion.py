@@ -1,6 +1,7 @@
 """Fusion that cannot hurt: a group-wise regression answers beside each fold's network, by weights >= 0.
 
-logit = w_network * logit_network + w_regression * logit_regression. Both weights are 0.5 (mean), or fitted to
+logit = w_network * logit_network + w_regression * logit_regression. Both weights are 0.5 (mean, and products,
+whose regression sees what dose and MRI tell together, `ricenet.training.dose_products`), or fitted to
 answers about subjects to whom neither was fitted: for those of fold k, each other fold j is answered for by a
 network and a regression that saw neither j nor k. So nothing that answers for fold k saw it, at any level.
 Source: Wolpert 1992 (stacked generalisation), Breiman 1996 (weights that are never negative).
@@ -15,16 +16,18 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ricenet.config.training import FusionRule
 from ricenet.preprocessing.network_input import read_volumes
 from ricenet.runtime.errors import SplitError, TrainingError
 from ricenet.runtime.records import Record
+from ricenet.training.dose_products import DoseProducts, multiplied_dose, solid_features
 from ricenet.training.group_regression import FeatureGroup, GroupRegression, fit_group_regression
 from ricenet.training.input_features import input_features, of_all
 from ricenet.training.predictions import Prediction, read_predictions
 from ricenet.training.task import FoldTask
-from ricenet.vocabulary import LABELS
+from ricenet.vocabulary import LABELS, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +41,30 @@ LEAST_P = 1e-7
 
 
 class FusedFold(Record):
-    """What answers beside a fold's network."""
+    """What answers beside a fold's network. products: that the regression sees, beside each volume's."""
 
     network_weight: float
     regression_weight: float
     regression: GroupRegression
+    products: DoseProducts | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @property
     def weights(self) -> dict[str, float]:
         """By what answers."""
         return {"network": self.network_weight, "regression": self.regression_weight}
 
+    def features(
+        self, volumes: NDArray[np.floating], members: Sequence[VolumeSpec]
+    ) -> tuple[FeatureGroup, ...]:
+        """What `p_rice` needs of volumes (N, C, X, Y, Z). members: the volumes (C,)."""
+        return _features(volumes, members, self.products is not None)
+
     def p_rice(self, network_p_rice: Floats, groups: Sequence[FeatureGroup]) -> Floats:
         """Probability of RICE (N,) of both together. Raises ValueError: other features than were fitted."""
         from scipy.special import expit
 
-        balanced = self.regression.logits(groups) - self.regression.log_odds
+        seen = groups if self.products is None else [*groups, *self.products.of(groups)]
+        balanced = self.regression.logits(seen) - self.regression.log_odds
         fused: Floats = expit(
             self.network_weight * _logits(network_p_rice) + self.regression_weight * balanced
         )
@@ -86,7 +97,7 @@ def fuse(tasks: Sequence[FoldTask]) -> dict[str, Fusion]:
 
     Raises ScanError: volumes that cannot be read. TrainingError: a data leak between the levels.
     """
-    return {name: _fuse_set(folds) for name, folds in _by_set(tasks, ["mean", "fitted"]).items()}
+    return {name: _fuse_set(folds) for name, folds in _by_set(tasks, ["mean", "fitted", "products"]).items()}
 
 
 def non_negative_weights(logits: Floats, is_rice: NDArray[np.bool_]) -> Floats:
@@ -149,20 +160,22 @@ def _without(task: FoldTask, other: FoldTask) -> FoldTask:
 
 @dataclass(frozen=True)
 class _Subjects:
-    """Features and labels of all subjects of a set, by position."""
+    """Features and labels of all subjects of a set, by position. dose: whose products with MRIs are seen."""
 
     position: Mapping[str, int]
     groups: tuple[FeatureGroup, ...]
     is_rice: NDArray[np.bool_]
+    dose: str | None
 
     @classmethod
     def of(cls, task: FoldTask, names: Sequence[str]) -> _Subjects:
         order = sorted(task.subjects)
         volumes = (read_volumes(task.preprocessed / s, s, names, task.grid)[np.newaxis] for s in order)
         is_rice = np.array([task.labels[s] == "rice" for s in order])
-        return cls(
-            {s: i for i, s in enumerate(order)}, of_all(input_features(v, names) for v in volumes), is_rice
-        )
+        members = [spec for spec in task.members if spec.name in names]
+        dose = multiplied_dose(members) if task.training.fusion == "products" else None
+        groups = of_all(_features(v, members, dose is not None) for v in volumes)
+        return cls({s: i for i, s in enumerate(order)}, groups, is_rice, dose)
 
     def _at(self, subjects: Sequence[str]) -> NDArray[np.intp]:
         return np.array([self.position[s] for s in subjects], dtype=np.intp)
@@ -173,9 +186,21 @@ class _Subjects:
     def features(self, subjects: Sequence[str]) -> list[FeatureGroup]:
         return [group.rows(self._at(subjects)) for group in self.groups]
 
-    def regression(self, subjects: Sequence[str]) -> GroupRegression:
+    def products(self, subjects: Sequence[str]) -> DoseProducts | None:
+        return None if self.dose is None else DoseProducts.fitted(self.features(subjects), self.dose)
+
+    def regression(self, subjects: Sequence[str], products: DoseProducts | None = None) -> GroupRegression:
         """Its logits are not moderated: the weights make up for that, and the file stays small."""
-        return fit_group_regression(self.features(subjects), self.labels(subjects)).without_covariance()
+        groups = self.features(subjects)
+        seen = groups if products is None else [*groups, *products.of(groups)]
+        return fit_group_regression(seen, self.labels(subjects)).without_covariance()
+
+
+def _features(
+    volumes: NDArray[np.floating], members: Sequence[VolumeSpec], with_products: bool
+) -> tuple[FeatureGroup, ...]:
+    groups = input_features(volumes, [spec.name for spec in members])
+    return (*groups, *solid_features(volumes, members)) if with_products else groups
 
 
 def _fuse_set(folds: Sequence[FoldTask]) -> Fusion:
@@ -193,10 +218,12 @@ def _fuse_subset(folds: Sequence[FoldTask], names: Sequence[str], file: str) -> 
     fused, predictions = [], []
     for task, (network, beside) in zip(folds, weights, strict=True):
         require_unseen(task.training_subjects, task.validation_subjects, f"{task.identity}: the network")
+        products = known.products(task.training_subjects)
         fold = FusedFold(
             network_weight=network,
             regression_weight=beside,
-            regression=known.regression(task.training_subjects),
+            regression=known.regression(task.training_subjects, products),
+            products=products,
         )
         rows = read_predictions(task.folder / file)
         features = known.features([row.participant_id for row in rows])
