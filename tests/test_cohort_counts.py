@@ -82,6 +82,17 @@ def test_what_the_counts_forbid_is_said_with_the_remedy(
         assert re.search("add subjects|raise|lower|set ", text)
 
 
+def test_that_sets_are_judged_by_first_events_is_said_where_there_are_later_ones() -> None:
+    """Eight patients all have the scan of the visit before at the second visit, and nobody can be judged."""
+    first = subjects(4, 4)
+    seen = {"visit": 2, "scans": dict.fromkeys([*ALL, "before"], "0")}
+    later = [s.model_copy(update={"participant_id": f"{s.participant_id}v2"} | seen) for s in first]
+    asked = Demands(2, 0.2, 1, {"dose": frozenset({"dose"}), "before+event": frozenset({"before", "event"})})
+    (text,) = forbidden_by_counts([*first, *later], asked)
+    assert text.startswith("before+event, fold 0: ")
+    assert "judged by first events, and 0 of 8 have all its volumes" in text
+
+
 def test_a_test_set_without_a_label_is_allowed_and_said() -> None:
     cohort = subjects(5, 5) + subjects(2, 0, "test")
     assert forbidden_by_counts(cohort, demands()) == []

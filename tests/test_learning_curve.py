@@ -19,7 +19,7 @@ from ricenet.evaluation.evidence.power_law import EXPONENT, PowerLaw, fit_power_
 from ricenet.evaluation.evidence.record import read_evidence
 from ricenet.evaluation.evidence.written import write_evidence
 from ricenet.evaluation.scores import scores_with_intervals
-from ricenet.report.learning_curve import curve_rows, curve_sentences
+from ricenet.report.learning_curve import curve_rows, curve_sentences, learning_curve_figure
 from ricenet.tracking import evidence_content
 from ricenet.vocabulary import PAPER_VOLUMES
 
@@ -194,6 +194,15 @@ def test_the_sentence_and_the_table_say_what_is_expected():
     assert [row.subjects for row in rows] == [20, 40, 60, 80, 120, 160]
     assert rows[0].seen == "seen, 3 draws" and rows[-1].seen == "expected"
     assert rows[-1].scores[1] == (far.score, far.interval_width)
+
+
+def test_the_text_of_a_figure_of_one_panel_lies_within_it():
+    curve, _ = curve_of(answers_of(RISING))
+    figure = learning_curve_figure({"dose": curve}, {"dose": "dose"})
+    figure.draw_without_rendering()
+    texts = [figure._supxlabel, figure.legends[0]]
+    for box in (text.get_window_extent() for text in texts):
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_a_run_keeps_its_curves_with_its_evidence(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ricenet.project import create
 from ricenet.project.carried import carried_files
 from ricenet.project.installed_code import installed_digest
 from ricenet.project.record import WRITTEN
+from ricenet.project.settings_news import NEEDED
 from ricenet.runtime.files import write_json
 from ricenet.runtime.last_failure import LAST_FAILURE
 
@@ -326,13 +328,31 @@ def test_an_edit_of_what_both_versions_write_alike_is_nobodys_business(project: 
 
 def test_params_yaml_is_never_written_and_its_news_are_told(project: Path) -> None:
     file = project / "params.yaml"
-    text = file.read_text().replace("  folds: 5\n", "").replace("  epochs: 30 ", "  epohs: 30 ", 1)
+    text = re.sub("  folds: 5 .*\n", "", file.read_text()).replace("  epochs: 30 ", "  epohs: 30 ", 1)
     file.write_text(text)
     result = command("upgrade", "--yes")
     assert result.exit_code == 0, result.output
     assert file.read_text() == text and not (project / "params.yaml.new").exists()
-    assert "params.yaml: new, not in yours: split.folds (as delivered: 5)\n" in result.stdout
+    assert f"params.yaml: new, not in yours: split.folds (as delivered: 5); {NEEDED}\n" in result.stdout
     assert "params.yaml: this version refuses it: training.epohs: unknown key" in result.stdout
+
+
+def test_a_setting_that_a_stage_lists_is_needed_though_it_has_a_default(project: Path) -> None:
+    """DVC stops at a listed parameter that the file lacks; a default of one that no stage lists will do."""
+    file = project / "params.yaml"
+    yaml = YAML()
+    content = yaml.load(file)
+    del content["labels"], content["split"]["by"], content["evidence"]["learning_curve"]
+    yaml.dump(content, file)
+    said = command("upgrade", "--yes").stdout
+    curve = "{sets: [], shares: [0.25, 0.5, 0.75], draws: 3, growth: [1.5, 2]}"
+    for needed in (
+        "labels (as delivered: [recurrence, rice])",
+        f"evidence.learning_curve (as delivered: {curve})",
+    ):
+        assert f"params.yaml: new, not in yours: {needed}; {NEEDED}\n" in said
+    assert "params.yaml: new, not in yours: split.by (as delivered: subject)\n" in said
+    assert "refuses" not in said and "; params.yaml lacks what it needs" in said
 
 
 def test_settings_that_the_file_would_not_take_are_no_news(project: Path) -> None:

@@ -22,7 +22,8 @@ from ricenet.phantom.write_cohort import draw_causes, write_phantom
 from ricenet.runtime.errors import CohortError
 from ricenet.runtime.files import file_digest, read_json
 from ricenet.runtime.randomness import generator_for
-from ricenet.vocabulary import PAPER_VOLUMES
+from ricenet.runtime.tables import read_rows
+from ricenet.vocabulary import PAPER_VOLUMES, Volumes, VolumeSpec
 from ricenet.volume import Volume, load_nifti, resample
 
 DOSE_HEIGHT = MECHANISMS["dose_height"]
@@ -254,8 +255,12 @@ def test_a_cohort_has_its_table_its_declared_files_and_where_the_head_lay(tmp_pa
 def test_further_visits_add_files_to_a_cohort_and_change_none(tmp_path: Path) -> None:
     """One subject of two has a second visit here; its lesion has grown about the same middle."""
     settings = {"test_fraction": 0.0, "spacing_mm": 8.0, "single_fraction_share": 0.0, "backend": "serial"}
-    for name, visits in (("one", 1), ("two", 2)):
-        write_phantom(tmp_path / name, 2, 7, DOSE_HEIGHT, visits=visits, **settings)
+    before = VolumeSpec(
+        name="before", kind="mri", session="previous", suffix="ce-gadolinium_T1w", title="x", required=False
+    )
+    for name, visits, more in (("one", 1, ()), ("two", 2, (before,))):
+        volumes = Volumes([*PAPER_VOLUMES, *more])
+        write_phantom(tmp_path / name, 2, 7, DOSE_HEIGHT, visits=visits, volumes=volumes, **settings)
     one, two = (
         {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
         for name in ("one", "two")
@@ -263,6 +268,10 @@ def test_further_visits_add_files_to_a_cohort_and_change_none(tmp_path: Path) ->
     assert one.items() <= two.items()
     tables = {path.parts[0] for path in two.keys() - one.keys() if path.name.endswith("_sessions.tsv")}
     assert tables == {"sub-001", "sub-002"}
+    for subject in tables:
+        rows = read_rows(tmp_path / "two" / subject / f"{subject}_sessions.tsv")
+        sessions = {path.name for path in (tmp_path / "two" / subject).glob("ses-*")}
+        assert {row["session_id"] for row in rows} == sessions
     report = check_cohort(tmp_path / "two")
     assert report.problems == ()
     (later,) = (s for s in report.subjects if s.visit == 2)

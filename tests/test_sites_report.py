@@ -64,6 +64,8 @@ def test_sites_have_their_scores_or_why_they_have_none(project: Path) -> None:
     rows = table_of(html, "Held-out scores by site")
     assert rows["north"][1:4] == ["7", "3", "0.70 (0.60 to 0.80)"]
     assert rows["south"][1:] == ["5", "5", *["not computable: no subject with recurrence"] * 2]
+    # as words, which wrap
+    assert "<td>not computable: no subject with recurrence</td>" in html
     # as everywhere on the page, nothing is told of fewer than three
     assert rows["west"][1:] == ["4", "not told", *["not computable: fewer than 3 of a label"] * 2]
     assert "Dr Tiny" not in html

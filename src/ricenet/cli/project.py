@@ -45,7 +45,7 @@ def upgrade(
     """
     from ricenet import __version__
     from ricenet.project.create import note_python
-    from ricenet.project.settings_news import settings_news
+    from ricenet.project.settings_news import NEEDED, settings_news
     from ricenet.project.upgrade import SETTINGS, apply_changes, find_changes, require_project
 
     project = Path()
@@ -61,7 +61,7 @@ def upgrade(
         else:
             # of this machine alone, and not in git
             note_python(project)
-        typer.echo(_what_next(changes, yes))
+        typer.echo(_what_next(changes, yes, any(line.endswith(NEEDED) for line in news)))
 
 
 def _shown(change: Change) -> Sequence[str]:
@@ -75,12 +75,14 @@ def _shown(change: Change) -> Sequence[str]:
     return f"{change.path} {said[change.kind]}\n", change.difference
 
 
-def _what_next(changes: Sequence[Change], written: bool) -> str:
+def _what_next(changes: Sequence[Change], written: bool, lacks_settings: bool) -> str:
     if not changes:
-        return "its files are those of the installed version"
+        files = "its files are those of the installed version"
+        return f"{files}; params.yaml lacks what it needs" if lacks_settings else files
     if not written:
         return "nothing is written yet: `ricenet upgrade --yes` does so"
     return (
-        "written. Next: look at `git diff`, take over what you want of *.new and delete them, commit, "
-        "`dvc repro`"
+        "written. Next: look at `git diff`, take over what you want of *.new and delete them, "
+        + ("add to params.yaml what it needs, " if lacks_settings else "")
+        + "commit, `dvc repro`"
     )

@@ -101,6 +101,17 @@ def _of_sets(splits: Splits, held: Mapping[str, frozenset[str]], demands: Demand
     ]
 
 
+def _of_first_events(splits: Splits, usable: frozenset[str]) -> str:
+    """Why many visits can be too few: a set is judged by first events alone; "" where nobody has others."""
+    if not splits.later:
+        return ""
+    there = len(usable.intersection(splits.development))
+    return (
+        f". Sets are judged by first events, and {there} of {len(splits.development)} have all its volumes: "
+        "at a first visit there is none of session previous (docs/visits.md)"
+    )
+
+
 def doubtful_by_counts(
     subjects: Sequence[CheckedSubject], by: DivideBy = "subject", label_names: LabelNames = LABELS
 ) -> list[str]:
@@ -132,6 +143,7 @@ def _of_set(splits: Splits, name: str, usable: frozenset[str], demands: Demands)
             yield (
                 f"{name}, fold {fold}: of the subjects who have all its volumes, a label has none to train "
                 "on or nobody is left to validate on; take the set out of modality_sets, or add subjects"
+                + _of_first_events(splits, usable)
             )
             return
     if name in demands.fitted:

@@ -17,7 +17,7 @@ from ricenet.phantom.acquisition import place
 from ricenet.phantom.contrasts import contrast_of
 from ricenet.phantom.lesions import make_lesions, without_lesion
 from ricenet.phantom.phantom_subject import Cause, Head, SyntheticSubject, write_ground_truth
-from ricenet.vocabulary import EVENT, Volumes
+from ricenet.vocabulary import EVENT, PREVIOUS, Volumes
 from ricenet.volume import save_nifti
 
 GROWTH_MM = 1.5
@@ -50,7 +50,8 @@ class FollowUps:
             for number, days in enumerate(self.days, start=1)
         ]
         # first: by it the files of later visits are found
-        others = [session for session in volumes.sessions if session != EVENT]
+        # no session of its own is that of the visit before
+        others = [session for session in volumes.sessions if session not in (EVENT, PREVIOUS)]
         write_sessions(cohort / patient, visits, others)
         for number in range(2, len(self.days) + 1):
             visit = make_visit(first, number, seed, volumes)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS, _PANEL_INCHES = 3, (3.0, 2.9)
+_LEAST_INCHES = 6.4
+"""Of the width: the text below a single panel is longer than the panel."""
+
 _LOOKS = {"macro_f1": (VALIDATION_COLOUR, "o"), "auc": (TEST_COLOUR, "s")}
 
 
@@ -78,8 +81,9 @@ def learning_curve_figure(curves: Mapping[str, LearningCurve], titles: Mapping[s
     columns = min(_COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
     width, height = _PANEL_INCHES
+    size = (max(width * columns + 0.6, _LEAST_INCHES), height * rows + 0.6)
     with style():
-        figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.6), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes, (name, curve) in zip(grid.flat, curves.items(), strict=False):
             for score in CURVE_SCORES:
