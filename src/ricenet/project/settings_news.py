@@ -93,6 +93,7 @@ def _problems(content: Any, name: str) -> list[str]:
 def _in_one_line(value: Any) -> str:
     """A value as YAML, to be copied."""
     yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 2**20, False
+    yaml.default_flow_style, yaml.width = True, 2**20
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump([value], text)
     return text.getvalue().strip()[1:-1]
