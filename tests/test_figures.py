@@ -119,6 +119,15 @@ def test_confusion_matrices_print_counts_and_shares():
     assert texts == ["30", "75%", "10", "25%", "5", "25%", "15", "75%"]
 
 
+def test_long_names_of_sets_stay_over_their_own_panel():
+    sets = ["dose", "post_op+dose", "post_op+event+dose", "post_op+event+dose@small_cohort"]
+    figure = confusion_figure(dict.fromkeys(sets, ((3, 1), (2, 4))), PAPER_VOLUMES)
+    figure.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    edges = [edge for box in boxes for edge in (box.x0, box.x1)]
+    assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= figure.bbox.width
+
+
 def test_equal_input_gives_equal_bytes(tmp_path):
     for suffix in ("png", "svg"):
         for name in ("a", "b"):

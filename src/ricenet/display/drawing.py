@@ -6,6 +6,7 @@ Figures are made without pyplot, so that none of its global state is touched.
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +51,18 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "ricenet",
     "svg.fonttype": "path",
 }
+
+
+_PANEL_CHARACTERS = 26
+
+
+def panel_title(title: str) -> str:
+    """In lines that fit over one of four panels in a row.
+
+    >>> panel_title("post-op T1ce + event T1ce + dose (small cohort)").splitlines()
+    ['post-op T1ce + event T1ce', '+ dose (small cohort)']
+    """
+    return textwrap.fill(title, _PANEL_CHARACTERS)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, style
+from ricenet.display.drawing import TEST_COLOUR, TRAINING_COLOUR, VALIDATION_COLOUR, panel_title, style
 from ricenet.evaluation import paper
 from ricenet.evaluation.labels.scores import chance_macro_f1
 from ricenet.evaluation.metrics import LabelConfusion, SetMetrics, chance_level
@@ -155,7 +155,7 @@ def _draw_confusion(
         axes.text(column, row - 0.08, str(count), ha="center", va="center", color=colour, fontsize=13)
         percent = f"{share[row, column]:.0%}"
         axes.text(column, row + 0.24, percent, ha="center", va="center", color=colour, fontsize=7.5)
-    axes.set_title(title)
+    axes.set_title(panel_title(title), fontsize=9)
     axes.set_xticks(range(len(label_names)), label_names)
     axes.set_yticks([])
     axes.set_xlabel("predicted")
@@ -220,5 +220,8 @@ def _draw_curves(axes: Axes, histories: Sequence[Sequence[EpochMetrics]], quanti
         mean = values.mean(axis=0)
         sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(epochs))
         axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(epochs, mean, line, color=colour, linewidth=1.3, label=f"{part}, mean and SD over folds")
+        # one epoch makes no line
+        marker = "o" if len(epochs) == 1 else ""
+        label = f"{part}, mean and SD over folds"
+        axes.plot(epochs, mean, line, color=colour, linewidth=1.3, marker=marker, label=label)
     axes.grid(color="#e5e5e5", linewidth=0.6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ricenet.display.drawing import style
+from ricenet.display.drawing import panel_title, style
 from ricenet.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def panels(
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, (name, title) in zip(grid.flat, titles.items(), strict=False):
             draw(axes, name)
-            axes.set_title(title, fontsize=8.5)
+            axes.set_title(panel_title(title), fontsize=8.5)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.grid(color=GRID_COLOUR, linewidth=0.5)
