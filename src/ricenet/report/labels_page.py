@@ -17,15 +17,20 @@ from ricenet.report.cohort_table import FEWEST, cohort_table
 from ricenet.report.flow import draw_flow, flow_of
 from ricenet.report.interval_plots import legend_above, panels, point, square
 from ricenet.report.labels_results import LabelResults
-from ricenet.report.page import FIGURES, data_uri, estimate_text, p_value, write_pdf
+from ricenet.report.page import (
+    FIGURES,
+    data_uri,
+    estimate_text,
+    p_value,
+    require_same_splits,
+    write_page,
+)
 from ricenet.report.perturbation_table import flip_rate_figure, perturbation_rows
 from ricenet.report.promoted_votes import evaluations_text
 from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, contribution_figure, coverage_risk_figure
 from ricenet.report.sentences import gate_text
-from ricenet.runtime.errors import ResultError
-from ricenet.runtime.files import write_text
 from ricenet.runtime.stage_times import shown
 from ricenet.runtime.tables import require
 from ricenet.screening.guards.result import guards_verdict
@@ -57,22 +62,12 @@ def write_labels_report(results: LabelResults, folder: Path, protocol: Protocol)
 
     Raises ResultError: a figure of an earlier stage is missing; evidence of other splits; no WeasyPrint.
     """
-    found, expected = results.evidence.splits_digest, results.splits.digest
-    if found != expected:
-        raise ResultError(
-            f"evidence.json is of splits {found[:12]}, but the project's are {expected[:12]}. "
-            "Make it again: dvc repro evidence"
-        )
+    require_same_splits(results)
     figures = {}
     for name, figure in _figures(results):
         figures[name] = folder / FIGURES / f"{name}.svg"
         save_figure(figure, figures[name])
-    html = labels_page(results, figures, protocol)
-    page = folder / "index.html"
-    write_text(page, html)
-    if protocol.params.report.pdf:
-        write_pdf(html, folder / "report.pdf")
-    return page
+    return write_page(labels_page(results, figures, protocol), folder, protocol)
 
 
 def labels_page(results: LabelResults, drawn: Mapping[str, Path], protocol: Protocol) -> str:

@@ -33,6 +33,7 @@ from ricenet.report.protocol import Protocol
 from ricenet.report.reference_standard import reference_standard
 from ricenet.report.report_figures import SCORES, draw_pictures
 from ricenet.report.results import GALLERY, Results
+from ricenet.report.run_results import RunResults
 from ricenet.report.sentences import gate_text, sections_of, summary_sentences
 from ricenet.report.statistics_methods import REFERENCES
 from ricenet.runtime.errors import ResultError
@@ -50,13 +51,27 @@ def write_report(results: Results, folder: Path, protocol: Protocol) -> Path:
 
     Raises ResultError: a figure of an earlier stage is missing; evidence of other splits; no WeasyPrint.
     """
+    require_same_splits(results)
+    return write_page(
+        report_page(results, draw_pictures(results, folder / FIGURES), protocol), folder, protocol
+    )
+
+
+def require_same_splits(results: RunResults) -> None:
+    """Refuse evidence of another division. Raises ResultError."""
     found, expected = results.evidence.splits_digest, results.splits.digest
     if found != expected:
         raise ResultError(
             f"evidence.json is of splits {found[:12]}, but the project's are {expected[:12]}. "
             "Make it again: dvc repro evidence"
         )
-    html = report_page(results, draw_pictures(results, folder / FIGURES), protocol)
+
+
+def write_page(html: str, folder: Path, protocol: Protocol) -> Path:
+    """Write a report's page, and its PDF where asked for; returns the page's path.
+
+    Raises ResultError: no WeasyPrint.
+    """
     page = folder / "index.html"
     write_text(page, html)
     if protocol.params.report.pdf:

@@ -73,6 +73,14 @@ def no_vote_text(voted: bool, splits: Splits, evaluations: int) -> str:
     )
 
 
+def evaluated_so_far(ledger: Sequence[LedgerRow], splits: Splits, digest: str) -> tuple[int, str]:
+    """How often the test set was evaluated, and by which gate the model with a digest came to vote."""
+    of_test_set = [row for row in ledger if row.test_set == name_of_test_set(splits)]
+    gates = {row.digest12: row.gate for row in of_test_set}
+    # the vote itself is an evaluation, also where its row is kept elsewhere
+    return max(len(of_test_set), 1), gates.get(digest[:12], UNKNOWN)
+
+
 def read_votes(
     folder: Path, splits: Splits, ledger: Sequence[LedgerRow], seed: int, evidence: Evidence
 ) -> dict[str, PromotedVote]:
@@ -81,21 +89,19 @@ def read_votes(
     Raises ResultError: a file is missing.
     """
     content = read_result(folder / "vote.json", "vote")
-    evaluations = [row for row in ledger if row.test_set == name_of_test_set(splits)]
-    gates = {row.digest12: row.gate for row in evaluations}
     votes = {}
     for name in evidence.volumes.in_order(content):
         digest = content[name]["digest"]
         rows = read_rows(require(folder / f"{name}.tsv", "vote"))
         labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
+        evaluations, gate = evaluated_so_far(ledger, splits, digest)
         votes[name] = PromotedVote(
             macro_f1=macro_f1_estimate(labels, predicted, seed, evidence.resamples),
             confusion=confusion_matrix(labels, predicted),
             n=len(rows),
             digest=digest,
-            # the vote itself is an evaluation, also where its row is kept elsewhere
-            evaluations=max(len(evaluations), 1),
-            gate=gates.get(digest[:12], UNKNOWN),
+            evaluations=evaluations,
+            gate=gate,
             label_sets=SetsOnTest.of_json(content[name].get("label_sets")),
         )
     return votes

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ricenet.evaluation import scores
-from ricenet.evaluation.bootstrap import Statistic, mean_of, score_of
+from ricenet.evaluation.bootstrap import Resampling, Statistic, mean_of, score_of
 from ricenet.evaluation.evidence.record import Contribution
 from ricenet.evaluation.held_out import HeldOut
 from ricenet.vocabulary import Volumes, in_recipe, volumes_and_recipe
@@ -76,15 +76,29 @@ def _of_recipe(
         "auc": {name: scores.auc(p, is_rice) for name, p in p_rice.items()} | {NONE: always(0.5)},
         "log_loss": {name: mean_of(-scores.log_losses(p, is_rice), is_rice) for name, p in p_rice.items()},
     }
+    return contributions_of(
+        by_score, recipe, volumes.set_name(names), held_out.resampling(seed, resamples), n
+    )
+
+
+def contributions_of(
+    by_score: Mapping[str, Mapping[str, Statistic]], recipe: str, everything: str, draws: Resampling, n: int
+) -> tuple[Contribution, ...]:
+    """Shapley values with their intervals, a score each.
+
+    by_score: statistics of every subset of the volumes, by score; losses negated. everything: the set of all
+    volumes. draws: of the n subjects.
+    """
+    names = everything.split("+")
     shares = [shapley_statistic(of, name) for of in by_score.values() for name in names]
-    estimates = iter(held_out.resampling(seed, resamples).estimates(shares))
+    estimates = iter(draws.estimates(shares))
     return tuple(
         Contribution(
             recipe=recipe,
             score=score,
             n=n,
             empty=abs(score_of(of[NONE], n)),
-            everything=abs(score_of(of[volumes.set_name(names)], n)),
+            everything=abs(score_of(of[everything], n)),
             modalities={name: next(estimates) for name in names},
         )
         for score, of in by_score.items()

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ricenet.evaluation.bootstrap import Statistic, mean_of, score_of
+from ricenet.evaluation.bootstrap import Statistic, mean_of
 from ricenet.evaluation.evidence.contribution import (
     NONE,
     always,
+    contributions_of,
     contributors,
     of_recipes,
-    shapley_statistic,
 )
 from ricenet.evaluation.evidence.record import Contribution
 from ricenet.evaluation.labels.held_out import LabelHeldOut, LabelProbabilities
@@ -71,16 +71,6 @@ def _of_recipe(
             for name, p in {NONE: label_shares(held_out), **of_sets}.items()
         },
     }
-    shares = [shapley_statistic(of, name) for of in by_score.values() for name in names]
-    estimates = iter(held_out.resampling(seed, resamples).estimates(shares))
-    return tuple(
-        Contribution(
-            recipe=recipe,
-            score=score,
-            n=n,
-            empty=abs(score_of(of[NONE], n)),
-            everything=abs(score_of(of[volumes.set_name(names)], n)),
-            modalities={name: next(estimates) for name in names},
-        )
-        for score, of in by_score.items()
+    return contributions_of(
+        by_score, recipe, volumes.set_name(names), held_out.resampling(seed, resamples), n
     )
