@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ricenet.cli import run_stage
-from ricenet.cohort.checked import having, read_usable_cohort
+from ricenet.cohort.checked import CheckedCohort, having, read_usable_cohort
 from ricenet.cohort.splits import Splits, read_splits
 from ricenet.config.params import Params, read_params
 from ricenet.evaluation.evidence.baselines import Scalars
@@ -17,7 +17,7 @@ from ricenet.evaluation.evidence.gate import gate_record
 from ricenet.evaluation.evidence.group_baselines import FILTERS, cohort_convolutions
 from ricenet.evaluation.evidence.record import read_repeats
 from ricenet.evaluation.evidence.scalars import cohort_scalars
-from ricenet.evaluation.evidence.visits import visit_evidence, visit_times, visits_table
+from ricenet.evaluation.evidence.visits import VisitEvidence, visit_evidence, visit_times, visits_table
 from ricenet.evaluation.evidence.written import write_evidence
 from ricenet.evaluation.held_out import lacking, read_by_subset, read_visits_out_of_fold
 from ricenet.evaluation.labels.build import build_label_evidence, write_label_evidence
@@ -29,6 +29,7 @@ from ricenet.screening.guards.fold_guards import guards_of_training
 from ricenet.screening.guards.result import GuardResult, read_guards
 from ricenet.training.ensemble_record import RECORD, read_record
 from ricenet.training.label_predictions import LabelPrediction
+from ricenet.training.predictions import Prediction
 from ricenet.vocabulary import is_rice_task
 
 logger = logging.getLogger("ricenet.stages.evidence")
@@ -70,23 +71,8 @@ def write() -> None:
     predictions = {
         name: [p for p in rows if p.participant_id in splits.labels] for name, rows in by_visit.items()
     }
-    curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
-    who_has = {name: set(having(cohort, name)) for name in params.volumes.names}
-    convolutions = cohort_convolutions(
-        WORK / "preprocessed",
-        {s: [name for name, those in who_has.items() if s in those] for s in splits.development},
-        # the crop around the high dose, where it is made: a regression sees more in it than in a coarse head
-        params.preprocessing.grids.get("crop", params.preprocessing.grids["head"]),
-        FILTERS,
-        params.seed,
-    )
-    by_subset = {
-        name: read_by_subset(WORK / "training", name, splits, excluded[name], params.volumes)
-        for name in sets
-        if read_record(ENSEMBLES / name).network.may_lack_volumes
-    }
     evidence = build_evidence(
-        CrossValidation(predictions, scalars, convolutions, curves, by_subset),
+        _cross_validation(predictions, scalars, cohort, splits, excluded, params),
         guards,
         read_repeats(WORK / "repeats"),
         splits,
@@ -107,12 +93,9 @@ def write() -> None:
         )
         for name in sets
     ]
-    visits = None
-    if splits.later:
-        times, events = visit_times(cohort), set(splits.labels)
-        found = visit_evidence(by_visit, events, times, params.seed, params.evidence.resamples)
-        visits = found, visits_table(by_visit, times)
-    write_evidence(evidence, predictions, scalars, gates, WORK / "evidence", visits)
+    write_evidence(
+        evidence, predictions, scalars, gates, WORK / "evidence", _of_visits(by_visit, cohort, splits, params)
+    )
     logger.info("%s", evidence.audit.verdict)
     if left := evidence.audit.unharmonised:
         logger.warning(
@@ -120,6 +103,43 @@ def write() -> None:
             "too few; their intensities are judged as they are",
             left,
         )
+
+
+def _cross_validation(
+    predictions: Mapping[str, Sequence[Prediction]],
+    scalars: Mapping[str, Scalars],
+    cohort: CheckedCohort,
+    splits: Splits,
+    excluded: Mapping[str, set[str]],
+    params: Params,
+) -> CrossValidation:
+    curves = read_curve_answers(WORK / "learning_curve", predictions, splits, excluded)
+    who_has = {name: set(having(cohort, name)) for name in params.volumes.names}
+    convolutions = cohort_convolutions(
+        WORK / "preprocessed",
+        {s: [name for name, those in who_has.items() if s in those] for s in splits.development},
+        # the crop around the high dose, where it is made: a regression sees more in it than in a coarse head
+        params.preprocessing.grids.get("crop", params.preprocessing.grids["head"]),
+        FILTERS,
+        params.seed,
+    )
+    by_subset = {
+        name: read_by_subset(WORK / "training", name, splits, excluded[name], params.volumes)
+        for name in predictions
+        if read_record(ENSEMBLES / name).network.may_lack_volumes
+    }
+    return CrossValidation(predictions, scalars, convolutions, curves, by_subset)
+
+
+def _of_visits(
+    by_visit: Mapping[str, Sequence[Prediction]], cohort: CheckedCohort, splits: Splits, params: Params
+) -> tuple[VisitEvidence, str] | None:
+    """Where a subject has several; with the table of all."""
+    if not splits.later:
+        return None
+    times, events = visit_times(cohort), set(splits.labels)
+    found = visit_evidence(by_visit, events, times, params.seed, params.evidence.resamples)
+    return found, visits_table(by_visit, times)
 
 
 def _write_of_labels(
